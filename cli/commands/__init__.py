@@ -1,0 +1,1 @@
+"""Command groups: each file parses options, calls one use case and renders its result."""

@@ -1,0 +1,58 @@
+"""The errors a person may see: what failed, what to do next, and the exit code it ends with."""
+
+from __future__ import annotations
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_ENVIRONMENT = 3
+EXIT_INTERRUPTED = 130
+
+
+class NumeraiError(Exception):
+    """Something failed that a person can understand and act on.
+
+    `message` says what failed and why, `hint` the next command to run, `code` names the failure for programs
+    (stable, kebab-case) and `exit_code` is what the process ends with.
+    """
+
+    exit_code = EXIT_FAILED
+    code = "failed"
+
+    def __init__(self, message: str, hint: str | None = None, *, code: str | None = None, exit_code: int | None = None):
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        if code is not None:
+            self.code = code
+        if exit_code is not None:
+            self.exit_code = exit_code
+
+
+class UsageError(NumeraiError):
+    """The command was called wrongly: an option is missing, unknown or out of range."""
+
+    exit_code = EXIT_USAGE
+    code = "usage"
+
+
+class EnvironmentNotReady(NumeraiError):
+    """Something the command needs is missing or broken on this machine; `numerai doctor` says how to mend it."""
+
+    exit_code = EXIT_ENVIRONMENT
+    code = "environment"
+
+
+class ApiError(NumeraiError):
+    """Numerai's API refused a request or could not be reached. `temporary` says whether trying again can help."""
+
+    code = "numerai-api"
+
+    def __init__(self, message: str, hint: str | None = None, *, code: str | None = None, temporary: bool = False):
+        super().__init__(message, hint, code=code)
+        self.temporary = temporary
+
+
+class ProviderError(NumeraiError):
+    """A provider could not do what it was asked for."""
+
+    code = "provider"

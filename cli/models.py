@@ -1,0 +1,254 @@
+"""The words of the project as frozen data: tournaments, sizes, nodes, runs, submissions, checks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum, IntEnum
+
+NUMERAI_API_URL = "https://api-tournament.numer.ai"
+
+
+class Tournament(IntEnum):
+    """A Numerai tournament by its number in Numerai's API."""
+
+    CLASSIC = 8
+    SIGNALS = 11
+    CRYPTO = 12
+
+    @property
+    def prefix(self) -> str:
+        """The first part of the names of this tournament's nodes."""
+        return {8: "numerai", 11: "signals", 12: "crypto"}[self.value]
+
+
+@dataclass(frozen=True)
+class Size:
+    """How big a node runs: `cpu` in vCPUs, `memory_mib` in MiB."""
+
+    name: str
+    cpu: float
+    memory_mib: int
+
+
+def _sizes(*rows: tuple[str, int, int]) -> dict[str, Size]:
+    return {name: Size(name, cpu / 1024, memory) for name, cpu, memory in rows}
+
+
+# Names and figures of the official tool (numerai-cli 1.1.7), so that its documentation still holds.
+SIZES = _sizes(
+    ("gen-xs", 512, 2048),
+    ("gen-sm", 1024, 4096),
+    ("gen-md", 2048, 8192),
+    ("gen-lg", 4096, 16384),
+    ("gen-xl", 8192, 30720),
+    ("gen-2xl", 16384, 61440),
+    ("cpu-xs", 512, 1024),
+    ("cpu-sm", 1024, 2048),
+    ("cpu-md", 2048, 4096),
+    ("cpu-lg", 4096, 8192),
+    ("cpu-xl", 8192, 16384),
+    ("cpu-2xl", 16384, 30720),
+    ("mem-xs", 512, 4096),
+    ("mem-sm", 1024, 8192),
+    ("mem-md", 2048, 16384),
+    ("mem-lg", 4096, 30720),
+    ("mem-xl", 8192, 61440),
+    ("mem-2xl", 16384, 81920),
+    ("mem-3xl", 16384, 102400),
+    ("mem-4xl", 16384, 122880),
+)
+DEFAULT_SIZE = "mem-md"
+DEFAULT_TIMEOUT_MINUTES = 60
+DEFAULT_PROVIDER = "local"
+DEFAULT_EXAMPLE = "tournament-python3"
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The two halves of a Numerai API token, and the API they belong to. Never printed: `repr` hides the secret."""
+
+    public_id: str
+    secret_key: str
+    api_url: str = NUMERAI_API_URL
+
+    def __repr__(self) -> str:
+        return f"Keys(public_id={self.public_id!r}, secret_key='***', api_url={self.api_url!r})"
+
+
+@dataclass(frozen=True)
+class Model:
+    """A model slot in a Numerai account. `webhook` is the address that Numerai calls when a round opens."""
+
+    id: str
+    name: str
+    tournament: int
+    webhook: str | None = None
+
+
+@dataclass(frozen=True)
+class TokenInfo:
+    """Who an API token belongs to and what it may do."""
+
+    username: str
+    name: str
+    scopes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Node:
+    """One model, the folder with its code, and where and how big it runs.
+
+    `cpu` is in vCPUs, `memory_mib` in MiB; `path` is absolute; `webhook_url` holds the unguessable token and is
+    treated as a secret; `cron` is a UTC schedule, or None when Numerai's webhook starts the runs.
+    `legacy` keeps what the official tool had recorded about the node, unread.
+    """
+
+    name: str
+    model_name: str
+    model_id: str
+    tournament: int
+    provider: str
+    path: str
+    cpu: float
+    memory_mib: int
+    timeout_minutes: int = DEFAULT_TIMEOUT_MINUTES
+    cron: str | None = None
+    webhook_url: str | None = None
+    legacy: dict[str, str | int | float | bool | None] | None = None
+
+
+def node_name(tournament: int, model_name: str) -> str:
+    """The name of the node of a model: `<tournament>-<model>`, e.g. `numerai-alice`."""
+    return f"{Tournament(tournament).prefix}-{model_name}"
+
+
+class RunState(str, Enum):
+    """Where a run is in its life. A run moves only forward, and ends in one of the three final states."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def final(self) -> bool:
+        """Whether a run in this state will never change again."""
+        return self in (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
+
+
+class RunFailure(str, Enum):
+    """Why a run failed, for programs; `Run.message` says it for people."""
+
+    EXIT_CODE = "exit-code"
+    OUT_OF_MEMORY = "out-of-memory"
+    TIMED_OUT = "timed-out"
+    NOT_DEPLOYED = "not-deployed"
+    NO_KEYS = "no-keys"
+    COULD_NOT_START = "could-not-start"
+    LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of a node's container. Times are aware and in UTC."""
+
+    id: str
+    node: str
+    state: RunState
+    created_at: datetime
+    trigger_id: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    exit_code: int | None = None
+    failure: RunFailure | None = None
+    message: str | None = None
+    attempt: int = 1
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line that a run printed, without its newline; `time` is when it was received, in UTC."""
+
+    text: str
+    time: datetime | None = None
+
+
+@dataclass(frozen=True)
+class WebhookCall:
+    """One request that reached a node's webhook, and what was answered. The token is never kept."""
+
+    time: datetime
+    node: str
+    status: int
+    answer: str
+    trigger_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What a node runs now. `source_hash` is over the files that the image is built from; `changed` tells whether
+    the deploy that returned it built anything."""
+
+    node: str
+    image: str
+    source_hash: str
+    deployed_at: datetime
+    changed: bool = True
+
+
+@dataclass(frozen=True)
+class Round:
+    """A submission window of a tournament. Times are aware and in UTC."""
+
+    number: int
+    tournament: int
+    open_time: datetime
+    close_time: datetime
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What Numerai holds after a run. `status` is Numerai's word: `pending`, `success` or `error`, say."""
+
+    id: str
+    status: str
+    round_number: int | None
+    trigger_id: str | None = None
+    error: str | None = None
+    filename: str | None = None
+    inserted_at: datetime | None = None
+
+    @property
+    def accepted(self) -> bool:
+        """Whether Numerai has checked the file and taken it."""
+        return self.status == "success"
+
+    @property
+    def refused(self) -> bool:
+        """Whether Numerai has checked the file and refused it."""
+        return self.status == "error"
+
+
+class CheckStatus(str, Enum):
+    """How a check of `numerai doctor` ended."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding of `numerai doctor`: what was looked at, how it stands, why, and the command that mends it.
+
+    `safe_fix` names a mend that `doctor --fix` may do by itself (see usecases/doctor.py).
+    """
+
+    name: str
+    status: CheckStatus
+    why: str
+    mend: str | None = None
+    node: str | None = None
+    safe_fix: str | None = None

@@ -1,0 +1,179 @@
+"""What the use cases need from the outside world, as Protocols. Adapters and providers implement them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from .models import (
+    Check,
+    Deployment,
+    Keys,
+    LogLine,
+    Model,
+    Node,
+    Round,
+    Run,
+    Submission,
+    TokenInfo,
+    WebhookCall,
+)
+
+Report = Callable[[str], None]
+"""Takes one line of progress for the person who waits."""
+
+
+class Clock(Protocol):
+    """Time, so that tests can own it."""
+
+    def now(self) -> datetime:
+        """The present moment, aware, in UTC."""
+
+    def monotonic(self) -> float:
+        """Seconds that only grow."""
+
+    def sleep(self, seconds: float) -> None:
+        """Return after that many seconds."""
+
+
+class NumeraiApi(Protocol):
+    """The part of Numerai's API that the tool itself uses. Every method may raise `ApiError`."""
+
+    url: str
+
+    def token_info(self) -> TokenInfo:
+        """Who the keys belong to and what they may do; `ApiError` with code `keys-refused` when they are wrong."""
+
+    def models(self) -> list[Model]:
+        """Every model of the account, of all tournaments."""
+
+    def set_webhook(self, model_id: str, url: str | None) -> None:
+        """Register the address that Numerai calls for this model; None clears it."""
+
+    def trigger(self, model_id: str) -> str:
+        """Ask Numerai to call the model's webhook now; returns the trigger id.
+
+        `ApiError` with code `webhook-failed` when the webhook did not answer 2xx; the message holds its answer.
+        """
+
+    def current_round(self, tournament: int) -> Round | None:
+        """The round that is open now, or the latest one; None when there has been none."""
+
+    def submissions(self, model_id: str) -> list[Submission]:
+        """The model's submissions, newest first."""
+
+    def server_time(self) -> datetime:
+        """What the API's Date header says, in UTC."""
+
+
+class StateStore(Protocol):
+    """The user's home folder: nodes, keys and settings. Writes are atomic and keep the previous version."""
+
+    home: Path
+
+    def nodes(self) -> Mapping[str, Node]:
+        """All configured nodes by name."""
+
+    def save_node(self, node: Node) -> None:
+        """Add or replace one node, under the lock."""
+
+    def forget_node(self, name: str) -> None:
+        """Remove one node, under the lock."""
+
+    def settings(self, provider: str) -> Mapping[str, str | int]:
+        """What `setup` has recorded for a provider."""
+
+    def save_settings(self, provider: str, settings: Mapping[str, str | int]) -> None:
+        """Replace what is recorded for a provider."""
+
+    def keys(self) -> Keys | None:
+        """The Numerai keys: environment variables win over the file; None when there are none."""
+
+    def save_keys(self, keys: Keys) -> None:
+        """Write the keys file (mode 0600), keeping whatever else it holds."""
+
+    def node_lock(self, name: str) -> AbstractContextManager[object]:
+        """Held while a command changes one node; `NumeraiError` with code `busy` when another command holds it."""
+
+
+class BuildResult(Protocol):
+    """What a build left in the engine."""
+
+    image_id: str
+
+
+class ContainerEngine(Protocol):
+    """A Docker engine. Every method may raise `EnvironmentNotReady` when the engine cannot be reached."""
+
+    def version(self) -> str:
+        """The engine's version."""
+
+    def gateway(self) -> str | None:
+        """The address at which a service on this host must listen to be reachable from a container, where loopback is
+        not reachable (native Linux); None where loopback is enough (Docker Desktop)."""
+
+    def image_id(self, tag: str) -> str | None:
+        """The id of a local image, None when there is none."""
+
+    def build(self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report) -> str:
+        """Build an image from a folder with a Dockerfile and tag it; returns its id. Leaves no container behind.
+
+        `NumeraiError` with code `build-failed`, holding the last lines of the build's output.
+        """
+
+
+class Provider(Protocol):
+    """Runs nodes. One contract suite (tests/contract) holds every implementation to this text."""
+
+    name: str
+
+    def configure(self, node: Node, report: Report) -> Node:
+        """Provision what the node needs and return it with its `webhook_url`. Idempotent; the webhook's address stays
+        the same over repeats; an interrupted call is finished by the next one."""
+
+    def reachable_by(self, api_url: str) -> bool:
+        """Whether the Numerai at `api_url` can reach this provider's webhooks."""
+
+    def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
+        """Build (and push) what the node runs. Builds nothing when the source has not changed, unless forced.
+        A failed build leaves what is deployed as it was."""
+
+    def deployment(self, node_name: str) -> Deployment | None:
+        """What the node runs now, None when it was never deployed."""
+
+    def source_hash(self, node: Node) -> str:
+        """The hash over the node's folder as `deploy` would record it now."""
+
+    def wake(self, report: Report) -> None:
+        """Make the webhook answer: start what has to run on this machine. Nothing to do in a cloud."""
+
+    def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
+        """Start one run. A trigger id that was seen before gives the run that it started."""
+
+    def run(self, run_id: str) -> Run:
+        """One run; `ProviderError` with code `no-such-run` when it is not known."""
+
+    def runs(self, node_name: str, limit: int = 20) -> list[Run]:
+        """The node's latest runs, newest first."""
+
+    def find_run(self, node_name: str, trigger_id: str) -> Run | None:
+        """The run that a trigger started, None when there is none (yet)."""
+
+    def logs(self, run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
+        """What the run printed, in order; with `follow` until the run has ended."""
+
+    def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
+        """The latest requests that reached the node's webhook, newest first."""
+
+    def cancel(self, run_id: str) -> Run:
+        """Stop a run, whatever state it is in, and return it; a run that has ended stays as it is."""
+
+    def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
+        """Remove everything the provider holds for the node; gone means verified gone. Refuses with code
+        `run-active` while a run is active unless forced. Unknown nodes are fine: there is nothing to remove."""
+
+    def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
+        """The provider's own findings for `numerai doctor`."""

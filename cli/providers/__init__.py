@@ -1,0 +1,1 @@
+"""What runs nodes: the registry of providers and one package per provider."""

@@ -1,0 +1,1 @@
+"""The provider `local`: nodes run on this machine, served by a daemon."""

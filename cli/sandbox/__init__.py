@@ -1,0 +1,1 @@
+"""A local stand-in of Numerai: its API, its data store and its round clock."""

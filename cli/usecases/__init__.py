@@ -1,0 +1,1 @@
+"""What the tool does, one use case per file, written against the ports."""
