@@ -74,6 +74,14 @@ class StateStore(Protocol):
 
     home: Path
 
+    @property
+    def nodes_path(self) -> Path:
+        """Where the nodes and settings are kept."""
+
+    @property
+    def keys_path(self) -> Path:
+        """Where the keys are kept."""
+
     def nodes(self) -> Mapping[str, Node]:
         """All configured nodes by name."""
 
@@ -97,6 +105,18 @@ class StateStore(Protocol):
 
     def node_lock(self, name: str) -> AbstractContextManager[object]:
         """Held while a command changes one node; `NumeraiError` with code `busy` when another command holds it."""
+
+    def previous_nodes(self) -> tuple[Path, int] | None:
+        """The kept previous nodes file, if it is readable, and how many nodes it holds."""
+
+    def restore_previous_nodes(self) -> Path:
+        """Put the kept previous nodes file in place; the broken one is moved aside and its new path returned."""
+
+    def is_legacy(self) -> bool:
+        """Whether the home folder holds files of the official tool that `upgrade` has not converted."""
+
+    def upgrade(self) -> list[Path]:
+        """Convert the official tool's files to this tool's; returns the backups that were kept."""
 
 
 class BuildResult(Protocol):

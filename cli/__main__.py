@@ -1,0 +1,5 @@
+"""`python -m numerai_compute` is the command `numerai`."""
+
+from .main import main
+
+main()

@@ -1,0 +1,70 @@
+"""Files that only their owner may read, written so that a crash leaves the old or the new content, never a mix."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from ..errors import EnvironmentNotReady
+
+PREVIOUS_SUFFIX = ".previous"
+
+
+def make_private_folder(folder: Path) -> None:
+    """Create the folder (mode 0700 where modes exist); `EnvironmentNotReady` when that is not possible."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def write_private(path: Path, content: bytes, *, keep_previous: bool = True) -> None:
+    """Replace a file's content atomically: temporary file (mode 0600), fsync, rename.
+
+    With `keep_previous` the content it had is kept beside it as `<name>.previous`. Raises `EnvironmentNotReady` when
+    the folder cannot be written to; the file is then as it was.
+    """
+    make_private_folder(path.parent)
+    try:
+        if keep_previous and path.exists():
+            _replace(path.with_name(path.name + PREVIOUS_SUFFIX), path.read_bytes())
+        _replace(path, content)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def unwritable(path: Path, error: OSError) -> EnvironmentNotReady:
+    """The error for a home folder that cannot be written to."""
+    return EnvironmentNotReady(
+        f"Cannot write {path}: {error.strerror or error}.",
+        "Make the folder writable for you, or set NUMERAI_HOME to a folder that is.",
+        code="home-unwritable",
+    )
+
+
+def _replace(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name != "posix":
+        return
+    with contextlib.suppress(OSError):  # some file systems cannot sync a folder; the rename is still atomic
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,323 @@
+"""The user's home folder: `nodes.json` and `.keys`, read strictly and written atomically under a lock."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from ..errors import NumeraiError
+from ..models import NUMERAI_API_URL, Keys, Node, Tournament
+from .private_files import PREVIOUS_SUFFIX, make_private_folder, unwritable, write_private
+
+NODES_FILE = "nodes.json"
+KEYS_FILE = ".keys"
+VERSION = 1
+LOCK_SECONDS = 10
+
+# The official tool's names for tournaments, as its node names begin.
+_LEGACY_PREFIXES = {
+    "numerai": Tournament.CLASSIC,
+    "signals": Tournament.SIGNALS,
+    "crypto": Tournament.CRYPTO,
+    "cryptosignals": Tournament.CRYPTO,
+}
+
+
+class _NodesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    nodes: dict[str, Node] = {}
+    settings: dict[str, dict[str, str | int]] = {}
+
+
+class _LegacyNode(msgspec.Struct, frozen=True):
+    """A node as numerai-cli 1.x records it: cpu in 1024ths of a vCPU, memory in MiB, sometimes as text."""
+
+    provider: str = "aws"
+    cpu: float | str = 2048
+    memory: float | str = 16384
+    path: str = ""
+    timeout_minutes: int | str | None = None
+    model_id: str = ""
+    cron: str | None = None
+    webhook_url: str | None = None
+
+
+class _KeysFile(msgspec.Struct, frozen=True):
+    numerai: dict[str, str] = {}
+    version: int | None = None
+
+
+class HomeStore:
+    """`ports.StateStore` on a folder. Nothing is created before something is written."""
+
+    def __init__(self, home: Path, environ: Mapping[str, str] | None = None):
+        self.home = home
+        self._environ = os.environ if environ is None else environ
+
+    @property
+    def nodes_path(self) -> Path:
+        """Where the nodes and settings are kept."""
+        return self.home / NODES_FILE
+
+    @property
+    def keys_path(self) -> Path:
+        """Where the keys are kept."""
+        return self.home / KEYS_FILE
+
+    # nodes and settings
+
+    def nodes(self) -> Mapping[str, Node]:
+        """All configured nodes by name; `NumeraiError` with code `state-corrupt` when the file cannot be read."""
+        return self._read().nodes
+
+    def save_node(self, node: Node) -> None:
+        """Add or replace one node, under the lock."""
+        self._update(lambda file: msgspec.structs.replace(file, nodes={**file.nodes, node.name: node}))
+
+    def forget_node(self, name: str) -> None:
+        """Remove one node, under the lock."""
+        self._update(
+            lambda file: msgspec.structs.replace(file, nodes={k: v for k, v in file.nodes.items() if k != name})
+        )
+
+    def settings(self, provider: str) -> Mapping[str, str | int]:
+        """What `setup` has recorded for a provider."""
+        return self._read().settings.get(provider, {})
+
+    def save_settings(self, provider: str, settings: Mapping[str, str | int]) -> None:
+        """Replace what is recorded for a provider."""
+        self._update(
+            lambda file: msgspec.structs.replace(file, settings={**file.settings, provider: dict(settings)}),
+        )
+
+    def node_lock(self, name: str) -> AbstractContextManager[object]:
+        """Held while a command changes one node; `NumeraiError` with code `busy` when another command holds it."""
+        return self._lock(f"node-{name}", seconds=0, what=f"the node {name}")
+
+    # keys
+
+    def keys(self) -> Keys | None:
+        """The Numerai keys: environment variables win over the file; None when there are none.
+
+        `NumeraiError` with code `keys-elsewhere` when the file's keys belong to another API than NUMERAI_API_URL
+        names: keys are never sent to an address they were not given for.
+        """
+        env = self._environ
+        public_id, secret_key = env.get("NUMERAI_PUBLIC_ID"), env.get("NUMERAI_SECRET_KEY")
+        wanted_url = env.get("NUMERAI_API_URL")
+        if public_id and secret_key:
+            return Keys(public_id, secret_key, wanted_url or NUMERAI_API_URL)
+        stored = self._stored_keys()
+        if stored and wanted_url and wanted_url.rstrip("/") != stored.api_url.rstrip("/"):
+            raise NumeraiError(
+                f"The keys in {self.keys_path} belong to {stored.api_url}, but NUMERAI_API_URL is {wanted_url}.",
+                "Unset NUMERAI_API_URL, or run `numerai setup` with the keys of that API.",
+                code="keys-elsewhere",
+            )
+        return stored
+
+    def save_keys(self, keys: Keys) -> None:
+        """Write the keys file (mode 0600), keeping whatever else it holds."""
+        with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
+            content = self._raw_keys()
+            if content and "version" not in content:
+                raise self._needs_upgrade(self.keys_path)
+            numerai = {"NUMERAI_PUBLIC_ID": keys.public_id, "NUMERAI_SECRET_KEY": keys.secret_key}
+            if keys.api_url != NUMERAI_API_URL:
+                numerai["NUMERAI_API_URL"] = keys.api_url
+            write_private(self.keys_path, _to_json({**content, "version": VERSION, "numerai": numerai}))
+
+    # repair and upgrade
+
+    def previous_nodes(self) -> tuple[Path, int] | None:
+        """The kept previous nodes.json, if it is readable, and how many nodes it holds."""
+        path = self.nodes_path.with_name(NODES_FILE + PREVIOUS_SUFFIX)
+        try:
+            return path, len(_parse_nodes(path.read_bytes(), path).nodes)
+        except (OSError, NumeraiError):
+            return None
+
+    def restore_previous_nodes(self) -> Path:
+        """Put the kept previous nodes.json in place; the broken one is moved aside and its new path returned."""
+        previous = self.previous_nodes()
+        if previous is None:
+            raise NumeraiError(f"There is no readable previous version of {self.nodes_path}.", code="state-corrupt")
+        with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
+            aside = self.nodes_path.with_name(f"{NODES_FILE}.broken-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
+            try:
+                aside.write_bytes(self.nodes_path.read_bytes())
+                if os.name == "posix":
+                    aside.chmod(0o600)
+            except OSError as error:
+                raise unwritable(aside, error) from error
+            write_private(self.nodes_path, previous[0].read_bytes(), keep_previous=False)
+        return aside
+
+    def is_legacy(self) -> bool:
+        """Whether the home folder holds files of the official tool that `numerai upgrade` has not converted."""
+        try:
+            raw = _decode(self.nodes_path.read_bytes(), self.nodes_path)
+        except OSError:
+            raw = {"version": VERSION}
+        keys = self._raw_keys()
+        return "version" not in raw or bool(keys and "version" not in keys)
+
+    def upgrade(self) -> list[Path]:
+        """Convert the official tool's files to this tool's; returns the backups that were kept."""
+        backups = []
+        with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
+            nodes, keys = self._read(), self._raw_keys()
+            stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+            if self.nodes_path.exists() and "version" not in _decode(self.nodes_path.read_bytes(), self.nodes_path):
+                backups.append(self._back_up(self.nodes_path, stamp))
+                write_private(self.nodes_path, _to_json(nodes), keep_previous=False)
+            if keys and "version" not in keys:
+                backups.append(self._back_up(self.keys_path, stamp))
+                write_private(self.keys_path, _to_json({**keys, "version": VERSION}), keep_previous=False)
+        return backups
+
+    def _back_up(self, path: Path, stamp: str) -> Path:
+        backup = path.with_name(f"{path.name}.official-{stamp}")
+        write_private(backup, path.read_bytes(), keep_previous=False)
+        return backup
+
+    # the files
+
+    def _read(self) -> _NodesFile:
+        try:
+            content = self.nodes_path.read_bytes()
+        except FileNotFoundError:
+            return _NodesFile(version=VERSION)
+        except OSError as error:
+            raise _unreadable(self.nodes_path, error) from error
+        try:
+            return _parse_nodes(content, self.nodes_path)
+        except NumeraiError as error:
+            previous = self.previous_nodes()
+            if error.code == "state-corrupt" and previous:
+                error.hint = (
+                    f"A previous version with {previous[1]} node(s) was kept ({previous[0].name}): "
+                    "`numerai doctor --fix` puts it back and keeps the broken file aside."
+                )
+            raise
+
+    def _update(self, change: Callable[[_NodesFile], _NodesFile]) -> None:
+        with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
+            if self.nodes_path.exists() and "version" not in _decode(self.nodes_path.read_bytes(), self.nodes_path):
+                raise self._needs_upgrade(self.nodes_path)
+            write_private(self.nodes_path, _to_json(change(self._read())))
+
+    def _raw_keys(self) -> dict[str, Any]:
+        try:
+            content = self.keys_path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        except OSError as error:
+            raise _unreadable(self.keys_path, error) from error
+        return _decode(content, self.keys_path) if content.strip() else {}
+
+    def _stored_keys(self) -> Keys | None:
+        try:
+            numerai = msgspec.convert(self._raw_keys(), _KeysFile).numerai
+        except msgspec.ValidationError as error:
+            raise _corrupt(self.keys_path, "not the expected content") from error
+        public_id, secret_key = numerai.get("NUMERAI_PUBLIC_ID"), numerai.get("NUMERAI_SECRET_KEY")
+        if not public_id or not secret_key:
+            return None
+        return Keys(public_id, secret_key, numerai.get("NUMERAI_API_URL") or NUMERAI_API_URL)
+
+    def _needs_upgrade(self, path: Path) -> NumeraiError:
+        return NumeraiError(
+            f"{path} was written by the official numerai-cli, which may still be using it.",
+            "Run `numerai upgrade`: it converts the file and keeps a backup.",
+            code="needs-upgrade",
+        )
+
+    @contextmanager
+    def _lock(self, name: str, *, seconds: float, what: str) -> Iterator[None]:
+        from filelock import FileLock, Timeout
+
+        folder = self.home / "locks"
+        make_private_folder(folder)
+        try:
+            with FileLock(folder / f"{name}.lock", timeout=seconds):
+                yield
+        except Timeout as error:
+            raise NumeraiError(
+                f"Another numerai command is changing {what}.", "Try again when it has ended.", code="busy"
+            ) from error
+        except PermissionError as error:
+            raise unwritable(folder, error) from error
+
+
+def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
+    raw = _decode(content, path)
+    if "version" not in raw:
+        return _NodesFile(version=VERSION, nodes={name: _from_legacy(name, node, path) for name, node in raw.items()})
+    version = raw["version"]
+    if isinstance(version, int) and version > VERSION:
+        raise NumeraiError(
+            f"{path} has version {version}; this numerai knows versions up to {VERSION}.",
+            "Install a newer numerai: `pip install --upgrade numerai-compute`.",
+            code="state-newer",
+        )
+    try:
+        return msgspec.convert(raw, _NodesFile)
+    except msgspec.ValidationError as error:
+        raise _corrupt(path, str(error)) from error
+
+
+def _from_legacy(name: str, raw: object, path: Path) -> Node:
+    try:
+        node = msgspec.convert(raw, _LegacyNode, strict=False)
+        prefix, _, model_name = name.partition("-")
+        return Node(
+            name=name,
+            model_name=model_name or name,
+            model_id=node.model_id,
+            tournament=_LEGACY_PREFIXES.get(prefix, Tournament.CLASSIC),
+            provider=node.provider,
+            path=node.path,
+            cpu=float(node.cpu) / 1024,
+            memory_mib=int(float(node.memory)),
+            timeout_minutes=int(node.timeout_minutes or 60),
+            cron=node.cron or None,
+            webhook_url=node.webhook_url or None,
+            legacy=msgspec.convert(raw, dict[str, str | int | float | bool | None]),
+        )
+    except (msgspec.ValidationError, ValueError) as error:
+        raise _corrupt(path, f"node {name}: {error}") from error
+
+
+def _decode(content: bytes, path: Path) -> dict[str, Any]:
+    try:
+        raw = msgspec.json.decode(content)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _corrupt(path, str(error) if path.name != KEYS_FILE else "not valid JSON") from error
+    if not isinstance(raw, dict):
+        raise _corrupt(path, "not a JSON object")
+    return raw
+
+
+def _to_json(value: object) -> bytes:
+    return msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
+
+
+def _corrupt(path: Path, why: str) -> NumeraiError:
+    return NumeraiError(
+        f"{path} cannot be read: {why}.",
+        "Restore it from a backup, or move it away and configure again; nothing was changed.",
+        code="state-corrupt",
+    )
+
+
+def _unreadable(path: Path, error: OSError) -> NumeraiError:
+    return NumeraiError(
+        f"Cannot read {path}: {error.strerror or error}.", "Make it readable for you.", code="home-unreadable"
+    )

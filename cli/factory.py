@@ -1,0 +1,106 @@
+"""The composition root: builds what a command needs, when it needs it. The only file that names concrete adapters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .errors import NumeraiError
+
+if TYPE_CHECKING:
+    from .models import Keys, Node
+    from .ports import Clock, ContainerEngine, NumeraiApi, Provider, StateStore
+    from .providers.registry import ProviderContext
+    from .render import Renderer
+
+
+def home_folder() -> Path:
+    """`$NUMERAI_HOME`, by default `~/.numerai`."""
+    configured = os.environ.get("NUMERAI_HOME")
+    return Path(configured).expanduser().absolute() if configured else Path.home() / ".numerai"
+
+
+class Factory:
+    """What click hands to every command (`ctx.obj`). Tests give a subclass or set the attributes."""
+
+    def __init__(self, home: Path | None = None):
+        self.home = home or home_folder()
+        self._providers: dict[str, Provider] = {}
+
+    @cached_property
+    def render(self) -> Renderer:
+        """The only printer."""
+        from .render import Renderer
+
+        return Renderer()
+
+    @cached_property
+    def store(self) -> StateStore:
+        """The user's home folder."""
+        from .adapters.state_store import HomeStore
+
+        return HomeStore(self.home)
+
+    @cached_property
+    def clock(self) -> Clock:
+        """The machine's clock."""
+        from .adapters.clock import SystemClock
+
+        return SystemClock()
+
+    def keys(self) -> Keys:
+        """The Numerai keys; `NumeraiError` with code `no-keys` when there are none."""
+        keys = self.store.keys()
+        if keys is None:
+            raise NumeraiError(
+                "There are no Numerai keys.",
+                "Run `numerai setup`, or set NUMERAI_PUBLIC_ID and NUMERAI_SECRET_KEY.",
+                code="no-keys",
+            )
+        return keys
+
+    @cached_property
+    def api(self) -> NumeraiApi:
+        """Numerai's API with the user's keys."""
+        return self.api_with(self.keys())
+
+    @property
+    def api_with(self) -> Callable[[Keys], NumeraiApi]:
+        """Makes Numerai's API with given keys."""
+        from .adapters.numerai_api import HttpNumeraiApi
+
+        return HttpNumeraiApi
+
+    @cached_property
+    def engine(self) -> ContainerEngine:
+        """The Docker engine."""
+        from .adapters.docker_engine import DockerEngine
+
+        return DockerEngine()
+
+    def provider(self, name: str) -> Provider:
+        """The provider of that name, made once."""
+        if name not in self._providers:
+            from .providers.registry import provider_factory
+
+            self._providers[name] = provider_factory(name)(self.provider_context(name))
+        return self._providers[name]
+
+    def provider_of(self, node: Node) -> Provider:
+        """The provider that runs a node."""
+        return self.provider(node.provider)
+
+    def provider_context(self, name: str) -> ProviderContext:
+        """What the provider of that name is made from."""
+        from .providers.registry import ProviderContext
+
+        return ProviderContext(
+            home=self.home,
+            settings=self.store.settings(name),
+            keys=self.store.keys,
+            engine=lambda: self.engine,
+            clock=self.clock,
+        )

@@ -1,0 +1,108 @@
+"""The command `numerai`: its groups, loaded when they are called, and the one place where an error becomes a message."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+
+import click
+
+from . import __version__
+from .commands.options import output_options
+from .errors import EXIT_FAILED, EXIT_INTERRUPTED, NumeraiError, UsageError
+from .factory import Factory
+
+# name -> (module below commands/, attribute, help line). The help lines stand here so that `--help` imports nothing.
+COMMANDS = {
+    "setup": ("setup", "setup", "Record your Numerai keys and choose where nodes run."),
+    "node": ("node", "node", "Configure, deploy, test and watch prediction nodes."),
+    "doctor": ("doctor", "doctor", "Check this machine, your keys and every node, and say how to mend what is wrong."),
+    "demo": ("demo", "demo", "Show the whole path on this machine, with no account and no cloud."),
+    "copy-example": ("examples", "copy_example", "Copy an example node into a folder."),
+    "list-constants": ("examples", "list_constants", "List sizes, examples, providers and tournaments."),
+    "daemon": ("daemon", "daemon", "Serve the webhooks and runs of local nodes."),
+    "sandbox": ("sandbox", "sandbox", "Serve a local stand-in of Numerai to rehearse against."),
+    "upgrade": ("upgrade", "upgrade", "Take over the nodes and keys of the official numerai-cli."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, in the order a newcomer needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        command: click.Command = getattr(import_module(f".commands.{module}", __package__), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help_line) for name, (_, _, help_line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="numerai")
+@output_options
+def cli() -> None:
+    """Put Numerai models into production and never miss a round.
+
+    New here? `numerai demo` shows everything on this machine in a few minutes.
+    """
+
+
+def main(arguments: Sequence[str] | None = None, factory: Factory | None = None) -> None:
+    """Run the command and leave the process with its exit code: 0 done, 1 failed, 2 usage, 3 the environment is not
+    ready, 130 interrupted."""
+    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments), factory or Factory()))
+
+
+def run(arguments: list[str], factory: Factory) -> int:
+    """Run the command and return its exit code; whatever goes wrong is said in a few lines."""
+    try:
+        answer = cli.main(args=arguments, prog_name="numerai", obj=factory, standalone_mode=False)
+        return answer if isinstance(answer, int) else 0
+    except NumeraiError as error:
+        return _fail(factory, arguments, error, error.exit_code)
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else str(error))
+        return 2
+    except click.ClickException as error:
+        hint = f"`{error.ctx.command_path} --help` shows what it takes." if getattr(error, "ctx", None) else None
+        return _fail(factory, arguments, UsageError(error.format_message(), hint), error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        error = NumeraiError("Interrupted.", "Nothing is lost: run the same command again to go on.", code="interrupted")
+        return _fail(factory, arguments, error, EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        return _leave_broken_pipe()
+    except Exception as error:  # the last resort: whatever was not foreseen is a bug of ours, and is said as one
+        if factory.render.verbose:
+            raise
+        bug = NumeraiError(
+            f"This is a bug in numerai: {type(error).__name__}: {error}",
+            "Run it again with --verbose and report what it prints.",
+            code="bug",
+        )
+        return _fail(factory, arguments, bug, EXIT_FAILED)
+
+
+def _fail(factory: Factory, arguments: list[str], error: NumeraiError, exit_code: int) -> int:
+    if "--json" in arguments:  # a command line that could not be parsed has not set the renderer
+        factory.render.json = True
+    factory.render.error(error)
+    return exit_code
+
+
+def _leave_broken_pipe() -> int:
+    """The reader went away (`numerai node logs | head`): that is no failure worth a word."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return EXIT_FAILED
