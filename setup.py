@@ -65,6 +65,7 @@ setup(
         "flask>=3,<4",
         "waitress>=3,<4",
         "psutil>=6,<8",
+        "cronsim>=2.6,<3",
     ],
     extras_require={
         "sandbox": SANDBOX,

@@ -1,4 +1,4 @@
-"""The command `numerai`: its groups, loaded when they are called, and the one place where an error becomes a message."""
+"""The command `numerai`: groups that load when called, and the one place where an error becomes a message."""
 
 from __future__ import annotations
 
@@ -78,7 +78,9 @@ def run(arguments: list[str], factory: Factory) -> int:
         hint = f"`{error.ctx.command_path} --help` shows what it takes." if getattr(error, "ctx", None) else None
         return _fail(factory, arguments, UsageError(error.format_message(), hint), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        error = NumeraiError("Interrupted.", "Nothing is lost: run the same command again to go on.", code="interrupted")
+        error = NumeraiError(
+            "Interrupted.", "Nothing is lost: run the same command again to go on.", code="interrupted"
+        )
         return _fail(factory, arguments, error, EXIT_INTERRUPTED)
     except BrokenPipeError:
         return _leave_broken_pipe()

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
-from ..errors import ApiError, UsageError
+from ..addresses import check_api_url
+from ..errors import ApiError
 from ..models import Keys, Model, Round, Submission, TokenInfo
 
 if TYPE_CHECKING:
@@ -18,27 +18,6 @@ CONNECT_SECONDS = 5.0
 READ_SECONDS = 30.0
 WEBHOOK_READ_SECONDS = 90.0
 """A trigger is answered after Numerai has called the webhook, which may have to wake up first."""
-
-_LOOPBACK = ("localhost", "127.0.0.1", "::1", "host.docker.internal")
-
-
-def is_loopback(url: str) -> bool:
-    """Whether a URL leads to this machine."""
-    host = urlsplit(url).hostname or ""
-    return host in _LOOPBACK or host.startswith("127.")
-
-
-def check_api_url(url: str) -> str:
-    """The URL without a trailing slash; `UsageError` when keys must not be sent there."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise UsageError(f"'{url}' is not the address of an API.", "Give NUMERAI_API_URL as https://host[:port].")
-    if parts.scheme == "http" and not is_loopback(url):
-        raise UsageError(
-            f"{url} is not encrypted: the keys would be readable on the way.",
-            "Use https (plain http is accepted for this machine only).",
-        )
-    return url.rstrip("/")
 
 
 class HttpNumeraiApi:

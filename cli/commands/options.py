@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
+
+from ..errors import NumeraiError, UsageError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,3 +33,26 @@ def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], Non
             setattr(ctx.obj.render, attribute, True)
 
     return callback
+
+
+def ask(value: str | None, label: str, given_by: str, *, hide: bool = False) -> str:
+    """The value, or what the person at the terminal types; without a terminal `UsageError` that names what is missing.
+
+    `given_by` names the option or environment variable that gives the value without a question.
+    """
+    if value:
+        return value
+    if not sys.stdin.isatty():
+        raise UsageError(f"{label} is missing.", f"Give it with {given_by}.", code="input-missing")
+    typed: str = click.prompt(label, hide_input=hide, err=True)
+    return typed.strip()
+
+
+def confirm(question: str, yes: bool) -> None:
+    """Return when the person agrees (or said `--yes` before); otherwise `NumeraiError`, and nothing was done."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody can be asked here.", "Add --yes to agree.", code="input-missing")
+    if not click.confirm(question, err=True):
+        raise NumeraiError("Not agreed: nothing was done.", code="not-agreed")

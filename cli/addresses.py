@@ -1,0 +1,35 @@
+"""Addresses of APIs and webhooks: which lead to this machine only, and which may be given keys."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from urllib.parse import urlsplit
+
+from .errors import UsageError
+
+HOST_FROM_CONTAINER = "host.docker.internal"
+
+
+def is_loopback(url: str) -> bool:
+    """Whether an address can be reached from this machine only."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ip_address(host)
+    except ValueError:
+        return False
+    return address.is_loopback or address.is_unspecified
+
+
+def check_api_url(url: str) -> str:
+    """The URL without a trailing slash; `UsageError` when keys must not be sent there."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise UsageError(f"'{url}' is not the address of an API.", "Give NUMERAI_API_URL as https://host[:port].")
+    if parts.scheme == "http" and not is_loopback(url) and parts.hostname != HOST_FROM_CONTAINER:
+        raise UsageError(
+            f"{url} is not encrypted: the keys would be readable on the way.",
+            "Use https (plain http is accepted for this machine only).",
+        )
+    return url.rstrip("/")

@@ -1,0 +1,76 @@
+"""`numerai copy-example` and `numerai list-constants`: what there is to choose from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import dry_run_option, output_options
+
+if TYPE_CHECKING:
+    from ..factory import Factory
+
+
+@click.command("copy-example")
+@click.option("-e", "--example", default="tournament-python3", show_default=True, help="Which example.")
+@click.option("-d", "--dest", type=click.Path(path_type=Path), help="The folder.  [default: named like the example]")
+@dry_run_option
+@output_options
+@click.pass_obj
+def copy_example(factory: Factory, example: str, dest: Path | None, dry_run: bool) -> None:
+    """Copy an example node into a folder. No file that is there is replaced."""
+    from ..render import OK
+    from ..usecases.scaffold import plan_scaffold, scaffold
+
+    plan = plan_scaffold(example, (dest or Path(example)).expanduser().absolute())
+    written = [] if dry_run else scaffold(plan)
+    render = factory.render
+
+    def show() -> None:
+        if dry_run:
+            render.say(f"Would copy {len(plan.new)} files to {plan.folder}:")
+            for _, target in plan.new:
+                render.say(f"  {target.relative_to(plan.folder)}")
+            return
+        render.mark(OK, f"{example} is in {plan.folder}", detail=f"{len(written)} files copied")
+        render.say(f"Next: numerai node -m MODEL config --path {dest or example}")
+
+    render.result({"example": example, "folder": plan.folder, "files": [t for _, t in plan.new]}, show)
+
+
+@click.command("list-constants")
+@output_options
+@click.pass_obj
+def list_constants(factory: Factory) -> None:
+    """List sizes, examples, providers and tournaments."""
+    from ..models import DEFAULT_SIZE, SIZES, Tournament
+    from ..providers.registry import provider_names
+    from ..usecases.scaffold import example_names
+
+    render = factory.render
+    content = {
+        "sizes": {size.name: {"cpu": size.cpu, "memory_mib": size.memory_mib} for size in SIZES.values()},
+        "default_size": DEFAULT_SIZE,
+        "examples": example_names(),
+        "providers": provider_names(),
+        "tournaments": {tournament.prefix: tournament.value for tournament in Tournament},
+    }
+
+    def show() -> None:
+        rows = [
+            (
+                size.name + (" (default)" if size.name == DEFAULT_SIZE else ""),
+                f"{size.cpu:g}",
+                f"{size.memory_mib / 1024:g}",
+            )
+            for size in SIZES.values()
+        ]
+        render.table(("size", "vCPU", "GiB"), rows)
+        render.say("")
+        render.say(f"examples: {', '.join(example_names())}")
+        render.say(f"providers: {', '.join(provider_names())}")
+        render.say("tournaments: " + ", ".join(f"{t.value} {t.prefix}" for t in Tournament))
+
+    render.result(content, show)

@@ -1,0 +1,445 @@
+"""`numerai node`: the life of a prediction node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from .options import confirm, dry_run_option, output_options
+
+if TYPE_CHECKING:
+    from ..factory import Factory
+    from ..models import Node, Run
+    from ..render import Renderer
+    from ..usecases.inspect import NodeStatus
+    from ..usecases.verify import Fact, Verification
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+MODEL_HELP = "The model; may be left out when there is only one."
+TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model name is used twice."
+
+
+@dataclass
+class Chosen:
+    """Which node the command line names: before the subcommand or after it."""
+
+    model: str | None = None
+    tournament: int | None = None
+
+
+def _choose(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        chosen = ctx.meta.setdefault(__name__, Chosen())
+        if value is not None:
+            setattr(chosen, attribute, value)
+
+    return callback
+
+
+def node_options(function: F) -> F:
+    """Add `-m` and `-t`, which may stand before or after the subcommand, as in the official tool or as one types."""
+    model = click.option(
+        "-m", "--model-name", "--model", expose_value=False, callback=_choose("model"), help=MODEL_HELP
+    )
+    tournament = click.option(
+        "-t",
+        "--tournament",
+        type=click.Choice(["8", "11", "12"]),
+        expose_value=False,
+        callback=_choose("tournament"),
+        help=TOURNAMENT_HELP,
+    )
+    return model(tournament(function))
+
+
+def _chosen() -> Chosen:
+    chosen: Chosen = click.get_current_context().meta[__name__]
+    return Chosen(chosen.model, int(chosen.tournament) if chosen.tournament else None)
+
+
+def _node(factory: Factory) -> Node:
+    from ..usecases.resolve import resolve_node
+
+    chosen = _chosen()
+    return resolve_node(factory.store.nodes(), chosen.model, chosen.tournament)
+
+
+@click.group()
+@node_options
+@output_options
+def node() -> None:
+    """Configure, deploy, test and watch prediction nodes."""
+
+
+@node.command()
+@node_options
+@click.option("-P", "--provider", help="Where the node runs (list-constants shows them).  [default: local]")
+@click.option("-s", "--size", help="How big it runs (list-constants shows the sizes).  [default: mem-md]")
+@click.option("--cpu", type=float, help="vCPUs instead of a size's (128 and more: in 1024ths).")
+@click.option("--memory", type=float, help="GiB of memory instead of a size's (256 and more: MiB).")
+@click.option(
+    "-p", "--path", type=click.Path(path_type=Path), help="The folder with the node's code.  [default: this folder]"
+)
+@click.option("-e", "--example", help="Copy this example into the folder first.")
+@click.option("-c", "--cron", help="Run by this schedule (UTC), not by the webhook; '' ends that.")
+@click.option("--timeout-minutes", type=int, help="Stop a run that takes longer.  [default: 60]")
+@click.option("-r", "--register-webhook", is_flag=True, help="Register the webhook even where --cron is given.")
+@dry_run_option
+@output_options
+@click.pass_obj
+def config(
+    factory: Factory,
+    provider: str | None,
+    size: str | None,
+    cpu: float | None,
+    memory: float | None,
+    path: Path | None,
+    example: str | None,
+    cron: str | None,
+    timeout_minutes: int | None,
+    register_webhook: bool,
+    dry_run: bool,
+) -> None:
+    """Make a node of a model: provision what it needs and register its webhook with Numerai.
+
+    Can be repeated: what is not given stays as it is.
+    """
+    from ..render import OK, without_token
+    from ..usecases.configure import Configured, NodeRequest, configure_node
+
+    chosen = _chosen()
+    request = NodeRequest(provider, size, cpu, memory, path, example, cron, timeout_minutes, register_webhook)
+    done = configure_node(
+        request,
+        chosen.model,
+        chosen.tournament,
+        api=factory.api,
+        store=factory.store,
+        provider_named=factory.provider,
+        report=factory.render.progress,
+        dry_run=dry_run,
+    )
+    render = factory.render
+    if not isinstance(done, Configured):
+        _show_plan(factory, done.describe(), done.notes)
+        return
+
+    def show() -> None:
+        render.mark(OK, f"{done.node.name} is configured on {done.node.provider}", detail=done.node.path)
+        if done.registered and done.node.webhook_url:
+            render.mark(OK, "Numerai calls its webhook", detail=without_token(done.node.webhook_url))
+        for note in done.notes:
+            render.say(note)
+        render.say(f"Next: numerai node -m {done.node.model_name} deploy")
+
+    render.result(done, show)
+
+
+def _show_plan(factory: Factory, steps: list[str], notes: tuple[str, ...] = ()) -> None:
+    def show() -> None:
+        factory.render.say("This would be done:")
+        for number, step in enumerate(steps, 1):
+            factory.render.say(f"  {number}. {step}")
+        for note in notes:
+            factory.render.say(note)
+
+    factory.render.result({"plan": steps, "notes": notes}, show)
+
+
+@node.command()
+@node_options
+@click.option("--force", is_flag=True, help="Build even when nothing has changed.")
+@dry_run_option
+@output_options
+@click.pass_obj
+def deploy(factory: Factory, force: bool, dry_run: bool) -> None:
+    """Build what the node runs from its folder, and put it in place."""
+    from ..render import OK
+    from ..usecases.deploy import deploy_node, plan_deploy
+
+    chosen = _node(factory)
+    provider = factory.provider_of(chosen)
+    if dry_run:
+        _show_plan(factory, plan_deploy(chosen, provider, factory.store, force=force))
+        return
+    done = deploy_node(chosen, provider, factory.store, factory.render.progress, force=force)
+
+    def show() -> None:
+        what = "is deployed" if done.changed else "is deployed already: nothing has changed"
+        factory.render.mark(OK, f"{chosen.name} {what}", detail=done.image)
+        factory.render.say(f"Next: numerai node -m {chosen.model_name} test")
+
+    factory.render.result(done, show)
+
+
+@node.command()
+@node_options
+@click.option("-l", "--local", is_flag=True, help="Run the container here and now, without the webhook.")
+@click.option("-c", "--command", default="", help="With --local: run this instead of the Dockerfile's command.")
+@output_options
+@click.pass_obj
+def test(factory: Factory, local: bool, command: str) -> int:
+    """Prove the node end to end, as Numerai uses it.
+
+    Four facts must hold: Numerai reaches the webhook, the trigger starts a container, the container runs to its end,
+    and Numerai accepts the submission. With --verbose the container's log is shown as it is printed.
+    """
+    from ..errors import UsageError
+    from ..usecases.verify import Verifier
+
+    chosen = _node(factory)
+    render = factory.render
+    if command and not local:
+        raise UsageError("--command only goes with --local.")
+    if local:
+        return _test_locally(factory, chosen, command)
+    verifier = Verifier(
+        chosen,
+        factory.provider_of(chosen),
+        factory.api,
+        factory.clock,
+        on_fact=lambda fact: _show_fact(render, fact),
+        on_log=lambda line: render.detail(f"    | {line.text}"),
+        report=render.progress,
+    )
+    found = verifier.verify()
+    render.result(found, lambda: _show_verdict(render, found))
+    return 0 if found.ok else 1
+
+
+def _test_locally(factory: Factory, chosen: Node, command: str) -> int:
+    from ..models import RunState
+    from ..render import FAILED, OK
+    from ..usecases.rehearse import rehearse
+
+    render = factory.render
+    run = rehearse(
+        chosen,
+        command,
+        rehearsal=factory.rehearsal,
+        report=render.progress,
+        on_log=render.progress_log,
+    )
+    good = run.state is RunState.SUCCEEDED
+
+    def show() -> None:
+        render.mark(OK if good else FAILED, f"the container of {chosen.name} {_ended(run)}", detail=run.message)
+
+    render.result(run, show)
+    return 0 if good else 1
+
+
+def _show_fact(render: Renderer, fact: Fact) -> None:
+    from ..render import FAILED, OK, SKIPPED
+
+    status = SKIPPED if fact.holds is None else OK if fact.holds else FAILED
+    detail = "\n".join(part for part in (fact.detail, fact.cause) if part)
+    render.mark(status, f"{fact.name}  {fact.seconds:.1f} s", detail=detail, mend=fact.mend)
+
+
+def _show_verdict(render: Renderer, found: Verification) -> None:
+    if found.ok:
+        render.say(f"{found.node} works.", "bold green")
+    else:
+        render.say(f"{found.node} does not work yet.", "bold red")
+
+
+@node.command()
+@node_options
+@output_options
+@click.pass_obj
+def trigger(factory: Factory) -> None:
+    """Start one run by hand, without Numerai."""
+    from ..render import OK
+
+    chosen = _node(factory)
+    provider = factory.provider_of(chosen)
+    provider.wake(factory.render.progress)
+    run = provider.trigger(chosen)
+    factory.render.result(
+        run, lambda: factory.render.mark(OK, f"run {run.id} of {chosen.name} is {run.state.value}", detail=None)
+    )
+
+
+def _log_options(default: int | None) -> Callable[[F], F]:
+    def add(function: F) -> F:
+        number = click.option(
+            "-n", "--num-lines", type=click.IntRange(1), default=default, help="How many of the last lines."
+        )
+        follow = click.option("-f", "--follow-tail", is_flag=True, help="Go on until the run has ended.")
+        kind = click.option(
+            "-l",
+            "--log-type",
+            type=click.Choice(["cluster", "webhook"]),
+            default=None if default is None else "cluster",
+            help="What the container printed, or the calls of the webhook.",
+        )
+        return number(follow(kind(function)))
+
+    return add
+
+
+@node.command()
+@node_options
+@_log_options(None)
+@output_options
+@click.pass_obj
+def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type: str | None) -> None:
+    """Show how the node stands; with -n, -f or -l its log, like `numerai node logs`."""
+    from ..usecases.inspect import node_status
+
+    chosen = _node(factory)
+    if num_lines or follow_tail or log_type:
+        _show_log(factory, chosen, num_lines or 20, follow_tail, log_type or "cluster", None)
+        return
+    found = node_status(chosen, factory.provider_of(chosen))
+    factory.render.result(found, lambda: _show_status(factory, found))
+
+
+@node.command()
+@node_options
+@_log_options(20)
+@click.option("--run", "run_id", help="The run, instead of the latest one.")
+@output_options
+@click.pass_obj
+def logs(factory: Factory, num_lines: int, follow_tail: bool, log_type: str, run_id: str | None) -> None:
+    """Show what the latest run printed."""
+    _show_log(factory, _node(factory), num_lines, follow_tail, log_type, run_id)
+
+
+def _show_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> None:
+    from ..usecases.inspect import run_log
+
+    render, provider = factory.render, factory.provider_of(chosen)
+    if log_type == "webhook":
+        calls = list(reversed(provider.webhook_calls(chosen.name, num_lines)))
+        render.result(calls, lambda: _show_calls(render, calls))
+        return
+    run, lines = run_log(chosen, provider, run_id=run_id, last=num_lines, follow=follow)
+    if run is None:
+        render.say(f"{chosen.name} has not run yet.")
+        return
+    if not render.json:
+        render.progress(f"run {run.id}, {_ended(run)}")
+    for line in lines:
+        render.log_line(line)
+
+
+def _show_calls(render: Renderer, calls: list[Any]) -> None:
+    rows = [(f"{call.time:%Y-%m-%d %H:%M:%S}", str(call.status), call.trigger_id or "-", call.answer) for call in calls]
+    render.table(("time (UTC)", "status", "trigger id", "answer"), rows)
+
+
+def _show_status(factory: Factory, found: NodeStatus) -> None:
+    from ..render import ago, without_token
+
+    render, now, node = factory.render, factory.clock.now(), found.node
+    deployed = found.deployment
+    rows = [
+        ("node", f"{node.name} (model {node.model_name}, tournament {node.tournament})"),
+        ("runs on", f"{node.provider}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, {node.timeout_minutes} min"),
+        ("folder", node.path),
+        ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
+        ("started by", f"cron '{node.cron}' (UTC)" if node.cron else "webhook"),
+        ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
+    ]
+    if found.changed_since_deploy:
+        rows.append(("changed", f"the folder has changed since: numerai node -m {node.model_name} deploy"))
+    render.table(("", ""), rows)
+    if found.runs:
+        columns = ("run", "state", "started", "trigger id", "what happened")
+        render.table(
+            columns,
+            [(r.id, r.state.value, ago(r.created_at, now), r.trigger_id or "-", r.message or "") for r in found.runs],
+        )
+    else:
+        render.say("It has not run yet.")
+
+
+def _ended(run: Run) -> str:
+    if run.exit_code is not None:
+        return f"{run.state.value} with exit code {run.exit_code}"
+    return run.state.value
+
+
+@node.command()
+@node_options
+@click.argument("run_id", required=False)
+@output_options
+@click.pass_obj
+def cancel(factory: Factory, run_id: str | None) -> None:
+    """Stop a run, by default the node's latest."""
+    from ..errors import NumeraiError
+    from ..render import OK
+
+    chosen = _node(factory)
+    provider = factory.provider_of(chosen)
+    if run_id is None:
+        latest = provider.runs(chosen.name, limit=1)
+        if not latest:
+            raise NumeraiError(f"{chosen.name} has not run yet: there is nothing to cancel.")
+        run_id = latest[0].id
+    run = provider.cancel(run_id)
+    factory.render.result(run, lambda: factory.render.mark(OK, f"run {run.id} is {run.state.value}"))
+
+
+@node.command()
+@node_options
+@click.option("-p", "--preserve-node-config", is_flag=True, help="Keep the node in nodes.json.")
+@click.option("--force", is_flag=True, help="Stop an active run, and go on where Numerai cannot be told.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@dry_run_option
+@output_options
+@click.pass_obj
+def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool, dry_run: bool) -> None:
+    """Take the node out of service and remove everything its provider holds. Your folder stays."""
+    from ..render import OK
+    from ..usecases.destroy import destroy_node
+
+    chosen = _node(factory)
+    if not dry_run:
+        confirm(f"Destroy {chosen.name} on {chosen.provider}?", yes)
+    plan = destroy_node(
+        chosen,
+        api=lambda: factory.api,
+        store=factory.store,
+        provider=factory.provider_of(chosen),
+        report=factory.render.progress,
+        warn=factory.render.warn,
+        force=force,
+        keep_config=preserve_node_config,
+        dry_run=dry_run,
+    )
+    if dry_run:
+        _show_plan(factory, plan.describe())
+        return
+    factory.render.result(
+        {"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone", detail=None)
+    )
+
+
+@node.command(name="list")
+@output_options
+@click.pass_obj
+def list_(factory: Factory) -> None:
+    """List the configured nodes."""
+    from ..usecases.inspect import list_nodes
+
+    nodes = list_nodes(factory.store)
+
+    def show() -> None:
+        if not nodes:
+            factory.render.say("No node is configured. Next: numerai node -m MODEL config")
+            return
+        rows = [
+            (n.name, n.provider, f"{n.cpu:g} vCPU, {n.memory_mib / 1024:g} GiB", n.cron or "webhook", n.path)
+            for n in nodes
+        ]
+        factory.render.table(("node", "provider", "size", "started by", "folder"), rows)
+
+    factory.render.result(nodes, show)

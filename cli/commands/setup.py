@@ -1,0 +1,84 @@
+"""`numerai setup`: keys and provider settings."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import ask, dry_run_option, output_options
+
+if TYPE_CHECKING:
+    from ..factory import Factory
+    from ..models import Keys
+    from ..usecases.setup import SetUp
+
+
+@click.command()
+@click.option("-P", "-p", "--provider", default="local", show_default=True, help="Where nodes run.")
+@click.option("-s", "--skip-key-setup", is_flag=True, help="Leave the recorded Numerai keys alone.")
+@click.option("--public-id", envvar="NUMERAI_PUBLIC_ID", help="First half of your API key.  [env: NUMERAI_PUBLIC_ID]")
+@click.option(
+    "--executor",
+    type=click.Choice(["auto", "docker", "process"]),
+    help="local: run nodes in containers or in virtual environments (auto: containers where an engine answers).",
+)
+@click.option("--public-url", help="local: the address of a tunnel that leads to this machine's webhook.")
+@click.option("--port", type=click.IntRange(1, 65535), help="local: the port of the webhook.")
+@click.option("--concurrency", type=click.IntRange(1, 64), help="local: how many runs may go on at a time.")
+@dry_run_option
+@output_options
+@click.pass_obj
+def setup(
+    factory: Factory,
+    provider: str,
+    skip_key_setup: bool,
+    public_id: str | None,
+    executor: str | None,
+    public_url: str | None,
+    port: int | None,
+    concurrency: int | None,
+    dry_run: bool,
+) -> None:
+    """Record your Numerai keys and choose where nodes run.
+
+    Keys are made at numer.ai (Settings, API keys). The secret is asked for, or taken from NUMERAI_SECRET_KEY; it is
+    never an option, because command lines can be read by others. The keys are checked with Numerai and kept in a
+    file that only you can read. NUMERAI_API_URL names another API, a sandbox for example.
+    """
+    from ..providers.registry import provider_factory
+    from ..usecases.setup import set_up
+
+    provider_factory(provider)
+    given = {"executor": executor, "public_url": public_url, "port": port, "concurrency": concurrency}
+    found = set_up(
+        None if skip_key_setup else _keys(public_id),
+        provider,
+        {name: value for name, value in given.items() if value is not None},
+        store=factory.store,
+        api_with=factory.api_with,
+        dry_run=dry_run,
+    )
+    factory.render.result(found, lambda: _show(factory, found, dry_run))
+
+
+def _keys(public_id: str | None) -> Keys:
+    from ..addresses import check_api_url
+    from ..models import NUMERAI_API_URL, Keys
+
+    api_url = check_api_url(os.environ.get("NUMERAI_API_URL") or NUMERAI_API_URL)
+    public_id = ask(public_id, "Numerai public id", "--public-id or NUMERAI_PUBLIC_ID")
+    secret = ask(os.environ.get("NUMERAI_SECRET_KEY"), "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True)
+    return Keys(public_id, secret, api_url)
+
+
+def _show(factory: Factory, found: SetUp, dry_run: bool) -> None:
+    render = factory.render
+    if found.account:
+        render.say(f"Numerai knows you as {found.account.username}, with {found.models} model(s).")
+    for warning in found.warnings:
+        render.warn(warning)
+    render.say(f"{'Would be recorded' if dry_run else 'Recorded'} in {found.home}; nodes run on: {found.provider}.")
+    if not dry_run:
+        render.say("Next: numerai node -m MODEL config --example tournament-python3 --path FOLDER")

@@ -1,0 +1,39 @@
+"""`numerai upgrade`: take over the files of the official tool."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import dry_run_option, output_options
+
+if TYPE_CHECKING:
+    from ..factory import Factory
+
+
+@click.command()
+@dry_run_option
+@output_options
+@click.pass_obj
+def upgrade(factory: Factory, dry_run: bool) -> None:
+    """Take over the nodes and keys of the official numerai-cli. A backup of each file is kept."""
+    from ..render import OK
+
+    render, store = factory.render, factory.store
+    nodes = sorted(store.nodes())
+    if not store.is_legacy():
+        render.result({"upgraded": False, "nodes": nodes}, lambda: render.say("Nothing to upgrade."))
+        return
+    backups = [] if dry_run else store.upgrade()
+
+    def show() -> None:
+        if dry_run:
+            render.say(f"Would convert {store.home} with the node(s): {', '.join(nodes) or 'none'}; backups are kept.")
+            return
+        render.mark(OK, f"{len(nodes)} node(s) taken over: {', '.join(nodes) or 'none'}")
+        for backup in backups:
+            render.say(f"  backup: {backup}")
+        render.say("What the official tool made in your cloud account is left as it is.")
+
+    render.result({"upgraded": not dry_run, "nodes": nodes, "backups": backups}, show)

@@ -1,0 +1,207 @@
+"""Configures a node: decides what it is, plans the change, and carries it out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import NumeraiError, UsageError
+from ..models import (
+    DEFAULT_PROVIDER,
+    DEFAULT_SIZE,
+    DEFAULT_TIMEOUT_MINUTES,
+    SIZES,
+    Model,
+    Node,
+    Tournament,
+    node_name,
+)
+from ..ports import NumeraiApi, Provider, Report, StateStore
+from ..schedule import validate_cron
+from ..source import check_place, check_source
+from .plan import CopyExample, Plan, Provision, RegisterWebhook, SaveNode, Step, carry_out
+from .resolve import resolve_model
+from .scaffold import plan_scaffold, scaffold
+
+MAX_TIMEOUT_MINUTES = 24 * 60
+_MIB_FROM = 256
+_MILLI_CPU_FROM = 128
+
+
+@dataclass(frozen=True)
+class NodeRequest:
+    """What the user asked for; None where nothing was said, so that an existing node keeps what it has."""
+
+    provider: str | None = None
+    size: str | None = None
+    cpu: float | None = None
+    memory: float | None = None
+    path: Path | None = None
+    example: str | None = None
+    cron: str | None = None
+    timeout_minutes: int | None = None
+    register_webhook: bool = False
+
+
+@dataclass(frozen=True)
+class Configured:
+    """A node as it was configured. `registered` tells whether Numerai calls its webhook."""
+
+    node: Node
+    registered: bool
+    notes: tuple[str, ...]
+
+
+def configure_node(
+    request: NodeRequest,
+    model_name: str | None,
+    tournament: int | None,
+    *,
+    api: NumeraiApi,
+    store: StateStore,
+    provider_named: Callable[[str], Provider],
+    report: Report,
+    dry_run: bool = False,
+) -> Plan | Configured:
+    """Make a node what the request says and return it, or with `dry_run` only the plan.
+
+    One command at a time changes a node: `NumeraiError` with code `busy` otherwise.
+    """
+    refuse_legacy(store)
+    model = resolve_model(api, model_name, tournament)
+    node = decide_node(request, model, None)
+    with store.node_lock(node.name):
+        node = decide_node(request, model, store.nodes().get(node.name))
+        provider = provider_named(node.provider)
+        plan = plan_configure(request, node, provider, api, store)
+        if dry_run:
+            return plan
+        return configure(plan, provider, api, store, report)
+
+
+def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> Node:
+    """The node that the request describes, with what an existing node already had.
+
+    Raises `UsageError` naming the option that is wrong; nothing has been touched then.
+    """
+    cpu, memory_mib = _size(request, existing)
+    timeout = request.timeout_minutes or (existing.timeout_minutes if existing else DEFAULT_TIMEOUT_MINUTES)
+    if not 1 <= timeout <= MAX_TIMEOUT_MINUTES:
+        raise UsageError(f"--timeout-minutes must be from 1 to {MAX_TIMEOUT_MINUTES}, not {timeout}.")
+    provider = request.provider or (existing.provider if existing else DEFAULT_PROVIDER)
+    if existing and existing.provider != provider:
+        raise UsageError(
+            f"{existing.name} runs on {existing.provider}.",
+            f"Run `numerai node -m {model.name} destroy` before you move it to {provider}.",
+            code="provider-change",
+        )
+    cron = existing.cron if existing else None
+    if request.cron is not None:
+        cron = request.cron.strip() or None
+        if cron:
+            validate_cron(cron)
+    try:
+        name = node_name(model.tournament, model.name)
+    except ValueError as error:
+        raise UsageError(f"Tournament {model.tournament} of {model.name} is not known to this version.") from error
+    return Node(
+        name=name,
+        model_name=model.name,
+        model_id=model.id,
+        tournament=Tournament(model.tournament).value,
+        provider=provider,
+        path=str(_folder(request, existing)),
+        cpu=cpu,
+        memory_mib=memory_mib,
+        timeout_minutes=timeout,
+        cron=cron,
+        webhook_url=existing.webhook_url if existing else None,
+    )
+
+
+def plan_configure(request: NodeRequest, node: Node, provider: Provider, api: NumeraiApi, store: StateStore) -> Plan:
+    """The steps that make the node what it should be. Checks everything that can be checked before."""
+    steps: list[Step] = []
+    notes: list[str] = []
+    folder = Path(node.path)
+    if request.example:
+        check_place(folder, home=store.home)
+        steps.append(CopyExample(plan_scaffold(request.example, folder)))
+    else:
+        check_source(folder, home=store.home)
+    steps += [Provision(node), SaveNode(node.name, store.nodes_path)]
+    if node.cron and not request.register_webhook:
+        notes.append("It runs by its schedule; the webhook is not registered (--register-webhook does it).")
+    elif provider.reachable_by(api.url) or request.register_webhook:
+        steps.append(RegisterWebhook(node.model_name, node.model_id))
+    else:
+        notes.append(
+            f"Numerai cannot reach this machine, so no webhook is registered. Runs start with "
+            f"`numerai node -m {node.model_name} trigger` or --cron; with a tunnel to this machine, "
+            "`numerai setup --public-url URL` and config again."
+        )
+    return Plan(tuple(steps), tuple(notes))
+
+
+def configure(plan: Plan, provider: Provider, api: NumeraiApi, store: StateStore, report: Report) -> Configured:
+    """Carry the plan out. Can be repeated: what an interrupted call has done is found and finished."""
+    done: dict[str, Node] = {}
+    registered = False
+
+    def execute(step: Step) -> None:
+        nonlocal registered
+        if isinstance(step, CopyExample):
+            scaffold(step.scaffold)
+        elif isinstance(step, Provision):
+            check_source(Path(step.node.path), home=store.home)
+            done["node"] = provider.configure(step.node, report)
+        elif isinstance(step, SaveNode):
+            store.save_node(done["node"])
+        elif isinstance(step, RegisterWebhook):
+            api.set_webhook(step.model_id, done["node"].webhook_url)
+            registered = True
+
+    carry_out(plan, execute, report)
+    return Configured(done["node"], registered, plan.notes)
+
+
+def _folder(request: NodeRequest, existing: Node | None) -> Path:
+    if request.path is not None:
+        return request.path.expanduser().resolve()
+    if request.example:
+        return (Path.cwd() / request.example).resolve()
+    if existing:
+        return Path(existing.path)
+    return Path.cwd().resolve()
+
+
+def _size(request: NodeRequest, existing: Node | None) -> tuple[float, int]:
+    if request.size is not None and request.size not in SIZES:
+        raise UsageError(
+            f"There is no size '{request.size}'.", f"Choose one of: {', '.join(SIZES)}.", code="unknown-size"
+        )
+    if request.size is not None or existing is None:
+        size = SIZES[request.size or DEFAULT_SIZE]
+        cpu, memory_mib = size.cpu, size.memory_mib
+    else:
+        cpu, memory_mib = existing.cpu, existing.memory_mib
+    if request.cpu is not None:
+        cpu = request.cpu / 1024 if request.cpu >= _MILLI_CPU_FROM else request.cpu
+        if not 0.1 <= cpu <= 192:
+            raise UsageError(f"--cpu must be from 0.1 to 192 vCPUs, not {request.cpu:g}.")
+    if request.memory is not None:
+        memory_mib = int(request.memory if request.memory >= _MIB_FROM else request.memory * 1024)
+        if memory_mib < 64:
+            raise UsageError(f"--memory must be at least 64 MiB, not {request.memory:g}.")
+    return cpu, memory_mib
+
+
+def refuse_legacy(store: StateStore) -> None:
+    """Raise before anything is touched when the home folder still belongs to the official tool."""
+    if store.is_legacy():
+        raise NumeraiError(
+            f"{store.home} holds nodes or keys of the official numerai-cli.",
+            "Run `numerai upgrade` first: it converts them and keeps a backup.",
+            code="needs-upgrade",
+        )

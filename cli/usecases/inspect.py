@@ -1,0 +1,66 @@
+"""What is known about nodes: how they stand, and what their runs printed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..models import Deployment, LogLine, Node, Run, WebhookCall
+from ..ports import Provider, StateStore
+
+
+@dataclass(frozen=True)
+class NodeStatus:
+    """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls."""
+
+    node: Node
+    deployment: Deployment | None
+    changed_since_deploy: bool
+    runs: tuple[Run, ...]
+    webhook_calls: tuple[WebhookCall, ...]
+
+
+def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
+    """How one node stands. Asks the provider only."""
+    deployment = provider.deployment(node.name)
+    changed = (
+        deployment is not None and Path(node.path).is_dir() and provider.source_hash(node) != deployment.source_hash
+    )
+    return NodeStatus(
+        node,
+        deployment,
+        changed,
+        tuple(provider.runs(node.name, limit)),
+        tuple(provider.webhook_calls(node.name, limit)),
+    )
+
+
+def list_nodes(store: StateStore) -> list[Node]:
+    """Every configured node, by name. Touches nothing but nodes.json."""
+    return [node for _, node in sorted(store.nodes().items())]
+
+
+def run_log(
+    node: Node, provider: Provider, *, run_id: str | None, last: int | None, follow: bool
+) -> tuple[Run | None, Iterator[LogLine]]:
+    """The log of a run, by default the node's latest: all lines, or the `last` ones, and with `follow` what comes
+    until the run has ended. The run is None when the node has not run yet."""
+    if run_id is not None:
+        run: Run | None = provider.run(run_id)
+    else:
+        run = next(iter(provider.runs(node.name, limit=1)), None)
+    if run is None:
+        return None, iter(())
+    if not follow:
+        lines = list(provider.logs(run.id))
+        return run, iter(lines[-last:] if last else lines)
+    return run, _follow(provider, run.id, last)
+
+
+def _follow(provider: Provider, run_id: str, last: int | None) -> Iterator[LogLine]:
+    already = len(list(provider.logs(run_id)))
+    skip = max(0, already - last) if last else 0
+    for number, line in enumerate(provider.logs(run_id, follow=True)):
+        if number >= skip:
+            yield line

@@ -1,0 +1,65 @@
+"""Finds the model or the node that a command is about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..errors import UsageError
+from ..models import Model, Node, Tournament
+from ..ports import NumeraiApi
+
+
+def resolve_model(api: NumeraiApi, name: str | None, tournament: int | None) -> Model:
+    """The account's model of that name; the name may be left out when there is only one.
+
+    Raises `UsageError` when it is unknown or not clear which one is meant.
+    """
+    models = [model for model in api.models() if tournament in (None, model.tournament)]
+    scope = f" in tournament {tournament}" if tournament else ""
+    if name is None:
+        if len(models) == 1:
+            return models[0]
+        if not models:
+            raise UsageError(f"The account has no model{scope}.", "Make one at numer.ai first.", code="unknown-model")
+        raise UsageError(
+            f"The account has {len(models)} models{scope}: {_listed(models)}.",
+            "Say which with -m MODEL.",
+            code="model-missing",
+        )
+    found = [model for model in models if name in (model.name, _node_name(model))]
+    if not found:
+        have = f"It has: {_listed(models)}." if models else "It has none."
+        raise UsageError(f"The account has no model '{name}'{scope}. {have}", code="unknown-model")
+    if len(found) > 1:
+        raise UsageError(
+            f"'{name}' is a model in several tournaments.", "Say which with -t 8, 11 or 12.", code="model-missing"
+        )
+    return found[0]
+
+
+def resolve_node(nodes: Mapping[str, Node], name: str | None, tournament: int | None) -> Node:
+    """The configured node of that model or node name; the name may be left out when there is only one node."""
+    candidates = [node for node in nodes.values() if tournament in (None, node.tournament)]
+    if name is not None:
+        candidates = [node for node in candidates if name in (node.model_name, node.name)]
+    if len(candidates) == 1:
+        return candidates[0]
+    names = ", ".join(sorted(nodes))
+    if not nodes:
+        raise UsageError("No node is configured.", "Run `numerai node -m MODEL config` first.", code="unknown-node")
+    if not candidates:
+        what = f"'{name}'" if name else f"tournament {tournament}"
+        raise UsageError(f"No node is configured for {what}. Configured: {names}.", code="unknown-node")
+    hint = "Say which with -m MODEL (and -t 8, 11 or 12)."
+    raise UsageError(f"Which node? Configured: {names}.", hint, code="node-missing")
+
+
+def _node_name(model: Model) -> str:
+    try:
+        return f"{Tournament(model.tournament).prefix}-{model.name}"
+    except ValueError:  # a tournament that this version does not know
+        return model.name
+
+
+def _listed(models: list[Model]) -> str:
+    return ", ".join(sorted(f"{model.name} ({model.tournament})" for model in models))

@@ -1,0 +1,71 @@
+"""Records the user's keys, once Numerai has accepted them, and the settings of a provider."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..models import Keys, TokenInfo
+from ..ports import NumeraiApi, StateStore
+from .configure import refuse_legacy
+
+NEEDED_SCOPES = ("upload_submission", "read_submission_info", "read_user_info", "write_user_info")
+"""What the tool and its nodes use: submit, look at submissions, list models, register webhooks (numerai_api schema)."""
+STAKE_SCOPES = ("stake", "web3_staking", "delete")
+"""What a key that lies on servers should not be able to do."""
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """What setup found and recorded. `account` is None when the keys were left alone."""
+
+    home: Path
+    provider: str
+    account: TokenInfo | None
+    models: int
+    warnings: tuple[str, ...]
+    settings: Mapping[str, str | int]
+
+
+def set_up(
+    keys: Keys | None,
+    provider: str,
+    settings: Mapping[str, str | int],
+    *,
+    store: StateStore,
+    api_with: Callable[[Keys], NumeraiApi],
+    dry_run: bool = False,
+) -> SetUp:
+    """Check the keys with Numerai, then write keys and settings; with `dry_run` nothing is written.
+
+    `keys` None leaves the recorded keys alone. Settings are added to what was recorded before.
+    """
+    refuse_legacy(store)
+    account, models = None, 0
+    if keys is not None:
+        api = api_with(keys)
+        account = api.token_info()
+        models = len(api.models())
+    merged = {**store.settings(provider), **settings}
+    if not dry_run:
+        if keys is not None:
+            store.save_keys(keys)
+        if merged != store.settings(provider):
+            store.save_settings(provider, merged)
+    return SetUp(store.home, provider, account, models, tuple(scope_warnings(account)) if account else (), merged)
+
+
+def scope_warnings(account: TokenInfo) -> list[str]:
+    """What is wrong with the scopes of an API token, in words; empty when nothing is."""
+    missing = [scope for scope in NEEDED_SCOPES if scope not in account.scopes]
+    risky = [scope for scope in STAKE_SCOPES if scope in account.scopes]
+    found = []
+    if missing:
+        found.append(f"The key lacks the scope(s) {', '.join(missing)}: some commands will be refused.")
+    if risky:
+        found.append(
+            f"The key could move or delete what is yours (scope(s) {', '.join(risky)}), and it is given to every node. "
+            "Make one without them at numer.ai (Settings, API keys)."
+        )
+    return found

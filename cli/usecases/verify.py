@@ -1,0 +1,299 @@
+"""Proves a node end to end: the four facts of a working round, one by one, and the cause of the one that fails."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+from ..errors import ApiError, NumeraiError
+from ..models import LogLine, Node, Run, RunFailure, RunState, Submission
+from ..ports import Clock, NumeraiApi, Provider, Report
+
+_T = TypeVar("_T")
+
+REACHED = "Numerai reached the webhook"
+STARTED = "the trigger started a container"
+ENDED = "the container ran to its end"
+ACCEPTED = "Numerai accepted the submission"
+FACTS = (REACHED, STARTED, ENDED, ACCEPTED)
+
+START_SECONDS = 120.0
+"""How long a queued run may wait for its start before the test calls that a failure."""
+ACCEPT_SECONDS = 120.0
+"""How long Numerai may take to check a submission."""
+POLL_SECONDS = 0.3
+LAST_LINES = 10
+
+_EXIT_CODES = {
+    65: "the predictions are not what Numerai takes",
+    75: "a temporary failure; a retry can help",
+    78: "the node's configuration is not complete",
+}
+
+
+@dataclass(frozen=True)
+class Fact:
+    """One of the four facts: whether it holds, after how many seconds, and what was found.
+
+    `holds` is None for a fact that was not looked at: it does not apply, or an earlier one failed.
+    """
+
+    name: str
+    holds: bool | None
+    seconds: float = 0.0
+    detail: str = ""
+    cause: str | None = None
+    mend: str | None = None
+
+
+@dataclass(frozen=True)
+class Verification:
+    """How the test of a node ended."""
+
+    node: str
+    facts: tuple[Fact, ...]
+    run_id: str | None = None
+    trigger_id: str | None = None
+    submission: Submission | None = None
+    log: tuple[LogLine, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed and the submission was accepted."""
+        return len(self.facts) == len(FACTS) and all(fact.holds is not False for fact in self.facts)
+
+
+class _Failed(Exception):
+    def __init__(self, fact: Fact):
+        self.fact = fact
+
+
+@dataclass
+class Verifier:
+    """Runs the test of one node. `on_fact` hears of each fact as it becomes true or fails, `on_log` of each line that
+    the container prints."""
+
+    node: Node
+    provider: Provider
+    api: NumeraiApi
+    clock: Clock
+    on_fact: Callable[[Fact], None]
+    on_log: Callable[[LogLine], None]
+    report: Report
+    _started: float = field(init=False, default=0.0)
+    _facts: list[Fact] = field(init=False, default_factory=list)
+    _log: list[LogLine] = field(init=False, default_factory=list)
+
+    def verify(self) -> Verification:
+        """Trigger the node as Numerai does and follow it to the accepted submission."""
+        if self.provider.deployment(self.node.name) is None:
+            raise NumeraiError(
+                f"{self.node.name} is not deployed.",
+                f"Run `numerai node -m {self.node.model_name} deploy` first.",
+                code="not-deployed",
+            )
+        self.provider.wake(self.report)
+        self._started = self.clock.monotonic()
+        began = self.clock.now()
+        run: Run | None = None
+        trigger_id: str | None = None
+        submission: Submission | None = None
+        try:
+            trigger_id = self._reach()
+            run = self._start(trigger_id)
+            run = self._end(run)
+            submission = self._accept(run, trigger_id, began)
+        except _Failed as failed:
+            self._say(failed.fact)
+        return Verification(
+            self.node.name, tuple(self._facts), run.id if run else None, trigger_id, submission, tuple(self._log)
+        )
+
+    # the facts
+
+    def _reach(self) -> str | None:
+        if self.node.cron and not self._registered():
+            self._say(Fact(REACHED, None, self._seconds(), "not looked at: this node runs by its schedule"))
+            return None
+        if not self._registered():
+            raise _Failed(self._not_registered())
+        try:
+            trigger_id = self.api.trigger(self.node.model_id)
+        except ApiError as error:
+            if error.code != "webhook-failed":
+                raise
+            raise _Failed(self._webhook_failed(error)) from error
+        self._say(Fact(REACHED, True, self._seconds(), f"trigger id {trigger_id}"))
+        return trigger_id
+
+    def _start(self, trigger_id: str | None) -> Run:
+        if trigger_id is None:
+            run = self.provider.trigger(self.node)
+        else:
+            found = self._wait(lambda: self.provider.find_run(self.node.name, trigger_id), START_SECONDS)
+            if found is None:
+                raise _Failed(
+                    Fact(
+                        STARTED,
+                        False,
+                        self._seconds(),
+                        "the webhook answered, but no run came of it",
+                        mend=f"numerai node -m {self.node.model_name} logs --log-type webhook",
+                    )
+                )
+            run = found
+        run = self._wait_for_start(run)
+        if run.started_at is None:
+            raise _Failed(self._run_failed(STARTED, run))
+        self._say(Fact(STARTED, True, self._seconds(), f"run id {run.id}"))
+        return run
+
+    def _wait_for_start(self, run: Run) -> Run:
+        def begun() -> Run | None:
+            now = self.provider.run(run.id)
+            return now if now.started_at is not None or now.state.final else None
+
+        begun_run = self._wait(begun, START_SECONDS)
+        if begun_run is None:
+            raise _Failed(
+                Fact(
+                    STARTED,
+                    False,
+                    self._seconds(),
+                    f"run {run.id} still waits for its start after {START_SECONDS:.0f} s",
+                    mend=f"numerai node -m {self.node.model_name} status",
+                )
+            )
+        return begun_run
+
+    def _end(self, run: Run) -> Run:
+        for line in self.provider.logs(run.id, follow=True):
+            self._log.append(line)
+            self.on_log(line)
+        limit = self.node.timeout_minutes * 60 * 3 + START_SECONDS  # a temporary failure is tried again
+        ended = self._wait(lambda: _if_final(self.provider.run(run.id)), limit)
+        if ended is None or ended.state is not RunState.SUCCEEDED:
+            raise _Failed(self._run_failed(ENDED, ended or self.provider.run(run.id)))
+        took = (ended.ended_at - ended.started_at).total_seconds() if ended.ended_at and ended.started_at else 0.0
+        self._say(Fact(ENDED, True, self._seconds(), f"exit code 0 after {took:.1f} s" + _attempts(ended)))
+        return ended
+
+    def _accept(self, run: Run, trigger_id: str | None, began: datetime) -> Submission:
+        def checked() -> Submission | None:
+            submission = self._submission(trigger_id, began)
+            return submission if submission and (submission.accepted or submission.refused) else None
+
+        submission = self._wait(checked, ACCEPT_SECONDS)
+        again = f"numerai node -m {self.node.model_name} logs"
+        if submission is None:
+            pending = self._submission(trigger_id, began)
+            why = (
+                f"submission {pending.id} is still '{pending.status}' after {ACCEPT_SECONDS:.0f} s"
+                if pending
+                else "the run ended well, but Numerai holds no submission of it: does the code submit, for this model?"
+            )
+            raise _Failed(Fact(ACCEPTED, False, self._seconds(), why, mend=again))
+        if submission.refused:
+            why = f"Numerai refused submission {submission.id}: {submission.error or 'it does not say why'}"
+            raise _Failed(Fact(ACCEPTED, False, self._seconds(), why, mend="mend the code, then deploy and test"))
+        self._check_round(submission)
+        self._say(Fact(ACCEPTED, True, self._seconds(), f"submission {submission.id}, round {submission.round_number}"))
+        return submission
+
+    def _check_round(self, submission: Submission) -> None:
+        current = self.api.current_round(self.node.tournament)
+        if current is not None and submission.round_number != current.number:
+            why = f"submission {submission.id} is for round {submission.round_number}, now is round {current.number}"
+            raise _Failed(Fact(ACCEPTED, False, self._seconds(), why, mend="test again: a round may have just opened"))
+
+    # the causes
+
+    def _not_registered(self) -> Fact:
+        if self.provider.reachable_by(self.api.url):
+            mend = f"numerai node -m {self.node.model_name} config --register-webhook"
+            return Fact(
+                REACHED, False, self._seconds(), "Numerai has another address for this model, or none", mend=mend
+            )
+        return Fact(
+            REACHED,
+            False,
+            self._seconds(),
+            f"{self.api.url} cannot call this machine",
+            mend=f"numerai node -m {self.node.model_name} test --local; with a tunnel: numerai setup --public-url URL",
+        )
+
+    def _webhook_failed(self, error: ApiError) -> Fact:
+        calls = self.provider.webhook_calls(self.node.name, limit=1)
+        cause = f"the webhook's last answer: HTTP {calls[0].status} {calls[0].answer}" if calls else None
+        return Fact(REACHED, False, self._seconds(), error.message, cause, mend="numerai doctor")
+
+    def _run_failed(self, fact: str, run: Run) -> Fact:
+        logged = list(self._log) or list(self.provider.logs(run.id))
+        lines = [line.text for line in deque(logged, maxlen=LAST_LINES)]
+        cause = "last log lines:\n" + "\n".join(f"  {line}" for line in lines) if lines else None
+        return Fact(fact, False, self._seconds(), _why(run) + _attempts(run), cause, _mend(run, self.node))
+
+    # looking
+
+    def _registered(self) -> bool:
+        ours = self.node.webhook_url
+        return ours is not None and any(
+            model.id == self.node.model_id and model.webhook == ours for model in self.api.models()
+        )
+
+    def _submission(self, trigger_id: str | None, began: datetime) -> Submission | None:
+        for submission in self.api.submissions(self.node.model_id):
+            if trigger_id is not None and submission.trigger_id == trigger_id:
+                return submission
+            if trigger_id is None and submission.inserted_at and submission.inserted_at >= began - timedelta(seconds=5):
+                return submission
+        return None
+
+    def _wait(self, look: Callable[[], _T | None], seconds: float) -> _T | None:
+        deadline = self.clock.monotonic() + seconds
+        while True:
+            found = look()
+            if found is not None or self.clock.monotonic() >= deadline:
+                return found
+            self.clock.sleep(POLL_SECONDS)
+
+    def _seconds(self) -> float:
+        return self.clock.monotonic() - self._started
+
+    def _say(self, fact: Fact) -> None:
+        self._facts.append(fact)
+        self.on_fact(fact)
+
+
+def _if_final(run: Run) -> Run | None:
+    return run if run.state.final else None
+
+
+def _attempts(run: Run) -> str:
+    return f" (attempt {run.attempt})" if run.attempt > 1 else ""
+
+
+def _why(run: Run) -> str:
+    if run.message:
+        return run.message
+    if run.exit_code is not None:
+        meaning = _EXIT_CODES.get(run.exit_code, "the code of the node failed")
+        return f"run {run.id} ended with exit code {run.exit_code}: {meaning}"
+    return f"run {run.id} is {run.state.value}"
+
+
+def _mend(run: Run, node: Node) -> str:
+    command = f"numerai node -m {node.model_name}"
+    by_failure = {
+        RunFailure.OUT_OF_MEMORY: f"{command} config --memory {node.memory_mib * 2 // 1024 or 1} (it has "
+        f"{node.memory_mib / 1024:g} GiB), then test again",
+        RunFailure.TIMED_OUT: f"{command} config --timeout-minutes {node.timeout_minutes * 2}, or make it faster",
+        RunFailure.NOT_DEPLOYED: f"{command} deploy",
+        RunFailure.NO_KEYS: "numerai setup",
+        RunFailure.COULD_NOT_START: "numerai doctor",
+        RunFailure.LOST: f"{command} test",
+    }
+    return by_failure.get(run.failure, f"{command} logs -n 100") if run.failure else f"{command} logs -n 100"
