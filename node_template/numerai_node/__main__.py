@@ -1,0 +1,58 @@
+"""`python -m numerai_node`: wrap a program, submit or check a file, or fetch data, without writing Python."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from .execute import execute
+from .log import log
+from .node import Node
+from .running import run
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    top = argparse.ArgumentParser(prog="python -m numerai_node", description=__doc__)
+    commands = top.add_subparsers(dest="command", required=True)
+    exec_ = commands.add_parser("exec", help="run a program on today's data and submit the predictions.csv it writes")
+    exec_.add_argument("--csv", action="store_true", help="give it live.csv besides live.parquet")
+    exec_.add_argument("program", nargs="+", metavar="CMD", help="after --: the program and its arguments")
+    submit = commands.add_parser("submit", help="check a CSV file, submit it, and wait until Numerai accepts it")
+    submit.add_argument("file", type=Path)
+    check = commands.add_parser("check", help="check a CSV file against Numerai's rules, and send nothing")
+    check.add_argument("file", type=Path)
+    data = commands.add_parser("data", help="download files of the newest data; without a name, list them")
+    data.add_argument("files", nargs="*", metavar="FILE")
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Do what the command line says, and end the process with the exit code of the contract."""
+    options = parser().parse_args(arguments)
+    work: dict[str, Callable[[Node], object]] = {
+        "exec": lambda node: execute(node, options.program, csv=options.csv),
+        "submit": lambda node: _submit(node, options.file),
+        "check": lambda node: node.check(options.file),
+        "data": lambda node: _data(node, options.files),
+    }
+    run(work[options.command])
+
+
+def _submit(node: Node, file: Path) -> None:
+    node.check_access()
+    node.submit(file)
+
+
+def _data(node: Node, names: Sequence[str]) -> None:
+    if not names:
+        for name in node.dataset.files():
+            log("listed", version=node.dataset.version, file=name)
+    for name in names:
+        log("file", name=name, path=node.dataset.file(name))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,154 @@
+"""The node as the model's code sees it: its data, its artifacts folder, and `submit`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .api import NumeraiApi, Round, Submission
+from .data import Dataset, read_columns
+from .downloads import Cache
+from .errors import ConfigurationError
+from .log import log, seconds_since
+from .rules import check_predictions
+from .settings import CLASSIC, Settings, from_environment
+from .submitting import Submitter
+from .transport import Transport
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from .rules import Predictions
+
+
+class Node:
+    """One run's view of Numerai. Nothing is contacted before it is asked for."""
+
+    def __init__(self, settings: Settings | None = None, transport: Transport | None = None):
+        self.settings = settings or from_environment()
+        self._transport = transport or Transport()
+        self.api = NumeraiApi(self.settings, self._transport)
+        self.dataset = Dataset(self.api, Cache(self.settings.cache, self._transport), self.settings.tournament)
+        self._data_round: Round | None = None
+
+    @cached_property
+    def artifacts(self) -> Path:
+        """The folder where trained models are kept between runs; made when it is not there.
+
+        `ConfigurationError` when NUMERAI_ARTIFACTS is an address that this runtime cannot keep files at, or cannot be
+        written.
+        """
+        if "://" in self.settings.artifacts:
+            kind = self.settings.artifacts.partition("://")[0]
+            raise ConfigurationError(
+                f"NUMERAI_ARTIFACTS is a {kind}:// address, which this version of numerai_node does not support yet."
+                " Set it to a folder."
+            )
+        folder = Path(self.settings.artifacts)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigurationError(
+                f"NUMERAI_ARTIFACTS ({folder}) cannot be made: {error.strerror or error}."
+            ) from error
+        return folder
+
+    @cached_property
+    def threads(self) -> int:
+        """How many threads to compute with: the node's own share of the machine, not all its cores."""
+        return max(1, int(self.settings.cpu or _cpu_quota() or _usable_cores()))
+
+    def check_access(self) -> None:
+        """Find out whether the keys and the model are good before any long work; `ConfigurationError` if not."""
+        self.settings.need_keys()
+        name = self.api.check_access()
+        log("ready", model=name, node=self.settings.node, trigger_id=self.settings.trigger_id)
+
+    def features(self, feature_set: str = "small") -> list[str]:
+        """The names of the features of a set: `small`, `medium` or `all`."""
+        return self.dataset.features(feature_set)
+
+    def train(self, features: Sequence[str], target: str = "target") -> pd.DataFrame:
+        """The training rows: era, these features and the target, indexed by id."""
+        return self._read("train.parquet", ["era", *features, target])
+
+    def validation(self, features: Sequence[str], target: str = "target") -> pd.DataFrame:
+        """The validation rows: era, these features and the target, indexed by id."""
+        return self._read("validation.parquet", ["era", *features, target])
+
+    def live(self, features: Sequence[str] = ()) -> pd.DataFrame:
+        """Today's rows with these features; the ids are the index (Classic) or columns of their own."""
+        path = self.live_file
+        ids = [] if self.settings.tournament == CLASSIC else list(self.universe.columns)
+        return read_columns(path, [*ids, *features])
+
+    @cached_property
+    def live_file(self) -> Path:
+        """The path of today's live file. From here on, the submission is for the round that is open now."""
+        self._data_round = self.api.current_round()
+        path = self.dataset.live_file()
+        log("live", round=self._data_round.number if self._data_round else None, data=self.dataset.version)
+        return path
+
+    @cached_property
+    def universe(self) -> pd.DataFrame:
+        """Today's ids, a column for each kind of id that Numerai serves for this tournament."""
+        return self.dataset.ids(self.live_file)
+
+    def check(self, predictions: Predictions) -> pd.DataFrame:
+        """The predictions as they would be sent; `BadPredictions` says which of Numerai's rules they break."""
+        checked = check_predictions(predictions, self.universe, self.settings.tournament)
+        log("checked", rows=len(checked), column=checked.columns[1])
+        return checked
+
+    def submit(self, predictions: Predictions, data_datestamp: int | None = None) -> Submission:
+        """Check, upload and wait until Numerai has accepted the predictions.
+
+        Takes a frame with the ids in a column or its index, a series indexed by id, or the path of a CSV file.
+        `data_datestamp` names the day of the ids when it is not today's; it is found out by itself when a new round
+        opened since the live data were read.
+        """
+        self.settings.need_keys()
+        checked = self.check(predictions)
+        if data_datestamp is None:
+            data_datestamp = self._stale_datestamp()
+        return Submitter(self.settings, self.api, self._transport).submit(checked, data_datestamp)
+
+    def _stale_datestamp(self) -> int | None:
+        """The day of the data, when another round than theirs is open now."""
+        if self._data_round is None:
+            return None
+        current = self.api.current_round()
+        if current is None or current.number == self._data_round.number:
+            return None
+        log("warning", what="a new round opened since the live data were read", round=current.number)
+        return self._data_round.data_datestamp
+
+    def _read(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        path = self.dataset.file(name)
+        started = time.monotonic()
+        frame = read_columns(path, columns)
+        log("read", file=name, rows=len(frame), columns=len(frame.columns), seconds=seconds_since(started))
+        return frame
+
+
+def _cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
+    """The CPUs that the container may use: cgroup v2 `cpu.max`, else v1 `cpu.cfs_quota_us`; None without a limit."""
+    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        try:
+            quota, period = " ".join((root / name).read_text() for name in files).split()
+            if quota not in ("max", "-1"):
+                return float(quota) / float(period)
+        except (OSError, ValueError):
+            continue
+    return None
+
+
+def _usable_cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

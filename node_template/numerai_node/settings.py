@@ -1,0 +1,112 @@
+"""The environment contract: what a provider tells a node, read and checked in one place."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from .errors import ConfigurationError
+from .log import hide
+
+NUMERAI_API_URL = "https://api-tournament.numer.ai"
+CLASSIC, SIGNALS, CRYPTO = 8, 11, 12
+KEY_VARIABLES = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What this run is about. `trigger_id` is None when the run was started by hand."""
+
+    public_id: str | None
+    secret_key: str | None
+    model_id: str | None
+    trigger_id: str | None
+    api_url: str
+    node: str
+    tournament: int
+    artifacts: str
+    cache: Path
+    cpu: float | None
+
+    def __repr__(self) -> str:
+        return f"Settings(node={self.node!r}, model_id={self.model_id!r}, tournament={self.tournament})"
+
+    def need_keys(self) -> tuple[str, str]:
+        """The public id and the secret key; `ConfigurationError` naming the variable that is missing."""
+        if not self.public_id:
+            raise _missing("NUMERAI_PUBLIC_ID", "the public id of your Numerai API key")
+        if not self.secret_key:
+            raise _missing("NUMERAI_SECRET_KEY", "the secret of your Numerai API key")
+        return self.public_id, self.secret_key
+
+    def need_model(self) -> str:
+        """The id of the model to submit to; `ConfigurationError` when it is missing."""
+        if not self.model_id:
+            raise _missing("MODEL_ID", "the id of the model to submit to")
+        return self.model_id
+
+
+def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings; `ConfigurationError` names the first variable that is malformed.
+
+    What is only missing is complained about by the step that needs it, so that data can be had without keys.
+    """
+    env = os.environ if environment is None else environment
+
+    def text(name: str) -> str | None:
+        return env.get(name, "").strip() or None
+
+    settings = Settings(
+        public_id=_word("NUMERAI_PUBLIC_ID", text("NUMERAI_PUBLIC_ID")),
+        secret_key=_word("NUMERAI_SECRET_KEY", text("NUMERAI_SECRET_KEY")),
+        model_id=_word("MODEL_ID", text("MODEL_ID")),
+        trigger_id=_word("TRIGGER_ID", text("TRIGGER_ID")),
+        api_url=_url("NUMERAI_API_URL", text("NUMERAI_API_URL") or NUMERAI_API_URL),
+        node=text("NUMERAI_NODE") or "by-hand",
+        tournament=_tournament(text("NUMERAI_TOURNAMENT") or str(CLASSIC)),
+        artifacts=text("NUMERAI_ARTIFACTS") or "artifacts",
+        cache=Path(text("NUMERAI_CACHE") or Path(tempfile.gettempdir()) / "numerai-cache"),
+        cpu=_cpu(text("NUMERAI_CPU")),
+    )
+    hide(settings.secret_key or "")
+    return settings
+
+
+def _missing(name: str, what: str) -> ConfigurationError:
+    return ConfigurationError(f"{name} is not set. It must hold {what}.")
+
+
+def _word(name: str, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"[!-~]+", value):
+        raise ConfigurationError(f"{name} is malformed: it must be one word without spaces.")
+    return value
+
+
+def _url(name: str, value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ConfigurationError(f"{name} is malformed: it must be a http:// or https:// address.")
+    return value
+
+
+def _tournament(value: str) -> int:
+    if value not in (str(CLASSIC), str(SIGNALS), str(CRYPTO)):
+        raise ConfigurationError("NUMERAI_TOURNAMENT must be 8 (Classic), 11 (Signals) or 12 (Crypto).")
+    return int(value)
+
+
+def _cpu(value: str | None) -> float | None:
+    if value is None:
+        return None
+    try:
+        cpu = float(value)
+    except ValueError:
+        cpu = 0.0
+    if not 0 < cpu < float("inf"):
+        raise ConfigurationError("NUMERAI_CPU is malformed: it must be a number of vCPUs above 0.")
+    return cpu
