@@ -7,6 +7,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -40,19 +41,28 @@ class Cache:
         """The path of a complete, current copy of the file `name` (e.g. `v5.3/live.parquet`).
 
         `address` gives a presigned address and is asked again for each try. A file whose ETag has not changed is not
-        downloaded again. Raises `TemporaryFailure` when all tries failed, and `ConfigurationError` when the folder
-        cannot be written.
+        downloaded again. A folder that cannot be written is replaced by one for temporary files, with a warning.
+        Raises `TemporaryFailure` when all tries failed, and `ConfigurationError` when no folder can be written.
         """
-        path = self.folder / name
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _locked(_beside(path, ".lock")):
-                return self._fetch_locked(name, path, address)
+            return self._fetch(name, address)
         except OSError as error:
-            raise ConfigurationError(
-                f"{name} could not be written to {path.parent} ({error.strerror or error})."
-                " Set NUMERAI_CACHE to a folder with room that this user may write to."
-            ) from error
+            why = error.strerror or str(error)
+        fallback = Path(tempfile.gettempdir()) / "numerai-cache"
+        if self.folder != fallback:
+            log("warning", what=f"the cache {self.folder} cannot be used", why=why, instead=fallback)
+            self.folder = fallback
+            return self.fetch(name, address)
+        raise ConfigurationError(
+            f"{name} could not be written to {self.folder} ({why})."
+            " Set NUMERAI_CACHE to a folder with room that this user may write to."
+        )
+
+    def _fetch(self, name: str, address: Callable[[], str]) -> Path:
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(_beside(path, ".lock")):
+            return self._fetch_locked(name, path, address)
 
     def _fetch_locked(self, name: str, path: Path, address: Callable[[], str]) -> Path:
         started = time.monotonic()
