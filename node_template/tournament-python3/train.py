@@ -1,0 +1,85 @@
+"""Train the model and keep it for the next runs. predict.py does this when it must; by hand: python train.py"""
+
+import json
+import os
+from datetime import datetime, timezone
+from pathlib import Path
+
+import lightgbm as lgb
+import pandas as pd
+from numerai_node import Node, log, run, score
+
+FEATURE_SET = "small"  # "medium" and "all" learn more and need more memory and time
+TARGET = "target"
+TREES = 1000
+PARAMETERS = {
+    "objective": "regression",
+    "learning_rate": 0.01,
+    "max_depth": 5,
+    "num_leaves": 31,
+    "feature_fraction": 0.1,
+    "force_col_wise": True,
+    "seed": 1,
+    "verbosity": -1,
+}
+
+
+def train(node: Node, features: list[str]) -> lgb.Booster:
+    """Fit LightGBM on the training eras, score it on the validation eras, and save it."""
+    rows = node.train(features, TARGET).dropna(subset=[TARGET])
+    dataset = lgb.Dataset(rows[features], rows[TARGET])
+    model = lgb.train(PARAMETERS | {"num_threads": node.threads}, dataset, num_boost_round=TREES)
+    log("trained", trees=TREES, features=len(features), rows=len(rows), threads=node.threads)
+
+    validation = node.validation(features, TARGET)
+    predictions = pd.Series(model.predict(validation[features], num_threads=node.threads), index=validation.index)
+    result = score(validation["era"], validation[TARGET], predictions)
+
+    about = {
+        "features": features,
+        "target": TARGET,
+        "data": node.dataset.version,
+        "trained_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "lightgbm": lgb.__version__,
+        "parameters": PARAMETERS,
+        "trees": TREES,
+        "corr_mean": result.corr_mean,
+        "corr_sharpe": result.corr_sharpe,
+    }
+    save(node.artifacts, model, about)
+    return model
+
+
+def save(folder: Path, model: lgb.Booster, about: dict[str, object]) -> None:
+    """Write model.txt (LightGBM's own format) and model.json beside it, each complete or not at all."""
+    try:
+        for name, text in (("model.txt", model.model_to_string()), ("model.json", json.dumps(about, indent=1))):
+            temporary = folder / f".{name}.{os.getpid()}"
+            temporary.write_text(text, encoding="utf-8")
+            temporary.replace(folder / name)
+    except OSError as error:
+        log("warning", what=f"the model cannot be kept in {folder}, so the next run trains again", why=error.strerror)
+        return
+    log("saved", model=folder / "model.txt")
+
+
+def load(node: Node, features: list[str]) -> lgb.Booster | None:
+    """The saved model, or None when there is none or it was trained on other features."""
+    model, about = node.artifacts / "model.txt", node.artifacts / "model.json"
+    if not (model.exists() and about.exists()):
+        return None
+    try:
+        known = json.loads(about.read_text(encoding="utf-8"))
+        booster = lgb.Booster(model_str=model.read_text(encoding="utf-8"))
+    except (ValueError, lgb.basic.LightGBMError) as error:
+        log("warning", what="the saved model cannot be read and is trained anew", why=error)
+        return None
+    if known.get("features") != features or booster.feature_name() != features:
+        log("warning", what="the saved model was trained on other features and is trained anew")
+        return None
+    log("loaded", model=model, trained_at=known.get("trained_at"), corr_mean=known.get("corr_mean"))
+    return booster
+
+
+if __name__ == "__main__":
+    run(lambda node: train(node, node.features(FEATURE_SET)))
