@@ -12,7 +12,7 @@ from .errors import NumeraiError
 
 if TYPE_CHECKING:
     from .models import Keys, Node
-    from .ports import Clock, ContainerEngine, NumeraiApi, Provider, StateStore
+    from .ports import Clock, ContainerEngine, NumeraiApi, OwnCommands, Provider, StateStore
     from .providers.registry import ProviderContext
     from .render import Renderer
 
@@ -80,6 +80,13 @@ class Factory:
         from .adapters.docker_engine import DockerEngine
 
         return DockerEngine()
+
+    @cached_property
+    def own_commands(self) -> OwnCommands:
+        """Runs this tool's own commands."""
+        from .adapters.own_commands import ChildCommands
+
+        return ChildCommands()
 
     def provider(self, name: str) -> Provider:
         """The provider of that name, made once."""

@@ -74,14 +74,14 @@ def run(arguments: list[str], factory: Factory) -> int:
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.ctx.get_help() if error.ctx else str(error))
         return 2
-    except click.ClickException as error:
-        hint = f"`{error.ctx.command_path} --help` shows what it takes." if getattr(error, "ctx", None) else None
+    except click.UsageError as error:
+        hint = f"`{error.ctx.command_path} --help` shows what it takes." if error.ctx else None
         return _fail(factory, arguments, UsageError(error.format_message(), hint), error.exit_code)
+    except click.ClickException as error:
+        return _fail(factory, arguments, NumeraiError(error.format_message()), error.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        error = NumeraiError(
-            "Interrupted.", "Nothing is lost: run the same command again to go on.", code="interrupted"
-        )
-        return _fail(factory, arguments, error, EXIT_INTERRUPTED)
+        hint = "Nothing is lost: run the same command again to go on."
+        return _fail(factory, arguments, NumeraiError("Interrupted.", hint, code="interrupted"), EXIT_INTERRUPTED)
     except BrokenPipeError:
         return _leave_broken_pipe()
     except Exception as error:  # the last resort: whatever was not foreseen is a bug of ours, and is said as one

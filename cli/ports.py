@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from .models import (
     Check,
@@ -145,6 +146,99 @@ class ContainerEngine(Protocol):
         """
 
 
+@dataclass(frozen=True)
+class ContainerSpec:
+    """A container to be made: `cpu` in vCPUs, `memory_mib` in MiB, `volumes` path in the container -> volume name.
+
+    `environment` holds secrets, so it is left out of `repr`.
+    """
+
+    name: str
+    image: str
+    cpu: float
+    memory_mib: int
+    environment: Mapping[str, str] = field(repr=False)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    volumes: Mapping[str, str] = field(default_factory=dict)
+    volume_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    read_only: bool = False
+
+
+@dataclass(frozen=True)
+class ContainerState:
+    """How a container stands; `status` is the engine's word: created, running, exited, ..."""
+
+    status: str
+    exit_code: int
+    out_of_memory: bool
+    environment: Mapping[str, str] = field(repr=False)
+    error: str | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it was started and runs no more."""
+        return self.status in ("exited", "dead")
+
+
+class ContainerHost(ContainerEngine, Protocol):
+    """A container engine that runs containers on this machine, as the local provider needs it.
+
+    Labels to look for are given as `name=value`. `EnvironmentNotReady` when the engine cannot be reached.
+    """
+
+    def cpus(self) -> int:
+        """How many CPUs containers can use at most."""
+
+    def data_folder(self) -> Path | None:
+        """Where images and volumes are kept, when that is a folder of this machine."""
+
+    def images(self, label: str) -> dict[str, list[str]]:
+        """The images that carry a label: id -> tags."""
+
+    def tag(self, image: str, tag: str) -> None:
+        """Give an image one more tag."""
+
+    def remove_image(self, image: str) -> None:
+        """Remove a tag or an image; what is gone already is fine."""
+
+    def volumes(self, label: str) -> list[str]:
+        """The names of the volumes that carry a label."""
+
+    def remove_volumes(self, label: str) -> None:
+        """Remove every volume that carries a label."""
+
+    def create_container(self, spec: ContainerSpec) -> bool:
+        """Create a container and its volumes, unless there is one of that name; says whether it was created.
+
+        `ProviderError` with code `image-missing` when the image is gone, `could-not-start` when the engine refuses.
+        """
+
+    def open_volumes(self, name: str, paths: list[str]) -> None:
+        """Let every user write to the volumes at these paths of a container that was not started yet."""
+
+    def start_container(self, name: str) -> None:
+        """Start a created container; one that runs is left alone. `ProviderError` with code `could-not-start`."""
+
+    def container(self, name: str) -> ContainerState | None:
+        """How a container stands; None when there is none of that name."""
+
+    def containers(self, label: str) -> dict[str, dict[str, str]]:
+        """Every container, running or not, that carries a label: name -> labels."""
+
+    def container_output(self, name: str) -> Iterator[bytes]:
+        """What a container prints, from its beginning until it ends, each piece after its time and a blank; a piece
+        without a newline at its end is continued by the next one."""
+
+    def wait_container(self, name: str, seconds: float) -> None:
+        """Return when a container has ended or is gone, at the latest after so many seconds."""
+
+    def stop_container(self, name: str, grace_seconds: int) -> None:
+        """SIGTERM, and SIGKILL after the grace; one that has ended or is gone is fine."""
+
+    def remove_container(self, name: str) -> None:
+        """Remove a container, running or not; one that is gone is fine."""
+
+
 class Provider(Protocol):
     """Runs nodes. One contract suite (tests/contract) holds every implementation to this text."""
 
@@ -197,3 +291,17 @@ class Provider(Protocol):
 
     def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
         """The provider's own findings for `numerai doctor`."""
+
+
+class OwnCommands(Protocol):
+    """Runs the tool's own commands as a person would: as processes of their own, with a clean NUMERAI_ environment."""
+
+    def run(
+        self, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], on_line: Callable[[str], None]
+    ) -> int:
+        """Run one command to its end, handing on each line it prints; returns its exit code."""
+
+    def serving(
+        self, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], log: Path
+    ) -> AbstractContextManager[Mapping[str, Any]]:
+        """Keep a command running that announces itself with one line of JSON; gives that line's content."""

@@ -13,9 +13,12 @@ PREVIOUS_SUFFIX = ".previous"
 
 
 def make_private_folder(folder: Path) -> None:
-    """Create the folder (mode 0700 where modes exist); `EnvironmentNotReady` when that is not possible."""
+    """Create the folder and what is missing above it (mode 0700 where modes exist); `EnvironmentNotReady` when that is
+    not possible."""
+    missing = [level for level in (folder, *folder.parents) if not level.exists()]
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for level in reversed(missing or [folder]):
+            level.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
 

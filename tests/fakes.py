@@ -1,0 +1,190 @@
+"""In-memory implementations of the ports, for tests of what stands above them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+
+from numerai_compute.errors import ApiError, NumeraiError, ProviderError
+from numerai_compute.models import (
+    Check,
+    Deployment,
+    Keys,
+    LogLine,
+    Model,
+    Node,
+    Round,
+    Run,
+    RunState,
+    Submission,
+    TokenInfo,
+    WebhookCall,
+)
+from numerai_compute.ports import Report
+
+NOW = datetime(2026, 1, 6, 12, 0, tzinfo=timezone.utc)
+SCOPES = ("upload_submission", "read_submission_info", "read_user_info", "write_user_info")
+
+
+class FakeClock:
+    """Time that passes only when somebody sleeps."""
+
+    def __init__(self, start: datetime = NOW):
+        self.start, self.elapsed = start, 0.0
+
+    def now(self) -> datetime:
+        return self.start + timedelta(seconds=self.elapsed)
+
+    def monotonic(self) -> float:
+        return self.elapsed
+
+    def sleep(self, seconds: float) -> None:
+        self.elapsed += seconds
+
+
+class FakeApi:
+    """A Numerai account with models; `fail` holds an error to raise at the next call of a method."""
+
+    def __init__(self, models: Iterable[Model] = (), url: str = "http://127.0.0.1:9"):
+        self.url = url
+        self.account = TokenInfo("tester", "key", SCOPES)
+        self.by_id = {model.id: model for model in models}
+        self.round: Round | None = Round(100, 8, NOW, NOW + timedelta(hours=1))
+        self.held: list[Submission] = []
+        self.fail: dict[str, Exception] = {}
+        self.clock: FakeClock = FakeClock()
+        self.on_trigger = lambda model, trigger_id: None
+        self.calls: list[tuple[str, object]] = []
+
+    def _called(self, name: str, detail: object = None) -> None:
+        self.calls.append((name, detail))
+        if name in self.fail:
+            raise self.fail[name]
+
+    def token_info(self) -> TokenInfo:
+        self._called("token_info")
+        return self.account
+
+    def models(self) -> list[Model]:
+        self._called("models")
+        return list(self.by_id.values())
+
+    def set_webhook(self, model_id: str, url: str | None) -> None:
+        self._called("set_webhook", (model_id, url))
+        self.by_id[model_id] = replace(self.by_id[model_id], webhook=url)
+
+    def trigger(self, model_id: str) -> str:
+        self._called("trigger", model_id)
+        trigger_id = f"trigger-{len(self.calls)}"
+        self.on_trigger(self.by_id[model_id], trigger_id)
+        return trigger_id
+
+    def current_round(self, tournament: int) -> Round | None:
+        self._called("current_round", tournament)
+        return self.round
+
+    def submissions(self, model_id: str) -> list[Submission]:
+        self._called("submissions", model_id)
+        return list(self.held)
+
+    def server_time(self) -> datetime:
+        self._called("server_time")
+        return self.clock.now()
+
+
+class FakeProvider:
+    """A provider whose runs end as `ending` says, at once."""
+
+    name = "local"
+
+    def __init__(self, reachable: bool = True):
+        self.reachable = reachable
+        self.configured: dict[str, Node] = {}
+        self.deployments: dict[str, Deployment] = {}
+        self.all_runs: list[Run] = []
+        self.printed: list[str] = []
+        self.ending: dict[str, object] = {"state": RunState.SUCCEEDED, "exit_code": 0}
+        self.starts = True
+        self.calls: list[WebhookCall] = []
+        self.found: list[Check] = []
+        self.fail: dict[str, NumeraiError] = {}
+        self.awake = False
+        self.hash = "h1"
+
+    def configure(self, node: Node, report: Report) -> Node:
+        if "configure" in self.fail:
+            raise self.fail["configure"]
+        done = replace(node, webhook_url=node.webhook_url or f"http://127.0.0.1:5/{node.name}/token-of-{node.name}")
+        self.configured[node.name] = done
+        return done
+
+    def reachable_by(self, api_url: str) -> bool:
+        return self.reachable
+
+    def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
+        if "deploy" in self.fail:
+            raise self.fail["deploy"]
+        current = self.deployments.get(node.name)
+        if current and current.source_hash == self.hash and not force:
+            return replace(current, changed=False)
+        self.deployments[node.name] = Deployment(node.name, f"image:{self.hash}", self.hash, NOW)
+        return self.deployments[node.name]
+
+    def deployment(self, node_name: str) -> Deployment | None:
+        return self.deployments.get(node_name)
+
+    def source_hash(self, node: Node) -> str:
+        return self.hash
+
+    def wake(self, report: Report) -> None:
+        self.awake = True
+
+    def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
+        run = Run(f"run-{len(self.all_runs) + 1}", node.name, RunState.QUEUED, NOW, trigger_id)
+        self.all_runs.insert(0, run)
+        return run
+
+    def run(self, run_id: str) -> Run:
+        for index, run in enumerate(self.all_runs):
+            if run.id == run_id:
+                if self.starts and not run.state.final:
+                    ended = {"started_at": NOW, "ended_at": NOW + timedelta(seconds=2), **self.ending}
+                    self.all_runs[index] = replace(run, **ended)  # type: ignore[arg-type]
+                return self.all_runs[index]
+        raise ProviderError(f"no run {run_id}", code="no-such-run")
+
+    def runs(self, node_name: str, limit: int = 20) -> list[Run]:
+        return [run for run in self.all_runs if run.node == node_name][:limit]
+
+    def find_run(self, node_name: str, trigger_id: str) -> Run | None:
+        return next((run for run in self.all_runs if run.trigger_id == trigger_id), None)
+
+    def logs(self, run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
+        yield from (LogLine(text, NOW) for text in self.printed)
+
+    def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
+        return self.calls[:limit]
+
+    def cancel(self, run_id: str) -> Run:
+        run = replace(self.run(run_id), state=RunState.CANCELLED)
+        self.all_runs = [run if old.id == run_id else old for old in self.all_runs]
+        return run
+
+    def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
+        if "destroy" in self.fail:
+            raise self.fail["destroy"]
+        self.configured.pop(node_name, None)
+        self.deployments.pop(node_name, None)
+
+    def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
+        yield from self.found
+
+
+def unreachable() -> ApiError:
+    """What the API adapter raises when nobody answers."""
+    return ApiError("cannot be reached", "Check the network.", code="numerai-unreachable", temporary=True)
+
+
+KEYS = Keys("PUBLIC", "SECRET-SECRET", "http://127.0.0.1:9")
+ALICE = Model("id-alice", "alice", 8)

@@ -1,0 +1,174 @@
+"""The API client against a real HTTP server: what it asks, how it tries again, what it says when it cannot."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from numerai_compute.adapters.numerai_api import HttpNumeraiApi
+from numerai_compute.errors import ApiError, UsageError
+from numerai_compute.models import Keys, TokenInfo
+
+
+class Api:
+    """Answers each request with the next of `answers` (status, body), the last one for ever."""
+
+    def __init__(self) -> None:
+        self.answers: list[tuple[int, object]] = [(200, {"data": {}})]
+        self.requests: list[dict[str, object]] = []
+        api = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                api.requests.append({**body, "authorization": self.headers["Authorization"]})
+                status, answer = api.answers.pop(0) if len(api.answers) > 1 else api.answers[0]
+                content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
+
+            def do_HEAD(self) -> None:
+                self.send_response_only(200)
+                if api.answers != [(200, "no date")]:
+                    self.send_header("Date", "Tue, 06 Jan 2026 12:00:00 GMT")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, format: str, *args: object) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def client(self, **options: float) -> HttpNumeraiApi:
+        return HttpNumeraiApi(Keys("PUB", "SECRETSECRET", self.url), backoff_seconds=0.0, **options)
+
+
+@pytest.fixture
+def served() -> Iterator[Api]:
+    api = Api()
+    yield api
+    api.server.shutdown()
+    api.server.server_close()
+
+
+def test_the_token_is_sent_and_read(served: Api) -> None:
+    served.answers = [(200, {"data": {"apiTokenInfo": {"accountUsername": "me", "name": "k", "scopes": ["stake"]}}})]
+    assert served.client().token_info() == TokenInfo("me", "k", ("stake",))
+    assert served.requests[0]["authorization"] == "Token PUB$SECRETSECRET"
+
+
+def test_queries_are_tried_again_when_the_server_stumbles(served: Api) -> None:
+    account = {"data": {"account": {"models": [{"id": "1", "name": "a", "tournament": 8, "submissionWebhook": None}]}}}
+    served.answers = [(502, b"bad gateway"), (429, b"slow down"), (200, account)]
+    assert [model.name for model in served.client().models()] == ["a"]
+    assert len(served.requests) == 3
+
+
+def test_a_trigger_is_never_sent_twice(served: Api) -> None:
+    served.answers = [(503, b"down")]
+    with pytest.raises(ApiError) as caught:
+        served.client().trigger("m")
+    assert len(served.requests) == 1 and caught.value.temporary
+
+
+def test_a_webhook_that_fails_is_told_apart(served: Api) -> None:
+    served.answers = [(200, {"errors": [{"message": "Error received from your webhook server: {}"}]})]
+    with pytest.raises(ApiError) as caught:
+        served.client().trigger("m")
+    assert caught.value.code == "webhook-failed" and "your webhook server" in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("status", "answer", "code"),
+    [
+        (200, {"errors": [{"code": "not_authenticated", "message": "You must be authenticated"}]}, "keys-refused"),
+        (401, b"", "keys-refused"),
+        (200, {"errors": [{"message": "Your API token is missing the scope stake"}]}, "scope-missing"),
+        (200, {"errors": {"detail": "odd"}}, "numerai-error"),
+        (200, b"<html>proxy</html>", "numerai-api"),
+        (404, {"data": None}, "numerai-api"),
+    ],
+)
+def test_errors_have_a_code_and_never_the_secret(served: Api, status: int, answer: object, code: str) -> None:
+    served.answers = [(status, answer)]
+    with pytest.raises(ApiError) as caught:
+        served.client(retries=0).token_info()
+    assert caught.value.code == code
+    assert "SECRETSECRET" not in f"{caught.value.message} {caught.value.hint}"
+
+
+def test_a_secret_echoed_by_the_server_is_hidden(served: Api) -> None:
+    served.answers = [(200, {"errors": [{"message": "bad Token PUB$SECRETSECRET"}]})]
+    with pytest.raises(ApiError) as caught:
+        served.client().models()
+    assert "SECRETSECRET" not in caught.value.message
+
+
+def test_an_account_that_is_not_there_means_wrong_keys(served: Api) -> None:
+    served.answers = [(200, {"data": {"account": None, "apiTokenInfo": None}})]
+    for ask in (served.client().models, served.client().token_info):
+        with pytest.raises(ApiError) as caught:
+            ask()
+        assert caught.value.code == "keys-refused"
+
+
+def test_no_open_round_is_no_error(served: Api) -> None:
+    served.answers = [(200, {"errors": [{"message": "Current round not open for submissions"}]})]
+    assert served.client().current_round(8) is None
+    served.answers = [(200, {"data": {"rounds": []}})]
+    assert served.client().current_round(8) is None
+    served.answers = [(200, {"errors": [{"message": "boom"}]})]
+    with pytest.raises(ApiError):
+        served.client().current_round(8)
+
+
+def test_times_and_submissions_are_read_newest_first(served: Api) -> None:
+    row = {"id": "a", "filename": "p.csv", "status": "success", "triggerId": "t", "errorInfo": None}
+    old = {**row, "insertedAt": "2026-01-05T12:00:00Z", "round": {"number": 1}}
+    new = {**row, "id": "b", "insertedAt": "2026-01-06T12:00:00.500000Z", "round": {"number": 2}}
+    odd = {**row, "id": "c", "insertedAt": None, "round": None, "status": None}
+    served.answers = [(200, {"data": {"submissions": [old, odd, new]}})]
+    found = served.client().submissions("m")
+    assert [submission.id for submission in found] == ["b", "a", "c"]
+    assert (found[0].round_number, found[0].accepted, found[2].status) == (2, True, "pending")
+    served.answers = [
+        (
+            200,
+            {
+                "data": {
+                    "rounds": [{"number": 7, "openTime": "2026-01-06T12:00:00", "closeTime": "2026-01-06T13:00:00Z"}]
+                }
+            },
+        )
+    ]
+    current = served.client().current_round(8)
+    assert current and current.open_time == datetime(2026, 1, 6, 12, tzinfo=timezone.utc)
+
+
+def test_the_servers_time_is_its_date_header(served: Api) -> None:
+    assert served.client().server_time() == datetime(2026, 1, 6, 12, tzinfo=timezone.utc)
+    served.answers = [(200, "no date")]
+    with pytest.raises(ApiError):
+        served.client().server_time()
+
+
+def test_nobody_there_is_one_clear_error(served: Api) -> None:
+    served.server.shutdown()
+    served.server.server_close()
+    with pytest.raises(ApiError) as caught:
+        served.client(retries=1).models()
+    assert caught.value.code == "numerai-unreachable" and caught.value.temporary
+
+
+@pytest.mark.parametrize("url", ["http://numer.ai", "ftp://127.0.0.1", "nonsense"])
+def test_keys_are_not_sent_in_the_clear_or_to_nonsense(url: str) -> None:
+    with pytest.raises(UsageError):
+        HttpNumeraiApi(Keys("p", "s", url))

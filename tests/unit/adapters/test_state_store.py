@@ -1,0 +1,228 @@
+"""The home folder: what is written comes back, whatever breaks in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.errors import EnvironmentNotReady, NumeraiError
+from numerai_compute.models import NUMERAI_API_URL, Keys, Node
+
+NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", 2.0, 4096, webhook_url="http://h/n/token")
+OFFICIAL_NODES = {
+    "numerai-bob": {
+        "provider": "aws",
+        "cpu": 2048,
+        "memory": "16384",
+        "path": "/old/bob",
+        "model_id": "id-bob",
+        "webhook_url": "https://x.execute-api/v1/submit",
+        "docker_repo": "1234.dkr.ecr/x",
+    },
+    "signals-eve": {"provider": "aws", "cpu": 1024, "memory": 2048, "path": "/old/eve", "cron": "30 18 ? * 7 *"},
+}
+OFFICIAL_KEYS = {
+    "numerai": {"NUMERAI_PUBLIC_ID": "PUB", "NUMERAI_SECRET_KEY": "SEC"},
+    "aws": {"AWS_ACCESS_KEY_ID": "A", "AWS_SECRET_ACCESS_KEY": "B"},
+}
+
+
+@pytest.fixture
+def store(home: Path) -> HomeStore:
+    return HomeStore(home)
+
+
+def test_an_absent_home_holds_nothing_and_is_not_created_by_reading(store: HomeStore) -> None:
+    assert store.nodes() == {}
+    assert store.settings("local") == {}
+    assert store.keys() is None
+    assert not store.home.exists()
+
+
+def test_nodes_survive_and_the_previous_file_is_kept(store: HomeStore) -> None:
+    store.save_node(NODE)
+    store.forget_node("numerai-alice")
+    assert store.nodes() == {}
+    kept, count = store.previous_nodes() or (None, None)
+    assert count == 1 and json.loads(kept.read_text())["nodes"]["numerai-alice"]["path"] == "/code"
+
+
+def test_settings_and_nodes_do_not_overwrite_each_other(store: HomeStore) -> None:
+    store.save_settings("local", {"port": 4000})
+    store.save_node(NODE)
+    store.save_settings("aws", {"region": "us-east-1"})
+    assert HomeStore(store.home).nodes() == {"numerai-alice": NODE}
+    assert store.settings("local") == {"port": 4000}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+def test_files_are_for_their_owner_only(store: HomeStore) -> None:
+    store.save_node(NODE)
+    store.save_keys(Keys("p", "s" * 10))
+    store.save_keys(Keys("p", "t" * 10))
+    assert stat.S_IMODE(store.home.stat().st_mode) == 0o700
+    for file in store.home.iterdir():
+        if file.is_file():
+            assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+@given(
+    st.builds(
+        Node,
+        name=st.text(min_size=1),
+        model_name=st.text(),
+        model_id=st.text(),
+        tournament=st.sampled_from([8, 11, 12]),
+        provider=st.text(),
+        path=st.text(),
+        cpu=st.floats(0.1, 192),
+        memory_mib=st.integers(64, 10**6),
+        cron=st.none() | st.text(),
+        webhook_url=st.none() | st.text(),
+        legacy=st.none(),
+    )
+)
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_every_node_comes_back_as_it_was(store: HomeStore, node: Node) -> None:
+    store.save_node(node)
+    assert store.nodes()[node.name] == node
+
+
+@pytest.mark.parametrize("content", [b'{"version": 1, "nodes": {"numer', b"[]", b'{"version": 1, "nodes": {"a": {}}}'])
+def test_a_broken_file_is_named_kept_and_can_be_restored(store: HomeStore, content: bytes) -> None:
+    store.save_node(NODE)
+    store.save_settings("local", {"port": 1})  # the kept previous version now holds the node
+    store.nodes_path.write_bytes(content)
+    with pytest.raises(NumeraiError) as caught:
+        store.nodes()
+    assert caught.value.code == "state-corrupt"
+    assert "doctor --fix" in (caught.value.hint or "")
+    with pytest.raises(NumeraiError):
+        store.save_node(NODE)
+    assert store.nodes_path.read_bytes() == content
+    aside = store.restore_previous_nodes()
+    assert aside.read_bytes() == content
+    assert store.nodes() == {"numerai-alice": NODE}
+
+
+def test_a_broken_file_without_a_previous_version_offers_none(store: HomeStore) -> None:
+    store.save_node(NODE)
+    store.nodes_path.write_text("{")
+    with pytest.raises(NumeraiError) as caught:
+        store.nodes()
+    assert "doctor --fix" not in (caught.value.hint or "")
+    with pytest.raises(NumeraiError):
+        store.restore_previous_nodes()
+
+
+def test_a_newer_file_is_refused(store: HomeStore) -> None:
+    store.save_node(NODE)
+    store.nodes_path.write_text('{"version": 99, "nodes": {}}')
+    with pytest.raises(NumeraiError) as caught:
+        store.nodes()
+    assert caught.value.code == "state-newer"
+
+
+def test_keys_from_the_environment_win_and_belong_to_their_api(home: Path) -> None:
+    HomeStore(home).save_keys(Keys("file", "filesecret"))
+    env = {"NUMERAI_PUBLIC_ID": "env", "NUMERAI_SECRET_KEY": "envsecret", "NUMERAI_API_URL": "http://127.0.0.1:1"}
+    assert HomeStore(home, env).keys() == Keys("env", "envsecret", "http://127.0.0.1:1")
+    assert HomeStore(home, {}).keys() == Keys("file", "filesecret", NUMERAI_API_URL)
+
+
+def test_the_files_keys_are_never_sent_to_another_api(home: Path) -> None:
+    HomeStore(home).save_keys(Keys("file", "filesecret"))
+    with pytest.raises(NumeraiError) as caught:
+        HomeStore(home, {"NUMERAI_API_URL": "http://127.0.0.1:1"}).keys()
+    assert caught.value.code == "keys-elsewhere"
+    assert "filesecret" not in caught.value.message
+
+
+def test_keys_of_another_api_remember_it(store: HomeStore) -> None:
+    store.save_keys(Keys("p", "secretsecret", "http://127.0.0.1:77"))
+    assert HomeStore(store.home, {}).keys() == Keys("p", "secretsecret", "http://127.0.0.1:77")
+
+
+def test_the_repr_of_keys_hides_the_secret() -> None:
+    assert "secretsecret" not in repr(Keys("p", "secretsecret"))
+
+
+@pytest.mark.parametrize("content", [b"{", b"[1]", b'{"numerai": 3}'])
+def test_a_broken_keys_file_never_shows_its_content(store: HomeStore, content: bytes) -> None:
+    store.home.mkdir()
+    store.keys_path.write_bytes(content)
+    with pytest.raises(NumeraiError) as caught:
+        store.keys()
+    assert caught.value.code == "state-corrupt"
+
+
+def test_files_of_the_official_tool_are_read_but_not_changed_before_an_upgrade(store: HomeStore) -> None:
+    store.home.mkdir()
+    store.nodes_path.write_text(json.dumps(OFFICIAL_NODES))
+    store.keys_path.write_text(json.dumps(OFFICIAL_KEYS))
+    assert store.is_legacy()
+    bob, eve = store.nodes()["numerai-bob"], store.nodes()["signals-eve"]
+    assert (bob.cpu, bob.memory_mib, bob.model_name, bob.tournament) == (2.0, 16384, "bob", 8)
+    assert (eve.tournament, eve.cron) == (11, "30 18 ? * 7 *")
+    assert HomeStore(store.home, {}).keys() == Keys("PUB", "SEC")
+    for change in (lambda: store.save_node(NODE), lambda: store.save_keys(Keys("a", "b" * 8))):
+        with pytest.raises(NumeraiError) as caught:
+            change()
+        assert caught.value.code == "needs-upgrade"
+    assert json.loads(store.nodes_path.read_text()) == OFFICIAL_NODES
+    assert json.loads(store.keys_path.read_text()) == OFFICIAL_KEYS
+
+
+def test_an_upgrade_converts_keeps_backups_and_loses_nothing(store: HomeStore) -> None:
+    store.home.mkdir()
+    store.nodes_path.write_text(json.dumps(OFFICIAL_NODES))
+    store.keys_path.write_text(json.dumps(OFFICIAL_KEYS))
+    before = store.nodes()
+    backups = store.upgrade()
+    assert [json.loads(path.read_text()) for path in backups] == [OFFICIAL_NODES, OFFICIAL_KEYS]
+    assert not store.is_legacy() and store.nodes() == before
+    assert store.nodes()["numerai-bob"].legacy["docker_repo"] == "1234.dkr.ecr/x"
+    assert json.loads(store.keys_path.read_text())["aws"] == OFFICIAL_KEYS["aws"]
+    store.save_node(NODE)
+    assert store.upgrade() == []
+
+
+def test_a_second_command_on_the_same_node_is_told_so(store: HomeStore) -> None:
+    with store.node_lock("numerai-alice"):
+        with pytest.raises(NumeraiError) as caught, HomeStore(store.home).node_lock("numerai-alice"):
+            pass
+        assert caught.value.code == "busy"
+        with store.node_lock("numerai-bob"):
+            pass
+
+
+def test_an_unwritable_home_is_one_clear_error(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    with pytest.raises(EnvironmentNotReady) as caught:
+        HomeStore(blocked / "home").save_node(NODE)
+    assert "NUMERAI_HOME" in (caught.value.hint or "")
+
+
+def test_writers_at_the_same_time_lose_nothing(store: HomeStore) -> None:
+    code = (
+        "import sys; from pathlib import Path; from dataclasses import replace;"
+        "from numerai_compute.adapters.state_store import HomeStore;"
+        "from tests.unit.adapters.test_state_store import NODE;"
+        "store = HomeStore(Path(sys.argv[1]));"
+        "[store.save_node(replace(NODE, name=f'{sys.argv[2]}-{i}')) for i in range(8)]"
+    )
+    root = Path(__file__).parents[3]
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(store.home), name], cwd=root) for name in ("a", "b", "c")
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    assert len(store.nodes()) == 24

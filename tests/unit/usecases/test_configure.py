@@ -1,0 +1,211 @@
+"""Configuring a node: what is decided, in which order it is done, and what a failure leaves."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.errors import ApiError, NumeraiError, UsageError
+from numerai_compute.models import SIZES, Model
+from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
+from numerai_compute.usecases.plan import Plan
+
+from tests.fakes import ALICE, FakeApi, FakeProvider, unreachable
+
+
+class Setting:
+    def __init__(self, store: HomeStore, api: FakeApi, provider: FakeProvider):
+        self.store, self.api, self.provider = store, api, provider
+        self.reported: list[str] = []
+
+    def configure(self, model: str | None = "alice", tournament: int | None = None, **asked: object) -> Configured:
+        done = self.run(model, tournament, **asked)
+        assert isinstance(done, Configured)
+        return done
+
+    def run(self, model: str | None = "alice", tournament: int | None = None, dry_run: bool = False, **asked: object):
+        return configure_node(
+            NodeRequest(**asked),  # type: ignore[arg-type]
+            model,
+            tournament,
+            api=self.api,
+            store=self.store,
+            provider_named=lambda _: self.provider,
+            report=self.reported.append,
+            dry_run=dry_run,
+        )
+
+
+@pytest.fixture
+def setting(store: HomeStore, api: FakeApi, provider: FakeProvider) -> Setting:
+    return Setting(store, api, provider)
+
+
+def test_a_node_is_provisioned_recorded_and_registered(setting: Setting, folder: Path) -> None:
+    done = setting.configure(path=folder)
+    assert done.registered and done.node.name == "numerai-alice"
+    assert setting.api.by_id["id-alice"].webhook == done.node.webhook_url
+    assert setting.store.nodes() == {"numerai-alice": done.node}
+    assert (done.node.cpu, done.node.memory_mib) == (SIZES["mem-md"].cpu, SIZES["mem-md"].memory_mib)
+
+
+def test_what_is_not_given_stays_and_the_address_stays(setting: Setting, folder: Path) -> None:
+    first = setting.configure(path=folder, size="cpu-sm", timeout_minutes=7, cron="30 12 * * TUE-SAT")
+    again = setting.configure()
+    assert again.node == first.node
+    other = setting.configure(memory=3, cpu=512, cron="")
+    assert (other.node.cpu, other.node.memory_mib, other.node.cron) == (0.5, 3072, None)
+    assert other.node.timeout_minutes == 7 and other.node.webhook_url == first.node.webhook_url
+
+
+def test_a_dry_run_says_the_steps_and_does_nothing(setting: Setting, tmp_path: Path) -> None:
+    plan = setting.run(dry_run=True, path=tmp_path / "new", example="tournament-python3")
+    assert isinstance(plan, Plan)
+    words = plan.describe()
+    assert [re.match(r"\w+", step)[0] for step in words] == ["copy", "provision", "record", "register"]
+    assert not (tmp_path / "new").exists() and setting.store.nodes() == {} and not setting.provider.configured
+    assert all(name != "set_webhook" for name, _ in setting.api.calls)
+
+
+def test_an_example_is_copied_with_its_runtime(setting: Setting, tmp_path: Path) -> None:
+    folder = tmp_path / "new"
+    setting.configure(path=folder, example="tournament-python3")
+    assert (folder / "predict.py").is_file() and (folder / "numerai_node" / "__init__.py").is_file()
+    assert (folder / ".dockerignore").is_file() and not (folder / "__init__.py").exists()
+    setting.configure(path=folder, example="tournament-python3")
+
+
+def test_a_file_of_the_user_is_never_replaced(setting: Setting, tmp_path: Path) -> None:
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    (folder / "predict.py").write_text("my work")
+    with pytest.raises(UsageError) as caught:
+        setting.configure(path=folder, example="tournament-python3")
+    assert "predict.py" in caught.value.message
+    assert [path.name for path in folder.iterdir()] == ["predict.py"]
+    assert (folder / "predict.py").read_text() == "my work"
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"size": "huge"}, "no size 'huge'"),
+        ({"cpu": 0.0}, "--cpu"),
+        ({"cpu": 100}, None),
+        ({"memory": 0.01}, "--memory"),
+        ({"timeout_minutes": -5}, "--timeout-minutes"),
+        ({"timeout_minutes": 10_000}, "--timeout-minutes"),
+        ({"cron": "every day"}, "not a schedule"),
+        ({"example": "nope"}, "no example 'nope'"),
+        ({"path": Path("/")}, "cannot be a node's folder"),
+        ({"path": Path.home()}, "cannot be a node's folder"),
+        ({"path": Path("/no/such/folder")}, "no folder"),
+    ],
+)
+def test_bad_options_are_named_before_anything_is_touched(
+    setting: Setting, folder: Path, asked: dict[str, object], words: str | None
+) -> None:
+    asked = {"path": folder, **asked}
+    if words is None:
+        setting.configure(**asked)
+        return
+    with pytest.raises(UsageError, match=re.escape(words)):
+        setting.configure(**asked)
+    assert setting.store.nodes() == {} and not setting.provider.configured
+
+
+def test_a_folder_without_a_dockerfile_is_refused(setting: Setting, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no Dockerfile"):
+        setting.configure(path=tmp_path / "empty")
+
+
+def test_the_tools_home_cannot_be_a_node(setting: Setting) -> None:
+    setting.store.save_settings("local", {})
+    (setting.store.home / "Dockerfile").write_text("FROM scratch")
+    with pytest.raises(UsageError):
+        setting.configure(path=setting.store.home)
+
+
+def test_models_are_found_by_name_and_named_when_not(setting: Setting, folder: Path) -> None:
+    setting.api.by_id = {m.id: m for m in (ALICE, Model("s", "alice", 11), Model("b", "bob", 8))}
+    for model, tournament, words in (
+        (None, None, "3 models"),
+        ("alice", None, "several tournaments"),
+        ("carol", None, "no model 'carol'"),
+        ("bob", 11, "no model 'bob' in tournament 11"),
+    ):
+        with pytest.raises(UsageError, match=words):
+            setting.configure(model, tournament, path=folder)
+    assert setting.configure("alice", 11, path=folder).node.name == "signals-alice"
+    assert setting.configure(None, 11, path=folder).node.name == "signals-alice"
+    setting.api.by_id = {}
+    with pytest.raises(UsageError, match="no model"):
+        setting.configure(None, None, path=folder)
+
+
+def test_a_tournament_of_the_future_is_refused(setting: Setting, folder: Path) -> None:
+    setting.api.by_id = {"x": Model("x", "alice", 99)}
+    with pytest.raises(UsageError, match="Tournament 99"):
+        setting.configure("alice", path=folder)
+
+
+def test_a_schedule_keeps_the_webhook_unregistered_unless_forced(setting: Setting, folder: Path) -> None:
+    done = setting.configure(path=folder, cron="0 13 * * *")
+    assert not done.registered and "schedule" in done.notes[0]
+    assert setting.configure(register_webhook=True).registered
+
+
+def test_a_machine_that_numerai_cannot_reach_is_not_registered(setting: Setting, folder: Path) -> None:
+    setting.provider.reachable = False
+    done = setting.configure(path=folder)
+    assert not done.registered and "cannot reach this machine" in done.notes[0]
+    assert setting.api.by_id["id-alice"].webhook is None
+
+
+def test_a_failed_provision_records_nothing_and_can_be_repeated(setting: Setting, folder: Path) -> None:
+    setting.provider.fail["configure"] = NumeraiError("no luck")
+    with pytest.raises(NumeraiError):
+        setting.configure(path=folder)
+    assert setting.store.nodes() == {}
+    setting.provider.fail.clear()
+    assert setting.configure(path=folder).registered
+
+
+def test_a_failed_registration_keeps_the_node_and_the_next_call_finishes(setting: Setting, folder: Path) -> None:
+    setting.api.fail["set_webhook"] = unreachable()
+    with pytest.raises(ApiError):
+        setting.configure(path=folder)
+    kept = setting.store.nodes()["numerai-alice"]
+    setting.api.fail.clear()
+    assert setting.configure().node == kept
+
+
+def test_a_node_does_not_move_between_providers_silently(setting: Setting, folder: Path) -> None:
+    setting.configure(path=folder)
+    with pytest.raises(UsageError) as caught:
+        setting.configure(provider="aws")
+    assert "destroy" in (caught.value.hint or "")
+
+
+def test_two_commands_on_one_node_do_not_mix(setting: Setting, folder: Path) -> None:
+    with setting.store.node_lock("numerai-alice"), pytest.raises(NumeraiError) as caught:
+        setting.configure(path=folder)
+    assert caught.value.code == "busy" and not setting.provider.configured
+
+
+def test_the_official_tools_home_is_left_alone(setting: Setting, folder: Path) -> None:
+    setting.store.home.mkdir()
+    setting.store.nodes_path.write_text('{"numerai-bob": {"provider": "aws", "path": "/x"}}')
+    with pytest.raises(NumeraiError) as caught:
+        setting.configure(path=folder)
+    assert caught.value.code == "needs-upgrade" and not setting.provider.configured
+
+
+def test_a_node_of_another_account_key_is_kept_by_its_model_id(setting: Setting, folder: Path) -> None:
+    first = setting.configure(path=folder)
+    setting.api.by_id = {"id-new": replace(ALICE, id="id-new")}
+    assert setting.configure().node == replace(first.node, model_id="id-new")

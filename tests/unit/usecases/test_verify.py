@@ -1,0 +1,177 @@
+"""The four facts of `node test`: each way to fail names its fact, its cause and its mend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.errors import ApiError, NumeraiError
+from numerai_compute.models import Model, Node, RunFailure, RunState, Submission, WebhookCall
+from numerai_compute.usecases.verify import ACCEPTED, ENDED, FACTS, REACHED, STARTED, Fact, Verification, Verifier
+
+from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, unreachable
+
+
+class Bench:
+    """Plays Numerai: a trigger starts a run, and the run leaves a submission."""
+
+    def __init__(self, node: Node, api: FakeApi, provider: FakeProvider):
+        self.node, self.api, self.provider, self.clock = node, api, provider, FakeClock()
+        self.heard: list[Fact] = []
+        self.lines: list[str] = []
+        self.submission: Submission | None = Submission("sub-1", "success", 100)
+        api.on_trigger = self.trigger
+
+    def trigger(self, model: Model, trigger_id: str) -> None:
+        self.provider.trigger(self.node, trigger_id)
+        if self.submission:
+            self.api.held.append(replace(self.submission, trigger_id=trigger_id))
+
+    def verify(self) -> Verification:
+        return Verifier(
+            self.node,
+            self.provider,
+            self.api,
+            self.clock,
+            self.heard.append,
+            lambda line: self.lines.append(line.text),
+            lambda _: None,
+        ).verify()
+
+    def failing(self) -> Fact:
+        found = self.verify()
+        assert not found.ok and found.facts[-1].holds is False
+        assert tuple(self.heard) == found.facts
+        assert found.facts[-1].mend
+        return found.facts[-1]
+
+
+@pytest.fixture
+def bench(node: Node, api: FakeApi, provider: FakeProvider, store: HomeStore) -> Bench:
+    return Bench(node, api, provider)
+
+
+def test_all_four_facts_hold(bench: Bench) -> None:
+    bench.provider.printed = ["hello"]
+    found = bench.verify()
+    assert found.ok and [fact.name for fact in found.facts] == list(FACTS)
+    assert all(fact.holds for fact in found.facts)
+    assert found.submission and found.submission.id == "sub-1"
+    assert bench.lines == ["hello"] and bench.provider.awake
+
+
+def test_a_node_that_is_not_deployed_is_not_triggered(bench: Bench) -> None:
+    bench.provider.deployments.clear()
+    with pytest.raises(NumeraiError) as caught:
+        bench.verify()
+    assert caught.value.code == "not-deployed" and "deploy" in (caught.value.hint or "")
+    assert all(name != "trigger" for name, _ in bench.api.calls)
+
+
+def test_a_webhook_that_is_not_registered_is_not_called(bench: Bench) -> None:
+    bench.api.set_webhook("id-alice", "https://elsewhere/x")
+    fact = bench.failing()
+    assert fact.name == REACHED and "another address" in fact.detail and "--register-webhook" in str(fact.mend)
+
+
+def test_a_machine_out_of_reach_is_said_to_be(bench: Bench) -> None:
+    bench.api.set_webhook("id-alice", None)
+    bench.provider.reachable = False
+    fact = bench.failing()
+    assert fact.name == REACHED and "cannot call this machine" in fact.detail
+
+
+def test_a_failing_webhook_shows_its_answer(bench: Bench) -> None:
+    bench.api.fail["trigger"] = ApiError("Error received from your webhook server: no", code="webhook-failed")
+    bench.provider.calls = [WebhookCall(NOW, bench.node.name, 503, '{"error":"busy"}')]
+    fact = bench.failing()
+    assert fact.name == REACHED and "503" in str(fact.cause)
+
+
+def test_trouble_with_numerai_itself_is_an_error_of_its_own(bench: Bench) -> None:
+    bench.api.fail["trigger"] = unreachable()
+    with pytest.raises(ApiError):
+        bench.verify()
+
+
+def test_a_trigger_without_a_run(bench: Bench) -> None:
+    bench.api.on_trigger = lambda model, trigger_id: None
+    fact = bench.failing()
+    assert fact.name == STARTED and "no run" in fact.detail
+
+
+def test_a_run_that_never_starts(bench: Bench) -> None:
+    bench.provider.starts = False
+    fact = bench.failing()
+    assert fact.name == STARTED and "still waits" in fact.detail
+
+
+def test_a_run_that_could_not_start(bench: Bench) -> None:
+    bench.provider.ending = {
+        "state": RunState.FAILED,
+        "started_at": None,
+        "failure": RunFailure.NOT_DEPLOYED,
+        "message": "the image is gone",
+    }
+    fact = bench.failing()
+    assert fact.name == STARTED and fact.detail == "the image is gone" and str(fact.mend).endswith("deploy")
+
+
+@pytest.mark.parametrize(
+    ("ending", "detail", "mend"),
+    [
+        ({"exit_code": 1}, "exit code 1: the code of the node failed", "logs"),
+        ({"exit_code": 65}, "exit code 65: the predictions", "logs"),
+        ({"exit_code": 137, "failure": RunFailure.OUT_OF_MEMORY, "message": "out of memory"}, "out of memory", "32"),
+        ({"failure": RunFailure.TIMED_OUT, "message": "too long", "attempt": 2}, "too long (attempt 2)", "120"),
+        ({"failure": RunFailure.LOST}, "is failed", "test"),
+    ],
+)
+def test_a_run_that_fails_says_why_and_what_it_printed(
+    bench: Bench, ending: dict[str, object], detail: str, mend: str
+) -> None:
+    bench.provider.printed = [f"line {number}" for number in range(20)]
+    bench.provider.ending = {"state": RunState.FAILED, **ending}
+    fact = bench.failing()
+    assert fact.name == ENDED and detail in fact.detail and mend in str(fact.mend)
+    assert "line 19" in str(fact.cause) and "line 5" not in str(fact.cause)
+
+
+def test_a_run_that_submits_nothing(bench: Bench) -> None:
+    bench.submission = None
+    fact = bench.failing()
+    assert fact.name == ACCEPTED and "holds no submission" in fact.detail
+
+
+def test_a_submission_of_another_trigger_does_not_count(bench: Bench) -> None:
+    bench.submission = None
+    bench.api.held = [Submission("old", "success", 100, trigger_id="other")]
+    assert bench.failing().name == ACCEPTED
+
+
+@pytest.mark.parametrize(
+    ("submission", "words"),
+    [
+        (Submission("s", "error", 100, error="invalid_submission_ids"), "invalid_submission_ids"),
+        (Submission("s", "pending", 100), "still 'pending'"),
+        (Submission("s", "success", 99), "is for round 99, now is round 100"),
+    ],
+)
+def test_a_submission_that_does_not_count(bench: Bench, submission: Submission, words: str) -> None:
+    bench.submission = submission
+    fact = bench.failing()
+    assert fact.name == ACCEPTED and words in fact.detail
+
+
+def test_a_node_with_a_schedule_is_started_by_hand(bench: Bench) -> None:
+    bench.node = replace(bench.node, cron="0 13 * * *")
+    bench.api.set_webhook("id-alice", None)
+    bench.api.held = [
+        Submission("old", "success", 99, inserted_at=NOW - timedelta(days=1)),
+        Submission("new", "success", 100, inserted_at=NOW + timedelta(seconds=3)),
+    ]
+    found = bench.verify()
+    assert found.ok and found.facts[0].holds is None and found.trigger_id is None
+    assert found.submission and found.submission.id == "new"
