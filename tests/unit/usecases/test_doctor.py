@@ -1,0 +1,162 @@
+"""Each finding of the doctor, its mend, and that one broken thing does not hide the others."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.errors import ApiError, NumeraiError
+from numerai_compute.models import Check, CheckStatus, Node, TokenInfo
+from numerai_compute.usecases import doctor as doctor_module
+from numerai_compute.usecases.doctor import Doctor
+
+from tests.fakes import KEYS, SCOPES, FakeApi, FakeClock, FakeProvider, unreachable
+
+
+class Clinic:
+    def __init__(self, store: HomeStore, api: FakeApi, provider: FakeProvider):
+        self.store, self.api, self.provider, self.clock = store, api, provider, FakeClock()
+        store.save_keys(KEYS)
+        self.doctor = Doctor(store, lambda keys: api, lambda name: provider, self.clock)
+
+    def check(self, name: str) -> Check:
+        return next(check for check in self.doctor.examine() if check.name == name)
+
+    def statuses(self) -> dict[str, str]:
+        return {check.name: check.status.value for check in self.doctor.examine()}
+
+
+@pytest.fixture
+def clinic(store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node) -> Clinic:
+    return Clinic(store, api, provider)
+
+
+def test_a_healthy_machine_has_nothing_to_mend(clinic: Clinic) -> None:
+    assert set(clinic.statuses().values()) == {"ok"}
+    assert {"python", "home", "nodes.json", "keys", "scopes", "clock", "folder", "webhook"} <= set(clinic.statuses())
+
+
+def test_a_fresh_machine_is_told_to_set_up(home: Path, api: FakeApi, provider: FakeProvider) -> None:
+    checks = Doctor(HomeStore(home, {}), lambda keys: api, lambda name: provider, FakeClock()).examine()
+    by_name = {check.name: check for check in checks}
+    assert by_name["home"].mend == by_name["keys"].mend == "numerai setup"
+    assert by_name["keys"].status is CheckStatus.FAILED
+    assert not home.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+def test_open_files_are_found_and_closed(clinic: Clinic) -> None:
+    clinic.store.keys_path.chmod(0o644)
+    clinic.store.home.chmod(0o755)
+    finding = clinic.check("home")
+    assert finding.status is CheckStatus.FAILED and ".keys" in finding.why
+    assert clinic.doctor.fix([finding], lambda _: None) == ["made home and keys readable for you only"]
+    assert clinic.check("home").status is CheckStatus.OK
+
+
+def test_a_broken_nodes_file_is_restored(clinic: Clinic) -> None:
+    clinic.store.save_settings("local", {"port": 1})
+    clinic.store.nodes_path.write_text('{"version": 1, "nod')
+    finding = clinic.check("nodes.json")
+    assert finding.status is CheckStatus.FAILED and finding.mend == "numerai doctor --fix"
+    assert clinic.statuses()["keys"] == "ok"
+    clinic.doctor.fix([finding], lambda _: None)
+    assert clinic.check("nodes.json").why == "1 node(s)"
+
+
+def test_a_mend_that_fails_is_said(clinic: Clinic) -> None:
+    wish = Check("nodes.json", CheckStatus.FAILED, "", safe_fix="nodes-file")
+    clinic.store.nodes_path.with_name("nodes.json.previous").unlink(missing_ok=True)
+    assert clinic.doctor.fix([wish], lambda _: None)[0].startswith("could not")
+
+
+def test_files_of_the_official_tool_are_pointed_out(clinic: Clinic) -> None:
+    clinic.store.nodes_path.write_text('{"numerai-bob": {"provider": "local", "path": "/x"}}')
+    assert clinic.check("nodes.json").mend == "numerai upgrade"
+
+
+def test_wrong_keys_and_keys_of_another_api(clinic: Clinic) -> None:
+    clinic.api.fail["token_info"] = ApiError("refused", "Run `numerai setup`", code="keys-refused")
+    assert clinic.check("keys").status is CheckStatus.FAILED
+    store = HomeStore(clinic.store.home, {"NUMERAI_API_URL": "http://127.0.0.1:1"})
+    other = Doctor(store, lambda keys: clinic.api, lambda name: clinic.provider, clinic.clock)
+    assert any("belong to" in check.why for check in other.examine())
+
+
+def test_scopes_that_are_too_wide_or_too_narrow(clinic: Clinic) -> None:
+    clinic.api.account = TokenInfo("t", "k", (*SCOPES[1:], "stake"))
+    found = [check for check in clinic.doctor.examine() if check.name == "scopes"]
+    assert [check.status for check in found] == [CheckStatus.WARNING] * 2
+    assert "upload_submission" in found[0].why and "stake" in found[1].why
+
+
+@pytest.mark.parametrize(("seconds", "status"), [(5, "ok"), (-60, "warning"), (900, "failed")])
+def test_a_clock_that_is_wrong(clinic: Clinic, seconds: int, status: str) -> None:
+    clinic.clock.start += timedelta(seconds=seconds)
+    finding = clinic.check("clock")
+    assert finding.status.value == status
+    if status != "ok":
+        assert ("ahead" if seconds > 0 else "behind") in finding.why
+
+
+def test_a_server_that_tells_no_time(clinic: Clinic) -> None:
+    clinic.api.fail["server_time"] = unreachable()
+    assert clinic.check("clock").status is CheckStatus.WARNING
+
+
+def test_a_webhook_that_is_not_ours_is_registered_again(clinic: Clinic, node: Node) -> None:
+    for other, words in ((None, "nobody"), ("https://elsewhere", "another address")):
+        clinic.api.set_webhook("id-alice", other)
+        finding = clinic.check("webhook")
+        assert finding.status is CheckStatus.FAILED and words in finding.why
+        clinic.doctor.fix([finding], lambda _: None)
+        assert clinic.check("webhook").status is CheckStatus.OK
+
+
+def test_other_states_of_the_webhook(clinic: Clinic, node: Node) -> None:
+    from dataclasses import replace
+
+    clinic.api.set_webhook("id-alice", None)
+    clinic.store.save_node(replace(node, cron="0 1 * * *"))
+    assert clinic.check("webhook").status is CheckStatus.OK
+    clinic.store.save_node(replace(node, webhook_url=None))
+    assert "never provisioned" in clinic.check("webhook").why
+    clinic.store.save_node(node)
+    clinic.provider.reachable = False
+    assert clinic.check("webhook").status is CheckStatus.WARNING
+    clinic.api.by_id.clear()
+    assert "no model alice" in clinic.check("webhook").why
+    clinic.api.fail["models"] = unreachable()
+    assert "webhook" not in clinic.statuses()
+
+
+def test_a_folder_that_is_gone(clinic: Clinic, folder: Path) -> None:
+    (folder / "Dockerfile").unlink()
+    finding = clinic.check("folder")
+    assert finding.status is CheckStatus.FAILED and finding.node == "numerai-alice"
+
+
+def test_a_providers_findings_and_its_failure_are_shown(clinic: Clinic) -> None:
+    clinic.provider.found = [
+        Check("daemon", CheckStatus.FAILED, "not running", "numerai daemon start", safe_fix="wake")
+    ]
+    finding = clinic.check("daemon")
+    assert clinic.doctor.fix([finding], lambda _: None) == ["woke the provider local"]
+    assert clinic.provider.awake
+
+    def fail(name: str) -> FakeProvider:
+        raise NumeraiError("no such thing", "Install it.")
+
+    checks = Doctor(clinic.store, lambda keys: clinic.api, fail, clinic.clock).examine()
+    assert any(check.why == "no such thing" for check in checks)
+
+
+@pytest.mark.parametrize(("version", "status"), [((3, 9, 1), "failed"), ((3, 99, 0), "warning")])
+def test_the_python_version(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], status: str
+) -> None:
+    monkeypatch.setattr(doctor_module.sys, "version_info", version)
+    assert doctor_module._python().status.value == status
