@@ -1,0 +1,258 @@
+"""Each command as a user types it: what is printed, as text and as JSON, and the exit code."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.errors import ApiError
+from numerai_compute.main import COMMANDS, cli
+from numerai_compute.models import Check, CheckStatus, RunState, Submission, WebhookCall
+
+from tests.fakes import NOW, unreachable
+from tests.unit.commands.conftest import Line
+
+
+@pytest.fixture
+def ready(line: Line, folder: Path) -> Line:
+    """A node that is configured and deployed."""
+    assert line("node", "-m", "alice", "config", "-p", str(folder)).exit_code == 0
+    assert line("node", "deploy").exit_code == 0
+    return line
+
+
+def test_help_lists_every_command_with_the_help_of_the_command_itself() -> None:
+    import click
+
+    context = click.Context(cli)
+    for name, (_, _, help_line) in COMMANDS.items():
+        command = cli.get_command(context, name)
+        assert command is not None and command.get_short_help_str(200).rstrip(".") == help_line.rstrip("."), name
+    assert cli.get_command(context, "nonsense") is None
+
+
+def test_the_whole_life_of_a_node(line: Line, folder: Path) -> None:
+    configured = line("node", "-m", "alice", "config", "-p", str(folder), "-s", "cpu-sm")
+    assert configured.exit_code == 0 and "Numerai calls its webhook" in configured.out
+    assert "token-of" not in configured.out
+    assert "is deployed" in line("node", "deploy").out
+    assert "nothing has changed" in line("node", "-m", "alice", "deploy").out
+    assert "numerai-alice" in line("node", "list").out
+    assert "run-1" in line("node", "trigger").out
+    assert "run-1" in line("node", "status").out
+    assert line("node", "destroy", "--yes", "--force").exit_code == 0
+    assert "No node is configured" in line("node", "list").out
+
+
+def test_results_as_json_never_hold_the_webhooks_token(ready: Line) -> None:
+    for command in (("list",), ("status",), ("config",)):
+        answer = ready("node", *command, "--json")
+        assert answer.exit_code == 0 and "token-of" not in answer.out and json.loads(answer.out)
+    assert ready("--json", "node", "list").json[0]["webhook_url"].endswith("/***")
+
+
+def test_the_model_option_may_stand_before_or_after(ready: Line) -> None:
+    for arguments in (("node", "-m", "alice", "status"), ("node", "status", "-m", "alice", "-t", "8")):
+        assert ready(*arguments).exit_code == 0
+    refused = ready("node", "-m", "bob", "status")
+    assert refused.exit_code == 2 and "'bob'" in refused.err
+
+
+def test_node_test_shows_the_facts_and_ends_with_0(ready: Line) -> None:
+    def play(model: object, trigger_id: str) -> None:
+        node = HomeStore(ready.home).nodes()["numerai-alice"]
+        ready.provider.trigger(node, trigger_id)
+        ready.api.held.append(Submission("sub", "success", 100, trigger_id))
+
+    ready.api.on_trigger = play
+    ready.provider.printed = ["the container says hello"]
+    answer = ready("node", "test")
+    assert answer.exit_code == 0 and answer.out.count("✓") == 4 and "sub, round 100" in answer.out
+    assert "hello" not in answer.out + answer.err
+    assert "hello" in ready("node", "test", "-v").err
+    as_json = ready("node", "test", "--json")
+    assert [fact["holds"] for fact in as_json.json["facts"]] == [True] * 4
+
+
+def test_node_test_names_the_fact_that_fails_and_ends_with_1(ready: Line) -> None:
+    ready.api.fail["trigger"] = ApiError("Error received from your webhook server: 404", code="webhook-failed")
+    answer = ready("node", "test")
+    assert answer.exit_code == 1 and "✗ Numerai reached the webhook" in answer.out and "-> numerai doctor" in answer.out
+
+
+def test_node_test_before_a_deploy(line: Line, folder: Path) -> None:
+    line("node", "config", "-p", str(folder))
+    answer = line("node", "test")
+    assert answer.exit_code == 1 and "not deployed" in answer.err and "deploy" in answer.err
+
+
+def test_a_command_override_needs_local(ready: Line) -> None:
+    assert ready("node", "test", "--command", "python x.py").exit_code == 2
+
+
+def test_logs_of_runs_and_of_the_webhook(ready: Line) -> None:
+    assert "has not run yet" in ready("node", "logs").out
+    ready("node", "trigger")
+    ready.provider.printed = [f"line {number}" for number in range(30)]
+    assert ready("node", "logs", "-n", "2").out.split("\n")[-3:-1] == ["12:00:00 line 28", "12:00:00 line 29"]
+    assert json.loads(ready("node", "logs", "-n", "1", "--json").out)["text"] == "line 29"
+    assert "line 29" in ready("node", "status", "-n", "1").out
+    ready.provider.calls = [WebhookCall(NOW, "numerai-alice", 404, '{"error":"x"}', "t-1")]
+    for command in ("logs", "status"):
+        assert "404" in ready("node", command, "-l", "webhook").out
+
+
+def test_cancel_stops_the_latest_run(ready: Line) -> None:
+    assert ready("node", "cancel").exit_code == 1
+    ready("node", "trigger")
+    assert "cancelled" in ready("node", "cancel").out
+    assert ready.provider.all_runs[0].state is RunState.CANCELLED
+
+
+def test_without_a_terminal_nothing_is_asked(line: Line, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    monkeypatch.delenv("NUMERAI_SECRET_KEY")
+    answer = line("setup")
+    assert answer.exit_code == 2 and "NUMERAI_SECRET_KEY" in answer.err
+    monkeypatch.setenv("NUMERAI_SECRET_KEY", "SECRET-SECRET")
+    line("node", "config", "-p", str(folder))
+    answer = line("node", "destroy")
+    assert answer.exit_code == 2 and "--yes" in answer.err and "numerai-alice" in line("node", "list").out
+
+
+def test_setup_checks_and_records(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = line("setup", "--executor", "process", "--port", "4000", "--public-url", "https://tunnel.example")
+    assert answer.exit_code == 0 and "knows you as tester" in answer.out
+    for name in ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"):
+        monkeypatch.delenv(name)
+    store = HomeStore(line.home, {})
+    assert store.keys() is not None
+    assert store.settings("local") == {"executor": "process", "port": 4000, "public_url": "https://tunnel.example"}
+    assert line("setup", "-s", "--concurrency", "3").exit_code == 0
+    assert store.settings("local")["concurrency"] == 3
+
+
+def test_setup_refuses_unknown_providers_and_open_addresses(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "no provider 'moon'" in line("setup", "-P", "moon").err
+    monkeypatch.setenv("NUMERAI_API_URL", "http://example.com")
+    assert "not encrypted" in line("setup").err
+    assert HomeStore(line.home, {}).keys() is None
+
+
+def test_a_secret_is_never_an_option() -> None:
+    import click
+
+    context = click.Context(cli)
+
+    def walk(command: click.Command) -> list[str]:
+        own = [name for parameter in command.params for name in parameter.opts]
+        nested = command.commands.values() if isinstance(command, click.Group) and command is not cli else ()
+        return own + [name for child in nested for name in walk(child)]
+
+    options = [name for command in COMMANDS for name in walk(cli.get_command(context, command) or cli)]
+    assert options and not any("secret" in name or "password" in name for name in options)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        (("node", "config", "-s", "huge"), 2, "no size 'huge'"),
+        (("node", "config", "--cpu", "abc"), 2, "abc"),
+        (("node", "config", "--timeout-minutes", "abc"), 2, "abc"),
+        (("node", "config", "-P", "moon"), 2, "no provider"),
+        (("node", "-t", "9", "list"), 2, "'9'"),
+        (("nonsense",), 2, "No such command"),
+        (("node", "status"), 2, "No node is configured"),
+        (("copy-example", "-e", "nope"), 2, "no example"),
+    ],
+)
+def test_bad_input_is_one_message_with_a_way_out(
+    line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], exit_code: int, words: str
+) -> None:
+    monkeypatch.chdir(folder)
+    if "moon" in arguments:
+        monkeypatch.setattr(
+            "tests.unit.commands.conftest.FakeFactory.provider",
+            lambda self, name: __import__("numerai_compute.providers.registry", fromlist=["x"]).provider_factory(name),
+        )
+    answer = line(*arguments)
+    assert answer.exit_code == exit_code and words in answer.err and len(answer.err.splitlines()) <= 4
+    assert answer.err.startswith("Error: ") and answer.out == ""
+    as_json = line(*arguments, "--json")
+    assert as_json.exit_code == exit_code and words in as_json.json["error"]["message"]
+
+
+def test_no_keys_and_no_network(line: Line, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    line.api.fail["models"] = unreachable()
+    answer = line("node", "config", "-p", str(folder))
+    assert answer.exit_code == 1 and "cannot be reached" in answer.err
+    monkeypatch.delenv("NUMERAI_PUBLIC_ID")
+    answer = line("node", "config", "-p", str(folder))
+    assert answer.exit_code == 1 and "no Numerai keys" in answer.err and "numerai setup" in answer.err
+
+
+def test_dry_runs_change_nothing(ready: Line, tmp_path: Path) -> None:
+    before = HomeStore(ready.home).nodes_path.read_bytes()
+    for arguments in (
+        ("node", "config", "-s", "cpu-xs", "--dry-run"),
+        ("node", "deploy", "--force", "--dry-run"),
+        ("node", "destroy", "--dry-run"),
+        ("setup", "--port", "99", "--dry-run"),
+        ("copy-example", "-d", str(tmp_path / "x"), "--dry-run"),
+    ):
+        assert ready(*arguments).exit_code == 0
+        assert ready(*arguments, "--json").json
+    assert HomeStore(ready.home).nodes_path.read_bytes() == before and not (tmp_path / "x").exists()
+    assert ready.provider.configured and not HomeStore(ready.home).keys_path.exists()
+
+
+def test_doctor_ends_with_3_when_something_failed(ready: Line) -> None:
+    assert ready("doctor").exit_code == 0
+    ready.provider.found = [Check("engine", CheckStatus.FAILED, "does not answer", "start Docker")]
+    answer = ready("doctor")
+    assert answer.exit_code == 3 and "✗ engine: does not answer" in answer.out and "-> start Docker" in answer.out
+    assert ready("doctor", "--json").json["ok"] is False
+
+
+def test_doctor_fixes_what_is_safe(ready: Line) -> None:
+    ready.api.set_webhook("id-alice", None)
+    answer = ready("doctor", "--fix", "--json")
+    assert answer.exit_code == 0 and answer.json["fixed"] == ["registered the webhook of numerai-alice"]
+
+
+def test_constants_and_examples(line: Line, tmp_path: Path) -> None:
+    listed = line("list-constants", "--json").json
+    assert listed["sizes"]["mem-md"] == {"cpu": 2.0, "memory_mib": 16384} and "local" in listed["providers"]
+    assert "mem-md (default)" in line("list-constants").out
+    copied = line("copy-example", "-d", str(tmp_path / "n"))
+    assert copied.exit_code == 0 and (tmp_path / "n" / "predict.py").exists()
+
+
+def test_upgrade_takes_over_the_official_tools_home(line: Line, folder: Path) -> None:
+    assert "Nothing to upgrade" in line("upgrade").out
+    line.home.mkdir()
+    (line.home / "nodes.json").write_text('{"numerai-bob": {"provider": "aws", "path": "/x", "cpu": 1024}}')
+    assert "official" in line("node", "config", "-p", str(folder)).err
+    assert "Would convert" in line("upgrade", "--dry-run").out
+    assert "numerai-bob" in line("upgrade").out
+    assert "numerai-bob" in line("node", "list").out
+
+
+def test_interrupts_and_bugs_are_said_in_one_line(line: Line, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    line.api.fail["models"] = KeyboardInterrupt()  # type: ignore[assignment]
+    answer = line("node", "config", "-p", str(folder))
+    assert answer.exit_code == 130 and "Interrupted" in answer.err
+    line.api.fail["models"] = RuntimeError("what now")
+    answer = line("node", "config", "-p", str(folder))
+    assert answer.exit_code == 1 and "This is a bug" in answer.err and "what now" in answer.err
+    with pytest.raises(RuntimeError):
+        line("node", "config", "-p", str(folder), "--verbose")
+
+
+def test_verbose_adds_the_causes(line: Line, folder: Path) -> None:
+    error = unreachable()
+    error.__cause__ = OSError("connection refused")
+    line.api.fail["models"] = error
+    assert "connection refused" in line("node", "config", "-p", str(folder), "-v").err
+    assert "connection refused" not in line("node", "config", "-p", str(folder)).err
