@@ -1,1 +1,1 @@
-"""The provider `local`: nodes run on this machine, served by a daemon."""
+"""The local provider: runs nodes on this machine, in containers or as processes."""

@@ -1,0 +1,378 @@
+"""A Docker engine through its API: builds images, runs containers, keeps volumes. The SDK is imported when needed."""
+
+from __future__ import annotations
+
+import io
+import ipaddress
+import os
+import re
+import tarfile
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
+from ..ports import ContainerSpec, ContainerState, Report
+
+if TYPE_CHECKING:
+    from docker import APIClient
+
+TAIL_LINES = 15
+TIMEOUT_SECONDS = 60
+LOG_BYTES = "256m"
+PIDS_LIMIT = 4096
+NO_ENGINE_HINT = (
+    "Start Docker (Docker Desktop, or `systemctl start docker`), or run nodes without containers: "
+    "set NUMERAI_EXECUTOR=process."
+)
+
+
+class DockerEngine:
+    """`ports.ContainerHost` on the engine that the user's `docker` command uses: DOCKER_HOST, else the current context.
+
+    Nothing is contacted before the first method is called.
+    """
+
+    def __init__(self, connect: Callable[[], APIClient] | None = None):
+        self._connect = connect or _connect
+
+    @cached_property
+    def _api(self) -> Any:
+        with _errors():
+            return self._connect()
+
+    # the engine
+
+    def version(self) -> str:
+        """The engine's version."""
+        with _errors():
+            return str(self._api.version()["Version"])
+
+    def cpus(self) -> int:
+        """How many CPUs containers can use at most."""
+        with _errors():
+            return int(self._api.info()["NCPU"])
+
+    def data_folder(self) -> Path | None:
+        """Where images and volumes are kept, when that is a folder of this machine."""
+        with _errors():
+            folder = Path(str(self._api.info().get("DockerRootDir") or ""))
+        return folder if folder.is_absolute() and folder.exists() else None
+
+    def gateway(self) -> str | None:
+        """The address at which a service on this host must listen to be reachable from a container, where loopback is
+        not reachable (native Linux); None where loopback is enough (Docker Desktop and other engines in a machine of
+        their own forward it)."""
+        with _errors():
+            if "Docker Desktop" in str(self._api.info().get("OperatingSystem", "")) or os.name == "nt":
+                return None
+            network = self._api.inspect_network("bridge")
+        for config in (network.get("IPAM") or {}).get("Config") or []:
+            if config.get("Gateway"):
+                return str(config["Gateway"])
+            if config.get("Subnet"):
+                return str(next(ipaddress.ip_network(config["Subnet"], strict=False).hosts()))
+        return None
+
+    # images
+
+    def image_id(self, tag: str) -> str | None:
+        """The id of a local image, given by tag or id; None when there is none."""
+        from docker.errors import ImageNotFound, NotFound
+
+        with _errors():
+            try:
+                return str(self._api.inspect_image(tag)["Id"])
+            except (ImageNotFound, NotFound):
+                return None
+
+    def images(self, label: str) -> dict[str, list[str]]:
+        """The images that carry a label (`name=value`): id -> tags."""
+        with _errors():
+            found = self._api.images(filters={"label": label})
+        return {image["Id"]: [tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"] for image in found}
+
+    def tag(self, image: str, tag: str) -> None:
+        """Give an image one more tag."""
+        repository, _, name = tag.rpartition(":")
+        with _errors():
+            self._api.tag(image, repository, name, force=True)
+
+    def remove_image(self, image: str) -> None:
+        """Remove a tag or an image; what is gone already is fine."""
+        from docker.errors import NotFound
+
+        with _errors():
+            try:
+                self._api.remove_image(image, force=True)
+            except NotFound:
+                return
+
+    def build(self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report) -> str:
+        """Build an image from a folder with a Dockerfile and tag it; returns its id. Leaves no container behind.
+
+        `NumeraiError` with code `build-failed`, holding the last lines of the build's output, or `base-image-missing`.
+        """
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        image_id = None
+        with _errors():
+            # The SDK reports a failed build only in its stream, so the stream is read to its end here.
+            for event in self._api.build(
+                path=str(folder),
+                tag=tag,
+                rm=True,
+                forcerm=True,
+                decode=True,
+                labels=dict(labels),
+                use_config_proxy=True,
+            ):
+                if "error" in event:
+                    raise _build_failed(folder, str(event["error"]), tail)
+                image_id = (event.get("aux") or {}).get("ID") or image_id
+                for line in str(event.get("stream", "")).splitlines():
+                    if line.strip():
+                        tail.append(line)
+                        report(line)
+        built = image_id or self.image_id(tag)
+        if built is None:
+            raise _build_failed(folder, "the engine returned no image", tail)
+        return built
+
+    # volumes
+
+    def remove_volumes(self, label: str) -> None:
+        """Remove every volume that carries a label (`name=value`)."""
+        for name in self.volumes(label):
+            with _errors():
+                self._api.remove_volume(name, force=True)
+
+    def volumes(self, label: str) -> list[str]:
+        """The names of the volumes that carry a label (`name=value`)."""
+        with _errors():
+            found = self._api.volumes(filters={"label": label})["Volumes"]
+        return [volume["Name"] for volume in found or []]
+
+    # containers
+
+    def create_container(self, spec: ContainerSpec) -> bool:
+        """Create a container, unless there is one of that name; says whether it was created.
+
+        The volumes are made where they are missing, and every user can write to them. `ProviderError` with code
+        `image-missing` when the image is gone, `could-not-start` when the engine refuses.
+        """
+        from docker.errors import APIError, ImageNotFound
+
+        for volume in spec.volumes.values():
+            with _errors():
+                self._api.create_volume(volume, labels=dict(spec.volume_labels[volume]))
+        with _errors():
+            try:
+                self._api.create_container(
+                    spec.image,
+                    name=spec.name,
+                    environment=dict(spec.environment),
+                    labels=dict(spec.labels),
+                    host_config=self._host_config(spec),
+                    use_config_proxy=True,
+                )
+            except ImageNotFound as error:
+                raise ProviderError(f"The image {spec.image} is not there any more.", code="image-missing") from error
+            except APIError as error:
+                if error.status_code == 409:
+                    return False
+                raise _could_not_start(error) from error
+        return True
+
+    def open_volumes(self, name: str, paths: list[str]) -> None:
+        """Let every user write to the volumes mounted at these paths of a container that was not started yet.
+
+        A new volume belongs to root, and an image may have no shell to change that with, so the engine does it by
+        unpacking an archive that holds nothing but the folder's mode.
+        """
+        for path in paths:
+            folder, _, leaf = path.rpartition("/")
+            with _errors():
+                self._api.put_archive(name, folder, _mode_archive(leaf))
+
+    def start_container(self, name: str) -> None:
+        """Start a container that was created; one that runs already is left alone.
+
+        `ProviderError` with code `could-not-start` when the engine cannot start it.
+        """
+        from docker.errors import APIError
+
+        with _errors():
+            try:
+                self._api.start(name)
+            except APIError as error:
+                raise _could_not_start(error) from error
+
+    def container(self, name: str) -> ContainerState | None:
+        """How a container stands; None when there is none of that name."""
+        from docker.errors import NotFound
+
+        with _errors():
+            try:
+                found = self._api.inspect_container(name)
+            except NotFound:
+                return None
+        state, variables = found["State"], found["Config"].get("Env") or []
+        return ContainerState(
+            status=state["Status"],
+            exit_code=state["ExitCode"],
+            out_of_memory=bool(state["OOMKilled"]),
+            environment=dict(variable.split("=", 1) for variable in variables if "=" in variable),
+            error=state.get("Error") or None,
+        )
+
+    def containers(self, label: str) -> dict[str, dict[str, str]]:
+        """Every container, running or not, that carries a label (`name=value`): name -> labels."""
+        with _errors():
+            found = self._api.containers(all=True, filters={"label": label})
+        return {container["Names"][0].lstrip("/"): container["Labels"] for container in found}
+
+    def container_output(self, name: str) -> Iterator[bytes]:
+        """What a container prints, from its beginning until it ends, each piece after its time and a blank.
+
+        A piece without a newline at its end is continued by the next one.
+        """
+        with _errors():
+            yield from self._api.logs(name, stream=True, follow=True, timestamps=True, stdout=True, stderr=True)
+
+    def wait_container(self, name: str, seconds: float) -> None:
+        """Return when a container has ended or is gone, at the latest after so many seconds."""
+        from docker.errors import NotFound
+        from requests.exceptions import ConnectionError as Disconnected
+        from requests.exceptions import Timeout
+
+        with _errors():
+            try:
+                self._api.wait(name, timeout=seconds)
+            except (NotFound, Timeout, Disconnected):  # requests calls a timeout while reading a lost connection
+                return
+
+    def stop_container(self, name: str, grace_seconds: int) -> None:
+        """SIGTERM, and SIGKILL after the grace; one that has ended or is gone is fine."""
+        from docker.errors import NotFound
+
+        with _errors():
+            try:
+                self._api.stop(name, timeout=grace_seconds)
+            except NotFound:
+                return
+
+    def remove_container(self, name: str) -> None:
+        """Remove a container, running or not; one that is gone is fine."""
+        from docker.errors import APIError, NotFound
+
+        with _errors():
+            try:
+                self._api.remove_container(name, force=True, v=False)
+            except NotFound:
+                return
+            except APIError as error:
+                if error.status_code != 409:  # its removal is under way already
+                    raise
+
+    def _host_config(self, spec: ContainerSpec) -> Any:
+        from docker.types import LogConfig, Mount
+
+        return self._api.create_host_config(
+            init=True,
+            mem_limit=spec.memory_mib * 1024 * 1024,
+            memswap_limit=spec.memory_mib * 1024 * 1024,
+            nano_cpus=int(min(spec.cpu, self.cpus()) * 1_000_000_000),
+            pids_limit=PIDS_LIMIT,
+            cap_drop=["ALL"],
+            security_opt=["no-new-privileges"],
+            read_only=spec.read_only,
+            tmpfs={"/tmp": "rw,mode=1777"} if spec.read_only else None,  # noqa: S108  (inside the container)
+            extra_hosts={"host.docker.internal": "host-gateway"},
+            log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": "1"}),
+            mounts=[Mount(path, volume, type="volume") for path, volume in spec.volumes.items()],
+        )
+
+
+def _connect() -> Any:
+    """A client for the engine that the `docker` command would use."""
+    from docker import APIClient
+    from docker.context import ContextAPI
+    from docker.utils import kwargs_from_env
+
+    options = kwargs_from_env()
+    if "base_url" not in options:
+        context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT") or None)
+        if context is not None and context.Host:
+            options = {"base_url": context.Host, "tls": context.TLSConfig or False}
+    return APIClient(version="auto", timeout=TIMEOUT_SECONDS, **options)
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Turns what the SDK raises into errors for people."""
+    from docker.errors import APIError, DockerException
+    from requests.exceptions import RequestException
+
+    try:
+        yield
+    except APIError as error:
+        raise ProviderError(f"The Docker engine refused: {_reason(error)}.", code="engine-refused") from error
+    except (DockerException, RequestException, OSError) as error:
+        raise _unreachable(error) from error
+
+
+def _unreachable(error: BaseException) -> EnvironmentNotReady:
+    if "Permission denied" in str(error) or "PermissionError" in repr(error):
+        return EnvironmentNotReady(
+            "The Docker engine is there, but you may not use it (permission denied on its socket).",
+            "Add your user to the group `docker` and log in again, or set NUMERAI_EXECUTOR=process.",
+            code="engine-forbidden",
+        )
+    return EnvironmentNotReady(
+        f"The Docker engine cannot be reached: {_innermost(error)}.", NO_ENGINE_HINT, code="no-engine"
+    )
+
+
+def _innermost(error: BaseException) -> str:
+    """What really happened, below the layers of the HTTP client."""
+    found = re.search(
+        r"(No such file or directory|Connection refused|timed out|Name or service not known)", repr(error)
+    )
+    return found[1] if found else (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+
+
+def _reason(error: Any) -> str:
+    return str(error.explanation or error).strip().rstrip(".")[:400]
+
+
+def _could_not_start(error: Any) -> ProviderError:
+    return ProviderError(f"The container could not be started: {_reason(error)}.", code="could-not-start")
+
+
+def _build_failed(folder: Path, error: str, tail: deque[str]) -> NumeraiError:
+    lines = "\n".join(f"  {line}" for line in tail)
+    missing = re.search(r"(pull access denied|manifest (for|unknown)|not found: manifest|no such host|dial tcp)", error)
+    if missing and not any(line.startswith(" --->") for line in tail):
+        return NumeraiError(
+            f"The base image of {folder / 'Dockerfile'} cannot be had: {error.strip().rstrip('.')}.",
+            "Check the FROM line and the connection to the registry, or build or pull the base image first.",
+            code="base-image-missing",
+        )
+    return NumeraiError(
+        f"Building the image of {folder} failed: {error.strip().rstrip('.')}.\n{lines}",
+        "Mend the Dockerfile or what it installs, then deploy again; what was deployed before is unchanged.",
+        code="build-failed",
+    )
+
+
+def _mode_archive(folder: str) -> bytes:
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w") as archive:
+        entry = tarfile.TarInfo(folder)
+        entry.type = tarfile.DIRTYPE
+        entry.mode = 0o1777
+        archive.addfile(entry)
+    return content.getvalue()

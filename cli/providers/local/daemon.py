@@ -1,0 +1,350 @@
+"""The daemon: serves the webhooks and executes the runs; one per home folder, known by lock and health answer."""
+
+from __future__ import annotations
+
+import hmac
+import http.client
+import json
+import logging
+import os
+import secrets
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ...adapters.private_files import make_private_folder, write_private
+from ...adapters.process import spawn_detached
+from ...errors import NumeraiError, ProviderError
+from ...ports import Report
+from ..registry import ProviderContext
+from .parts import LocalParts
+from .scheduler import Scheduler
+from .settings import LocalPaths
+
+COMMAND = (sys.executable, "-m", "numerai_compute", "daemon", "run")
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+LOOK_SECONDS = 0.05
+LOG_BYTES = 1024 * 1024
+LOG_FILES = 3
+PACKAGE_LOGGER = __name__.rpartition(".")[0]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class DaemonStatus:
+    """How the daemon stands. `running` is whether one holds the lock, `answering` whether its webhook answers.
+
+    `going_on` are the ids of the runs that are executed, `queued` is how many wait.
+    """
+
+    running: bool
+    answering: bool
+    log: Path
+    pid: int | None = None
+    url: str | None = None
+    instance: str | None = None
+    since: str | None = None
+    going_on: tuple[str, ...] = ()
+    queued: int = 0
+
+
+@dataclass(frozen=True)
+class _DaemonFile:
+    """What the daemon that holds the lock says about itself; only its owner can read it."""
+
+    instance: str
+    pid: int
+    host: str
+    port: int
+    control_token: str
+    since: str
+
+
+def run_daemon(context: ProviderContext, *, report: Report) -> None:
+    """Serve until SIGTERM, Ctrl-C or `stop_daemon`. Runs that go on then are left running.
+
+    Raises `ProviderError` with code `daemon-running` when there is one already, `EnvironmentNotReady` with code
+    `port-in-use` when its port is taken.
+    """
+    parts = LocalParts(context)
+    make_private_folder(parts.paths.root)
+    with _held_lock(parts.paths), _log_file(parts.paths):
+        try:
+            _Daemon(parts, report).serve()
+        finally:
+            parts.paths.daemon_file.unlink(missing_ok=True)
+            parts.store.close()
+
+
+def start_daemon(context: ProviderContext, *, report: Report, command: Sequence[str] = COMMAND) -> DaemonStatus:
+    """Start the daemon in the background and return once it answers; nothing to do when one runs.
+
+    Raises `ProviderError` with code `daemon-failed` and its last words when it ends instead.
+    """
+    paths = LocalPaths(context.home)
+    status = daemon_status(context)
+    if status.answering:
+        return status
+    make_private_folder(paths.root)
+    if not status.running:
+        report("Starting the daemon")
+    with os.fdopen(os.open(paths.daemon_output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
+        environ = {**os.environ, "NUMERAI_HOME": str(context.home)}
+        process = spawn_detached(command, cwd=paths.root, env=environ, output=output)
+    give_up = context.clock.monotonic() + START_SECONDS
+    while context.clock.monotonic() < give_up:
+        status = daemon_status(context)
+        if status.answering:
+            return status
+        if process.poll() is not None and not status.running:
+            break
+        context.clock.sleep(LOOK_SECONDS)
+    last_words = paths.daemon_output.read_text(encoding="utf-8", errors="replace").strip()
+    raise ProviderError(
+        f"The daemon did not start: {last_words or 'it does not answer'}",
+        f"`numerai daemon run` shows what happens; its log is {paths.daemon_log}.",
+        code="daemon-failed",
+    )
+
+
+def stop_daemon(context: ProviderContext) -> DaemonStatus:
+    """End the daemon and return how it stood before; `going_on` are the runs that it leaves running.
+
+    `ProviderError` with code `daemon-stuck` when it does not end.
+    """
+    paths, before = LocalPaths(context.home), daemon_status(context)
+    if not before.running:
+        return before
+    told = _read_daemon_file(paths)
+    if told is None or not _ask_to_stop(told):
+        raise _stuck(before)
+    give_up = context.clock.monotonic() + STOP_SECONDS
+    while lock_is_held(paths):
+        if context.clock.monotonic() > give_up:
+            raise _stuck(before)
+        context.clock.sleep(LOOK_SECONDS)
+    return before
+
+
+def daemon_status(context: ProviderContext) -> DaemonStatus:
+    """How the daemon of this home folder stands."""
+    paths = LocalPaths(context.home)
+    if not lock_is_held(paths):
+        return DaemonStatus(False, False, paths.daemon_log)
+    told = _read_daemon_file(paths)
+    if told is None:
+        return DaemonStatus(True, False, paths.daemon_log)
+    health = _health(told)
+    return DaemonStatus(
+        running=True,
+        answering=health is not None,
+        log=paths.daemon_log,
+        pid=told.pid,
+        url=f"http://{_client_host(told.host)}:{told.port}",
+        instance=told.instance,
+        since=told.since,
+        going_on=tuple(health["going_on"]) if health else (),
+        queued=int(health["queued"]) if health else 0,
+    )
+
+
+def lock_is_held(paths: LocalPaths) -> bool:
+    """Whether a daemon of this home folder lives."""
+    if not paths.lock.exists():
+        return False
+    lock = FileLock(paths.lock)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        return True
+    lock.release()
+    return False
+
+
+@contextmanager
+def no_daemon(paths: LocalPaths) -> Iterator[bool]:
+    """Keep a daemon from starting; gives False when one runs."""
+    make_private_folder(paths.root)
+    lock = FileLock(paths.lock)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        lock.release()
+
+
+class _Daemon:
+    """The parts of a daemon at work."""
+
+    def __init__(self, parts: LocalParts, report: Report):
+        self._parts = parts
+        self._report = report
+        self._stop = threading.Event()
+        self._instance = secrets.token_hex(8)
+        self._control_token = secrets.token_urlsafe(32)
+        self._since = parts.context.clock.now()
+        self._scheduler = Scheduler(
+            parts.store, parts.execution(), parts.used_executors, parts.context.clock, parts.settings
+        )
+
+    def serve(self) -> None:
+        """Take over what was left, then serve until told to stop."""
+        from .server import WebhookServer
+        from .webhook import Webhook, create_app
+
+        parts = self._parts
+        webhook = Webhook(parts.store, parts.context.clock, self._scheduler.poke, self._stop.is_set)
+        app = create_app(webhook, self._health, self._stop_if_allowed)
+        host = parts.settings.host
+        server = WebhookServer(app, host, parts.port)
+        with _signals(self._stop):
+            told = _DaemonFile(
+                self._instance, os.getpid(), host, server.port, self._control_token, self._since.isoformat()
+            )
+            write_private(parts.paths.daemon_file, json.dumps(asdict(told)).encode(), keep_previous=False)
+            self._scheduler.start()
+            server.start()
+            self._say(f"The daemon serves webhooks on http://{_client_host(host)}:{server.port} (pid {os.getpid()}).")
+            while not self._stop.wait(1.0):  # with a time limit, as Windows would not see Ctrl-C otherwise
+                pass
+            going_on = self._scheduler.stop()
+            server.close()
+        left = f" {len(going_on)} run(s) go on and are taken over at the next start." if going_on else ""
+        self._say(f"The daemon has stopped.{left}")
+
+    def _say(self, line: str) -> None:
+        log.info(line)
+        self._report(line)
+
+    def _health(self) -> Mapping[str, Any]:
+        active = self._parts.store.active()
+        return {
+            "service": "numerai",
+            "instance": self._instance,
+            "since": self._since.isoformat(),
+            "going_on": [job.run.id for job in active if job.phase in ("starting", "started")],
+            "queued": sum(job.phase in ("queued", "waiting") for job in active),
+        }
+
+    def _stop_if_allowed(self, token: str) -> bool:
+        allowed = hmac.compare_digest(token.encode("utf-8", errors="replace"), self._control_token.encode())
+        if allowed:
+            self._stop.set()
+        return allowed
+
+
+@contextmanager
+def _held_lock(paths: LocalPaths) -> Iterator[None]:
+    lock = FileLock(paths.lock)
+    try:
+        lock.acquire(timeout=2)  # longer than a command needs to look whether it is held
+    except Timeout:
+        told = _read_daemon_file(paths)
+        pid = f" (pid {told.pid})" if told else ""
+        raise ProviderError(
+            f"A daemon runs for {paths.home} already{pid}.",
+            "Stop it with `numerai daemon stop`.",
+            code="daemon-running",
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextmanager
+def _log_file(paths: LocalPaths) -> Iterator[None]:
+    os.close(os.open(paths.daemon_log, os.O_WRONLY | os.O_CREAT, 0o600))
+    handler = RotatingFileHandler(paths.daemon_log, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    loggers = [logging.getLogger(PACKAGE_LOGGER), logging.getLogger("waitress")]
+    loggers[0].setLevel(logging.INFO)
+    for logger in loggers:
+        logger.addHandler(handler)
+        logger.propagate = False
+    try:
+        yield
+    finally:
+        for logger in loggers:
+            logger.removeHandler(handler)
+            logger.propagate = True
+        handler.close()
+
+
+@contextmanager
+def _signals(stop: threading.Event) -> Iterator[None]:
+    """Let SIGTERM, Ctrl-C and their like set the event; only the main thread may ask for that."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    names = ("SIGTERM", "SIGINT", "SIGBREAK")
+    before = {number: signal.signal(number, handle) for name in names if (number := getattr(signal, name, None))}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _read_daemon_file(paths: LocalPaths) -> _DaemonFile | None:
+    try:
+        return _DaemonFile(**json.loads(paths.daemon_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _health(told: _DaemonFile) -> dict[str, Any] | None:
+    """What the daemon says of itself; None when it does not answer or another program answers in its place."""
+    try:
+        content = _request(told, "GET", "/health", {})
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
+    return content if isinstance(content, dict) and content.get("instance") == told.instance else None
+
+
+def _ask_to_stop(told: _DaemonFile) -> bool:
+    try:
+        content = _request(told, "POST", "/-/daemon/stop", {"X-Control-Token": told.control_token})
+    except (OSError, http.client.HTTPException, ValueError):
+        return False
+    return isinstance(content, dict) and content.get("status") == "stopping"
+
+
+def _request(told: _DaemonFile, method: str, path: str, headers: Mapping[str, str]) -> Any:
+    connection = http.client.HTTPConnection(_client_host(told.host), told.port, timeout=5)
+    try:
+        connection.request(method, path, headers=dict(headers))
+        return json.loads(connection.getresponse().read(1 << 20))
+    finally:
+        connection.close()
+
+
+def _client_host(host: str) -> str:
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not listened on)
+
+
+def _stuck(status: DaemonStatus) -> NumeraiError:
+    return ProviderError(
+        f"The daemon (pid {status.pid or 'unknown'}) does not end.",
+        f"Look at {status.log}, then end the process yourself: what is queued is kept.",
+        code="daemon-stuck",
+    )

@@ -1,0 +1,257 @@
+"""Executes runs in containers: one container per attempt, its name made from the run's id so that it starts once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
+from ...models import Check, CheckStatus, Node, RunFailure
+from ...ports import Clock, ContainerHost, ContainerSpec, ContainerState, Report
+from ...redaction import Redactor
+from .executor import Attempt, Control, Outcome, StartFailed, cancelled, disk_check, ended, lost, timed_out
+from .run_log import LineSplitter, LogWriter
+from .settings import LocalPaths, LocalSettings
+
+ARTIFACTS = "/numerai/artifacts"
+CACHE = "/numerai/cache"
+KEPT_IMAGES = 3
+_RECONNECT_SECONDS = 1.0
+_LOOK_SECONDS = 30.0
+_END_SECONDS = 2.0
+_SECRETS = ("NUMERAI_SECRET_KEY", "NUMERAI_PUBLIC_ID")
+
+
+class DockerExecutor:
+    """`Executor` on a container engine. `home_id` tells this home's containers from those of another one."""
+
+    name = "docker"
+
+    def __init__(
+        self,
+        engine: Callable[[], ContainerHost],
+        paths: LocalPaths,
+        settings: LocalSettings,
+        clock: Clock,
+        home_id: Callable[[], str],
+    ):
+        self._get_engine = engine
+        self._paths = paths
+        self._settings = settings
+        self._clock = clock
+        self._home_id = home_id
+
+    @property
+    def _engine(self) -> ContainerHost:
+        return self._get_engine()
+
+    # deploying
+
+    def build(self, node: Node, source_hash: str, report: Report) -> tuple[str, str]:
+        """Build the image and give it its immutable tag and `latest`; older images beyond the last three go."""
+        repository = f"numerai-local/{node.name.lower()}"
+        tag = f"{repository}:{source_hash[:12]}"
+        available = self._engine.cpus()
+        if node.cpu > available:
+            report(f"{node.name} asks for {node.cpu:g} CPUs; this machine has {available}, so that is what it gets.")
+        image_id = self._engine.build(Path(node.path), tag, labels=self._labels(node.name), report=report)
+        self._engine.tag(image_id, f"{repository}:latest")
+        return tag, image_id
+
+    def forget_old(self, node_name: str, keep: set[str]) -> None:
+        """Remove the images that the node ran before, apart from the latest few."""
+        found = [image for image in self._engine.images(self._node_label(node_name)) if image not in keep]
+        for image in found[KEPT_IMAGES:]:
+            self._engine.remove_image(image)
+
+    def present(self, reference: str) -> bool:
+        """Whether the image is still there."""
+        return self._engine.image_id(reference) is not None
+
+    def environment_places(self, node: Node) -> tuple[str, str]:
+        """The artifacts folder and the cache inside the container."""
+        return ARTIFACTS, CACHE
+
+    # executing
+
+    def start(self, attempt: Attempt) -> None:
+        """Create and start the container; one that was created before is started, one that was started is left."""
+        name = _name(attempt)
+        state = self._engine.container(name)
+        try:
+            if state is None:
+                self._engine.create_container(self._spec(attempt))
+                state = self._engine.container(name)
+            if state is not None and state.status == "created":
+                self._engine.open_volumes(name, [ARTIFACTS, CACHE])
+                self._engine.start_container(name)
+        except ProviderError as error:
+            if error.code == "image-missing":
+                message = f"{error.message} Build it again with `numerai node deploy`."
+                raise StartFailed(RunFailure.NOT_DEPLOYED, message) from error
+            if error.code == "could-not-start":
+                raise StartFailed(RunFailure.COULD_NOT_START, error.message) from error
+            raise
+
+    def wait(self, attempt: Attempt, control: Control) -> Outcome | None:
+        """Follow the container's output into the log until it ends, its time is up, or it is cancelled."""
+        follower = _Follower(self._engine, attempt, self._paths.log(attempt.run_id, attempt.number), control)
+        while not control.leaving:
+            try:
+                state = self._engine.container(_name(attempt))
+                if state is None:
+                    return lost("Its container was removed from outside.")
+                if state.ended:
+                    follower.copy_the_rest()
+                    return _outcome(attempt, state)
+                follower.keep_following()
+                if control.cancelled:
+                    return self._stop(attempt, follower, cancelled)
+                left = (attempt.deadline - self._clock.now()).total_seconds()
+                if left <= 0:
+                    return self._stop(attempt, follower, lambda code: timed_out(attempt.node.timeout_minutes, code))
+                control.wait(min(left, _LOOK_SECONDS))
+            except EnvironmentNotReady:
+                control.wait(_RECONNECT_SECONDS)  # the engine restarts, say: the container may well be there afterwards
+        return None
+
+    def discard(self, attempt: Attempt) -> None:
+        """Remove the container: its configuration holds the keys."""
+        self._engine.remove_container(_name(attempt))
+
+    def leftovers(self) -> dict[str, str]:
+        """The containers of this home."""
+        found = self._engine.containers(f"numerai.home={self._home_id()}")
+        return {name: labels.get("numerai.run", "") for name, labels in found.items()}
+
+    def discard_leftover(self, handle: str) -> None:
+        """Remove a container."""
+        self._engine.remove_container(handle)
+
+    def destroy(self, node_name: str, report: Report) -> None:
+        """Remove the node's containers, images and volumes, and look that they are gone."""
+        engine, label = self._engine, self._node_label(node_name)
+        for name, labels in engine.containers(label).items():
+            if labels.get("numerai.home") == self._home_id():
+                engine.remove_container(name)
+        for image, tags in engine.images(label).items():
+            for tag in tags:
+                report(f"Removing the image {tag}")
+                engine.remove_image(tag)
+            engine.remove_image(image)
+        engine.remove_volumes(label)
+        left = [*engine.containers(label), *engine.images(label), *engine.volumes(label)]
+        if left:
+            raise ProviderError(
+                f"Not everything of {node_name} could be removed: {', '.join(left)}.",
+                "Run `numerai node destroy` again.",
+                code="not-gone",
+            )
+
+    def destroy_shared(self) -> None:
+        """Remove the cache."""
+        self._engine.remove_volumes(f"numerai.cache={self._home_id()}")
+
+    def checks(self) -> Iterator[Check]:
+        """The engine: reachable, its version, and room for images."""
+        name = "Docker engine"
+        try:
+            version, folder = self._engine.version(), self._engine.data_folder()
+        except NumeraiError as error:
+            yield Check(name, CheckStatus.FAILED, error.message, error.hint)
+            return
+        yield Check(name, CheckStatus.OK, f"version {version} answers")
+        if folder is not None:
+            yield disk_check("disk of the Docker engine", folder, "docker system prune")
+
+    def _stop(self, attempt: Attempt, follower: _Follower, outcome: Callable[[int | None], Outcome]) -> Outcome:
+        self._engine.stop_container(_name(attempt), self._settings.grace_seconds)
+        state = self._engine.container(_name(attempt))
+        if state is not None:
+            follower.copy_the_rest()
+        return outcome(state.exit_code if state else None)
+
+    def _node_label(self, node_name: str) -> str:
+        return f"numerai.node={self._home_id()}/{node_name}"
+
+    def _labels(self, node_name: str) -> dict[str, str]:
+        return {"numerai.home": self._home_id(), "numerai.node": f"{self._home_id()}/{node_name}"}
+
+    def _spec(self, attempt: Attempt) -> ContainerSpec:
+        home, node = self._home_id(), attempt.node
+        artifacts, cache = f"numerai-{home}-{node.name}-artifacts", f"numerai-{home}-cache"
+        labels = self._labels(node.name)
+        return ContainerSpec(
+            name=_name(attempt),
+            image=attempt.reference,
+            cpu=node.cpu,
+            memory_mib=node.memory_mib,
+            environment=attempt.environment,
+            labels={**labels, "numerai.run": attempt.run_id, "numerai.attempt": str(attempt.number)},
+            volumes={ARTIFACTS: artifacts, CACHE: cache},
+            volume_labels={artifacts: labels, cache: {"numerai.home": home, "numerai.cache": home}},
+            read_only=self._settings.read_only,
+        )
+
+
+class _Follower:
+    """Copies a container's output into the run's log, in a thread of its own; wakes the waiting one at its end."""
+
+    def __init__(self, engine: ContainerHost, attempt: Attempt, path: Path, control: Control):
+        self._engine = engine
+        self._name = _name(attempt)
+        self._path = path
+        self._control = control
+        self._thread: threading.Thread | None = None
+
+    def keep_following(self) -> None:
+        """Follow, unless that is going on already."""
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._follow, daemon=True, name=f"log-{self._name}")
+            self._thread.start()
+
+    def copy_the_rest(self) -> None:
+        """Return when everything that an ended container has printed is in the log."""
+        if self._thread is not None:
+            self._thread.join()
+        self._copy()
+
+    def _follow(self) -> None:
+        try:
+            self._copy()
+            self._engine.wait_container(self._name, _END_SECONDS)  # its output ends a moment before itself
+        except (EnvironmentNotReady, ProviderError):
+            return  # the one who waits looks at the container and comes back when it is still there
+        finally:
+            self._control.wake()
+
+    def _copy(self) -> None:
+        """Copy what the log does not hold yet: the engine keeps the output from its beginning, so lines are counted."""
+        state = self._engine.container(self._name)
+        secrets = [state.environment.get(name) for name in _SECRETS] if state else []
+        with LogWriter(self._path, Redactor(secrets)) as log:
+            known = log.lines
+            for number, (time, text) in enumerate(_lines(self._engine, self._name), start=1):
+                if number > known:
+                    log.add(text, time)
+
+
+def _lines(engine: ContainerHost, name: str) -> Iterator[tuple[str, str]]:
+    """The output as lines with their times; a long line comes in pieces that each carry a time of their own."""
+    splitter, time = LineSplitter(), ""
+    for piece in engine.container_output(name):
+        stamp, _, content = piece.partition(b" ")
+        time = stamp.decode("ascii", errors="replace")
+        for text in splitter.feed(content):
+            yield time, text
+    for text in splitter.end():
+        yield time, text
+
+
+def _name(attempt: Attempt) -> str:
+    return f"numerai-{attempt.run_id}" if attempt.number == 1 else f"numerai-{attempt.run_id}-{attempt.number}"
+
+
+def _outcome(attempt: Attempt, state: ContainerState) -> Outcome:
+    return ended(state.exit_code, limit=f"{attempt.node.memory_mib} MiB", out_of_memory=state.out_of_memory)

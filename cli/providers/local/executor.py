@@ -1,0 +1,182 @@
+"""What executes runs: the contract that containers and processes share, and what their ends mean for people."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from ...errors import NumeraiError
+from ...models import Check, CheckStatus, Node, RunFailure, RunState
+from ...ports import Report
+
+RETRY_EXIT_CODE = 75
+CANCELLED = "Cancelled."
+LITTLE_DISK = 5 * 1024**3
+
+_MEANINGS = {
+    65: "the predictions are not what Numerai takes",
+    75: "a temporary failure",
+    78: "the node's configuration is not complete",
+    126: "the command of the Dockerfile cannot be executed",
+    127: "the command of the Dockerfile was not found",
+    137: "killed from outside, often by a machine short of memory",
+    139: "it crashed (segmentation fault)",
+    143: "asked to end from outside",
+}
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One attempt to execute a run. `reference` names what it runs; `environment` holds the keys and is empty
+    when an attempt that was started for certain is taken over."""
+
+    run_id: str
+    number: int
+    node: Node
+    reference: str
+    deadline: datetime
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How an attempt ended."""
+
+    state: RunState
+    exit_code: int | None = None
+    failure: RunFailure | None = None
+    message: str | None = None
+
+    @property
+    def temporary(self) -> bool:
+        """Whether another attempt can help."""
+        return self.failure is RunFailure.EXIT_CODE and self.exit_code == RETRY_EXIT_CODE
+
+
+class Control(Protocol):
+    """What the one who waits for an attempt listens to."""
+
+    @property
+    def cancelled(self) -> bool:
+        """Somebody asked to stop the run."""
+
+    @property
+    def leaving(self) -> bool:
+        """The daemon ends: leave the attempt running and return."""
+
+    def wait(self, seconds: float) -> None:
+        """Return after that many seconds, or at once when anything of the above has changed or `wake` is called."""
+
+    def wake(self) -> None:
+        """Let `wait` return."""
+
+
+class StartFailed(NumeraiError):
+    """An attempt could not be started, and trying it again would not help."""
+
+    def __init__(self, failure: RunFailure, message: str):
+        super().__init__(message)
+        self.failure = failure
+
+
+class Executor(Protocol):
+    """Builds what a node runs and executes attempts. `EnvironmentNotReady` when what it stands on is not there."""
+
+    name: str
+
+    def build(self, node: Node, source_hash: str, report: Report) -> tuple[str, str]:
+        """Make what the node runs: its name for people, and the reference that attempts are given."""
+
+    def present(self, reference: str) -> bool:
+        """Whether what was built is still there."""
+
+    def environment_places(self, node: Node) -> tuple[str, str]:
+        """The artifacts folder and the cache as a run sees them."""
+
+    def start(self, attempt: Attempt) -> None:
+        """Start the attempt, unless it was started before. `StartFailed` when it cannot be."""
+
+    def wait(self, attempt: Attempt, control: Control) -> Outcome | None:
+        """Keep its output until it ends, its time is up, or it is cancelled; None when the daemon leaves first."""
+
+    def discard(self, attempt: Attempt) -> None:
+        """Remove what an attempt that has ended leaves behind; ends one that has not."""
+
+    def leftovers(self) -> dict[str, str]:
+        """Attempts of this home that something is left of: a handle for `discard_leftover` -> run id."""
+
+    def discard_leftover(self, handle: str) -> None:
+        """Remove what is left of an attempt that nobody knows any more."""
+
+    def forget_old(self, node_name: str, keep: set[str]) -> None:
+        """Remove what the node ran before, apart from these references, so that deploying does not fill the disk."""
+
+    def destroy(self, node_name: str, report: Report) -> None:
+        """Remove everything of a node, and check that it is gone."""
+
+    def destroy_shared(self) -> None:
+        """Remove what nodes share, once there is no node left."""
+
+    def checks(self) -> Iterator[Check]:
+        """Whether what it stands on is there."""
+
+
+def ended(exit_code: int, *, limit: str, out_of_memory: bool = False) -> Outcome:
+    """The outcome of an attempt that came to its end by itself; `limit` is its memory for people, e.g. `4096 MiB`."""
+    if exit_code == 0:
+        return Outcome(RunState.SUCCEEDED, exit_code=0)
+    if out_of_memory:
+        return Outcome(
+            RunState.FAILED,
+            exit_code,
+            RunFailure.OUT_OF_MEMORY,
+            f"It needed more than its {limit} of memory and was killed."
+            " Give it more with `numerai node config --size` or `--memory`.",
+        )
+    meaning = _MEANINGS.get(exit_code)
+    explained = f": {meaning}" if meaning else ""
+    return Outcome(
+        RunState.FAILED,
+        exit_code,
+        RunFailure.EXIT_CODE,
+        f"It ended with exit code {exit_code}{explained}. `numerai node logs` shows what it printed.",
+    )
+
+
+def timed_out(minutes: float, exit_code: int | None = None) -> Outcome:
+    """The outcome of an attempt whose time was up."""
+    return Outcome(
+        RunState.FAILED,
+        exit_code,
+        RunFailure.TIMED_OUT,
+        f"It took longer than its {minutes:g} minutes and was stopped."
+        " Give it more time with `numerai node config --timeout-minutes`.",
+    )
+
+
+def cancelled(exit_code: int | None = None) -> Outcome:
+    """The outcome of an attempt that somebody stopped."""
+    return Outcome(RunState.CANCELLED, exit_code, None, CANCELLED)
+
+
+def lost(what: str) -> Outcome:
+    """The outcome of an attempt that is not to be found any more."""
+    return Outcome(
+        RunState.FAILED,
+        None,
+        RunFailure.LOST,
+        f"{what} How it ended is not known. `numerai node trigger` starts a new run.",
+    )
+
+
+def disk_check(name: str, folder: Path, mend: str) -> Check:
+    """Whether there is room where builds and logs go."""
+    free = shutil.disk_usage(folder).free
+    why = f"{free / 1024**3:.1f} GiB are free in {folder}"
+    if free < LITTLE_DISK:
+        return Check(name, CheckStatus.WARNING, f"{why}: too little for a build, perhaps", mend)
+    return Check(name, CheckStatus.OK, why)

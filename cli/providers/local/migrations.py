@@ -1,0 +1,64 @@
+"""The database's history: numbered steps that are only ever appended to. `PRAGMA user_version` counts those done."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ...errors import ProviderError
+
+MIGRATIONS = (
+    """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+    CREATE TABLE nodes (
+        name TEXT PRIMARY KEY, token TEXT NOT NULL, model_name TEXT NOT NULL, model_id TEXT NOT NULL,
+        tournament INTEGER NOT NULL, path TEXT NOT NULL, cpu REAL NOT NULL, memory_mib INTEGER NOT NULL,
+        timeout_minutes REAL NOT NULL, cron TEXT, cron_after TEXT
+    );
+    CREATE TABLE deployments (
+        node TEXT PRIMARY KEY, executor TEXT NOT NULL, image TEXT NOT NULL, reference TEXT NOT NULL,
+        source_hash TEXT NOT NULL, deployed_at TEXT NOT NULL
+    );
+    CREATE TABLE runs (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, id TEXT NOT NULL UNIQUE, node TEXT NOT NULL, trigger_id TEXT,
+        state TEXT NOT NULL, phase TEXT NOT NULL, created_at TEXT NOT NULL, started_at TEXT, ended_at TEXT,
+        exit_code INTEGER, failure TEXT, message TEXT, attempt INTEGER NOT NULL DEFAULT 1, not_before TEXT,
+        deadline TEXT, executor TEXT, reference TEXT, cancel INTEGER NOT NULL DEFAULT 0
+    );
+    CREATE UNIQUE INDEX triggers ON runs (node, trigger_id) WHERE trigger_id IS NOT NULL;
+    CREATE INDEX runs_by_node ON runs (node, number);
+    CREATE INDEX runs_by_state ON runs (state);
+    CREATE TABLE webhook_calls (
+        number INTEGER PRIMARY KEY AUTOINCREMENT, node TEXT NOT NULL, time TEXT NOT NULL, status INTEGER NOT NULL,
+        answer TEXT NOT NULL, trigger_id TEXT
+    );
+    CREATE INDEX webhook_calls_by_node ON webhook_calls (node, number);
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection, path: str) -> None:
+    """Bring the database to the newest version; `ProviderError` with code `state-newer` when it is beyond that."""
+    if _version(connection) == len(MIGRATIONS):
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection)
+        if version > len(MIGRATIONS):
+            raise ProviderError(
+                f"{path} has version {version}; this numerai knows versions up to {len(MIGRATIONS)}.",
+                "Install a newer numerai: `pip install --upgrade numerai-compute`.",
+                code="state-newer",
+            )
+        for step in MIGRATIONS[version:]:
+            for statement in step.split(";"):
+                if statement.strip():
+                    connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        connection.execute("COMMIT")
+    except BaseException:
+        connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])

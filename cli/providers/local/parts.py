@@ -1,0 +1,89 @@
+"""Puts the local provider's parts together, for the commands and for the daemon alike; each is made when needed."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from collections.abc import Callable
+from functools import cached_property
+from typing import cast
+
+from ...errors import EnvironmentNotReady
+from ...ports import ContainerHost
+from ..registry import ProviderContext
+from .docker_executor import DockerExecutor
+from .executor import Executor
+from .process_executor import ProcessExecutor
+from .scheduler import RunExecution
+from .settings import LocalPaths, LocalSettings, read_settings
+from .store import RunStore
+
+
+class LocalParts:
+    """The parts, sharing one database connection."""
+
+    def __init__(self, context: ProviderContext):
+        self.context = context
+        self.paths = LocalPaths(context.home)
+        self.store = RunStore(self.paths.database)
+        self._executors: dict[str, Executor] = {}
+
+    @cached_property
+    def settings(self) -> LocalSettings:
+        """The checked settings."""
+        return read_settings(self.context.settings)
+
+    @property
+    def home_id(self) -> str:
+        """Tells what belongs to this home folder from what another one has put into the same engine."""
+        return self.store.fact("home") or self.store.fact_once("home", secrets.token_hex(4))
+
+    @property
+    def port(self) -> int:
+        """The webhook's port: as set, else a free one that is chosen once, as the registered webhooks hold it."""
+        if self.settings.port is not None:
+            return self.settings.port
+        return int(self.store.fact("port") or self.store.fact_once("port", str(_free_port(self.settings.host))))
+
+    @property
+    def webhook_base(self) -> str:
+        """What a webhook's address begins with."""
+        return self.settings.public_url or f"http://127.0.0.1:{self.port}"
+
+    def executor(self, name: str) -> Executor:
+        """The executor of that name."""
+        if name not in self._executors:
+            if name == DockerExecutor.name:
+                # The factory gives what can also run containers; the port names what every provider may ask for.
+                engine = cast(Callable[[], ContainerHost], self.context.engine)
+                self._executors[name] = DockerExecutor(
+                    engine, self.paths, self.settings, self.context.clock, lambda: self.home_id
+                )
+            else:
+                self._executors[name] = ProcessExecutor(self.paths, self.settings, self.context.clock)
+        return self._executors[name]
+
+    def chosen_executor(self) -> Executor:
+        """What nodes are deployed for: as set, else containers where an engine answers."""
+        if self.settings.executor != "auto":
+            return self.executor(self.settings.executor)
+        try:
+            self.context.engine().version()
+        except EnvironmentNotReady:
+            return self.executor(ProcessExecutor.name)
+        return self.executor(DockerExecutor.name)
+
+    def used_executors(self) -> list[Executor]:
+        """Those that have anything to do with what is configured here."""
+        names = {stored.executor for stored in self.store.deployments()}
+        return [self.executor(name) for name in sorted(names)]
+
+    def execution(self) -> RunExecution:
+        """What brings a run to its end."""
+        return RunExecution(self.store, self.executor, self.context.keys, self.context.clock, self.settings)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])

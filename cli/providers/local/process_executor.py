@@ -1,0 +1,266 @@
+"""Executes runs as processes: a virtual environment and a snapshot of the source per node, a supervisor per attempt."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from ...adapters.process import run_process, spawn_detached
+from ...errors import NumeraiError, ProviderError
+from ...models import Check, CheckStatus, Node, RunFailure, RunState
+from ...ports import Clock, Report
+from ...source import DOCKERFILE, copy_source
+from . import supervisor
+from .dockerfile import read_command
+from .executor import Attempt, Control, Outcome, StartFailed, cancelled, disk_check, ended, lost, timed_out
+from .settings import LocalPaths, LocalSettings
+
+REQUIREMENTS = "requirements.txt"
+# What a run needs from this machine; everything else it gets is the contract's.
+INHERITED = frozenset(
+    """HOME LANG LC_ALL TZ TMPDIR TEMP TMP SYSTEMROOT SYSTEMDRIVE COMSPEC PATHEXT USERPROFILE APPDATA LOCALAPPDATA
+    NUMBER_OF_PROCESSORS HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
+    SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE LD_LIBRARY_PATH DYLD_LIBRARY_PATH""".split()  # noqa: SIM905
+)
+_LOOK_SECONDS = 0.1
+
+
+class ProcessExecutor:
+    """`Executor` without containers, on the Python that the tool itself runs on."""
+
+    name = "process"
+
+    def __init__(
+        self, paths: LocalPaths, settings: LocalSettings, clock: Clock, environ: Mapping[str, str] = os.environ
+    ):
+        self._paths = paths
+        self._settings = settings
+        self._clock = clock
+        self._environ = environ
+        self._supervisors: dict[Path, subprocess.Popen[bytes]] = {}
+
+    # deploying
+
+    def build(self, node: Node, source_hash: str, report: Report) -> tuple[str, str]:
+        """Copy the source, make the virtual environment where it is missing or its requirements have changed."""
+        source = Path(node.path)
+        command = read_command(source / DOCKERFILE)
+        folder = self._paths.node(node.name)
+        environment = self._environment(folder, source / REQUIREMENTS, report)
+        self._program(command[0], environment)
+        snapshot = folder / f"source-{source_hash[:12]}"
+        if not snapshot.exists():
+            temporary = folder / f".{snapshot.name}.{os.getpid()}"
+            _remove(temporary)
+            copy_source(source, temporary)
+            temporary.replace(snapshot)
+        reference = {"source": str(snapshot), "environment": str(environment), "command": command}
+        return f"process:{source_hash[:12]}", json.dumps(reference)
+
+    def forget_old(self, node_name: str, keep: set[str]) -> None:
+        """Remove the snapshots and virtual environments that nothing runs any more."""
+        references = [json.loads(reference) for reference in keep if reference.startswith("{")]
+        names = {Path(reference[part]).name for reference in references for part in ("source", "environment")}
+        for folder in _children(self._paths.node(node_name)):
+            if folder.name.startswith(("source-", "venv-")) and folder.name not in names:
+                _remove(folder)
+
+    def present(self, reference: str) -> bool:
+        """Whether snapshot and virtual environment are still there."""
+        built = json.loads(reference)
+        return Path(built["source"]).is_dir() and _python(Path(built["environment"])).exists()
+
+    def environment_places(self, node: Node) -> tuple[str, str]:
+        """The artifacts folder of the node and the cache that nodes share."""
+        return str(self._paths.node(node.name) / "artifacts"), str(self._paths.cache)
+
+    # executing
+
+    def start(self, attempt: Attempt) -> None:
+        """Start a supervisor, unless one has begun the attempt before."""
+        folder = self._paths.attempt(attempt.run_id, attempt.number)
+        if supervisor.was_started(folder):
+            return
+        if not self.present(attempt.reference):
+            raise StartFailed(
+                RunFailure.NOT_DEPLOYED, "What was deployed is not there any more. Run `numerai node deploy` again."
+            )
+        built = json.loads(attempt.reference)
+        environment, work = Path(built["environment"]), folder / "work"
+        for path in (folder, *map(Path, self.environment_places(attempt.node))):
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not work.exists():
+            copy = folder / "work.partial"
+            _remove(copy)
+            shutil.copytree(built["source"], copy, symlinks=True)
+            copy.replace(work)
+        command = [self._program(built["command"][0], environment), *built["command"][1:]]
+        node = attempt.node
+        spec = supervisor.Spec(
+            argv=command,
+            cwd=str(work),
+            log=str(self._paths.log(attempt.run_id, attempt.number)),
+            deadline=attempt.deadline.timestamp(),
+            memory_mib=node.memory_mib,
+            grace_seconds=self._settings.grace_seconds,
+        )
+        supervisor.write_spec(folder, spec)
+        self._spawn(folder, {**self._inherited(environment), **attempt.environment})
+
+    def wait(self, attempt: Attempt, control: Control) -> Outcome | None:
+        """Wait for the supervisor's result; one that vanished without a result is lost."""
+        folder = self._paths.attempt(attempt.run_id, attempt.number)
+        asked = False
+        while not control.leaving:
+            alive = self._alive(folder)
+            result = supervisor.read_result(folder)
+            if result is not None and not alive:
+                return _outcome(attempt, result)
+            if not alive:
+                supervisor.end_orphans(folder)
+                return lost("The process that supervised it was killed.")
+            if control.cancelled and not asked:
+                asked = True
+                supervisor.ask_to_stop(folder)
+            control.wait(_LOOK_SECONDS)
+        return None
+
+    def discard(self, attempt: Attempt) -> None:
+        """Remove the attempt's folder, its private copy of the source in it."""
+        self.discard_leftover(str(self._paths.attempt(attempt.run_id, attempt.number)))
+
+    def leftovers(self) -> dict[str, str]:
+        """The folders of attempts."""
+        return {str(folder): folder.name.rpartition("-")[0] for folder in _children(self._paths.attempts)}
+
+    def discard_leftover(self, handle: str) -> None:
+        """End what runs in an attempt's folder, and remove it."""
+        folder = Path(handle)
+        if self._alive(folder):
+            supervisor.ask_to_stop(folder)
+            while self._alive(folder):
+                self._clock.sleep(_LOOK_SECONDS)
+        supervisor.end_orphans(folder)
+        _remove(folder)
+
+    def destroy(self, node_name: str, report: Report) -> None:
+        """Remove the node's snapshots, virtual environments and artifacts, and look that they are gone."""
+        folder = self._paths.node(node_name)
+        if folder.exists():
+            report(f"Removing {folder}")
+        _remove(folder)
+        if folder.exists():
+            raise ProviderError(f"{folder} could not be removed.", "Run `numerai node destroy` again.", code="not-gone")
+
+    def destroy_shared(self) -> None:
+        """Remove the cache."""
+        _remove(self._paths.cache)
+
+    def checks(self) -> Iterator[Check]:
+        """The disk; everything else is this Python."""
+        yield Check("process executor", CheckStatus.OK, f"runs nodes on {sys.executable}")
+        if self._paths.home.exists():
+            yield disk_check("disk of the home folder", self._paths.home, f"Free some space for {self._paths.home}.")
+
+    def _environment(self, folder: Path, requirements: Path, report: Report) -> Path:
+        """The node's virtual environment for these requirements and this Python, made when it is not there."""
+        content = requirements.read_bytes() if requirements.exists() else b""
+        key = hashlib.sha256(sys.version.encode() + sys.executable.encode() + content).hexdigest()[:12]
+        environment = folder / f"venv-{key}"
+        done = environment / "complete"
+        if done.exists():
+            return environment
+        _remove(environment)
+        report("Making a virtual environment")
+        flags = [] if content.strip() else ["--without-pip"]
+        self._build_step([sys.executable, "-m", "venv", *flags, str(environment)], report)
+        if content.strip():
+            pip = [str(_python(environment)), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
+            self._build_step([*pip, "-r", str(requirements)], report)
+        done.touch()
+        return environment
+
+    def _build_step(self, argv: Sequence[str], report: Report) -> None:
+        environ = {name: value for name, value in self._environ.items() if not name.startswith("NUMERAI_")}
+        result = run_process(argv, env=environ, on_line=report)
+        if result.exit_code != 0:
+            lines = "\n".join(f"  {line}" for line in result.tail)
+            raise NumeraiError(
+                f"`{' '.join(argv[:4])} ...` failed with exit code {result.exit_code}:\n{lines}",
+                "Mend requirements.txt and deploy again; what was deployed before is unchanged.",
+                code="build-failed",
+            )
+
+    def _program(self, name: str, environment: Path) -> str:
+        """The program of a command: the virtual environment's own before what is on PATH."""
+        if name in ("python", "python3"):
+            return str(_python(environment))
+        found = shutil.which(name, path=self._path(environment))
+        if found is None:
+            raise StartFailed(
+                RunFailure.COULD_NOT_START, f"The Dockerfile's command starts '{name}', which is not on this machine."
+            )
+        return found
+
+    def _path(self, environment: Path) -> str:
+        return os.pathsep.join((str(_python(environment).parent), self._environ.get("PATH", os.defpath)))
+
+    def _inherited(self, environment: Path) -> dict[str, str]:
+        inherited = {name: self._environ[name] for name in INHERITED if name in self._environ}
+        own = {"PATH": self._path(environment), "VIRTUAL_ENV": str(environment), "PYTHONUNBUFFERED": "1"}
+        return {**inherited, **own}
+
+    def _spawn(self, folder: Path, environment: Mapping[str, str]) -> None:
+        """Start a supervisor that outlives this process; the environment goes through a pipe, where nobody sees it."""
+        environ = {name: value for name, value in self._environ.items() if not name.startswith("NUMERAI_")}
+        with (folder / "supervisor.out").open("ab") as output:
+            process = spawn_detached(
+                [sys.executable, "-m", supervisor.__name__, str(folder)],
+                cwd=folder,
+                env=environ,
+                output=output,
+                stdin=subprocess.PIPE,
+            )
+        assert process.stdin is not None  # noqa: S101  (asked for with PIPE)
+        with process.stdin as pipe:
+            pipe.write(json.dumps(environment).encode() + b"\n")
+        self._supervisors[folder] = process
+
+    def _alive(self, folder: Path) -> bool:
+        own = self._supervisors.get(folder)
+        if own is not None:
+            if own.poll() is None:
+                return True
+            del self._supervisors[folder]
+        return folder.exists() and supervisor.is_alive(folder)
+
+
+def _outcome(attempt: Attempt, result: supervisor.Result) -> Outcome:
+    limit = f"{attempt.node.memory_mib} MiB"
+    if result.reason == "cancelled":
+        return cancelled(result.exit_code)
+    if result.reason == "timed-out":
+        return timed_out(attempt.node.timeout_minutes, result.exit_code)
+    if result.reason == "out-of-memory":
+        return ended(result.exit_code or 137, limit=limit, out_of_memory=True)
+    if result.exit_code is None:
+        return Outcome(RunState.FAILED, None, RunFailure.COULD_NOT_START, result.message)
+    return ended(result.exit_code, limit=limit)
+
+
+def _python(environment: Path) -> Path:
+    return environment / "Scripts" / "python.exe" if os.name == "nt" else environment / "bin" / "python"
+
+
+def _children(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)

@@ -1,0 +1,213 @@
+"""The local provider behind `ports.Provider`: every command works on the database, whether the daemon runs or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ...addresses import is_loopback
+from ...errors import ProviderError, UsageError
+from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
+from ...ports import Report
+from ...schedule import validate_cron
+from ...source import check_source, source_hash
+from ..registry import ProviderContext
+from .checks import local_checks
+from .daemon import COMMAND, lock_is_held, no_daemon, start_daemon
+from .docker_executor import DockerExecutor
+from .parts import LocalParts
+from .process_executor import ProcessExecutor
+from .run_log import read_log
+from .store import Job
+
+FOLLOW_SECONDS = 0.1
+DAEMON_LOOK_SECONDS = 2.0
+CANCEL_SECONDS = 60.0
+
+
+def create(context: ProviderContext) -> LocalProvider:
+    """The provider; nothing is touched before it is used."""
+    return LocalProvider(context)
+
+
+class LocalProvider:
+    """`ports.Provider` on this machine."""
+
+    name = "local"
+
+    def __init__(self, context: ProviderContext, daemon_command: Sequence[str] = COMMAND):
+        self._context = context
+        self._parts = LocalParts(context)
+        self._store = self._parts.store
+        self._clock = context.clock
+        self._daemon_command = daemon_command
+
+    # a node's life
+
+    def configure(self, node: Node, report: Report) -> Node:
+        """Record the node; its webhook's address is made once and stays."""
+        if node.cron:
+            validate_cron(node.cron)
+        stored = self._store.save_node(node, self._clock.now())
+        return replace(node, webhook_url=f"{self._parts.webhook_base}/{node.name}/{stored.token}")
+
+    def reachable_by(self, api_url: str) -> bool:
+        """Whether Numerai is on this machine, as the sandbox is, or a public address leads here."""
+        return is_loopback(api_url) or self._parts.settings.public_url is not None
+
+    def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
+        """Build what the node runs, unless that is there already."""
+        self._require_node(node.name)
+        check_source(Path(node.path), home=self._context.home)
+        executor, digest = self._parts.chosen_executor(), self.source_hash(node)
+        current = self._store.deployment(node.name)
+        if (
+            current is not None
+            and not force
+            and (current.executor, current.deployment.source_hash) == (executor.name, digest)
+            and executor.present(current.reference)
+        ):
+            return current.deployment
+        if executor.name == DockerExecutor.name:
+            self._store.fact_once(f"containers of {node.name}", "yes")
+        image, reference = executor.build(node, digest, report)
+        deployment = Deployment(node.name, image, digest, self._clock.now(), changed=True)
+        self._store.save_deployment(deployment, executor.name, reference)
+        used = {job.reference for job in self._store.active(node.name) if job.reference}
+        executor.forget_old(node.name, {reference, *used})
+        return deployment
+
+    def deployment(self, node_name: str) -> Deployment | None:
+        """What the node runs now, None when it was never deployed."""
+        stored = self._store.deployment(node_name)
+        return stored.deployment if stored else None
+
+    def source_hash(self, node: Node) -> str:
+        """The hash over the node's folder as `deploy` would record it now."""
+        return source_hash(Path(node.path))
+
+    def wake(self, report: Report) -> None:
+        """Start the daemon unless it runs."""
+        start_daemon(self._context, report=report, command=self._daemon_command)
+
+    def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
+        """Stop what runs if forced, remove everything of the node, look that it is gone, and only then forget it."""
+        active = self._store.active(node_name)
+        if active and not force:
+            raise ProviderError(
+                f"Run {active[0].run.id} of {node_name} is {active[0].run.state.value}.",
+                "Wait for its end, or use --force to stop it.",
+                code="run-active",
+            )
+        self._store.close_webhook(node_name)
+        for job in self._store.active(node_name):
+            self.cancel(job.run.id)
+        self._parts.executor(ProcessExecutor.name).destroy(node_name, report)
+        if self._store.fact(f"containers of {node_name}"):
+            self._parts.executor(DockerExecutor.name).destroy(node_name, report)
+        for run in self._store.runs(node_name, limit=-1):
+            for attempt in range(1, run.attempt + 1):
+                self._parts.paths.log(run.id, attempt).unlink(missing_ok=True)
+        containers = self._store.fact(f"containers of {node_name}")
+        if not [stored for stored in self._store.nodes() if stored.node.name != node_name]:
+            self._parts.executor(ProcessExecutor.name).destroy_shared()
+            if containers:
+                self._parts.executor(DockerExecutor.name).destroy_shared()
+        self._store.forget_node(node_name)
+
+    # runs
+
+    def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
+        """Queue one run; the daemon executes it. A trigger id that was seen before gives the run that it started."""
+        from .webhook import TRIGGER_ID
+
+        if trigger_id is not None and not TRIGGER_ID.fullmatch(trigger_id):
+            raise UsageError(
+                f"'{trigger_id}' is not a trigger id.",
+                "It has up to 128 letters, digits, and any of . _ : -",
+                code="bad-trigger-id",
+            )
+        self._require_node(node.name)
+        return self._store.add_run(node.name, trigger_id, self._clock.now())
+
+    def run(self, run_id: str) -> Run:
+        """One run; `ProviderError` with code `no-such-run` when it is not known."""
+        return self._job(run_id).run
+
+    def runs(self, node_name: str, limit: int = 20) -> list[Run]:
+        """The node's latest runs, newest first."""
+        return self._store.runs(node_name, limit)
+
+    def find_run(self, node_name: str, trigger_id: str) -> Run | None:
+        """The run that a trigger started, None when there is none (yet)."""
+        return self._store.run_of_trigger(node_name, trigger_id)
+
+    def logs(self, run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
+        """What the run printed, all attempts in order; with `follow` until the run has ended.
+
+        While following, `ProviderError` with code `daemon-down` when nobody executes the run.
+        """
+        attempt, offset, looked = 1, 0, self._clock.monotonic()
+        while True:
+            run = self.run(run_id)
+            lines, offset = read_log(self._parts.paths.log(run_id, attempt), offset)
+            yield from lines
+            if run.attempt > attempt:
+                attempt, offset = attempt + 1, 0
+            elif run.state.final or not follow:
+                return
+            elif not lines:
+                if self._clock.monotonic() - looked > DAEMON_LOOK_SECONDS:
+                    looked = self._clock.monotonic()
+                    self._require_daemon(run)
+                self._clock.sleep(FOLLOW_SECONDS)
+
+    def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
+        """The latest requests that reached the node's webhook, newest first."""
+        return self._store.calls(node_name, limit)
+
+    def cancel(self, run_id: str) -> Run:
+        """Stop a run, whatever state it is in, and return it; a run that has ended stays as it is."""
+        self._job(run_id)
+        self._store.ask_to_cancel(run_id, self._clock.now())
+        give_up = self._clock.monotonic() + CANCEL_SECONDS + self._parts.settings.grace_seconds
+        while not (job := self._job(run_id)).run.state.final:
+            with no_daemon(self._parts.paths) as alone:
+                if alone:
+                    self._parts.execution().cancel_abandoned(job)
+                    continue
+            if self._clock.monotonic() > give_up:
+                raise ProviderError(
+                    f"Run {run_id} was asked to stop, but has not yet.",
+                    f"Look at {self._parts.paths.daemon_log}.",
+                    code="not-stopped",
+                )
+            self._clock.sleep(FOLLOW_SECONDS)
+        return job.run
+
+    def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
+        """The provider's own findings for `numerai doctor`."""
+        return local_checks(self._parts, nodes, self.source_hash)
+
+    def _job(self, run_id: str) -> Job:
+        job = self._store.job(run_id)
+        if job is None:
+            raise ProviderError(
+                f"There is no run {run_id}.", "`numerai node status` lists the runs of a node.", code="no-such-run"
+            )
+        return job
+
+    def _require_node(self, name: str) -> None:
+        if self._store.node(name) is None:
+            raise ProviderError(
+                f"{name} is not configured on this machine.", "Run `numerai node config` first.", code="not-configured"
+            )
+
+    def _require_daemon(self, run: Run) -> None:
+        if not lock_is_held(self._parts.paths):
+            raise ProviderError(
+                f"Run {run.id} is {run.state.value}, but the daemon does not run.",
+                "Start it with `numerai daemon start`.",
+                code="daemon-down",
+            )

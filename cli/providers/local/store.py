@@ -1,0 +1,482 @@
+"""What the local provider must never lose: nodes, triggers, runs and webhook calls, in one SQLite database."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+from ...errors import EnvironmentNotReady, ProviderError
+from ...models import Deployment, Node, Run, RunFailure, RunState, WebhookCall
+from .migrations import migrate
+
+KEPT_CALLS = 200
+QUEUE_LIMIT = 200
+BUSY_SECONDS = 15
+_UTC = timezone.utc
+FINAL = "('succeeded', 'failed', 'cancelled')"
+
+
+@dataclass(frozen=True)
+class StoredNode:
+    """A node as configured, with the token of its webhook."""
+
+    node: Node
+    token: str
+
+    def __repr__(self) -> str:
+        return f"StoredNode({self.node.name!r})"
+
+
+@dataclass(frozen=True)
+class StoredDeployment:
+    """What a node runs: `reference` is what the executor finds it by, an image id or a folder."""
+
+    deployment: Deployment
+    executor: str
+    reference: str
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run with what its execution needs to remember.
+
+    `phase` is `queued`, `starting` (claimed, perhaps started), `started`, `waiting` (for the next attempt) or `done`;
+    `deadline` is when the attempt's time is up; `cancel` says that somebody asked to stop it.
+    """
+
+    run: Run
+    phase: str
+    deadline: datetime | None
+    executor: str | None
+    reference: str | None
+    cancel: bool
+
+
+class QueueFull(ProviderError):
+    """So many runs of a node wait that another one is not accepted."""
+
+    code = "queue-full"
+
+
+class RunStore:
+    """The database, opened at first use. Safe to use from several threads and processes at once."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+
+    def close(self) -> None:
+        """Close the database; it is opened again when it is used again."""
+        with self._lock:
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    # facts
+
+    def fact(self, name: str) -> str | None:
+        """One remembered value."""
+        with self._read() as db:
+            row = db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()
+        return None if row is None else str(row["value"])
+
+    def fact_once(self, name: str, value: str) -> str:
+        """Remember a value unless there is one already; returns what is remembered."""
+        with self._write() as db:
+            db.execute("INSERT OR IGNORE INTO facts VALUES (?, ?)", (name, value))
+            return str(db.execute("SELECT value FROM facts WHERE name = ?", (name,)).fetchone()["value"])
+
+    # nodes
+
+    def save_node(self, node: Node, now: datetime) -> StoredNode:
+        """Add or change a node; its token is made once. Its schedule counts from `now` when it is new or changed."""
+        with self._write() as db:
+            row = db.execute("SELECT * FROM nodes WHERE name = ?", (node.name,)).fetchone()
+            token = row["token"] if row else secrets.token_urlsafe(32)
+            cron_after = row["cron_after"] if row and row["cron"] == node.cron else _text(now)
+            db.execute(
+                "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    node.name,
+                    token,
+                    node.model_name,
+                    node.model_id,
+                    int(node.tournament),
+                    node.path,
+                    node.cpu,
+                    node.memory_mib,
+                    node.timeout_minutes,
+                    node.cron,
+                    cron_after,
+                ),
+            )
+        return StoredNode(node, token)
+
+    def node(self, name: str) -> StoredNode | None:
+        """One node as it was configured last."""
+        with self._read() as db:
+            row = db.execute("SELECT * FROM nodes WHERE name = ?", (name,)).fetchone()
+        return None if row is None else _stored_node(row)
+
+    def nodes(self) -> list[StoredNode]:
+        """All nodes, by name."""
+        with self._read() as db:
+            return [_stored_node(row) for row in db.execute("SELECT * FROM nodes ORDER BY name")]
+
+    def schedules(self) -> list[tuple[str, str, datetime]]:
+        """Every node with a schedule: its name, the expression, and the moment up to which it is worked off."""
+        with self._read() as db:
+            rows = db.execute("SELECT name, cron, cron_after FROM nodes WHERE cron IS NOT NULL").fetchall()
+        return [(row["name"], row["cron"], _time(row["cron_after"])) for row in rows]
+
+    def schedule_passed(self, node: str, cron: str, occurrence: datetime, now: datetime, *, start: bool) -> None:
+        """Work off one occurrence of a node's schedule and, with `start`, create its run, in one transaction."""
+        with self._write() as db:
+            changed = db.execute(
+                "UPDATE nodes SET cron_after = ? WHERE name = ? AND cron = ? AND cron_after < ?",
+                (_text(occurrence), node, cron, _text(occurrence)),
+            ).rowcount
+            if changed and start:
+                _add_run(db, node, f"cron-{occurrence:%Y-%m-%dT%H:%MZ}", now)
+
+    def close_webhook(self, name: str) -> None:
+        """Let no more triggers and no schedule start runs of a node that is about to go."""
+        with self._write() as db:
+            db.execute("UPDATE nodes SET token = ?, cron = NULL WHERE name = ?", (secrets.token_urlsafe(32), name))
+
+    def forget_node(self, name: str) -> None:
+        """Remove everything about a node."""
+        with self._write() as db:
+            for table, column in (("runs", "node"), ("webhook_calls", "node"), ("deployments", "node")):
+                db.execute(f"DELETE FROM {table} WHERE {column} = ?", (name,))  # noqa: S608  (names from this line)
+            db.execute("DELETE FROM nodes WHERE name = ?", (name,))
+            db.execute("DELETE FROM facts WHERE name = ?", (f"containers of {name}",))
+
+    # deployments
+
+    def save_deployment(self, deployment: Deployment, executor: str, reference: str) -> None:
+        """Record what a node runs from now on."""
+        with self._write() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO deployments VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    deployment.node,
+                    executor,
+                    deployment.image,
+                    reference,
+                    deployment.source_hash,
+                    _text(deployment.deployed_at),
+                ),
+            )
+
+    def deployment(self, node: str) -> StoredDeployment | None:
+        """What a node runs now."""
+        return next((stored for stored in self.deployments() if stored.deployment.node == node), None)
+
+    def deployments(self) -> list[StoredDeployment]:
+        """What all nodes run now."""
+        with self._read() as db:
+            return [_stored_deployment(row) for row in db.execute("SELECT * FROM deployments ORDER BY node")]
+
+    # runs
+
+    def add_run(self, node: str, trigger_id: str | None, now: datetime) -> Run:
+        """Queue a run, or return the one that the trigger has started before. `QueueFull` when too many wait."""
+        with self._write() as db:
+            if trigger_id is not None:
+                row = db.execute("SELECT * FROM runs WHERE node = ? AND trigger_id = ?", (node, trigger_id)).fetchone()
+                if row is not None:
+                    return _run(row)
+            return _add_run(db, node, trigger_id, now)
+
+    def run(self, run_id: str) -> Run | None:
+        """One run."""
+        job = self.job(run_id)
+        return job.run if job else None
+
+    def job(self, run_id: str) -> Job | None:
+        """One run with what its execution needs."""
+        with self._read() as db:
+            row = db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone()
+        return None if row is None else _job(row)
+
+    def runs(self, node: str, limit: int) -> list[Run]:
+        """A node's latest runs, newest first."""
+        with self._read() as db:
+            rows = db.execute("SELECT * FROM runs WHERE node = ? ORDER BY number DESC LIMIT ?", (node, limit))
+            return [_run(row) for row in rows]
+
+    def run_of_trigger(self, node: str, trigger_id: str) -> Run | None:
+        """The run that a trigger started."""
+        with self._read() as db:
+            row = db.execute("SELECT * FROM runs WHERE node = ? AND trigger_id = ?", (node, trigger_id)).fetchone()
+        return None if row is None else _run(row)
+
+    def active(self, node: str | None = None) -> list[Job]:
+        """Runs that have not ended, oldest first."""
+        with self._read() as db:
+            rows = db.execute(
+                f"SELECT * FROM runs WHERE state NOT IN {FINAL} AND (? IS NULL OR node = ?) ORDER BY number",  # noqa: S608
+                (node, node),
+            )
+            return [_job(row) for row in rows]
+
+    def claim(self, limit: int, now: datetime) -> Job | None:
+        """Take the next run that may start: due, none of its node going on, fewer than `limit` going on in all.
+
+        What is taken is `running` and `starting` from here on, and taken by nobody else.
+        """
+        with self._write() as db:
+            going_on = "SELECT node FROM runs WHERE phase IN ('starting', 'started')"
+            row = db.execute(
+                "SELECT * FROM runs WHERE phase IN ('queued', 'waiting')"  # noqa: S608  (the parts are constants)
+                f" AND (not_before IS NULL OR not_before <= ?) AND node NOT IN ({going_on})"
+                f" AND (SELECT COUNT(*) FROM ({going_on})) < ? ORDER BY number LIMIT 1",
+                (_text(now), limit),
+            ).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE runs SET state = 'running', phase = 'starting', started_at = COALESCE(started_at, ?),"
+                " message = NULL, not_before = NULL, deadline = NULL WHERE id = ?",
+                (_text(now), row["id"]),
+            )
+            return _job(db.execute("SELECT * FROM runs WHERE id = ?", (row["id"],)).fetchone())
+
+    def prepare(self, run_id: str, executor: str, reference: str, deadline: datetime) -> Job:
+        """Record by what and until when an attempt is executed, before anything is started."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE runs SET executor = ?, reference = ?, deadline = ? WHERE id = ?",
+                (executor, reference, _text(deadline), run_id),
+            )
+            return _job(db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone())
+
+    def started(self, run_id: str) -> None:
+        """Record that the attempt was started for certain: when it is not to be found from here on, it is lost."""
+        with self._write() as db:
+            db.execute("UPDATE runs SET phase = 'started' WHERE id = ? AND phase = 'starting'", (run_id,))
+
+    def retry(self, run_id: str, not_before: datetime, message: str) -> None:
+        """Let the run wait for its next attempt."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE runs SET phase = 'waiting', attempt = attempt + 1, not_before = ?, message = ?,"
+                " deadline = NULL WHERE id = ? AND phase IN ('starting', 'started')",
+                (_text(not_before), message, run_id),
+            )
+
+    def finish(self, run_id: str, run: Run) -> None:
+        """Record how a run ended; one that has ended already stays as it is."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE runs SET state = ?, phase = 'done', ended_at = ?, exit_code = ?, failure = ?, message = ?"  # noqa: S608
+                f" WHERE id = ? AND state NOT IN {FINAL}",
+                (
+                    run.state.value,
+                    _text(run.ended_at) if run.ended_at else None,
+                    run.exit_code,
+                    run.failure.value if run.failure else None,
+                    run.message,
+                    run_id,
+                ),
+            )
+
+    def ask_to_cancel(self, run_id: str, now: datetime) -> None:
+        """Cancel a run that nothing executes at once; ask whoever executes it otherwise."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE runs SET state = 'cancelled', phase = 'done', ended_at = ?, message = ?"
+                " WHERE id = ? AND phase IN ('queued', 'waiting')",
+                (_text(now), "Cancelled before it started.", run_id),
+            )
+            db.execute("UPDATE runs SET cancel = 1 WHERE id = ? AND phase IN ('starting', 'started')", (run_id,))
+
+    def cancel_requests(self) -> set[str]:
+        """The ids of the runs that are going on and were asked to stop."""
+        with self._read() as db:
+            rows = db.execute("SELECT id FROM runs WHERE cancel = 1 AND phase IN ('starting', 'started')")
+            return {row["id"] for row in rows}
+
+    def waits_for(self, now: datetime) -> timedelta | None:
+        """How long until the next attempt of a waiting run is due; None when none waits."""
+        with self._read() as db:
+            row = db.execute("SELECT MIN(not_before) AS due FROM runs WHERE phase = 'waiting'").fetchone()
+        return None if row["due"] is None else _time(row["due"]) - now
+
+    def changes(self) -> int:
+        """A number that changes whenever another process has changed the database."""
+        with self._read() as db:
+            return int(db.execute("PRAGMA data_version").fetchone()[0])
+
+    # webhook calls
+
+    def add_call(self, call: WebhookCall) -> None:
+        """Record one request to a node's webhook; only the latest are kept."""
+        with self._write() as db:
+            db.execute(
+                "INSERT INTO webhook_calls (node, time, status, answer, trigger_id) VALUES (?, ?, ?, ?, ?)",
+                (call.node, _text(call.time), call.status, call.answer, call.trigger_id),
+            )
+            db.execute(
+                "DELETE FROM webhook_calls WHERE node = ? AND number <= (SELECT MAX(number) FROM webhook_calls"
+                " WHERE node = ?) - ?",
+                (call.node, call.node, KEPT_CALLS),
+            )
+
+    def calls(self, node: str, limit: int) -> list[WebhookCall]:
+        """The latest requests to a node's webhook, newest first."""
+        with self._read() as db:
+            rows = db.execute("SELECT * FROM webhook_calls WHERE node = ? ORDER BY number DESC LIMIT ?", (node, limit))
+            return [
+                WebhookCall(_time(row["time"]), row["node"], row["status"], row["answer"], row["trigger_id"])
+                for row in rows
+            ]
+
+    # the file
+
+    @contextmanager
+    def _read(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._errors():
+            yield self._open()
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        with self._lock, self._errors():
+            db = self._open()
+            db.execute("BEGIN IMMEDIATE")
+            try:
+                yield db
+                db.execute("COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    db.execute("ROLLBACK")
+                raise
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            _create_private(self.path)
+            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            try:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                migrate(connection, str(self.path))
+            except BaseException:
+                connection.close()
+                raise
+            self._connection = connection
+        return self._connection
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as error:
+            raise EnvironmentNotReady(
+                f"{self.path} cannot be used: {error}.",
+                "Check that the folder is writable and the disk is not full.",
+                code="database-unusable",
+            ) from error
+        except sqlite3.DatabaseError as error:
+            raise ProviderError(
+                f"{self.path} is damaged: {error}.",
+                "Move it away and run `numerai node config` and `deploy` again; the history of runs starts anew.",
+                code="state-corrupt",
+            ) from error
+
+
+def _create_private(path: Path) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    except OSError as error:
+        raise EnvironmentNotReady(
+            f"Cannot write {path}: {error.strerror or error}.",
+            "Make the folder writable for you, or set NUMERAI_HOME to a folder that is.",
+            code="home-unwritable",
+        ) from error
+
+
+def _add_run(db: sqlite3.Connection, node: str, trigger_id: str | None, now: datetime) -> Run:
+    waiting = db.execute("SELECT COUNT(*) FROM runs WHERE node = ? AND phase = 'queued'", (node,)).fetchone()[0]
+    if waiting >= QUEUE_LIMIT:
+        raise QueueFull(f"{waiting} runs of {node} wait already.", "Look at them with `numerai node status`.")
+    run = Run(id=secrets.token_hex(8), node=node, state=RunState.QUEUED, created_at=now, trigger_id=trigger_id)
+    db.execute(
+        "INSERT OR IGNORE INTO runs (id, node, trigger_id, state, phase, created_at)"
+        " VALUES (?, ?, ?, 'queued', 'queued', ?)",
+        (run.id, node, trigger_id, _text(now)),
+    )
+    return run
+
+
+def _stored_node(row: sqlite3.Row) -> StoredNode:
+    node = Node(
+        name=row["name"],
+        model_name=row["model_name"],
+        model_id=row["model_id"],
+        tournament=row["tournament"],
+        provider="local",
+        path=row["path"],
+        cpu=row["cpu"],
+        memory_mib=row["memory_mib"],
+        timeout_minutes=row["timeout_minutes"],
+        cron=row["cron"],
+    )
+    return StoredNode(node, row["token"])
+
+
+def _stored_deployment(row: sqlite3.Row) -> StoredDeployment:
+    deployed_at = _time(row["deployed_at"])
+    deployment = Deployment(row["node"], row["image"], row["source_hash"], deployed_at, changed=False)
+    return StoredDeployment(deployment, row["executor"], row["reference"])
+
+
+def _run(row: sqlite3.Row) -> Run:
+    return Run(
+        id=row["id"],
+        node=row["node"],
+        state=RunState(row["state"]),
+        created_at=_time(row["created_at"]),
+        trigger_id=row["trigger_id"],
+        started_at=_time_or_none(row["started_at"]),
+        ended_at=_time_or_none(row["ended_at"]),
+        exit_code=row["exit_code"],
+        failure=RunFailure(row["failure"]) if row["failure"] else None,
+        message=row["message"],
+        attempt=row["attempt"],
+    )
+
+
+def _job(row: sqlite3.Row) -> Job:
+    return Job(
+        run=_run(row),
+        phase=row["phase"],
+        deadline=_time_or_none(row["deadline"]),
+        executor=row["executor"],
+        reference=row["reference"],
+        cancel=bool(row["cancel"]),
+    )
+
+
+def _text(moment: datetime) -> str:
+    """Of fixed width and in UTC, so that texts sort as their times do."""
+    return moment.astimezone(_UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
+
+
+def _time(text: str) -> datetime:
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f").replace(tzinfo=_UTC)
+
+
+def _time_or_none(text: str | None) -> datetime | None:
+    return None if text is None else _time(text)

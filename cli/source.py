@@ -1,0 +1,98 @@
+"""A node's folder: whether it can be deployed, which files it is built from, and the hash over them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+from .errors import UsageError
+
+DOCKERFILE = "Dockerfile"
+IGNORE_FILE = ".dockerignore"
+
+
+def check_source(path: Path, *, home: Path | None = None) -> None:
+    """Whether a folder can be a node's source. `home` is the tool's home folder.
+
+    Raises `UsageError` with code `no-such-folder`, `no-dockerfile`, or `folder-too-wide` for the file system's root,
+    the user's home folder, the tool's home folder and what holds them: an image would contain the keys.
+    """
+    if not path.is_dir():
+        raise UsageError(
+            f"There is no folder {path}.", "Give the folder of your code with --path.", code="no-such-folder"
+        )
+    check_place(path, home=home)
+    if not (path / DOCKERFILE).is_file():
+        raise UsageError(
+            f"There is no Dockerfile in {path}.",
+            "Start from an example: `numerai copy-example`, or write a Dockerfile.",
+            code="no-dockerfile",
+        )
+
+
+def check_place(path: Path, *, home: Path | None = None) -> None:
+    """Whether a node's folder may be at this place, existing or not; `UsageError` with code `folder-too-wide`."""
+    resolved = path.resolve()
+    private = [Path.home().resolve(), *([home.resolve()] if home else [])]
+    if resolved == Path(resolved.anchor) or any(folder.is_relative_to(resolved) for folder in private):
+        raise UsageError(
+            f"{path} cannot be a node's folder: everything in it, private files too, would go into the image.",
+            "Put the node's code into a folder of its own and give that with --path.",
+            code="folder-too-wide",
+        )
+    if home and resolved.is_relative_to(home.resolve()):
+        raise UsageError(
+            f"{path} lies inside {home}, where the tool keeps keys and state.",
+            "Put the node's code into a folder of its own and give that with --path.",
+            code="folder-too-wide",
+        )
+
+
+def source_files(path: Path) -> list[str]:
+    """The files of the build context, as sorted relative paths with `/`: what .dockerignore leaves, and the Dockerfile.
+
+    Folders are left out; symbolic links are listed as such and never followed.
+    """
+    from docker.utils.build import exclude_paths
+
+    try:
+        patterns = (path / IGNORE_FILE).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        patterns = []
+    rules = [line.strip() for line in patterns if line.strip() and not line.lstrip().startswith("#")]
+    names = {Path(name).as_posix() for name in exclude_paths(str(path), rules)}
+    return sorted(name for name in names if (path / name).is_symlink() or (path / name).is_file())
+
+
+def source_hash(path: Path) -> str:
+    """The SHA-256, in hex, over relative paths, executable bits and contents of the files of the build context."""
+    digest = hashlib.sha256()
+    for name in source_files(path):
+        file = path / name
+        if file.is_symlink():
+            kind, content = b"l", os.fsencode(file.readlink())
+        else:
+            kind = b"x" if os.name == "posix" and file.stat().st_mode & 0o100 else b"f"
+            content = _content_hash(file)
+        digest.update(b"%s %d:%s %d:" % (kind, len(name.encode()), name.encode(), len(content)))
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def copy_source(path: Path, target: Path) -> None:
+    """Copy the files of the build context into a new folder, with their modes and links."""
+    target.mkdir(parents=True)
+    for name in source_files(path):
+        copy = target / name
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(path / name, copy, follow_symlinks=False)
+
+
+def _content_hash(file: Path) -> bytes:
+    digest = hashlib.sha256()
+    with file.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.digest()
