@@ -1,0 +1,186 @@
+"""`numerai sandbox`: serve a local stand-in of Numerai, and move its rounds, its clock and its faults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import output_options
+
+if TYPE_CHECKING:
+    from ..factory import Factory
+
+url_option = click.option(
+    "--url", envvar="NUMERAI_API_URL", required=True, help="The sandbox's address (or NUMERAI_API_URL)."
+)
+
+
+@click.group()
+@output_options
+def sandbox() -> None:
+    """Serve a local stand-in of Numerai to rehearse against."""
+
+
+@sandbox.command()
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+@click.option(
+    "--host",
+    "hosts",
+    multiple=True,
+    default=("auto",),
+    show_default=True,
+    help="An address to listen on; may be repeated. `auto`: loopback, and where containers can reach it.",
+)
+@click.option(
+    "--data", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Serve this folder's Classic files."
+)
+@click.option(
+    "--models", default="alice", show_default=True, help="Model slots, for example alice,bob:signals,carol:crypto."
+)
+@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Remember everything in this folder.")
+@click.option("--history", type=int, default=0, show_default=True, help="Past rounds to invent, with real scores.")
+@click.option("--calendar", is_flag=True, help="Open and close rounds at Numerai's own times.")
+@click.option("--window", type=float, default=1440, show_default=True, help="Minutes that a round stays open.")
+@click.option("--seed", type=int, help="Draws the made-up data.  [default: 0]")
+@click.option("--eras", type=int, help="Training eras of the made-up data.  [default: 100]")
+@click.option("--rows-per-era", type=int, help="Rows in each era, and of live data.  [default: 250]")
+@click.option("--features", type=int, help="Features of the made-up data.  [default: 60]")
+@click.option("--missing", type=float, help="Share of feature values that are missing.  [default: 0]")
+@click.option("--scopes", help="What the API token may do, separated by commas.")
+@click.option("--rate-limit", type=int, default=50, show_default=True, help="Webhook calls a minute, as at Numerai.")
+@click.pass_obj
+def serve(
+    factory: Factory,
+    /,
+    port: int,
+    hosts: tuple[str, ...],
+    data: Path | None,
+    models: str,
+    state: Path | None,
+    history: int,
+    calendar: bool,
+    window: float,
+    scopes: str | None,
+    rate_limit: int,
+    **sizes: Any,
+) -> None:
+    """Serve until stopped. Prints one line of JSON: url, public_id, secret_key and models.
+
+    The keys are random unless NUMERAI_SANDBOX_PUBLIC_ID and NUMERAI_SANDBOX_SECRET_KEY are set or --state knows them.
+    """
+    from ..sandbox.command import listening_hosts, serve_until_stopped
+    from ..sandbox.settings import DEFAULT_SCOPES, Settings, data_spec, parse_models
+
+    settings = Settings(
+        models=parse_models(models.split(",")),
+        scopes=DEFAULT_SCOPES if scopes is None else tuple(filter(None, scopes.split(","))),
+        data=data,
+        state=state,
+        spec=data_spec(**sizes),
+        history=history,
+        calendar=calendar,
+        window_minutes=window,
+        rate_limit=rate_limit,
+    )
+    serve_until_stopped(settings, listening_hosts(hosts, lambda: factory.engine), port, announce=click.echo)
+
+
+@sandbox.command("round")
+@url_option
+@click.option("--tournament", type=click.Choice(["classic", "signals", "crypto"]), help="Only this one.")
+@click.option("--minutes", type=float, help="How long it stays open.")
+@output_options
+@click.pass_obj
+def open_round(factory: Factory, url: str, tournament: str | None, minutes: float | None) -> None:
+    """Open the next round and call the registered webhooks."""
+    from ..sandbox.client import SandboxClient
+
+    rounds = SandboxClient(url).open_round(tournament, minutes)
+    factory.render.result({"rounds": rounds}, lambda: _say_rounds(factory, rounds))
+
+
+@sandbox.command()
+@url_option
+@output_options
+@click.pass_obj
+def state(factory: Factory, url: str) -> None:
+    """Show models, rounds, submissions, webhook calls, requests and faults."""
+    from ..sandbox.client import SandboxClient
+
+    found = SandboxClient(url).state()
+    factory.render.result(found, lambda: _say_state(factory, found))
+
+
+@sandbox.command()
+@url_option
+@click.option("--target", type=click.Choice(["graphql", "download", "upload", "webhook"]), help="What goes wrong.")
+@click.option(
+    "--kind", type=click.Choice(["status", "drop", "hang", "truncate", "corrupt", "slow"]), help="How it goes wrong."
+)
+@click.option("--status", type=int, help="The status of a `status` fault.  [default: 503]")
+@click.option("--times", type=int, help="How often.  [default: 1]")
+@click.option("--match", help="Only requests whose path, operation, file or model holds this text.")
+@click.option("--seconds", type=float, help="How long a `hang` or `slow` fault takes.")
+@click.option("--when", type=click.Choice(["before", "after"]), help="Before or after the request has taken effect.")
+@click.option("--clear", is_flag=True, help="Forget every fault instead.")
+@output_options
+@click.pass_obj
+def fault(factory: Factory, /, url: str, clear: bool, **order: Any) -> None:
+    """Order a fault, or clear them all."""
+    from ..errors import UsageError
+    from ..sandbox.client import SandboxClient
+
+    client = SandboxClient(url)
+    if clear:
+        cleared = client.clear_faults()
+        factory.render.result({"cleared": cleared}, lambda: factory.render.say(f"{cleared} faults cleared."))
+        return
+    if order["target"] is None or order["kind"] is None:
+        raise UsageError("A fault needs --target and --kind.", "Or forget all with --clear.", code="input-missing")
+    made = client.set_fault(**{name: value for name, value in order.items() if value is not None})
+    said = f"The next {made['times']} {made['target']} requests will suffer: {made['kind']}."
+    factory.render.result(made, lambda: factory.render.say(said))
+
+
+@sandbox.command()
+@url_option
+@click.option("--advance", type=float, help="Seconds to move it by.")
+@click.option("--now", help="A time to set it to, for example 2026-01-31T12:00:00Z.")
+@click.option("--freeze/--resume", default=None, help="Stop it, or let it run again.")
+@output_options
+@click.pass_obj
+def clock(factory: Factory, url: str, advance: float | None, now: str | None, freeze: bool | None) -> None:
+    """Show or move the sandbox's clock."""
+    from ..sandbox.client import SandboxClient
+
+    moved = SandboxClient(url).clock(advance=advance, now=now, freeze=freeze)
+
+    def human() -> None:
+        factory.render.say(f"{moved['now']}{' (standing still)' if moved['frozen'] else ''}")
+        _say_rounds(factory, moved.get("opened", []))
+
+    factory.render.result(moved, human)
+
+
+def _say_rounds(factory: Factory, rounds: list[dict[str, Any]]) -> None:
+    for found in rounds:
+        line = f"Round {found['number']} of tournament {found['tournament']} is open until {found['close_time']}."
+        factory.render.say(line)
+
+
+def _say_state(factory: Factory, found: dict[str, Any]) -> None:
+    say = factory.render.say
+    say(f"Clock: {found['clock']['now']}")
+    for model in found["models"]:
+        say(f"Model {model['name']} (tournament {model['tournament']}): webhook {model['webhook'] or 'not set'}")
+    for held in found["rounds"][:6]:
+        say(f"Round {held['number']} of tournament {held['tournament']}: {held['status']}, closes {held['close_time']}")
+    for sent in found["submissions"][:10]:
+        why = f" ({sent['error']})" if sent["error"] else ""
+        late = ", late" if sent["late"] else ""
+        say(f"Submission {sent['id']} for round {sent['round_number']}: {sent['status']}{late}{why}")
+    for call in found["webhook_calls"][-10:]:
+        say(f"Webhook call {call['trigger_id']}: {call['status'] or call['error'] or 'under way'}")
+    say(f"{len(found['requests'])} requests, {len(found['faults'])} faults to come")

@@ -1,0 +1,1 @@
+"""The GraphQL API: what it answers to each field, in whose name, and in which words."""

@@ -1,0 +1,170 @@
+"""The account, its token and its models; public profiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..records import ModelRecord
+from ..refusal import Refusal
+from .caller import Caller
+from .views import View, latest_submission_view, model_view, submission_view
+
+
+def account(caller: Caller) -> View:
+    """The account that the token belongs to."""
+    ours = caller.sandbox.account
+    return {
+        "id": ours.username,
+        "username": ours.username,
+        "email": f"{ours.username}@example.com",
+        "status": "VERIFIED",
+        "mfaEnabled": False,
+        "insertedAt": ours.token.inserted_at,
+        "walletAddress": None,
+        "availableNmr": "0",
+        "models": [model_view(caller.sandbox, model) for model in ours.models()],
+        "apiTokens": [_token(caller)],
+    }
+
+
+def api_token_info(caller: Caller) -> View:
+    """What the token may do."""
+    return {"accountUsername": caller.sandbox.account.username, **_token(caller)}
+
+
+def account_profile(caller: Caller, username: str, tournament: int = 8) -> View:
+    """An account's public models."""
+    ours = caller.sandbox.account
+    if username != ours.username:
+        raise Refusal("User not found")
+    models = [model for model in ours.models() if model.tournament == tournament]
+    return {
+        "id": ours.username,
+        "username": ours.username,
+        "displayName": ours.username,
+        "totalStake": "0",
+        "startDate": ours.token.inserted_at,
+        "models": [
+            {
+                "id": model.id,
+                "displayName": model.name,
+                "username": model.name,
+                "tournament": model.tournament,
+                "stake": "0",
+                "startDate": model.inserted_at,
+            }
+            for model in models
+        ],
+    }
+
+
+def v3_user_profile(caller: Caller, modelName: str, tournament: int = 8) -> View:  # noqa: N803 the API's own name
+    """A model's public profile."""
+    model = caller.sandbox.account.named(modelName, tournament)
+    if model is None:
+        raise Refusal("Model not found")
+    return {
+        "id": model.id,
+        "username": model.name,
+        "accountName": caller.sandbox.account.username,
+        "bio": model.bio,
+        "startDate": model.inserted_at,
+        "nmrStaked": None,
+        "stakeValue": None,
+        "tournament": model.tournament,
+        "linkUrl": model.link_url,
+        "linkText": model.link_text,
+        "profileUrl": None,
+        "computeEnabled": model.webhook is not None,
+        "latestRanks": lambda *_: _ranks(caller, model),
+        "latestReps": lambda *_: _reps(caller, model),
+        "latestReturns": {"oneDay": 0.0, "threeMonths": 0.0, "oneYear": 0.0, "allTime": 0.0},
+        "dailyModelPerformances": lambda *_: _daily(caller, model),
+    }
+
+
+def v2_signals_profile(caller: Caller, modelName: str) -> View:  # noqa: N803 the API's own name
+    """A Signals model's public profile."""
+    return v3_user_profile(caller, modelName, 11)
+
+
+def model(caller: Caller, modelId: str | None = None) -> View:  # noqa: N803 the API's own name
+    """One of the account's models."""
+    return model_view(caller.sandbox, caller.sandbox.account.model(modelId))
+
+
+def add_model(caller: Caller, name: str, tournament: int) -> View:
+    """A new model slot."""
+    return model_view(caller.sandbox, caller.sandbox.account.create_model(name, tournament))
+
+
+def set_user_bio(caller: Caller, value: str, modelId: str | None = None) -> bool:  # noqa: N803 the API's own name
+    """Change a model's bio."""
+    ours = caller.sandbox.account
+    ours.change(ours.model(modelId), bio=value)
+    return True
+
+
+def set_user_link(
+    caller: Caller,
+    linkUrl: str,  # noqa: N803 the API's own name
+    linkText: str | None = None,  # noqa: N803 the API's own name
+    modelId: str | None = None,  # noqa: N803 the API's own name
+) -> bool:
+    """Change a model's link."""
+    ours = caller.sandbox.account
+    ours.change(ours.model(modelId), link_url=linkUrl, link_text=linkText)
+    return True
+
+
+def model_submissions(caller: Caller, view: dict[str, Any]) -> list[View]:
+    """Every submission of a model, newest first."""
+    found = caller.sandbox.submissions.all(view["record"].id)
+    return [submission_view(caller.sandbox, each) for each in found]
+
+
+def model_latest_submission(caller: Caller, view: dict[str, Any]) -> list[View]:
+    """The model's newest submission, as a list of at most one."""
+    return model_submissions(caller, view)[:1]
+
+
+def model_latest_submissions(
+    caller: Caller,
+    view: dict[str, Any],
+    latestNRounds: int | None = None,  # noqa: N803 the API's own name
+) -> list[View]:
+    """The submissions that count in the latest rounds, newest first."""
+    record: ModelRecord = view["record"]
+    held = caller.sandbox.rounds.all(record.tournament)[:latestNRounds]
+    found = [caller.sandbox.submissions.selected(record.id, each.number) for each in held]
+    return [latest_submission_view(caller.sandbox, each) for each in found if each is not None]
+
+
+def _token(caller: Caller) -> View:
+    ours = caller.sandbox.account
+    return {"name": "sandbox", "publicId": ours.token.public_id, "scopes": list(ours.scopes)}
+
+
+def _ranks(caller: Caller, wanted: ModelRecord) -> View:
+    standings = caller.sandbox.scores.standings(wanted.tournament)
+    by_mmc = sorted(standings, key=lambda each: -(each.mmc if each.mmc is not None else -9))
+    own = next(each for each in standings if each.model is not None and each.model.id == wanted.id)
+    return {"corr": own.rank, "mmc": by_mmc.index(own) + 1, "fnc": None, "tc": None}
+
+
+def _reps(caller: Caller, wanted: ModelRecord) -> View:
+    standings = caller.sandbox.scores.standings(wanted.tournament)
+    own = next(each for each in standings if each.model is not None and each.model.id == wanted.id)
+    return {"corr": own.corr, "mmc": own.mmc, "fnc": None, "tc": None}
+
+
+def _daily(caller: Caller, wanted: ModelRecord) -> list[View]:
+    """One row for each round that has been scored, newest first."""
+    by_round: dict[str, dict[str, Any]] = {}
+    for score in caller.sandbox.scores.of_model(wanted):
+        row = by_round.setdefault(score.round.id, {})
+        rank = 1 + round((1 - score.percentile) * 10)
+        name = score.metric.removeprefix("canon_")
+        row |= {"date": score.date, f"{name}Rep": score.value, f"{name}Rank": rank}
+        row |= {f"{name}20dRep": score.value, f"{name}20dRank": rank}
+    return list(by_round.values())

@@ -1,0 +1,229 @@
+"""Executes GraphQL requests against the sandbox."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, timezone
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    FieldNode,
+    GraphQLError,
+    GraphQLField,
+    GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLScalarType,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    build_schema,
+    execute_sync,
+    parse,
+    validate,
+)
+
+from ..names import RULES, camel_case, in_camel_case
+from ..refusal import HttpRefusal, Refusal
+from . import account, rounds, standings, webhooks
+from . import files as stored
+from .caller import Caller
+
+_LOG = logging.getLogger(__name__)
+
+Resolver = Callable[..., Any]
+PUBLIC = "public"
+"""Needs no token; a resolver with scope None needs a valid one of any scope."""
+
+QUERIES: dict[str, tuple[Resolver, str | None]] = {
+    "account": (account.account, "read_user_info"),
+    "apiTokenInfo": (account.api_token_info, None),
+    "accountProfile": (account.account_profile, PUBLIC),
+    "accountLeaderboard": (standings.account_leaderboard, PUBLIC),
+    "v3UserProfile": (account.v3_user_profile, PUBLIC),
+    "v2SignalsProfile": (account.v2_signals_profile, PUBLIC),
+    "model": (account.model, "read_user_info"),
+    "tournaments": (rounds.tournaments, PUBLIC),
+    "rounds": (rounds.rounds, PUBLIC),
+    "roundDetails": (rounds.round_details, PUBLIC),
+    "pipelineStatus": (rounds.pipeline_status, PUBLIC),
+    "listDatasets": (stored.list_datasets, PUBLIC),
+    "dataset": (stored.dataset, PUBLIC),
+    "submissionUploadAuth": (stored.submission_upload_auth, "upload_submission"),
+    "submissionUploadSignalsAuth": (stored.submission_upload_signals_auth, "upload_submission"),
+    "submissionDownloadAuth": (stored.submission_download_auth, "download_submission"),
+    "submissions": (stored.submissions, "read_submission_info"),
+    "submissionScores": (standings.submission_scores, PUBLIC),
+    "v2RoundModelPerformances": (standings.v2_round_model_performances, PUBLIC),
+    "pendingModelPayouts": (standings.pending_model_payouts, "read_user_info"),
+    "v2Leaderboard": (standings.leaderboard(8, standings.classic_scores), PUBLIC),
+    "signalsLeaderboard": (standings.leaderboard(11, standings.signals_scores), PUBLIC),
+    "cryptosignalsLeaderboard": (standings.leaderboard(12, standings.crypto_scores), PUBLIC),
+    "diagnosticsUploadAuth": (stored.diagnostics_upload_auth, "upload_submission"),
+    "diagnostics": (stored.diagnostics, "read_submission_info"),
+    "triggerLogs": (webhooks.trigger_logs, "read_submission_info"),
+    "computePickles": (stored.compute_pickles, "read_submission_info"),
+    "computePickleUploadAuth": (stored.compute_pickle_upload_auth, "upload_submission"),
+    "computePickleDataVersions": (stored.compute_pickle_data_versions, None),
+    "computePickleDockerImages": (stored.compute_pickle_docker_images, None),
+}
+MUTATIONS: dict[str, tuple[Resolver, str | None]] = {
+    "addModel": (account.add_model, "write_user_info"),
+    "setSubmissionWebhook": (webhooks.set_submission_webhook, "upload_submission"),
+    "triggerModelWebhook": (webhooks.trigger_model_webhook, "upload_submission"),
+    "createSubmission": (stored.create_submission, "upload_submission"),
+    "createSignalsSubmission": (stored.create_signals_submission, "upload_submission"),
+    "createDiagnostics": (stored.create_diagnostics, "upload_submission"),
+    "createComputePickleUpload": (stored.create_compute_pickle_upload, "upload_submission"),
+    "setUserBio": (account.set_user_bio, "write_user_info"),
+    "setUserLink": (account.set_user_link, "write_user_info"),
+}
+MODEL_FIELDS: dict[str, tuple[Resolver, str]] = {
+    "submissions": (account.model_submissions, "read_submission_info"),
+    "latestSubmission": (account.model_latest_submission, "read_submission_info"),
+    "latestSubmissions": (account.model_latest_submissions, "read_submission_info"),
+}
+MONEY = {
+    "v2ChangeStake",
+    "releaseStake",
+    "v3StakeAuth",
+    "v3StakeConfig",
+    "v3StakeRound",
+    "v3StakeClaim",
+    "walletTxns",
+    "createWithdrawal",
+}
+NO_MONEY = "The sandbox has no stakes and no wallet: {} is refused."
+
+
+@cache
+def schema() -> GraphQLSchema:
+    """The schema with a resolver for each root field."""
+    text = files(__package__).joinpath("../schema.graphql").read_text(encoding="utf-8")
+    built = build_schema(text)
+    _attach(built.query_type, QUERIES)
+    _attach(built.mutation_type, MUTATIONS)
+    model = built.get_type("Model")
+    if not isinstance(model, GraphQLObjectType):
+        raise TypeError("the schema has no type Model")
+    for name, (resolver, scope) in MODEL_FIELDS.items():
+        model.fields[name].resolve = _nested(resolver, scope)
+    _serialise(built, "Time", _time)
+    _serialise(built, "Date", str)
+    _serialise(built, "Nmr", str)
+    return built
+
+
+def operation_label(document: DocumentNode | None) -> str | None:
+    """The root fields that a request asks for, for logs: `createSubmission`, `account+rounds`."""
+    if document is None:
+        return None
+    return "+".join(camel_case(field.name.value) for field in _root_fields(document)) or None
+
+
+def parsed(body: object) -> DocumentNode | None:
+    """The document of a request's JSON body; None when it holds none that can be parsed."""
+    query = body.get("query") if isinstance(body, Mapping) else None
+    try:
+        return parse(query) if isinstance(query, str) else None
+    except GraphQLError:
+        return None
+
+
+def execute(caller: Caller, body: object) -> dict[str, Any]:
+    """The answer to a GraphQL request: `data`, `errors` or both. Raises `HttpRefusal` (429, 400) only."""
+    if not isinstance(body, Mapping) or not isinstance(body.get("query"), str):
+        raise HttpRefusal(400, "No query document supplied")
+    variables = body.get("variables") or {}
+    if not isinstance(variables, Mapping):
+        raise HttpRefusal(400, "variables must be an object")
+    try:
+        document = parse(body["query"])
+    except GraphQLError as error:
+        return {"errors": [error.formatted]}
+    money = _money(document)
+    if money is not None:
+        return {"data": None, "errors": [{"message": NO_MONEY.format(money), "locations": [], "path": [money]}]}
+    document = in_camel_case(document)
+    problems = validate(schema(), document, RULES)
+    if problems:
+        return {"errors": [problem.formatted for problem in problems]}
+    operation = body.get("operationName")
+    result = execute_sync(
+        schema(),
+        document,
+        context_value=caller,
+        variable_values=dict(variables),
+        operation_name=operation if isinstance(operation, str) else None,
+    )
+    answer: dict[str, Any] = {"data": result.data}
+    if result.errors:
+        answer["errors"] = [_told(error) for error in result.errors]
+    return answer
+
+
+def _told(error: GraphQLError) -> dict[str, Any]:
+    cause = error.original_error
+    if isinstance(cause, HttpRefusal):
+        raise cause
+    if cause is not None and not isinstance(cause, (Refusal, GraphQLError)):
+        _LOG.error("resolving %s failed", error.path, exc_info=cause)
+    return dict(error.formatted)
+
+
+def _attach(kind: GraphQLObjectType | None, resolvers: Mapping[str, tuple[Resolver, str | None]]) -> None:
+    if kind is None or set(kind.fields) != set(resolvers):
+        raise TypeError("the schema and the resolvers do not name the same fields")
+    for name, (resolver, scope) in resolvers.items():
+        _resolve_with(kind.fields[name], resolver, scope)
+
+
+def _resolve_with(field: GraphQLField, resolver: Resolver, scope: str | None) -> None:
+    def resolve(_: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+        caller: Caller = info.context
+        if scope != PUBLIC:
+            caller.require(scope)
+        return resolver(caller, **arguments)
+
+    field.resolve = resolve
+
+
+def _nested(resolver: Resolver, scope: str) -> Resolver:
+    def resolve(view: dict[str, Any], info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+        caller: Caller = info.context
+        caller.require(scope)
+        return resolver(caller, view, **arguments)
+
+    return resolve
+
+
+def _serialise(built: GraphQLSchema, name: str, function: Callable[[Any], str]) -> None:
+    kind = built.get_type(name)
+    if not isinstance(kind, GraphQLScalarType):
+        raise TypeError(f"the schema has no scalar {name}")
+    # graphql-core 3.2 reads the first name, 3.3 the second.
+    for attribute in ("serialize", "coerce_output_value"):
+        setattr(kind, attribute, function)
+
+
+def _time(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _root_fields(document: DocumentNode) -> list[FieldNode]:
+    operations = [node for node in document.definitions if isinstance(node, OperationDefinitionNode)]
+    return [field for node in operations for field in node.selection_set.selections if isinstance(field, FieldNode)]
+
+
+def _money(document: DocumentNode) -> str | None:
+    """The first field of a document that concerns stakes or a wallet."""
+    for field in _root_fields(document):
+        inner = field.selection_set.selections if field.selection_set else ()
+        for each in (field, *(node for node in inner if isinstance(node, FieldNode))):
+            if camel_case(each.name.value) in MONEY:
+                return camel_case(each.name.value)
+    return None

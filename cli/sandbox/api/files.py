@@ -1,0 +1,204 @@
+"""Datasets, uploads, submissions, diagnostics and uploaded models."""
+
+from __future__ import annotations
+
+from ..account import Account
+from ..compute import DATA_VERSIONS, DOCKER_IMAGES
+from ..refusal import Refusal
+from ..submissions import upload_for
+from .caller import Caller
+from .views import View, diagnostics_view, pickle_view, submission_view
+
+SUBMISSION, DIAGNOSTICS, PICKLE = "submission", "diagnostics", "pickle"
+
+
+def list_datasets(caller: Caller, round: int | None = None, tournament: int | None = None) -> list[str]:
+    """The names of the files of a tournament."""
+    chosen = tournament if tournament in (8, 11, 12) else None
+    return caller.sandbox.catalog.names(chosen)
+
+
+def dataset(caller: Caller, filename: str, round: int | None = None, tournament: int | None = None) -> str:
+    """A URL from which the file can be got."""
+    owner = caller.sandbox.catalog.tournament_of(filename)
+    if owner is None:
+        raise Refusal(f"Dataset {filename} not found")
+    edition = caller.sandbox.edition(owner, round)
+    return caller.signed_url(f"datasets/{edition.round_number}/{filename}", "GET")
+
+
+def submission_upload_auth(
+    caller: Caller,
+    filename: str,
+    tournament: int,
+    modelId: str | None = None,  # noqa: N803 the API's own name
+) -> View:
+    """Where to put predictions."""
+    model = caller.sandbox.account.model(modelId, tournament)
+    return _upload_auth(caller, filename, SUBMISSION, tournament, model.id)
+
+
+def submission_upload_signals_auth(
+    caller: Caller,
+    filename: str,
+    tournament: int = 11,
+    modelId: str | None = None,  # noqa: N803 the API's own name
+) -> View:
+    """Where to put Signals predictions."""
+    return submission_upload_auth(caller, filename, tournament, modelId)
+
+
+def diagnostics_upload_auth(
+    caller: Caller,
+    filename: str,
+    tournament: int,
+    modelId: str | None = None,  # noqa: N803 the API's own name
+) -> View:
+    """Where to put validation predictions."""
+    model_id = _optional_model(caller.sandbox.account, modelId, tournament)
+    return _upload_auth(caller, filename, DIAGNOSTICS, tournament, model_id)
+
+
+def compute_pickle_upload_auth(
+    caller: Caller,
+    filename: str = "model.pkl",
+    modelId: str | None = None,  # noqa: N803 the API's own name
+) -> View:
+    """Where to put a model."""
+    return _upload_auth(caller, filename, PICKLE, 0, _optional_model(caller.sandbox.account, modelId))
+
+
+def submission_download_auth(caller: Caller, id: str) -> View:
+    """Where to get the file of a submission."""
+    found = caller.sandbox.submissions.get(id)
+    if found is None:
+        raise Refusal("Submission not found")
+    return {"filename": found.filename, "url": caller.signed_url(f"submissions/{found.id}", "GET")}
+
+
+def submissions(
+    caller: Caller,
+    id: str | None = None,
+    modelId: str | None = None,  # noqa: N803 the API's own name
+) -> list[View]:
+    """Submissions, newest first; of one model, or the one of that id."""
+    model_id = caller.sandbox.account.model(modelId).id if modelId else None
+    found = caller.sandbox.submissions.all(model_id)
+    return [submission_view(caller.sandbox, each) for each in found if id is None or each.id == id]
+
+
+def create_submission(
+    caller: Caller,
+    filename: str,
+    tournament: int,
+    modelId: str | None = None,  # noqa: N803 the API's own name
+    triggerId: str | None = None,  # noqa: N803 the API's own name
+    source: str | None = None,
+    dataDatestamp: int | None = None,  # noqa: N803 the API's own name
+    version: int | None = None,
+) -> View:
+    """Make an uploaded file count."""
+    sandbox = caller.sandbox
+    model = sandbox.account.model(modelId, tournament)
+    upload = upload_for(sandbox.uploads, filename, SUBMISSION)
+    if (upload.model_id, upload.tournament) != (model.id, tournament):
+        raise Refusal(f"File {filename} was uploaded for another model")
+    call = sandbox.webhooks.get(triggerId) if triggerId else None
+    trigger_round = call.round_number if call is not None and call.model_id == model.id else None
+    found = sandbox.submissions.create(upload, model, triggerId, dataDatestamp, source, trigger_round)
+    return submission_view(sandbox, found)
+
+
+def create_signals_submission(
+    caller: Caller,
+    filename: str,
+    tournament: int = 11,
+    modelId: str | None = None,  # noqa: N803 the API's own name
+    triggerId: str | None = None,  # noqa: N803 the API's own name
+    source: str | None = None,
+    dataDatestamp: int | None = None,  # noqa: N803 the API's own name
+    version: int | None = None,
+) -> View:
+    """Make an uploaded Signals file count."""
+    return create_submission(caller, filename, tournament, modelId, triggerId, source, dataDatestamp, version)
+
+
+def diagnostics(
+    caller: Caller,
+    id: str | None = None,
+    modelId: str | None = None,  # noqa: N803 the API's own name
+) -> list[View]:
+    """Diagnostics runs, newest first."""
+    wanted = _optional_model(caller.sandbox.account, modelId)
+    return [
+        diagnostics_view(each)
+        for each in caller.sandbox.diagnostics.all()
+        if id in (None, each.id) and wanted in (None, each.model_id)
+    ]
+
+
+def create_diagnostics(
+    caller: Caller,
+    filename: str,
+    tournament: int,
+    modelId: str | None = None,  # noqa: N803 the API's own name
+) -> View:
+    """Measure uploaded validation predictions."""
+    sandbox = caller.sandbox
+    model_id = _optional_model(sandbox.account, modelId, tournament)
+    upload = upload_for(sandbox.uploads, filename, DIAGNOSTICS)
+    return diagnostics_view(sandbox.diagnostics.create(upload.id, tournament, model_id))
+
+
+def compute_pickles(
+    caller: Caller,
+    id: str | None = None,
+    modelId: str | None = None,  # noqa: N803 the API's own name
+    unassigned: bool = False,
+) -> list[View]:
+    """Uploaded models, newest first."""
+    return [
+        pickle_view(each)
+        for each in caller.sandbox.compute.all()
+        if id in (None, each.id)
+        and (not modelId or each.model_id == modelId)
+        and (not unassigned or each.model_id is None)
+    ]
+
+
+def create_compute_pickle_upload(
+    caller: Caller,
+    filename: str,
+    tournament: int,
+    dataVersionId: str | None = None,  # noqa: N803 the API's own name
+    dockerImageId: str | None = None,  # noqa: N803 the API's own name
+    modelId: str | None = None,  # noqa: N803 the API's own name
+    source: str | None = None,
+) -> View:
+    """Take an uploaded model."""
+    sandbox = caller.sandbox
+    model_id = _optional_model(sandbox.account, modelId, tournament)
+    upload = upload_for(sandbox.uploads, filename, PICKLE)
+    if not sandbox.upload_store.path(upload.id).is_file():
+        raise Refusal(f"File {filename} was not uploaded")
+    return pickle_view(sandbox.compute.create(upload.id, tournament, model_id, dataVersionId, dockerImageId))
+
+
+def compute_pickle_data_versions(caller: Caller, deprecated: bool = False) -> list[View]:
+    """The data versions that an uploaded model may use."""
+    return [dict(each) for each in DATA_VERSIONS]
+
+
+def compute_pickle_docker_images(caller: Caller, deprecated: bool | None = False) -> list[View]:
+    """The images that an uploaded model may run in."""
+    return [dict(each) for each in DOCKER_IMAGES]
+
+
+def _optional_model(account: Account, model_id: str | None, tournament: int | None = None) -> str | None:
+    return account.model(model_id, tournament).id if model_id else None
+
+
+def _upload_auth(caller: Caller, filename: str, purpose: str, tournament: int, model_id: str | None) -> View:
+    upload = caller.sandbox.new_upload(filename, purpose, tournament, model_id)
+    url = caller.signed_url(f"uploads/{upload.id}", "PUT")
+    return {"filename": upload.id, "url": url, "accelerated": False, "countryCode": None}

@@ -1,0 +1,65 @@
+"""What the command `numerai sandbox serve` does: choose addresses, serve, stop when told to."""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterable
+from types import FrameType
+from typing import TYPE_CHECKING
+
+from ..errors import NumeraiError
+from .serve import LOOPBACK, serve
+from .settings import Settings
+
+if TYPE_CHECKING:
+    from ..ports import ContainerEngine
+
+AUTO = "auto"
+_SIGNALS = ("SIGTERM", "SIGINT", "SIGBREAK")
+
+
+def listening_hosts(hosts: Iterable[str], engine: Callable[[], ContainerEngine]) -> list[str]:
+    """The addresses to listen on; `auto` is loopback and, on native Linux Docker, the address containers reach."""
+    chosen: list[str] = []
+    for host in hosts:
+        chosen += [LOOPBACK, *_gateway(engine)] if host == AUTO else [host]
+    return list(dict.fromkeys(chosen))
+
+
+def serve_until_stopped(settings: Settings, hosts: list[str], port: int, announce: Callable[[str], None]) -> None:
+    """Serve, announce the address and the keys as one line of JSON, and return after SIGTERM or Ctrl-C."""
+    stop = threading.Event()
+
+    def ask_to_stop(_: int, __: FrameType | None) -> None:
+        stop.set()
+
+    before = {
+        number: signal.signal(number, ask_to_stop)
+        for name in _SIGNALS
+        if (number := getattr(signal, name, None)) is not None
+    }
+    try:
+        with serve(settings, port=port, hosts=hosts) as running:
+            line = {
+                "url": running.url,
+                "public_id": running.public_id,
+                "secret_key": running.secret_key,
+                "models": running.models,
+            }
+            announce(json.dumps(line))
+            # Windows delivers a signal only to a main thread that comes up for air.
+            while not stop.wait(0.5):
+                pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _gateway(engine: Callable[[], ContainerEngine]) -> list[str]:
+    try:
+        address = engine().gateway()
+    except NumeraiError:
+        return []
+    return [] if address is None else [address]

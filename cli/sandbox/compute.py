@@ -1,0 +1,79 @@
+"""Model uploads (pickles) and the two lists that say what they may run on."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+
+from .journal import Journal, Table
+from .records import PickleRecord
+from .refusal import Refusal
+
+_SPACE = uuid.UUID("0d9e5d0a-52a5-4c0e-8f0c-0f9b6d1e7c44")
+
+
+def _identity(name: str) -> str:
+    return str(uuid.uuid5(_SPACE, name))
+
+
+DATA_VERSIONS = [
+    {
+        "id": _identity(name),
+        "name": name,
+        "version": name,
+        "default": default,
+        "deprecated": False,
+        "experimental": False,
+        "type": kind,
+    }
+    for name, kind, default in (
+        ("v5.3", "classic", True),
+        ("v5.2", "classic", False),
+        ("signals/v2.1", "signals", False),
+        ("crypto/v1.0", "crypto", False),
+    )
+]
+DOCKER_IMAGES = [
+    {
+        "id": _identity(name),
+        "name": name,
+        "image": "numerai-sandbox/predict",
+        "tag": name.rpartition(" ")[2],
+        "default": name == "Python 3.13",
+        "deprecated": False,
+        "experimental": False,
+        "insertedAt": None,
+    }
+    for name in ("Python 3.10", "Python 3.11", "Python 3.12", "Python 3.13")
+]
+
+
+class ComputeUploads:
+    """The uploaded models. They are kept and listed, never run."""
+
+    def __init__(self, journal: Journal, now: Callable[[], datetime]) -> None:
+        self._table = Table(journal, "pickles", PickleRecord)
+        self._now = now
+
+    def all(self) -> list[PickleRecord]:
+        """Every upload, newest first."""
+        return self._table.all()[::-1]
+
+    def create(
+        self,
+        filename: str,
+        tournament: int,
+        model_id: str | None,
+        data_version_id: str | None,
+        docker_image_id: str | None,
+    ) -> PickleRecord:
+        """Record an uploaded model; `Refusal` when it names an unknown data version or image."""
+        if data_version_id and data_version_id not in {each["id"] for each in DATA_VERSIONS}:
+            raise Refusal("Data version not found")
+        if docker_image_id and docker_image_id not in {each["id"] for each in DOCKER_IMAGES}:
+            raise Refusal("Docker image not found")
+        identity = str(uuid.uuid4())
+        return self._table.put(
+            PickleRecord(identity, filename, tournament, model_id, data_version_id, docker_image_id, self._now())
+        )

@@ -1,0 +1,133 @@
+"""A Classic dataset made up from a seed, with the shape of Numerai's v5.3."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from ..settings import DataSpec
+from .derive import Derived
+from .parquet import write_parquet, write_whole
+from .signal import Signal, Truth, made_signal, made_truth, outcome, targets
+from .source import Edition
+from .words import feature_names
+
+VERSION = "v5.3"
+MAIN_TARGET = "target"
+SAME_AS_MAIN = "target_ender_20"
+AUXILIARY = ("target_cyrusd_20", "target_ender_60", "target_cyrusd_60", "target_teager2b_20")
+TARGETS = (MAIN_TARGET, SAME_AS_MAIN, *AUXILIARY)
+_PARTS = {"train": 1, "validation": 2, "live": 3}
+_NULL_SHARE = 0.15
+
+
+class MadeClassic:
+    """Rows drawn era by era; each era has its own generator, so any of them can be made again without the others."""
+
+    id_column = "id"
+
+    def __init__(self, spec: DataSpec) -> None:
+        self.spec = spec
+        self.fingerprint = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
+        self.features = feature_names(spec.features)
+        self._derived = Derived(self, lambda: self.signal, spec.seed)
+
+    @cached_property
+    def signal(self) -> Signal:
+        """What the features really say; it lives among the features of the small set."""
+        return made_signal(self.feature_sets()["small"], self.spec.seed)
+
+    def feature_sets(self) -> dict[str, list[str]]:
+        """Small (at most 42), medium (at most 740) and all, each within the next."""
+        count = len(self.features)
+        small = max(5, min(42, count // 4))
+        medium = max(small, min(740, count // 2))
+        return {"small": self.features[:small], "medium": self.features[:medium], "all": list(self.features)}
+
+    def names(self) -> list[str]:
+        """Every file of the dataset."""
+        own = ["features.json", "live.parquet", "train.parquet", "validation.parquet", *Derived.names()]
+        return sorted(f"{VERSION}/{name}" for name in own)
+
+    def per_round(self, name: str) -> bool:
+        """Live files are new in every round."""
+        return name.rpartition("/")[2].startswith("live")
+
+    def given(self, name: str) -> Path | None:
+        """Nothing exists before it is made."""
+        return None
+
+    def write(self, name: str, edition: Edition, path: Path) -> None:
+        """Make one file."""
+        short = name.rpartition("/")[2]
+        if short == "features.json":
+            write_whole(path, json.dumps(self.features_json(), indent=1).encode())
+        elif short in ("train.parquet", "validation.parquet"):
+            part = short.partition(".")[0]
+            write_parquet(path, (self.draw(part, era) for era in self.eras(part)))
+        elif short == "live.parquet":
+            write_parquet(path, [self.draw("live", edition.round_number)])
+        else:
+            self._derived.write(short, edition, path)
+
+    def features_json(self) -> dict[str, object]:
+        """What `features.json` holds."""
+        statistics = {name: {"legacy_uniqueness": None} for name in self.features}
+        return {"feature_stats": statistics, "feature_sets": self.feature_sets(), "targets": list(TARGETS)}
+
+    def eras(self, part: str) -> range:
+        """The numbers of a part's eras; validation follows train."""
+        first = self.spec.eras + 1
+        return range(1, first) if part == "train" else range(first, first + max(4, self.spec.eras // 4))
+
+    def draw(self, part: str, era: int) -> pd.DataFrame:
+        """All columns of one era (of one round, for live), indexed by id."""
+        generator = np.random.default_rng([self.spec.seed, _PARTS[part], era])
+        count = self.spec.rows_per_era
+        ids = pd.Index([f"n{number:015x}" for number in generator.integers(0, 1 << 60, size=count)], name="id")
+        values = generator.integers(0, 5, size=(len(self.features), count), dtype=np.int8)
+        frame = pd.DataFrame(values.T, index=ids, columns=self.features, copy=False)
+        if self.spec.missing:
+            frame = self._with_holes(frame, generator)
+        head = pd.DataFrame({"era": "X" if part == "live" else f"{era:04d}", "data_type": part}, index=ids)
+        tail = [] if part == "live" else [self._targets(frame, generator)]
+        return pd.concat([head, frame, *tail], axis=1)
+
+    def blocks(self, part: str, columns: Sequence[str], edition: Edition | None = None) -> Iterator[pd.DataFrame]:
+        """The rows of a part, era by era, with `era` and the columns asked for."""
+        eras = self.eras(part) if edition is None or part != "live" else [edition.round_number]
+        for era in eras:
+            yield self.draw(part, era)[["era", *columns]]
+
+    def live(self, edition: Edition) -> pd.DataFrame:
+        """The round's ids."""
+        return self.draw("live", edition.round_number).reset_index()[["id"]]
+
+    def rows(self, edition: Edition) -> pd.DataFrame:
+        """The round's live rows."""
+        return self.draw("live", edition.round_number)
+
+    def truth(self, edition: Edition) -> Truth:
+        """What became of the round's rows."""
+        rows = self.rows(edition)
+        return made_truth(rows.index, self.signal, rows, [self.spec.seed, edition.round_number])
+
+    def _targets(self, frame: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
+        latent = outcome(self.signal.value(frame), generator)
+        main = targets(latent)
+        columns = {MAIN_TARGET: main, SAME_AS_MAIN: main}
+        for name in AUXILIARY:
+            column = targets(0.8 * latent + 0.6 * generator.normal(size=len(latent)))
+            column[generator.random(len(latent)) < _NULL_SHARE] = np.nan
+            columns[name] = column
+        return pd.DataFrame(columns, index=frame.index)
+
+    def _with_holes(self, frame: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
+        holes = generator.random(frame.shape, dtype=np.float32) < self.spec.missing
+        return frame.astype("Int8").mask(pd.DataFrame(holes, index=frame.index, columns=frame.columns))

@@ -1,0 +1,152 @@
+"""Signals and Crypto data made up from a seed: a fixed universe of names, new values every week and every round."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date, timedelta
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from .parquet import write_parquet, write_whole
+from .signal import Signal, Truth, made_signal, made_truth, outcome, predictions, targets
+from .source import Edition
+from .words import feature_names
+
+_FIRST_FRIDAY = date(2022, 1, 7)
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_FEATURES = 20
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What tells Signals from Crypto."""
+
+    folder: str
+    id_column: str
+    tag: int
+    universe: Callable[[int], pd.DataFrame]
+    copies: tuple[tuple[str, str], ...]
+    """Names that older clients ask for, and the file that each stands for."""
+
+
+class MadeUniverse:
+    """A universe of `size` names over `weeks` weeks of training data, and the live values of any round."""
+
+    def __init__(self, kind: Kind, seed: int, size: int, weeks: int) -> None:
+        self.kind = kind
+        self._seed = seed
+        self._weeks = weeks
+        self.fingerprint = hashlib.sha256(f"{kind.tag}:{seed}:{size}:{weeks}".encode()).hexdigest()[:16]
+        self.features = feature_names(_FEATURES)
+        self.universe = kind.universe(size)
+
+    @property
+    def id_column(self) -> str:
+        """What `truth` is indexed by."""
+        return self.kind.id_column
+
+    @cached_property
+    def signal(self) -> Signal:
+        """What the features really say."""
+        return made_signal(self.features, self._seed + self.kind.tag)
+
+    def names(self) -> list[str]:
+        """Every file of the dataset."""
+        own = ["live", "live_example_preds", "live_universe", "train", "train_targets", "validation"]
+        files = [f"{self.kind.folder}/{name}.parquet" for name in own]
+        return sorted([*files, f"{self.kind.folder}/live_example_preds.csv", *(name for name, _ in self.kind.copies)])
+
+    def per_round(self, name: str) -> bool:
+        """Live files are new in every round."""
+        return name.rpartition("/")[2].startswith("live")
+
+    def given(self, name: str) -> Path | None:
+        """Nothing exists before it is made."""
+        return None
+
+    def write(self, name: str, edition: Edition, path: Path) -> None:
+        """Make one file."""
+        short = dict(self.kind.copies).get(name, name.rpartition("/")[2])
+        if short == "live.parquet":
+            write_parquet(path, [self.live(edition)])
+        elif short == "live_universe.parquet":
+            write_parquet(path, [self.live(edition)[["date", *self.universe.columns]]])
+        elif short == "live_example_preds.parquet":
+            write_parquet(path, [self._example_predictions(edition)])
+        elif short == "live_example_preds.csv":
+            write_whole(path, self._example_predictions(edition).to_csv(index=False, lineterminator="\n").encode())
+        elif short == "train_targets.parquet":
+            columns = ["date", *self.universe.columns, "target"]
+            write_parquet(path, [pd.concat([self._week(week)[columns] for week in self._part("train")])])
+        else:
+            write_parquet(path, (self._week(week) for week in self._part(short.partition(".")[0])))
+
+    def live(self, edition: Edition) -> pd.DataFrame:
+        """The round's universe with its features."""
+        day = str(edition.datestamp)
+        generator = np.random.default_rng([self._seed, self.kind.tag, 3, edition.round_number])
+        return self._draw(f"{day[:4]}-{day[4:6]}-{day[6:]}", "live", generator)
+
+    def rows(self, edition: Edition) -> pd.DataFrame:
+        """The round's universe by name."""
+        return self.live(edition).set_index(self.id_column)
+
+    def truth(self, edition: Edition) -> Truth:
+        """What became of the round's names."""
+        rows = self.rows(edition)
+        return made_truth(rows.index, self.signal, rows, [self._seed + self.kind.tag, edition.round_number])
+
+    def _example_predictions(self, edition: Edition) -> pd.DataFrame:
+        rows = self.live(edition)
+        value = self.signal.blurred([self._seed, 100], 0.5).value(rows)
+        return pd.DataFrame({self.id_column: rows[self.id_column], "prediction": predictions(value)})
+
+    def _part(self, part: str) -> range:
+        return range(self._weeks) if part == "train" else range(self._weeks, self._weeks + max(4, self._weeks // 4))
+
+    def _week(self, week: int) -> pd.DataFrame:
+        day = (_FIRST_FRIDAY + timedelta(weeks=week)).isoformat()
+        generator = np.random.default_rng([self._seed, self.kind.tag, 1, week])
+        rows = self._draw(day, "train" if week < self._weeks else "validation", generator)
+        return rows.assign(target=targets(outcome(self.signal.value(rows), generator)))
+
+    def _draw(self, day: str, data_type: str, generator: np.random.Generator) -> pd.DataFrame:
+        count = len(self.universe)
+        values = generator.integers(0, 5, size=(len(self.features), count), dtype=np.int8)
+        head = self.universe.assign(date=day, data_type=data_type)
+        return pd.concat([head, pd.DataFrame(values.T, columns=self.features)], axis=1)
+
+
+def _letters(number: int, length: int) -> str:
+    letters = ""
+    for _ in range(length):
+        number, place = divmod(number, len(_LETTERS))
+        letters = _LETTERS[place] + letters
+    return letters
+
+
+def _stocks(size: int) -> pd.DataFrame:
+    codes = [_letters(place * 7919 % 26**4, 4) for place in range(size)]
+    return pd.DataFrame(
+        {
+            "numerai_ticker": [f"{code} US" for code in codes],
+            "composite_figi": [f"BBG00{place:07d}" for place in range(size)],
+            "ticker": codes,
+            "sedol": [f"B{place:06d}" for place in range(size)],
+            "bloomberg_ticker": [f"{code} US Equity" for code in codes],
+            "country": "US",
+        }
+    )
+
+
+def _coins(size: int) -> pd.DataFrame:
+    return pd.DataFrame({"symbol": [_letters(place * 911 % 26**3, 3) for place in range(size)]})
+
+
+SIGNALS = Kind("signals/v2.1", "numerai_ticker", 11, _stocks, (("signals/v1.0/live.parquet", "live.parquet"),))
+CRYPTO = Kind("crypto/v1.0", "symbol", 12, _coins, ())

@@ -1,0 +1,66 @@
+"""What every source of tournament data offers, whether made up or read from a folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import pandas as pd
+
+from .signal import Signal, Truth
+
+
+@dataclass(frozen=True)
+class Edition:
+    """Which live data is meant: a round's number and the day its data is from (YYYYMMDD)."""
+
+    round_number: int
+    datestamp: int
+
+
+class Source(Protocol):
+    """One tournament's data. Names are full dataset names such as `v5.3/train.parquet`."""
+
+    fingerprint: str
+    """Changes whenever the same name would give other bytes."""
+
+    def names(self) -> list[str]:
+        """Every file that can be asked for."""
+
+    def per_round(self, name: str) -> bool:
+        """Whether the file is another one in every round."""
+
+    def given(self, name: str) -> Path | None:
+        """The file itself where it exists already and is served as it is."""
+
+    def write(self, name: str, edition: Edition, path: Path) -> None:
+        """Make the file."""
+
+    def live(self, edition: Edition) -> pd.DataFrame:
+        """The round's live rows with every column by which a submission may name them."""
+
+    def rows(self, edition: Edition) -> pd.DataFrame:
+        """The round's live rows with the signal's columns, indexed by the tournament's own id."""
+
+    def truth(self, edition: Edition) -> Truth:
+        """What became of the round's live rows, indexed by the tournament's own id."""
+
+    @property
+    def id_column(self) -> str:
+        """The column of `live` that `truth` is indexed by."""
+
+    @property
+    def signal(self) -> Signal:
+        """What the features really say."""
+
+
+class ValidationSource(Protocol):
+    """What diagnostics need of the Classic data."""
+
+    def blocks(self, part: str, columns: Sequence[str], edition: Edition | None = None) -> Iterator[pd.DataFrame]:
+        """The rows of `train`, `validation` or `live` in pieces, indexed by id, with `era` and these columns."""
+
+    def feature_sets(self) -> dict[str, list[str]]:
+        """The names of the features in each set."""

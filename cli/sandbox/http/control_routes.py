@@ -1,0 +1,194 @@
+"""The sandbox's own endpoints below /sandbox/: health, state, rounds, clock and faults. They need no token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
+
+import msgspec
+
+from ..core import Sandbox
+from ..records import ModelRecord, RoundRecord
+from ..refusal import HttpRefusal
+from ..rounds import TOURNAMENTS
+from ..settings import TOURNAMENT_NAMES
+from ..webhooks import redacted
+from .messages import Answer, Request, json_answer
+
+PREFIX = "/sandbox/"
+Body = Mapping[str, object]
+
+
+def answer_control(sandbox: Sandbox, request: Request) -> Answer:
+    """The answer of a control endpoint; errors come as JSON."""
+    try:
+        if request.headers.get("Origin") is not None:
+            raise HttpRefusal(403, "the control endpoints are not for web pages")
+        name = request.path.removeprefix(PREFIX).rstrip("/")
+        if name not in _METHODS:
+            raise HttpRefusal(404, f"there is no {request.path}; known are {', '.join(sorted(_METHODS))}")
+        handler = _METHODS[name].get(request.method)
+        if handler is None:
+            raise HttpRefusal(405, f"{request.path} takes {' and '.join(_METHODS[name])} only")
+        body = request.json() if request.method == "POST" else {}
+        if body is None:
+            body = {}
+        if not isinstance(body, Mapping):
+            raise HttpRefusal(400, "the body must be a JSON object")
+        return json_answer(200, handler(sandbox, body))
+    except HttpRefusal as refusal:
+        return json_answer(refusal.status, {"error": refusal.message})
+
+
+def state_view(sandbox: Sandbox) -> dict[str, object]:
+    """Everything the sandbox remembers, without secrets."""
+    return {
+        "clock": _clock_view(sandbox),
+        "account": {
+            "username": sandbox.account.username,
+            "public_id": sandbox.account.token.public_id,
+            "scopes": list(sandbox.account.scopes),
+        },
+        "models": [_model_view(model) for model in sandbox.account.models()],
+        "rounds": [_round_view(sandbox, found) for found in sandbox.rounds.all()],
+        "submissions": [
+            {
+                **_plain(found),
+                "selected": (best := sandbox.submissions.selected(found.model_id, found.round_number)) is not None
+                and best.id == found.id,
+            }
+            for found in sandbox.submissions.all()
+        ],
+        "webhook_calls": [{"trigger_id": call.id, **_plain(call)} for call in sandbox.webhooks.all()],
+        "diagnostics": [
+            {"id": found.id, "model_id": found.model_id, "status": found.status, "message": found.message}
+            for found in sandbox.diagnostics.all()
+        ],
+        "faults": [_plain(fault) for fault in sandbox.faults.all()],
+        "requests": [_plain(found) for found in sandbox.requests.all()],
+    }
+
+
+def _health(sandbox: Sandbox, _: Body) -> object:
+    return {"status": "ok", "time": _text(sandbox.clock.now())}
+
+
+def _state(sandbox: Sandbox, _: Body) -> object:
+    return state_view(sandbox)
+
+
+def _open_round(sandbox: Sandbox, body: Body) -> object:
+    _only(body, "tournament", "minutes")
+    minutes = body.get("minutes")
+    if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or minutes <= 0):
+        raise HttpRefusal(400, "minutes must be a number above 0")
+    opened = sandbox.open_round(_tournament(body), None if minutes is None else float(minutes))
+    return {"rounds": [_round_view(sandbox, found) for found in opened]}
+
+
+def _clock(sandbox: Sandbox, _: Body) -> object:
+    return _clock_view(sandbox)
+
+
+def _move_clock(sandbox: Sandbox, body: Body) -> object:
+    _only(body, "advance", "now", "freeze")
+    if "freeze" in body:
+        if not isinstance(body["freeze"], bool):
+            raise HttpRefusal(400, "freeze must be true or false")
+        if body["freeze"]:
+            sandbox.clock.freeze()
+        else:
+            sandbox.clock.resume()
+    if "now" in body:
+        sandbox.clock.set(_moment(body["now"]))
+    if "advance" in body:
+        seconds = body["advance"]
+        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+            raise HttpRefusal(400, "advance must be a number of seconds")
+        sandbox.clock.advance(float(seconds))
+    opened = sandbox.time_moved()
+    return {**_clock_view(sandbox), "opened": [_round_view(sandbox, found) for found in opened]}
+
+
+def _faults(sandbox: Sandbox, _: Body) -> object:
+    return {"faults": [_plain(fault) for fault in sandbox.faults.all()]}
+
+
+def _add_fault(sandbox: Sandbox, body: Body) -> object:
+    return _plain(sandbox.faults.add(body))
+
+
+def _clear_faults(sandbox: Sandbox, _: Body) -> object:
+    return {"cleared": sandbox.faults.clear()}
+
+
+Handler = Callable[[Sandbox, Body], object]
+_METHODS: dict[str, dict[str, Handler]] = {
+    "health": {"GET": _health},
+    "state": {"GET": _state},
+    "rounds": {"POST": _open_round},
+    "clock": {"GET": _clock, "POST": _move_clock},
+    "faults": {"GET": _faults, "POST": _add_fault, "DELETE": _clear_faults},
+}
+
+
+def _clock_view(sandbox: Sandbox) -> dict[str, object]:
+    return {
+        "now": _text(sandbox.clock.now()),
+        "frozen": sandbox.clock.frozen,
+        "calendar": sandbox.settings.calendar,
+        "next_opening": _text(sandbox.rounds.next_opening()) if sandbox.settings.calendar else None,
+    }
+
+
+def _model_view(model: ModelRecord) -> dict[str, object]:
+    return {
+        "id": model.id,
+        "name": model.name,
+        "tournament": model.tournament,
+        "webhook": redacted(model.webhook) if model.webhook else None,
+    }
+
+
+def _round_view(sandbox: Sandbox, found: RoundRecord) -> dict[str, object]:
+    return {
+        "tournament": found.tournament,
+        "number": found.number,
+        "open_time": _text(found.open_time),
+        "close_time": _text(found.close_time),
+        "data_datestamp": found.data_datestamp,
+        "status": sandbox.rounds.status(found).lower(),
+    }
+
+
+def _plain(record: msgspec.Struct) -> dict[str, object]:
+    found: dict[str, object] = msgspec.to_builtins(record)
+    return found
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _moment(value: object) -> datetime:
+    try:
+        moment = datetime.fromisoformat(str(value).replace("Z", "+00:00"))
+    except ValueError:
+        raise HttpRefusal(400, "now must be a time like 2026-01-31T12:00:00Z") from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _tournament(body: Body) -> int | None:
+    value = body.get("tournament")
+    if value is None:
+        return None
+    number = TOURNAMENT_NAMES.get(str(value).lower())
+    if number not in TOURNAMENTS:
+        raise HttpRefusal(400, "tournament must be 8, 11, 12, classic, signals or crypto")
+    return number
+
+
+def _only(body: Body, *names: str) -> None:
+    unknown = sorted(set(body) - set(names))
+    if unknown:
+        raise HttpRefusal(400, f"unknown field '{unknown[0]}'; known are {', '.join(names)}")

@@ -1,0 +1,104 @@
+"""Accepts GraphQL names as Numerai's server does: camelCase and snake_case alike, and ID where String is meant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from graphql import (
+    ArgumentNode,
+    DocumentNode,
+    FieldNode,
+    GraphQLError,
+    GraphQLID,
+    GraphQLList,
+    GraphQLNonNull,
+    GraphQLSchema,
+    GraphQLString,
+    NameNode,
+    OperationDefinitionNode,
+    ValidationRule,
+    Visitor,
+    is_type_sub_type_of,
+    specified_rules,
+    type_from_ast,
+    visit,
+)
+from graphql.validation import VariablesInAllowedPositionRule
+
+
+def camel_case(name: str) -> str:
+    """`submission_upload_auth` -> `submissionUploadAuth`; what is camelCase already stays as it is."""
+    if name.startswith("__") or "_" not in name:
+        return name
+    first, *rest = name.split("_")
+    return first + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+class _CamelCase(Visitor):
+    def enter_field(self, node: FieldNode, *_: Any) -> FieldNode | None:
+        wanted = camel_case(node.name.value)
+        if wanted == node.name.value:
+            return None
+        return FieldNode(
+            alias=node.alias or NameNode(value=node.name.value, loc=node.name.loc),
+            name=NameNode(value=wanted, loc=node.name.loc),
+            arguments=node.arguments,
+            directives=node.directives,
+            selection_set=node.selection_set,
+            loc=node.loc,
+        )
+
+    def enter_argument(self, node: ArgumentNode, *_: Any) -> ArgumentNode | None:
+        wanted = camel_case(node.name.value)
+        if wanted == node.name.value:
+            return None
+        return ArgumentNode(name=NameNode(value=wanted, loc=node.name.loc), value=node.value, loc=node.loc)
+
+
+def in_camel_case(document: DocumentNode) -> DocumentNode:
+    """The document with every field and argument in camelCase; fields are still answered under the name asked for."""
+    changed: DocumentNode = visit(document, _CamelCase())
+    return changed
+
+
+class VariablePositions(ValidationRule):
+    """graphql-core's rule for where a variable may be used, except that ID and String are one type."""
+
+    def leave_operation_definition(self, operation: OperationDefinitionNode, *_: Any) -> None:
+        """Compare each variable's type with the type of every place where it is used."""
+        schema = self.context.schema
+        declared = {node.variable.name.value: node for node in operation.variable_definitions or ()}
+        for usage in self.context.get_recursive_variable_usages(operation):
+            node = declared.get(usage.node.name.value)
+            given = type_from_ast(schema, node.type) if node is not None else None
+            if node is None or given is None or usage.type is None:
+                continue
+            has_default = node.default_value is not None or usage.default_value not in (None, _undefined())
+            if not _fits(schema, given, usage.type, has_default):
+                message = (
+                    f"Variable '${usage.node.name.value}' of type '{given}' used in position expecting '{usage.type}'."
+                )
+                self.report_error(GraphQLError(message, [node, usage.node]))
+
+
+RULES = [VariablePositions if rule is VariablesInAllowedPositionRule else rule for rule in specified_rules]
+
+
+def _undefined() -> object:
+    from graphql.pyutils import Undefined
+
+    return Undefined
+
+
+def _fits(schema: GraphQLSchema, given: Any, wanted: Any, has_default: bool) -> bool:
+    if isinstance(wanted, GraphQLNonNull) and not isinstance(given, GraphQLNonNull) and has_default:
+        wanted = wanted.of_type
+    return is_type_sub_type_of(schema, _as_text(given), _as_text(wanted))
+
+
+def _as_text(kind: Any) -> Any:
+    if isinstance(kind, GraphQLNonNull):
+        return GraphQLNonNull(_as_text(kind.of_type))
+    if isinstance(kind, GraphQLList):
+        return GraphQLList(_as_text(kind.of_type))
+    return GraphQLString if kind is GraphQLID else kind

@@ -1,0 +1,77 @@
+"""The object store: uploaded files, and presigned URLs that name one object, one method and an end."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import re
+import uuid
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from .refusal import HttpRefusal
+
+_KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
+
+
+class Signer:
+    """Makes and checks presigned URLs. `now` is the sandbox's time; `seconds` how long a URL works."""
+
+    def __init__(self, secret: bytes, now: Callable[[], datetime], seconds: float) -> None:
+        self._secret = secret
+        self._now = now
+        self._lifetime = timedelta(seconds=seconds)
+
+    def url(self, base: str, key: str, method: str) -> str:
+        """A URL under `base` (scheme and host) with which `method` may be used on the object `key`."""
+        expires = f"{(self._now() + self._lifetime).timestamp():.3f}"
+        query = urlencode({"expires": expires, "signature": self._signature(key, method, expires)})
+        return f"{base}/objects/{quote(key)}?{query}"
+
+    def check(self, key: str, method: str, expires: str, signature: str) -> None:
+        """`HttpRefusal` 403 when the URL was tampered with or has expired."""
+        if not hmac.compare_digest(signature.encode(), self._signature(key, method, expires).encode()):
+            raise HttpRefusal(403, "SignatureDoesNotMatch")
+        if self._now().timestamp() > float(expires):
+            raise HttpRefusal(403, "AccessDenied: Request has expired")
+
+    def _signature(self, key: str, method: str, expires: str) -> str:
+        return hmac.new(self._secret, f"{method}\n{key}\n{expires}".encode(), hashlib.sha256).hexdigest()
+
+
+class UploadStore:
+    """Files that clients have put, in one folder. A file is either whole or not there."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, name: str) -> Path:
+        """Where the object of that name lies; `HttpRefusal` 404 for a name that could never be one."""
+        if not _KEY.fullmatch(name) or "/" in name:
+            raise HttpRefusal(404, "NoSuchKey")
+        return self._folder / name
+
+    def put(self, name: str, chunks: Iterable[bytes]) -> Path:
+        """Store an object, replacing an older one, only once all of it has arrived."""
+        target = self.path(name)
+        partial = self._folder / f".{uuid.uuid4().hex}.part"
+        try:
+            with partial.open("wb") as file:
+                for chunk in chunks:
+                    file.write(chunk)
+                file.flush()
+                os.fsync(file.fileno())
+            partial.replace(target)
+        finally:
+            partial.unlink(missing_ok=True)
+        return target
+
+
+def file_etag(path: Path) -> str:
+    """An entity tag for a file that is replaced, never changed in place."""
+    stat = path.stat()
+    return hashlib.sha256(f"{path.name}:{stat.st_mtime_ns}:{stat.st_size}".encode()).hexdigest()[:32]

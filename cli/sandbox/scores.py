@@ -1,0 +1,182 @@
+"""Scores of past rounds, computed by numerai-tools from the made-up truth, and the standings that follow."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from .account import Account
+from .data.catalog import Catalog
+from .data.source import Edition
+from .history import History
+from .records import ModelRecord, RoundRecord, SubmissionRecord
+from .rounds import Rounds, resolve_time, score_time
+from .submissions import Submissions
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DAYS = 20
+METRICS = {"canon_corr": "v1", "canon_mmc": "v1"}
+"""Display name -> version of the scores that the sandbox gives."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One value of one metric on one scoring day of one submission; `percentile` is its place among all models."""
+
+    submission: SubmissionRecord
+    round: RoundRecord
+    metric: str
+    day: int
+    date: datetime
+    value: float
+    percentile: float
+    resolved: bool
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model's place in a tournament. `corr` and `mmc` are means over the rounds scored so far, None before any."""
+
+    name: str
+    rank: int
+    corr: float | None
+    mmc: float | None
+    model: ModelRecord | None
+
+
+class Scores:
+    """Computes scores when they are asked for and keeps them. Only what the sandbox's time has reached is told."""
+
+    def __init__(
+        self,
+        account: Account,
+        rounds: Rounds,
+        submissions: Submissions,
+        catalog: Catalog,
+        history: History,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._account = account
+        self._rounds = rounds
+        self._submissions = submissions
+        self._catalog = catalog
+        self._history = history
+        self._now = now
+        self._lock = threading.Lock()
+        self._entries: dict[tuple[str, ...], pd.DataFrame] = {}
+        self._values: dict[tuple[str, ...], dict[str, pd.Series[float]]] = {}
+
+    def of_model(self, model: ModelRecord) -> list[Score]:
+        """Every score of a model so far: newest round first, days in order."""
+        found = []
+        for held in self._rounds.all(model.tournament):
+            submission = self._submissions.selected(model.id, held.number)
+            if submission is None:
+                continue
+            for day in range(1, self._days(held) + 1):
+                found += self._scores(submission, held, day)
+        return found
+
+    def final(self, submission: SubmissionRecord, held: RoundRecord) -> list[Score]:
+        """The submission's latest scores, one for each metric."""
+        days = self._days(held)
+        return self._scores(submission, held, days) if days else []
+
+    def standings(self, tournament: int) -> list[Standing]:
+        """The account's models and the made-up rivals, best CORR first."""
+        names: dict[str, ModelRecord | None] = {}
+        means: dict[str, list[dict[str, float]]] = {}
+        for held in self._rounds.all(tournament):
+            day = self._days(held)
+            if not day:
+                continue
+            values = self._day_values(held, day)
+            owners = {found.id: found.model_id for found in self._selected(held)}
+            for column in values["canon_corr"].index:
+                key = owners.get(column, column)
+                row = {metric: float(values[metric][column]) for metric in METRICS}
+                means.setdefault(key, []).append(row)
+                names.setdefault(key, None)
+        for model in self._account.models():
+            if model.tournament == tournament:
+                names[model.id] = model
+        mean = {
+            key: {metric: sum(row[metric] for row in rows) / len(rows) for metric in METRICS}
+            for key, rows in means.items()
+        }
+        order = sorted(names, key=lambda key: (-mean[key]["canon_corr"] if key in mean else 9.0, key))
+        return [
+            Standing(
+                name=found.name if (found := names[key]) else key,
+                rank=place,
+                corr=mean.get(key, {}).get("canon_corr"),
+                mmc=mean.get(key, {}).get("canon_mmc"),
+                model=names[key],
+            )
+            for place, key in enumerate(order, 1)
+        ]
+
+    def _days(self, held: RoundRecord) -> int:
+        """How many of a round's scoring days have come."""
+        now = self._now()
+        return sum(1 for day in range(1, DAYS + 1) if score_date(held, day) <= now)
+
+    def _selected(self, held: RoundRecord) -> list[SubmissionRecord]:
+        models = [model for model in self._account.models() if model.tournament == held.tournament]
+        found = [self._submissions.selected(model.id, held.number) for model in models]
+        return [each for each in found if each is not None]
+
+    def _scores(self, submission: SubmissionRecord, held: RoundRecord, day: int) -> list[Score]:
+        values = self._day_values(held, day)
+        return [
+            Score(
+                submission=submission,
+                round=held,
+                metric=metric,
+                day=day,
+                date=score_date(held, day),
+                value=float(values[metric][submission.id]),
+                percentile=float((values[metric] <= values[metric][submission.id]).mean()),
+                resolved=day == DAYS,
+            )
+            for metric in METRICS
+        ]
+
+    def _day_values(self, held: RoundRecord, day: int) -> dict[str, pd.Series[float]]:
+        from numerai_tools.scoring import correlation_contribution, numerai_corr
+
+        chosen = self._selected(held)
+        key = (held.id, str(day), *(each.id for each in chosen))
+        with self._lock:
+            if key not in self._values:
+                source = self._catalog.source(held.tournament)
+                truth = source.truth(Edition(held.number, held.data_datestamp))
+                entries = self._entered(held, chosen, truth.rivals)
+                target = truth.by_day[day]
+                self._values[key] = {
+                    "canon_corr": numerai_corr(entries, target),
+                    "canon_mmc": correlation_contribution(entries, truth.meta_model, target),
+                }
+            return self._values[key]
+
+    def _entered(self, held: RoundRecord, chosen: list[SubmissionRecord], rivals: pd.DataFrame) -> pd.DataFrame:
+        """The predictions of the account's models and of the rivals; rows that one left out are put in the middle."""
+        key = (held.id, *(each.id for each in chosen))
+        if key not in self._entries:
+            own = {}
+            for each in chosen:
+                series = self._history.predictions(each) if each.invented else self._submissions.predictions(each)
+                own[each.id] = series.rank(pct=True).reindex(rivals.index).fillna(0.5)
+            self._entries[key] = rivals.assign(**own)
+        return self._entries[key]
+
+
+def score_date(held: RoundRecord, day: int) -> datetime:
+    """When the scores of a scoring day (1 to 20) appear: the days spread evenly from the first score to the last."""
+    first, last = score_time(held), resolve_time(held)
+    return first + (day - 1) * (last - first) / (DAYS - 1)

@@ -1,0 +1,146 @@
+"""How a sandbox is set up: its models, its token, its rounds and the size of its made-up data."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from ..models import Tournament
+
+PUBLIC_ID_VARIABLE = "NUMERAI_SANDBOX_PUBLIC_ID"
+SECRET_KEY_VARIABLE = "NUMERAI_SANDBOX_SECRET_KEY"  # noqa: S105 the name of a variable, not a secret
+
+ALL_SCOPES = (
+    "read_user_info",
+    "read_submission_info",
+    "upload_submission",
+    "download_submission",
+    "write_user_info",
+    "stake",
+    "web3_staking",
+    "delete",
+)
+DEFAULT_SCOPES = ALL_SCOPES[:5]
+
+TOURNAMENT_NAMES = {"classic": 8, "numerai": 8, "8": 8, "signals": 11, "11": 11, "crypto": 12, "12": 12}
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,39}")
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """A model slot that the sandbox's account has from the start."""
+
+    name: str
+    tournament: int = Tournament.CLASSIC.value
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """The size of the made-up Classic dataset. The same spec always gives the same rows.
+
+    `eras` counts the training eras; a quarter as many follow for validation. `missing` is the share of feature values
+    that are null. Numerai's own v5.3 is eras=574, rows_per_era=4700, features=2748.
+    """
+
+    seed: int = 0
+    eras: int = 100
+    rows_per_era: int = 250
+    features: int = 60
+    missing: float = 0.0
+
+    def __post_init__(self) -> None:
+        limits = {
+            "eras": (self.eras, 4, 5000),
+            "rows-per-era": (self.rows_per_era, 100, 50_000),
+            "features": (self.features, 5, 5000),
+        }
+        for name, (value, low, high) in limits.items():
+            if not low <= value <= high:
+                raise UsageError(f"--{name} {value} is out of range: it must be between {low} and {high}.")
+        if not 0 <= self.missing < 1:
+            raise UsageError(f"--missing {self.missing} is out of range: it must be at least 0 and below 1.")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything a sandbox is made from.
+
+    `window_minutes` is how long a round stays open; `late_minutes` how long after that a submission still counts for
+    the closed round, marked late; `url_seconds` how long a presigned URL works; `rate_limit` how many
+    setSubmissionWebhook and triggerModelWebhook calls one address may make in a minute (Numerai: 50).
+    `spec` None means: what the state folder remembers, else the default.
+    """
+
+    models: tuple[ModelSpec, ...] = (ModelSpec("alice"),)
+    public_id: str | None = None
+    secret_key: str | None = field(default=None, repr=False)
+    scopes: tuple[str, ...] = DEFAULT_SCOPES
+    username: str = "sandbox"
+    data: Path | None = None
+    state: Path | None = None
+    spec: DataSpec | None = None
+    history: int = 0
+    calendar: bool = False
+    window_minutes: float = 1440.0
+    late_minutes: float = 60.0
+    url_seconds: float = 3600.0
+    rate_limit: int = 50
+    webhook_seconds: float = 30.0
+
+    def __post_init__(self) -> None:
+        unknown = [scope for scope in self.scopes if scope not in ALL_SCOPES]
+        if unknown:
+            raise UsageError(f"There is no scope '{unknown[0]}'.", f"Choose from: {', '.join(ALL_SCOPES)}.")
+        if self.data is not None and not self.data.is_dir():
+            raise UsageError(f"--data {self.data} is not a folder.")
+        if not 0 <= self.history <= 1000:
+            raise UsageError(f"--history {self.history} is out of range: it must be between 0 and 1000.")
+        for name, value in (("window", self.window_minutes), ("rate-limit", self.rate_limit)):
+            if value <= 0:
+                raise UsageError(f"--{name} {value} is out of range: it must be above 0.")
+
+    def with_environment(self) -> Settings:
+        """These settings with the token that the environment fixes, if it does."""
+        return replace(
+            self,
+            public_id=os.environ.get(PUBLIC_ID_VARIABLE) or self.public_id,
+            secret_key=os.environ.get(SECRET_KEY_VARIABLE) or self.secret_key,
+        )
+
+
+def data_spec(
+    seed: int | None = None,
+    eras: int | None = None,
+    rows_per_era: int | None = None,
+    features: int | None = None,
+    missing: float | None = None,
+) -> DataSpec | None:
+    """A spec from what was asked for, the rest by default; None when nothing was."""
+    asked = {"seed": seed, "eras": eras, "rows_per_era": rows_per_era, "features": features, "missing": missing}
+    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+    return DataSpec(**given) if given else None
+
+
+def parse_models(entries: Iterable[str]) -> tuple[ModelSpec, ...]:
+    """Model slots from words like `alice`, `bob:signals`, `carol:crypto`; `UsageError` for anything else."""
+    specs: list[ModelSpec] = []
+    for entry in entries:
+        name, _, tournament = entry.strip().partition(":")
+        if not _MODEL_NAME.fullmatch(name):
+            raise UsageError(
+                f"'{name}' cannot be a model's name.", "Use letters, digits, '_' and '-', at most 40 characters."
+            )
+        number = TOURNAMENT_NAMES.get(tournament.lower() or "classic")
+        if number is None:
+            raise UsageError(f"There is no tournament '{tournament}'.", "Choose classic, signals or crypto.")
+        specs.append(ModelSpec(name, number))
+    if not specs:
+        raise UsageError("The sandbox needs at least one model.", "For example: --models alice,bob:signals")
+    if len({(spec.name, spec.tournament) for spec in specs}) < len(specs):
+        raise UsageError("A model's name is given twice.")
+    return tuple(specs)
