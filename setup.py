@@ -26,6 +26,7 @@ TEST = [
     "hypothesis>=6.112,<7",
     "numerapi>=3.1.1,<3.2",
     "lightgbm>=4.5,<5",
+    "setuptools>=77",
 ]
 LINT = ["ruff>=0.15,<0.18", "mypy>=1.18,<3", "types-requests>=2.31", "types-psutil>=6", "pandas-stubs>=2.2"]
 

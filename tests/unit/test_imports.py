@@ -1,0 +1,106 @@
+"""What the cheap commands may not touch: no SDK, no data library, no socket; and arrows in the house go down only."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+CLI = Path(__file__).parents[2] / "cli"
+HEAVY = (
+    "boto3",
+    "botocore",
+    "docker",
+    "pandas",
+    "numpy",
+    "pyarrow",
+    "lightgbm",
+    "numerapi",
+    "requests",
+    "flask",
+    "sqlite3",
+)
+PROBE = """
+import json, sys
+sockets = []
+sys.addaudithook(lambda event, args: sockets.append(event) if event.startswith("socket.") else None)
+from numerai_compute.factory import Factory
+from numerai_compute.main import run
+code = run({arguments!r}, Factory())
+print(json.dumps({{"code": code, "modules": sorted(sys.modules), "sockets": sockets}}), file=sys.stderr)
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["node", "--help"], ["node", "config", "--help"], ["sandbox", "serve", "--help"], ["node", "list"]],
+    ids=" ".join,
+)
+def test_cheap_commands_load_no_sdk_and_open_no_socket(arguments: list[str], home: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE.format(arguments=arguments)], capture_output=True, text=True, timeout=60
+    )
+    found = json.loads(done.stderr.splitlines()[-1])
+    assert found["code"] == 0 and found["sockets"] == []
+    assert [name for name in HEAVY if name in found["modules"]] == []
+    if arguments == ["--help"]:
+        assert [name for name in found["modules"] if name.startswith(("rich", "msgspec"))] == []
+
+
+# Who may import whom, from the top of the house to its bottom.
+ALLOWED = {
+    "commands": {"commands", "usecases", "providers.registry", "providers.local.daemon", "sandbox"},
+    "usecases": {"usecases"},
+    "adapters": {"adapters"},
+    "providers": {"providers", "adapters"},
+    "sandbox": {"sandbox"},
+}
+FLOORS = ("commands", "usecases", "adapters", "providers", "sandbox")
+
+
+@pytest.mark.parametrize("floor", FLOORS)
+def test_arrows_go_down_only(floor: str) -> None:
+    wrong = []
+    for path in (CLI / floor).rglob("*.py"):
+        for target in _imports(path):
+            head = target.split(".")[0]
+            if head in FLOORS and not any(target == name or target.startswith(f"{name}.") for name in ALLOWED[floor]):
+                wrong.append(f"{path.relative_to(CLI)} imports {target}")
+            if head in ("factory", "main", "render") and floor not in ("commands",):
+                wrong.append(f"{path.relative_to(CLI)} imports {target}")
+    assert wrong == []
+
+
+def test_only_the_renderer_prints() -> None:
+    printing = [
+        str(path.relative_to(CLI))
+        for path in CLI.rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+    ]
+    assert printing == []
+
+
+def _imports(path: Path) -> list[str]:
+    """The modules of this package that a file imports, relative to the package's root; typing-only imports excluded."""
+    package = path.relative_to(CLI).parent.parts
+    found = []
+    for node in _runtime_nodes(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            base = package[: len(package) - (node.level - 1)]
+            stem = ".".join((*base, *(node.module.split(".") if node.module else ())))
+            found += [f"{stem}.{alias.name}".strip(".") for alias in node.names]
+    return found
+
+
+def _runtime_nodes(tree: ast.AST) -> list[ast.AST]:
+    nodes: list[ast.AST] = []
+    for child in ast.iter_child_nodes(tree):
+        if isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test):
+            continue
+        nodes += [child, *_runtime_nodes(child)]
+    return nodes
