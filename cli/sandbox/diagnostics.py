@@ -108,7 +108,7 @@ class Diagnostics:
             block.assign(meta_model=meta[META_MODEL], example=example["prediction"]).join(given, how="inner")
             for block, meta, example in pieces
         ]
-        table = pd.concat(joined)
+        table = pd.concat(joined).sort_index()
         return [rows for _, rows in table.groupby("era", sort=True)]
 
 

@@ -12,7 +12,6 @@ from graphql import (
     GraphQLID,
     GraphQLList,
     GraphQLNonNull,
-    GraphQLSchema,
     GraphQLString,
     NameNode,
     OperationDefinitionNode,
@@ -62,7 +61,11 @@ def in_camel_case(document: DocumentNode) -> DocumentNode:
 
 
 class VariablePositions(ValidationRule):
-    """graphql-core's rule for where a variable may be used, except that ID and String are one type."""
+    """graphql-core's rule for where a variable may be used, as loose as Numerai's server.
+
+    ID and String are one type, and a variable that may be null may stand where null is not allowed (what counts is
+    its value): numerapi asks `query($id: String) {submissionDownloadAuth(id: $id) ...}` where the schema says `ID!`.
+    """
 
     def leave_operation_definition(self, operation: OperationDefinitionNode, *_: Any) -> None:
         """Compare each variable's type with the type of every place where it is used."""
@@ -71,29 +74,17 @@ class VariablePositions(ValidationRule):
         for usage in self.context.get_recursive_variable_usages(operation):
             node = declared.get(usage.node.name.value)
             given = type_from_ast(schema, node.type) if node is not None else None
-            if node is None or given is None or usage.type is None:
+            if given is None or usage.type is None:
                 continue
-            has_default = node.default_value is not None or usage.default_value not in (None, _undefined())
-            if not _fits(schema, given, usage.type, has_default):
+            wanted = usage.type.of_type if isinstance(usage.type, GraphQLNonNull) else usage.type
+            if not is_type_sub_type_of(schema, _as_text(given), _as_text(wanted)):
                 message = (
                     f"Variable '${usage.node.name.value}' of type '{given}' used in position expecting '{usage.type}'."
                 )
-                self.report_error(GraphQLError(message, [node, usage.node]))
+                self.report_error(GraphQLError(message, [usage.node]))
 
 
 RULES = [VariablePositions if rule is VariablesInAllowedPositionRule else rule for rule in specified_rules]
-
-
-def _undefined() -> object:
-    from graphql.pyutils import Undefined
-
-    return Undefined
-
-
-def _fits(schema: GraphQLSchema, given: Any, wanted: Any, has_default: bool) -> bool:
-    if isinstance(wanted, GraphQLNonNull) and not isinstance(given, GraphQLNonNull) and has_default:
-        wanted = wanted.of_type
-    return is_type_sub_type_of(schema, _as_text(given), _as_text(wanted))
 
 
 def _as_text(kind: Any) -> Any:

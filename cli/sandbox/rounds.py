@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 
 from msgspec import structs
 
@@ -43,9 +43,11 @@ class Rounds:
         past = windows_before(now)
         windows = [] if calendar else [(now, now + self._window)]
         windows += [next(past) for _ in range(history + (1 if calendar else 0))]
+        windows.reverse()
+        nexts = [opens for opens, _ in windows[1:]] + [windows[-1][1]]
         for tournament in TOURNAMENTS:
-            for number, (opens, closes) in enumerate(reversed(windows), FIRST_ROUND):
-                self._table.put(_round(tournament, number, opens, closes))
+            for (opens, closes), next_opens in zip(windows, nexts, strict=True):
+                self._table.put(self._following(tournament, opens, min(closes, next_opens)))
 
     def open_next(
         self, tournament: int, minutes: float | None = None, window: tuple[datetime, datetime] | None = None
@@ -58,8 +60,7 @@ class Rounds:
             latest = self.latest(tournament)
             if latest is not None and latest.close_time > opens:
                 self._table.put(structs.replace(latest, close_time=opens))
-            number = FIRST_ROUND if latest is None else latest.number + 1
-            opened = self._table.put(_round(tournament, number, opens, closes))
+            opened = self._table.put(self._following(tournament, opens, closes))
         self._on_open(opened)
         return opened
 
@@ -103,10 +104,25 @@ class Rounds:
 
     def upcoming(self, tournament: int) -> RoundRecord:
         """The round after the latest one, with the times that Numerai's calendar gives it."""
-        latest = self.latest(tournament)
-        number = FIRST_ROUND if latest is None else latest.number + 1
         opens, closes = next(windows_after(self._clock.now()))
-        return structs.replace(_round(tournament, number, opens, closes), opened=False)
+        return structs.replace(self._following(tournament, opens, closes), opened=False)
+
+    def _following(self, tournament: int, opens: datetime, closes: datetime) -> RoundRecord:
+        """The round after the latest one. Its data are from the day it opens, and never as old as the last one's."""
+        latest = self.latest(tournament)
+        day = opens.date()
+        if latest is not None:
+            last_day = datetime.strptime(str(latest.data_datestamp), "%Y%m%d").replace(tzinfo=timezone.utc).date()
+            day = max(day, last_day + timedelta(days=1))
+        number = FIRST_ROUND if latest is None else latest.number + 1
+        return RoundRecord(
+            id=f"{tournament}-{number}",
+            tournament=tournament,
+            number=number,
+            open_time=opens,
+            close_time=closes,
+            data_datestamp=int(day.strftime("%Y%m%d")),
+        )
 
     def is_open(self, found: RoundRecord) -> bool:
         """Whether submissions for that round are in time now."""
@@ -129,14 +145,3 @@ def score_time(found: RoundRecord) -> datetime:
 def resolve_time(found: RoundRecord) -> datetime:
     """When the round's scores become final."""
     return found.open_time + RESOLVE_DELAY
-
-
-def _round(tournament: int, number: int, opens: datetime, closes: datetime) -> RoundRecord:
-    return RoundRecord(
-        id=f"{tournament}-{number}",
-        tournament=tournament,
-        number=number,
-        open_time=opens,
-        close_time=closes,
-        data_datestamp=int(opens.strftime("%Y%m%d")),
-    )

@@ -19,6 +19,8 @@ from .submissions import Submissions
 if TYPE_CHECKING:
     import pandas as pd
 
+    from .data.signal import Truth
+
 DAYS = 20
 METRICS = {"canon_corr": "v1", "canon_mmc": "v1"}
 """Display name -> version of the scores that the sandbox gives."""
@@ -68,6 +70,7 @@ class Scores:
         self._history = history
         self._now = now
         self._lock = threading.Lock()
+        self._truths: dict[str, Truth] = {}
         self._entries: dict[tuple[str, ...], pd.DataFrame] = {}
         self._values: dict[tuple[str, ...], dict[str, pd.Series[float]]] = {}
 
@@ -154,8 +157,10 @@ class Scores:
         key = (held.id, str(day), *(each.id for each in chosen))
         with self._lock:
             if key not in self._values:
-                source = self._catalog.source(held.tournament)
-                truth = source.truth(Edition(held.number, held.data_datestamp))
+                if held.id not in self._truths:
+                    source = self._catalog.source(held.tournament)
+                    self._truths[held.id] = source.truth(Edition(held.number, held.data_datestamp))
+                truth = self._truths[held.id]
                 entries = self._entered(held, chosen, truth.rivals)
                 target = truth.by_day[day]
                 self._values[key] = {
