@@ -24,7 +24,8 @@ from .models import (
 )
 
 Report = Callable[[str], None]
-"""Takes one line of progress for the person who waits."""
+"""Takes one line of progress for the person who waits. A line that begins with a blank is a detail (what a builder or
+an installer prints), shown with `--verbose` only."""
 
 
 class Clock(Protocol):

@@ -57,8 +57,8 @@ class Renderer:
             self._out.print(text, style=style, markup=False)
 
     def progress(self, text: str) -> None:
-        """A line for the person who waits; never part of the result."""
-        if not self.json:
+        """A line for the person who waits, never part of the result; details (`ports.Report`) only with `--verbose`."""
+        if not self.json and (self.verbose or not text.startswith(" ")):
             self._err.print(text, style="dim", markup=False)
 
     def detail(self, text: str) -> None:

@@ -135,7 +135,7 @@ class DockerEngine:
                 for line in str(event.get("stream", "")).splitlines():
                     if line.strip():
                         tail.append(line)
-                        report(line)
+                        report(line if line.startswith("Step ") else f"  {line}")
         built = image_id or self.image_id(tag)
         if built is None:
             raise _build_failed(folder, "the engine returned no image", tail)

@@ -188,7 +188,7 @@ class ProcessExecutor:
 
     def _build_step(self, argv: Sequence[str], report: Report) -> None:
         environ = {name: value for name, value in self._environ.items() if not name.startswith("NUMERAI_")}
-        result = run_process(argv, env=environ, on_line=report)
+        result = run_process(argv, env=environ, on_line=lambda line: report(f"  {line}"))
         if result.exit_code != 0:
             lines = "\n".join(f"  {line}" for line in result.tail)
             raise NumeraiError(
