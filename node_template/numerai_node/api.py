@@ -89,21 +89,33 @@ class NumeraiApi:
         another tournament.
         """
         model_id = self._settings.need_model()
-        query = """query($modelId: ID) { apiTokenInfo { scopes } model(modelId: $modelId) { name tournament } }"""
-        answer = self._ask(query, {"modelId": model_id}, what="checking the keys", signed=True)
-        scopes = (answer["apiTokenInfo"] or {}).get("scopes")
+        query = "query { apiTokenInfo { scopes } }"
+        token = self._ask(query, {}, what="checking the keys", signed=True)["apiTokenInfo"]
+        scopes = (token or {}).get("scopes")
         for scope in (UPLOAD_SCOPE, READ_SCOPE):
             if scopes is not None and scope not in scopes:
                 raise ConfigurationError(f"The Numerai API key lacks the scope {scope}. Make a key that has it.")
-        model = answer["model"]
-        if model is None:
-            raise ConfigurationError(f"Numerai knows no model with the id {model_id}. Check MODEL_ID.")
+        model = self._model(model_id)
         if model["tournament"] not in (None, self._settings.tournament):
             raise ConfigurationError(
                 f"The model {model['name']} is in tournament {model['tournament']},"
                 f" but NUMERAI_TOURNAMENT is {self._settings.tournament}."
             )
         return str(model["name"])
+
+    def _model(self, model_id: str) -> dict[str, Any]:
+        query = "query($modelId: ID) { model(modelId: $modelId) { name tournament } }"
+        what = "asking for the model"
+        try:
+            model = self._send(query, {"modelId": model_id}, what=what, signed=True)["model"]
+        except GraphQLRefusal as refusal:
+            if SCOPE_MISSING.search(str(refusal)):
+                # a key that may only submit is enough; whether the model is ours shows at the upload
+                return {"name": model_id, "tournament": None}
+            raise _readable(refusal, what) from refusal
+        if model is None:
+            raise ConfigurationError(f"Numerai knows no model with the id {model_id}. Check MODEL_ID.")
+        return dict(model)
 
     def upload_address(self, filename: str) -> tuple[str, str]:
         """Numerai's name for the upload, and the presigned address to PUT it to."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from .api import NumeraiApi
 from .downloads import Cache
-from .errors import ConfigurationError
+from .errors import ConfigurationError, TemporaryFailure
 from .settings import CLASSIC, CRYPTO, SIGNALS
 
 if TYPE_CHECKING:
@@ -23,6 +23,8 @@ ID_COLUMNS = {
     CRYPTO: ("symbol",),
 }
 LIVE_FILES = ("live.parquet", "live_universe.parquet")
+T = TypeVar("T")
+
 VERSION = re.compile(r"v(\d+)(?:\.(\d+))?")
 
 
@@ -73,12 +75,19 @@ class Dataset:
 
     def ids(self, path: Path) -> pd.DataFrame:
         """The ids in a live file: one row each, a column for each kind of id that it has."""
-        wanted = [name for name in ID_COLUMNS[self.tournament] if name in column_names(path)]
-        return read_columns(path, wanted).reset_index()[wanted]
+        names = self._undamaged(path, column_names)
+        return self.read(path, [name for name in ID_COLUMNS[self.tournament] if name in names]).reset_index(drop=True)
 
-    def frame(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
-        """A file of the newest version with these columns, in this order, indexed as the file is."""
-        return read_columns(self.file(name), columns)
+    def read(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
+        """`read_columns` of a file of the cache; `TemporaryFailure` when it is damaged."""
+        return self._undamaged(path, lambda file: read_columns(file, columns))
+
+    def _undamaged(self, path: Path, read: Callable[[Path], T]) -> T:
+        try:
+            return read(path)
+        except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+            self._cache.discard(path)
+            raise TemporaryFailure(f"{path.name} is damaged ({error}); the next run downloads it again.") from error
 
     def _all_names(self) -> list[str]:
         if self._names is None:

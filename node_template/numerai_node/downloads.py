@@ -19,7 +19,7 @@ from .errors import ConfigurationError, TemporaryFailure
 from .log import log, seconds_since
 from .transport import DOWNLOAD_TIMEOUT, Transport, describe, host
 
-CHUNK = 1 << 20
+CHUNK = 1 << 16
 PARQUET_MAGIC = b"PAR1"
 LOCK_POLL = 0.2
 MD5_ETAG = re.compile(r'"([0-9a-f]{32})"')
@@ -40,7 +40,8 @@ class Cache:
     def fetch(self, name: str, address: Callable[[], str]) -> Path:
         """The path of a complete, current copy of the file `name` (e.g. `v5.3/live.parquet`).
 
-        `address` gives a presigned address and is asked again for each try. A file whose ETag has not changed is not
+        `address` gives a presigned address and is asked again for each try; a try that got further than all before it
+        starts the count of failures anew. A file whose ETag has not changed is not
         downloaded again. A folder that cannot be written is replaced by one for temporary files, with a warning.
         Raises `TemporaryFailure` when all tries failed, and `ConfigurationError` when no folder can be written.
         """
@@ -58,6 +59,10 @@ class Cache:
             " Set NUMERAI_CACHE to a folder with room that this user may write to."
         )
 
+    def discard(self, path: Path) -> None:
+        """Forget a file that turned out to be unreadable, so that the next run downloads it again."""
+        _remove(_beside(path, ".etag"), path)
+
     def _fetch(self, name: str, address: Callable[[], str]) -> Path:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,16 +71,20 @@ class Cache:
 
     def _fetch_locked(self, name: str, path: Path, address: Callable[[], str]) -> Path:
         started = time.monotonic()
-        for attempt in range(1, self._transport.attempts + 1):
+        part, furthest, failures = _beside(path, ".part"), 0, 0
+        while True:
             url = address()
             try:
                 size = self._try_once(name, path, url)
                 break
             except (requests.RequestException, Incomplete) as error:
                 why = str(error) if isinstance(error, Incomplete) else describe(error, url)
-                if attempt == self._transport.attempts:
-                    raise TemporaryFailure(f"Downloading {name} failed {attempt} times, last because {why}.") from None
-                self._transport.wait(attempt, f"downloading {name}", why)
+            reached = part.stat().st_size if part.exists() else 0
+            failures = 1 if reached > furthest else failures + 1
+            furthest = max(furthest, reached)
+            if failures == self._transport.attempts:
+                raise TemporaryFailure(f"Downloading {name} failed {failures} times in a row, last because {why}.")
+            self._transport.wait(failures, f"downloading {name}", why)
         if size is None:
             log("cached", file=name, bytes=path.stat().st_size)
         else:
@@ -182,10 +191,11 @@ def _is_parquet(path: Path, size: int) -> bool:
 
 
 def _md5_of(headers: Mapping[str, str]) -> str | None:
-    """The MD5 in an ETag; S3's ETags are one unless the object is encrypted with a managed key or was sent in parts."""
+    """The MD5 of the file, where the ETag is one: S3's, unless encrypted with a managed key or uploaded in parts."""
     match = MD5_ETAG.fullmatch(headers.get("ETag", ""))
+    from_s3 = headers.get("Server") == "AmazonS3"
     encrypted = headers.get("x-amz-server-side-encryption", "AES256") != "AES256"
-    return match[1] if match and not encrypted else None
+    return match[1] if match and from_s3 and not encrypted else None
 
 
 def _digest(path: Path) -> str:

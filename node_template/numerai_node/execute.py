@@ -13,6 +13,7 @@ from pathlib import Path
 from .errors import BadPredictions, Interrupted, ProgramFailed
 from .log import log
 from .node import Node
+from .running import sigterm_held
 from .settings import KEY_VARIABLES
 
 PREDICTIONS = "predictions.csv"
@@ -89,17 +90,19 @@ def write_csv(parquet: Path, csv: Path) -> None:
 def _run(command: Sequence[str], work: Path, environment: Mapping[str, str]) -> None:
     argv = [_absolute(word) for word in command]
     log("started", program=Path(argv[0]).name)
+    process = None
     try:
-        process = subprocess.Popen(argv, cwd=work, env=dict(environment))
+        with sigterm_held():
+            process = subprocess.Popen(argv, cwd=work, env=dict(environment))
+        code = process.wait()
     except FileNotFoundError as error:
         raise ProgramFailed(f"The program {command[0]} was not found.", NOT_FOUND) from error
     except OSError as error:
         reason = error.strerror or error
         raise ProgramFailed(f"The program {command[0]} could not be started: {reason}.", NOT_EXECUTABLE) from error
-    try:
-        code = process.wait()
     except (Interrupted, KeyboardInterrupt):
-        _stop(process)
+        if process is not None:
+            _stop(process)
         raise
     if code != 0:
         code = code if code > 0 else 128 - code

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .api import NumeraiApi, Round, Submission
-from .data import Dataset, read_columns
+from .data import Dataset
 from .downloads import Cache
 from .errors import ConfigurationError
 from .log import log, seconds_since
@@ -84,7 +84,7 @@ class Node:
         """Today's rows with these features; the ids are the index (Classic) or columns of their own."""
         path = self.live_file
         ids = [] if self.settings.tournament == CLASSIC else list(self.universe.columns)
-        return read_columns(path, [*ids, *features])
+        return self.dataset.read(path, [*ids, *features])
 
     @cached_property
     def live_file(self) -> Path:
@@ -131,7 +131,7 @@ class Node:
     def _read(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         path = self.dataset.file(name)
         started = time.monotonic()
-        frame = read_columns(path, columns)
+        frame = self.dataset.read(path, columns)
         log("read", file=name, rows=len(frame), columns=len(frame.columns), seconds=seconds_since(started))
         return frame
 

@@ -24,6 +24,7 @@ VALUE_COLUMNS = {
 IGNORED_COLUMNS = {CLASSIC: (), SIGNALS: ("friday_date", "date", "data_type"), CRYPTO: ()}
 MIN_ROWS = 100
 """Signals and Crypto want at least so many ids of today's universe (numerai-tools: SIGNALS_MIN_TICKERS)."""
+NO_NUMBER = ["", "NA", "NaN", "nan", "null"]
 NAMED = 5
 
 
@@ -77,7 +78,7 @@ def _read_csv(path: Path, tournament: int) -> pd.DataFrame:
     texts: dict[str, type] = dict.fromkeys(ID_COLUMNS[tournament], str)
     try:
         # ids such as the ticker "NA" are text, whatever they look like
-        return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values={name: [""] for name in _numbers()})
+        return pd.read_csv(path, dtype=texts, keep_default_na=False, na_values=dict.fromkeys(_numbers(), NO_NUMBER))
     except OSError as error:
         raise BadPredictions(f"{path} cannot be read: {error.strerror or error}.") from error
     except (ValueError, UnicodeDecodeError) as error:
@@ -156,7 +157,7 @@ def _value_problems(frame: pd.DataFrame, id_column: str, value_column: str) -> l
             f"{_count(len(wrong), 'value is', 'values are')} not between 0 and 1"
             f" (lowest {values.min():.6g}, highest {values.max():.6g}): {_first(wrong)}."
         )
-    if len(values) > 1 and not empty.any() and np.isclose(0, values.std()):
+    if len(values) > 1 and not problems and np.isclose(0, values.std()):
         problems.append(f"All values are the same ({values.iloc[0]:.6g}), so they rank nothing.")
     return problems
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .api import NumeraiApi, Submission
+from .api import NumeraiApi, Round, Submission
 from .errors import BadPredictions, TemporaryFailure
 from .log import log, seconds_since
 from .settings import Settings
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FILENAME = "predictions.csv"
-CONFIRM_SECONDS = 180.0
+CONFIRM_SECONDS, QUEUED_SECONDS = 180.0, 15.0
 FIRST_LOOK, LONGEST_LOOK = 0.2, 5.0
 FORBIDDEN = 403
 
@@ -67,22 +67,25 @@ class Submitter:
         )
 
     def _confirm(self, submission_id: str) -> Submission:
-        deadline = self._monotonic() + CONFIRM_SECONDS
+        current = self._api.current_round()
+        patience = CONFIRM_SECONDS if current else QUEUED_SECONDS
+        deadline = self._monotonic() + patience
         wait = FIRST_LOOK
         while True:
             submission = self._api.submission(submission_id)
             if submission is not None and submission.status in ("success", "error"):
-                return self._judge(submission)
+                return self._judge(submission, current)
             if self._monotonic() >= deadline:
                 status = submission.status if submission else "not shown"
+                why = "" if current else " No round is open, so Numerai may keep it for the next one."
                 raise TemporaryFailure(
-                    f"Numerai has not judged the submission {submission_id} within {CONFIRM_SECONDS:.0f} s"
-                    f" (its status: {status})."
+                    f"Numerai has not judged the submission {submission_id} within {patience:.0f} s"
+                    f" (its status: {status}).{why}"
                 )
             self._sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK)
 
-    def _judge(self, submission: Submission) -> Submission:
+    def _judge(self, submission: Submission, current: Round | None) -> Submission:
         if submission.status == "error":
             why = submission.error or "Numerai gave no reason"
             raise BadPredictions(f"Numerai refused the submission {submission.id}: {why}", [why])
@@ -91,9 +94,8 @@ class Submitter:
             raise TemporaryFailure(
                 f"Numerai holds the submission {submission.id} under the trigger {submission.trigger_id}, not {wanted}."
             )
-        current = self._api.current_round()
         if current is None:
-            log("warning", what="no round is open, so Numerai keeps the submission for the next one")
+            log("warning", what="no round is open, so the submission is late or early", round=submission.round_number)
         elif submission.round_number not in (None, current.number):
             raise TemporaryFailure(
                 f"The submission {submission.id} counts for round {submission.round_number},"
