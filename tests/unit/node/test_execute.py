@@ -14,7 +14,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from numerai_node.errors import BadPredictions, Interrupted, ProgramFailed
-from numerai_node.execute import child_environment, execute, write_csv
+from numerai_node.execute import _stop, child_environment, execute, write_csv
 from numerai_node.node import Node
 
 from .conftest import PUBLIC_ID, SECRET_KEY, Stub, parquet
@@ -190,14 +190,14 @@ def test_sigterm_while_the_program_starts_still_stops_it(
 
 
 @posix
-def test_a_program_that_does_not_stop_is_killed(wrapped: Callable[[str], subprocess.Popen[str]]) -> None:
-    process = wrapped("trap '' TERM; echo running; while :; do sleep 0.05; done")
-    assert process.stdout is not None
-    while "running" not in (line := process.stdout.readline()):
-        assert line, "the program never started"
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=20)
-    assert process.returncode == 75
+def test_a_program_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("numerai_node.execute.STOP_SECONDS", 0.1)
+    deaf = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.05; done"]
+    with subprocess.Popen(deaf, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        _stop(process)
+    assert process.returncode == -signal.SIGKILL
 
 
 @posix
