@@ -17,7 +17,7 @@ from .factory import Factory
 COMMANDS = {
     "setup": ("setup", "setup", "Record your Numerai keys and choose where nodes run."),
     "node": ("node", "node", "Configure, deploy, test and watch prediction nodes."),
-    "doctor": ("doctor", "doctor", "Check this machine, your keys and every node, and say how to mend what is wrong."),
+    "doctor": ("doctor", "doctor", "Check this machine, your keys and every node."),
     "demo": ("demo", "demo", "Show the whole path on this machine, with no account and no cloud."),
     "copy-example": ("examples", "copy_example", "Copy an example node into a folder."),
     "list-constants": ("examples", "list_constants", "List sizes, examples, providers and tournaments."),

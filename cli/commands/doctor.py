@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @output_options
 @click.pass_obj
 def doctor(factory: Factory, fix: bool) -> int:
-    """Check this machine, your keys and every node. Ends with 0 when nothing has failed, else with 3."""
+    """Check this machine, your keys and every node.
+
+    Says what is wrong, why, and the command that mends it. Ends with 0 when nothing has failed, else with 3."""
     from ..errors import EXIT_ENVIRONMENT
     from ..models import CheckStatus
     from ..usecases.doctor import Doctor

@@ -24,6 +24,8 @@ START_SECONDS = 120.0
 """How long a queued run may wait for its start before the test calls that a failure."""
 ACCEPT_SECONDS = 120.0
 """How long Numerai may take to check a submission."""
+APPEAR_SECONDS = 15.0
+"""How long a submission may take to show up once the run, which made it, has ended."""
 POLL_SECONDS = 0.3
 LAST_LINES = 10
 
@@ -186,7 +188,9 @@ class Verifier:
             submission = self._submission(trigger_id, began)
             return submission if submission and (submission.accepted or submission.refused) else None
 
-        submission = self._wait(checked, ACCEPT_SECONDS)
+        submission = None
+        if self._wait(lambda: self._submission(trigger_id, began), APPEAR_SECONDS):
+            submission = self._wait(checked, ACCEPT_SECONDS)
         again = f"numerai node -m {self.node.model_name} logs"
         if submission is None:
             pending = self._submission(trigger_id, began)

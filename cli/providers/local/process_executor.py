@@ -181,6 +181,7 @@ class ProcessExecutor:
         flags = [] if content.strip() else ["--without-pip"]
         self._build_step([sys.executable, "-m", "venv", *flags, str(environment)], report)
         if content.strip():
+            report(f"Installing {requirements.name}")
             pip = [str(_python(environment)), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
             self._build_step([*pip, "-r", str(requirements)], report)
         done.touch()
