@@ -75,8 +75,12 @@ class Dataset:
 
     def ids(self, path: Path) -> pd.DataFrame:
         """The ids in a live file: one row each, a column for each kind of id that it has."""
-        names = self._undamaged(path, column_names)
+        names = self.columns(path)
         return self.read(path, [name for name in ID_COLUMNS[self.tournament] if name in names]).reset_index(drop=True)
+
+    def columns(self, path: Path) -> list[str]:
+        """The names of all columns of a file of the cache; `TemporaryFailure` when it is damaged."""
+        return self._undamaged(path, column_names)
 
     def read(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
         """`read_columns` of a file of the cache; `TemporaryFailure` when it is damaged."""

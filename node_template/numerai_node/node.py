@@ -74,11 +74,23 @@ class Node:
 
     def train(self, features: Sequence[str], target: str = "target") -> pd.DataFrame:
         """The training rows: era, these features and the target, indexed by id."""
-        return self._read("train.parquet", ["era", *features, target])
+        return self.frame("train.parquet", ["era", *features, target])
 
     def validation(self, features: Sequence[str], target: str = "target") -> pd.DataFrame:
         """The validation rows: era, these features and the target, indexed by id."""
-        return self._read("validation.parquet", ["era", *features, target])
+        return self.frame("validation.parquet", ["era", *features, target])
+
+    def frame(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
+        """These columns of any Parquet file of the newest data; `id` is the index where the file has it."""
+        path = self.dataset.file(name)
+        started = time.monotonic()
+        frame = self.dataset.read(path, columns)
+        log("read", file=name, rows=len(frame), columns=len(frame.columns), seconds=seconds_since(started))
+        return frame
+
+    def columns(self, name: str) -> list[str]:
+        """The names of all columns of a Parquet file of the newest data."""
+        return self.dataset.columns(self.live_file if name == self.live_file.name else self.dataset.file(name))
 
     def live(self, features: Sequence[str] = ()) -> pd.DataFrame:
         """Today's rows with these features; the ids are the index (Classic) or columns of their own."""
@@ -127,13 +139,6 @@ class Node:
             return None
         log("warning", what="a new round opened since the live data were read", round=current.number)
         return self._data_round.data_datestamp
-
-    def _read(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
-        path = self.dataset.file(name)
-        started = time.monotonic()
-        frame = self.dataset.read(path, columns)
-        log("read", file=name, rows=len(frame), columns=len(frame.columns), seconds=seconds_since(started))
-        return frame
 
 
 def _cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:

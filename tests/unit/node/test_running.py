@@ -95,8 +95,8 @@ def test_sigterm_ends_the_run_at_once(start: Callable[..., subprocess.Popen[str]
         "-c",
         "import time; from numerai_node import run, log\n"
         "def main(node):\n"
-        "    log('working')\n"
-        "    try:\n        time.sleep(60)\n    except Exception: pass\n    finally: log('tidied')\n"
+        "    try:\n        log('working')\n        time.sleep(60)\n"
+        "    except Exception: pass\n    finally: log('tidied')\n"
         "run(main)",
     )
     assert process.stdout is not None

@@ -19,7 +19,12 @@ MakeNode = Callable[..., Node]
 @pytest.fixture(autouse=True)
 def _no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numerai_node.submitting.FIRST_LOOK", 0.0)
-    monkeypatch.setattr("numerai_node.submitting.CONFIRM_SECONDS", 0.2)
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numerai's verdict is waited for hardly at all."""
+    monkeypatch.setattr("numerai_node.submitting.CONFIRM_SECONDS", 0.05)
     monkeypatch.setattr("numerai_node.submitting.QUEUED_SECONDS", 0.05)
 
 
@@ -144,15 +149,17 @@ def test_a_refusal_at_once(node: Node, stub: Stub) -> None:
         node.submit(predictions(node))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_no_verdict_in_time_is_temporary(node: Node, stub: Stub) -> None:
     stub.verdicts = ["pending"]
     with pytest.raises(TemporaryFailure, match=r"not judged the submission submission-1 .*\(its status: pending\)\.$"):
         node.submit(predictions(node))
 
 
+@pytest.mark.usefixtures("impatient")
 def test_a_submission_that_is_not_shown(node: Node, stub: Stub) -> None:
     live = predictions(node)
-    stub.script["submissions"] = [lambda handler: handler.data({"submissions": []})] * 100
+    stub.script["submissions"] = [lambda handler: handler.data({"submissions": []})] * 1000
     with pytest.raises(TemporaryFailure, match="not shown"):
         node.submit(live)
 
@@ -188,6 +195,7 @@ def test_between_rounds_an_accepted_submission_is_good(
     assert "no round is open" in capsys.readouterr().out
 
 
+@pytest.mark.usefixtures("impatient")
 def test_between_rounds_a_queued_submission_is_temporary(node: Node, stub: Stub) -> None:
     stub.round, stub.verdicts = None, ["pending"]
     with pytest.raises(TemporaryFailure, match="No round is open"):
