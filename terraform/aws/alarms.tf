@@ -1,0 +1,87 @@
+resource "aws_sns_topic" "failures" {
+  #checkov:skip=CKV_AWS_26:EventBridge and CloudWatch cannot publish to a topic under AWS's own key; an own one is the option kms_key_arn. Messages name a node and a reason.
+  name              = "${var.name}-failures"
+  kms_master_key_id = var.kms_key_arn
+}
+
+resource "aws_sns_topic_subscription" "email" {
+  for_each = var.notification_email == null ? {} : { this = var.notification_email }
+
+  topic_arn = aws_sns_topic.failures.arn
+  protocol  = "email"
+  endpoint  = each.value
+}
+
+resource "aws_sns_topic_policy" "failures" {
+  arn    = aws_sns_topic.failures.arn
+  policy = data.aws_iam_policy_document.failures.json
+}
+
+data "aws_iam_policy_document" "failures" {
+  statement {
+    sid       = "ThisAccountsAlarmsAndRules"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.failures.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com", "events.amazonaws.com"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:SourceAccount"
+      values   = [local.account]
+    }
+  }
+}
+
+# A rule instead of an alarm on a metric: it costs nothing, and its message says which run failed and why.
+resource "aws_cloudwatch_event_rule" "failed_run" {
+  name        = "${var.name}-failed-run"
+  description = "A prediction run failed"
+  event_pattern = jsonencode({
+    source      = ["aws.batch"]
+    detail-type = ["Batch Job State Change"]
+    detail = {
+      status   = ["FAILED"]
+      jobQueue = sort([for kind in local.kinds : aws_batch_job_queue.this[kind].arn])
+    }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "failed_run" {
+  rule      = aws_cloudwatch_event_rule.failed_run.name
+  target_id = "failures"
+  arn       = aws_sns_topic.failures.arn
+
+  input_transformer {
+    input_paths = {
+      name   = "$.detail.jobName"
+      reason = "$.detail.statusReason"
+      run    = "$.detail.jobId"
+    }
+    input_template = "\"Run <run> (<name>) failed: <reason>. `numerai node logs` shows what it printed.\""
+  }
+}
+
+# The first ten alarms of an account are free, a further one costs 0.10 USD a month.
+resource "aws_cloudwatch_metric_alarm" "webhook" {
+  for_each = {
+    errors    = { metric = "Errors", threshold = 1, text = "The webhook crashed or ran out of time: Numerai's call may be lost" }
+    throttles = { metric = "Throttles", threshold = 20, text = "The webhook is being flooded: calls are turned away" }
+  }
+
+  alarm_name          = "${local.webhook_name}-${each.key}"
+  alarm_description   = each.value.text
+  namespace           = "AWS/Lambda"
+  metric_name         = each.value.metric
+  dimensions          = { FunctionName = aws_lambda_function.webhook.function_name }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = each.value.threshold
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.failures.arn]
+}

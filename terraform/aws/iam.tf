@@ -1,0 +1,251 @@
+locals {
+  submittable = [
+    for kind in local.kinds : aws_batch_job_queue.this[kind].arn
+  ]
+
+  # The definitions of this cluster only; Batch checks the name with and without its revision.
+  submittable_definitions = ["${local.batch_arn}:job-definition/${var.name}-*"]
+
+  kms_keys = var.kms_key_arn == null ? [] : [var.kms_key_arn]
+}
+
+data "aws_iam_policy_document" "trust" {
+  for_each = {
+    execution = "ecs-tasks.amazonaws.com"
+    run       = "ecs-tasks.amazonaws.com"
+    webhook   = "lambda.amazonaws.com"
+    scheduler = "scheduler.amazonaws.com"
+    host      = "ec2.amazonaws.com"
+    flow      = "vpc-flow-logs.amazonaws.com"
+  }
+
+  statement {
+    actions = ["sts:AssumeRole"]
+
+    principals {
+      type        = "Service"
+      identifiers = [each.value]
+    }
+
+    # Only on behalf of this account, where the service is documented to say on whose behalf it asks.
+    dynamic "condition" {
+      for_each = contains(["run", "scheduler", "flow"], each.key) ? [local.account] : []
+
+      content {
+        test     = "StringEquals"
+        variable = "aws:SourceAccount"
+        values   = [condition.value]
+      }
+    }
+  }
+}
+
+# Starts a run: pulls the image, hands over the keys, writes the log. The user's code never has this role.
+resource "aws_iam_role" "execution" {
+  name               = "${var.name}-execution"
+  description        = "Starts the containers of prediction runs"
+  assume_role_policy = data.aws_iam_policy_document.trust["execution"].json
+}
+
+resource "aws_iam_role_policy" "execution" {
+  name   = "start-runs"
+  role   = aws_iam_role.execution.id
+  policy = data.aws_iam_policy_document.execution.json
+}
+
+data "aws_iam_policy_document" "execution" {
+  #checkov:skip=CKV_AWS_356:ecr:GetAuthorizationToken knows no resource; it reads.
+  statement {
+    sid       = "LogIn"
+    actions   = ["ecr:GetAuthorizationToken"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "Pull"
+    actions   = ["ecr:BatchCheckLayerAvailability", "ecr:BatchGetImage", "ecr:GetDownloadUrlForLayer"]
+    resources = ["arn:${local.partition}:ecr:${var.region}:${local.account}:repository/${var.name}/*"]
+  }
+
+  statement {
+    sid       = "WriteLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.runs.arn}:log-stream:*"]
+  }
+
+  statement {
+    sid       = "HandOverKeys"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [aws_secretsmanager_secret.numerai_keys.arn]
+  }
+
+  dynamic "statement" {
+    for_each = local.kms_keys
+
+    content {
+      sid       = "Decrypt"
+      actions   = ["kms:Decrypt"]
+      resources = [statement.value]
+    }
+  }
+}
+
+# What the user's code may do in AWS: read and write trained models, nothing else.
+resource "aws_iam_role" "run" {
+  name               = "${var.name}-run"
+  description        = "Held by the code of prediction runs"
+  assume_role_policy = data.aws_iam_policy_document.trust["run"].json
+}
+
+resource "aws_iam_role_policy" "run" {
+  name   = "artifacts"
+  role   = aws_iam_role.run.id
+  policy = data.aws_iam_policy_document.run.json
+}
+
+data "aws_iam_policy_document" "run" {
+  statement {
+    sid       = "List"
+    actions   = ["s3:ListBucket"]
+    resources = [aws_s3_bucket.artifacts.arn]
+  }
+
+  statement {
+    sid       = "ReadAndWrite"
+    actions   = ["s3:GetObject", "s3:PutObject"]
+    resources = ["${aws_s3_bucket.artifacts.arn}/*"]
+  }
+
+  dynamic "statement" {
+    for_each = local.kms_keys
+
+    content {
+      sid       = "EncryptAndDecrypt"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
+      resources = [statement.value]
+    }
+  }
+}
+
+resource "aws_iam_role" "webhook" {
+  name               = "${var.name}-webhook"
+  description        = "Submits runs when Numerai calls"
+  assume_role_policy = data.aws_iam_policy_document.trust["webhook"].json
+}
+
+resource "aws_iam_role_policy" "webhook" {
+  name   = "submit-runs"
+  role   = aws_iam_role.webhook.id
+  policy = data.aws_iam_policy_document.webhook.json
+}
+
+data "aws_iam_policy_document" "webhook" {
+  #checkov:skip=CKV_AWS_356:batch:ListJobs knows no resource; it reads.
+  statement {
+    sid       = "WriteLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.webhook.arn}:log-stream:*"]
+  }
+
+  statement {
+    sid       = "Remember"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.webhook.arn]
+  }
+
+  statement {
+    sid       = "Submit"
+    actions   = ["batch:SubmitJob"]
+    resources = concat(local.submittable, local.submittable_definitions)
+  }
+
+  statement {
+    sid       = "FindAfterACrash"
+    actions   = ["batch:ListJobs"]
+    resources = ["*"]
+  }
+
+  dynamic "statement" {
+    for_each = local.kms_keys
+
+    content {
+      sid       = "Decrypt"
+      actions   = ["kms:Decrypt"]
+      resources = [statement.value]
+    }
+  }
+}
+
+resource "aws_iam_role" "scheduler" {
+  for_each = length(local.scheduled) > 0 ? { this = true } : {}
+
+  name               = "${var.name}-scheduler"
+  description        = "Submits runs on a schedule"
+  assume_role_policy = data.aws_iam_policy_document.trust["scheduler"].json
+}
+
+resource "aws_iam_role_policy" "scheduler" {
+  for_each = aws_iam_role.scheduler
+
+  name   = "submit-runs"
+  role   = each.value.id
+  policy = data.aws_iam_policy_document.scheduler.json
+}
+
+data "aws_iam_policy_document" "scheduler" {
+  statement {
+    sid       = "Submit"
+    actions   = ["batch:SubmitJob"]
+    resources = concat(local.submittable, local.submittable_definitions)
+  }
+}
+
+# EC2 hosts, only where a node needs more than Fargate gives.
+resource "aws_iam_role" "host" {
+  for_each = local.ec2_kinds
+
+  name               = "${var.name}-${each.key}-host"
+  description        = "Lets an EC2 host join the cluster"
+  assume_role_policy = data.aws_iam_policy_document.trust["host"].json
+}
+
+resource "aws_iam_role_policy_attachment" "host" {
+  for_each = aws_iam_role.host
+
+  role       = each.value.name
+  policy_arn = "arn:${local.partition}:iam::aws:policy/service-role/AmazonEC2ContainerServiceforEC2Role"
+}
+
+resource "aws_iam_instance_profile" "host" {
+  for_each = aws_iam_role.host
+
+  name = each.value.name
+  role = each.value.name
+
+  depends_on = [aws_iam_role_policy_attachment.host]
+}
+
+resource "aws_iam_role" "flow" {
+  for_each = local.flow_logs
+
+  name               = "${var.name}-flow-logs"
+  description        = "Writes the VPC's flow logs"
+  assume_role_policy = data.aws_iam_policy_document.trust["flow"].json
+}
+
+resource "aws_iam_role_policy" "flow" {
+  for_each = aws_iam_role.flow
+
+  name   = "write-logs"
+  role   = each.value.id
+  policy = data.aws_iam_policy_document.flow[each.key].json
+}
+
+data "aws_iam_policy_document" "flow" {
+  for_each = local.flow_logs
+
+  statement {
+    actions   = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.flow[each.key].arn}:*"]
+  }
+}

@@ -1,0 +1,251 @@
+variable "region" {
+  description = "AWS region of everything in this root."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]{2}(-[a-z]+)+-[0-9]$", var.region))
+    error_message = "The region must look like us-east-1."
+  }
+}
+
+variable "name" {
+  description = "Name of the cluster: the first part of every name made here, so that several clusters fit in one account."
+  type        = string
+  default     = "numerai"
+
+  validation {
+    condition     = can(regex("^[a-z][a-z0-9-]{1,22}[a-z0-9]$", var.name))
+    error_message = "The name must be 3 to 24 lower-case letters, digits and hyphens, and begin with a letter."
+  }
+}
+
+variable "nodes" {
+  description = <<-EOT
+    The prediction nodes by name (`<tournament>-<model>`). `cpu` is in vCPUs, `memory_mib` and `disk_gib` in MiB and GiB,
+    `cron` the six fields of an EventBridge schedule in UTC, `token_sha256` the hex SHA-256 of the 256-bit random token
+    in the node's webhook address (the token itself is never given to Terraform).
+  EOT
+  type = map(object({
+    model_id        = string
+    tournament      = optional(number, 8)
+    token_sha256    = string
+    cpu             = optional(number, 2)
+    memory_mib      = optional(number, 16384)
+    gpu             = optional(number, 0)
+    disk_gib        = optional(number, 20)
+    timeout_minutes = optional(number, 60)
+    cron            = optional(string)
+  }))
+  default  = {}
+  nullable = false
+
+  validation {
+    condition     = alltrue([for name, _ in var.nodes : can(regex("^[a-z0-9]+([_-]+[a-z0-9]+)*$", name)) && length(name) <= 90])
+    error_message = "A node's name must be at most 90 lower-case letters, digits, hyphens and underscores."
+  }
+
+  validation {
+    condition     = alltrue([for node in values(var.nodes) : can(regex("^[0-9A-Za-z-]{1,64}$", node.model_id))])
+    error_message = "A node's model_id must be letters, digits and hyphens."
+  }
+
+  validation {
+    condition     = alltrue([for node in values(var.nodes) : contains([8, 11, 12], node.tournament)])
+    error_message = "A node's tournament must be 8 (Classic), 11 (Signals) or 12 (Crypto)."
+  }
+
+  validation {
+    condition     = alltrue([for node in values(var.nodes) : can(regex("^[0-9a-f]{64}$", node.token_sha256))])
+    error_message = "A node's token_sha256 must be 64 lower-case hexadecimal digits."
+  }
+
+  # https://docs.aws.amazon.com/AmazonECS/latest/developerguide/task-cpu-memory-error.html
+  validation {
+    condition = alltrue([
+      for node in values(var.nodes) :
+      node.gpu > 0 || node.cpu > 16 || node.memory_mib > 122880 || contains(lookup({
+        "0.25" = [512, 1024, 2048]
+        "0.5"  = range(1024, 4097, 1024)
+        "1"    = range(2048, 8193, 1024)
+        "2"    = range(4096, 16385, 1024)
+        "4"    = range(8192, 30721, 1024)
+        "8"    = range(16384, 61441, 4096)
+        "16"   = range(32768, 122881, 8192)
+      }, tostring(node.cpu), []), node.memory_mib)
+    ])
+    error_message = "A node's cpu and memory_mib must be a pair that Fargate offers, or be larger than Fargate's largest."
+  }
+
+  validation {
+    condition = alltrue([
+      for node in values(var.nodes) :
+      node.gpu == floor(node.gpu) && node.gpu >= 0 && node.gpu <= 8 &&
+      (node.gpu == 0 && node.cpu <= 16 && node.memory_mib <= 122880 ||
+      node.cpu == floor(node.cpu) && node.cpu >= 1 && node.cpu <= 192 && node.memory_mib >= 512 && node.memory_mib <= 1572864)
+    ])
+    error_message = "A node beyond Fargate needs 0 to 8 GPUs, 1 to 192 whole vCPUs and 512 to 1572864 MiB."
+  }
+
+  validation {
+    condition     = alltrue([for node in values(var.nodes) : node.disk_gib >= 20 && node.disk_gib <= 200])
+    error_message = "A node's disk_gib must be 20 to 200."
+  }
+
+  validation {
+    condition     = alltrue([for node in values(var.nodes) : node.timeout_minutes >= 1 && node.timeout_minutes <= 1440])
+    error_message = "A node's timeout_minutes must be 1 to 1440."
+  }
+
+  validation {
+    condition = alltrue([
+      for node in values(var.nodes) : node.cron == null || can(regex("^[0-9A-Za-z*,/?#-]+( [0-9A-Za-z*,/?#-]+){5}$", node.cron))
+    ])
+    error_message = "A node's cron must have the six fields of an EventBridge schedule, e.g. `30 12 ? * TUE-SAT *`."
+  }
+}
+
+variable "webhook_package_path" {
+  description = "Path of the webhook's zip, made reproducibly by the CLI from webhook/handler.py."
+  type        = string
+}
+
+variable "webhook_package_sha256" {
+  description = "Base64 SHA-256 of that zip: the function is updated when it changes."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9+/]{43}=$", var.webhook_package_sha256))
+    error_message = "The hash must be the base64 form of a SHA-256."
+  }
+}
+
+variable "webhook_concurrency" {
+  description = "How many requests the webhook serves at once; more are answered 429. -1 for accounts whose own limit is too low to reserve any."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.webhook_concurrency == -1 || (var.webhook_concurrency >= 1 && var.webhook_concurrency <= 100)
+    error_message = "webhook_concurrency must be -1 or 1 to 100."
+  }
+}
+
+variable "webhook_runs_per_hour" {
+  description = "How many runs a node's webhook may start in an hour; more are answered 429. Bounds what a leaked address can cost."
+  type        = number
+  default     = 60
+
+  validation {
+    condition     = var.webhook_runs_per_hour >= 1 && var.webhook_runs_per_hour <= 3600
+    error_message = "webhook_runs_per_hour must be 1 to 3600."
+  }
+}
+
+variable "numerai_api_url" {
+  description = "Numerai's API, where it is not Numerai's own (the sandbox); null otherwise."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.numerai_api_url == null || can(regex("^https?://[^[:space:]]+$", var.numerai_api_url))
+    error_message = "numerai_api_url must be an http or https address."
+  }
+}
+
+variable "image_tag" {
+  description = "The moving image tag that every run pulls: a deploy moves it and needs no Terraform."
+  type        = string
+  default     = "live"
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9_][A-Za-z0-9._-]{0,127}$", var.image_tag))
+    error_message = "image_tag must be a valid image tag."
+  }
+}
+
+variable "cidr" {
+  description = "Address range of the VPC, clear of Docker's own bridges (172.17.0.0/12 and 192.168.0.0/16)."
+  type        = string
+  default     = "10.119.0.0/22"
+
+  validation {
+    condition = (
+      can(cidrhost(var.cidr, 0)) && can(regex("^(10|100)[.]", var.cidr)) &&
+      tonumber(split("/", var.cidr)[1]) >= 16 && tonumber(split("/", var.cidr)[1]) <= 24
+    )
+    error_message = "The range must lie in 10.0.0.0/8 or 100.64.0.0/10 and be a /16 to a /24."
+  }
+}
+
+variable "max_vcpus" {
+  description = "How many vCPUs all runs of one kind may use at once; a single node may ask for more. It bounds the cost."
+  type        = number
+  default     = 64
+
+  validation {
+    condition     = var.max_vcpus >= 1 && var.max_vcpus <= 1024
+    error_message = "max_vcpus must be 1 to 1024."
+  }
+}
+
+variable "use_spot" {
+  description = "Whether runs try Spot capacity (about a third of the price) before On-Demand."
+  type        = bool
+  default     = true
+}
+
+variable "log_retention_days" {
+  description = "How long logs of runs and of the webhook are kept."
+  type        = number
+  default     = 30
+
+  validation {
+    condition     = contains([1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731], var.log_retention_days)
+    error_message = "log_retention_days must be one of the values that CloudWatch Logs accepts, up to 731."
+  }
+}
+
+variable "notification_email" {
+  description = "Where failed runs and alarms are reported; AWS asks that address for a confirmation once. Null for none."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.notification_email == null || can(regex("^[^@[:space:]]+@[^@[:space:]]+$", var.notification_email))
+    error_message = "notification_email must be an e-mail address."
+  }
+}
+
+variable "monthly_budget_usd" {
+  description = "Warn when the month's cost of the whole account passes 80 % of this, or is forecast to pass it. Null for no budget."
+  type        = number
+  default     = null
+
+  validation {
+    condition     = var.monthly_budget_usd == null || try(var.monthly_budget_usd > 0, false)
+    error_message = "monthly_budget_usd must be more than 0."
+  }
+}
+
+variable "kms_key_arn" {
+  description = "An own KMS key (about 1 USD a month) for everything stored here. Null for the keys that AWS keeps, at no cost."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.kms_key_arn == null || can(regex("^arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/.+$", var.kms_key_arn))
+    error_message = "kms_key_arn must be the ARN of a KMS key."
+  }
+}
+
+variable "flow_logs" {
+  description = "Whether rejected traffic of the VPC is logged (billed per GB)."
+  type        = bool
+  default     = false
+}
+
+variable "keep_artifacts" {
+  description = "Whether destroying the cluster is refused while the artifacts bucket or a node's repository holds anything."
+  type        = bool
+  default     = false
+}

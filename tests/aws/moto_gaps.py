@@ -1,0 +1,97 @@
+"""The smaller things that stock moto lacks: image repositories that are real, budgets, transactions that are safe."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import moto.ecr.models as ecr_models
+import moto.ecr.responses as ecr_responses
+from moto.batch.models import BatchBackend
+from moto.budgets.responses import BudgetsResponse
+
+BATCH = "batch.amazonaws.com"
+
+
+class OneAtATime:
+    """A WSGI application in front of moto's that lets requests to DynamoDB in one by one: moto's tables are plain
+    dictionaries, and a conditional write that races with another one would succeed twice."""
+
+    def __init__(self, application: Any):
+        self._application = application
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        if not environ.get("HTTP_X_AMZ_TARGET", "").startswith("DynamoDB_"):
+            return self._application(environ, start_response)
+        with self._lock:
+            return list(self._application(environ, start_response))
+
+
+def install_ecr(registry: str) -> None:
+    """Let repositories live in a real registry at this `host:port`."""
+    stock_init = ecr_models.Repository.__init__
+    stock_token = ecr_responses.ECRResponse.get_authorization_token
+
+    def init(self: Any, *args: Any, **kwargs: Any) -> None:
+        stock_init(self, *args, **kwargs)
+        self.uri = f"{registry}/{self.name}"
+
+    def get_authorization_token(self: Any) -> Any:
+        answer = stock_token(self)
+        for entry in answer.result["authorizationData"]:
+            entry["proxyEndpoint"] = f"http://{registry}"
+        return answer
+
+    ecr_models.Repository.__init__ = init
+    ecr_responses.ECRResponse.get_authorization_token = get_authorization_token
+
+
+def install_budgets() -> None:
+    """Tags and subscribers of budgets, which Terraform reads back."""
+    tags: dict[str, dict[str, str]] = {}
+    stock_create = BudgetsResponse.create_budget
+
+    def create_budget(self: Any) -> Any:
+        answer = stock_create(self)
+        account, name = self._get_param("AccountId"), self._get_param("Budget")["BudgetName"]
+        given = {tag["Key"]: tag["Value"] for tag in self._get_param("ResourceTags") or []}
+        tags[f"arn:aws:budgets::{account}:budget/{name}"] = given
+        return answer
+
+    def list_tags(self: Any) -> str:
+        found = tags.get(self._get_param("ResourceARN"), {})
+        return json.dumps({"ResourceTags": [{"Key": key, "Value": value} for key, value in found.items()]})
+
+    def subscribers(self: Any) -> str:
+        budget = self.backend.budgets[self._get_param("AccountId")][self._get_param("BudgetName")]
+        asked = self._get_param("Notification")
+        for notification in budget.notifications:
+            same = notification.details["NotificationType"] == asked["NotificationType"]
+            if same and float(notification.details["Threshold"]) == float(asked["Threshold"]):
+                return json.dumps({"Subscribers": getattr(notification, "subscribers", None) or []})
+        return json.dumps({"Subscribers": []})
+
+    BudgetsResponse.create_budget = create_budget
+    BudgetsResponse.list_tags_for_resource = list_tags
+    BudgetsResponse.describe_subscribers_for_notification = subscribers
+
+
+def install_service_linked_role() -> None:
+    """Compute environments without a role of their own get Batch's service-linked one, which AWS makes on first use."""
+    stock_create = BatchBackend.create_compute_environment
+
+    def create_compute_environment(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not kwargs.get("service_role"):
+            kwargs["service_role"] = _service_linked_role(self.iam_backend)
+        return stock_create(self, *args, **kwargs)
+
+    BatchBackend.create_compute_environment = create_compute_environment
+
+
+def _service_linked_role(iam: Any) -> str:
+    for role in iam.roles.values():
+        if role.path == f"/aws-service-role/{BATCH}/":
+            return str(role.arn)
+    return str(iam.create_service_linked_role(BATCH, "", "").arn)
