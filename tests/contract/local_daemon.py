@@ -39,7 +39,7 @@ class LocalHome:
         return ProviderContext(
             home=self.path,
             settings=content["settings"],
-            keys=lambda: self._keys(),
+            keys=self._keys,
             engine=lambda: engine,
             clock=SystemClock(),
         )
