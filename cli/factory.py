@@ -12,7 +12,7 @@ from .errors import NumeraiError
 
 if TYPE_CHECKING:
     from .models import Keys, Node
-    from .ports import Clock, ContainerEngine, NumeraiApi, OwnCommands, Provider, StateStore
+    from .ports import Clock, ContainerEngine, NumeraiApi, OwnCommands, Provider, Rehearsal, StateStore
     from .providers.registry import ProviderContext
     from .render import Renderer
 
@@ -87,6 +87,13 @@ class Factory:
         from .adapters.own_commands import ChildCommands
 
         return ChildCommands()
+
+    @property
+    def rehearsal(self) -> Rehearsal:
+        """Runs a node's container in the foreground."""
+        from .providers.local.rehearsal import LocalRehearsal
+
+        return LocalRehearsal(self.provider_context("local"))
 
     def provider(self, name: str) -> Provider:
         """The provider of that name, made once."""

@@ -151,7 +151,7 @@ class ContainerEngine(Protocol):
 class ContainerSpec:
     """A container to be made: `cpu` in vCPUs, `memory_mib` in MiB, `volumes` path in the container -> volume name.
 
-    `environment` holds secrets, so it is left out of `repr`.
+    `environment` holds secrets, so it is left out of `repr`. An empty `command` is the image's own.
     """
 
     name: str
@@ -163,6 +163,7 @@ class ContainerSpec:
     volumes: Mapping[str, str] = field(default_factory=dict)
     volume_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     read_only: bool = False
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -306,3 +307,13 @@ class OwnCommands(Protocol):
         self, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], log: Path
     ) -> AbstractContextManager[Mapping[str, Any]]:
         """Keep a command running that announces itself with one line of JSON; gives that line's content."""
+
+
+class Rehearsal(Protocol):
+    """Runs a node's container on this machine, in the foreground, whatever its provider."""
+
+    def rehearse(self, node: Node, command: Sequence[str], *, report: Report, on_log: Callable[[LogLine], None]) -> Run:
+        """Build what the node runs and run it to its end, with the environment and limits of a real run.
+
+        `command` replaces the Dockerfile's when it is not empty. Interrupting the call stops the container.
+        """

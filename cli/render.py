@@ -88,7 +88,9 @@ class Renderer:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold")
+        table = Table(
+            title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", show_header=any(columns)
+        )
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from docker import APIClient
 
 TAIL_LINES = 15
+STEP_LENGTH = 100
 TIMEOUT_SECONDS = 60
 LOG_BYTES = "256m"
 PIDS_LIMIT = 4096
@@ -135,7 +136,7 @@ class DockerEngine:
                 for line in str(event.get("stream", "")).splitlines():
                     if line.strip():
                         tail.append(line)
-                        report(line if line.startswith("Step ") else f"  {line}")
+                        report(_shortened(line) if line.startswith("Step ") else f"  {line}")
         built = image_id or self.image_id(tag)
         if built is None:
             raise _build_failed(folder, "the engine returned no image", tail)
@@ -172,6 +173,7 @@ class DockerEngine:
             try:
                 self._api.create_container(
                     spec.image,
+                    command=list(spec.command) or None,
                     name=spec.name,
                     environment=dict(spec.environment),
                     labels=dict(spec.labels),
@@ -350,6 +352,12 @@ def _reason(error: Any) -> str:
 
 def _could_not_start(error: Any) -> ProviderError:
     return ProviderError(f"The container could not be started: {_reason(error)}.", code="could-not-start")
+
+
+def _shortened(line: str) -> str:
+    """One line of a build on one line of a terminal."""
+    words = " ".join(line.split())
+    return words if len(words) <= STEP_LENGTH else f"{words[: STEP_LENGTH - 3]}..."
 
 
 def _build_failed(folder: Path, error: str, tail: deque[str]) -> NumeraiError:

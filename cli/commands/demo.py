@@ -58,6 +58,8 @@ def demo(factory: Factory, folder: Path | None, executor: str, keep: bool) -> in
 
 
 def _show(factory: Factory, result: DemoResult) -> None:
+    from ..usecases.demo import NODE_FOLDER
+
     render = factory.render
     score = "unknown" if result.validation_corr is None else f"{result.validation_corr:.4f} mean CORR per era"
     rows = [
@@ -70,5 +72,7 @@ def _show(factory: Factory, result: DemoResult) -> None:
     render.say("")
     render.table(("", ""), rows)
     render.say("")
-    render.say(f"The node's code is in {result.folder / 'my-node'}; nothing is left running.")
-    render.say("Your own model: change predict.py there, then `numerai setup` with your keys from numer.ai.")
+    render.say(f"The node's code is in {result.folder / NODE_FOLDER}; nothing is left running.")
+    render.say("Your own model, with your keys from numer.ai (Settings, API keys):")
+    for command in ("setup", f"node -m MODEL config --path {NODE_FOLDER}", "node deploy", "node test"):
+        render.say(f"  numerai {command}")

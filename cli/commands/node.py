@@ -213,17 +213,19 @@ def test(factory: Factory, local: bool, command: str) -> int:
 
 
 def _test_locally(factory: Factory, chosen: Node, command: str) -> int:
+    import shlex
+
+    from ..errors import UsageError
     from ..models import RunState
     from ..render import FAILED, OK
-    from ..usecases.rehearse import rehearse
 
     render = factory.render
-    run = rehearse(
-        chosen,
-        command,
-        rehearsal=factory.rehearsal,
-        report=render.progress,
-        on_log=render.progress_log,
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise UsageError(f"--command {command} cannot be read: {error}.") from error
+    run = factory.rehearsal.rehearse(
+        chosen, words, report=render.progress, on_log=lambda line: render.progress(f"| {line.text}")
     )
     good = run.state is RunState.SUCCEEDED
 

@@ -79,7 +79,8 @@ class Demo:
         self.show(
             f"export NUMERAI_API_URL={sandbox['url']} NUMERAI_PUBLIC_ID={sandbox['public_id']} NUMERAI_SECRET_KEY=***"
         )
-        self._stage("setup", ["setup", "--provider", "local", "--executor", self.executor], keys)
+        executor = [] if self.executor == "auto" else ["--executor", self.executor]
+        self._stage("setup", ["setup", "--provider", "local", *executor], keys)
         self._stage("config", [*node, "config", "--path", NODE_FOLDER, "--size", SIZE])
         self._stage("deploy", [*node, "deploy"])
         self._stage("test", [*node, "test", "--verbose"])

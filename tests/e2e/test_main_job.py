@@ -141,6 +141,27 @@ def test_a_node_that_fails_names_fact_cause_and_mend(deployed: Shell) -> None:
         assert all(word in done.out for word in words), done.out
 
 
+def test_a_container_can_be_run_here_and_now(deployed: Shell) -> None:
+    code = "import os; print('model', os.environ['MODEL_ID'], os.environ.get('TRIGGER_ID')); raise SystemExit(3)"
+    (deployed.folder / "node" / "main.py").write_text(code)
+    failed = deployed("node", "test", "--local")
+    assert failed.exit_code == 1 and f"model {deployed.sandbox['models']['alice']} None" in failed.err
+    assert "exit code 3" in failed.out
+    command = """python -c "print('something', 'else')" """
+    assert "something else" in deployed.ok("node", "test", "--local", "--command", command).err
+    assert deployed("node", "test", "--local", "--command", "it's").exit_code == 2
+    running = deployed.start(
+        "node", "test", "--local", "--command", "python -c 'import time; print(1, flush=True); time.sleep(600)'"
+    )
+    assert running.stderr is not None
+    for line in running.stderr:
+        if "| 1" in line:
+            break
+    running.send_signal(signal.SIGINT)
+    assert running.wait(60) == 130
+    assert deployed.ok("node", "status", "--json").json["runs"] == []
+
+
 def test_a_failed_build_leaves_what_is_deployed(deployed: Shell) -> None:
     deploy(deployed, "print('first')")
     if deployed.executor == "docker":

@@ -192,6 +192,7 @@ class DockerExecutor:
             volumes={ARTIFACTS: artifacts, CACHE: cache},
             volume_labels={artifacts: labels, cache: {"numerai.home": home, "numerai.cache": home}},
             read_only=self._settings.read_only,
+            command=attempt.command,
         )
 
 

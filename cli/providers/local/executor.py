@@ -32,7 +32,7 @@ _MEANINGS = {
 @dataclass(frozen=True)
 class Attempt:
     """One attempt to execute a run. `reference` names what it runs; `environment` holds the keys and is empty
-    when an attempt that was started for certain is taken over."""
+    when an attempt that was started for certain is taken over. A `command` replaces what was built to be run."""
 
     run_id: str
     number: int
@@ -40,6 +40,7 @@ class Attempt:
     reference: str
     deadline: datetime
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    command: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,8 @@ class ProcessExecutor:
             _remove(copy)
             shutil.copytree(built["source"], copy, symlinks=True)
             copy.replace(work)
-        command = [self._program(built["command"][0], environment), *built["command"][1:]]
+        program, *arguments = attempt.command or built["command"]
+        command = [self._program(program, environment), *arguments]
         node = attempt.node
         spec = supervisor.Spec(
             argv=command,

@@ -22,6 +22,8 @@ CRON_LOOK_SECONDS = 1.0
 MISSED_CRON = timedelta(hours=1)
 """An occurrence that the daemon was not there for is made up for when it is not older than a round is open at least."""
 CRON_PREFIX = "cron-"
+REHEARSAL_PREFIX = "rehearsal-"
+"""Begins the ids of runs in the foreground, which the daemon leaves alone."""
 
 log = logging.getLogger(__name__)
 
@@ -286,7 +288,7 @@ class Scheduler:
         for executor in self._executors():
             try:
                 for handle, run_id in executor.leftovers().items():
-                    if run_id not in active:
+                    if run_id not in active and not run_id.startswith(REHEARSAL_PREFIX):
                         executor.discard_leftover(handle)
             except NumeraiError as error:
                 log.warning("%s: %s", executor.name, error.message)

@@ -1,0 +1,101 @@
+"""Runs a node's container on this machine, in the foreground: no webhook, no daemon, nothing recorded."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+from ...errors import NumeraiError
+from ...models import LogLine, Node, Run, RunState
+from ...ports import Report
+from ...source import check_source, source_hash
+from ..environment import container_environment
+from ..registry import ProviderContext
+from .docker_executor import DockerExecutor
+from .executor import Attempt, Executor, Outcome, StartFailed
+from .parts import LocalParts
+from .run_log import read_log
+from .scheduler import REHEARSAL_PREFIX, RunControl
+
+LOOK_SECONDS = 0.1
+
+
+class LocalRehearsal:
+    """`ports.Rehearsal` with the local provider's executors; works for nodes of every provider."""
+
+    def __init__(self, context: ProviderContext):
+        self._context = context
+        self._parts = LocalParts(context)
+
+    def rehearse(self, node: Node, command: Sequence[str], *, report: Report, on_log: Callable[[LogLine], None]) -> Run:
+        """Build what the node runs and run it to its end, with the same environment and limits as a real run.
+
+        `command` replaces the Dockerfile's when it is not empty. Interrupting the call stops the container.
+        """
+        source = Path(node.path)
+        check_source(source, home=self._context.home)
+        keys = self._context.keys()
+        if keys is None:
+            raise NumeraiError("There are no Numerai keys.", "Run `numerai setup`.", code="no-keys")
+        executor = self._parts.chosen_executor()
+        _, reference = executor.build(node, source_hash(source), report)
+        began = self._context.clock.now()
+        run_id = f"{REHEARSAL_PREFIX}{secrets.token_hex(6)}"
+        artifacts, cache = executor.environment_places(node)
+        attempt = Attempt(
+            run_id=run_id,
+            number=1,
+            node=node,
+            reference=reference,
+            deadline=began + timedelta(minutes=node.timeout_minutes),
+            environment=container_environment(
+                node, keys, run_id, None, artifacts, in_container=executor.name == DockerExecutor.name, cache=cache
+            ),
+            command=tuple(command),
+        )
+        outcome = self._outcome(executor, attempt, on_log)
+        return Run(
+            id=run_id,
+            node=node.name,
+            state=outcome.state,
+            created_at=began,
+            started_at=began,
+            ended_at=self._context.clock.now(),
+            exit_code=outcome.exit_code,
+            failure=outcome.failure,
+            message=outcome.message,
+        )
+
+    def _outcome(self, executor: Executor, attempt: Attempt, on_log: Callable[[LogLine], None]) -> Outcome:
+        control, outcomes = RunControl(), list[Outcome | None]()
+        try:
+            executor.start(attempt)
+            waiter = threading.Thread(target=lambda: outcomes.append(executor.wait(attempt, control)))
+            waiter.start()
+            try:
+                self._show(attempt, waiter, on_log)
+            finally:
+                control.cancel()
+                waiter.join()
+        except StartFailed as error:
+            return Outcome(RunState.FAILED, None, error.failure, error.message)
+        finally:
+            executor.discard(attempt)
+        outcome = outcomes[0] if outcomes else None
+        if outcome is None:
+            raise NumeraiError(f"How the container of {attempt.node.name} ended is not known.", "numerai doctor")
+        return outcome
+
+    def _show(self, attempt: Attempt, waiter: threading.Thread, on_log: Callable[[LogLine], None]) -> None:
+        log, offset, ended = self._parts.paths.log(attempt.run_id, attempt.number), 0, False
+        while True:
+            lines, offset = read_log(log, offset)
+            for line in lines:
+                on_log(line)
+            if ended:
+                return
+            waiter.join(LOOK_SECONDS)
+            ended = not waiter.is_alive()
