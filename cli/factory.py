@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import NumeraiError
+from .errors import EnvironmentNotReady
 
 if TYPE_CHECKING:
     from .models import Keys, Node
@@ -52,10 +52,10 @@ class Factory:
         return SystemClock()
 
     def keys(self) -> Keys:
-        """The Numerai keys; `NumeraiError` with code `no-keys` when there are none."""
+        """The Numerai keys; `EnvironmentNotReady` with code `no-keys` when there are none."""
         keys = self.store.keys()
         if keys is None:
-            raise NumeraiError(
+            raise EnvironmentNotReady(
                 "There are no Numerai keys.",
                 "Run `numerai setup`, or set NUMERAI_PUBLIC_ID and NUMERAI_SECRET_KEY.",
                 code="no-keys",

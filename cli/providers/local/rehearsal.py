@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 
-from ...errors import NumeraiError
+from ...errors import EnvironmentNotReady, NumeraiError
 from ...models import LogLine, Node, Run, RunState
 from ...ports import Report
 from ...source import check_source, source_hash
@@ -39,7 +39,7 @@ class LocalRehearsal:
         check_source(source, home=self._context.home)
         keys = self._context.keys()
         if keys is None:
-            raise NumeraiError("There are no Numerai keys.", "Run `numerai setup`.", code="no-keys")
+            raise EnvironmentNotReady("There are no Numerai keys.", "Run `numerai setup`.", code="no-keys")
         executor = self._parts.chosen_executor()
         _, reference = executor.build(node, source_hash(source), report)
         began = self._context.clock.now()

@@ -189,7 +189,7 @@ def test_no_keys_and_no_network(line: Line, monkeypatch: pytest.MonkeyPatch, fol
     assert answer.exit_code == 1 and "cannot be reached" in answer.err
     monkeypatch.delenv("NUMERAI_PUBLIC_ID")
     answer = line("node", "config", "-p", str(folder))
-    assert answer.exit_code == 1 and "no Numerai keys" in answer.err and "numerai setup" in answer.err
+    assert answer.exit_code == 3 and "no Numerai keys" in answer.err and "numerai setup" in answer.err
 
 
 def test_dry_runs_change_nothing(ready: Line, tmp_path: Path) -> None:
