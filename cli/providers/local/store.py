@@ -307,12 +307,6 @@ class RunStore:
             rows = db.execute("SELECT id FROM runs WHERE cancel = 1 AND phase IN ('starting', 'started')")
             return {row["id"] for row in rows}
 
-    def waits_for(self, now: datetime) -> timedelta | None:
-        """How long until the next attempt of a waiting run is due; None when none waits."""
-        with self._read() as db:
-            row = db.execute("SELECT MIN(not_before) AS due FROM runs WHERE phase = 'waiting'").fetchone()
-        return None if row["due"] is None else _time(row["due"]) - now
-
     def changes(self) -> int:
         """A number that changes whenever another process has changed the database."""
         with self._read() as db:

@@ -1,0 +1,219 @@
+"""The webhook answers whatever comes: in JSON, never with a 5xx of its own, and without a word about tokens in a log."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from flask.testing import FlaskClient
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numerai_compute.errors import EnvironmentNotReady
+from numerai_compute.models import Node
+from numerai_compute.providers.local import webhook as module
+from numerai_compute.providers.local.server import WebhookServer, listen
+from numerai_compute.providers.local.store import RunStore
+from numerai_compute.providers.local.webhook import TokenBucket, Webhook, create_app
+
+from tests.fakes import FakeClock
+
+NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", cpu=1, memory_mib=512)
+
+
+class Bench:
+    """A webhook on a store of its own."""
+
+    def __init__(self, folder: Path):
+        self.clock = FakeClock()
+        self.store = RunStore(folder / "runs.db")
+        self.token = self.store.save_node(NODE, self.clock.now()).token
+        self.pokes = 0
+        self.draining = False
+        self.webhook = Webhook(self.store, self.clock, self._poke, lambda: self.draining)
+        app = create_app(self.webhook, lambda: {"instance": "i"}, lambda token: token == "control")
+        self.client: FlaskClient = app.test_client()
+        self.path = f"/{NODE.name}/{self.token}"
+
+    def _poke(self) -> None:
+        self.pokes += 1
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    made = Bench(tmp_path)
+    yield made
+    made.store.close()
+
+
+@pytest.fixture(scope="module")
+def fuzzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    made = Bench(tmp_path_factory.mktemp("fuzz"))
+    yield made
+    made.store.close()
+
+
+def test_a_trigger_is_on_the_disk_when_it_is_answered(bench: Bench, tmp_path: Path) -> None:
+    answer = bench.client.post(bench.path, json={"triggerId": "t-1", "other": [1]})
+    assert answer.status_code == 200
+    run_id = answer.get_json()["runId"]
+    assert answer.get_json() == {"runId": run_id, "triggerId": "t-1", "status": "queued"}
+    rows = sqlite3.connect(tmp_path / "runs.db").execute("SELECT id, trigger_id FROM runs").fetchall()
+    assert rows == [(run_id, "t-1")]
+    assert bench.pokes == 1
+    assert bench.client.post(bench.path, json={"triggerId": "t-1"}).get_json()["runId"] == run_id
+    assert bench.token not in (tmp_path / "runs.db").name
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"[]", b'"x"', b"{}", b'{"triggerId": 5}', b'{"triggerId": ""}', b'{"triggerId": "a b"}', b"\xff\xfe",
+     b'{"triggerId": "' + b"x" * 129 + b'"}', b'{"triggerId": "t\\n"}', "{\"triggerId\": \"\u00e9\"}".encode(),
+     b"[" * 60000, b'{"triggerId": ' + b"9" * 5000 + b"}"],
+)  # fmt: skip
+def test_no_trigger_id_is_a_400(bench: Bench, body: bytes) -> None:
+    answer = bench.client.post(bench.path, data=body)
+    assert (answer.status_code, answer.mimetype) == (400, "application/json")
+    assert bench.store.active() == []
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "PATCH", "OPTIONS", "HEAD"])
+@pytest.mark.parametrize("path", ["/numerai-alice/wrong", "/nobody/x", None])
+def test_only_post(bench: Bench, method: str, path: str | None) -> None:
+    answer = bench.client.open(path or bench.path, method=method)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "POST")
+    assert answer.mimetype == "application/json"
+
+
+def test_limits(bench: Bench) -> None:
+    body = json.dumps({"triggerId": "t"}).encode()
+    assert bench.client.post(bench.path, data=body + b" " * (64 * 1024 - len(body))).status_code == 200
+    assert bench.client.post(bench.path, data=body + b" " * (64 * 1024)).status_code == 413
+    chunked = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+    answer = bench.client.post(bench.path, input_stream=_endless(), environ_overrides=chunked)
+    assert answer.status_code == 413
+
+
+def _endless():
+    import io
+
+    return io.BytesIO(b"x" * 70000)
+
+
+def test_too_many(bench: Bench) -> None:
+    statuses = [bench.client.post(bench.path, json={"triggerId": "t"}).status_code for _ in range(module.BURST + 1)]
+    assert statuses == [200] * module.BURST + [429]
+    bench.clock.sleep(1 / module.PER_SECOND)
+    assert bench.client.post(bench.path, json={"triggerId": "t"}).status_code == 200
+    assert bench.store.calls(NODE.name, 2)[1].status == 429
+
+
+def test_buckets_are_kept_per_name() -> None:
+    bucket = TokenBucket(FakeClock(), burst=1)
+    assert [bucket.take("a"), bucket.take("a"), bucket.take("b")] == [True, False, True]
+
+
+def test_nothing_can_be_scheduled(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.draining = True
+    assert bench.client.post(bench.path, json={"triggerId": "t"}).status_code == 503
+    bench.draining = False
+    monkeypatch.setattr("numerai_compute.providers.local.store.QUEUE_LIMIT", 1)
+    statuses = [bench.client.post(bench.path, json={"triggerId": str(number)}).status_code for number in range(2)]
+    assert statuses == [200, 503]
+    assert "wait already" in bench.store.calls(NODE.name, 1)[0].answer
+
+    def full(*_: object) -> None:
+        raise EnvironmentNotReady("the disk is full")
+
+    monkeypatch.setattr(bench.store, "add_call", full)
+    answer = bench.client.post(bench.path, json={"triggerId": "t"})
+    assert (answer.status_code, answer.mimetype) == (503, "application/json")
+
+
+def test_other_addresses(bench: Bench) -> None:
+    assert bench.client.get("/health").get_json() == {"instance": "i"}
+    for path in ("/", "/a", "/a/b/c", "/-/daemon/stop"):
+        answer = bench.client.post(path)
+        assert (answer.status_code, answer.mimetype) == (404 if path != "/a" else 404, "application/json")
+    answer = bench.client.post("/-/daemon/stop", headers={"X-Control-Token": "control"})
+    assert answer.get_json() == {"status": "stopping"}
+
+
+def test_a_bug_is_answered_in_json_and_leaves_no_token_in_the_log(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr(bench.webhook, "_accept", broken)
+    with caplog.at_level(logging.DEBUG):
+        answer = bench.client.post(bench.path, json={"triggerId": "t"})
+    assert (answer.status_code, answer.mimetype) == (500, "application/json")
+    assert "a bug" in caplog.text
+    assert bench.token not in caplog.text
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just("triggerId"), inner, max_size=3),
+    max_leaves=10,
+)
+bodies = st.binary(max_size=200) | json_values.map(lambda value: json.dumps(value).encode())
+segments = st.text(min_size=1, max_size=20).filter(lambda text: "/" not in text) | st.just(NODE.name)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=bodies, node=segments, token=segments, real=st.booleans(), kind=st.sampled_from(["", "application/json"]))
+def test_fuzz(fuzzed: Bench, body: bytes, node: str, token: str, real: bool, kind: str) -> None:
+    fuzzed.clock.sleep(10)
+    if real:
+        answer = fuzzed.client.post(fuzzed.path, data=body, content_type=kind)
+        assert answer.status_code in (200, 400)
+        assert (answer.status_code == 200) == (module.trigger_id_of(body) is not None)
+    else:
+        answer = fuzzed.client.post("/" + node + "/" + token, data=body, content_type=kind)
+        assert answer.status_code in (404, 405)
+    assert answer.mimetype == "application/json"
+    assert isinstance(answer.get_json(), dict)
+
+
+def raw(port: int, request: bytes) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        connection.sendall(request)
+        connection.shutdown(socket.SHUT_WR)
+        found = b""
+        while piece := connection.recv(1 << 16):
+            found += piece
+        return found
+
+
+def test_the_server_answers_in_json_what_it_refuses_itself(bench: Bench) -> None:
+    server = WebhookServer(bench.client.application, "127.0.0.1", 0)
+    server.start()
+    try:
+        for request, status in (
+            (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", b"413"),
+            (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: nonsense\r\n\r\n", b"400"),
+            (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"400"),
+            (b"POST /a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", b"404"),
+        ):
+            answer = raw(server.port, request)
+            head, _, body = answer.partition(b"\r\n\r\n")
+            assert head.split()[1] == status, answer
+            assert b"application/json" in head
+            assert "error" in json.loads(body)
+        with pytest.raises(EnvironmentNotReady) as error:
+            WebhookServer(bench.client.application, "127.0.0.1", server.port)
+        assert error.value.code == "port-in-use"
+        assert str(server.port) in error.value.message
+    finally:
+        server.close()
+
+
+def test_a_socket_listens_where_told() -> None:
+    with listen("127.0.0.1", 0) as bound:
+        assert bound.getsockname()[0] == "127.0.0.1"
