@@ -138,7 +138,7 @@ def test_only_the_latest_calls_are_kept(store: RunStore) -> None:
 
 
 class Claims(RuleBasedStateMachine):
-    """Whatever happens in whatever order: one run per node at a time, never more than the limit, no state left twice."""
+    """Whatever happens in whatever order: one run per node at a time, never more than the limit, ends stay."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,7 +1,8 @@
-"""The webhook answers whatever comes: in JSON, never with a 5xx of its own, and without a word about tokens in a log."""
+"""The webhook answers whatever comes: in JSON, never with a 5xx of its own, and with no token in a log."""
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import socket
@@ -66,7 +67,6 @@ def test_a_trigger_is_on_the_disk_when_it_is_answered(bench: Bench, tmp_path: Pa
     assert rows == [(run_id, "t-1")]
     assert bench.pokes == 1
     assert bench.client.post(bench.path, json={"triggerId": "t-1"}).get_json()["runId"] == run_id
-    assert bench.token not in (tmp_path / "runs.db").name
 
 
 @pytest.mark.parametrize(
@@ -94,14 +94,8 @@ def test_limits(bench: Bench) -> None:
     assert bench.client.post(bench.path, data=body + b" " * (64 * 1024 - len(body))).status_code == 200
     assert bench.client.post(bench.path, data=body + b" " * (64 * 1024)).status_code == 413
     chunked = {"wsgi.input_terminated": True, "CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
-    answer = bench.client.post(bench.path, input_stream=_endless(), environ_overrides=chunked)
+    answer = bench.client.post(bench.path, input_stream=io.BytesIO(b"x" * 70000), environ_overrides=chunked)
     assert answer.status_code == 413
-
-
-def _endless():
-    import io
-
-    return io.BytesIO(b"x" * 70000)
 
 
 def test_too_many(bench: Bench) -> None:
@@ -138,7 +132,7 @@ def test_other_addresses(bench: Bench) -> None:
     assert bench.client.get("/health").get_json() == {"instance": "i"}
     for path in ("/", "/a", "/a/b/c", "/-/daemon/stop"):
         answer = bench.client.post(path)
-        assert (answer.status_code, answer.mimetype) == (404 if path != "/a" else 404, "application/json")
+        assert (answer.status_code, answer.mimetype) == (404, "application/json")
     answer = bench.client.post("/-/daemon/stop", headers={"X-Control-Token": "control"})
     assert answer.get_json() == {"status": "stopping"}
 

@@ -1,0 +1,240 @@
+"""The Docker engine's adapter: against a scripted engine where it fails, against a real one where it works."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from docker.errors import APIError, DockerException, ImageNotFound, NotFound
+from numerai_compute.adapters import docker_engine as module
+from numerai_compute.adapters.docker_engine import DockerEngine
+from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
+from numerai_compute.ports import ContainerSpec
+from requests.exceptions import ConnectionError as Disconnected
+from requests.exceptions import ReadTimeout
+
+SPEC = ContainerSpec("c", "image", cpu=64, memory_mib=64, environment={"KEY": "top-secret"})
+
+
+class Response:
+    """What the SDK takes status and reason from."""
+
+    def __init__(self, status: int):
+        self.status_code, self.reason = status, "reason"
+
+
+def api_error(status: int, explanation: str = "because.") -> APIError:
+    return APIError("error", Response(status), explanation)
+
+
+class Scripted:
+    """An API client whose methods return or raise what a test says."""
+
+    def __init__(self, **answers: Any):
+        self.answers = answers
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        def method(*_: Any, **__: Any) -> Any:
+            self.calls.append(name)
+            answer = self.answers.get(name)
+            if isinstance(answer, BaseException):
+                raise answer
+            return answer
+
+        return method
+
+
+def engine(**answers: Any) -> DockerEngine:
+    return DockerEngine(lambda: Scripted(**answers))
+
+
+def test_nothing_is_contacted_before_it_is_needed() -> None:
+    DockerEngine(lambda: pytest.fail("contacted"))
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "says"),
+    [
+        (DockerException("... FileNotFoundError(2, 'No such file or directory')"), "no-engine", "No such file"),
+        (DockerException("PermissionError(13, 'Permission denied')"), "engine-forbidden", "you may not use it"),
+        (Disconnected("('Connection aborted.', ConnectionRefusedError(111, 'Connection refused'))"), "no-engine", "re"),
+        (OSError(), "no-engine", "OSError"),
+    ],
+)
+def test_an_engine_that_cannot_be_used(error: Exception, code: str, says: str) -> None:
+    with pytest.raises(EnvironmentNotReady) as found:
+        engine(version=error).version()
+    assert found.value.code == code
+    assert says in found.value.message
+    assert "NUMERAI_EXECUTOR=process" in found.value.hint
+
+
+def test_an_engine_that_is_not_there_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/none.sock")
+    with pytest.raises(EnvironmentNotReady) as found:
+        DockerEngine().version()
+    assert found.value.code == "no-engine"
+    assert "No such file" in found.value.message
+
+
+def test_the_current_context_leads_to_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Context:
+        Host = "tcp://elsewhere.example:1234"
+        TLSConfig = None
+
+    asked: list[object] = []
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setattr("docker.context.ContextAPI.get_context", lambda name: asked.append(name) or Context())
+    monkeypatch.setattr("docker.APIClient", lambda **options: options)
+    monkeypatch.setenv("DOCKER_CONTEXT", "mine")
+    assert module._connect()["base_url"] == "tcp://elsewhere.example:1234"
+    assert asked == ["mine"]
+    monkeypatch.setenv("DOCKER_HOST", "tcp://first.example:1")
+    assert module._connect()["base_url"].endswith("first.example:1")
+
+
+@pytest.mark.parametrize(
+    ("system", "config", "gateway"),
+    [
+        ("Docker Desktop", [{"Gateway": "172.17.0.1"}], None),
+        ("Debian GNU/Linux 12", [{"Subnet": "172.17.0.0/16", "Gateway": "172.17.0.9"}], "172.17.0.9"),
+        ("Debian GNU/Linux 12", [{"Subnet": "172.18.0.0/16"}], "172.18.0.1"),
+        ("Debian GNU/Linux 12", None, None),
+    ],
+)
+def test_the_gateway(system: str, config: Any, gateway: str | None) -> None:
+    found = engine(info={"OperatingSystem": system}, inspect_network={"IPAM": {"Config": config}}).gateway()
+    assert found == gateway
+
+
+def test_what_the_engine_says_about_itself(tmp_path: Path) -> None:
+    assert engine(info={"NCPU": 3}).cpus() == 3
+    assert engine(info={"DockerRootDir": str(tmp_path)}).data_folder() == tmp_path
+    assert engine(info={"DockerRootDir": "/no/such/folder"}).data_folder() is None
+    assert engine(info={}).data_folder() is None
+    assert engine(inspect_image=ImageNotFound("x")).image_id("x") is None
+    assert engine(images=[{"Id": "i", "RepoTags": ["<none>:<none>"]}]).images("a=b") == {"i": []}
+    assert engine(volumes={"Volumes": None}).volumes("a=b") == []
+
+
+def test_what_is_gone_is_fine() -> None:
+    gone = NotFound("gone")
+    found = engine(remove_image=gone, remove_container=gone, stop=gone, wait=gone, inspect_container=gone)
+    found.remove_image("x")
+    found.remove_container("x")
+    found.stop_container("x", 1)
+    found.wait_container("x", 1)
+    assert found.container("x") is None
+    engine(wait=ReadTimeout()).wait_container("x", 1)
+    engine(remove_container=api_error(409)).remove_container("x")
+    with pytest.raises(ProviderError) as error:
+        engine(remove_container=api_error(500)).remove_container("x")
+    assert error.value.code == "engine-refused"
+    assert error.value.message == "The Docker engine refused: because."
+
+
+def test_creating_a_container() -> None:
+    answers = {"info": {"NCPU": 2}}
+    assert engine(**answers).create_container(SPEC)
+    assert not engine(**answers, create_container=api_error(409)).create_container(SPEC)
+    for refusal, code in ((ImageNotFound("gone"), "image-missing"), (api_error(400), "could-not-start")):
+        with pytest.raises(ProviderError) as error:
+            engine(**answers, create_container=refusal).create_container(SPEC)
+        assert error.value.code == code
+    with pytest.raises(ProviderError) as error:
+        engine(start=api_error(400, "exec: nope: not found")).start_container("c")
+    assert error.value.code == "could-not-start"
+    assert "nope" in error.value.message
+    assert "top-secret" not in repr(SPEC)
+
+
+def test_a_stream_that_ends_without_an_image_is_a_failed_build(tmp_path: Path) -> None:
+    with pytest.raises(NumeraiError) as error:
+        engine(build=[{"stream": "Step 1\n"}], inspect_image=NotFound("x")).build(
+            tmp_path, "t:1", labels={}, report=lambda line: None
+        )
+    assert error.value.code == "build-failed"
+    assert "Step 1" in error.value.message
+
+
+def test_a_base_image_that_is_missing_is_named(tmp_path: Path) -> None:
+    for reason in ("pull access denied for x", "manifest for x not found", "dial tcp: lookup registry: no such host"):
+        with pytest.raises(NumeraiError) as error:
+            engine(build=[{"stream": "Step 1/1 : FROM x"}, {"error": reason}]).build(
+                tmp_path, "t:1", labels={}, report=lambda line: None
+            )
+        assert error.value.code == "base-image-missing"
+        assert "FROM" in error.value.hint
+
+
+@pytest.mark.docker
+class TestRealEngine:
+    """Against the engine of this machine."""
+
+    @pytest.fixture
+    def tag(self) -> Iterator[str]:
+        name = f"numerai-local/test-{secrets.token_hex(4)}:1"
+        yield name
+        DockerEngine().remove_image(name)
+
+    def build(self, folder: Path, tag: str, dockerfile: str) -> tuple[str, list[str]]:
+        (folder / "Dockerfile").write_text(dockerfile)
+        lines: list[str] = []
+        return DockerEngine().build(
+            folder, tag, labels={"test": tag}, report=lambda line: lines.append(line.strip())
+        ), lines
+
+    def test_build_reports_and_leaves_no_container(self, tmp_path: Path, tag: str) -> None:
+        (tmp_path / "secret.key").write_text("hidden")
+        (tmp_path / ".dockerignore").write_text("*.key\n")
+        dockerfile = 'FROM python:3.13-slim\nCOPY . /x\nRUN ["ls", "-A", "/x"]\nLABEL test.of=build\n'
+        image, lines = self.build(tmp_path, tag, dockerfile)
+        assert "Dockerfile" in lines
+        assert "secret.key" not in lines
+        assert DockerEngine().image_id(tag) == image
+        assert DockerEngine().images(f"test={tag}") == {image: [tag]}
+        assert DockerEngine().containers(f"test={tag}") == {}
+
+    def test_a_failed_build_is_raised_with_its_last_lines(self, tmp_path: Path, tag: str) -> None:
+        failing = 'FROM python:3.13-slim\nRUN ["python", "-c", "print(12345); raise SystemExit(4)"]\n'
+        with pytest.raises(NumeraiError) as error:
+            self.build(tmp_path, tag, failing)
+        assert error.value.code == "build-failed"
+        assert "12345" in error.value.message
+        assert DockerEngine().image_id(tag) is None
+        with pytest.raises(NumeraiError) as error:
+            self.build(tmp_path, tag, "NONSENSE")
+        assert "unknown instruction" in error.value.message.lower()
+
+    def test_a_missing_base_image(self, tmp_path: Path, tag: str) -> None:
+        with pytest.raises(NumeraiError) as error:
+            self.build(tmp_path, tag, "FROM 127.0.0.1:1/numerai/no-such-image:0\n")
+        assert error.value.code == "base-image-missing"
+
+    def test_a_command_that_is_not_in_the_image(self, tmp_path: Path, tag: str) -> None:
+        image, _ = self.build(tmp_path, tag, 'FROM python:3.13-slim\nCMD ["/no/such/program"]\n')
+        engine, name = DockerEngine(), f"numerai-test-{secrets.token_hex(4)}"
+        engine.create_container(ContainerSpec(name, image, 0.5, 64, {"A": "b=c"}, read_only=True))
+        try:
+            assert engine.container(name).status == "created"
+            engine.start_container(name)
+            engine.wait_container(name, 30)
+            state = engine.container(name)
+            assert state.ended
+            assert state.exit_code == 127
+            assert state.environment["A"] == "b=c"
+            assert b"/no/such/program" in b"".join(engine.container_output(name))
+        finally:
+            engine.remove_container(name)
+        assert engine.container(name) is None
+
+    def test_the_engine_is_known(self) -> None:
+        engine = DockerEngine()
+        assert engine.version()
+        assert engine.cpus() >= 1
+        gateway = engine.gateway()
+        assert gateway is None or gateway.count(".") == 3
