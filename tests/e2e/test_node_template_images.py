@@ -142,10 +142,10 @@ def test_the_shell_example(image_of: Callable[[str], Any], reachable: ServedSand
     (submission,) = reachable.state()["submissions"]
     assert (submission["status"], submission["trigger_id"]) == ("success", trigger_id)
 
-    inside = "id -u; test -e .env && echo LEFTBEHIND; touch /node/x || echo read-only; env"
-    _, out = ended(
-        start(image, "python", "-m", "numerai_node", "exec", "--", "sh", "-c", f"cd /node; {inside}; exit 3")
-    )
+    wrapped = ("python", "-m", "numerai_node", "exec", "--")
+    inside = "cd /node; id -u; test -e .env && echo LEFTBEHIND; touch x || echo read-only; env; exit 3"
+    code, out = ended(start(image, *wrapped, "sh", "-c", inside))
+    assert code == 3
     assert "10001\n" in out
     assert "read-only" in out
     assert "LEFTBEHIND" not in out
