@@ -78,6 +78,7 @@ class Sandbox:
         self.scores = Scores(self.account, self.rounds, self.submissions, self.catalog, self.history, self.clock.now)
         self.diagnostics = Diagnostics(self.journal, self.catalog, self.upload_store, self.clock.now)
         self.compute = ComputeUploads(self.journal, self.clock.now)
+        self._calendar_lock = threading.Lock()
         self._ticker = threading.Thread(target=self._tick, name="sandbox-calendar", daemon=True)
 
     def start(self) -> None:
@@ -110,8 +111,14 @@ class Sandbox:
         return [self.rounds.open_next(each, minutes) for each in chosen]
 
     def time_moved(self) -> list[RoundRecord]:
-        """Do what is due: with the calendar, open the rounds whose time has come, each in turn."""
-        return self.rounds.follow_calendar() if self.settings.calendar else []
+        """Do what is due: with the calendar, open the rounds whose time has come, each in turn.
+
+        The webhook calls for one opening have ended before the next opening's are made.
+        """
+        if not self.settings.calendar:
+            return []
+        with self._calendar_lock:
+            return self.rounds.follow_calendar()
 
     def edition(self, tournament: int, round_number: int | None = None) -> Edition:
         """Which live data a round has; the latest round's when none is named."""
@@ -128,6 +135,7 @@ class Sandbox:
 
     def _round_opened(self, opened: RoundRecord) -> None:
         self.submissions.release(opened)
+        self.webhooks.settle(before=opened.open_time)
         models = [model for model in self.account.models() if model.tournament == opened.tournament]
         self.webhooks.announce(opened, models)
 

@@ -17,6 +17,8 @@ from .rounds import Rounds, resolve_time, score_time
 from .submissions import Submissions
 
 if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
     import pandas as pd
 
     from .data.signal import Truth
@@ -70,9 +72,7 @@ class Scores:
         self._history = history
         self._now = now
         self._lock = threading.Lock()
-        self._truths: dict[str, Truth] = {}
-        self._entries: dict[tuple[str, ...], pd.DataFrame] = {}
-        self._values: dict[tuple[str, ...], dict[str, pd.Series[float]]] = {}
+        self._tables: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}
 
     def of_model(self, model: ModelRecord) -> list[Score]:
         """Every score of a model so far: newest round first, days in order."""
@@ -151,34 +151,54 @@ class Scores:
         ]
 
     def _day_values(self, held: RoundRecord, day: int) -> dict[str, pd.Series[float]]:
-        from numerai_tools.scoring import correlation_contribution, numerai_corr
-
         chosen = self._selected(held)
-        key = (held.id, str(day), *(each.id for each in chosen))
-        with self._lock:
-            if key not in self._values:
-                if held.id not in self._truths:
-                    source = self._catalog.source(held.tournament)
-                    self._truths[held.id] = source.truth(Edition(held.number, held.data_datestamp))
-                truth = self._truths[held.id]
-                entries = self._entered(held, chosen, truth.rivals)
-                target = truth.by_day[day]
-                self._values[key] = {
-                    "canon_corr": numerai_corr(entries, target),
-                    "canon_mmc": correlation_contribution(entries, truth.meta_model, target),
-                }
-            return self._values[key]
-
-    def _entered(self, held: RoundRecord, chosen: list[SubmissionRecord], rivals: pd.DataFrame) -> pd.DataFrame:
-        """The predictions of the account's models and of the rivals; rows that one left out are put in the middle."""
         key = (held.id, *(each.id for each in chosen))
-        if key not in self._entries:
-            own = {}
-            for each in chosen:
-                series = self._history.predictions(each) if each.invented else self._submissions.predictions(each)
-                own[each.id] = series.rank(pct=True).reindex(rivals.index).fillna(0.5)
-            self._entries[key] = rivals.assign(**own)
-        return self._entries[key]
+        with self._lock:
+            if key not in self._tables:
+                source = self._catalog.source(held.tournament)
+                truth = source.truth(Edition(held.number, held.data_datestamp))
+                self._tables[key] = scores_by_day(self._entered(chosen, truth.rivals), truth)
+            return {metric: table.T[day] for metric, table in self._tables[key].items()}
+
+    def _entered(self, chosen: list[SubmissionRecord], rivals: pd.DataFrame) -> pd.DataFrame:
+        """The predictions of the account's models and of the rivals; rows that one left out are put in the middle."""
+        own = {}
+        for each in chosen:
+            series = self._history.predictions(each) if each.invented else self._submissions.predictions(each)
+            own[each.id] = series.rank(pct=True).reindex(rivals.index).fillna(0.5)
+        return rivals.assign(**own)
+
+
+def scores_by_day(entries: pd.DataFrame, truth: Truth) -> dict[str, pd.DataFrame]:
+    """Metric -> scores of every entry (columns) on every scoring day (rows).
+
+    The same as numerai-tools' `numerai_corr` and `correlation_contribution` for each day's target, with the
+    transformations of the entries, which do not depend on the day, done once.
+    """
+    import numpy as np
+    import pandas as pd
+    from numerai_tools import scoring
+
+    entries = entries.sort_index()
+    ids = entries.index
+    target = np.stack([truth.by_day[day].loc[ids].to_numpy(dtype="float64") for day in truth.by_day])
+    centred = target - target.mean(axis=1, keepdims=True)
+    powered = np.sign(centred) * np.abs(centred) ** 1.5
+    transformed = scoring.tie_kept_rank__gaussianize__pow_1_5(entries).to_numpy()
+    corr = _standardised(powered.T).T @ _standardised(transformed) / len(ids)
+    meta = scoring.gaussian(scoring.tie_kept_rank(truth.meta_model.loc[ids].to_frame())).to_numpy()[:, 0]
+    neutral = scoring.orthogonalize(scoring.gaussian(scoring.tie_kept_rank(entries)).to_numpy(), meta)
+    mmc = 4 * centred @ neutral / len(ids)
+    days = list(truth.by_day)
+    return {
+        "canon_corr": pd.DataFrame(corr, index=days, columns=entries.columns),
+        "canon_mmc": pd.DataFrame(mmc, index=days, columns=entries.columns),
+    }
+
+
+def _standardised(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    result: npt.NDArray[np.float64] = (columns - columns.mean(axis=0)) / columns.std(axis=0)
+    return result
 
 
 def score_date(held: RoundRecord, day: int) -> datetime:

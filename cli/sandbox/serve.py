@@ -60,7 +60,7 @@ class RunningSandbox:
         self._servers = servers
         host, port = self._servers[0].server_address[:2]
         self.port = int(port)
-        self.url = f"http://{host!s}:{port}"
+        self.url = f"http://[{host!s}]:{port}" if ":" in str(host) else f"http://{host!s}:{port}"
         self.public_id = sandbox.account.token.public_id
         self.secret_key = sandbox.account.token.secret_key
         self.models = {model.name: model.id for model in sandbox.account.models()}

@@ -96,8 +96,12 @@ class Settings:
         unknown = [scope for scope in self.scopes if scope not in ALL_SCOPES]
         if unknown:
             raise UsageError(f"There is no scope '{unknown[0]}'.", f"Choose from: {', '.join(ALL_SCOPES)}.")
-        if self.data is not None and not self.data.is_dir():
-            raise UsageError(f"--data {self.data} is not a folder.")
+        if self.data is not None:
+            for needed in ("train.parquet", "live.parquet"):
+                if not (self.data / needed).is_file():
+                    raise UsageError(
+                        f"The data folder {self.data} has no {needed}.", "Name a folder with Numerai's files."
+                    )
         if not 0 <= self.history <= 1000:
             raise UsageError(f"--history {self.history} is out of range: it must be between 0 and 1000.")
         for name, value in (("window", self.window_minutes), ("rate-limit", self.rate_limit)):

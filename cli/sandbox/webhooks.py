@@ -6,9 +6,9 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from datetime import datetime
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
 import msgspec
 import requests
@@ -34,6 +34,7 @@ class Webhooks:
         self._seconds = seconds
         self._stopping = stopping
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sandbox-webhook")
+        self._announced: list[tuple[datetime, Future[WebhookCallRecord]]] = []
 
     def all(self) -> list[WebhookCallRecord]:
         """Every call so far, oldest first."""
@@ -52,7 +53,13 @@ class Webhooks:
         for model in models:
             if model.webhook:
                 call = self._begin(model, "round", opened.number)
-                self._pool.submit(self._deliver, call, model)
+                self._announced.append((opened.open_time, self._pool.submit(self._deliver, call, model)))
+
+    def settle(self, before: datetime) -> None:
+        """Return once the calls for rounds that opened before that moment have ended."""
+        earlier = [call for moment, call in self._announced if moment < before]
+        wait(earlier)
+        self._announced = [(moment, call) for moment, call in self._announced if not call.done()]
 
     def trigger(self, model: ModelRecord, round_number: int | None) -> str:
         """Call the model's webhook now and return the trigger id.
@@ -132,7 +139,7 @@ def redacted(url: str) -> str:
 def without_token(text: str, url: str) -> str:
     """The text with every mention of the webhook's token replaced."""
     parts = urlsplit(url)
-    for secret in (parts.path.rpartition("/")[2], parts.query):
+    for secret in (parts.path.rpartition("/")[2], parts.query, *(value for _, value in parse_qsl(parts.query))):
         if len(secret) >= 4:
             text = text.replace(secret, "***")
     return text

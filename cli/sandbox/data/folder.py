@@ -13,7 +13,6 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 
-from ...errors import UsageError
 from .derive import Derived
 from .made_classic import MAIN_TARGET, VERSION
 from .parquet import write_whole
@@ -28,7 +27,7 @@ _BATCH_ROWS = 65_536
 class FolderClassic:
     """The folder's files under the newest version's name. Live rows are the same in every round.
 
-    `UsageError` when the folder has no `live.parquet` or `train.parquet`: nothing could be predicted or fitted.
+    The folder must have `train.parquet` and `live.parquet`.
     """
 
     id_column = "id"
@@ -36,9 +35,6 @@ class FolderClassic:
     def __init__(self, folder: Path, seed: int) -> None:
         self._folder = folder
         self._seed = seed
-        for needed in ("train.parquet", "live.parquet"):
-            if not (folder / needed).is_file():
-                raise UsageError(f"The data folder {folder} has no {needed}.", "Name a folder with Numerai's files.")
         self.fingerprint = hashlib.sha256(f"{folder}:{seed}".encode()).hexdigest()[:16]
         self._derived = Derived(self, lambda: self.signal, seed)
 

@@ -1,0 +1,281 @@
+"""The datasets: their shape, their determinism, their signal, and folders of real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from numerai_compute.errors import UsageError
+from numerai_compute.sandbox.data.catalog import Catalog
+from numerai_compute.sandbox.data.made_classic import MadeClassic
+from numerai_compute.sandbox.data.parquet import write_parquet
+from numerai_compute.sandbox.data.signal import targets
+from numerai_compute.sandbox.data.source import Edition
+from numerai_compute.sandbox.data.words import feature_names
+from numerai_compute.sandbox.refusal import HttpRefusal
+from numerai_compute.sandbox.scores import scores_by_day
+from numerai_compute.sandbox.settings import DataSpec, Settings
+from numerai_tools.scoring import correlation_contribution, numerai_corr
+
+from tests.fixtures.sandbox import ServedSandbox
+
+Factory = Callable[..., ServedSandbox]
+SPEC = DataSpec(seed=2, eras=16, rows_per_era=150, features=24)
+ROUND = Edition(1000, 20260106)
+NEXT = Edition(1001, 20260107)
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Catalog:
+    return Catalog(tmp_path_factory.mktemp("data"), SPEC)
+
+
+def read(catalog: Catalog, name: str, edition: Edition = ROUND) -> pd.DataFrame:
+    return pd.read_parquet(catalog.file(name, edition).path)
+
+
+class TestShape:
+    def test_training_rows(self, catalog: Catalog) -> None:
+        train = read(catalog, "v5.3/train.parquet")
+        sets = json.loads(catalog.file("v5.3/features.json", ROUND).path.read_text())
+        features = sets["feature_sets"]["all"]
+        assert train.index.name == "id"
+        assert train.index.is_unique
+        assert list(train.columns) == ["era", "data_type", *features, *sets["targets"]]
+        assert {str(train[name].dtype) for name in features} == {"int8"}
+        assert set(np.unique(train[features])) == {0, 1, 2, 3, 4}
+        assert list(train["era"].unique()) == [f"{era:04d}" for era in range(1, 17)]
+        assert train.groupby("era").size().eq(150).all()
+        assert set(sets["feature_sets"]["small"]) < set(sets["feature_sets"]["medium"]) < set(features)
+
+    def test_targets(self, catalog: Catalog) -> None:
+        train = read(catalog, "v5.3/train.parquet")
+        sets = json.loads(catalog.file("v5.3/features.json", ROUND).path.read_text())
+        for name in sets["targets"]:
+            assert train[name].dtype == np.float32
+            assert set(train[name].dropna().unique()) == {0, 0.25, 0.5, 0.75, 1}
+        assert train["target"].notna().all()
+        assert (train["target"] == train["target_ender_20"]).all()
+        assert train["target_cyrusd_60"].isna().mean() == pytest.approx(0.15, abs=0.03)
+
+    def test_validation_follows_train(self, catalog: Catalog) -> None:
+        validation = read(catalog, "v5.3/validation.parquet")
+        assert list(validation["era"].unique()) == ["0017", "0018", "0019", "0020"]
+        for name in ("validation_example_preds", "validation_benchmark_models", "meta_model"):
+            assert list(read(catalog, f"v5.3/{name}.parquet").index) == list(validation.index)
+
+    def test_live(self, catalog: Catalog) -> None:
+        live = read(catalog, "v5.3/live.parquet")
+        assert set(live["era"]) == {"X"}
+        assert not any("target" in name for name in live.columns)
+        example = read(catalog, "v5.3/live_example_preds.parquet")
+        assert list(example.index) == list(live.index)
+        assert example["prediction"].between(0, 1, inclusive="neither").all()
+        csv = pd.read_csv(catalog.file("v5.3/live_example_preds.csv", ROUND).path)
+        assert list(csv["id"]) == list(live.index)
+
+    def test_missing_values(self, tmp_path: Path) -> None:
+        holes = Catalog(tmp_path, DataSpec(eras=4, rows_per_era=100, features=8, missing=0.2))
+        table = pq.read_table(holes.file("v5.3/train.parquet", ROUND).path)
+        features = [name for name in table.column_names if name.startswith("feature")]
+        assert {str(table.schema.field(name).type) for name in features} == {"int8"}
+        share = sum(table[name].null_count for name in features) / (len(features) * len(table))
+        assert share == pytest.approx(0.2, abs=0.03)
+        assert read(holes, "v5.3/live_example_preds.parquet")["prediction"].notna().all()
+
+    @pytest.mark.parametrize(("folder", "column"), [("signals/v2.1", "numerai_ticker"), ("crypto/v1.0", "symbol")])
+    def test_universes(self, catalog: Catalog, folder: str, column: str) -> None:
+        live, later = read(catalog, f"{folder}/live.parquet"), read(catalog, f"{folder}/live.parquet", NEXT)
+        assert list(live[column]) == list(later[column])
+        assert live[column].is_unique
+        assert set(live["date"]) == {"2026-01-06"}
+        features = [name for name in live.columns if name.startswith("feature")]
+        assert not live[features].equals(later[features])
+        train = read(catalog, f"{folder}/train.parquet")
+        assert train.groupby("date").size().eq(len(live)).all()
+        assert read(catalog, f"{folder}/train_targets.parquet")["target"].equals(train["target"])
+        assert read(catalog, f"{folder}/validation.parquet")["date"].min() > train["date"].max()
+        names = pd.read_csv(catalog.file(f"{folder}/live_example_preds.csv", ROUND).path)[column]
+        assert list(names) == list(live[column]), "no name reads as a missing value"
+
+    def test_the_bins_of_the_targets(self) -> None:
+        found = pd.Series(targets(np.random.default_rng(0).normal(size=1000))).value_counts(normalize=True)
+        assert found.to_dict() == pytest.approx({0.5: 0.5, 0.25: 0.2, 0.75: 0.2, 0.0: 0.05, 1.0: 0.05})
+
+    def test_names_are_different(self) -> None:
+        assert len(set(feature_names(8000))) == 8000
+        assert feature_names(10) == feature_names(3000)[:10]
+        with pytest.raises(ValueError):
+            feature_names(8001)
+
+
+class TestDeterminism:
+    def test_the_same_seed_gives_the_same_bytes(self, catalog: Catalog, tmp_path: Path) -> None:
+        other = Catalog(tmp_path, SPEC)
+        for name in ("v5.3/train.parquet", "v5.3/live.parquet", "signals/v2.1/live.parquet", "v5.3/meta_model.parquet"):
+            one, two = catalog.file(name, ROUND), other.file(name, ROUND)
+            assert one.path.read_bytes() == two.path.read_bytes()
+            assert one.etag == two.etag
+
+    def test_another_seed_gives_others(self, catalog: Catalog, tmp_path: Path) -> None:
+        other = Catalog(tmp_path, DataSpec(seed=3, eras=16, rows_per_era=150, features=24))
+        assert catalog.file("v5.3/live.parquet", ROUND).etag != other.file("v5.3/live.parquet", ROUND).etag
+        assert not set(read(catalog, "v5.3/live.parquet").index) & set(read(other, "v5.3/live.parquet").index)
+
+    def test_every_round_has_new_ids(self, catalog: Catalog) -> None:
+        one, two = read(catalog, "v5.3/live.parquet"), read(catalog, "v5.3/live.parquet", NEXT)
+        assert not set(one.index) & set(two.index)
+        assert catalog.file("v5.3/live.parquet", ROUND).etag != catalog.file("v5.3/live.parquet", NEXT).etag
+        assert catalog.file("v5.3/train.parquet", ROUND) == catalog.file("v5.3/train.parquet", NEXT)
+
+    def test_many_at_once_make_a_file_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        fresh = Catalog(tmp_path, DataSpec(eras=4, rows_per_era=100, features=8))
+        source = fresh.source(8)
+        made: list[str] = []
+        write = source.write
+        monkeypatch.setattr(source, "write", lambda name, *rest: (made.append(name), write(name, *rest)))
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _: fresh.file("v5.3/train.parquet", ROUND), range(16)))
+        assert made == ["v5.3/train.parquet"]
+        assert len({each.path.read_bytes() for each in found}) == 1
+
+    def test_unknown_files(self, catalog: Catalog) -> None:
+        with pytest.raises(HttpRefusal):
+            catalog.file("v5.3/../secret", ROUND)
+
+
+class TestSignal:
+    def test_a_fitted_model_scores_as_at_numerai(self, tmp_path: Path) -> None:
+        """CORR of 0.02 to 0.06 out of sample: weak, but there."""
+        lightgbm = pytest.importorskip("lightgbm")
+        usual = Catalog(tmp_path, DataSpec())
+        train, validation = read(usual, "v5.3/train.parquet"), read(usual, "v5.3/validation.parquet")
+        features = [name for name in train.columns if name.startswith("feature")]
+        model = lightgbm.LGBMRegressor(
+            n_estimators=200, learning_rate=0.03, num_leaves=15, colsample_bytree=0.3, n_jobs=1, verbose=-1
+        )
+        model.fit(train[features], train["target"])
+        validation["prediction"] = model.predict(validation[features])
+        scores = [
+            numerai_corr(rows[["prediction"]].sort_index(), rows["target"]).iloc[0]
+            for _, rows in validation.groupby("era")
+        ]
+        assert 0.02 < np.mean(scores) < 0.06
+
+    def test_scores_by_day_are_those_of_numerai_tools(self, catalog: Catalog) -> None:
+        truth = catalog.source(8).truth(ROUND)
+        entries = truth.rivals.sort_index()
+        found = scores_by_day(truth.rivals, truth)
+        for day in (1, 7, 20):
+            corr = numerai_corr(entries, truth.by_day[day])
+            mmc = correlation_contribution(entries, truth.meta_model, truth.by_day[day])
+            pd.testing.assert_series_equal(found["canon_corr"].T[day], corr, check_names=False, atol=1e-10)
+            pd.testing.assert_series_equal(found["canon_mmc"].T[day], mmc, check_names=False, atol=1e-10)
+
+    def test_a_blur_of_nothing_changes_nothing(self, catalog: Catalog) -> None:
+        signal = catalog.source(8).signal
+        assert signal.blurred([1], 0.0).weights == signal.weights
+        assert signal.blurred([1], 1.0).weights != signal.weights
+
+
+class TestSize:
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
+    def test_memory_does_not_grow_with_the_eras(self, tmp_path: Path) -> None:
+        def peak_mib(eras: int) -> float:
+            program = (
+                "import resource, sys; from pathlib import Path\n"
+                "from numerai_compute.sandbox.data.catalog import Catalog\n"
+                "from numerai_compute.sandbox.data.source import Edition\n"
+                "from numerai_compute.sandbox.settings import DataSpec\n"
+                f"spec = DataSpec(eras={eras}, rows_per_era=1000, features=1000)\n"
+                f"Catalog(Path(sys.argv[1]) / '{eras}', spec).file('v5.3/train.parquet', Edition(1, 20260101))\n"
+                "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)"
+            )
+            done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, check=True)
+            return int(done.stdout) / (1024 * 1024 if sys.platform == "darwin" else 1024)
+
+        small, large = peak_mib(60), peak_mib(180)
+        assert large - small < 60, "three times the rows, 120 MB more data"
+
+    def test_a_file_that_cannot_be_finished_leaves_nothing(self, tmp_path: Path) -> None:
+        def rows() -> object:
+            yield pd.DataFrame({"a": np.zeros(10_000_000)})
+            raise OSError("disk full")
+
+        with pytest.raises(OSError):
+            write_parquet(tmp_path / "x.parquet", rows())  # type: ignore[arg-type]
+        with pytest.raises(ValueError):
+            write_parquet(tmp_path / "x.parquet", [])
+        assert list(tmp_path.iterdir()) == []
+
+    def test_numerais_own_feature_sets(self) -> None:
+        sets = MadeClassic(DataSpec(eras=574, rows_per_era=4700, features=2748)).feature_sets()
+        assert [len(sets[name]) for name in ("small", "medium", "all")] == [42, 740, 2748]
+
+
+class TestFolder:
+    @pytest.fixture
+    def folder(self, catalog: Catalog, tmp_path: Path) -> Path:
+        folder = tmp_path / "files"
+        folder.mkdir()
+        for name in ("train", "validation", "live"):
+            content = catalog.file(f"v5.3/{name}.parquet", ROUND).path.read_bytes()
+            (folder / f"{name}.parquet").write_bytes(content)
+        return folder
+
+    def test_its_files_are_served_and_the_rest_is_derived(
+        self, folder: Path, sandbox_factory: Factory, tmp_path: Path
+    ) -> None:
+        found = sandbox_factory(data=folder)
+        names = found.graphql("{listDatasets(tournament: 8)}")["data"]["listDatasets"]
+        assert {"v5.3/features.json", "v5.3/meta_model.parquet", "v5.3/live_benchmark_models.parquet"} < set(names)
+        for name in names:
+            assert found.download(name, tmp_path).stat().st_size > 0
+        assert (tmp_path / "train.parquet").read_bytes() == (folder / "train.parquet").read_bytes()
+        sets = json.loads((tmp_path / "features.json").read_text())
+        assert len(sets["feature_sets"]["all"]) == 24
+        assert "target" in sets["targets"]
+        csv = found.live_predictions(tmp_path).to_csv(index=False)
+        first = found.settled(found.submit(csv))
+        found.open_round("classic")
+        second = found.settled(found.submit(csv))
+        assert (first["status"], second["status"]) == ("success", "success")
+        found.clock(advance=40 * 86400)
+        query = "query($m: ID!) {submissionScores(modelId: $m, day: 20) {value}}"
+        assert len(found.graphql(query, m=found.models["alice"])["data"]["submissionScores"]) == 4
+
+    def test_a_changed_file_has_a_new_tag(self, folder: Path, tmp_path: Path) -> None:
+        served = Catalog(tmp_path / "made", SPEC, folder)
+        before = served.file("v5.3/live.parquet", ROUND).etag
+        os.utime(folder / "live.parquet", (1, 1))
+        assert served.file("v5.3/live.parquet", ROUND).etag != before
+
+    def test_an_index_of_another_name(self, folder: Path, tmp_path: Path) -> None:
+        live = pd.read_parquet(folder / "live.parquet").reset_index()
+        live.to_parquet(folder / "live.parquet", index=False)
+        ids = Catalog(tmp_path / "made", SPEC, folder).source(8).live(ROUND)["id"]
+        assert list(ids) == list(live["id"])
+
+    def test_a_folder_without_rows(self, folder: Path) -> None:
+        (folder / "live.parquet").unlink()
+        with pytest.raises(UsageError, match=r"has no live\.parquet"):
+            Settings(data=folder)
+
+    @pytest.mark.skipif("NUMERAI_REAL_DATA" not in os.environ, reason="NUMERAI_REAL_DATA names no folder")
+    def test_real_rows(self, sandbox_factory: Factory, tmp_path: Path) -> None:
+        found = sandbox_factory(data=Path(os.environ["NUMERAI_REAL_DATA"]), history=1)
+        frame = found.live_predictions(tmp_path)
+        assert found.settled(found.submit(frame.to_csv(index=False)))["status"] == "success"
+        validation = pd.read_parquet(found.download("v5.3/validation.parquet", tmp_path))
+        example = pd.read_parquet(found.download("v5.3/validation_example_preds.parquet", tmp_path))
+        assert list(example.index) == list(validation.index)
+        assert len(pd.read_parquet(found.download("v5.3/train_benchmark_models.parquet", tmp_path))) == 4970

@@ -1,0 +1,229 @@
+"""The GraphQL side: names, variables, tokens, scopes, errors, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import requests
+from graphql import parse, print_ast
+from numerai_compute.sandbox.account import RateLimit
+from numerai_compute.sandbox.api.executor import MUTATIONS, QUERIES, operation_label, schema
+from numerai_compute.sandbox.names import camel_case, in_camel_case
+from numerai_compute.sandbox.refusal import HttpRefusal
+
+from tests.fixtures.sandbox import ServedSandbox
+
+Factory = Callable[..., ServedSandbox]
+
+
+def ask(sandbox: ServedSandbox, query: str, headers: dict[str, str] | None = None, **variables: Any) -> dict[str, Any]:
+    body = {"query": query, "variables": variables}
+    answer: dict[str, Any] = requests.post(sandbox.url, json=body, headers=headers, timeout=10).json()
+    return answer
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted"),
+    [
+        ("submission_upload_auth", "submissionUploadAuth"),
+        ("return_52_weeks", "return52Weeks"),
+        ("v2_round_model_performances", "v2RoundModelPerformances"),
+        ("modelId", "modelId"),
+        ("__typename", "__typename"),
+    ],
+)
+def test_camel_case(given: str, wanted: str) -> None:
+    assert camel_case(given) == wanted
+
+
+def test_fields_answer_under_the_name_asked_for() -> None:
+    document = in_camel_case(parse("{api_token_info {public_id short: account_username name}}"))
+    wanted = "{ api_token_info: apiTokenInfo { public_id: publicId short: accountUsername name } }"
+    assert " ".join(print_ast(document).split()) == wanted
+
+
+def test_both_spellings_of_fields_and_arguments(sandbox: ServedSandbox) -> None:
+    both = '{v3UserProfile(modelName: "alice") {id} v3_user_profile(model_name: "alice") {id user_name: username}}'
+    found = ask(sandbox, both)["data"]
+    assert found["v3UserProfile"]["id"] == found["v3_user_profile"]["id"] == sandbox.models["alice"]
+    assert found["v3_user_profile"]["user_name"] == "alice"
+
+
+@pytest.mark.parametrize("declared", ["ID", "ID!", "String", "String!"])
+def test_an_id_may_be_declared_as_text_and_text_as_an_id(sandbox: ServedSandbox, declared: str) -> None:
+    by_id = sandbox.graphql(f"query($m: {declared}) {{model(modelId: $m) {{name}}}}", m=sandbox.models["bob"])
+    assert by_id == {"data": {"model": {"name": "bob"}}}
+    by_text = sandbox.graphql(f"query($n: {declared}) {{v3UserProfile(modelName: $n) {{username}}}}", n="alice")
+    assert by_text == {"data": {"v3UserProfile": {"username": "alice"}}}
+
+
+def test_a_variable_of_another_type_is_refused(sandbox: ServedSandbox) -> None:
+    answer = sandbox.graphql("query($m: Int) {model(modelId: $m) {name}}", m=1)
+    assert "used in position expecting 'ID'" in answer["errors"][0]["message"]
+
+
+@pytest.mark.parametrize(
+    ("query", "message"),
+    [
+        ("{nothing}", "Cannot query field 'nothing'"),
+        ("{rounds(", "Syntax Error"),
+        ("{roundDetails(roundNumber: 9, tournament: 8) {status}}", "Round not found"),
+        ('{v3UserProfile(modelName: "nobody") {id}}', "Model not found"),
+        ('{accountProfile(username: "nobody") {id}}', "User not found"),
+        ('{pipelineStatus(date: "yesterday") {isScoringDay}}', "is not a date"),
+        ("{v2ChangeStake {status}}", "v2ChangeStake is refused"),
+        ("{account {wallet_txns {amount}}}", "walletTxns is refused"),
+    ],
+)
+def test_errors_come_with_http_200_and_a_message(sandbox: ServedSandbox, query: str, message: str) -> None:
+    answer = sandbox.graphql(query)
+    assert message in answer["errors"][0]["message"]
+
+
+@pytest.mark.parametrize("body", ["", "[]", "{}", '{"query": 1}', '{"query": "{tournaments {id}}", "variables": []}x'])
+def test_a_body_without_a_query_is_a_bad_request(sandbox: ServedSandbox, body: str) -> None:
+    answer = requests.post(sandbox.url, data=body, timeout=10)
+    assert answer.status_code == 400
+    assert "detail" in answer.json()["errors"]
+
+
+def test_other_paths_and_methods(sandbox: ServedSandbox) -> None:
+    assert requests.get(sandbox.url, timeout=10).status_code == 405
+    assert requests.post(f"{sandbox.url}/graphql", json={}, timeout=10).status_code == 404
+
+
+class TestToken:
+    def test_both_ways_of_giving_it(self, sandbox: ServedSandbox) -> None:
+        token = {"Authorization": f"Token {sandbox.public_id}${sandbox.secret_key}"}
+        pair = {"x-public-id": sandbox.public_id, "x-secret-key": sandbox.secret_key}
+        for headers in (token, pair):
+            assert ask(sandbox, "{apiTokenInfo {publicId}}", headers)["data"]["apiTokenInfo"]["publicId"]
+
+    @pytest.mark.parametrize("headers", [{}, {"Authorization": "Token a$b"}, {"Authorization": "Bearer x"}])
+    def test_a_wrong_or_missing_one_is_refused(self, sandbox: ServedSandbox, headers: dict[str, str]) -> None:
+        answer = ask(sandbox, "{account {username}}", headers)
+        assert answer["data"] == {"account": None}
+        assert answer["errors"][0]["message"] == "Your session is invalid or has expired."
+        assert answer["errors"][0]["path"] == ["account"]
+
+    def test_every_scope_is_enforced(self, sandbox_factory: Factory) -> None:
+        weak = sandbox_factory(scopes=("read_submission_info",))
+        model = weak.models["alice"]
+        for query, scope in (
+            ("{account {username}}", "read_user_info"),
+            ('{submissionUploadAuth(filename: "a.csv", tournament: 8, modelId: "%s") {url}}', "upload_submission"),
+            ('{submissionDownloadAuth(id: "x") {url}}', "download_submission"),
+            ('mutation {setUserBio(modelId: "%s", value: "x")}', "write_user_info"),
+            ('mutation {setSubmissionWebhook(modelId: "%s")}', "upload_submission"),
+        ):
+            asked = query.replace("%s", model)
+            assert weak.graphql(asked)["errors"][0]["message"] == f"Your API token lacks the scope {scope}."
+        assert weak.graphql("{submissions {id}}") == {"data": {"submissions": []}}
+        assert weak.graphql("{apiTokenInfo {scopes}}")["data"]["apiTokenInfo"]["scopes"] == ["read_submission_info"]
+
+    def test_a_model_shows_submissions_only_with_the_scope(self, sandbox_factory: Factory) -> None:
+        weak = sandbox_factory(scopes=("read_user_info",))
+        answer = weak.graphql("{account {models {name submissions {id}}}}")
+        assert answer["data"]["account"]["models"][0] == {"name": "alice", "submissions": None}
+        assert "read_submission_info" in answer["errors"][0]["message"]
+
+    def test_fixed_by_the_environment(self, sandbox_factory: Factory, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("NUMERAI_SANDBOX_PUBLIC_ID", "FIXED")
+        monkeypatch.setenv("NUMERAI_SANDBOX_SECRET_KEY", "ALSO-FIXED")
+        found = sandbox_factory()
+        assert (found.public_id, found.secret_key) == ("FIXED", "ALSO-FIXED")
+
+    def test_random_otherwise(self, sandbox_factory: Factory) -> None:
+        assert sandbox_factory().secret_key != sandbox_factory().secret_key
+
+
+class TestRateLimit:
+    def test_the_webhook_mutations_are_limited(self, sandbox_factory: Factory) -> None:
+        limited = sandbox_factory(rate_limit=2)
+        query = f'mutation {{setSubmissionWebhook(modelId: "{limited.models["alice"]}")}}'
+        headers = {"x-public-id": limited.public_id, "x-secret-key": limited.secret_key}
+        codes = [
+            requests.post(limited.url, json={"query": query}, headers=headers, timeout=10).status_code for _ in range(3)
+        ]
+        assert codes == [200, 200, 429]
+        assert limited.graphql("{tournaments {name}}")["data"]["tournaments"], "everything else goes on"
+
+    def test_it_forgets_after_a_minute(self) -> None:
+        now = [0.0]
+        limit = RateLimit(1, lambda: now[0])
+        limit.spend("a", "x")
+        limit.spend("b", "x")
+        with pytest.raises(HttpRefusal) as refused:
+            limit.spend("a", "x")
+        assert refused.value.status == 429
+        now[0] = 60.0
+        limit.spend("a", "x")
+
+
+class TestModels:
+    def test_a_new_slot(self, sandbox: ServedSandbox) -> None:
+        made = sandbox.graphql('mutation {addModel(name: "dora", tournament: 8) {id name tournament}}')
+        assert made["data"]["addModel"]["name"] == "dora"
+        again = sandbox.graphql('mutation {addModel(name: "dora", tournament: 8) {id}}')
+        assert again["errors"][0]["message"] == "Name has already been taken"
+        for name, tournament in (("no spaces", 8), ("erik", 9)):
+            refused = sandbox.graphql(f'mutation {{addModel(name: "{name}", tournament: {tournament}) {{id}}}}')
+            assert refused["data"] == {"addModel": None}
+
+    def test_ids_follow_from_names(self, sandbox_factory: Factory) -> None:
+        assert sandbox_factory().models == sandbox_factory().models
+
+    def test_without_an_id_the_only_one_is_meant(self, sandbox: ServedSandbox) -> None:
+        query = '{submissionUploadAuth(filename: "a.csv", tournament: 8) {filename}}'
+        assert sandbox.graphql(query)["data"]["submissionUploadAuth"]["filename"].startswith("a-")
+        assert "several models" in sandbox.graphql("{model {name}}")["errors"][0]["message"]
+        sandbox.graphql('mutation {addModel(name: "dora", tournament: 8) {id}}')
+        assert "several models" in sandbox.graphql(query)["errors"][0]["message"]
+
+    def test_profile_details(self, sandbox: ServedSandbox) -> None:
+        query = '{v3UserProfile(modelName: "alice") {latestReps {corr} latestRanks {corr mmc} latestReturns {oneDay}}}'
+        assert sandbox.graphql(query)["data"]["v3UserProfile"]["latestReps"] == {"corr": None}
+
+    def test_latest_submissions(self, sandbox_factory: Factory) -> None:
+        found = sandbox_factory(history=2)
+        query = "query($m: ID) {model(modelId: $m) {latestSubmissions(latestNRounds: 2) {roundNumber roundOpen} "
+        query += "latestSubmission {status} submissions {round {number}}}}"
+        model = found.graphql(query, m=found.models["alice"])["data"]["model"]
+        assert [each["roundNumber"] for each in model["latestSubmissions"]] == [1001]
+        assert model["latestSubmission"] == [{"status": "success"}]
+        assert [each["round"]["number"] for each in model["submissions"]] == [1001, 1000]
+
+
+def test_every_root_field_has_a_resolver() -> None:
+    built = schema()
+    assert built.query_type is not None
+    assert built.mutation_type is not None
+    assert set(built.query_type.fields) == set(QUERIES)
+    assert set(built.mutation_type.fields) == set(MUTATIONS)
+
+
+def test_operation_label() -> None:
+    assert operation_label(parse("{rounds {id} account {id}}")) == "rounds+account"
+    assert operation_label(parse("mutation {create_submission {id}}")) == "createSubmission"
+    assert operation_label(None) is None
+
+
+def test_an_unforeseen_failure_is_an_error_of_its_field(
+    sandbox: ServedSandbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(tournament: int | None) -> list[str]:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(sandbox.running.sandbox.catalog, "names", fail)
+    answer = sandbox.graphql("{listDatasets}")
+    assert answer["data"] == {"listDatasets": None}
+    assert answer["errors"][0]["path"] == ["listDatasets"]
+
+
+def test_a_failure_outside_graphql_is_a_500(sandbox: ServedSandbox, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sandbox.running.sandbox.clock, "freeze", lambda: 1 / 0)
+    answer = requests.post(f"{sandbox.url}/sandbox/clock", json={"freeze": True}, timeout=10)
+    assert answer.status_code == 500
+    assert "error" in answer.json()
