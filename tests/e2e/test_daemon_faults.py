@@ -224,6 +224,18 @@ def test_a_run_is_cancelled_while_no_daemon_runs(bench: LocalBench) -> None:
     assert texts(bench.provider, run.id) == ["ready", "terminated"]
 
 
+def test_a_run_claimed_but_not_started_is_cancelled(bench: LocalBench) -> None:
+    node = deployed(bench, "print('begin')")
+    runs = [bench.provider.trigger(deployed(bench, "print('begin')")) for _ in "12"]
+    bench.provider._store.claim(4, datetime.now(timezone.utc))
+    job = bench.provider._store.claim(4, datetime.now(timezone.utc))
+    bench.provider._parts.execution()._prepare(job)
+    for run in runs:
+        assert bench.provider.cancel(run.id).state is RunState.CANCELLED
+        assert texts(bench.provider, run.id) == []
+    assert bench.provider.runs(node.name) == []
+
+
 def test_what_is_left_of_an_ended_run_is_removed_at_the_next_start(bench: LocalBench) -> None:
     node = deployed(bench, "print('begin')")
     run = bench.provider.trigger(node)

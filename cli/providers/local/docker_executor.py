@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -50,7 +52,7 @@ class DockerExecutor:
 
     def build(self, node: Node, source_hash: str, report: Report) -> tuple[str, str]:
         """Build the image and give it its immutable tag and `latest`; older images beyond the last three go."""
-        repository = f"numerai-local/{node.name.lower()}"
+        repository = f"numerai-local/{repository_name(node.name)}"
         tag = f"{repository}:{source_hash[:12]}"
         available = self._engine.cpus()
         if node.cpu > available:
@@ -248,6 +250,13 @@ def _lines(engine: ContainerHost, name: str) -> Iterator[tuple[str, str]]:
             yield time, text
     for text in splitter.end():
         yield time, text
+
+
+def repository_name(node_name: str) -> str:
+    """A node's name as the engine's rules for repositories allow it: runs of other characters become one dash, and a
+    hash keeps two names that become the same apart."""
+    plain = re.sub(r"[^a-z0-9]+", "-", node_name.lower()).strip("-")
+    return plain if plain == node_name else f"{plain}-{hashlib.sha256(node_name.encode()).hexdigest()[:6]}"
 
 
 def _name(attempt: Attempt) -> str:

@@ -170,9 +170,12 @@ class LocalProvider:
     def cancel(self, run_id: str) -> Run:
         """Stop a run, whatever state it is in, and return it; a run that has ended stays as it is."""
         self._job(run_id)
-        self._store.ask_to_cancel(run_id, self._clock.now())
         give_up = self._clock.monotonic() + CANCEL_SECONDS + self._parts.settings.grace_seconds
-        while not (job := self._job(run_id)).run.state.final:
+        while True:
+            self._store.ask_to_cancel(run_id, self._clock.now())  # again: it may wait for another attempt by now
+            job = self._job(run_id)
+            if job.run.state.final:
+                return job.run
             with no_daemon(self._parts.paths) as alone:
                 if alone:
                     self._parts.execution().cancel_abandoned(job)
@@ -184,7 +187,6 @@ class LocalProvider:
                     code="not-stopped",
                 )
             self._clock.sleep(FOLLOW_SECONDS)
-        return job.run
 
     def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
         """The provider's own findings for `numerai doctor`."""

@@ -13,9 +13,9 @@ from ...models import Keys, Node, Run, RunFailure, RunState
 from ...ports import Clock
 from ...schedule import next_occurrence
 from ..environment import container_environment
-from .executor import Attempt, Executor, Outcome, StartFailed
+from .executor import Attempt, Executor, Outcome, StartFailed, cancelled
 from .settings import LocalSettings
-from .store import Job, RunStore
+from .store import DatabaseDamaged, DatabaseUnusable, Job, RunStore
 
 LOOK_SECONDS = 0.25
 CRON_LOOK_SECONDS = 1.0
@@ -24,6 +24,8 @@ MISSED_CRON = timedelta(hours=1)
 CRON_PREFIX = "cron-"
 REHEARSAL_PREFIX = "rehearsal-"
 """Begins the ids of runs in the foreground, which the daemon leaves alone."""
+
+DATABASE_ERRORS = (DatabaseUnusable, DatabaseDamaged)
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,8 @@ class RunExecution:
     def execute(self, job: Job, control: RunControl) -> None:
         """Start the run's attempt, or take it over where it was started before, and record how it ended.
 
-        Returns early, with the attempt going on, when the control says to leave.
+        Returns early, with the attempt going on, when the control says to leave. Raises `DatabaseUnusable`: the run is
+        then as it was, and to be executed again.
         """
         started: tuple[Executor, Attempt] | None = None
         try:
@@ -89,10 +92,21 @@ class RunExecution:
             outcome = executor.wait(attempt, control)
             if outcome is None:
                 return
+            if control.cancelled and outcome.failure is RunFailure.LOST:
+                outcome = cancelled()  # it had not been started yet, or somebody else has stopped it
+        except DATABASE_ERRORS:
+            raise
         except NumeraiError as error:
             failure = error.failure if isinstance(error, StartFailed) else RunFailure.COULD_NOT_START
             outcome = Outcome(RunState.FAILED, None, failure, error.message)
             infrastructure = isinstance(error, EnvironmentNotReady)
+        except OSError as error:
+            outcome = Outcome(RunState.FAILED, None, RunFailure.COULD_NOT_START, f"This machine refused: {error}.")
+            infrastructure = True
+        except Exception as error:  # a bug must not block the node: the run fails, and the daemon goes on
+            log.exception("run %s of %s", job.run.id, job.run.node)
+            why = f"A bug in the daemon ended it ({type(error).__name__}); daemon.log has the details."
+            outcome, infrastructure = Outcome(RunState.FAILED, None, RunFailure.COULD_NOT_START, why), False
         else:
             infrastructure = False
         if (outcome.temporary or infrastructure) and not control.cancelled:
@@ -227,13 +241,16 @@ class Scheduler:
         return going_on
 
     def _run(self) -> None:
-        self._tidy()
-        seen, next_cron = -1, self._clock.monotonic()
+        seen, next_look, tidy = -1, self._clock.monotonic(), False
         while not self._stopping.is_set():
             try:
-                if self._clock.monotonic() >= next_cron:
-                    next_cron = self._clock.monotonic() + CRON_LOOK_SECONDS
+                if not tidy:
+                    self._tidy()
+                    tidy = True
+                if self._clock.monotonic() >= next_look:
+                    next_look = self._clock.monotonic() + CRON_LOOK_SECONDS
                     self._start_scheduled()
+                    self._take_up_what_nobody_executes()
                 changes = self._store.changes()
                 if changes != seen:
                     seen = changes
@@ -243,11 +260,25 @@ class Scheduler:
             except NumeraiError as error:  # a full disk, say: what is queued stays queued until it is mended
                 log.error("%s", error.message)
                 self._stopping.wait(CRON_LOOK_SECONDS)
+            except Exception:  # a bug must not end the one thread that starts runs
+                log.exception("the scheduler goes on after a bug")
+                self._stopping.wait(CRON_LOOK_SECONDS)
             self._poke.wait(LOOK_SECONDS)
             self._poke.clear()
 
-    def _start_due(self) -> None:
+    def _take_up_what_nobody_executes(self) -> None:
+        """Execute again what was given up because the database could not be used."""
+        self._forget_ended_threads()  # before the look at the database, so that what it says of them is final
+        for job in self._store.active():
+            if job.phase in ("starting", "started") and job.run.id not in self._threads:
+                log.info("run %s of %s: taken up again", job.run.id, job.run.node)
+                self._begin(job)
+
+    def _forget_ended_threads(self) -> None:
         self._threads = {run_id: entry for run_id, entry in self._threads.items() if entry[0].is_alive()}
+
+    def _start_due(self) -> None:
+        self._forget_ended_threads()
         while not self._stopping.is_set():
             job = self._store.claim(self._settings.concurrency, self._clock.now())
             if job is None:
@@ -265,8 +296,8 @@ class Scheduler:
     def _work(self, job: Job, control: RunControl) -> None:
         try:
             self._execution.execute(job, control)
-        except Exception:  # a run must never end the daemon: it stays as it is, and the next start takes it over
-            log.exception("run %s of %s", job.run.id, job.run.node)
+        except NumeraiError as error:
+            log.error("run %s of %s: %s", job.run.id, job.run.node, error.message)
         self.poke()
 
     def _start_scheduled(self) -> None:

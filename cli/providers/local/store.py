@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from pathlib import Path
 
 from ...errors import EnvironmentNotReady, ProviderError
@@ -64,6 +64,18 @@ class QueueFull(ProviderError):
     """So many runs of a node wait that another one is not accepted."""
 
     code = "queue-full"
+
+
+class DatabaseUnusable(EnvironmentNotReady):
+    """The database cannot be read or written now: the disk is full, say."""
+
+    code = "database-unusable"
+
+
+class DatabaseDamaged(ProviderError):
+    """The file is not a database any more."""
+
+    code = "state-corrupt"
 
 
 class RunStore:
@@ -376,16 +388,13 @@ class RunStore:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise EnvironmentNotReady(
-                f"{self.path} cannot be used: {error}.",
-                "Check that the folder is writable and the disk is not full.",
-                code="database-unusable",
+            raise DatabaseUnusable(
+                f"{self.path} cannot be used: {error}.", "Check that the folder is writable and the disk is not full."
             ) from error
         except sqlite3.DatabaseError as error:
-            raise ProviderError(
+            raise DatabaseDamaged(
                 f"{self.path} is damaged: {error}.",
                 "Move it away and run `numerai node config` and `deploy` again; the history of runs starts anew.",
-                code="state-corrupt",
             ) from error
 
 

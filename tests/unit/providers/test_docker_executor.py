@@ -1,0 +1,120 @@
+"""What the container executor makes of names, of an engine that restarts, and of a run's end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from docker.utils.build import match_tag
+from hypothesis import given
+from hypothesis import strategies as st
+from numerai_compute.errors import EnvironmentNotReady, ProviderError
+from numerai_compute.models import Node, RunFailure, RunState
+from numerai_compute.ports import ContainerState
+from numerai_compute.providers.local.docker_executor import DockerExecutor, repository_name
+from numerai_compute.providers.local.executor import Attempt, StartFailed
+from numerai_compute.providers.local.run_log import read_log
+from numerai_compute.providers.local.scheduler import RunControl
+from numerai_compute.providers.local.settings import LocalPaths, LocalSettings
+
+from tests.fakes import NOW, FakeClock
+
+NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", cpu=1, memory_mib=512)
+ATTEMPT = Attempt("r1", 1, NODE, "sha256:1", NOW + timedelta(hours=1), environment={"NUMERAI_SECRET_KEY": "k" * 20})
+
+
+def state(status: str, exit_code: int = 0, *, out_of_memory: bool = False) -> ContainerState:
+    return ContainerState(status, exit_code, out_of_memory, {"NUMERAI_SECRET_KEY": "k" * 20})
+
+
+class FlakyEngine:
+    """An engine whose answers to `container` and `container_output` are scripted, one per call; the last one stays."""
+
+    def __init__(self, states: list[ContainerState | Exception | None], outputs: list[list[bytes] | Exception]):
+        self.states, self.outputs = states, outputs
+        self.removed: list[str] = []
+
+    def container(self, name: str) -> ContainerState | None:
+        return self._next(self.states)
+
+    def container_output(self, name: str) -> Iterator[bytes]:
+        yield from self._next(self.outputs)
+
+    def wait_container(self, name: str, seconds: float) -> None:
+        return
+
+    def create_container(self, spec: object) -> bool:
+        raise self.outputs[0]
+
+    @staticmethod
+    def _next(answers: list):
+        answer = answers.pop(0) if len(answers) > 1 else answers[0]
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+class HastyControl(RunControl):
+    """Does not wait out the time it is told to."""
+
+    def wait(self, seconds: float) -> None:
+        super().wait(0.01)
+
+
+def executor(engine: FlakyEngine, folder: Path) -> DockerExecutor:
+    return DockerExecutor(lambda: engine, LocalPaths(folder), LocalSettings(), FakeClock(), lambda: "home")
+
+
+def test_an_engine_that_restarts_loses_no_line(tmp_path: Path) -> None:
+    away = EnvironmentNotReady("away")
+    one, two = b"2026-01-06T12:00:00.1Z one\n", b"2026-01-06T12:00:01.1Z two " + b"k" * 20 + b"\n"
+    states = [state("running"), away, away, state("running"), state("running"), state("exited", 3)]
+    engine = FlakyEngine(states, [[one], away, [one, two]])
+    outcome = executor(engine, tmp_path).wait(ATTEMPT, HastyControl())
+    assert (outcome.state, outcome.exit_code) == (RunState.FAILED, 3)
+    lines, _ = read_log(LocalPaths(tmp_path).log("r1"))
+    assert [line.text for line in lines] == ["one", "two ***"]
+
+
+def test_a_container_that_was_removed_is_lost(tmp_path: Path) -> None:
+    outcome = executor(FlakyEngine([None], [[]]), tmp_path).wait(ATTEMPT, HastyControl())
+    assert outcome.failure is RunFailure.LOST
+
+
+def test_leaving_leaves_it_alone(tmp_path: Path) -> None:
+    control = RunControl()
+    control.leave()
+    assert executor(FlakyEngine([], []), tmp_path).wait(ATTEMPT, control) is None
+
+
+def test_memory_that_ran_out_in_a_run_that_went_well_is_no_failure(tmp_path: Path) -> None:
+    for code, expected in ((0, None), (137, RunFailure.OUT_OF_MEMORY)):
+        engine = FlakyEngine([state("exited", code, out_of_memory=True)], [[]])
+        assert executor(engine, tmp_path).wait(ATTEMPT, HastyControl()).failure is expected
+
+
+@pytest.mark.parametrize(
+    ("code", "failure"),
+    [("image-missing", RunFailure.NOT_DEPLOYED), ("could-not-start", RunFailure.COULD_NOT_START)],
+)
+def test_what_cannot_be_started_says_why(tmp_path: Path, code: str, failure: RunFailure) -> None:
+    engine = FlakyEngine([None], [ProviderError("It is not there.", code=code)])
+    with pytest.raises(StartFailed) as error:
+        executor(engine, tmp_path).start(ATTEMPT)
+    assert error.value.failure is failure
+    engine = FlakyEngine([None], [ProviderError("refused", code="engine-refused")])
+    with pytest.raises(ProviderError, match="refused"):
+        executor(engine, tmp_path).start(ATTEMPT)
+
+
+@given(st.from_regex(r"numerai-[A-Za-z0-9_]{1,30}", fullmatch=True))
+def test_every_model_name_makes_a_repository(name: str) -> None:
+    assert match_tag(f"numerai-local/{repository_name(name)}:latest")
+
+
+def test_names_stay_apart() -> None:
+    assert repository_name("numerai-alice") == "numerai-alice"
+    names = ["numerai-a_b", "numerai-a-b", "numerai-A-b", "numerai-_a_b_", "numerai-a__b"]
+    assert len({repository_name(name) for name in names}) == len(names)
