@@ -10,6 +10,7 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,7 @@ def parquet(frame: pd.DataFrame) -> bytes:
     return buffer.getvalue()
 
 
+@cache
 def classic_files(rows: int = 200, features: int = 4) -> dict[str, bytes]:
     """A Classic dataset of two versions; the targets follow the first feature."""
     random = np.random.default_rng(1)
@@ -242,7 +244,7 @@ def classic_files(rows: int = 200, features: int = 4) -> dict[str, bytes]:
 def stub() -> Iterator[Stub]:
     """A running server with a Classic dataset."""
     stub = Stub()
-    stub.files = classic_files()
+    stub.files = dict(classic_files())
     handler = type("BoundHandler", (Handler,), {"stub": stub})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     stub.url = f"http://127.0.0.1:{server.server_address[1]}"

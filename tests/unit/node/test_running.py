@@ -115,9 +115,9 @@ def test_sigterm_ends_a_run_that_is_stuck_in_compiled_code(start: Callable[..., 
         "-c",
         "from numerai_node import running\n"
         "running.honour_sigterm(0.1)\n"
-        "import hashlib; print('working', flush=True)\n"
+        "import hashlib\n"
         "while True:\n"
-        "    try:\n        hashlib.pbkdf2_hmac('sha256', b'a', b'b', 2**31 - 1)\n"
+        "    try:\n        print('working', flush=True); hashlib.pbkdf2_hmac('sha256', b'a', b'b', 2**31 - 1)\n"
         "    except BaseException: pass\n",
     )
     assert process.stdout is not None
