@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import threading
@@ -65,7 +66,8 @@ class DockerExecutor:
         """Remove the images that the node ran before, apart from the latest few."""
         found = [image for image in self._engine.images(self._node_label(node_name)) if image not in keep]
         for image in found[KEPT_IMAGES:]:
-            self._engine.remove_image(image)
+            with contextlib.suppress(ProviderError):  # a container still uses it: it goes at a later deploy
+                self._engine.remove_image(image)
 
     def present(self, reference: str) -> bool:
         """Whether the image is still there."""

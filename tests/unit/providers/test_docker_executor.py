@@ -118,3 +118,19 @@ def test_names_stay_apart() -> None:
     assert repository_name("numerai-alice") == "numerai-alice"
     names = ["numerai-a_b", "numerai-a-b", "numerai-A-b", "numerai-_a_b_", "numerai-a__b"]
     assert len({repository_name(name) for name in names}) == len(names)
+
+
+def test_old_images_go_unless_something_uses_them(tmp_path: Path) -> None:
+    class Images(FlakyEngine):
+        def images(self, label: str) -> dict[str, list[str]]:
+            assert label == "numerai.node=home/numerai-alice"
+            return {f"image-{number}": [] for number in range(8)}
+
+        def remove_image(self, image: str) -> None:
+            self.removed.append(image)
+            if image == "image-5":
+                raise ProviderError("a container uses it")
+
+    engine = Images([None], [[]])
+    executor(engine, tmp_path).forget_old("numerai-alice", {"image-0", "image-6"})
+    assert engine.removed == ["image-4", "image-5", "image-7"]
