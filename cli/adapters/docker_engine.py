@@ -112,9 +112,12 @@ class DockerEngine:
             except NotFound:
                 return
 
-    def build(self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report) -> str:
+    def build(
+        self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report, platform: str | None = None
+    ) -> str:
         """Build an image from a folder with a Dockerfile and tag it; returns its id. Leaves no container behind.
 
+        `platform` is what the image is for (e.g. `linux/amd64`), by default what the engine itself runs on.
         `NumeraiError` with code `build-failed`, holding the last lines of the build's output, or `base-image-missing`.
         """
         tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -129,6 +132,7 @@ class DockerEngine:
                 decode=True,
                 labels=dict(labels),
                 use_config_proxy=True,
+                platform=platform,
             ):
                 if "error" in event:
                     raise _build_failed(folder, str(event["error"]), tail)
@@ -141,6 +145,24 @@ class DockerEngine:
         if built is None:
             raise _build_failed(folder, "the engine returned no image", tail)
         return built
+
+    def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
+        """Push one tag to its registry, saying each layer that arrived. `auth` holds `username` and `password`.
+
+        `ProviderError` with code `push-failed` when the registry does not take it.
+        """
+        with _errors():
+            # As with builds, the SDK reports a failed push only in its stream.
+            events = self._api.push(repository, tag=tag, auth_config=dict(auth), stream=True, decode=True)
+            for event in events:
+                if "error" in event:
+                    raise ProviderError(
+                        f"Pushing {repository}:{tag} failed: {str(event['error']).strip().rstrip('.')}.",
+                        "What runs is as it was. Try again; `numerai doctor` looks at the connection.",
+                        code="push-failed",
+                    )
+                if event.get("status") in ("Pushed", "Layer already exists"):
+                    report(f"  {event.get('id', '')}: {event['status']}")
 
     # volumes
 

@@ -1,0 +1,155 @@
+"""What `numerai doctor` finds out about AWS and the nodes there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ...errors import NumeraiError
+from ...models import Check, CheckStatus, Node, Run, RunState
+from .clients import aws_errors
+from .cluster_outputs import ClusterOutputs
+from .keys import same_keys
+from .parts import AwsParts
+from .remains import cluster_remains
+from .stack_file import Stack
+
+VCPU_QUOTA = {"fargate": ("fargate", "L-3032A538"), "spot": ("fargate", "L-36FBB829")}
+"""Service Quotas: vCPUs of Fargate On-Demand and of Fargate Spot in a region."""
+
+
+class Nodes(Protocol):
+    """What the checks ask the provider for."""
+
+    def runs(self, node_name: str, limit: int = 20) -> list[Run]:
+        """The node's latest runs, newest first."""
+
+    def source_hash(self, node: Node) -> str:
+        """The hash over the node's folder."""
+
+
+def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Nodes) -> Iterator[Check]:
+    """Credentials, Terraform, the cluster as a whole, and every node's deployment and runs."""
+    try:
+        stack = parts.cluster.file.read()
+        account = parts.clients.account
+    except NumeraiError as error:
+        yield Check("AWS credentials", CheckStatus.FAILED, error.message, error.hint)
+        return
+    yield Check("AWS credentials", CheckStatus.OK, f"account {account}, region {parts.clients.region}")
+    yield _guarded("Terraform", lambda: _terraform(parts))
+    yield _guarded("AWS cluster", lambda: _cluster(parts, stack, account))
+    if stack.outputs:
+        yield _guarded("Numerai keys at AWS", lambda: _keys(parts, stack))
+    yield _guarded("AWS quota", lambda: _quota(parts, stack))
+    yield from _strangers(stack, nodes)
+    for node in nodes:
+        yield _guarded("deployment", lambda node=node: _deployment(parts, stack, node, provider), node.name)  # type: ignore[misc]
+        yield _guarded("last run", lambda node=node: _last_run(provider, node), node.name)  # type: ignore[misc]
+
+
+def _guarded(name: str, make: Callable[[], Check], node: str | None = None) -> Check:
+    try:
+        return make()
+    except NumeraiError as error:
+        return Check(name, CheckStatus.FAILED, error.message, error.hint, node)
+
+
+def _terraform(parts: AwsParts) -> Check:
+    return Check("Terraform", CheckStatus.OK, parts.runner().version())
+
+
+def _cluster(parts: AwsParts, stack: Stack, account: str) -> Check:
+    name, mend = "AWS cluster", "numerai node config"
+    cluster = parts.settings.cluster
+    if not stack.begun:
+        left = list(cluster_remains(parts.clients, cluster, account, parts.clients.region))
+        if left:
+            why = f"{', '.join(left)}: not made from here; another machine's, or left by an interrupted command"
+            return Check(name, CheckStatus.WARNING, why, "set NUMERAI_AWS_CLUSTER to another name, or remove them")
+        return Check(name, CheckStatus.OK, "there is none yet")
+    if stack.account != account:
+        why = f"it lives in account {stack.account}, the credentials are those of {account}"
+        return Check(name, CheckStatus.FAILED, why, "choose others with AWS_PROFILE")
+    leaving = [node for node, record in stack.nodes.items() if record.leaving]
+    if leaving:
+        why = f"the removal of {', '.join(leaving)} was interrupted"
+        return Check(name, CheckStatus.FAILED, why, "numerai node destroy")
+    if stack.applied is None:
+        return Check(name, CheckStatus.FAILED, "its last change was interrupted", mend)
+    gone = parts.cluster.missing(stack)
+    if gone:
+        return Check(name, CheckStatus.FAILED, f"gone: {', '.join(gone)}", mend)
+    if not parts.cluster.up_to_date(stack):
+        return Check(name, CheckStatus.WARNING, "it was made with other settings or an older version", mend)
+    return Check(name, CheckStatus.OK, f"{cluster} in {stack.region} is as configured, {len(stack.nodes)} node(s)")
+
+
+def _keys(parts: AwsParts, stack: Stack) -> Check:
+    name, mend = "Numerai keys at AWS", "numerai node config"
+    keys = parts.context.keys()
+    if keys is None:
+        return Check(name, CheckStatus.WARNING, "there are no keys here to compare them with", "numerai setup")
+    same = same_keys(parts.clients, ClusterOutputs(stack.outputs).text("keys_secret_arn"), keys)
+    if same is None:
+        return Check(name, CheckStatus.FAILED, "there are none", mend)
+    if not same:
+        return Check(name, CheckStatus.FAILED, "they are not the ones recorded here", mend)
+    return Check(name, CheckStatus.OK, "the same as here, compared by hash")
+
+
+def _quota(parts: AwsParts, stack: Stack) -> Check:
+    """Whether the account's quota lets the largest node run on Fargate."""
+    name = "AWS quota"
+    needed = max((node.cpu for node in stack.staying.values()), default=0)
+    service, code = VCPU_QUOTA["spot" if parts.settings.use_spot else "fargate"]
+    try:
+        with aws_errors():
+            quota = parts.clients.client("service-quotas").get_service_quota(ServiceCode=service, QuotaCode=code)
+        allowed = float(quota["Quota"]["Value"])
+    except NumeraiError as error:
+        return Check(name, CheckStatus.OK, f"not looked at: {error.message}")
+    if allowed < needed:
+        why = f"the account may use {allowed:g} vCPUs of Fargate at once, a node asks for {needed:g}"
+        return Check(name, CheckStatus.FAILED, why, "ask for more in the console of Service Quotas (AWS Fargate)")
+    return Check(name, CheckStatus.OK, f"{allowed:g} vCPUs of Fargate at once")
+
+
+def _strangers(stack: Stack, nodes: Sequence[Node]) -> Iterator[Check]:
+    """Nodes that are in the cluster but not in nodes.json, and the other way round."""
+    known = {node.name for node in nodes}
+    for name in sorted(set(stack.staying) - known):
+        why = "AWS has it, but nodes.json does not"
+        mend = f"numerai node -m {stack.nodes[name].model_name} config -P aws, then destroy it if it is not wanted"
+        yield Check("drift", CheckStatus.WARNING, why, mend, name)
+    for node in nodes:
+        if node.name not in stack.staying:
+            why = "nodes.json has it, but it was never made on AWS to its end"
+            yield Check("drift", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} config", node.name)
+
+
+def _deployment(parts: AwsParts, stack: Stack, node: Node, provider: Nodes) -> Check:
+    name, mend = "deployment", f"numerai node -m {node.model_name} deploy"
+    record = stack.staying.get(node.name)
+    deployed = record.deployment if record else None
+    if deployed is None:
+        return Check(name, CheckStatus.FAILED, "was never deployed", mend, node.name)
+    if not parts.images.present(deployed):
+        return Check(name, CheckStatus.FAILED, f"{deployed.image} is gone", mend, node.name)
+    if not Path(node.path).is_dir():
+        return Check(name, CheckStatus.WARNING, f"the folder {node.path} is gone", None, node.name)
+    if provider.source_hash(node) != deployed.source_hash:
+        return Check(name, CheckStatus.WARNING, "the source has changed since the last deploy", mend, node.name)
+    return Check(name, CheckStatus.OK, f"{deployed.image} is built from the current source", None, node.name)
+
+
+def _last_run(provider: Nodes, node: Node) -> Check:
+    name, runs = "last run", provider.runs(node.name, 1)
+    if not runs:
+        return Check(name, CheckStatus.OK, "there was none yet", None, node.name)
+    run = runs[0]
+    if run.state is RunState.FAILED:
+        why = f"run {run.id} failed: {run.message}"
+        return Check(name, CheckStatus.WARNING, why, f"numerai node -m {node.model_name} logs", node.name)
+    return Check(name, CheckStatus.OK, f"run {run.id}: {run.state.value}", None, node.name)

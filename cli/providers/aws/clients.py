@@ -1,0 +1,165 @@
+"""The AWS SDK: one session, clients made when needed, and its errors in words. Nothing is imported before that."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import Any
+
+from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
+from .settings import DEFAULT_REGION, AwsSettings
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 60
+_NO_CREDENTIALS = ("NoCredentialsError", "PartialCredentialsError", "CredentialRetrievalError")
+_NEED_LOGIN = ("UnauthorizedSSOTokenError", "SSOTokenLoadError", "TokenRetrievalError", "SSOError", "LoginError")
+_UNREACHABLE = (
+    "EndpointConnectionError",
+    "ConnectTimeoutError",
+    "ReadTimeoutError",
+    "ConnectionClosedError",
+    "ProxyConnectionError",
+    "SSLError",
+    "HTTPClientError",
+)
+_REFUSED = (
+    "InvalidClientTokenId",
+    "UnrecognizedClientException",
+    "SignatureDoesNotMatch",
+    "AuthFailure",
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "InvalidAccessKeyId",
+)
+_FORBIDDEN = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden")
+
+
+class AwsClients:
+    """Makes the SDK's clients, in `region` where the cluster has one already. `connect` gives a session for
+    (profile, region); tests give their own."""
+
+    def __init__(
+        self,
+        settings: AwsSettings,
+        region: str | None = None,
+        connect: Callable[[str | None, str | None], Any] | None = None,
+    ):
+        self._profile = settings.profile
+        self._region = region or settings.region
+        self._connect = connect or _connect
+        self._clients: dict[str, Any] = {}
+
+    @cached_property
+    def session(self) -> Any:
+        """The SDK's session."""
+        with aws_errors():
+            return self._connect(self._profile, self._region)
+
+    @property
+    def region(self) -> str:
+        """The region that clients talk to."""
+        return str(self.session.region_name or DEFAULT_REGION)
+
+    def client(self, service: str) -> Any:
+        """The client of a service, e.g. `batch`."""
+        if service not in self._clients:
+            from botocore.config import Config
+
+            config = Config(connect_timeout=CONNECT_SECONDS, read_timeout=READ_SECONDS, user_agent_extra="numerai")
+            with aws_errors():
+                self._clients[service] = self.session.client(service, region_name=self.region, config=config)
+        return self._clients[service]
+
+    @cached_property
+    def account(self) -> str:
+        """The number of the account that the credentials belong to."""
+        with aws_errors():
+            return str(self.client("sts").get_caller_identity()["Account"])
+
+
+def _connect(profile: str | None, region: str | None) -> Any:
+    try:
+        import boto3
+    except ImportError as error:
+        raise EnvironmentNotReady(
+            "The AWS provider needs boto3, which is not installed.",
+            "Run `pip install 'numerai-compute[aws]'`.",
+            code="extra-missing",
+        ) from error
+    return boto3.Session(profile_name=profile, region_name=region)
+
+
+@contextmanager
+def aws_errors(*, absent: tuple[str, ...] = ()) -> Iterator[None]:
+    """Turns what the SDK raises into errors for people.
+
+    The error codes in `absent` say that something is not there: `ProviderError` with code `absent`.
+    """
+    try:
+        yield
+    except ImportError:
+        raise
+    except NumeraiError:
+        raise
+    except Exception as error:  # the SDK's errors have no other base that could be named without importing it
+        if not type(error).__module__.startswith("botocore"):
+            raise
+        raise _in_words(error, absent) from error
+
+
+def is_absent(error: ProviderError) -> bool:
+    """Whether AWS said that there is no such thing."""
+    return error.code == "absent"
+
+
+def _in_words(error: Exception, absent: tuple[str, ...]) -> NumeraiError:
+    names = {kind.__name__ for kind in type(error).__mro__}
+    if "ClientError" in names:
+        return _refusal(error, absent)
+    text = str(error).strip().rstrip(".")
+    if names & set(_NO_CREDENTIALS):
+        return EnvironmentNotReady(
+            "There are no AWS credentials.",
+            "Run `aws configure` or `aws sso login`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and "
+            "AWS_SECRET_ACCESS_KEY.",
+            code="no-aws-credentials",
+        )
+    if names & set(_NEED_LOGIN):
+        return EnvironmentNotReady(
+            f"The AWS login has ended: {text}.", "Run `aws sso login`.", code="aws-credentials-refused"
+        )
+    if "ProfileNotFound" in names:
+        return EnvironmentNotReady(
+            f"{text}.", "Name another one with AWS_PROFILE, or run `aws configure --profile NAME`.", code="no-profile"
+        )
+    if names & set(_UNREACHABLE):
+        return EnvironmentNotReady(
+            f"AWS cannot be reached: {text}.",
+            "Check the connection, the region, and AWS_ENDPOINT_URL if it is set.",
+            code="aws-unreachable",
+        )
+    return ProviderError(f"The AWS SDK failed: {text}.", "`numerai doctor` looks at the AWS settings.")
+
+
+def _refusal(error: Any, absent: tuple[str, ...]) -> NumeraiError:
+    code = str(error.response.get("Error", {}).get("Code", ""))
+    message = str(error.response.get("Error", {}).get("Message", "")).strip().rstrip(".") or code
+    operation = error.operation_name
+    if code in absent:
+        return ProviderError(f"{operation}: {message}.", code="absent")
+    if code in _REFUSED:
+        return EnvironmentNotReady(
+            f"AWS does not accept the credentials: {message}.",
+            "Log in again (`aws sso login`, `aws configure`), or choose others with AWS_PROFILE.",
+            code="aws-credentials-refused",
+        )
+    if code in _FORBIDDEN:
+        return ProviderError(
+            f"Your AWS credentials may not do {operation}: {message}.",
+            "Ask for that permission; `numerai doctor` lists what is missing.",
+            code="aws-forbidden",
+        )
+    if code in ("ThrottlingException", "TooManyRequestsException", "Throttling", "RequestLimitExceeded"):
+        return ProviderError(f"AWS is asked too often ({operation}).", "Try again in a minute.", code="aws-throttled")
+    return ProviderError(f"AWS refused {operation}: {message}.", code="aws-refused")

@@ -1,0 +1,228 @@
+"""The cluster of all nodes: brought to what is recorded with Terraform, and taken away when its last node goes."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+from msgspec.structs import replace
+
+from ...errors import ProviderError, UsageError
+from ...models import NUMERAI_API_URL, Keys, Node
+from ...ports import Clock, Report
+from .clients import AwsClients, aws_errors
+from .cluster_outputs import ClusterOutputs
+from .cron import aws_cron
+from .keys import put_keys
+from .lambda_package import package_webhook
+from .remains import cluster_remains, node_remains, present, remove_data
+from .runs import BatchRuns
+from .settings import AwsPaths, AwsSettings
+from .stack_file import Stack, StackFile, stack_node
+from .variables import check_name, fingerprint, terraform_variables
+
+ACTIVE_LOOK = 20
+
+
+class StackRunner(Protocol):
+    """Terraform on one root and one state. Errors are `NumeraiError`s whose message says what AWS refused."""
+
+    @property
+    def root_hash(self) -> str:
+        """Tells one version of the root from another."""
+
+    def version(self) -> str:
+        """What runs, in words, e.g. `Terraform 1.11.4`. `EnvironmentNotReady` when there is none."""
+
+    def apply(self, variables: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
+        """Make the cluster what the variables say; returns the outputs by name."""
+
+    def destroy(self, variables: Mapping[str, Any], report: Report) -> None:
+        """Remove everything that the state knows of."""
+
+
+class Cluster:
+    """What changes the cluster. Every method that changes anything holds the lock while it does."""
+
+    def __init__(
+        self,
+        paths: AwsPaths,
+        settings: AwsSettings,
+        clients: AwsClients,
+        runner: Callable[[], StackRunner],
+        keys: Callable[[], Keys | None],
+        clock: Clock,
+    ):
+        self._paths = paths
+        self._settings = settings
+        self._clients = clients
+        self._get_runner = runner
+        self._keys = keys
+        self._clock = clock
+        self.file = StackFile(paths)
+
+    @property
+    def region(self) -> str:
+        """Where the cluster lives, or will."""
+        return self.file.read().region or self._clients.region
+
+    def configure(self, node: Node, report: Report) -> str:
+        """Make the node a part of the cluster, and the cluster what is recorded; returns the webhook's address."""
+        check_name(node)
+        cron = aws_cron(node.cron) if node.cron else None
+        keys = self._keys()
+        with self.file.lock(report):
+            stack = self._own()
+            record = stack_node(node, cron, stack.nodes.get(node.name), self._clock.now())
+            if stack.nodes.get(node.name) != record:
+                self.file.set_node(node.name, record)
+            stack = self._apply(report)
+            outputs = ClusterOutputs(stack.outputs)
+            if put_keys(self._clients, outputs.text("keys_secret_arn"), keys):
+                report("Put the Numerai keys into Secrets Manager")
+            return outputs.webhook_url(node.name, record.token)
+
+    def destroy(self, name: str, *, force: bool, report: Report) -> None:
+        """Take a node away, and with the last one the whole cluster; forgets it only once AWS shows nothing of it."""
+        if name not in self.file.read().nodes:
+            return
+        with self.file.lock(report):
+            stack = self._own()
+            if name not in stack.nodes:
+                return
+            self._end_runs(stack, name, force=force, report=report)
+            stack = self.file.set_node(name, replace(stack.nodes[name], leaving=True))
+            if stack.staying:
+                self._take_away(stack, name, report)
+                self.file.set_node(name, None)
+            else:
+                self._take_away_all(stack, report)
+
+    def variables(self, stack: Stack) -> dict[str, Any]:
+        """What Terraform is given for the nodes that stay."""
+        digest = package_webhook(self._paths.webhook_package)
+        package = {"path": str(self._paths.webhook_package), "sha256": digest}
+        keys = self._keys()
+        api_url = keys.api_url if keys else NUMERAI_API_URL
+        return terraform_variables(stack.staying, self._settings, self.region, api_url, package)
+
+    def up_to_date(self, stack: Stack) -> bool:
+        """Whether the variables and the root are those that were applied last."""
+        return stack.applied == fingerprint(self.variables(stack), self._get_runner().root_hash)
+
+    def missing(self, stack: Stack) -> list[str]:
+        """What a finished apply made and AWS does not show any more, in words."""
+        outputs = ClusterOutputs(stack.outputs)
+        client = self._clients.client
+        function, secret = outputs.text("webhook_function"), outputs.text("keys_secret_arn")
+        queues = list(outputs.queues.values())
+        gone = []
+        if not present(lambda: client("lambda").get_function_url_config(FunctionName=function)):
+            gone.append(f"the webhook {function}")
+        if not present(lambda: client("secretsmanager").describe_secret(SecretId=secret)):
+            gone.append("the secret of the Numerai keys")
+        if not present(lambda: client("dynamodb").describe_table(TableName=outputs.text("webhook_table"))):
+            gone.append("the table of triggers")
+        with aws_errors():
+            found = client("batch").describe_job_queues(jobQueues=queues)["jobQueues"]
+        gone += [f"the queue {queue}" for queue in queues if queue not in {here["jobQueueArn"] for here in found}]
+        for name in stack.staying:
+            gone += self._missing_of_node(outputs.node(name))
+        return gone
+
+    def _missing_of_node(self, node: Mapping[str, str]) -> list[str]:
+        definition, repository = node["job_definition"], node["repository"]
+        gone = []
+        with aws_errors():
+            found = self._clients.client("batch").describe_job_definitions(
+                jobDefinitionName=definition, status="ACTIVE"
+            )
+        if not found["jobDefinitions"]:
+            gone.append(f"the job definition {definition}")
+        if not present(lambda: self._clients.client("ecr").describe_repositories(repositoryNames=[repository])):
+            gone.append(f"the image repository {repository}")
+        return gone
+
+    # steps
+
+    def _own(self) -> Stack:
+        """The cluster as recorded, once it is clear that these credentials are the ones that it belongs to."""
+        stack = self.file.read()
+        if stack.account not in (None, self._clients.account):
+            raise UsageError(
+                f"The cluster lives in the account {stack.account}, but the credentials are those of "
+                f"{self._clients.account}.",
+                "Choose others with AWS_PROFILE.",
+                code="account-change",
+            )
+        if stack.region is not None and self._settings.region not in (None, stack.region):
+            raise UsageError(
+                f"The cluster lives in {stack.region}, but {self._settings.region} is asked for.",
+                "Unset AWS_REGION, or destroy its nodes before you move it.",
+                code="region-change",
+            )
+        if stack.cluster not in (None, self._settings.cluster):
+            raise UsageError(
+                f"The nodes here belong to the cluster {stack.cluster}, but {self._settings.cluster} is asked for.",
+                "Unset NUMERAI_AWS_CLUSTER, or destroy the nodes before you rename it.",
+                code="cluster-change",
+            )
+        return stack
+
+    def _apply(self, report: Report) -> Stack:
+        """Run Terraform unless everything is as it would leave it."""
+        stack = self.file.read()
+        variables, runner = self.variables(stack), self._get_runner()
+        mark = fingerprint(variables, runner.root_hash)
+        if stack.applied == mark:
+            gone = self.missing(stack)
+            if not gone:
+                return stack
+            report(f"Not there any more: {', '.join(gone)}. Making it again")
+        whose = {"account": self._clients.account, "region": self.region, "cluster": self._settings.cluster}
+        self.file.change(lambda now: replace(now, begun=True, applied=None, **whose))
+        outputs = dict(runner.apply(variables, report))
+        return self.file.change(lambda now: replace(now, applied=mark, outputs=outputs))
+
+    def _end_runs(self, stack: Stack, name: str, *, force: bool, report: Report) -> None:
+        runs = BatchRuns(self._clients, stack, self._clock)
+        for run in runs.runs(name, ACTIVE_LOOK):
+            if run.state.final:
+                continue
+            if not force:
+                raise ProviderError(
+                    f"Run {run.id} of {name} is {run.state.value}.",
+                    "Wait for its end, or use --force to stop it.",
+                    code="run-active",
+                )
+            report(f"Stopping run {run.id}")
+            runs.cancel(run.id)
+
+    def _take_away(self, stack: Stack, name: str, report: Report) -> None:
+        outputs = ClusterOutputs(self._apply(report).outputs)
+        self._end_runs(stack, name, force=True, report=report)  # a call that came in before the webhook was closed
+        keep = self._settings.keep_artifacts
+        remove_data(self._clients, name, outputs, keep_artifacts=keep)
+        left = node_remains(self._clients, self._settings.cluster, name, outputs, artifacts_too=not keep)
+        _refuse_remains(name, list(left))
+
+    def _take_away_all(self, stack: Stack, report: Report) -> None:
+        if stack.begun:
+            report("This was the last node: removing the cluster")
+            self.file.change(lambda now: replace(now, applied=None))
+            self._get_runner().destroy(self.variables(stack), report)
+            cluster = self._settings.cluster
+            left = cluster_remains(self._clients, cluster, self._clients.account, self.region)
+            _refuse_remains("the cluster", list(left))
+        shutil.rmtree(self._paths.terraform, ignore_errors=True)
+        self.file.forget()
+
+
+def _refuse_remains(of: str, left: list[str]) -> None:
+    if left:
+        raise ProviderError(
+            f"Not everything of {of} could be removed: {', '.join(left)}.",
+            "Run `numerai node destroy` again.",
+            code="not-gone",
+        )

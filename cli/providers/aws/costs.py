@@ -1,0 +1,122 @@
+"""What a node costs a month, item by item, with the way each figure is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from statistics import mean
+
+from ...models import Node, Run
+from . import prices
+from .sizes import beyond_fargate, provisioned_size
+
+RUNS_A_MONTH = 22
+"""Rounds open on five days a week: 5 * 52 / 12 = 21.7."""
+DEFAULT_MINUTES = 10.0
+START_MINUTES = 1.0
+"""Fargate bills from the pull of the image on."""
+IMAGE_GIB = 0.5
+"""What a Python node takes in the registry, compressed, a few older versions that share its base included."""
+LOG_GIB_A_RUN = 0.0005
+ARTIFACTS_GIB = 0.1
+
+
+@dataclass(frozen=True)
+class CostItem:
+    """One item of a bill: `usd` a month, and how that is computed. A shared one is paid once for all nodes."""
+
+    what: str
+    usd: float
+    how: str
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class NodeCost:
+    """What a node costs a month. `dear_usd` is the total where no Spot capacity is ever had."""
+
+    node: str
+    items: tuple[CostItem, ...]
+    runs: int
+    minutes: float
+    measured: bool
+    dear_usd: float
+    table: str
+
+    @property
+    def usd(self) -> float:
+        """The total a month, shared items included."""
+        return sum(item.usd for item in self.items)
+
+    def describe(self) -> str:
+        """The total in one sentence."""
+        how = "as its latest runs took" if self.measured else "assumed"
+        return (
+            f"About {self.usd:.2f} USD a month for {self.runs} runs of {self.minutes:.1f} minutes ({how}); at most "
+            f"{self.dear_usd:.2f} when no Spot capacity is to be had. Prices: {self.table}."
+        )
+
+
+def estimate(node: Node, history: Iterable[Run] = (), *, use_spot: bool = True, first: bool = True) -> NodeCost:
+    """The cost of a node, from the minutes its latest runs took or else from 10 minutes a run.
+
+    `first` adds what the cluster costs however many nodes it has.
+    """
+    took = [(run.ended_at - run.started_at).total_seconds() / 60 for run in history if run.ended_at and run.started_at]
+    minutes = mean(took) if took else DEFAULT_MINUTES
+    items = [_compute(node, minutes, use_spot), *_storage(), *(_shared() if first else ())]
+    dear = _compute(node, minutes, use_spot=False).usd - items[0].usd
+    return NodeCost(
+        node=node.name,
+        items=tuple(items),
+        runs=RUNS_A_MONTH,
+        minutes=minutes,
+        measured=bool(took),
+        dear_usd=sum(item.usd for item in items) + dear,
+        table=f"{prices.TABLE_REGION}, {prices.TABLE_DATE.isoformat()}",
+    )
+
+
+def estimate_all(
+    nodes: Iterable[tuple[Node, Iterable[Run]]], *, use_spot: bool = True
+) -> tuple[tuple[NodeCost, ...], float]:
+    """The cost of each node, what is shared counted with the first one only, and the sum in US dollars a month."""
+    found = tuple(
+        estimate(node, history, use_spot=use_spot, first=number == 0) for number, (node, history) in enumerate(nodes)
+    )
+    return found, sum(cost.usd for cost in found)
+
+
+def _compute(node: Node, minutes: float, use_spot: bool) -> CostItem:
+    cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
+    gib, hours = memory_mib / 1024, RUNS_A_MONTH * (minutes + START_MINUTES) / 60
+    host = beyond_fargate(cpu, memory_mib)
+    per_cpu, per_gib = (
+        (prices.EC2_VCPU_HOUR, prices.EC2_GIB_HOUR) if host else (prices.FARGATE_VCPU_HOUR, prices.FARGATE_GIB_HOUR)
+    )
+    share = prices.SPOT_SHARE if use_spot else 1.0
+    usd = hours * ((cpu * per_cpu + gib * per_gib) * share + prices.PUBLIC_ADDRESS_HOUR)
+    kind = ("EC2" if host else "Fargate") + (" Spot" if use_spot else "")
+    return CostItem(
+        f"runs on {kind}",
+        usd,
+        f"{RUNS_A_MONTH} runs x {minutes + START_MINUTES:.1f} min x ({cpu:g} vCPU x {per_cpu * share:.5f} + "
+        f"{gib:g} GiB x {per_gib * share:.6f} + {prices.PUBLIC_ADDRESS_HOUR} for the address) an hour",
+    )
+
+
+def _storage() -> list[CostItem]:
+    calls = RUNS_A_MONTH * (prices.WEBHOOK_CALL + prices.TRIGGER_ITEMS)
+    logs = RUNS_A_MONTH * LOG_GIB_A_RUN * (prices.LOG_GIB_WRITTEN + prices.LOG_GIB_MONTH)
+    return [
+        CostItem("images", IMAGE_GIB * prices.ECR_GIB_MONTH, f"{IMAGE_GIB} GiB in ECR x {prices.ECR_GIB_MONTH:.2f}"),
+        CostItem("logs", logs, f"{RUNS_A_MONTH} runs x {LOG_GIB_A_RUN * 1024:.1f} MiB, written and kept 30 days"),
+        CostItem("trained models", ARTIFACTS_GIB * prices.S3_GIB_MONTH, f"{ARTIFACTS_GIB} GiB in S3"),
+        CostItem("webhook", calls, f"{RUNS_A_MONTH} calls of Lambda and DynamoDB"),
+    ]
+
+
+def _shared() -> list[CostItem]:
+    one_secret = CostItem("Numerai keys", prices.SECRET_MONTH, "one secret in Secrets Manager", shared=True)
+    free = "nothing is billed at rest: the queue, the network, the function and the alarms are free while idle"
+    return [one_secret, replace(one_secret, what="idle cluster", usd=0.0, how=free)]

@@ -1,0 +1,105 @@
+"""What runs printed and how the webhook was called, from CloudWatch Logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from ...errors import ProviderError
+from ...models import LogLine, WebhookCall
+from ...ports import Clock
+from ...redaction import Redactor
+from .clients import AwsClients, aws_errors, is_absent
+from .cluster_outputs import ClusterOutputs
+from .outcomes import log_streams, stopped_at
+from .runs import BatchRuns
+
+FOLLOW_SECONDS = 1.0
+
+
+class RunLogs:
+    """The logs of runs, in order: attempt after attempt, each line in the order it was printed."""
+
+    def __init__(self, clients: AwsClients, outputs: ClusterOutputs, runs: BatchRuns, clock: Clock, lag_seconds: int):
+        self._clients = clients
+        self._group = outputs.text("run_log_group")
+        self._runs = runs
+        self._clock = clock
+        self._lag = lag_seconds
+
+    def lines(self, run_id: str, redact: Redactor, *, follow: bool) -> Iterator[LogLine]:
+        """What a run printed; with `follow` until it has ended and nothing more can come."""
+        positions: dict[str, str] = {}
+        while True:
+            job = self._runs.job(run_id)
+            for stream in log_streams(job):
+                for event in self._new_events(stream, positions):
+                    yield LogLine(redact(event["message"].rstrip("\r\n")), _time(event["timestamp"]))
+            ended = stopped_at(job)
+            if not follow or (ended and (self._clock.now() - ended).total_seconds() >= self._lag):
+                return
+            self._clock.sleep(FOLLOW_SECONDS)
+
+    def _new_events(self, stream: str, positions: dict[str, str]) -> Iterator[Mapping[str, Any]]:
+        """The events behind the position, which is moved. An empty page is no end: only a token that stays is one."""
+        while True:
+            position = {"nextToken": positions[stream]} if stream in positions else {}
+            page = _page(self._clients, self._group, stream, position)
+            if page is None:
+                return
+            token = page["nextForwardToken"]
+            yield from page["events"]
+            if token == positions.get(stream):
+                return
+            positions[stream] = token
+
+
+def _page(clients: AwsClients, group: str, stream: str, position: Mapping[str, str]) -> Mapping[str, Any] | None:
+    """A page of a stream; None while there is no such stream."""
+    try:
+        with aws_errors(absent=("ResourceNotFoundException",)):
+            page: Mapping[str, Any] = clients.client("logs").get_log_events(
+                logGroupName=group, logStreamName=stream, startFromHead=True, **position
+            )
+            return page
+    except ProviderError as error:
+        if is_absent(error):
+            return None
+        raise
+
+
+def webhook_calls(clients: AwsClients, group: str, node: str, since: datetime, limit: int) -> list[WebhookCall]:
+    """The latest calls of a node's webhook since a moment, newest first. Those with a wrong token are nobody's."""
+    with aws_errors():
+        pages = (
+            clients.client("logs")
+            .get_paginator("filter_log_events")
+            .paginate(
+                logGroupName=group,
+                startTime=int(since.timestamp() * 1000),
+                filterPattern=f'{{ $.node = "{node}" }}',
+            )
+        )
+        calls = [call for page in pages for event in page["events"] if (call := _call(event)) and call.node == node]
+    return sorted(calls, key=lambda call: call.time, reverse=True)[:limit]
+
+
+def _call(event: Mapping[str, Any]) -> WebhookCall | None:
+    """The call that a line of the webhook's log tells of; None for Lambda's own lines."""
+    try:
+        content = json.loads(event["message"])
+        return WebhookCall(
+            _time(event["timestamp"]),
+            content["node"],
+            int(content["webhook"]),
+            content["answer"],
+            content.get("triggerId"),
+        )
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _time(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

@@ -1,0 +1,139 @@
+"""What a Batch job means: the run that it is, how it ended and why, in the words of every other provider."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import Any
+
+from ...models import Run, RunFailure, RunState
+from ..local.executor import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, timed_out
+from .stack_file import StackNode
+
+CANCEL_REASON = "Cancelled with numerai"
+"""What TerminateJob is told, and by which a cancelled run is known afterwards."""
+_STATES = {
+    "SUBMITTED": RunState.QUEUED,
+    "PENDING": RunState.QUEUED,
+    "RUNNABLE": RunState.QUEUED,
+    "STARTING": RunState.QUEUED,
+    "RUNNING": RunState.RUNNING,
+}
+_TIMED_OUT = re.compile(r"attempt duration exceeded timeout", re.IGNORECASE)
+_NO_MEMORY = re.compile(r"OutOfMemory", re.IGNORECASE)
+_PULL = re.compile(r"CannotPull\w*Error", re.IGNORECASE)
+_NOT_THERE = re.compile(r"not ?found|manifest unknown|does not exist|no such", re.IGNORECASE)
+_NO_SECRET = re.compile(r"secret", re.IGNORECASE)
+_TAKEN_AWAY = re.compile(r"Spot Task was interrupted|Host EC2", re.IGNORECASE)
+
+
+def run_of(job: Mapping[str, Any], name: str, node: StackNode) -> Run:
+    """The run that a job (as DescribeJobs gives it) is; `node` is the record of the node that it belongs to."""
+    attempts = job.get("attempts") or []
+    state = _STATES.get(job["status"])
+    outcome = Outcome(state, message=job.get("statusReason")) if state else _outcome(job, node)
+    started = None if outcome.failure in (RunFailure.NOT_DEPLOYED, RunFailure.COULD_NOT_START) else _started(job)
+    return Run(
+        id=job["jobId"],
+        node=name,
+        state=outcome.state,
+        created_at=_time(job.get("createdAt")) or datetime.fromtimestamp(0, timezone.utc),
+        trigger_id=environment(job).get("TRIGGER_ID"),
+        started_at=started if state is not RunState.QUEUED or attempts else None,
+        ended_at=_time(job.get("stoppedAt")) if outcome.state.final else None,
+        exit_code=outcome.exit_code,
+        failure=outcome.failure,
+        message=outcome.message,
+        attempt=max(1, len(attempts) + (0 if outcome.state.final else 1)),
+    )
+
+
+def environment(job: Mapping[str, Any]) -> dict[str, str]:
+    """The environment that a job was given, without the secrets, which are references."""
+    entries = (job.get("container") or {}).get("environment") or []
+    return {entry["name"]: entry["value"] for entry in entries}
+
+
+def log_streams(job: Mapping[str, Any]) -> list[str]:
+    """The log streams of a job's attempts, in order."""
+    containers = [attempt.get("container") or {} for attempt in job.get("attempts") or []]
+    names = [container.get("logStreamName") for container in [*containers, job.get("container") or {}]]
+    return list(dict.fromkeys(name for name in names if name))
+
+
+def stopped_at(job: Mapping[str, Any]) -> datetime | None:
+    """When a job ended, None when it has not."""
+    return _time(job.get("stoppedAt")) if job["status"] in ("SUCCEEDED", "FAILED") else None
+
+
+def _outcome(job: Mapping[str, Any], node: StackNode) -> Outcome:
+    attempts = job.get("attempts") or []
+    last = (attempts[-1].get("container") or {}) if attempts else {}
+    container = {**last, **{name: value for name, value in (job.get("container") or {}).items() if value is not None}}
+    exit_code = container.get("exitCode")
+    status_reason = str(job.get("statusReason") or (attempts[-1].get("statusReason") if attempts else "") or "")
+    reason = f"{container.get('reason') or ''} {status_reason}".strip()
+    if job["status"] == "SUCCEEDED":
+        return Outcome(RunState.SUCCEEDED, exit_code=0)
+    if status_reason.startswith(CANCEL_REASON):
+        return cancelled(exit_code)
+    if job.get("isTerminated") or job.get("isCancelled"):
+        return Outcome(
+            RunState.CANCELLED, exit_code, None, f"Stopped in AWS: {status_reason or 'no reason was given'}."
+        )
+    if _TIMED_OUT.search(reason):
+        return timed_out(node.timeout_minutes, exit_code)
+    if _NO_MEMORY.search(reason):
+        return ended(exit_code or 137, limit=f"{node.memory_mib} MiB", out_of_memory=True)
+    if _TAKEN_AWAY.search(reason):
+        return lost(f"AWS took its capacity away {len(attempts)} times.")
+    if exit_code is None:
+        return _never_started(reason, node)
+    return _exited(exit_code, len(attempts), node)
+
+
+def _exited(exit_code: int, attempts: int, node: StackNode) -> Outcome:
+    outcome = ended(exit_code, limit=f"{node.memory_mib} MiB")
+    if exit_code == RETRY_EXIT_CODE and attempts > 1:
+        message = f"It was tried {attempts} times. {outcome.message}"
+        return Outcome(outcome.state, exit_code, outcome.failure, message)
+    return outcome
+
+
+def _never_started(reason: str, node: StackNode) -> Outcome:
+    if _PULL.search(reason) and _NOT_THERE.search(reason):
+        if node.deployment is None:
+            return _failed(RunFailure.NOT_DEPLOYED, "It was never deployed. Run `numerai node deploy`.")
+        return _failed(
+            RunFailure.NOT_DEPLOYED,
+            f"The image {node.deployment.image} is not in the repository any more. "
+            "Build it again with `numerai node deploy`.",
+        )
+    if "ResourceInitializationError" in reason and _NO_SECRET.search(reason):
+        return _failed(
+            RunFailure.NO_KEYS,
+            f"The Numerai keys could not be given to it: {_short(reason)} "
+            "`numerai node config` puts them into Secrets Manager again.",
+        )
+    return _failed(RunFailure.COULD_NOT_START, f"AWS could not start its container: {_short(reason)}")
+
+
+def _failed(failure: RunFailure, message: str) -> Outcome:
+    return Outcome(RunState.FAILED, None, failure, message)
+
+
+def _short(reason: str) -> str:
+    text = " ".join(reason.split()).rstrip(".") or "no reason was given"
+    return f"{text[:300]}."
+
+
+def _started(job: Mapping[str, Any]) -> datetime | None:
+    """When the first attempt began: Batch gives the last one's time once there are several."""
+    times = [attempt.get("startedAt") for attempt in job.get("attempts") or []] + [job.get("startedAt")]
+    known = [time for time in times if time]
+    return _time(min(known)) if known else None
+
+
+def _time(milliseconds: int | None) -> datetime | None:
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc) if milliseconds else None

@@ -1,0 +1,30 @@
+"""What AWS charged in us-east-1 when this table was written, in US dollars. Other regions cost up to half more.
+
+Sources: the public price pages of Fargate, ECR, Lambda, CloudWatch, Secrets Manager, S3, DynamoDB and VPC.
+"""
+
+from __future__ import annotations
+
+from datetime import date
+
+TABLE_DATE = date(2026, 4, 1)
+TABLE_REGION = "us-east-1"
+
+FARGATE_VCPU_HOUR = 0.04048
+FARGATE_GIB_HOUR = 0.004445
+SPOT_SHARE = 0.35
+"""What Fargate Spot costs of that. It moves with demand; AWS says `up to 70 % off`, so this errs on the dear side."""
+PUBLIC_ADDRESS_HOUR = 0.005
+"""A run has a public IPv4 address: the way out without a NAT gateway, which would cost 33 dollars a month."""
+EC2_VCPU_HOUR, EC2_GIB_HOUR = 0.0335, 0.0042
+"""About what hosts of the general kind (m5, m6i) cost; the exact one is chosen by Batch when a run starts."""
+
+SECRET_MONTH = 0.40
+ECR_GIB_MONTH = 0.10
+LOG_GIB_WRITTEN, LOG_GIB_MONTH = 0.50, 0.03
+S3_GIB_MONTH = 0.023
+TRANSFER_OUT_GIB = 0.09
+WEBHOOK_CALL = 0.0000002 + 0.25 * 1.0 * 0.0000133334
+"""One request, and one second of 256 MiB on arm64. The first million requests of a month are free; not counted on."""
+TRIGGER_ITEMS = 6 * 0.000000625 + 3 * 0.000000125
+"""What one trigger writes to and reads from the table."""

@@ -1,0 +1,219 @@
+"""The AWS provider behind `ports.Provider`: a Lambda webhook in front of AWS Batch, one cluster for all nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from msgspec.structs import replace as replaced
+
+from ...addresses import is_loopback
+from ...errors import ProviderError
+from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
+from ...ports import Report
+from ...redaction import Redactor
+from ...source import check_source, source_hash
+from ..registry import ProviderContext
+from .checks import aws_checks
+from .cluster_outputs import ClusterOutputs
+from .costs import NodeCost, estimate
+from .cron import aws_cron
+from .images import KEPT_IMAGES
+from .logs import RunLogs, webhook_calls
+from .parts import AwsParts
+from .runs import BatchRuns
+from .sizes import provisioned_size
+from .stack_file import Stack, StackNode
+from .variables import check_name
+
+HISTORY = 20
+
+
+def create(context: ProviderContext) -> AwsProvider:
+    """The provider; nothing is imported or contacted before it is used."""
+    return AwsProvider(AwsParts(context))
+
+
+class AwsProvider:
+    """`ports.Provider` on AWS."""
+
+    name = "aws"
+
+    def __init__(self, parts: AwsParts):
+        self._parts = parts
+        self._clock = parts.context.clock
+
+    # a node's life
+
+    def preview(self, node: Node) -> list[str]:
+        """What `configure` would make in AWS, and what that costs a month, in words. Changes nothing.
+
+        `UsageError` for a name, a size or a schedule that AWS does not take.
+        """
+        check_name(node)
+        cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
+        cron = aws_cron(node.cron) if node.cron else None
+        stack = self._stack()
+        where = f"{self._parts.cluster.region}, account {self._parts.clients.account}"
+        first = not [name for name in stack.staying if name != node.name]
+        lines = []
+        if not stack.applied:
+            lines.append(
+                f"Make the cluster {self._parts.settings.cluster} in {where}: network, Batch queue, webhook (Lambda), "
+                "bucket for trained models, secret for the Numerai keys, roles, logs, alarms"
+            )
+        if node.name not in stack.staying:
+            lines.append(f"Make an image repository and a job definition for {node.name} in {where}")
+        else:
+            lines.append(f"Bring what {node.name} has in {where} up to date")
+        size = f"{cpu:g} vCPU, {memory_mib / 1024:g} GiB, at most {node.timeout_minutes:g} minutes"
+        lines.append(f"Runs get {size}" + (f", started by the schedule {cron} (UTC)" if cron else ""))
+        if (cpu, memory_mib) != (node.cpu, node.memory_mib):
+            lines.append(f"({node.cpu:g} vCPU with {node.memory_mib / 1024:g} GiB is not to be had; this is the next)")
+        lines.append(self._cost(node, first=first).describe())
+        return lines
+
+    def cost(self, node: Node) -> NodeCost:
+        """What the node costs a month, from its latest runs where there are any; what nodes share is counted with the
+        first one by name."""
+        others = [name for name in self._stack().staying if name < node.name]
+        return self._cost(node, first=not others)
+
+    def configure(self, node: Node, report: Report) -> Node:
+        """Bring the cluster to what the node needs; its webhook's address is made once and stays."""
+        cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
+        node = replace(node, cpu=cpu, memory_mib=memory_mib)
+        return replace(node, webhook_url=self._parts.cluster.configure(node, report))
+
+    def reachable_by(self, api_url: str) -> bool:
+        """Whether Numerai and the webhook are both in the world, or both on this machine, as in a rehearsal."""
+        return is_loopback(api_url) == is_loopback(self._parts.clients.client("lambda").meta.endpoint_url)
+
+    def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
+        """Build and push what the node runs, unless that is in place already."""
+        record, repository = self._require_node(node.name)
+        check_source(Path(node.path), home=self._parts.context.home)
+        digest = self.source_hash(node)
+        images, current = self._parts.images, record.deployment
+        if current and not force and current.source_hash == digest and images.in_place(repository, current):
+            return replace(current, changed=False)
+        done = images.deploy(node, repository, digest, self._clock.now(), force=force, report=report)
+        self._remember(node.name, done)
+        images.forget_local(node.name, keep=KEPT_IMAGES)
+        return done
+
+    def history(self, node_name: str) -> list[str]:
+        """The tags of the images that the node could run, as `roll_back` takes them."""
+        return self._parts.images.history(self._require_node(node_name)[1])
+
+    def roll_back(self, node_name: str, tag: str) -> Deployment:
+        """Let an image that was deployed earlier run again. Nothing is built or pushed."""
+        _, repository = self._require_node(node_name)
+        done = self._parts.images.roll_back(node_name, repository, tag, self._clock.now())
+        self._remember(node_name, done)
+        return done
+
+    def deployment(self, node_name: str) -> Deployment | None:
+        """What the node runs now, None when it was never deployed."""
+        record = self._stack().staying.get(node_name)
+        return record.deployment if record else None
+
+    def source_hash(self, node: Node) -> str:
+        """The hash over the node's folder as `deploy` would record it now."""
+        return source_hash(Path(node.path))
+
+    def wake(self, report: Report) -> None:
+        """Nothing to do: the webhook is always there."""
+
+    def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
+        """Stop what runs if forced, remove everything of the node, look that it is gone, and only then forget it."""
+        if node_name not in self._stack().nodes:
+            return
+        deployed = self._stack().nodes[node_name].deployment
+        self._parts.cluster.destroy(node_name, force=force, report=report)
+        if deployed:
+            self._parts.images.forget_local(node_name)
+
+    # runs
+
+    def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
+        """Start one run. A trigger id that was seen before gives the run that it started."""
+        self._require_node(node.name)
+        runs = self._runs()
+        return runs.submit(node.name) if trigger_id is None else runs.call_webhook(node.name, trigger_id)
+
+    def run(self, run_id: str) -> Run:
+        """One run; `ProviderError` with code `no-such-run` when it is not known."""
+        return self._runs().run(run_id)
+
+    def runs(self, node_name: str, limit: int = 20) -> list[Run]:
+        """The node's latest runs, newest first. AWS Batch forgets a run some days after its end."""
+        stack = self._stack()
+        return self._runs(stack).runs(node_name, limit) if node_name in stack.staying else []
+
+    def find_run(self, node_name: str, trigger_id: str) -> Run | None:
+        """The run that a trigger started, None when there is none (yet)."""
+        stack = self._stack()
+        return self._runs(stack).find(node_name, trigger_id) if node_name in stack.staying else None
+
+    def logs(self, run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
+        """What the run printed, all attempts in order; with `follow` until the run has ended."""
+        stack = self._stack()
+        runs = self._runs(stack)
+        runs.run(run_id)
+        keys = self._parts.context.keys()
+        redact = Redactor([keys.secret_key, keys.public_id] if keys else [])
+        lag = self._parts.settings.log_lag_seconds
+        outputs = ClusterOutputs(stack.outputs)
+        return RunLogs(self._parts.clients, outputs, runs, self._clock, lag).lines(run_id, redact, follow=follow)
+
+    def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
+        """The latest requests that reached the node's webhook, newest first."""
+        stack = self._stack()
+        record = stack.staying.get(node_name)
+        if record is None or node_name not in ClusterOutputs(stack.outputs).nodes:
+            return []
+        group = ClusterOutputs(stack.outputs).text("webhook_log_group")
+        return webhook_calls(self._parts.clients, group, node_name, record.since, limit)
+
+    def cancel(self, run_id: str) -> Run:
+        """Stop a run, whatever state it is in, and return it; a run that has ended stays as it is."""
+        return self._runs().cancel(run_id)
+
+    def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
+        """The provider's own findings for `numerai doctor`."""
+        return aws_checks(self._parts, list(nodes), self)
+
+    def _stack(self) -> Stack:
+        return self._parts.cluster.file.read()
+
+    def _runs(self, stack: Stack | None = None) -> BatchRuns:
+        stack = stack or self._stack()
+        if not stack.outputs:
+            raise ProviderError(
+                "There is no cluster on AWS yet, and so no run.",
+                "Run `numerai node config -P aws`.",
+                code="no-such-run",
+            )
+        return BatchRuns(self._parts.clients, stack, self._clock)
+
+    def _cost(self, node: Node, *, first: bool) -> NodeCost:
+        return estimate(node, self.runs(node.name, HISTORY), use_spot=self._parts.settings.use_spot, first=first)
+
+    def _remember(self, node_name: str, done: Deployment) -> None:
+        def changed(stack: Stack) -> Stack:
+            record = replaced(stack.nodes[node_name], deployment=done)
+            return replaced(stack, nodes={**stack.nodes, node_name: record})
+
+        self._parts.cluster.file.change(changed)
+
+    def _require_node(self, name: str) -> tuple[StackNode, str]:
+        """The node's record and the repository of its images."""
+        stack = self._stack()
+        made = ClusterOutputs(stack.outputs).nodes.get(name)
+        if name not in stack.staying or made is None:
+            raise ProviderError(
+                f"{name} is not configured on AWS.", "Run `numerai node config` first.", code="not-configured"
+            )
+        return stack.staying[name], made["repository_url"]

@@ -1,0 +1,167 @@
+"""What the cluster is made of, as recorded in the home folder: its nodes, their tokens, and what was applied last."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import secrets
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from ...adapters.private_files import make_private_folder, unwritable, write_private
+from ...errors import NumeraiError, ProviderError
+from ...models import Deployment, Node
+from ...ports import Report
+from .settings import AwsPaths
+
+VERSION = 1
+LOCK_SECONDS = 1800
+"""How long a command waits for another one that changes the cluster: a first apply takes minutes."""
+TOKEN_BYTES = 32
+
+
+class StackNode(msgspec.Struct, frozen=True):
+    """A node of the cluster: `cpu` in vCPUs, `cron` as EventBridge reads it, `since` when it was configured.
+
+    One that is `leaving` is being destroyed: it is in no plan any more, but not everything of it is gone yet.
+    """
+
+    model_id: str
+    model_name: str
+    tournament: int
+    cpu: float
+    memory_mib: int
+    timeout_minutes: float
+    token: str
+    since: datetime
+    cron: str | None = None
+    leaving: bool = False
+    deployment: Deployment | None = None
+
+    @property
+    def token_sha256(self) -> str:
+        """What AWS knows of the token."""
+        return hashlib.sha256(self.token.encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        return f"StackNode({self.model_id!r})"
+
+
+class Stack(msgspec.Struct, frozen=True):
+    """The cluster. `applied` is the fingerprint of the variables that were applied last, None while a change is under
+    way; `outputs` is what that apply gave; `begun` tells whether anything may exist in AWS."""
+
+    version: int = VERSION
+    cluster: str | None = None
+    account: str | None = None
+    region: str | None = None
+    begun: bool = False
+    applied: str | None = None
+    outputs: dict[str, Any] = {}
+    nodes: dict[str, StackNode] = {}
+
+    @property
+    def staying(self) -> dict[str, StackNode]:
+        """The nodes that are not being destroyed."""
+        return {name: node for name, node in self.nodes.items() if not node.leaving}
+
+
+class StackFile:
+    """The file, read strictly and replaced atomically."""
+
+    def __init__(self, paths: AwsPaths):
+        self._paths = paths
+
+    def read(self) -> Stack:
+        """The cluster as recorded; an empty one when nothing was. `ProviderError` with code `state-corrupt`."""
+        path = self._paths.stack
+        try:
+            content = path.read_bytes()
+        except FileNotFoundError:
+            return Stack()
+        except OSError as error:
+            raise unwritable(path, error) from error
+        try:
+            stack = msgspec.json.decode(content, type=Stack)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise ProviderError(
+                f"{path} cannot be read: {error}.",
+                f"Put the version before it back: copy {path.name}.previous over it.",
+                code="state-corrupt",
+            ) from error
+        if stack.version != VERSION:
+            raise ProviderError(
+                f"{path} was written by another version of numerai ({stack.version}).",
+                "Upgrade numerai-compute.",
+                code="state-corrupt",
+            )
+        return stack
+
+    def change(self, change: Callable[[Stack], Stack]) -> Stack:
+        """Replace what is recorded and return it. Only for the holder of the lock."""
+        stack = change(self.read())
+        write_private(self._paths.stack, msgspec.json.format(msgspec.json.encode(stack)))
+        return stack
+
+    def set_node(self, name: str, node: StackNode | None) -> Stack:
+        """Record one node, or forget it. Only for the holder of the lock."""
+
+        def changed(stack: Stack) -> Stack:
+            others = {other: kept for other, kept in stack.nodes.items() if other != name}
+            return msgspec.structs.replace(stack, nodes=others if node is None else {**others, name: node})
+
+        return self.change(changed)
+
+    def forget(self) -> None:
+        """Remove the record of a cluster that is gone."""
+        for path in (self._paths.stack, self._paths.stack.with_name(self._paths.stack.name + ".previous")):
+            path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def lock(self, report: Report, seconds: float = LOCK_SECONDS) -> Iterator[None]:
+        """Held by the one command that changes the cluster; others wait. `NumeraiError` with code `busy`."""
+        from filelock import FileLock, Timeout
+
+        make_private_folder(self._paths.root)
+        lock = FileLock(self._paths.lock)
+        try:
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                report("Waiting for another numerai command that changes the cluster")
+                lock.acquire(timeout=seconds)
+        except Timeout as error:
+            raise NumeraiError(
+                "Another numerai command is changing the cluster.", "Try again when it has ended.", code="busy"
+            ) from error
+        except OSError as error:
+            raise unwritable(self._paths.lock, error) from error
+        try:
+            yield
+        finally:
+            lock.release()
+
+
+def new_token() -> str:
+    """256 random bits in letters that an address can hold."""
+    return secrets.token_urlsafe(TOKEN_BYTES)
+
+
+def stack_node(node: Node, cron: str | None, existing: StackNode | None, now: datetime) -> StackNode:
+    """The record of a node, keeping the token, the age and the deployment that it already has."""
+    kept = existing if existing and not existing.leaving else None
+    return StackNode(
+        model_id=node.model_id,
+        model_name=node.model_name,
+        tournament=int(node.tournament),
+        cpu=node.cpu,
+        memory_mib=node.memory_mib,
+        timeout_minutes=node.timeout_minutes,
+        token=kept.token if kept else new_token(),
+        since=kept.since if kept else now,
+        cron=cron,
+        deployment=kept.deployment if kept else None,
+    )

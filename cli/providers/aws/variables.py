@@ -1,0 +1,72 @@
+"""What the Terraform root is given: the cluster's nodes and settings as its variables, and a fingerprint over them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from ...errors import UsageError
+from ...models import NUMERAI_API_URL, Node
+from ..environment import container_url
+from .settings import AwsSettings
+from .stack_file import StackNode
+
+IMAGE_TAG = "live"
+"""The moving tag that every run pulls."""
+NAME_LIMIT = 90
+_NAME = re.compile(r"[a-z0-9]+([_-]+[a-z0-9]+)*")
+
+
+def check_name(node: Node) -> None:
+    """Whether AWS takes the node's name; `UsageError` with code `bad-name`."""
+    if len(node.name) > NAME_LIMIT or not _NAME.fullmatch(node.name):
+        raise UsageError(
+            f"AWS cannot take the name {node.name}: image repositories there have lower-case letters, digits, and "
+            f"single `-` or `_` between them, {NAME_LIMIT} in all.",
+            "Rename the model at numer.ai, or run it on another provider.",
+            code="bad-name",
+        )
+
+
+def terraform_variables(
+    nodes: Mapping[str, StackNode], settings: AwsSettings, region: str, api_url: str, package: Mapping[str, str]
+) -> dict[str, Any]:
+    """The variables of terraform/aws. `package` holds `path` and `sha256` of the webhook's zip."""
+    own_api = api_url.rstrip("/") == NUMERAI_API_URL
+    return {
+        "region": region,
+        "name": settings.cluster,
+        "nodes": {name: _node(node) for name, node in sorted(nodes.items())},
+        "webhook_package_path": package["path"],
+        "webhook_package_sha256": package["sha256"],
+        "webhook_concurrency": settings.webhook_concurrency,
+        "webhook_runs_per_hour": settings.runs_per_hour,
+        "numerai_api_url": None if own_api else container_url(api_url),
+        "image_tag": IMAGE_TAG,
+        "use_spot": settings.use_spot,
+        "log_retention_days": settings.log_retention_days,
+        "notification_email": settings.notification_email,
+        "monthly_budget_usd": settings.budget_usd,
+        "keep_artifacts": settings.keep_artifacts,
+    }
+
+
+def fingerprint(variables: Mapping[str, Any], root_hash: str) -> str:
+    """Tells whether what would be applied is what was applied; `root_hash` is over the Terraform root itself."""
+    relevant = {name: value for name, value in variables.items() if name != "webhook_package_path"}
+    return hashlib.sha256(json.dumps([relevant, root_hash], sort_keys=True).encode()).hexdigest()
+
+
+def _node(node: StackNode) -> dict[str, Any]:
+    return {
+        "model_id": node.model_id,
+        "tournament": node.tournament,
+        "token_sha256": node.token_sha256,
+        "cpu": node.cpu,
+        "memory_mib": node.memory_mib,
+        "timeout_minutes": node.timeout_minutes,
+        "cron": node.cron,
+    }
