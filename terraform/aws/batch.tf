@@ -33,7 +33,7 @@ resource "aws_batch_compute_environment" "this" {
     )
     max_vcpus          = local.max_vcpus
     min_vcpus          = each.value.kind == "fargate" ? null : 0
-    subnets            = [for zone in sort(keys(aws_subnet.public)) : aws_subnet.public[zone].id]
+    subnets            = [for name in ["first", "second"] : aws_subnet.public[name].id]
     security_group_ids = [aws_security_group.runs.id]
 
     allocation_strategy = (

@@ -31,14 +31,19 @@ resource "aws_route_table" "public" {
 
 resource "aws_subnet" "public" {
   #checkov:skip=CKV_AWS_130:Only where EC2 is needed: those instances must reach the registry, a NAT gateway costs 33 USD a month, and the security group admits nothing.
-  for_each = { for index, zone in slice(sort(data.aws_availability_zones.available.names), 0, 2) : zone => index }
+  for_each = { first = 0, second = 1 }
 
   vpc_id                  = aws_vpc.this.id
-  availability_zone       = each.key
+  availability_zone       = sort(data.aws_availability_zones.available.names)[each.value]
   cidr_block              = cidrsubnet(var.cidr, 2, each.value)
   map_public_ip_on_launch = length(local.ec2_kinds) > 0
 
   tags = { Name = "${var.name}-public-${each.key}" }
+
+  # A zone that AWS adds or takes away must not move what is there.
+  lifecycle {
+    ignore_changes = [availability_zone]
+  }
 }
 
 resource "aws_route_table_association" "public" {

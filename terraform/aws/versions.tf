@@ -11,7 +11,8 @@ terraform {
 }
 
 provider "aws" {
-  region = var.region
+  region      = var.region
+  max_retries = 10
 
   default_tags {
     tags = {

@@ -169,16 +169,12 @@ class Outcome:
 def install(jobs: Jobs) -> None:
     """Let moto's jobs run that way."""
     state_manager.register_default_transition("batch::job", {"progression": "manual", "times": 2**31})
-    stock_describe, stock_short = Job.describe, Job.describe_short
+    stock_describe, stock_short, stock_property = Job.describe, Job.describe_short, Job._get_container_property
 
     def describe(self: Job) -> dict[str, Any]:
         described: dict[str, Any] = stock_describe(self)
         container = described["container"]
         container["image"] = self.job_definition.container_properties["image"]
-        container["environment"] = [
-            *(self.job_definition.container_properties.get("environment") or []),
-            *(self.container_overrides.get("environment") or []),
-        ]
         _add_end(self, container)
         return described
 
@@ -188,9 +184,17 @@ def install(jobs: Jobs) -> None:
             described["container"] = _add_end(self, {})
         return described
 
+    def get_container_property(self: Job, name: str, default: Any) -> Any:
+        if name != "environment":  # stock moto adds to the caller's own list, again with each description
+            return stock_property(self, name, default)
+        given = [*(self.job_definition.container_properties.get(name) or []), *(self.container_overrides.get(name) or [])]
+        merged = {entry["name"]: entry["value"] for entry in given}
+        return [{"name": key, "value": value} for key, value in merged.items()]
+
     def run(self: Job) -> None:
         jobs.run(self)
 
+    Job._get_container_property = get_container_property
     Job.run = run
     Job.describe = describe
     Job.describe_short = describe_short

@@ -10,6 +10,7 @@ import moto.ecr.models as ecr_models
 import moto.ecr.responses as ecr_responses
 from moto.batch.models import BatchBackend
 from moto.budgets.responses import BudgetsResponse
+from moto.ec2.models.launch_templates import LaunchTemplate
 
 BATCH = "batch.amazonaws.com"
 
@@ -88,6 +89,17 @@ def install_service_linked_role() -> None:
         return stock_create(self, *args, **kwargs)
 
     BatchBackend.create_compute_environment = create_compute_environment
+
+
+def install_launch_templates() -> None:
+    """Tags of a launch template are its own: stock moto also takes them for tags of the hosts made from it."""
+    stock_create = LaunchTemplate.create_version
+
+    def create_version(self: Any, data: dict[str, Any], description: str) -> Any:
+        kept = [entry for entry in data.get("TagSpecifications", []) if entry["ResourceType"] != "launch-template"]
+        return stock_create(self, {**data, "TagSpecifications": kept}, description)
+
+    LaunchTemplate.create_version = create_version
 
 
 def _service_linked_role(iam: Any) -> str:

@@ -138,9 +138,9 @@ def install(containers: Containers) -> None:
         result, failed = containers.invoke(self, json.loads(event) if isinstance(event, str) else event)
         return json.dumps(result), failed, ""
 
-    def delete_function(self: LambdaBackend, function_name: str) -> Any:
+    def delete_function(self: LambdaBackend, function_name: str, qualifier: str | None = None) -> None:
         containers.forget(function_name.rpartition(":")[2])
-        return stock_delete(self, function_name)
+        stock_delete(self, function_name, qualifier)
 
     def address(self: Any, function: LambdaFunction, config: dict[str, Any]) -> None:
         stock_config(self, function, config)

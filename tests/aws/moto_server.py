@@ -30,6 +30,7 @@ def main() -> None:
     moto_batch.install(moto_batch.Jobs(options.label, options.registry))
     moto_gaps.install_ecr(options.registry)
     moto_gaps.install_budgets()
+    moto_gaps.install_launch_templates()
     moto_gaps.install_service_linked_role()
     stock = moto_gaps.OneAtATime(DomainDispatcherApplication(create_backend_app))
     application = moto_lambda.FunctionUrls(stock, containers, DEFAULT_ACCOUNT_ID)
