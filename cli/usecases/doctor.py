@@ -16,7 +16,7 @@ from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
 from ..source import check_source
 from .setup import scope_warnings
 
-FIX_MODES, FIX_NODES_FILE, FIX_WEBHOOK, FIX_WAKE = "modes", "nodes-file", "webhook", "wake"
+FIX_MODES, FIX_NODES_FILE, FIX_WEBHOOK, FIX_WAKE = "modes", "nodes-file", "webhook", "start-daemon"
 """What `doctor --fix` may do by itself. A provider's check may ask for FIX_WAKE."""
 
 SKEW_WARNING_SECONDS = 30.0

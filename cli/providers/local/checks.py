@@ -17,19 +17,21 @@ OVERDUE = timedelta(minutes=5)
 
 def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[Node], str]) -> Iterator[Check]:
     """The daemon, the database, the executor in use, and every node's deployment and runs."""
-    try:
-        parts.store.nodes()
-    except NumeraiError as error:
-        yield Check("local database", CheckStatus.FAILED, error.message, error.hint)
-        return
-    yield Check("local database", CheckStatus.OK, f"{parts.paths.database} is readable")
-    yield _daemon(parts)
+    nodes, used = list(nodes), []
+    if parts.paths.database.exists():  # looking must not make one
+        try:
+            used = parts.used_executors()
+        except NumeraiError as error:
+            yield Check("local database", CheckStatus.FAILED, error.message, error.hint)
+            return
+        yield Check("local database", CheckStatus.OK, f"{parts.paths.database} is readable")
+    yield _daemon(parts, needed=bool(nodes))
     try:
         chosen = parts.chosen_executor()
     except NumeraiError as error:
         yield Check("executor", CheckStatus.FAILED, error.message, error.hint)
         return
-    for executor in {chosen.name: chosen, **{used.name: used for used in parts.used_executors()}}.values():
+    for executor in {chosen.name: chosen, **{executor.name: executor for executor in used}}.values():
         yield from executor.checks()
     for node in nodes:
         yield _deployment(parts, node, hash_of)
@@ -37,12 +39,14 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
         yield from _stuck(parts, node)
 
 
-def _daemon(parts: LocalParts) -> Check:
+def _daemon(parts: LocalParts, *, needed: bool) -> Check:
     name, status = "daemon", daemon_status(parts.context)
     if status.answering:
         return Check(name, CheckStatus.OK, f"answers on {status.url} (pid {status.pid})")
     if status.running:
         return Check(name, CheckStatus.FAILED, "runs, but does not answer", "numerai daemon stop; numerai daemon start")
+    if not needed:
+        return Check(name, CheckStatus.OK, "does not run, and need not: no node is configured here")
     return Check(
         name,
         CheckStatus.FAILED,

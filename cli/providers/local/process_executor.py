@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ...adapters.private_files import make_private_folder
 from ...adapters.process import run_process, spawn_detached
 from ...errors import NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Node, RunFailure, RunState
@@ -94,7 +95,7 @@ class ProcessExecutor:
         built = json.loads(attempt.reference)
         environment, work = Path(built["environment"]), folder / "work"
         for path in (folder, *map(Path, self.environment_places(attempt.node))):
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            make_private_folder(path)
         if not work.exists():
             copy = folder / "work.partial"
             _remove(copy)

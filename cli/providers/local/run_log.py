@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 
+from ...adapters.private_files import make_private_folder
 from ...models import LogLine
 from ...redaction import Redactor
 
@@ -23,7 +24,7 @@ class LogWriter:
     """
 
     def __init__(self, path: Path, redact: Redactor):
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private_folder(path.parent)
         self._redact = redact
         self.lines, self._size = _drop_partial_line(path)
         self._cut = self._size > MAX_BYTES

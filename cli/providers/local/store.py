@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
+from ...adapters.private_files import make_private_folder, unwritable
 from ...errors import EnvironmentNotReady, ProviderError
 from ...models import Deployment, Node, Run, RunFailure, RunState, WebhookCall
 from .migrations import migrate
@@ -399,15 +400,11 @@ class RunStore:
 
 
 def _create_private(path: Path) -> None:
+    make_private_folder(path.parent)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     except OSError as error:
-        raise EnvironmentNotReady(
-            f"Cannot write {path}: {error.strerror or error}.",
-            "Make the folder writable for you, or set NUMERAI_HOME to a folder that is.",
-            code="home-unwritable",
-        ) from error
+        raise unwritable(path, error) from error
 
 
 def _add_run(db: sqlite3.Connection, node: str, trigger_id: str | None, now: datetime) -> Run:

@@ -256,3 +256,13 @@ def test_verbose_adds_the_causes(line: Line, folder: Path) -> None:
     line.api.fail["models"] = error
     assert "connection refused" in line("node", "config", "-p", str(folder), "-v").err
     assert "connection refused" not in line("node", "config", "-p", str(folder)).err
+
+
+def test_a_fresh_machine_is_only_looked_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from numerai_compute.factory import Factory
+    from numerai_compute.main import run
+
+    monkeypatch.setenv("NUMERAI_EXECUTOR", "process")
+    for command in (["doctor"], ["node", "list"], ["daemon", "status"], ["setup", "--skip-key-setup", "--dry-run"]):
+        run(command, Factory())
+    assert not home.exists()

@@ -141,7 +141,7 @@ def test_a_folder_that_is_gone(clinic: Clinic, folder: Path) -> None:
 
 def test_a_providers_findings_and_its_failure_are_shown(clinic: Clinic) -> None:
     clinic.provider.found = [
-        Check("daemon", CheckStatus.FAILED, "not running", "numerai daemon start", safe_fix="wake")
+        Check("daemon", CheckStatus.FAILED, "not running", "numerai daemon start", safe_fix="start-daemon")
     ]
     finding = clinic.check("daemon")
     assert clinic.doctor.fix([finding], lambda _: None) == ["woke the provider local"]
