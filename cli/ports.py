@@ -317,3 +317,54 @@ class Rehearsal(Protocol):
 
         `command` replaces the Dockerfile's when it is not empty. Interrupting the call stops the container.
         """
+
+
+@dataclass(frozen=True)
+class StackChange:
+    """One resource that a plan touches; `action` is create, update, replace or delete."""
+
+    address: str
+    action: str
+
+
+@dataclass(frozen=True)
+class StackPlan:
+    """What would change, and the file that `StackRunner.apply` executes. `drift` holds the resources that were changed
+    or removed behind the stack's back."""
+
+    changes: tuple[StackChange, ...]
+    drift: tuple[str, ...]
+    file: Path
+
+    def count(self, *actions: str) -> int:
+        """How many resources are touched in one of these ways."""
+        return sum(change.action in actions for change in self.changes)
+
+
+class StackRunner(Protocol):
+    """Provisions one stack of cloud resources from a description (Terraform or OpenTofu).
+
+    Every method may raise `EnvironmentNotReady` (no program, no credentials, nothing reachable) and `ProviderError`
+    (refused, clash, locked by another). Whatever is interrupted or fails is finished by the next call.
+    """
+
+    def prepare(self, report: Report) -> None:
+        """Bring the working folder up to date; needed once before anything else."""
+
+    def plan(self, variables: Mapping[str, Any], report: Report, *, destroy: bool = False) -> StackPlan:
+        """What would have to change to reach the description."""
+
+    def apply(self, plan: StackPlan, report: Report) -> Mapping[str, Any]:
+        """Carry out a plan; returns the outputs."""
+
+    def destroy(self, variables: Mapping[str, Any], report: Report) -> None:
+        """Remove every resource of the stack; returns only when none is left."""
+
+    def outputs(self) -> Mapping[str, Any]:
+        """The outputs of the last apply; empty before the first one."""
+
+    def resources(self) -> list[str]:
+        """The addresses of everything that exists as far as the stack knows."""
+
+    def move_state(self, report: Report) -> None:
+        """Carry the stack's record of what exists over to where it is kept now (see the runner's backend)."""

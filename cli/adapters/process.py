@@ -34,6 +34,7 @@ def run_process(
     env: Mapping[str, str] | None = None,
     secrets: Iterable[str | None] = (),
     timeout: float | None = None,
+    grace: float | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> ProcessResult:
     """Run a program to its end and return how it ended.
@@ -41,6 +42,9 @@ def run_process(
     Both output streams are read together, line by line; `on_line` gets every line. `timeout` is in seconds; a program
     that needs longer is ended and `NumeraiError` with code `process-timeout` raised. `EnvironmentNotReady` with code
     `program-missing` when there is no such program. Interrupting the call ends the program.
+
+    `grace` is for a program that must be allowed to stop in its own time, in seconds: it gets one request to stop, and
+    a Ctrl-C at the terminal does not reach it a second time beside that.
     """
     redact = Redactor(secrets)
     try:
@@ -51,6 +55,7 @@ def run_process(
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
+            start_new_session=grace is not None and os.name == "posix",
         )
     except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
         raise EnvironmentNotReady(
@@ -70,7 +75,7 @@ def run_process(
                 on_line(line)
         exit_code = process.wait()
     except BaseException:
-        _end(process, threading.Event())
+        _end(process, threading.Event(), grace)
         raise
     finally:
         if timer:
@@ -101,13 +106,18 @@ def spawn_detached(
     )
 
 
-def _end(process: subprocess.Popen[bytes], ended: threading.Event) -> None:
+def _end(process: subprocess.Popen[bytes], ended: threading.Event, grace: float | None = None) -> None:
     if process.poll() is not None:
         return
     ended.set()
-    process.terminate()
+    if (
+        grace is None or os.name == "posix"
+    ):  # elsewhere terminate() kills, and the console's Ctrl-C has reached it already
+        process.terminate()
     try:
-        process.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
+        process.wait(_STOP_SECONDS if grace is None else grace)
+    except BaseException as error:
         process.kill()
         process.wait()
+        if not isinstance(error, subprocess.TimeoutExpired):
+            raise

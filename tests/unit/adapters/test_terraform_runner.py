@@ -1,0 +1,414 @@
+"""The Terraform runner against a stand-in program that prints what Terraform prints."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters.terraform_errors import Diagnostic, explain
+from numerai_compute.adapters.terraform_runner import S3Backend, TerraformRunner, describe, words
+from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
+from numerai_compute.ports import StackChange, StackPlan
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in is a script with a first line for POSIX")
+
+VERSION = json.dumps({"terraform_version": "1.11.4"})
+
+LOCK = """Error acquiring the state lock
+Error message: resource temporarily unavailable
+Lock Info:
+  ID:        5b1c1d1e-aaaa-bbbb-cccc-000000000000
+  Path:      terraform.tfstate
+  Operation: OperationTypeApply
+  Who:       ada@laptop
+  Version:   1.11.4
+  Created:   2026-01-05 10:00:00.5 +0000 UTC
+"""
+
+
+class StandIn:
+    """A program named `terraform` that answers each command with prepared lines and notes how it was called."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch, name: str = "terraform"):
+        self.folder = folder
+        self.calls_file = folder / "calls.jsonl"
+        self.answers: dict[str, tuple[list[str], int]] = {"version": ([VERSION], 0)}
+        self._answers_file = folder / "answers.json"
+        self._install(name)
+        monkeypatch.setenv("PATH", str(folder / "bin"))
+
+    def _install(self, name: str) -> None:
+        (self.folder / "bin").mkdir()
+        program = self.folder / "bin" / name
+        program.write_text(
+            f"#!{sys.executable}\n"
+            + textwrap.dedent(
+                f"""
+                import json, os, sys
+                answers = json.load(open({str(self._answers_file)!r}))
+                note = {{"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
+                open({str(self.calls_file)!r}, "a").write(json.dumps(note) + "\\n")
+                command = " ".join(sys.argv[1:3]) if sys.argv[1] == "state" else sys.argv[1]
+                lines, code = answers.get(command, [[], 0])
+                print("\\n".join(lines))
+                sys.exit(code)
+                """
+            )
+        )
+        program.chmod(0o755)
+        self.save()
+
+    def answer(self, command: str, *lines: object, code: int = 0) -> None:
+        text = [line if isinstance(line, str) else json.dumps(line) for line in lines]
+        self.answers[command] = (text, code)
+        self.save()
+
+    def save(self) -> None:
+        self._answers_file.write_text(json.dumps(self.answers))
+
+    def calls(self, command: str) -> list[dict]:
+        lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
+        return [call for call in map(json.loads, lines) if call["argv"][0] == command]
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StandIn:
+    return StandIn(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    folder = tmp_path / "root"
+    folder.mkdir()
+    (folder / "main.tf").write_text("# one\n")
+    (folder / "README.md").write_text("not for the working folder\n")
+    return folder
+
+
+@pytest.fixture
+def runner(tmp_path: Path, root: Path, stand_in: StandIn) -> TerraformRunner:
+    return TerraformRunner(root, tmp_path / "work", tmp_path / "plugins")
+
+
+@pytest.fixture
+def prepared(runner: TerraformRunner) -> TerraformRunner:
+    runner.prepare(lambda _: None)
+    return runner
+
+
+def diagnostic(summary: str, detail: str = "", severity: str = "error", address: str | None = None) -> dict:
+    return {
+        "type": "diagnostic",
+        "diagnostic": {"severity": severity, "summary": summary, "detail": detail, "address": address},
+    }
+
+
+def change(address: str, action: str) -> dict:
+    return {"type": "planned_change", "change": {"resource": {"addr": address}, "action": action}}
+
+
+def hook(kind: str, address: str, action: str, seconds: int = 0) -> dict:
+    return {
+        "type": kind,
+        "hook": {"resource": {"addr": address}, "action": action, "elapsed_seconds": seconds},
+    }
+
+
+def test_nothing_installed_is_said_with_where_to_get_it(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(EnvironmentNotReady) as caught:
+        TerraformRunner(root, tmp_path / "work", tmp_path / "plugins").prepare(lambda _: None)
+    assert caught.value.code == "terraform-missing"
+    assert "1.10" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("version", "accepted"), [("1.9.8", False), ("0.15.5", False), ("1.10.0", True), ("2.0", True)]
+)
+def test_versions_are_compared_as_numbers(runner: TerraformRunner, stand_in: StandIn, version: str, accepted: bool):
+    stand_in.answer("version", json.dumps({"terraform_version": version}, indent=2))
+    if accepted:
+        assert runner.program[1] == version
+    else:
+        with pytest.raises(EnvironmentNotReady) as caught:
+            _ = runner.program
+        assert caught.value.code == "terraform-too-old"
+        assert version in caught.value.message
+
+
+def test_opentofu_serves_as_well(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    StandIn(tmp_path, monkeypatch, name="tofu")
+    runner = TerraformRunner(root, tmp_path / "work", tmp_path / "plugins")
+    assert Path(runner.program[0]).name == "tofu"
+
+
+def test_a_program_without_a_version_is_named(runner: TerraformRunner, stand_in: StandIn) -> None:
+    stand_in.answer("version", "Segmentation fault", code=139)
+    with pytest.raises(EnvironmentNotReady, match="Segmentation fault"):
+        _ = runner.program
+
+
+def test_the_root_is_copied_and_what_left_it_is_removed(
+    prepared: TerraformRunner, root: Path, tmp_path: Path, stand_in: StandIn
+) -> None:
+    work = tmp_path / "work"
+    assert stat.S_IMODE(work.stat().st_mode) == 0o700
+    assert sorted(path.name for path in work.iterdir()) == ["main.tf"]
+    (root / "main.tf").unlink()
+    (root / "other.tf").write_text("# two\n")
+    prepared.prepare(lambda _: None)
+    assert [path.name for path in work.glob("*.tf")] == ["other.tf"]
+    assert stand_in.calls("init")[-1]["cwd"] == str(work)
+
+
+def test_the_environment_is_quiet_and_free_of_what_would_change_the_command(
+    tmp_path: Path, root: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TF_WORKSPACE", "other")
+    monkeypatch.setenv("TF_VAR_region", "eu-west-1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    extra = {"AWS_PROFILE": "numerai"}
+    TerraformRunner(root, tmp_path / "work", tmp_path / "plugins", environment=extra).prepare(lambda _: None)
+    seen = stand_in.calls("init")[0]["env"]
+    assert seen["TF_IN_AUTOMATION"] == "1"
+    assert seen["TF_PLUGIN_CACHE_DIR"] == str(tmp_path / "plugins")
+    assert seen["AWS_PROFILE"] == "numerai"
+    assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:1"
+    assert not {"TF_WORKSPACE", "TF_VAR_region"} & set(seen)
+
+
+def test_a_backend_is_written_and_moved_to(tmp_path: Path, root: Path, stand_in: StandIn) -> None:
+    backend = S3Backend("states", "aws/terraform.tfstate", "eu-west-1")
+    runner = TerraformRunner(root, tmp_path / "work", tmp_path / "plugins", backend=backend)
+    runner.move_state(lambda _: None)
+    written = json.loads((tmp_path / "work" / "backend.tf.json").read_text())["terraform"]["backend"]["s3"]
+    assert written["bucket"] == "states"
+    assert written["use_lockfile"] is True
+    assert "-migrate-state" in stand_in.calls("init")[0]["argv"]
+    TerraformRunner(root, tmp_path / "work", tmp_path / "plugins").prepare(lambda _: None)
+    assert not (tmp_path / "work" / "backend.tf.json").exists()
+
+
+def test_variables_go_through_a_private_file(prepared: TerraformRunner, stand_in: StandIn, tmp_path: Path) -> None:
+    prepared.plan({"nodes": {"a": {"token_sha256": "s3cr3t"}}}, lambda _: None)
+    file = tmp_path / "work" / "variables.tfvars.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert json.loads(file.read_text())["nodes"]["a"]["token_sha256"] == "s3cr3t"
+    assert not any("s3cr3t" in argument for argument in stand_in.calls("plan")[0]["argv"])
+
+
+def test_a_plan_is_changes_and_drift(prepared: TerraformRunner, stand_in: StandIn) -> None:
+    node = 'aws_ecr_repository.node["numerai-alice"]'
+    stand_in.answer(
+        "plan",
+        "a warning about the CLI configuration",
+        diagnostic("deprecated", severity="warning"),
+        {"type": "resource_drift", "change": {"resource": {"addr": "aws_sns_topic.failures"}, "action": "update"}},
+        change(node, "create"),
+        change("aws_vpc.this", "replace"),
+        change("data.aws_iam_policy_document.run", "read"),
+        change("aws_dynamodb_table_item.nodes", "update"),
+        change("aws_sns_topic.failures", "delete"),
+    )
+    plan = prepared.plan({}, lambda _: None, destroy=True)
+    assert StackChange(node, "create") in plan.changes
+    assert plan.count("create", "update", "replace", "delete") == 4
+    assert plan.drift == ("aws_sns_topic.failures",)
+    assert "-destroy" in stand_in.calls("plan")[0]["argv"]
+    assert describe(plan) == [
+        "make ecr repository numerai-alice",
+        "change dynamodb table item nodes",
+        "replace vpc",
+        "remove sns topic failures",
+    ]
+
+
+def test_applying_tells_what_happens_and_returns_the_outputs(prepared: TerraformRunner, stand_in: StandIn) -> None:
+    plan = prepared.plan({}, lambda _: None)
+    plan.file.write_text("the plan")
+    stand_in.answer(
+        "apply",
+        {"type": "version", "terraform": "1.11.4"},
+        hook("apply_start", "aws_vpc.this", "create"),
+        hook("apply_progress", "aws_vpc.this", "create", 10),
+        hook("apply_complete", "aws_vpc.this", "create", 12),
+        hook("apply_complete", 'aws_subnet.public["first"]', "update"),
+    )
+    stand_in.answer("output", "Warning: something", {"region": {"value": "us-east-1", "sensitive": False}})
+    said: list[str] = []
+    assert prepared.apply(plan, said.append) == {"region": "us-east-1"}
+    assert said == ["making vpc (10 s so far)", "made vpc (12 s)", "changed subnet public first"]
+    assert not plan.file.exists()
+    assert stand_in.calls("apply")[0]["argv"][-1] == plan.file.name
+
+
+def test_a_failed_apply_says_which_action_was_denied(prepared: TerraformRunner, stand_in: StandIn) -> None:
+    plan = prepared.plan({}, lambda _: None)
+    stand_in.answer(
+        "apply",
+        hook("apply_errored", "aws_iam_role.run", "create"),
+        diagnostic(
+            "creating IAM Role (numerai-run): operation error IAM: CreateRole, https response error StatusCode: 403, "
+            "AccessDenied: User: arn:aws:iam::123456789012:user/ada is not authorized to perform: iam:CreateRole on "
+            "resource: arn:aws:iam::123456789012:role/numerai-run",
+            address="aws_iam_role.run",
+        ),
+        code=1,
+    )
+    said: list[str] = []
+    with pytest.raises(ProviderError) as caught:
+        prepared.apply(plan, said.append)
+    assert caught.value.code == "access-denied"
+    assert "user/ada do iam:CreateRole" in caught.value.message
+    assert said == ["failed: iam role run"]
+
+
+def test_destroy_is_done_only_when_nothing_is_left(prepared: TerraformRunner, stand_in: StandIn) -> None:
+    stand_in.answer("state list", "data.aws_caller_identity.current", "aws_s3_bucket.artifacts")
+    with pytest.raises(ProviderError, match="s3 bucket artifacts") as caught:
+        prepared.destroy({}, lambda _: None)
+    assert caught.value.code == "left-over"
+    stand_in.answer("state list", "No state file was found!", code=1)
+    prepared.destroy({}, lambda _: None)
+
+
+def test_an_unsaved_state_is_saved_first(runner: TerraformRunner, stand_in: StandIn, tmp_path: Path) -> None:
+    work = tmp_path / "work"
+    work.mkdir(mode=0o700)
+    (work / "errored.tfstate").write_text("{}")
+    runner.prepare(lambda _: None)
+    assert stand_in.calls("state")[0]["argv"] == ["state", "push", "errored.tfstate"]
+    assert not (work / "errored.tfstate").exists()
+
+
+def test_reading_a_broken_state_is_an_error(prepared: TerraformRunner, stand_in: StandIn) -> None:
+    stand_in.answer("state list", "Error: Unsupported state file format", code=1)
+    with pytest.raises(ProviderError, match="Unsupported state file format"):
+        prepared.resources()
+
+
+def test_nothing_provisioned_is_said(runner: TerraformRunner) -> None:
+    with pytest.raises(ProviderError) as caught:
+        runner.outputs()
+    assert caught.value.code == "not-provisioned"
+
+
+def test_no_outputs_before_the_first_apply(prepared: TerraformRunner) -> None:
+    assert prepared.outputs() == {}
+
+
+def test_words_leave_strange_addresses_alone() -> None:
+    assert words("module.x") == "module.x"
+    assert words("aws_vpc.this") == "vpc"
+    assert words('module.a.aws_batch_job_queue.this["gpu"]') == "batch job queue gpu"
+
+
+def test_describe_of_nothing_is_empty(tmp_path: Path) -> None:
+    assert describe(StackPlan((), (), tmp_path)) == []
+
+
+def one(text: str, address: str | None = None) -> NumeraiError:
+    return explain([Diagnostic(text, address)], Path("/home/ada/.numerai/aws"))
+
+
+def test_a_lock_says_by_whom_and_since_when() -> None:
+    error = one(LOCK)
+    assert error.code == "state-locked"
+    assert "ada@laptop since 2026-01-05 10:00:00" in error.message
+    assert "force-unlock 5b1c1d1e-aaaa-bbbb-cccc-000000000000" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "exit_code"),
+    [
+        ("No valid credential sources found\nPlease see https://registry.terraform.io", "no-credentials", 3),
+        ("sts: GetCallerIdentity, StatusCode: 403, api error InvalidClientTokenId: invalid", "credentials-refused", 3),
+        ("ExpiredToken: The security token included in the request is expired", "credentials-refused", 3),
+        ("operation error EC2: CreateVpc, StatusCode: 403, UnauthorizedOperation", "access-denied", 1),
+        ("StatusCode: 403", "access-denied", 1),
+        ('request send failed, Post "http://127.0.0.1:9/": dial tcp: connection refused', "unreachable", 3),
+        ("lookup sts.xx-west-1.amazonaws.com: no such host", "unreachable", 3),
+        ("Failed to query available provider packages\ncould not connect", "registry-unreachable", 3),
+        ("EntityAlreadyExists: Role with name numerai-run already exists.", "name-clash", 1),
+        ("VpcLimitExceeded: The maximum number of VPCs has been reached.", "quota", 1),
+        ("UnreservedConcurrentExecution below its minimum value of [100].", "quota", 1),
+        ("Error: Backend configuration changed", "state-elsewhere", 1),
+        ("something nobody has seen", "terraform-failed", 1),
+    ],
+)
+def test_complaints_become_clear_messages(text: str, code: str, exit_code: int) -> None:
+    error = one(text)
+    assert (error.code, error.exit_code) == (code, exit_code)
+    assert error.hint
+
+
+def test_a_clash_names_every_resource_that_clashes() -> None:
+    error = explain(
+        [
+            Diagnostic("something else first"),
+            Diagnostic("RepositoryAlreadyExistsException: x", 'aws_ecr_repository.node["a"]'),
+            Diagnostic("EntityAlreadyExists: y", "aws_iam_role.run"),
+        ],
+        Path(),
+    )
+    assert 'aws_ecr_repository.node["a"], aws_iam_role.run' in error.message
+
+
+def test_an_unknown_complaint_is_quoted_with_its_place_and_how_many_more_there_are() -> None:
+    error = explain([Diagnostic("strange\n  thing", "aws_vpc.this"), Diagnostic("other")], Path())
+    assert error.message == "Terraform failed at aws_vpc.this: strange thing (and 1 more)"
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+from numerai_compute.adapters.terraform_runner import TerraformRunner
+folder = Path(sys.argv[1])
+runner = TerraformRunner(folder / "root", folder / "work", folder / "plugins")
+runner.destroy({}, lambda line: print(line, flush=True))
+"""
+
+SLOW = """
+import json, signal, sys, time
+from pathlib import Path
+folder = Path(sys.argv[0]).parent.parent
+if sys.argv[1] == "version":
+    print(json.dumps({"terraform_version": "1.11.4"}))
+    sys.exit()
+asked = []
+for number in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda *_: asked.append(1))
+hook = {"resource": {"addr": "aws_vpc.this"}, "action": "delete", "elapsed_seconds": 1}
+print(json.dumps({"type": "apply_progress", "hook": hook}), flush=True)
+while not asked:
+    time.sleep(0.01)
+time.sleep(0.3)
+(folder / "asked").write_text(str(len(asked)))
+"""
+
+
+def test_an_interrupt_lets_the_program_stop_in_order(tmp_path: Path, root: Path, stand_in: StandIn) -> None:
+    (tmp_path / "work").mkdir()
+    program = tmp_path / "bin" / "terraform"
+    program.write_text(f"#!{sys.executable}\n{SLOW}")
+    process = subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    assert b"removing vpc" in process.stdout.readline()
+    os.killpg(process.pid, signal.SIGINT)
+    process.wait(20)
+    process.stdout.close()
+    assert (tmp_path / "asked").read_text() == "1"
