@@ -57,7 +57,8 @@ def _guarded(name: str, make: Callable[[], Check], node: str | None = None) -> C
 
 
 def _terraform(parts: AwsParts) -> Check:
-    return Check("Terraform", CheckStatus.OK, parts.runner().version())
+    path, version = parts.terraform.program
+    return Check("Terraform", CheckStatus.OK, f"version {version} ({path})")
 
 
 def _cluster(parts: AwsParts, stack: Stack, account: str) -> Check:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from msgspec.structs import replace
 
 from ...errors import ProviderError, UsageError
 from ...models import NUMERAI_API_URL, Keys, Node
-from ...ports import Clock, Report
+from ...ports import Clock, Report, StackPlan, StackRunner
 from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .cron import aws_cron
@@ -20,26 +20,11 @@ from .remains import cluster_remains, node_remains, present, remove_data
 from .runs import BatchRuns
 from .settings import AwsPaths, AwsSettings
 from .stack_file import Stack, StackFile, stack_node
+from .terraform import root_hash, terraform_root
 from .variables import check_name, fingerprint, terraform_variables
 
 ACTIVE_LOOK = 20
-
-
-class StackRunner(Protocol):
-    """Terraform on one root and one state. Errors are `NumeraiError`s whose message says what AWS refused."""
-
-    @property
-    def root_hash(self) -> str:
-        """Tells one version of the root from another."""
-
-    def version(self) -> str:
-        """What runs, in words, e.g. `Terraform 1.11.4`. `EnvironmentNotReady` when there is none."""
-
-    def apply(self, variables: Mapping[str, Any], report: Report) -> Mapping[str, Any]:
-        """Make the cluster what the variables say; returns the outputs by name."""
-
-    def destroy(self, variables: Mapping[str, Any], report: Report) -> None:
-        """Remove everything that the state knows of."""
+MANY = 20
 
 
 class Cluster:
@@ -109,7 +94,7 @@ class Cluster:
 
     def up_to_date(self, stack: Stack) -> bool:
         """Whether the variables and the root are those that were applied last."""
-        return stack.applied == fingerprint(self.variables(stack), self._get_runner().root_hash)
+        return stack.applied == fingerprint(self.variables(stack), root_hash(terraform_root()))
 
     def missing(self, stack: Stack) -> list[str]:
         """What a finished apply made and AWS does not show any more, in words."""
@@ -174,7 +159,7 @@ class Cluster:
         """Run Terraform unless everything is as it would leave it."""
         stack = self.file.read()
         variables, runner = self.variables(stack), self._get_runner()
-        mark = fingerprint(variables, runner.root_hash)
+        mark = fingerprint(variables, root_hash(terraform_root()))
         if stack.applied == mark:
             gone = self.missing(stack)
             if not gone:
@@ -182,7 +167,10 @@ class Cluster:
             report(f"Not there any more: {', '.join(gone)}. Making it again")
         whose = {"account": self._clients.account, "region": self.region, "cluster": self._settings.cluster}
         self.file.change(lambda now: replace(now, begun=True, applied=None, **whose))
-        outputs = dict(runner.apply(variables, report))
+        runner.prepare(report)
+        plan = runner.plan(variables, report)
+        report(_size(plan))
+        outputs = dict(runner.apply(plan, report))
         return self.file.change(lambda now: replace(now, applied=mark, outputs=outputs))
 
     def _end_runs(self, stack: Stack, name: str, *, force: bool, report: Report) -> None:
@@ -211,12 +199,20 @@ class Cluster:
         if stack.begun:
             report("This was the last node: removing the cluster")
             self.file.change(lambda now: replace(now, applied=None))
-            self._get_runner().destroy(self.variables(stack), report)
+            runner = self._get_runner()
+            runner.prepare(report)
+            runner.destroy(self.variables(stack), report)
             cluster = self._settings.cluster
             left = cluster_remains(self._clients, cluster, self._clients.account, self.region)
             _refuse_remains("the cluster", list(left))
         shutil.rmtree(self._paths.terraform, ignore_errors=True)
         self.file.forget()
+
+
+def _size(plan: StackPlan) -> str:
+    made, changed = plan.count("create", "replace"), plan.count("update")
+    patience = ": this takes some minutes" if made > MANY else ""
+    return f"{made} to make, {changed} to change, {plan.count('delete')} to remove in AWS{patience}"
 
 
 def _refuse_remains(of: str, left: list[str]) -> None:

@@ -6,13 +6,16 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import cast
 
+from ...adapters.terraform_runner import TerraformRunner
+from ...ports import StackRunner
 from ..registry import ProviderContext
 from .clients import AwsClients
-from .cluster import Cluster, StackRunner
+from .cluster import Cluster
 from .image_registry import ImageRegistry, registry_login
 from .images import ImageEngine, Images
 from .settings import AwsPaths, AwsSettings, read_settings
 from .stack_file import StackFile
+from .terraform import terraform_runner
 
 
 class AwsParts:
@@ -54,4 +57,9 @@ class AwsParts:
 
     def runner(self) -> StackRunner:
         """Terraform on the cluster."""
-        raise NotImplementedError
+        return self._runner() if self._runner else self.terraform
+
+    @cached_property
+    def terraform(self) -> TerraformRunner:
+        """The program itself; looked for when it is used."""
+        return terraform_runner(self.paths, self.settings, self.clients.region)

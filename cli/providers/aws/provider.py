@@ -150,12 +150,16 @@ class AwsProvider:
     def runs(self, node_name: str, limit: int = 20) -> list[Run]:
         """The node's latest runs, newest first. AWS Batch forgets a run some days after its end."""
         stack = self._stack()
-        return self._runs(stack).runs(node_name, limit) if node_name in stack.staying else []
+        if node_name not in stack.staying or not stack.outputs:
+            return []
+        return self._runs(stack).runs(node_name, limit)
 
     def find_run(self, node_name: str, trigger_id: str) -> Run | None:
         """The run that a trigger started, None when there is none (yet)."""
         stack = self._stack()
-        return self._runs(stack).find(node_name, trigger_id) if node_name in stack.staying else None
+        if node_name not in stack.staying or not stack.outputs:
+            return None
+        return self._runs(stack).find(node_name, trigger_id)
 
     def logs(self, run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
         """What the run printed, all attempts in order; with `follow` until the run has ended."""

@@ -107,6 +107,11 @@ class AwsPaths:
         return self.root / "webhook.zip"
 
     @property
+    def plugins(self) -> Path:
+        """Terraform's own plugins, kept for all clusters."""
+        return self.home / "terraform-plugins"
+
+    @property
     def terraform(self) -> Path:
         """Terraform's working folder, its state included unless that is kept remotely."""
         return self.root / "terraform"
