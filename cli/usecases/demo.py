@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..errors import NumeraiError, UsageError
+from ..errors import EXIT_INTERRUPTED, NumeraiError, UsageError
 from ..models import DEFAULT_EXAMPLE
 from ..ports import Clock, OwnCommands
 
@@ -64,8 +64,12 @@ class Demo:
                 result = self._stages(sandbox)
                 if hold:
                     hold(result)
+            except KeyboardInterrupt as error:
+                self._quietly("node", "-m", MODEL, "cancel")
+                hint = f"Nothing is left running; {self.folder} may be removed."
+                raise NumeraiError("Interrupted.", hint, code="interrupted", exit_code=EXIT_INTERRUPTED) from error
             finally:
-                self._stop()
+                self._quietly("daemon", "stop")
         return result
 
     def _stages(self, sandbox: Mapping[str, Any]) -> DemoResult:
@@ -118,8 +122,8 @@ class Demo:
         self.commands.run(arguments, cwd=self.folder, environment=self._home(), on_line=lines.append)
         return [str(json.loads(line)["text"]) for line in lines if line.startswith("{")]
 
-    def _stop(self) -> None:
-        self.commands.run(["daemon", "stop"], cwd=self.folder, environment=self._home(), on_line=lambda _: None)
+    def _quietly(self, *arguments: str) -> None:
+        self.commands.run(arguments, cwd=self.folder, environment=self._home(), on_line=lambda _: None)
 
     def _home(self) -> dict[str, str]:
         return {"NUMERAI_HOME": str(self.folder / "home")}
