@@ -1,0 +1,135 @@
+"""The webhook's code, loaded as Lambda loads it, against AWS stand-ins in this process."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import boto3
+import moto
+import pytest
+from moto.batch.models import batch_backends
+
+SOURCE = Path(__file__).parents[3] / "terraform" / "aws" / "webhook" / "handler.py"
+TABLE = "webhook"
+ACCOUNT = "123456789012"
+REGION = "us-east-1"
+TOKEN = "t0ken-" + "x" * 37
+OTHER_TOKEN = "t0ken-" + "y" * 37
+RUNS_PER_HOUR = 5
+
+
+@dataclass
+class World:
+    """The webhook and what it talks to."""
+
+    webhook: ModuleType
+    dynamodb: Any
+    batch: Any
+    queue: str
+
+    def call(self, path: str = f"/numerai-alice/{TOKEN}", body: Any = None, **changes: Any) -> tuple[int, dict, dict]:
+        """Status, content and headers of the answer to a POST; `body` is sent as JSON unless it is a string."""
+        event = {
+            "rawPath": path,
+            "requestContext": {"http": {"method": "POST"}},
+            "body": body if isinstance(body, str) else json.dumps(body if body is not None else {"triggerId": "t-1"}),
+            "isBase64Encoded": False,
+            **changes,
+        }
+        answer = self.webhook.handle(event, SimpleNamespace(aws_request_id="r-1"))
+        return answer["statusCode"], json.loads(answer["body"]), answer["headers"]
+
+    def jobs(self) -> list[dict]:
+        """Every job that was submitted."""
+        filters = [{"name": "JOB_NAME", "values": ["*"]}]
+        return list(self.batch.list_jobs(jobQueue=self.queue, filters=filters)["jobSummaryList"])
+
+    def item(self, key: str) -> dict | None:
+        """An item of the table."""
+        return self.dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": key}}).get("Item")
+
+    def set_nodes(self, tokens: dict[str, str], definition: str = "numerai-node") -> None:
+        """What Terraform would write."""
+        nodes = {
+            name: {
+                "token_sha256": hashlib.sha256(token.encode()).hexdigest(),
+                "job_queue": self.queue,
+                "job_definition": definition,
+            }
+            for name, token in tokens.items()
+        }
+        self.dynamodb.put_item(TableName=TABLE, Item={"pk": {"S": "nodes"}, "nodes": {"S": json.dumps(nodes)}})
+
+
+@pytest.fixture(scope="module")
+def stand_ins() -> Iterator[World]:
+    """Made once: loading the SDK's description of each service takes longer than a test."""
+    with pytest.MonkeyPatch.context() as patch, moto.mock_aws(config={"batch": {"use_docker": False}}):
+        for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
+            patch.delenv(name, raising=False)
+        patch.setenv("AWS_DEFAULT_REGION", REGION)
+        patch.setenv("AWS_ACCESS_KEY_ID", "test")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        patch.setenv("TABLE", TABLE)
+        patch.setenv("RUNS_PER_HOUR", str(RUNS_PER_HOUR))
+        made = World(_load(), boto3.client("dynamodb"), boto3.client("batch"), _queue())
+        made.batch.register_job_definition(
+            jobDefinitionName="numerai-node",
+            type="container",
+            containerProperties={"image": "x", "vcpus": 1, "memory": 512, "command": ["true"]},
+        )
+        yield made
+
+
+@pytest.fixture
+def world(stand_ins: World) -> World:
+    """The webhook as after a cold start, with two nodes, no job, and an empty memory."""
+    batch_backends[ACCOUNT][REGION].get_job_queue(stand_ins.queue).jobs.clear()
+    if TABLE in stand_ins.dynamodb.list_tables()["TableNames"]:
+        stand_ins.dynamodb.delete_table(TableName=TABLE)
+    stand_ins.dynamodb.create_table(
+        TableName=TABLE,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+    )
+    stand_ins.set_nodes({"numerai-alice": TOKEN, "signals-bob": OTHER_TOKEN})
+    stand_ins.webhook._nodes = stand_ins.webhook._Nodes()
+    return stand_ins
+
+
+def _load() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("webhook_handler", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _queue() -> str:
+    role = boto3.client("iam").create_role(RoleName="batch", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    batch, ec2 = boto3.client("batch"), boto3.client("ec2")
+    subnet = ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    group = ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]
+    environment = batch.create_compute_environment(
+        computeEnvironmentName="fargate",
+        type="MANAGED",
+        serviceRole=role,
+        computeResources={"type": "FARGATE", "maxvCpus": 4, "subnets": [subnet], "securityGroupIds": [group]},
+    )["computeEnvironmentArn"]
+    return str(
+        batch.create_job_queue(
+            jobQueueName="fargate",
+            priority=1,
+            state="ENABLED",
+            computeEnvironmentOrder=[{"order": 1, "computeEnvironment": environment}],
+        )["jobQueueArn"]
+    )
