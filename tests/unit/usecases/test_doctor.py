@@ -144,7 +144,7 @@ def test_a_providers_findings_and_its_failure_are_shown(clinic: Clinic) -> None:
         Check("daemon", CheckStatus.FAILED, "not running", "numerai daemon start", safe_fix="start-daemon")
     ]
     finding = clinic.check("daemon")
-    assert clinic.doctor.fix([finding], lambda _: None) == ["woke the provider local"]
+    assert clinic.doctor.fix([finding], lambda _: None) == ["started the daemon of the provider local"]
     assert clinic.provider.awake
 
     def fail(name: str) -> FakeProvider:
