@@ -329,8 +329,8 @@ class StackChange:
 
 @dataclass(frozen=True)
 class StackPlan:
-    """What would change, and the file that `StackRunner.apply` executes. `drift` holds the resources that were changed
-    or removed behind the stack's back."""
+    """What would change, and the file that `StackRunner.apply` executes. `drift` holds the resources that somebody else
+    has removed; the plan makes them again."""
 
     changes: tuple[StackChange, ...]
     drift: tuple[str, ...]

@@ -240,8 +240,8 @@ class _Changes:
         address = change.get("resource", {}).get("addr", "")
         if event["type"] == "planned_change" and change.get("action") in ACTIONS:
             self.changes.append(StackChange(address, change["action"]))
-        elif event["type"] == "resource_drift":
-            self.drift.append(address)
+        elif event["type"] == "resource_drift" and change.get("action") == "delete":
+            self.drift.append(address)  # an update here is mostly the provider's own rewording after an apply
 
 
 class _Events:

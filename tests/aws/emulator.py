@@ -72,6 +72,20 @@ def missing() -> str | None:
     return None
 
 
+def mirror_configuration(folder: Path) -> Mapping[str, str]:
+    """The variable that lets Terraform take its provider from the folder named by NUMERAI_TEST_TERRAFORM_MIRROR (the
+    one that holds `registry.terraform.io/`); nothing where that is unset: then the registry, or the user's own
+    configuration, has to serve."""
+    mirror = os.environ.get("NUMERAI_TEST_TERRAFORM_MIRROR")
+    if not mirror:
+        return {}
+    configuration = folder / "mirror.tfrc"
+    configuration.write_text(
+        f"provider_installation {{\n  filesystem_mirror {{\n    path = {json.dumps(mirror)}\n  }}\n}}\n"
+    )
+    return {"TF_CLI_CONFIG_FILE": str(configuration)}
+
+
 @contextlib.contextmanager
 def emulated_aws(port: int = 0) -> Iterator[Emulator]:
     """An emulator for as long as the block lasts. Raises RuntimeError with what is missing."""

@@ -187,7 +187,10 @@ def install(jobs: Jobs) -> None:
     def get_container_property(self: Job, name: str, default: Any) -> Any:
         if name != "environment":  # stock moto adds to the caller's own list, again with each description
             return stock_property(self, name, default)
-        given = [*(self.job_definition.container_properties.get(name) or []), *(self.container_overrides.get(name) or [])]
+        given = [
+            *(self.job_definition.container_properties.get(name) or []),
+            *(self.container_overrides.get(name) or []),
+        ]
         merged = {entry["name"]: entry["value"] for entry in given}
         return [{"name": key, "value": value} for key, value in merged.items()]
 

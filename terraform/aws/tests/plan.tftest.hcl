@@ -1,0 +1,151 @@
+# Plans against a mocked provider: what a set of nodes becomes, and what is refused. Needs no account.
+
+mock_provider "aws" {
+  mock_data "aws_availability_zones" {
+    defaults = { names = ["us-east-1b", "us-east-1a", "us-east-1c"] }
+  }
+
+  mock_data "aws_caller_identity" {
+    defaults = { account_id = "123456789012" }
+  }
+
+  mock_data "aws_partition" {
+    defaults = { partition = "aws" }
+  }
+
+  mock_data "aws_iam_policy_document" {
+    defaults = { json = "{\"Version\":\"2012-10-17\",\"Statement\":[]}" }
+  }
+}
+
+variables {
+  region                 = "us-east-1"
+  webhook_package_path   = "webhook.zip"
+  webhook_package_sha256 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+  nodes = {
+    numerai-alice = {
+      model_id     = "m-1"
+      token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+    }
+  }
+}
+
+run "one_node_needs_no_host_and_no_schedule" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(aws_batch_job_queue.this)) == toset(["fargate"])
+    error_message = "A small node must run on Fargate alone."
+  }
+
+  assert {
+    condition     = length(aws_iam_role.host) + length(aws_iam_role.scheduler) + length(aws_launch_template.host) == 0
+    error_message = "Hosts and schedules must cost no role until they are needed."
+  }
+
+  assert {
+    condition     = alltrue([for subnet in aws_subnet.public : !subnet.map_public_ip_on_launch])
+    error_message = "Subnets must not give addresses away where no host needs one."
+  }
+
+  assert {
+    condition     = length(aws_budgets_budget.this) + length(aws_flow_log.this) + length(aws_sns_topic_subscription.email) == 0
+    error_message = "Options must be off by default."
+  }
+
+  assert {
+    condition     = aws_subnet.public["first"].cidr_block != aws_subnet.public["second"].cidr_block
+    error_message = "The subnets must not overlap."
+  }
+}
+
+run "spot_comes_first_and_can_be_left_out" {
+  command = plan
+
+  variables {
+    use_spot = false
+  }
+
+  assert {
+    condition     = toset(keys(aws_batch_compute_environment.this)) == toset(["fargate-on-demand"])
+    error_message = "Without Spot there must be On-Demand only."
+  }
+}
+
+run "what_fargate_cannot_run_gets_hosts" {
+  command = plan
+
+  variables {
+    nodes = {
+      gpu = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 4
+        memory_mib   = 15000
+        gpu          = 1
+        cron         = "30 12 ? * TUE-SAT *"
+      }
+      big = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 96
+        memory_mib   = 200000
+      }
+    }
+  }
+
+  assert {
+    condition     = toset(keys(aws_batch_job_queue.this)) == toset(["ec2", "fargate", "gpu"])
+    error_message = "Each kind must have its queue."
+  }
+
+  assert {
+    condition     = aws_batch_compute_environment.this["ec2-spot"].compute_resources[0].max_vcpus == 96
+    error_message = "The largest node must fit whatever max_vcpus says."
+  }
+
+  assert {
+    condition     = aws_scheduler_schedule.node["gpu"].schedule_expression == "cron(30 12 ? * TUE-SAT *)"
+    error_message = "A cron must become a schedule."
+  }
+}
+
+run "a_pair_that_fargate_does_not_offer_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 16
+        memory_mib   = 61440
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "a_range_that_clashes_with_dockers_is_refused" {
+  command = plan
+
+  variables {
+    cidr = "172.18.0.0/16"
+  }
+
+  expect_failures = [var.cidr]
+}
+
+run "an_empty_cluster_is_possible" {
+  command = plan
+
+  variables {
+    nodes = {}
+  }
+
+  assert {
+    condition     = length(aws_ecr_repository.node) == 0
+    error_message = "Nothing of a node may be left."
+  }
+}

@@ -1,0 +1,121 @@
+"""One emulator and one applied cluster for all tests that need AWS."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import boto3
+import docker
+import pytest
+from numerai_compute.adapters.terraform_runner import TerraformRunner
+from numerai_compute.errors import NumeraiError
+from numerai_compute.providers.aws.lambda_package import package_webhook
+
+from .emulator import REGION, Emulator, emulated_aws, mirror_configuration, missing
+
+ROOT = Path(__file__).parents[2] / "terraform" / "aws"
+ALICE, ALICE_TOKEN = "numerai-alice", "a" * 43
+
+
+def node(token: str = ALICE_TOKEN, **changes: Any) -> dict[str, Any]:
+    """A small node as the root takes it."""
+    digest = hashlib.sha256(token.encode()).hexdigest()
+    return {"model_id": "m-1", "token_sha256": digest, "cpu": 0.25, "memory_mib": 512, "timeout_minutes": 5, **changes}
+
+
+@dataclass
+class Cluster:
+    """The applied root: what it was applied with, what it gave, and how long the first apply took."""
+
+    emulator: Emulator
+    runner: TerraformRunner
+    folder: Path
+    variables: dict[str, Any]
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    said: list[str] = field(default_factory=list)
+
+    def client(self, service: str) -> Any:
+        """A client of the SDK for the emulator."""
+        return boto3.client(
+            service,
+            region_name=REGION,
+            endpoint_url=self.emulator.url,
+            aws_access_key_id="emulated",
+            aws_secret_access_key="emulated",
+        )
+
+    def apply(self, **changes: Any) -> list[tuple[str, str]]:
+        """Bring the cluster to the variables with these changes; returns what was planned, as (action, address)."""
+        self.variables = {**self.variables, **changes}
+        plan = self.runner.plan(self.variables, self.said.append)
+        self.outputs = self.runner.apply(plan, self.said.append)
+        return [(change.action, change.address) for change in plan.changes]
+
+    def push(self, name: str, command: str) -> None:
+        """Push an image that runs this shell command as what the node runs."""
+        repository = self.outputs["nodes"][name]["repository_url"]
+        text = f"FROM {os.environ.get('PYTHON_IMAGE', 'python:3.13-slim')}\nCMD {json.dumps(['sh', '-c', command])}\n"
+        client = docker.from_env()
+        client.images.build(fileobj=io.BytesIO(text.encode()), tag=f"{repository}:live", rm=True, forcerm=True)
+        for line in client.images.push(repository, tag="live", stream=True, decode=True):
+            assert "error" not in line, line
+
+    def webhook(self, name: str = ALICE, token: str = ALICE_TOKEN) -> str:
+        """The address of a node's webhook."""
+        return f"{self.outputs['webhook_base_url']}{name}/{token}"
+
+
+@pytest.fixture(scope="session")
+def emulator() -> Iterator[Emulator]:
+    """A local AWS; skips with what is missing."""
+    why = missing()
+    if why:
+        pytest.skip(why)
+    with emulated_aws() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def new_runner(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TerraformRunner]:
+    """Makes runners on the emulator, for a working folder each; skips where Terraform or its provider cannot be had."""
+    plugins = tmp_path_factory.mktemp("plugins")
+    environment = {**emulator.environment, **mirror_configuration(plugins)}
+
+    def make(folder: Path, root: Path = ROOT) -> TerraformRunner:
+        return TerraformRunner(root, folder, plugins / "cache", environment=environment)
+
+    try:
+        make(tmp_path_factory.mktemp("probe")).prepare(lambda _: None)
+    except NumeraiError as error:
+        if error.code in ("terraform-missing", "terraform-too-old", "registry-unreachable"):
+            pytest.skip(error.message)
+        raise
+    return make
+
+
+@pytest.fixture(scope="session")
+def cluster(
+    emulator: Emulator, new_runner: Callable[..., TerraformRunner], tmp_path_factory: pytest.TempPathFactory
+) -> Cluster:
+    """The cluster with one node, applied once and shared. Each test leaves it with at least that node."""
+    folder = tmp_path_factory.mktemp("cluster")
+    package = folder / "webhook.zip"
+    variables = {
+        "region": REGION,
+        "webhook_package_sha256": package_webhook(package),
+        "webhook_package_path": str(package),
+        "nodes": {ALICE: node()},
+    }
+    made = Cluster(emulator, new_runner(folder / "work"), folder / "work", variables)
+    made.runner.prepare(made.said.append)
+    made.apply()
+    keys = json.dumps({"NUMERAI_PUBLIC_ID": "PUBLIC", "NUMERAI_SECRET_KEY": "SECRET-OF-NUMERAI"})
+    made.client("secretsmanager").put_secret_value(SecretId=made.outputs["keys_secret_arn"], SecretString=keys)
+    return made

@@ -1,0 +1,313 @@
+"""The AWS root on the emulator: real Terraform, the real provider, real containers.
+
+The tests share one apply and run in the order of the file; the last ones take the cluster away.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from numerai_compute.adapters.terraform_runner import TerraformRunner
+from numerai_compute.errors import EnvironmentNotReady, ProviderError
+
+from .conftest import ALICE, ALICE_TOKEN, Cluster, node
+
+pytestmark = [pytest.mark.aws, pytest.mark.docker, pytest.mark.xdist_group("aws")]
+
+FINAL = ("SUCCEEDED", "FAILED")
+PATIENCE = 60
+
+
+def ended(cluster: Cluster, run_id: str) -> dict[str, Any]:
+    """A job once it has ended."""
+    batch = cluster.client("batch")
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        job: dict[str, Any] = batch.describe_jobs(jobs=[run_id])["jobs"][0]
+        if job["status"] in FINAL:
+            return job
+        time.sleep(0.2)
+    raise AssertionError(f"the job has not ended: {job['status']}")
+
+
+def printed(cluster: Cluster, job: dict[str, Any]) -> list[str]:
+    """What a job printed."""
+    events = cluster.client("logs").get_log_events(
+        logGroupName=cluster.outputs["run_log_group"], logStreamName=job["container"]["logStreamName"]
+    )["events"]
+    return [event["message"] for event in events]
+
+
+def jobs(cluster: Cluster) -> list[str]:
+    """The ids of all jobs there have been."""
+    filters = [{"name": "JOB_NAME", "values": ["*"]}]
+    batch = cluster.client("batch")
+    return [
+        job["jobId"]
+        for queue in cluster.outputs["queues"].values()
+        for job in batch.list_jobs(jobQueue=queue, filters=filters)["jobSummaryList"]
+    ]
+
+
+def trigger(cluster: Cluster, trigger_id: str) -> str:
+    answer = requests.post(cluster.webhook(), json={"triggerId": trigger_id}, timeout=60)
+    assert answer.status_code == 200, answer.text
+    return str(answer.json()["runId"])
+
+
+def small_root(folder: Path, repository: str, provider: str = "") -> Path:
+    """A description of one image repository, for what does not need a whole cluster."""
+    root = folder / "root"
+    root.mkdir()
+    (root / "main.tf").write_text(
+        'terraform {\n  required_providers {\n    aws = { source = "hashicorp/aws", version = "~> 5.100" }\n  }\n}\n'
+        f'provider "aws" {{\n  max_retries = 1\n  {provider}\n}}\n'
+        f'resource "aws_ecr_repository" "this" {{\n  name = "{repository}"\n}}\n'
+    )
+    return root
+
+
+def test_a_second_plan_is_empty(cluster: Cluster) -> None:
+    assert len(cluster.runner.resources()) > 30
+    plan = cluster.runner.plan(cluster.variables, lambda _: None)
+    assert plan.changes == ()
+    assert plan.drift == ()
+
+
+def test_progress_was_told_in_words(cluster: Cluster) -> None:
+    assert any(line.startswith("made ecr repository numerai-alice") for line in cluster.said)
+    assert not any("aws_" in line or "{" in line for line in cluster.said)
+
+
+def test_more_nodes_add_only_what_is_theirs(cluster: Cluster) -> None:
+    two = {ALICE: node(), "signals-bob": node(model_id="m-2", tournament=11)}
+    done = cluster.apply(nodes=two)
+    assert sorted(address for action, address in done if action == "create") == [
+        'aws_batch_job_definition.node["signals-bob"]',
+        'aws_ecr_lifecycle_policy.node["signals-bob"]',
+        'aws_ecr_repository.node["signals-bob"]',
+    ]
+    assert [address for action, address in done if action != "create"] == ["aws_dynamodb_table_item.nodes"]
+    ten = {**two, **{f"crypto-n{number}": node(tournament=12) for number in range(8)}}
+    plan = cluster.runner.plan({**cluster.variables, "nodes": ten}, lambda _: None)
+    kinds = {change.address.partition(".")[0] for change in plan.changes if change.action == "create"}
+    assert kinds == {"aws_batch_job_definition", "aws_ecr_lifecycle_policy", "aws_ecr_repository"}
+    assert plan.count("delete", "replace") == 0
+
+
+def test_the_webhook_starts_a_container_with_all_it_needs(cluster: Cluster) -> None:
+    cluster.push(ALICE, "env | sort; id -u; [ -n $NUMERAI_SECRET_KEY ] && echo keys arrived")
+    job = ended(cluster, trigger(cluster, "round-1"))
+    lines = printed(cluster, job)
+    assert job["status"] == "SUCCEEDED", lines
+    for expected in (
+        "MODEL_ID=m-1",
+        "TRIGGER_ID=round-1",
+        "NUMERAI_NODE=numerai-alice",
+        "NUMERAI_TOURNAMENT=8",
+        "NUMERAI_PUBLIC_ID=PUBLIC",
+        f"NUMERAI_ARTIFACTS={cluster.outputs['nodes'][ALICE]['artifacts']}",
+        "keys arrived",
+    ):
+        assert expected in lines
+
+
+def test_one_trigger_posted_twenty_times_at_once_is_one_run(cluster: Cluster) -> None:
+    before = len(jobs(cluster))
+    with ThreadPoolExecutor(20) as pool:
+        runs = set(pool.map(lambda _: trigger(cluster, "round-2"), range(20)))
+    assert len(runs) == 1
+    assert len(jobs(cluster)) == before + 1
+    ended(cluster, runs.pop())
+
+
+def test_a_temporary_failure_is_repeated_and_others_are_not(cluster: Cluster) -> None:
+    cluster.push(ALICE, "exit 75")
+    job = ended(cluster, trigger(cluster, "round-3"))
+    assert job["status"] == "FAILED"
+    assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [75, 75, 75]
+    cluster.push(ALICE, "exit 65")
+    job = ended(cluster, trigger(cluster, "round-4"))
+    assert [attempt["container"]["exitCode"] for attempt in job["attempts"]] == [65]
+
+
+def test_a_run_over_its_time_or_memory_says_so(cluster: Cluster) -> None:
+    cluster.push(ALICE, "python -c 'bytearray(2**31)'")
+    job = ended(cluster, trigger(cluster, "round-5"))
+    assert "OutOfMemory" in job["container"]["reason"]
+    cluster.push(ALICE, "exec sleep 600")
+    run = cluster.client("batch").submit_job(
+        jobName="slow",
+        jobQueue=cluster.outputs["nodes"][ALICE]["job_queue"],
+        jobDefinition=cluster.outputs["nodes"][ALICE]["job_definition"],
+        timeout={"attemptDurationSeconds": 1},
+    )
+    job = ended(cluster, run["jobId"])
+    assert job["statusReason"] == "Job attempt duration exceeded timeout"
+    assert len(job["attempts"]) == 1
+
+
+def test_hostile_requests_start_nothing_and_break_nothing(cluster: Cluster) -> None:
+    before, url = jobs(cluster), cluster.webhook()
+    session = requests.Session()
+    seen = {
+        session.request(method, address, data=body, timeout=60).status_code
+        for method, address, body in (
+            ("GET", url, b""),
+            ("DELETE", url, b"{}"),
+            ("POST", url, b""),
+            ("POST", url, b"\xff\xfe\x00" * 50),
+            ("POST", url, b'{"triggerId": "../../etc"}'),
+            ("POST", url, b"x" * (65 * 1024)),
+            ("POST", url + "x", b'{"triggerId": "t"}'),
+            ("POST", url.replace(ALICE, "numerai-nobody"), b'{"triggerId": "t"}'),
+            ("POST", url + "/../../x", b'{"triggerId": "t"}'),
+        )
+    }
+    assert seen == {400, 404, 405, 413}
+    assert jobs(cluster) == before
+
+
+def test_no_secret_is_where_it_does_not_belong(cluster: Cluster) -> None:
+    kept = b"".join(
+        path.read_bytes() for path in cluster.folder.rglob("*") if path.is_file() and path.stat().st_size < 1e7
+    )
+    logs = cluster.client("logs").filter_log_events(logGroupName=cluster.outputs["webhook_log_group"])["events"]
+    function = cluster.client("lambda").get_function(FunctionName=cluster.outputs["webhook_function"])
+    definitions = cluster.client("batch").describe_job_definitions(status="ACTIVE")["jobDefinitions"]
+    assert logs
+    everywhere = kept + json.dumps([logs, function, definitions], default=str).encode()
+    everywhere += cluster.emulator.log.read_bytes().replace(
+        f"/{ALICE_TOKEN} ".encode(), b""
+    )  # the emulator's access log
+    assert b"SECRET-OF-NUMERAI" not in everywhere
+    assert ALICE_TOKEN.encode() not in everywhere
+
+
+def test_gpus_big_nodes_schedules_and_every_option_apply_and_go_again(cluster: Cluster) -> None:
+    nodes = {
+        ALICE: node(),
+        "numerai-gpu": node(gpu=1, cpu=4, memory_mib=15000, disk_gib=60),
+        "numerai-big": node(cpu=32, memory_mib=200_000),
+        "crypto-cron": node(tournament=12, cron="30 12 ? * TUE-SAT *", disk_gib=50),
+    }
+    options = {
+        "nodes": nodes,
+        "flow_logs": True,
+        "monthly_budget_usd": 5,
+        "notification_email": "ada@example.com",
+        "numerai_api_url": "http://localhost:1",
+    }
+    before = cluster.variables
+    cluster.apply(**options)
+    assert set(cluster.outputs["queues"]) == {"fargate", "ec2", "gpu"}
+    assert {name: made["kind"] for name, made in cluster.outputs["nodes"].items()} == {
+        ALICE: "fargate",
+        "numerai-gpu": "gpu",
+        "numerai-big": "ec2",
+        "crypto-cron": "fargate",
+    }
+    assert cluster.runner.plan(cluster.variables, lambda _: None).changes == ()
+    cluster.variables = {**before, "nodes": {ALICE: node()}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"nodes": {"Numerai Alice": node()}}, "lower-case"),
+        ({"nodes": {ALICE: node(cpu=2, memory_mib=512)}}, "Fargate"),
+        ({"nodes": {ALICE: node(cron="0 12 * * *")}}, "six fields"),
+        ({"nodes": {ALICE: {**node(), "token_sha256": ALICE_TOKEN}}}, "hexadecimal"),
+        ({"nodes": {ALICE: node(timeout_minutes=0)}}, "timeout_minutes"),
+        ({"cidr": "172.17.0.0/16"}, "10.0.0.0/8"),
+        ({"name": "Numerai!"}, "letters"),
+        ({"log_retention_days": 31}, "CloudWatch"),
+    ],
+)
+def test_impossible_variables_are_refused_in_words(cluster: Cluster, changes: dict[str, Any], complaint: str) -> None:
+    with pytest.raises(ProviderError) as caught:
+        cluster.runner.plan({**cluster.variables, **changes}, lambda _: None)
+    assert complaint in caught.value.message
+
+
+def test_a_locked_state_is_said_with_by_whom(cluster: Cluster) -> None:
+    import fcntl
+
+    state = cluster.folder / "terraform.tfstate"
+    info = {
+        "ID": "5b1c1d1e-0000-0000-0000-000000000000",
+        "Who": "ada@laptop",
+        "Created": "2026-01-05T10:00:00Z",
+        "Operation": "OperationTypeApply",
+        "Path": "terraform.tfstate",
+    }
+    note = cluster.folder / ".terraform.tfstate.lock.info"
+    with state.open("r+b") as file:
+        fcntl.lockf(file, fcntl.LOCK_EX)
+        note.write_text(json.dumps(info))
+        with pytest.raises(ProviderError) as caught:
+            cluster.runner.plan(cluster.variables, lambda _: None)
+    note.unlink()
+    assert caught.value.code == "state-locked"
+    assert "ada@laptop since 2026-01-05" in caught.value.message
+
+
+def test_a_clash_with_what_is_there_is_said(
+    cluster: Cluster, new_runner: Callable[..., TerraformRunner], tmp_path: Path
+) -> None:
+    runner = new_runner(tmp_path / "work", small_root(tmp_path, cluster.outputs["nodes"][ALICE]["repository"]))
+    runner.prepare(lambda _: None)
+    plan = runner.plan({}, lambda _: None)
+    with pytest.raises(ProviderError) as caught:
+        runner.apply(plan, lambda _: None)
+    assert caught.value.code == "name-clash"
+    assert "aws_ecr_repository.this" in caught.value.message
+
+
+def test_what_somebody_removed_is_noticed_and_made_again(
+    cluster: Cluster, new_runner: Callable[..., TerraformRunner], tmp_path: Path
+) -> None:
+    runner = new_runner(tmp_path / "work", small_root(tmp_path, "somebody/elses"))
+    runner.prepare(lambda _: None)
+    runner.apply(runner.plan({}, lambda _: None), lambda _: None)
+    cluster.client("ecr").delete_repository(repositoryName="somebody/elses")
+    plan = runner.plan({}, lambda _: None)
+    assert plan.drift == ("aws_ecr_repository.this",)
+    assert plan.count("create") == 1
+    runner.apply(plan, lambda _: None)
+    runner.destroy({}, lambda _: None)
+
+
+def test_an_address_where_no_aws_is_is_said(
+    new_runner: Callable[..., TerraformRunner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = small_root(tmp_path, "x", 'endpoints { sts = "http://127.0.0.1:9" }')
+    runner = new_runner(tmp_path / "work", root)
+    runner.prepare(lambda _: None)
+    with pytest.raises(EnvironmentNotReady) as caught:
+        runner.plan({}, lambda _: None)
+    assert caught.value.code == "unreachable"
+    assert "127.0.0.1:9" in caught.value.message
+
+
+def test_destroy_leaves_nothing(cluster: Cluster) -> None:
+    cluster.runner.destroy(cluster.variables, cluster.said.append)
+    assert cluster.runner.resources() == []
+    assert cluster.client("batch").describe_job_queues()["jobQueues"] == []
+    assert cluster.client("batch").describe_compute_environments()["computeEnvironments"] == []
+    assert cluster.client("lambda").list_functions()["Functions"] == []
+    assert cluster.client("ecr").describe_repositories()["repositories"] == []
+    assert cluster.client("s3").list_buckets()["Buckets"] == []
+    assert cluster.client("dynamodb").list_tables()["TableNames"] == []
+    assert cluster.client("secretsmanager").list_secrets()["SecretList"] == []
+    assert cluster.client("logs").describe_log_groups()["logGroups"] == []
+    assert [vpc for vpc in cluster.client("ec2").describe_vpcs()["Vpcs"] if not vpc["IsDefault"]] == []
+    roles = cluster.client("iam").list_roles()["Roles"]
+    assert [role["RoleName"] for role in roles if not role["Path"].startswith("/aws-service-role/")] == []

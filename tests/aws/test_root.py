@@ -1,0 +1,76 @@
+"""The AWS root without any AWS: its form, its plans against a mocked provider, and what checkov says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from .conftest import ROOT
+from .emulator import mirror_configuration
+
+pytestmark = [pytest.mark.aws, pytest.mark.xdist_group("aws")]
+
+CHECKOV = os.environ.get("NUMERAI_TEST_CHECKOV", "checkov")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the root that Terraform may write to."""
+    if not shutil.which("terraform"):
+        pytest.skip("Terraform is missing.")
+    folder = tmp_path_factory.mktemp("root")
+    shutil.copytree(ROOT, folder, dirs_exist_ok=True)
+    done = terraform(folder, "init", "-backend=false", "-input=false")
+    if done.returncode != 0:
+        pytest.skip(f"Terraform's provider cannot be had: {done.stderr[-500:]}")
+    return folder
+
+
+def terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **mirror_configuration(folder), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
+    return subprocess.run(["terraform", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+
+
+def test_it_is_formatted_and_valid(root: Path) -> None:
+    formatted = terraform(root, "fmt", "-check", "-recursive", "-diff")
+    assert formatted.returncode == 0, formatted.stdout
+    valid = terraform(root, "validate", "-no-color")
+    assert valid.returncode == 0, valid.stderr
+
+
+def test_its_own_tests_pass(root: Path) -> None:
+    done = terraform(root, "test", "-no-color")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_variable_and_output_is_described_and_typed() -> None:
+    text = "\n".join(path.read_text(encoding="utf-8") for path in ROOT.glob("*.tf"))
+    for kind, needed in (("variable", ("description", "type")), ("output", ("description",))):
+        blocks = re.findall(rf'^{kind} "(\w+)" {{\n(.*?)^}}', text, re.MULTILINE | re.DOTALL)
+        assert blocks
+        for name, block in blocks:
+            for word in needed:
+                assert re.search(rf"^  {word}\s*=", block, re.MULTILINE), f"{kind} {name} has no {word}"
+
+
+def test_checkov_finds_nothing_and_every_suppression_has_a_reason() -> None:
+    for path in ROOT.glob("*.tf"):
+        for line in re.findall(r"#checkov:skip=.*", path.read_text(encoding="utf-8")):
+            assert re.fullmatch(r"#checkov:skip=CKV\w+:.{25,}", line), line
+    if not shutil.which(CHECKOV):
+        pytest.skip("checkov is missing; NUMERAI_TEST_CHECKOV can name it.")
+    done = subprocess.run(
+        [CHECKOV, "-d", str(ROOT), "--skip-download", "--framework", "terraform", "-o", "json"],
+        capture_output=True,
+        text=True,
+    )
+    report = json.loads(done.stdout)
+    failed = [f"{check['check_id']} {check['resource']}" for check in report["results"]["failed_checks"]]
+    assert failed == []
+    assert report["summary"]["passed"] > 100
