@@ -13,7 +13,10 @@ from ..models import Keys
 from ..ports import Clock, ContainerEngine, Provider
 
 ENTRY_POINT_GROUP = "numerai_compute.providers"
-BUILT_IN = {"local": "numerai_compute.providers.local.provider:create"}
+BUILT_IN = {
+    "aws": "numerai_compute.providers.aws.provider:create",
+    "local": "numerai_compute.providers.local.provider:create",
+}
 
 
 @dataclass(frozen=True)

@@ -170,7 +170,7 @@ class Cluster:
         runner.prepare(report)
         plan = runner.plan(variables, report)
         report(_size(plan))
-        outputs = dict(runner.apply(plan, report))
+        outputs = dict(runner.apply(plan, _slow_ones(report)))
         return self.file.change(lambda now: replace(now, applied=mark, outputs=outputs))
 
     def _end_runs(self, stack: Stack, name: str, *, force: bool, report: Report) -> None:
@@ -201,12 +201,17 @@ class Cluster:
             self.file.change(lambda now: replace(now, applied=None))
             runner = self._get_runner()
             runner.prepare(report)
-            runner.destroy(self.variables(stack), report)
+            runner.destroy(self.variables(stack), _slow_ones(report))
             cluster = self._settings.cluster
             left = cluster_remains(self._clients, cluster, self._clients.account, self.region)
             _refuse_remains("the cluster", list(left))
         shutil.rmtree(self._paths.terraform, ignore_errors=True)
         self.file.forget()
+
+
+def _slow_ones(report: Report) -> Report:
+    """Says what takes long; the dozens of other steps are details."""
+    return lambda line: report(line if line.endswith("so far)") else f"  {line}")
 
 
 def _size(plan: StackPlan) -> str:

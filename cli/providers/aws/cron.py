@@ -52,7 +52,7 @@ def _steps(item: str, low: int, high: int) -> str:
         first, last = low, high
     else:
         start, _, end = base.partition("-")
-        first, last = _number(start), _number(end) if end else high
+        first, last = _number(start), _number(end) if end not in ("", start) else high
     return ",".join(str(number) for number in range(first, last + 1, int(step)))
 
 
@@ -70,7 +70,7 @@ def _weekday(field: str) -> str:
         base, slash, step = item.partition("/")
         start, _, end = ("0", "-", "7") if base == "*" else base.partition("-")
         first = _day(start)
-        last = _day(end) if end else (7 if slash else first)
+        last = _day(end) if end not in ("", start) else (7 if slash else first)
         days.update(day % 7 for day in range(first, last + 1, int(step or 1)))
     return "*" if len(days) == len(_DAYS) else ",".join(_DAYS[day] for day in sorted(days))
 
