@@ -16,6 +16,15 @@ from werkzeug.serving import make_server
 from . import moto_batch, moto_gaps, moto_lambda
 
 
+class Requests(MotoRequestHandler):
+    """Logs requests to AWS, but not calls of webhooks, whose addresses hold their tokens."""
+
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
+        """One line for a request."""
+        if not self.path.startswith("/_url/"):
+            super().log_request(code, size)
+
+
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C, then remove every container that was started."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -35,7 +44,7 @@ def main() -> None:
     stock = moto_gaps.OneAtATime(DomainDispatcherApplication(create_backend_app))
     application = moto_lambda.FunctionUrls(stock, containers, DEFAULT_ACCOUNT_ID)
     # All interfaces: the containers of functions and jobs call back through the bridge.
-    server = make_server("0.0.0.0", options.port, application, threaded=True, request_handler=MotoRequestHandler)
+    server = make_server("0.0.0.0", options.port, application, threaded=True, request_handler=Requests)
     os.environ["MOTO_PORT"] = str(server.server_port)
 
     def stop(*_: object) -> None:

@@ -149,3 +149,91 @@ run "an_empty_cluster_is_possible" {
     error_message = "Nothing of a node may be left."
   }
 }
+
+run "a_cron_of_five_fields_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cron         = "0 12 * * *"
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "a_time_limit_of_nothing_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id        = "m-1"
+        token_sha256    = "0000000000000000000000000000000000000000000000000000000000000000"
+        timeout_minutes = 0
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "an_unknown_tournament_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        tournament   = 9
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "a_token_in_clear_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "not-a-hash-but-the-token-itself"
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "a_name_that_cannot_be_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      "Numerai Alice" = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "a_retention_that_cloudwatch_does_not_know_is_refused" {
+  command = plan
+
+  variables {
+    log_retention_days = 31
+  }
+
+  expect_failures = [var.log_retention_days]
+}
