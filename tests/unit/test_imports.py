@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,8 +42,13 @@ print(json.dumps({{"code": code, "modules": sorted(sys.modules), "sockets": sock
     ids=" ".join,
 )
 def test_cheap_commands_load_no_sdk_and_open_no_socket(arguments: list[str], home: Path) -> None:
+    unmeasured = {name: value for name, value in os.environ.items() if not name.startswith(("COV", "NUMERAI_TEST"))}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE.format(arguments=arguments)], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", PROBE.format(arguments=arguments)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        env=unmeasured,
     )
     found = json.loads(done.stderr.splitlines()[-1])
     assert found["code"] == 0 and found["sockets"] == []
