@@ -11,6 +11,8 @@ import moto.ecr.responses as ecr_responses
 from moto.batch.models import BatchBackend
 from moto.budgets.responses import BudgetsResponse
 from moto.ec2.models.launch_templates import LaunchTemplate
+from moto.iam.access_control import IAMPolicy
+from moto.s3.models import FakeBucket
 
 BATCH = "batch.amazonaws.com"
 
@@ -100,6 +102,19 @@ def install_launch_templates() -> None:
         return stock_create(self, {**data, "TagSpecifications": kept}, description)
 
     LaunchTemplate.create_version = create_version
+
+
+def install_bucket_policies() -> None:
+    """Statements about unencrypted connections never hold: stock moto takes every statement as unconditional, and would
+    refuse whatever a policy that demands TLS is put on."""
+
+    def get_permission(self: Any, action: str, resource: str) -> Any:
+        policy = json.loads(self.policy or '{"Statement": []}')
+        demands = {"Bool": {"aws:SecureTransport": "false"}}
+        policy["Statement"] = [entry for entry in policy["Statement"] if entry.get("Condition") != demands]
+        return IAMPolicy(json.dumps(policy)).is_action_permitted(action, resource)
+
+    FakeBucket.get_permission = get_permission
 
 
 def _service_linked_role(iam: Any) -> str:

@@ -38,6 +38,7 @@ def main() -> None:
     moto_lambda.install(containers)
     moto_batch.install(moto_batch.Jobs(options.label, options.registry))
     moto_gaps.install_ecr(options.registry)
+    moto_gaps.install_bucket_policies()
     moto_gaps.install_budgets()
     moto_gaps.install_launch_templates()
     moto_gaps.install_service_linked_role()
