@@ -25,7 +25,7 @@ from numerai_compute.providers.aws.remains import cluster_remains, node_remains
 from numerai_compute.providers.aws.stack_file import stack_node
 from numerai_compute.providers.registry import ProviderContext
 
-from ..aws.emulator import ACCOUNT, REGION, Emulator, missing
+from ..aws.emulator import ACCOUNT, REGION, Emulator, mirror_configuration, missing
 from .provider_suite import quiet
 
 SECRET = "s3cr3t/of-the+tests-0123456789"
@@ -173,10 +173,12 @@ class AwsBench:
 
 
 @contextmanager
-def using(emulator: Emulator) -> Iterator[None]:
-    """The emulator is AWS for as long as the block lasts."""
+def using(emulator: Emulator, plugins: Path) -> Iterator[None]:
+    """The emulator is AWS for as long as the block lasts, and Terraform's plugins are kept in a folder."""
+    plugins.mkdir(exist_ok=True)
+    environment = {**emulator.environment, **mirror_configuration(plugins)}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in emulator.environment.items():
+        for name, value in environment.items():
             patch.setenv(name, value)
         yield
 

@@ -30,7 +30,7 @@ from .provider_suite import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.aws, pytest.mark.docker]
+pytestmark = [pytest.mark.aws, pytest.mark.docker, pytest.mark.xdist_group("aws")]
 
 PROVISIONED = 30
 """Nodes that are made in one apply at the start: a node of its own for every test."""
@@ -41,8 +41,9 @@ FORGOTTEN_SECONDS = 75.0
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsBench]:
     require_emulator()
-    with emulated_aws() as emulator, using(emulator):
-        bench = AwsBench(tmp_path_factory.mktemp("aws"), emulator)
+    folder = tmp_path_factory.mktemp("aws")
+    with emulated_aws() as emulator, using(emulator, folder / "plugins"):
+        bench = AwsBench(folder, emulator)
         bench.provision(PROVISIONED)
         yield bench
 
@@ -52,7 +53,7 @@ class TestAws(ProviderContract):
 
     @pytest.fixture
     def bench(self, cluster: AwsBench, home: object) -> Iterator[AwsBench]:
-        with using(cluster.emulator):
+        with using(cluster.emulator, cluster.folder / "plugins"):
             yield cluster
 
     def test_a_node_that_is_not_configured_is_refused(self, bench: AwsBench) -> None:

@@ -192,8 +192,10 @@ class Cluster:
         self._end_runs(stack, name, force=True, report=report)  # a call that came in before the webhook was closed
         keep = self._settings.keep_artifacts
         remove_data(self._clients, name, outputs, keep_artifacts=keep)
-        left = node_remains(self._clients, self._settings.cluster, name, outputs, artifacts_too=not keep)
-        _refuse_remains(name, list(left))
+        left = list(node_remains(self._clients, self._settings.cluster, name, outputs, artifacts_too=not keep))
+        if left:
+            self.file.change(lambda now: replace(now, applied=None))
+        _refuse_remains(name, left)
 
     def _take_away_all(self, stack: Stack, report: Report) -> None:
         if stack.begun:

@@ -1,0 +1,347 @@
+"""The AWS provider on stand-ins in this process: moto's AWS, a Terraform that makes what is looked at, a registry."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import datetime, timezone
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numerai_compute.errors import NumeraiError
+from numerai_compute.models import Keys, Node
+from numerai_compute.ports import Report, StackChange, StackPlan
+from numerai_compute.providers.aws.clients import AwsClients
+from numerai_compute.providers.aws.parts import AwsParts
+from numerai_compute.providers.aws.provider import AwsProvider
+from numerai_compute.providers.aws.settings import AwsSettings
+from numerai_compute.providers.aws.stack_file import stack_node
+from numerai_compute.providers.registry import ProviderContext
+
+from tests.fakes import FakeClock
+
+boto3 = pytest.importorskip("boto3")
+moto = pytest.importorskip("moto")
+
+REGION = "us-east-1"
+ACCOUNT = "123456789012"
+START = datetime.now(timezone.utc).replace(microsecond=0)
+"""When every test begins: CloudWatch takes no lines that are weeks old."""
+KEYS = Keys("PUBLICID0123456789", "SECRET-0123456789", "http://127.0.0.1:9")
+
+
+CLIENTS = AwsClients(AwsSettings(region=REGION), connect=lambda profile, region: boto3.Session("x", "x", None, region))
+"""For all tests: making a client takes longer than most tests do. Each test has an AWS of its own all the same."""
+
+
+def quiet(line: str) -> None:
+    """Takes progress and shows it to nobody."""
+
+
+class FakeTerraform:
+    """`ports.StackRunner` that makes in moto what the provider looks at. `fail` is raised by the next apply."""
+
+    def __init__(self, clients: AwsClients, registry: str):
+        self._client = clients.client
+        self._registry = registry
+        self.applied: list[Mapping[str, Any]] = []
+        self.destroyed = 0
+        self.fail: NumeraiError | None = None
+        self.leave_behind = False
+        self._planned: Mapping[str, Any] = {}
+        self._queue = ""
+
+    def prepare(self, report: Report) -> None:
+        report("preparing")
+
+    def plan(self, variables: Mapping[str, Any], report: Report, *, destroy: bool = False) -> StackPlan:
+        self._planned = json.loads(json.dumps(variables))
+        return StackPlan((StackChange("aws_vpc.this", "create"),) * 30, (), Path("plan"))
+
+    def apply(self, plan: StackPlan, report: Report) -> Mapping[str, Any]:
+        if self.fail:
+            failure, self.fail = self.fail, None
+            raise failure
+        variables = self._planned
+        report("making vpc (10 s so far)")
+        report("made vpc")
+        if not self._queue:
+            self._make_shared(variables["name"])
+        cluster = variables["name"]
+        for name in variables["nodes"]:
+            self._make_node(cluster, name)
+        for definition in self._definitions():
+            if definition["jobDefinitionName"].removeprefix(f"{cluster}-") not in variables["nodes"]:
+                self._client("batch").deregister_job_definition(jobDefinition=definition["jobDefinitionArn"])
+        for repository in self._repositories():
+            if repository.removeprefix(f"{cluster}/") not in variables["nodes"] and not self.leave_behind:
+                self._client("ecr").delete_repository(repositoryName=repository, force=True)
+        self.applied.append(variables)
+        return self.outputs()
+
+    def destroy(self, variables: Mapping[str, Any], report: Report) -> None:
+        self.destroyed += 1
+        if self.leave_behind:
+            return
+        cluster = variables["name"]
+        for repository in self._repositories():
+            self._client("ecr").delete_repository(repositoryName=repository, force=True)
+        self._client("dynamodb").delete_table(TableName=f"{cluster}-webhook")
+        self._client("secretsmanager").delete_secret(
+            SecretId=f"{cluster}/numerai-keys", ForceDeleteWithoutRecovery=True
+        )
+        for group in (f"/numerai/{cluster}/runs", f"/aws/lambda/{cluster}-webhook"):
+            self._client("logs").delete_log_group(logGroupName=group)
+        self._client("s3").delete_bucket(Bucket=self._bucket(cluster))
+        self._client("lambda").delete_function(FunctionName=f"{cluster}-webhook")
+        self._client("batch").delete_job_queue(jobQueue=self._queue)
+        self._client("batch").delete_compute_environment(computeEnvironment=f"{cluster}-fargate")
+
+    def outputs(self) -> Mapping[str, Any]:
+        cluster = self._planned["name"]
+        secret = self._client("secretsmanager").describe_secret(SecretId=f"{cluster}/numerai-keys")
+        return {
+            "webhook_base_url": "https://abc.lambda-url.us-east-1.on.aws/",
+            "webhook_function": f"{cluster}-webhook",
+            "webhook_table": f"{cluster}-webhook",
+            "webhook_log_group": f"/aws/lambda/{cluster}-webhook",
+            "run_log_group": f"/numerai/{cluster}/runs",
+            "keys_secret_arn": secret["ARN"],
+            "artifacts_bucket": self._bucket(cluster),
+            "queues": {"fargate": self._queue},
+            "nodes": {
+                name: {
+                    "repository_url": f"{self._registry}/{cluster}/{name}",
+                    "repository": f"{cluster}/{name}",
+                    "job_definition": f"{cluster}-{name}",
+                    "job_queue": self._queue,
+                }
+                for name in self._planned["nodes"]
+            },
+        }
+
+    def resources(self) -> list[str]:
+        return []
+
+    def move_state(self, report: Report) -> None:
+        raise NotImplementedError
+
+    def _make_shared(self, cluster: str) -> None:
+        iam, batch = self._client("iam"), self._client("batch")
+        role = iam.create_role(RoleName="stand-in", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+        network = self._client("ec2").describe_subnets()["Subnets"][0]
+        group = self._client("ec2").describe_security_groups()["SecurityGroups"][0]["GroupId"]
+        made = batch.create_compute_environment(
+            computeEnvironmentName=f"{cluster}-fargate",
+            type="MANAGED",
+            serviceRole=role,
+            computeResources={
+                "type": "FARGATE",
+                "maxvCpus": 4,
+                "subnets": [network["SubnetId"]],
+                "securityGroupIds": [group],
+            },
+        )
+        order = [{"order": 1, "computeEnvironment": made["computeEnvironmentArn"]}]
+        queue = batch.create_job_queue(
+            jobQueueName=f"{cluster}-fargate", state="ENABLED", priority=1, computeEnvironmentOrder=order
+        )
+        self._queue = queue["jobQueueArn"]
+        self._client("dynamodb").create_table(
+            TableName=f"{cluster}-webhook",
+            BillingMode="PAY_PER_REQUEST",
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+        )
+        self._client("secretsmanager").create_secret(Name=f"{cluster}/numerai-keys")
+        for log_group in (f"/numerai/{cluster}/runs", f"/aws/lambda/{cluster}-webhook"):
+            self._client("logs").create_log_group(logGroupName=log_group)
+        self._client("s3").create_bucket(Bucket=self._bucket(cluster))
+        self._client("s3").put_bucket_versioning(
+            Bucket=self._bucket(cluster), VersioningConfiguration={"Status": "Enabled"}
+        )
+        self._client("lambda").create_function(
+            FunctionName=f"{cluster}-webhook",
+            Runtime="python3.13",
+            Role=role,
+            Handler="handler.handle",
+            Code={"ZipFile": b"PK\x05\x06" + bytes(18)},
+        )
+        self._client("lambda").create_function_url_config(FunctionName=f"{cluster}-webhook", AuthType="NONE")
+
+    def _make_node(self, cluster: str, name: str) -> None:
+        if f"{cluster}/{name}" not in self._repositories():
+            self._client("ecr").create_repository(repositoryName=f"{cluster}/{name}")
+        self._client("batch").register_job_definition(
+            jobDefinitionName=f"{cluster}-{name}",
+            type="container",
+            containerProperties={
+                "image": "x",
+                "resourceRequirements": [{"type": "VCPU", "value": "1"}, {"type": "MEMORY", "value": "2048"}],
+                "environment": [{"name": "NUMERAI_NODE", "value": name}],
+            },
+        )
+
+    def _bucket(self, cluster: str) -> str:
+        return f"{cluster}-artifacts-{ACCOUNT}-{REGION}"
+
+    def _definitions(self) -> list[Any]:
+        return self._client("batch").describe_job_definitions(status="ACTIVE")["jobDefinitions"]
+
+    def _repositories(self) -> list[str]:
+        return [found["repositoryName"] for found in self._client("ecr").describe_repositories()["repositories"]]
+
+
+class FakeEngine:
+    """A container engine that pushes into the registry stand-in. `fail` is raised by the next push or build."""
+
+    def __init__(self, registry: Registry):
+        self._registry = registry
+        self.built: list[str] = []
+        self.pushed: list[str] = []
+        self.platforms: set[str | None] = set()
+        self.removed: list[str] = []
+        self.fail: dict[str, NumeraiError] = {}
+
+    def build(
+        self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report, platform: str | None = None
+    ) -> str:
+        if "build" in self.fail:
+            raise self.fail["build"]
+        self.platforms.add(platform)
+        self.built.append(tag)
+        return f"sha256:{len(self.built)}"
+
+    def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
+        if "push" in self.fail:
+            raise self.fail["push"]
+        assert auth == {"username": "AWS", "password": f"{ACCOUNT}-auth-token"}
+        self.pushed.append(tag)
+        path = repository.partition("/")[2]
+        self._registry.manifests[path, tag] = json.dumps({"image": len(self.built)}).encode()
+
+    def images(self, label: str) -> dict[str, list[str]]:
+        return {f"sha256:{number}": [tag] for number, tag in enumerate(reversed(self.built))}
+
+    def remove_image(self, image: str) -> None:
+        self.removed.append(image)
+
+
+class Registry:
+    """An image registry on this machine. `refuse` is a status to answer with; `puts` the tags that were moved."""
+
+    def __init__(self) -> None:
+        self.manifests: dict[tuple[str, str], bytes] = {}
+        self.refuse: int | None = None
+        self.puts: list[str] = []
+        registry = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_HEAD(self) -> None:
+                self._answer(body=False)
+
+            def do_GET(self) -> None:
+                self._answer(body=True)
+
+            def do_PUT(self) -> None:
+                content = self.rfile.read(int(self.headers["Content-Length"]))
+                path, tag = self._place()
+                registry.manifests[path, tag] = content
+                registry.puts.append(tag)
+                self._send(registry.refuse or 201, b"")
+
+            def _answer(self, body: bool) -> None:
+                if registry.refuse:
+                    self._send(registry.refuse, b"denied")
+                    return
+                path, what = self._place()
+                if what == "list":
+                    tags = [tag for repository, tag in registry.manifests if repository == path]
+                    self._send(200 if tags else 404, json.dumps({"tags": tags}).encode())
+                    return
+                content = registry.manifests.get((path, what))
+                self._send(404 if content is None else 200, (content or b"") if body else b"", content)
+
+            def _place(self) -> tuple[str, str]:
+                parts = self.path.removeprefix("/v2/").split("/")
+                return "/".join(parts[:-2]), parts[-1]
+
+            def _send(self, status: int, body: bytes, manifest: bytes | None = None) -> None:
+                self.send_response(status)
+                if manifest is not None:
+                    self.send_header("Docker-Content-Digest", f"sha256:{hash(manifest)}")
+                    self.send_header("Content-Type", "application/vnd.docker.distribution.manifest.v2+json")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Keep the tests' output clean."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self.server.server_port}"
+
+
+class World:
+    """A provider, and everything that it talks to."""
+
+    def __init__(self, home: Path, registry: Registry, settings: Mapping[str, str | int]):
+        self.registry = registry
+        self.keys: Keys | None = KEYS
+        self.clock = FakeClock(START)
+        self.engine = FakeEngine(registry)
+        self.home = home
+        context = ProviderContext(home, settings, lambda: self.keys, lambda: self.engine, self.clock)  # type: ignore[arg-type, return-value]
+        self.clients = CLIENTS
+        self.terraform = FakeTerraform(self.clients, registry.host)
+        self.parts = AwsParts(context, runner=lambda: self.terraform, clients=self.clients)
+        self.provider = AwsProvider(self.parts)
+
+    def node(self, name: str = "alice", **changes: Any) -> Node:
+        source = self.home.parent / name
+        source.mkdir(exist_ok=True)
+        (source / "Dockerfile").write_text("FROM scratch\n")
+        given = {"cpu": 1, "memory_mib": 2048, **changes}
+        return Node(f"numerai-{name}", name, f"id-{name}", 8, "aws", str(source), **given)
+
+    def configured(self, name: str = "alice", **changes: Any) -> Node:
+        return self.provider.configure(self.node(name, **changes), quiet)
+
+    def stack(self) -> Any:
+        return self.parts.cluster.file.read()
+
+    def stack_record(self) -> Any:
+        """A node's record as `configure` begins with it."""
+        return stack_node(self.node(), None, None, self.clock.now())
+
+
+@pytest.fixture
+def registry() -> Iterator[Registry]:
+    registry = Registry()
+    thread = threading.Thread(target=registry.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield registry
+    registry.server.shutdown()
+    registry.server.server_close()
+    thread.join()
+
+
+@pytest.fixture
+def world(home: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    with moto.mock_aws(config={"batch": {"use_docker": False}, "core": {"passthrough": {"urls": [registry.host]}}}):
+        world = World(home, registry, {"region": REGION, "log_lag_seconds": 0})
+        monkeypatch.setattr(
+            "numerai_compute.providers.aws.parts.registry_login",
+            lambda ecr: _local(ecr, registry.host),
+        )
+        yield world
+
+
+def _local(ecr: Any, host: str) -> Any:
+    from numerai_compute.providers.aws.image_registry import RegistryLogin, registry_login
+
+    login = registry_login(ecr)
+    return RegistryLogin(login.user, login.password, f"http://{host}")

@@ -1,0 +1,104 @@
+"""What the SDK raises, in words; and that nothing of it is loaded before it is needed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
+from numerai_compute.providers.aws.clients import AwsClients, aws_errors, is_absent
+from numerai_compute.providers.aws.settings import AwsSettings
+
+exceptions = pytest.importorskip("botocore.exceptions")
+
+
+def refusal(code: str, message: str = "Because.") -> Exception:
+    error: Exception = exceptions.ClientError({"Error": {"Code": code, "Message": message}}, "SubmitJob")
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "code", "says"),
+    [
+        (exceptions.NoCredentialsError(), EnvironmentNotReady, "no-aws-credentials", "no AWS credentials"),
+        (
+            exceptions.PartialCredentialsError(provider="env", cred_var="x"),
+            EnvironmentNotReady,
+            "no-aws-credentials",
+            "no AWS credentials",
+        ),
+        (exceptions.ProfileNotFound(profile="work"), EnvironmentNotReady, "no-profile", "work"),
+        (exceptions.UnauthorizedSSOTokenError(), EnvironmentNotReady, "aws-credentials-refused", "login has ended"),
+        (
+            exceptions.EndpointConnectionError(endpoint_url="http://127.0.0.1:1"),
+            EnvironmentNotReady,
+            "aws-unreachable",
+            "http://127.0.0.1:1",
+        ),
+        (refusal("ExpiredToken"), EnvironmentNotReady, "aws-credentials-refused", "Because"),
+        (refusal("AccessDeniedException", "no batch:SubmitJob"), ProviderError, "aws-forbidden", "SubmitJob"),
+        (refusal("ThrottlingException"), ProviderError, "aws-throttled", "too often"),
+        (refusal("ClientException", ""), ProviderError, "aws-refused", "ClientException"),
+        (exceptions.ParamValidationError(report="wrong"), ProviderError, "provider", "wrong"),
+    ],
+)
+def test_errors_in_words(error: Exception, kind: type[NumeraiError], code: str, says: str) -> None:
+    with pytest.raises(kind) as raised, aws_errors():
+        raise error
+    assert raised.value.code == code
+    assert says in raised.value.message
+    assert raised.value.hint or code == "aws-refused"
+    assert raised.value.__cause__ is error
+
+
+def test_what_is_not_there_can_be_told_apart() -> None:
+    with pytest.raises(ProviderError) as raised, aws_errors(absent=("NotFound",)):
+        raise refusal("NotFound")
+    assert is_absent(raised.value)
+
+
+def test_other_errors_pass() -> None:
+    for error in (ValueError("x"), NumeraiError("x"), ImportError("x")):
+        with pytest.raises(type(error)) as raised, aws_errors():
+            raise error
+        assert raised.value is error
+
+
+def test_the_region_is_the_clusters_then_the_settings_then_the_sdks(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert AwsClients(AwsSettings(region="eu-west-1"), "us-west-2").region == "us-west-2"
+    assert AwsClients(AwsSettings(region="eu-west-1")).region == "eu-west-1"
+    assert AwsClients(AwsSettings()).region == "us-east-1"
+
+
+def test_an_unknown_profile() -> None:
+    with pytest.raises(EnvironmentNotReady) as unknown:
+        AwsClients(AwsSettings(profile="nobody-has-this")).client("batch")
+    assert unknown.value.code == "no-profile"
+
+
+def test_the_endpoint_of_the_environment_is_used_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5")
+    clients = AwsClients(AwsSettings(region="us-east-1"))
+    assert {clients.client(name).meta.endpoint_url for name in ("batch", "s3", "sts")} == {"http://127.0.0.1:5"}
+
+
+def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    ask: Callable[[], object] = lambda: AwsClients(AwsSettings()).region  # noqa: E731
+    with pytest.raises(EnvironmentNotReady) as missing:
+        ask()
+    assert missing.value.code == "extra-missing"
+    assert "pip install 'numerai-compute[aws]'" in missing.value.hint
+
+
+def test_making_the_provider_loads_no_sdk() -> None:
+    program = (
+        "import sys\nfrom pathlib import Path\n"
+        "from numerai_compute.providers.registry import ProviderContext, provider_factory\n"
+        "provider_factory('aws')(ProviderContext(Path('nowhere'), {}, lambda: None, lambda: None, None))\n"
+        "print([name for name in ('boto3', 'botocore', 'docker', 'requests', 'flask') if name in sys.modules])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr

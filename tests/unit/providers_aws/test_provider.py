@@ -1,0 +1,367 @@
+"""A node's life on AWS: configured, deployed, run, destroyed, and every step of it interrupted."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace as replaced
+from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
+from numerai_compute.models import Keys
+from numerai_compute.providers.aws.provider import create
+from numerai_compute.providers.registry import ProviderContext
+
+from tests.fakes import FakeClock
+
+from .conftest import ACCOUNT, KEYS, REGION, World, quiet
+
+
+def secret(world: World) -> dict[str, str]:
+    held = world.clients.client("secretsmanager").get_secret_value(SecretId="numerai/numerai-keys")
+    return json.loads(held["SecretString"])
+
+
+# configure
+
+
+def test_configure_makes_the_cluster_and_gives_the_address(world: World) -> None:
+    said: list[str] = []
+    node = world.provider.configure(world.node(), said.append)
+    token = world.stack().nodes[node.name].token
+    assert node.webhook_url == f"https://abc.lambda-url.us-east-1.on.aws/{node.name}/{token}"
+    assert len(token) >= 43
+    given = world.terraform.applied[0]
+    assert given["nodes"][node.name]["token_sha256"] == world.stack().nodes[node.name].token_sha256
+    assert given["numerai_api_url"] == "http://host.docker.internal:9"
+    assert (given["region"], given["name"]) == (REGION, "numerai")
+    assert secret(world) == {"NUMERAI_PUBLIC_ID": KEYS.public_id, "NUMERAI_SECRET_KEY": KEYS.secret_key}
+    assert "30 to make, 0 to change, 0 to remove in AWS: this takes some minutes" in said
+    assert "making vpc (10 s so far)" in said and "  made vpc" in said
+
+
+def test_neither_keys_nor_tokens_reach_terraform(world: World) -> None:
+    node = world.configured()
+    given = json.dumps(world.terraform.applied)
+    token = world.stack().nodes[node.name].token
+    assert not [text for text in (KEYS.secret_key, KEYS.public_id, token) if text in given]
+
+
+def test_configuring_again_changes_nothing(world: World) -> None:
+    node = world.configured()
+    before = world.stack()
+    assert world.provider.configure(node, quiet) == node
+    assert len(world.terraform.applied) == 1
+    assert world.stack() == before
+
+
+def test_what_was_removed_behind_our_back_is_made_again(world: World) -> None:
+    node = world.configured()
+    world.clients.client("ecr").delete_repository(repositoryName=f"numerai/{node.name}", force=True)
+    said: list[str] = []
+    assert world.provider.configure(node, said.append) == node
+    assert len(world.terraform.applied) == 2
+    assert said[0] == f"Not there any more: the image repository numerai/{node.name}. Making it again"
+
+
+def test_an_interrupted_configure_is_finished_by_the_next_one(world: World) -> None:
+    world.terraform.fail = ProviderError("AWS does not let you", code="access-denied")
+    with pytest.raises(ProviderError):
+        world.configured()
+    token = world.stack().nodes["numerai-alice"].token
+    assert world.stack().applied is None and world.stack().begun
+    with pytest.raises(ProviderError, match="not configured"):
+        world.provider.deploy(world.node(), force=False, report=quiet)
+    assert world.provider.runs("numerai-alice") == []
+    assert world.configured().webhook_url.endswith(token)
+
+
+def test_a_changed_size_is_applied_and_keeps_the_address(world: World) -> None:
+    node = world.configured()
+    bigger = world.provider.configure(replace(node, cpu=2, memory_mib=4096), quiet)
+    assert bigger.webhook_url == node.webhook_url
+    assert world.terraform.applied[-1]["nodes"][node.name]["memory_mib"] == 4096
+
+
+def test_a_named_size_that_fargate_lacks_is_rounded_up(world: World) -> None:
+    node = world.configured(cpu=8, memory_mib=30720)
+    assert node.memory_mib == 32768
+    assert world.provider.configure(node, quiet) == node
+
+
+def test_new_keys_replace_the_old_ones(world: World) -> None:
+    node = world.configured()
+    world.keys = Keys("OTHERPUBLIC", "OTHERSECRET", KEYS.api_url)
+    world.provider.configure(node, quiet)
+    assert secret(world)["NUMERAI_SECRET_KEY"] == "OTHERSECRET"
+    assert len(world.terraform.applied) == 1
+
+
+def test_without_keys_it_says_so(world: World) -> None:
+    world.keys = None
+    with pytest.raises(EnvironmentNotReady) as missing:
+        world.configured()
+    assert missing.value.code == "no-keys"
+
+
+def test_a_schedule_is_given_in_the_form_of_eventbridge(world: World) -> None:
+    node = world.configured(cron="30 12 * * TUE-SAT")
+    assert world.terraform.applied[0]["nodes"][node.name]["cron"] == "30 12 ? * TUE,WED,THU,FRI,SAT *"
+    assert node.cron == "30 12 * * TUE-SAT"
+
+
+@pytest.mark.parametrize(
+    "changes", [{"cpu": 3}, {"cron": "0 0 1 * MON"}, {"name": "numerai-Alice"}, {"name": "n" * 91}, {"name": "a__-b-"}]
+)
+def test_what_aws_does_not_take_is_refused_before_anything_is_made(world: World, changes: dict[str, object]) -> None:
+    node = replace(world.node(), **changes)
+    with pytest.raises(UsageError):
+        world.provider.configure(node, quiet)
+    with pytest.raises(UsageError):
+        world.provider.preview(node)
+    assert world.terraform.applied == []
+    assert not world.parts.paths.stack.exists()
+
+
+def test_another_account_region_or_cluster_is_refused(world: World) -> None:
+    node = world.configured()
+    file = world.parts.cluster.file
+    for change, code in (
+        ({"account": "999999999999"}, "account-change"),
+        ({"region": "eu-west-1"}, "region-change"),
+        ({"cluster": "other"}, "cluster-change"),
+    ):
+        kept = file.read()
+        file.change(lambda stack, change=change: replaced(stack, **change))
+        for act in (
+            lambda: world.provider.configure(node, quiet),
+            lambda: world.provider.destroy(node.name, force=True, report=quiet),
+        ):
+            with pytest.raises(UsageError) as refusal:
+                act()
+            assert refusal.value.code == code
+        file.change(lambda _, kept=kept: kept)
+
+
+def test_a_record_that_cannot_be_read_is_named(world: World) -> None:
+    world.configured()
+    world.parts.paths.stack.write_text("{")
+    with pytest.raises(ProviderError) as corrupt:
+        world.provider.deployment("numerai-alice")
+    assert corrupt.value.code == "state-corrupt"
+    assert "stack.json.previous" in corrupt.value.hint
+    world.parts.paths.stack.write_text('{"version": 99}')
+    with pytest.raises(ProviderError, match="another version"):
+        world.provider.deployment("numerai-alice")
+
+
+# preview
+
+
+def test_the_preview_says_what_is_made_and_what_it_costs(world: World) -> None:
+    lines = world.provider.preview(world.node(cpu=8, memory_mib=30720))
+    text = "\n".join(lines)
+    assert lines[0].startswith(f"Make the cluster numerai in us-east-1, account {ACCOUNT}")
+    assert "Make an image repository and a job definition for numerai-alice" in text
+    assert "8 vCPU, 32 GiB" in text and "not to be had" in text
+    assert "USD a month" in lines[-1]
+    assert world.terraform.applied == [] and not world.parts.paths.root.exists()
+
+
+def test_the_preview_of_what_is_there(world: World) -> None:
+    node = world.configured()
+    assert world.provider.preview(node)[0].startswith("Bring what numerai-alice has")
+    second = world.provider.preview(world.node("bob", cron="0 1 * * *"))
+    assert second[0].startswith("Make an image repository")
+    assert "schedule 0 1 * * ? *" in second[1]
+
+
+def test_what_nodes_share_is_counted_with_the_first(world: World) -> None:
+    alice, bob = world.configured(), world.configured("bob")
+    assert world.provider.cost(alice).usd == pytest.approx(world.provider.cost(bob).usd + 0.40)
+
+
+# reachable
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "api", "reachable"),
+    [
+        (None, "https://api-tournament.numer.ai", True),
+        (None, "http://127.0.0.1:9", False),
+        ("http://127.0.0.1:5000", "http://127.0.0.1:9", True),
+        ("http://127.0.0.1:5000", "https://api-tournament.numer.ai", False),
+    ],
+)
+def test_who_can_reach_the_webhook(
+    home: Path, monkeypatch: pytest.MonkeyPatch, endpoint: str | None, api: str, reachable: bool
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    if endpoint:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    context = ProviderContext(home, {}, lambda: KEYS, lambda: None, FakeClock())
+    assert create(context).reachable_by(api) is reachable
+
+
+# deploy
+
+
+def test_deploy_pushes_the_image_and_then_lets_it_run(world: World) -> None:
+    node = world.configured()
+    done = world.provider.deploy(node, force=False, report=quiet)
+    tag = done.source_hash[:12]
+    path = f"numerai/{node.name}"
+    assert done.image == f"{world.registry.host}/{path}:{tag}"
+    assert (world.engine.pushed, world.registry.puts) == ([tag], ["live"])
+    assert world.registry.manifests[path, "live"] == world.registry.manifests[path, tag]
+    assert world.engine.platforms == {"linux/amd64"}
+    assert world.provider.deployment(node.name) == done
+    again = world.provider.deploy(node, force=False, report=quiet)
+    assert again == replace(done, changed=False)
+    assert len(world.engine.built) == 1
+
+
+def test_a_forced_deploy_has_a_tag_of_its_own(world: World) -> None:
+    node = world.configured()
+    first = world.provider.deploy(node, force=False, report=quiet)
+    forced = world.provider.deploy(node, force=True, report=quiet)
+    assert forced.changed and forced.image.startswith(f"{first.image}-")
+    assert world.provider.history(node.name) == sorted(
+        [first.image.rpartition(":")[2], forced.image.rpartition(":")[2]]
+    )
+
+
+def test_an_earlier_source_is_put_in_place_without_a_build(world: World) -> None:
+    node = world.configured()
+    first = world.provider.deploy(node, force=False, report=quiet)
+    (Path(node.path) / "model.txt").write_text("other")
+    second = world.provider.deploy(node, force=False, report=quiet)
+    assert second.source_hash != first.source_hash
+    (Path(node.path) / "model.txt").unlink()
+    back = world.provider.deploy(node, force=False, report=quiet)
+    assert (back.image, back.changed, len(world.engine.built)) == (first.image, True, 2)
+
+
+def test_a_failed_push_leaves_what_runs(world: World) -> None:
+    node = world.configured()
+    first = world.provider.deploy(node, force=False, report=quiet)
+    running = world.registry.manifests[f"numerai/{node.name}", "live"]
+    (Path(node.path) / "model.txt").write_text("other")
+    world.engine.fail["push"] = ProviderError("no", code="push-failed")
+    with pytest.raises(ProviderError):
+        world.provider.deploy(node, force=False, report=quiet)
+    assert world.registry.manifests[f"numerai/{node.name}", "live"] == running
+    assert world.provider.deployment(node.name) == first
+
+
+def test_a_roll_back_lets_an_earlier_image_run(world: World) -> None:
+    node = world.configured()
+    first = world.provider.deploy(node, force=False, report=quiet)
+    (Path(node.path) / "model.txt").write_text("other")
+    world.provider.deploy(node, force=False, report=quiet)
+    tag = first.image.rpartition(":")[2]
+    back = world.provider.roll_back(node.name, tag)
+    path = f"numerai/{node.name}"
+    assert back.image == first.image
+    assert world.registry.manifests[path, "live"] == world.registry.manifests[path, tag]
+    with pytest.raises(ProviderError) as missing:
+        world.provider.roll_back(node.name, "nothing")
+    assert missing.value.code == "image-missing"
+
+
+def test_old_images_leave_this_machine(world: World) -> None:
+    node = world.configured()
+    for number in range(5):
+        (Path(node.path) / "model.txt").write_text(str(number))
+        world.provider.deploy(node, force=False, report=quiet)
+    assert world.engine.built[0] in world.engine.removed
+    assert world.engine.built[-1] not in world.engine.removed
+
+
+def test_a_registry_that_refuses_or_is_gone(world: World) -> None:
+    node = world.configured()
+    world.registry.refuse = 403
+    with pytest.raises(ProviderError) as refused:
+        world.provider.deploy(node, force=False, report=quiet)
+    assert refused.value.code == "registry-refused"
+    world.registry.server.socket.close()
+    with pytest.raises(EnvironmentNotReady) as gone:
+        world.provider.deploy(node, force=False, report=quiet)
+    assert gone.value.code == "registry-unreachable"
+
+
+# destroy
+
+
+def test_destroying_one_of_two_keeps_the_cluster(world: World) -> None:
+    alice, bob = world.configured(), world.configured("bob")
+    s3, bucket = world.clients.client("s3"), "numerai-artifacts-123456789012-us-east-1"
+    for key in (f"{alice.name}/model", f"{alice.name}/model", f"{bob.name}/model"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"x")
+    s3.delete_object(Bucket=bucket, Key=f"{alice.name}/model")
+    for name in (alice.name, bob.name):
+        stream = {"logGroupName": "/numerai/numerai/runs", "logStreamName": f"{name}/default/1"}
+        world.clients.client("logs").create_log_stream(**stream)
+        for key in (f"trigger#{name}#1", f"rate#{name}#1"):
+            world.clients.client("dynamodb").put_item(TableName="numerai-webhook", Item={"pk": {"S": key}})
+    world.provider.destroy(alice.name, force=False, report=quiet)
+    assert list(world.stack().nodes) == [bob.name]
+    assert list(world.terraform.applied[-1]["nodes"]) == [bob.name]
+    left = s3.list_object_versions(Bucket=bucket)
+    assert [version["Key"] for version in left["Versions"]] == [f"{bob.name}/model"]
+    assert "DeleteMarkers" not in left
+    streams = world.clients.client("logs").describe_log_streams(logGroupName="/numerai/numerai/runs")["logStreams"]
+    assert [stream["logStreamName"] for stream in streams] == [f"{bob.name}/default/1"]
+    items = world.clients.client("dynamodb").scan(TableName="numerai-webhook")["Items"]
+    assert {item["pk"]["S"] for item in items} == {f"trigger#{bob.name}#1", f"rate#{bob.name}#1"}
+    assert world.terraform.destroyed == 0
+
+
+def test_destroying_the_last_node_removes_the_cluster(world: World) -> None:
+    node = world.configured()
+    world.provider.deploy(node, force=False, report=quiet)
+    world.provider.destroy(node.name, force=False, report=quiet)
+    assert world.terraform.destroyed == 1
+    assert not world.parts.paths.stack.exists()
+    assert world.provider.deployment(node.name) is None
+    assert set(world.engine.built) <= set(world.engine.removed)
+    world.provider.destroy(node.name, force=False, report=quiet)
+    assert world.terraform.destroyed == 1
+
+
+def test_nothing_is_forgotten_before_it_is_gone(world: World) -> None:
+    alice, bob = world.configured(), world.configured("bob")
+    world.terraform.leave_behind = True
+    for name, what in ((alice.name, "the image repository"), (bob.name, "the cluster")):
+        with pytest.raises(ProviderError) as left:
+            world.provider.destroy(name, force=False, report=quiet)
+        assert left.value.code == "not-gone"
+        assert what in left.value.message
+        assert world.stack().nodes[name].leaving
+        assert world.provider.runs(name) == []
+        if name == alice.name:
+            world.terraform.leave_behind = False
+            world.provider.destroy(name, force=False, report=quiet)
+            world.terraform.leave_behind = True
+    world.terraform.leave_behind = False
+    world.provider.destroy(bob.name, force=False, report=quiet)
+    assert not world.parts.paths.stack.exists()
+
+
+def test_a_node_destroyed_halfway_can_be_configured_again_with_a_new_token(world: World) -> None:
+    node = world.configured()
+    world.terraform.leave_behind = True
+    with pytest.raises(NumeraiError):
+        world.provider.destroy(node.name, force=False, report=quiet)
+    world.terraform.leave_behind = False
+    assert world.configured().webhook_url != node.webhook_url
+
+
+def test_an_apply_that_never_began_leaves_nothing_to_destroy(world: World) -> None:
+    world.keys = None
+    world.parts.cluster.file.set_node(world.node().name, world.stack_record())
+    world.provider.destroy(world.node().name, force=False, report=quiet)
+    assert world.terraform.destroyed == 0
+    assert not world.parts.paths.stack.exists()
