@@ -106,6 +106,7 @@ def emulated_aws(port: int = 0) -> Iterator[Emulator]:
                 yield Emulator(json.loads(line)["url"], registry, label, log)
         finally:
             _remove_containers(label)
+            _remove_images(registry)
 
 
 @contextlib.contextmanager
@@ -218,6 +219,14 @@ def _remove_containers(label: str) -> None:
     for container in docker.from_env().containers.list(all=True, filters={"label": f"{LABEL}={label}"}):
         with contextlib.suppress(docker.errors.NotFound):
             container.remove(force=True, v=True)
+
+
+def _remove_images(registry: str) -> None:
+    """Take away the tags of a registry that ends with the emulator."""
+    images = docker.from_env().images
+    for tag in [tag for image in images.list() for tag in image.tags if tag.startswith(f"{registry}/")]:
+        with contextlib.suppress(DockerException):
+            images.remove(tag)
 
 
 def main() -> None:
