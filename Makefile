@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXECUTOR ?= auto
 WORKERS ?= 2
 
-.PHONY: demo test lint clean
+.PHONY: demo test lint aws-emulator clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.sandbox: setup.py pyproject.toml
@@ -29,7 +29,11 @@ lint: $(VENV)/.dev
 
 # Unit, contract and end-to-end tests. Without a Docker engine the container tests are skipped, and that is said.
 test: lint
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --cov --cov-report=term $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup --cov --cov-report=term $(ARGS)
+
+# A local AWS with a sandbox's worth of services, for trying the AWS provider by hand; prints the variables to export.
+aws-emulator: $(VENV)/.dev
+	$(BIN)/python -m tests.aws.emulator
 
 clean:
 	rm -rf $(VENV) build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info

@@ -27,6 +27,8 @@ TEST = [
     "numerapi>=3.1.1,<3.2",
     "lightgbm>=4.5,<5",
     "setuptools>=77",
+    "moto[batch,awslambda,dynamodb,s3]>=5.2.1,<5.3",
+    "flask-cors>=4,<7",
 ]
 LINT = ["ruff>=0.15,<0.18", "mypy>=1.18,<3", "types-requests>=2.31", "types-psutil>=6", "pandas-stubs>=2.2"]
 

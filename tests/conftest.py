@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.fixtures.sandbox"] if (Path(__file__).parent / "fixtures" / "sandbox.py").exists() else []
+pytest_plugins = ["tests.fixtures.sandbox"]
 
 REQUIRED = tuple(os.environ.get("NUMERAI_TEST_REQUIRE", "").split(","))
-"""What may not be missing: with `docker` a container test that cannot run fails instead of being skipped."""
+"""Marks (`docker`, `aws`) whose tests fail here instead of being skipped."""
 _KEPT = ("NUMERAI_REAL_DATA", "NUMERAI_TEST_")
 
 
@@ -42,11 +43,15 @@ def missing_docker() -> str | None:
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    if item.get_closest_marker("docker") is None:
-        return
-    missing = missing_docker()
-    if missing is None:
-        return
-    if "docker" in REQUIRED:
-        pytest.fail(f"{missing}; it is required here", pytrace=False)
-    pytest.skip(missing)
+    if item.get_closest_marker("docker") is not None and (missing := missing_docker()):
+        pytest.skip(missing)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A skip of what is required here is a failure."""
+    report = yield
+    if report.skipped and any(item.get_closest_marker(name) for name in REQUIRED if name):
+        report.outcome = "failed"
+        report.longrepr = f"it is required here, but was skipped: {report.longrepr}"
+    return report

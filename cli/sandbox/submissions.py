@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from msgspec import structs
 
@@ -209,15 +210,38 @@ def upload_for(uploads: Table[UploadRecord], filename: str, purpose: str) -> Upl
 def _validated(
     tournament: int, universe: pd.DataFrame, submission: pd.DataFrame
 ) -> tuple[pd.DataFrame, str, str, list[str]]:
-    """The rows that count, the names of the id and value columns, and the ids that are not in the universe."""
+    """The rows that count, the names of the id and value columns, and the ids that are not in the universe.
+
+    Made of the parts that numerai-tools has had since 0.4 (the last version for Python 3.10); what later versions put
+    before their messages is put there for the earlier ones.
+    """
     from numerai_tools import submissions as rules
 
-    if tournament == CLASSIC:
-        ids, values, frame, invalid = rules.validate_submission_numerai(universe["id"], submission)
-    elif tournament == SIGNALS:
-        ids, values, _, frame, invalid = rules.validate_submission_signals(universe, submission)
-    elif tournament == CRYPTO:
-        ids, values, frame, invalid = rules.validate_submission_crypto(universe, submission)
-    else:
+    by_tournament: dict[int, tuple[Any, Any]] = {
+        CLASSIC: (rules.validate_headers_numerai, rules.validate_ids_numerai),
+        SIGNALS: (rules.validate_headers_signals, rules.validate_ids_signals),
+        CRYPTO: (rules.validate_headers_crypto, rules.validate_ids_crypto),
+    }
+    if tournament not in by_tournament:
         raise ValueError(f"there is no tournament {tournament}")
+    headers, known_ids = by_tournament[tournament]
+    if tournament == SIGNALS:
+        submission = submission.drop(columns=["data_type"], errors="ignore")
+    with _complaining_of("headers"):
+        ids, values = headers(submission)[:2]
+    with _complaining_of("ids"):
+        frame, invalid = known_ids(universe[ids], submission, ids)
+    with _complaining_of("values"):
+        rules.validate_values(frame, values)
     return frame, ids, values, invalid
+
+
+@contextmanager
+def _complaining_of(part: str) -> Iterator[None]:
+    try:
+        yield
+    except AssertionError as error:
+        text = str(error)
+        if text.startswith("invalid_submission"):
+            raise
+        raise AssertionError(f"invalid_submission_{part}: {text}") from error
