@@ -12,6 +12,7 @@ from .clients import aws_errors
 from .cluster_outputs import ClusterOutputs
 from .keys import same_keys
 from .parts import AwsParts
+from .policy import denied
 from .remains import cluster_remains
 from .stack_file import Stack
 
@@ -42,6 +43,7 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Nodes) -> Itera
     yield _guarded("AWS cluster", lambda: _cluster(parts, stack, account))
     if stack.outputs:
         yield _guarded("Numerai keys at AWS", lambda: _keys(parts, stack))
+    yield _guarded("AWS permissions", lambda: _permissions(parts))
     yield _guarded("AWS quota", lambda: _quota(parts, stack))
     yield from _strangers(stack, nodes)
     for node in nodes:
@@ -98,6 +100,18 @@ def _keys(parts: AwsParts, stack: Stack) -> Check:
     if not same:
         return Check(name, CheckStatus.FAILED, "they are not the ones recorded here", mend)
     return Check(name, CheckStatus.OK, "the same as here, compared by hash")
+
+
+def _permissions(parts: AwsParts) -> Check:
+    name = "AWS permissions"
+    try:
+        missing = list(denied(parts.clients))
+    except NumeraiError as error:
+        return Check(name, CheckStatus.OK, f"not looked at: {error.message}")
+    if missing:
+        mend = "ask for the policy that `numerai setup --provider aws --print-policy` prints"
+        return Check(name, CheckStatus.FAILED, f"these credentials may not do {', '.join(missing)}", mend)
+    return Check(name, CheckStatus.OK, "enough to make and use a cluster, as IAM's simulator says")
 
 
 def _quota(parts: AwsParts, stack: Stack) -> Check:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from msgspec.structs import replace as replaced
 
@@ -22,6 +23,7 @@ from .cron import aws_cron
 from .images import KEPT_IMAGES
 from .logs import RunLogs, webhook_calls
 from .parts import AwsParts
+from .policy import minimal_policy
 from .runs import BatchRuns
 from .sizes import provisioned_size
 from .stack_file import Stack, StackNode
@@ -79,6 +81,10 @@ class AwsProvider:
         first one by name."""
         others = [name for name in self._stack().staying if name < node.name]
         return self._cost(node, first=not others)
+
+    def policy(self) -> dict[str, Any]:
+        """The IAM policy that suffices for everything this provider does."""
+        return minimal_policy(self._parts.settings.cluster, self._parts.clients.account, self._parts.cluster.region)
 
     def configure(self, node: Node, report: Report) -> Node:
         """Bring the cluster to what the node needs; its webhook's address is made once and stays."""
