@@ -18,6 +18,7 @@ COMMANDS = {
     "setup": ("setup", "setup", "Record your Numerai keys and choose where nodes run."),
     "node": ("node", "node", "Configure, deploy, test and watch prediction nodes."),
     "doctor": ("doctor", "doctor", "Check this machine, your keys and every node."),
+    "cost": ("cost", "cost", "Estimate what every node costs a month."),
     "demo": ("demo", "demo", "Show the whole path on this machine, with no account and no cloud."),
     "copy-example": ("examples", "copy_example", "Copy an example node into a folder."),
     "list-constants": ("examples", "list_constants", "List sizes, examples, providers and tournaments."),

@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from .models import (
     Check,
@@ -368,3 +368,72 @@ class StackRunner(Protocol):
 
     def move_state(self, report: Report) -> None:
         """Carry the stack's record of what exists over to where it is kept now (see the runner's backend)."""
+
+
+# What only some providers can do. A command asks with `isinstance` and says so where it is not to be had.
+
+
+@runtime_checkable
+class PreviewsChanges(Protocol):
+    """A provider whose `configure` makes things that are billed, and which can say them before."""
+
+    def preview(self, node: Node) -> list[str]:
+        """What `configure` would make and what it costs a month, in words. Changes nothing."""
+
+
+class CostItem(Protocol):
+    """One item of a bill."""
+
+    @property
+    def what(self) -> str:
+        """What is paid for."""
+
+    @property
+    def usd(self) -> float:
+        """US dollars a month."""
+
+    @property
+    def how(self) -> str:
+        """How that is computed."""
+
+
+class CostEstimate(Protocol):
+    """What a node costs a month, in US dollars."""
+
+    @property
+    def items(self) -> Sequence[CostItem]:
+        """The items of the bill."""
+
+    @property
+    def usd(self) -> float:
+        """The total."""
+
+    def describe(self) -> str:
+        """The total and what it rests on, in one sentence."""
+
+
+@runtime_checkable
+class EstimatesCost(Protocol):
+    """A provider that costs money and can tell how much."""
+
+    def cost(self, node: Node) -> CostEstimate:
+        """What the node costs a month."""
+
+
+@runtime_checkable
+class RollsBack(Protocol):
+    """A provider that can let an image run again that was deployed earlier."""
+
+    def history(self, node_name: str) -> list[str]:
+        """The tags of the images that the node could run, newest first."""
+
+    def roll_back(self, node_name: str, tag: str) -> Deployment:
+        """Let the image of that tag run again. Nothing is built or pushed."""
+
+
+@runtime_checkable
+class NamesPolicy(Protocol):
+    """A provider that knows the permissions which suffice for everything it does."""
+
+    def policy(self) -> Mapping[str, Any]:
+        """The policy as the cloud takes it."""

@@ -46,10 +46,14 @@ class Renderer:
     def result(self, payload: object, human: Callable[[], None]) -> None:
         """End a command: the payload as one JSON document, or the human form."""
         if self.json:
-            sys.stdout.write(json.dumps(plain(payload), indent=2) + "\n")
-            sys.stdout.flush()
+            self.document(payload)
         else:
             human()
+
+    def document(self, payload: object) -> None:
+        """A JSON document that is the whole result, whatever form was asked for."""
+        sys.stdout.write(json.dumps(plain(payload), indent=2) + "\n")
+        sys.stdout.flush()
 
     def say(self, text: str, style: str | None = None) -> None:
         """A line for people."""

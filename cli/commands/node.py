@@ -89,6 +89,7 @@ def node() -> None:
 @click.option("-c", "--cron", help="Run by this schedule (UTC), not by the webhook; '' ends that.")
 @click.option("--timeout-minutes", type=int, help="Stop a run that takes longer.  [default: 60]")
 @click.option("-r", "--register-webhook", is_flag=True, help="Register the webhook even where --cron is given.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before something is made that costs money.")
 @dry_run_option
 @output_options
 @click.pass_obj
@@ -103,6 +104,7 @@ def config(
     cron: str | None,
     timeout_minutes: int | None,
     register_webhook: bool,
+    yes: bool,
     dry_run: bool,
 ) -> None:
     """Make a node of a model: provision what it needs and register its webhook with Numerai.
@@ -122,6 +124,7 @@ def config(
         store=factory.store,
         provider_named=factory.provider,
         report=factory.render.progress,
+        agree=lambda preview: _agree(factory, preview, yes),
         dry_run=dry_run,
     )
     render = factory.render
@@ -138,6 +141,12 @@ def config(
         render.say(f"Next: numerai node -m {done.node.model_name} deploy")
 
     render.result(done, show)
+
+
+def _agree(factory: Factory, preview: list[str], yes: bool) -> None:
+    for line in preview:
+        factory.render.progress(line)
+    confirm("Make this?", yes)
 
 
 def _show_plan(factory: Factory, steps: list[str], notes: tuple[str, ...] = ()) -> None:
@@ -175,6 +184,27 @@ def deploy(factory: Factory, force: bool, dry_run: bool) -> None:
         factory.render.say(f"Next: numerai node -m {chosen.model_name} test")
 
     factory.render.result(done, show)
+
+
+@node.command()
+@node_options
+@click.argument("tag", required=False)
+@dry_run_option
+@output_options
+@click.pass_obj
+def rollback(factory: Factory, tag: str | None, dry_run: bool) -> None:
+    """Let an image run again that was deployed earlier: that of TAG, or the one before the present one."""
+    from ..render import OK
+    from ..usecases.deploy import choose_earlier, roll_back
+
+    chosen = _node(factory)
+    provider = factory.provider_of(chosen)
+    tag = choose_earlier(chosen, provider, tag)
+    if dry_run:
+        _show_plan(factory, [f"let {tag} run again in place of what is deployed"])
+        return
+    done = roll_back(chosen, provider, factory.store, tag)
+    factory.render.result(done, lambda: factory.render.mark(OK, f"{chosen.name} runs {tag} again", detail=done.image))
 
 
 @node.command()

@@ -27,6 +27,12 @@ if TYPE_CHECKING:
 @click.option("--public-url", help="local: the address of a tunnel that leads to this machine's webhook.")
 @click.option("--port", type=click.IntRange(1, 65535), help="local: the port of the webhook.")
 @click.option("--concurrency", type=click.IntRange(1, 64), help="local: how many runs may go on at a time.")
+@click.option("--region", help="aws: the region.")
+@click.option("--profile", help="aws: the profile of your AWS credentials.")
+@click.option(
+    "--set", "further", multiple=True, metavar="NAME=VALUE", help="Any other setting of the provider (docs/)."
+)
+@click.option("--print-policy", is_flag=True, help="aws: print the permissions that suffice, and do nothing else.")
 @dry_run_option
 @output_options
 @click.pass_obj
@@ -39,6 +45,10 @@ def setup(
     public_url: str | None,
     port: int | None,
     concurrency: int | None,
+    region: str | None,
+    profile: str | None,
+    further: tuple[str, ...],
+    print_policy: bool,
     dry_run: bool,
 ) -> None:
     """Record your Numerai keys and choose where nodes run.
@@ -51,7 +61,18 @@ def setup(
     from ..usecases.setup import set_up
 
     provider_factory(provider)
-    given = {"executor": executor, "public_url": public_url, "port": port, "concurrency": concurrency}
+    if print_policy:
+        _print_policy(factory, provider)
+        return
+    given = {
+        "executor": executor,
+        "public_url": public_url,
+        "port": port,
+        "concurrency": concurrency,
+        "region": region,
+        "profile": profile,
+        **_further(further),
+    }
     found = set_up(
         None if skip_key_setup else _keys(public_id),
         provider,
@@ -61,6 +82,28 @@ def setup(
         dry_run=dry_run,
     )
     factory.render.result(found, lambda: _show(factory, found, dry_run))
+
+
+def _print_policy(factory: Factory, provider: str) -> None:
+    from ..errors import UsageError
+    from ..ports import NamesPolicy
+
+    made = factory.provider(provider)
+    if not isinstance(made, NamesPolicy):
+        raise UsageError(f"The provider {provider} needs no permissions.")
+    factory.render.document(made.policy())
+
+
+def _further(settings: tuple[str, ...]) -> dict[str, str | int]:
+    from ..errors import UsageError
+
+    found: dict[str, str | int] = {}
+    for setting in settings:
+        name, equals, value = setting.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"'{setting}' is not a setting.", "Give it as NAME=VALUE.")
+        found[name] = int(value) if value.lstrip("-").isdigit() else value
+    return found
 
 
 def _keys(public_id: str | None) -> Keys:

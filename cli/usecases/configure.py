@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import NumeraiError, UsageError
@@ -17,7 +17,7 @@ from ..models import (
     Tournament,
     node_name,
 )
-from ..ports import NumeraiApi, Provider, Report, StateStore
+from ..ports import NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..schedule import validate_cron
 from ..source import check_place, check_source
 from .plan import CopyExample, Plan, Provision, RegisterWebhook, SaveNode, Step, carry_out
@@ -62,11 +62,14 @@ def configure_node(
     store: StateStore,
     provider_named: Callable[[str], Provider],
     report: Report,
+    agree: Callable[[list[str]], None],
     dry_run: bool = False,
 ) -> Plan | Configured:
     """Make a node what the request says and return it, or with `dry_run` only the plan.
 
-    One command at a time changes a node: `NumeraiError` with code `busy` otherwise.
+    `agree` is given what a provider says before it makes things that are billed, and raises when the person does not
+    want them; nothing has been touched then. One command at a time changes a node: `NumeraiError` with code `busy`
+    otherwise.
     """
     refuse_legacy(store)
     model = resolve_model(api, model_name, tournament)
@@ -75,8 +78,11 @@ def configure_node(
         node = decide_node(request, model, store.nodes().get(node.name))
         provider = provider_named(node.provider)
         plan = plan_configure(request, node, provider, api, store)
+        preview = provider.preview(node) if isinstance(provider, PreviewsChanges) else []
         if dry_run:
-            return plan
+            return replace(plan, notes=(*preview, *plan.notes))
+        if preview:
+            agree(preview)
         return configure(plan, provider, api, store, report)
 
 

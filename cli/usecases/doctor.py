@@ -55,7 +55,9 @@ class Doctor:
             _attempt(done, "made home and keys readable for you only", self._fix_modes)
         if FIX_WAKE in wanted:
             for name in {node.provider for node in self.store.nodes().values()}:
-                _attempt(done, f"started the daemon of the provider {name}", partial(self.provider_named(name).wake, report))
+                _attempt(
+                    done, f"started the daemon of the provider {name}", partial(self.provider_named(name).wake, report)
+                )
         for check in checks:
             if check.safe_fix == FIX_WEBHOOK and check.node:
                 mend = partial(self._fix_webhook, check.node)

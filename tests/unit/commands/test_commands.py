@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError
 from numerai_compute.main import COMMANDS, cli
-from numerai_compute.models import Check, CheckStatus, RunState, Submission, WebhookCall
+from numerai_compute.models import Check, CheckStatus, Deployment, Node, RunState, Submission, WebhookCall
 
-from tests.fakes import NOW, unreachable
+from tests.fakes import NOW, FakeProvider, unreachable
 from tests.unit.commands.conftest import Line
 
 
@@ -266,3 +267,67 @@ def test_a_fresh_machine_is_only_looked_at(home: Path, monkeypatch: pytest.Monke
     for command in (["doctor"], ["node", "list"], ["daemon", "status"], ["setup", "--skip-key-setup", "--dry-run"]):
         run(command, Factory())
     assert not home.exists()
+
+
+class CloudProvider(FakeProvider):
+    """A provider that charges and keeps earlier images."""
+
+    name = "cloud"
+
+    def preview(self, node: Node) -> list[str]:
+        return ["Make a cluster"]
+
+    def cost(self, node: Node) -> SimpleNamespace:
+        item = SimpleNamespace(what="runs", usd=0.61, how="22 runs")
+        return SimpleNamespace(items=(item,), usd=0.61, describe=lambda: "About 0.61 USD")
+
+    def history(self, node_name: str) -> list[str]:
+        return ["h2", "h1"]
+
+    def roll_back(self, node_name: str, tag: str) -> Deployment:
+        self.deployments[node_name] = Deployment(node_name, f"image:{tag}", tag, NOW)
+        return self.deployments[node_name]
+
+    def policy(self) -> dict[str, str]:
+        return {"Version": "2012-10-17"}
+
+
+def test_a_provider_that_charges_is_agreed_to(line: Line, folder: Path) -> None:
+    line.provider = CloudProvider()
+    refused = line("node", "config", "-p", str(folder))
+    assert refused.exit_code == 2 and "--yes" in refused.err and "Make a cluster" in refused.err
+    assert line("node", "config", "-p", str(folder), "--yes").exit_code == 0
+    answer = line("cost")
+    assert answer.exit_code == 0 and "0.61 USD a month in all" in answer.out
+    assert line("cost", "--json").json["usd_a_month"] == 0.61
+
+
+def test_nodes_on_this_machine_cost_nothing(ready: Line) -> None:
+    assert "0.00 USD a month in all" in ready("cost").out
+    assert ready("cost", "--json").json["nodes"] == {"numerai-alice": None}
+
+
+def test_an_earlier_image_runs_again(line: Line, folder: Path) -> None:
+    line.provider = CloudProvider()
+    line("node", "config", "-p", str(folder), "-y")
+    line.provider.hash = "h2"
+    line("node", "deploy")
+    assert "let h1 run again" in line("node", "rollback", "--dry-run").out
+    assert "runs h1 again" in line("node", "rollback").out
+    assert line.provider.deployments["numerai-alice"].image == "image:h1"
+    unknown = line("node", "rollback", "h9")
+    assert unknown.exit_code == 2 and "no image h9" in unknown.err
+
+
+def test_a_provider_without_earlier_images_says_so(ready: Line) -> None:
+    answer = ready("node", "rollback")
+    assert answer.exit_code == 1 and "keeps no earlier images" in answer.err
+
+
+def test_setup_takes_any_setting_of_a_provider(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert line("setup", "-s", "--set", "attempts=5", "--set", "host=127.0.0.1").exit_code == 0
+    assert HomeStore(line.home, {}).settings("local") == {"attempts": 5, "host": "127.0.0.1"}
+    assert line("setup", "-s", "--set", "nonsense").exit_code == 2
+    assert "no permissions" in line("setup", "--print-policy").err
+    line.provider = CloudProvider()
+    assert line("setup", "--print-policy").json == {"Version": "2012-10-17"}

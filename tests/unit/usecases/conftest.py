@@ -46,6 +46,7 @@ def node(store: HomeStore, api: FakeApi, provider: FakeProvider, folder: Path) -
         store=store,
         provider_named=lambda _: provider,
         report=lambda _: None,
+        agree=lambda _: None,
     )
     assert isinstance(done, Configured)
     provider.deploy(done.node, force=False, report=lambda _: None)

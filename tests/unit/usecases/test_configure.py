@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError, UsageError
-from numerai_compute.models import SIZES, Model
+from numerai_compute.models import SIZES, Model, Node
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.plan import Plan
 
@@ -20,6 +21,7 @@ class Setting:
     def __init__(self, store: HomeStore, api: FakeApi, provider: FakeProvider):
         self.store, self.api, self.provider = store, api, provider
         self.reported: list[str] = []
+        self.agree: Callable[[list[str]], None] = lambda preview: None
 
     def configure(self, model: str | None = "alice", tournament: int | None = None, **asked: object) -> Configured:
         done = self.run(model, tournament, **asked)
@@ -35,6 +37,7 @@ class Setting:
             store=self.store,
             provider_named=lambda _: self.provider,
             report=self.reported.append,
+            agree=self.agree,
             dry_run=dry_run,
         )
 
@@ -209,3 +212,27 @@ def test_a_node_of_another_account_key_is_kept_by_its_model_id(setting: Setting,
     first = setting.configure(path=folder)
     setting.api.by_id = {"id-new": replace(ALICE, id="id-new")}
     assert setting.configure().node == replace(first.node, model_id="id-new")
+
+
+class BilledProvider(FakeProvider):
+    """One that says what it would make."""
+
+    def preview(self, node: Node) -> list[str]:
+        return ["Make a cluster", "About 0.61 USD a month"]
+
+
+def test_what_costs_money_is_said_before_and_made_only_when_agreed(setting: Setting, folder: Path) -> None:
+    setting.provider = BilledProvider()
+    plan = setting.run(dry_run=True, path=folder)
+    assert isinstance(plan, Plan) and "About 0.61 USD a month" in plan.notes
+
+    def refuse(preview: list[str]) -> None:
+        assert preview == ["Make a cluster", "About 0.61 USD a month"]
+        raise NumeraiError("Not agreed", code="not-agreed")
+
+    setting.agree = refuse
+    with pytest.raises(NumeraiError, match="Not agreed"):
+        setting.configure(path=folder)
+    assert not setting.provider.configured and setting.store.nodes() == {}
+    setting.agree = lambda preview: None
+    assert setting.configure(path=folder).registered

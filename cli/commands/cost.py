@@ -1,0 +1,49 @@
+"""`numerai cost`: what the nodes cost a month."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import output_options
+
+if TYPE_CHECKING:
+    from ..factory import Factory
+
+
+@click.command()
+@output_options
+@click.pass_obj
+def cost(factory: Factory) -> None:
+    """Estimate what every node costs a month."""
+    from ..usecases.cost import node_costs
+
+    costs = node_costs(factory.store.nodes(), factory.provider)
+    total = sum(found.usd for found in costs.values() if found)
+    payload = {
+        "usd_a_month": round(total, 4),
+        "nodes": {
+            name: None
+            if found is None
+            else {
+                "usd_a_month": found.usd,
+                "items": [{"what": item.what, "usd_a_month": item.usd, "how": item.how} for item in found.items],
+            }
+            for name, found in costs.items()
+        },
+    }
+    render = factory.render
+
+    def show() -> None:
+        rows = []
+        for name, found in costs.items():
+            if found is None:
+                rows.append((name, "", "0.00", "runs on this machine"))
+                continue
+            rows.append((name, "total", f"{found.usd:.2f}", found.describe()))
+            rows += [("", item.what, f"{item.usd:.2f}", item.how) for item in found.items]
+        render.table(("node", "item", "USD a month", "how it is computed"), rows)
+        render.say(f"{total:.2f} USD a month in all.")
+
+    render.result(payload, show)

@@ -1,0 +1,17 @@
+"""What the nodes cost a month, as their providers estimate it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..models import Node
+from ..ports import CostEstimate, EstimatesCost, Provider
+
+
+def node_costs(nodes: Mapping[str, Node], provider_named: Callable[[str], Provider]) -> dict[str, CostEstimate | None]:
+    """The estimate of every node by name, None where its provider charges nothing."""
+    found: dict[str, CostEstimate | None] = {}
+    for name, node in sorted(nodes.items()):
+        provider = provider_named(node.provider)
+        found[name] = provider.cost(node) if isinstance(provider, EstimatesCost) else None
+    return found
