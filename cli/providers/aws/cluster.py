@@ -38,6 +38,7 @@ class Cluster:
         runner: Callable[[], StackRunner],
         keys: Callable[[], Keys | None],
         clock: Clock,
+        file: StackFile,
     ):
         self._paths = paths
         self._settings = settings
@@ -45,7 +46,7 @@ class Cluster:
         self._get_runner = runner
         self._keys = keys
         self._clock = clock
-        self.file = StackFile(paths)
+        self.file = file
 
     @property
     def region(self) -> str:

@@ -13,6 +13,7 @@ from .clients import AwsClients
 from .cluster import Cluster
 from .image_registry import ImageRegistry, registry_login
 from .images import ImageEngine, Images
+from .remote_state import RemoteRecord
 from .settings import AwsPaths, AwsSettings, read_settings
 from .stack_file import StackFile
 from .terraform import terraform_runner
@@ -24,7 +25,7 @@ class AwsParts:
     def __init__(
         self,
         context: ProviderContext,
-        runner: Callable[[], StackRunner] | None = None,
+        runner: Callable[[str | None], StackRunner] | None = None,
         clients: AwsClients | None = None,
     ):
         self.context = context
@@ -40,12 +41,26 @@ class AwsParts:
     @cached_property
     def clients(self) -> AwsClients:
         """The SDK's clients, in the region of the cluster once there is one."""
-        return self._clients or AwsClients(self.settings, StackFile(self.paths).read().region)
+        recorded = None if self.settings.state_bucket else StackFile(self.paths).read().region
+        return self._clients or AwsClients(self.settings, recorded)
+
+    @cached_property
+    def file(self) -> StackFile:
+        """The record of the cluster: in the home folder, or in the state bucket."""
+        return self.file_in(self.settings.state_bucket)
+
+    def file_in(self, bucket: str | None) -> StackFile:
+        """The record as it is kept in a bucket, or with None in the home folder."""
+        if bucket is None:
+            return StackFile(self.paths)
+        return StackFile(self.paths, lambda: RemoteRecord(self.clients, bucket, self.settings.cluster))
 
     @cached_property
     def cluster(self) -> Cluster:
         """What changes the cluster."""
-        return Cluster(self.paths, self.settings, self.clients, self.runner, self.context.keys, self.context.clock)
+        return Cluster(
+            self.paths, self.settings, self.clients, self.runner, self.context.keys, self.context.clock, self.file
+        )
 
     @cached_property
     def images(self) -> Images:
@@ -57,9 +72,15 @@ class AwsParts:
 
     def runner(self) -> StackRunner:
         """Terraform on the cluster."""
-        return self._runner() if self._runner else self.terraform
+        return self.runner_in(self.settings.state_bucket)
+
+    def runner_in(self, bucket: str | None) -> StackRunner:
+        """Terraform with its state in a bucket, or with None in the home folder."""
+        if self._runner:
+            return self._runner(bucket)
+        return terraform_runner(self.paths, self.settings, self.clients.region, bucket)
 
     @cached_property
     def terraform(self) -> TerraformRunner:
         """The program itself; looked for when it is used."""
-        return terraform_runner(self.paths, self.settings, self.clients.region)
+        return terraform_runner(self.paths, self.settings, self.clients.region, self.settings.state_bucket)

@@ -22,6 +22,7 @@ from .costs import NodeCost, estimate
 from .cron import aws_cron
 from .images import KEPT_IMAGES
 from .logs import RunLogs, webhook_calls
+from .moving import move_state
 from .parts import AwsParts
 from .policy import minimal_policy
 from .runs import BatchRuns
@@ -91,6 +92,15 @@ class AwsProvider:
         cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
         node = replace(node, cpu=cpu, memory_mib=memory_mib)
         return replace(node, webhook_url=self._parts.cluster.configure(node, report))
+
+    def move_state(self, remote: bool, report: Report) -> str | None:
+        """Keep the cluster's state in a bucket from now on, or in the home folder again; returns the bucket's name, or
+        None, which `setup` records as `state_bucket`. Nothing in the cluster changes.
+
+        A cluster that is in the bucket already is adopted, as on a second machine. `UsageError` with code
+        `two-clusters` when there is another one in the home folder.
+        """
+        return move_state(self._parts, remote, report)
 
     def reachable_by(self, api_url: str) -> bool:
         """Whether Numerai and the webhook are both in the world, or both on this machine, as in a rehearsal."""

@@ -60,7 +60,7 @@ def node_remains(
 def remove_data(clients: AwsClients, name: str, outputs: ClusterOutputs, *, keep_artifacts: bool) -> None:
     """Remove what the node's runs have left: trained models unless they are kept, logs, remembered triggers."""
     if not keep_artifacts:
-        _empty(clients, outputs.text("artifacts_bucket"), f"{name}/")
+        empty_bucket(clients, outputs.text("artifacts_bucket"), f"{name}/")
     group = outputs.text("run_log_group")
     logs = clients.client("logs")
     with aws_errors():
@@ -125,7 +125,8 @@ def _pages(client: Any, operation: str, key: str) -> list[Any]:
     return [found for page in client.get_paginator(operation).paginate() for found in page[key]]
 
 
-def _empty(clients: AwsClients, bucket: str, prefix: str) -> None:
+def empty_bucket(clients: AwsClients, bucket: str, prefix: str = "") -> None:
+    """Remove every version of every object below a prefix."""
     s3 = clients.client("s3")
     with aws_errors():
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):

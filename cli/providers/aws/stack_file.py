@@ -7,7 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Iterator
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -21,6 +21,8 @@ VERSION = 1
 LOCK_SECONDS = 1800
 """How long a command waits for another one that changes the cluster: a first apply takes minutes."""
 TOKEN_BYTES = 32
+WRITES = 5
+"""How often a change is tried when other machines are faster."""
 
 
 class StackNode(msgspec.Struct, frozen=True):
@@ -69,21 +71,45 @@ class Stack(msgspec.Struct, frozen=True):
         return {name: node for name, node in self.nodes.items() if not node.leaving}
 
 
-class StackFile:
-    """The file, read strictly and replaced atomically."""
+class Record(Protocol):
+    """Where the record is kept instead of the home folder: an object that several machines see."""
 
-    def __init__(self, paths: AwsPaths):
+    def read(self) -> tuple[bytes | None, str | None]:
+        """The record and its version; None and None when there is none yet."""
+
+    def write(self, content: bytes, version: str | None) -> bool:
+        """Replace that version (None: there was none); False when another machine was faster."""
+
+    def remove(self) -> None:
+        """Forget the record."""
+
+
+class StackFile:
+    """The record of the cluster, read strictly and replaced atomically: a file, or a `Record` elsewhere."""
+
+    def __init__(self, paths: AwsPaths, elsewhere: Callable[[], Record] | None = None):
         self._paths = paths
+        self._elsewhere = elsewhere
 
     def read(self) -> Stack:
         """The cluster as recorded; an empty one when nothing was. `ProviderError` with code `state-corrupt`."""
+        return self._read()[0]
+
+    def _read(self) -> tuple[Stack, str | None]:
+        """The cluster and the version of its record, where that has one."""
         path = self._paths.stack
+        if self._elsewhere:
+            content, version = self._elsewhere().read()
+            return (Stack() if content is None else self._parsed(content)), version
         try:
-            content = path.read_bytes()
+            return self._parsed(path.read_bytes()), None
         except FileNotFoundError:
-            return Stack()
+            return Stack(), None
         except OSError as error:
             raise unwritable(path, error) from error
+
+    def _parsed(self, content: bytes) -> Stack:
+        path = self._paths.stack
         try:
             stack = msgspec.json.decode(content, type=Stack)
         except (msgspec.DecodeError, msgspec.ValidationError) as error:
@@ -101,10 +127,18 @@ class StackFile:
         return stack
 
     def change(self, change: Callable[[Stack], Stack]) -> Stack:
-        """Replace what is recorded and return it. Only for the holder of the lock."""
-        stack = change(self.read())
-        write_private(self._paths.stack, msgspec.json.format(msgspec.json.encode(stack)))
-        return stack
+        """Replace what is recorded and return it; `change` may be called again when another one was faster."""
+        with self._short_lock():
+            for _ in range(WRITES):
+                before, version = self._read()
+                stack = change(before)
+                content = msgspec.json.format(msgspec.json.encode(stack))
+                if not self._elsewhere:
+                    write_private(self._paths.stack, content)
+                    return stack
+                if self._elsewhere().write(content, version):
+                    return stack
+        raise NumeraiError("Another machine is changing the cluster.", "Try again when it has ended.", code="busy")
 
     def set_node(self, name: str, node: StackNode | None) -> Stack:
         """Record one node, or forget it. Only for the holder of the lock."""
@@ -117,8 +151,19 @@ class StackFile:
 
     def forget(self) -> None:
         """Remove the record of a cluster that is gone."""
+        if self._elsewhere:
+            self._elsewhere().remove()
         for path in (self._paths.stack, self._paths.stack.with_name(self._paths.stack.name + ".previous")):
             path.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _short_lock(self) -> Iterator[None]:
+        """Held while the record is read and replaced, so that a deploy and a change of the cluster can go together."""
+        from filelock import FileLock
+
+        make_private_folder(self._paths.root)
+        with FileLock(self._paths.stack.with_suffix(".json.lock")):
+            yield
 
     @contextlib.contextmanager
     def lock(self, report: Report, seconds: float = LOCK_SECONDS) -> Iterator[None]:

@@ -28,12 +28,11 @@ def state_key(cluster: str) -> str:
     return f"{cluster}/terraform.tfstate"
 
 
-def terraform_runner(paths: AwsPaths, settings: AwsSettings, region: str) -> TerraformRunner:
-    """The runner, with the same credentials and region as the SDK."""
+def terraform_runner(paths: AwsPaths, settings: AwsSettings, region: str, bucket: str | None) -> TerraformRunner:
+    """The runner, with the same credentials and region as the SDK; `bucket` keeps the state, None the home folder."""
     environment = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
     if settings.profile:
         environment["AWS_PROFILE"] = settings.profile
-    bucket = settings.state_bucket
     return TerraformRunner(
         terraform_root(),
         paths.terraform,

@@ -49,6 +49,8 @@ class FakeTerraform:
         self._registry = registry
         self.applied: list[Mapping[str, Any]] = []
         self.destroyed = 0
+        self.moved: list[str | None] = []
+        self.bucket: str | None = None
         self.fail: NumeraiError | None = None
         self.leave_behind = False
         self._planned: Mapping[str, Any] = {}
@@ -127,7 +129,7 @@ class FakeTerraform:
         return []
 
     def move_state(self, report: Report) -> None:
-        raise NotImplementedError
+        self.moved.append(self.bucket)
 
     def _make_shared(self, cluster: str) -> None:
         iam, batch = self._client("iam"), self._client("batch")
@@ -297,8 +299,13 @@ class World:
         context = ProviderContext(home, settings, lambda: self.keys, lambda: self.engine, self.clock)  # type: ignore[arg-type, return-value]
         self.clients = CLIENTS
         self.terraform = FakeTerraform(self.clients, registry.host)
-        self.parts = AwsParts(context, runner=lambda: self.terraform, clients=self.clients)
+        self.parts = AwsParts(context, runner=self.terraform_in, clients=self.clients)
         self.provider = AwsProvider(self.parts)
+
+    def terraform_in(self, bucket: str | None) -> FakeTerraform:
+        """The one Terraform, told where its state is."""
+        self.terraform.bucket = bucket
+        return self.terraform
 
     def node(self, name: str = "alice", **changes: Any) -> Node:
         source = self.home.parent / name
@@ -331,6 +338,7 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture
 def world(home: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    pytest.importorskip("tests.aws.moto_gaps").install_bucket_policies()
     with moto.mock_aws(config={"batch": {"use_docker": False}, "core": {"passthrough": {"urls": [registry.host]}}}):
         world = World(home, registry, {"region": REGION, "log_lag_seconds": 0})
         monkeypatch.setattr(
