@@ -124,4 +124,5 @@ def _show(factory: Factory, found: SetUp, dry_run: bool) -> None:
         render.warn(warning)
     render.say(f"{'Would be recorded' if dry_run else 'Recorded'} in {found.home}; nodes run on: {found.provider}.")
     if not dry_run:
-        render.say("Next: numerai node -m MODEL config --example tournament-python3 --path FOLDER")
+        where = "" if found.provider == "local" else f" -P {found.provider}"
+        render.say(f"Next: numerai node -m MODEL config{where} --example tournament-python3 --path FOLDER")
