@@ -252,9 +252,17 @@ def _copy_logs(job: Job, container: Container) -> None:
     group, stream = _log_options(job)["awslogs-group"], job.log_stream_name
     job._log_backend.ensure_log_group(group)
     job._log_backend.ensure_log_stream(group, stream)
+
+    def put(line: str) -> None:
+        job._log_backend.put_log_events(group, stream, [{"timestamp": unix_time_millis(), "message": line}])
+
+    copied = 0
     for line in _lines(container.logs(stream=True, follow=True)):
-        event = {"timestamp": unix_time_millis(), "message": line}
-        job._log_backend.put_log_events(group, stream, [event])
+        put(line)
+        copied += 1
+    container.wait()  # whoever follows may miss the last line of a container that ends
+    for line in list(_lines(iter([container.logs()])))[copied:]:
+        put(line)
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[str]:
