@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .api import NumeraiApi, Round, Submission
+from .bucket import Bucket, Mirror
 from .data import Dataset
 from .downloads import Cache
-from .errors import ConfigurationError
+from .errors import ConfigurationError, NodeError
 from .log import log, seconds_since
 from .rules import check_predictions
 from .settings import CLASSIC, Settings, from_environment
@@ -34,6 +35,7 @@ class Node:
         self.api = NumeraiApi(self.settings, self._transport)
         self.dataset = Dataset(self.api, Cache(self.settings.cache, self._transport), self.settings.tournament)
         self._data_round: Round | None = None
+        self._mirror: Mirror | None = None
 
     @cached_property
     def artifacts(self) -> Path:
@@ -42,6 +44,9 @@ class Node:
         `ConfigurationError` when NUMERAI_ARTIFACTS is an address that this runtime cannot keep files at, or cannot be
         written.
         """
+        if self.settings.artifacts.startswith("s3://"):
+            self._mirror = Mirror(Bucket(self.settings.artifacts), self.settings.cache / "artifacts")
+            return self._mirror.fetch()
         if "://" in self.settings.artifacts:
             kind = self.settings.artifacts.partition("://")[0]
             raise ConfigurationError(
@@ -56,6 +61,16 @@ class Node:
                 f"NUMERAI_ARTIFACTS ({folder}) cannot be made: {error.strerror or error}."
             ) from error
         return folder
+
+    def keep_artifacts(self) -> None:
+        """Put what is new in the artifacts folder where it outlives this run. Nothing to do for a folder of one's own;
+        a bucket that cannot be written only means that the next run trains again."""
+        if self._mirror is None:
+            return
+        try:
+            self._mirror.put_back()
+        except NodeError as error:
+            log("warning", what="the artifacts are not kept, so the next run trains again", why=error)
 
     @cached_property
     def threads(self) -> int:

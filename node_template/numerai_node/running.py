@@ -25,7 +25,7 @@ GRACE_SECONDS = 8.0
 def run(main: Callable[[Node], object]) -> NoReturn:
     """Call `main` with this run's node and end the process: 0, 65, 75, 78, or 1 when the code in `main` failed."""
     honour_sigterm()
-    sys.exit(exit_code_of(lambda: main(Node())))
+    sys.exit(exit_code_of(lambda: _keeping_artifacts(main)))
 
 
 def run_and_submit(main: Callable[[Node], object]) -> NoReturn:
@@ -36,6 +36,14 @@ def run_and_submit(main: Callable[[Node], object]) -> NoReturn:
         main(node)
 
     run(checked)
+
+
+def _keeping_artifacts(main: Callable[[Node], object]) -> None:
+    node = Node()
+    try:
+        main(node)
+    finally:
+        node.keep_artifacts()
 
 
 def exit_code_of(work: Callable[[], object]) -> int:

@@ -60,7 +60,7 @@ def test_from_nothing_to_an_accepted_submission_and_back_to_nothing(shell: AwsSh
     with watched_command_lines() as command_lines:
         shell.ok("setup", "-P", "aws")
         config = ("node", "config", "-P", "aws", "--example", "tournament-python3", "--path", "my-node")
-        shell.ok(*config, "--size", "gen-sm")
+        shell.ok(*config, "--size", "gen-sm", "--yes")
         assert "is deployed" in shell.ok("node", "deploy").out
         tested = shell.ok("node", "test", "--verbose")
         assert tested.out.count("✓") == 4 and "submitted submission_id=" in tested.err
@@ -69,7 +69,7 @@ def test_from_nothing_to_an_accepted_submission_and_back_to_nothing(shell: AwsSh
         assert [call["status"] for call in shell.ok("node", "logs", "-l", "webhook", "--json").json] == [200]
         examined = shell.ok("doctor", "--json").json["checks"]
         assert [check for check in examined if check["status"] == "failed" and check["name"] != "daemon"] == []
-        shell.ok("node", "config", "--path", "my-node")
+        shell.ok("node", "config", "--path", "my-node", "--yes")
         found = secret_places(shell, secret, emulator)
     assert found == []
     assert [line for line in command_lines if secret in line] == []

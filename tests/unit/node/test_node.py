@@ -101,10 +101,9 @@ def test_the_artifacts_folder_is_made(node: Node, tmp_path: Path) -> None:
     assert node.artifacts.is_dir()
 
 
-@pytest.mark.parametrize("address", ["s3://bucket/alice", "gs://bucket/alice"])
-def test_artifacts_elsewhere_are_not_supported_yet(make_node: MakeNode, address: str) -> None:
+def test_artifacts_elsewhere_are_not_supported_yet(make_node: MakeNode) -> None:
     with pytest.raises(ConfigurationError, match=r"NUMERAI_ARTIFACTS is a .*:// address") as caught:
-        _ = make_node(NUMERAI_ARTIFACTS=address).artifacts
+        _ = make_node(NUMERAI_ARTIFACTS="gs://bucket/alice").artifacts
     assert caught.value.exit_code == 78
 
 
