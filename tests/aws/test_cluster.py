@@ -19,7 +19,7 @@ from numerai_compute.errors import ProviderError
 
 from .conftest import ALICE, ALICE_TOKEN, Cluster, node
 
-pytestmark = [pytest.mark.aws, pytest.mark.docker, pytest.mark.xdist_group("aws")]
+pytestmark = [pytest.mark.aws, pytest.mark.docker]
 
 FINAL = ("SUCCEEDED", "FAILED")
 PATIENCE = 60

@@ -14,7 +14,7 @@ import pytest
 from .conftest import ROOT
 from .emulator import mirror_configuration
 
-pytestmark = [pytest.mark.aws, pytest.mark.xdist_group("aws")]
+pytestmark = [pytest.mark.aws]
 
 CHECKOV = os.environ.get("NUMERAI_TEST_CHECKOV", "checkov")
 

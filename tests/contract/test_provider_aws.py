@@ -30,7 +30,7 @@ from .provider_suite import (
     wait_until,
 )
 
-pytestmark = [pytest.mark.aws, pytest.mark.docker, pytest.mark.xdist_group("aws")]
+pytestmark = [pytest.mark.aws, pytest.mark.docker]
 
 PROVISIONED = 30
 """Nodes that are made in one apply at the start: a node of its own for every test."""
