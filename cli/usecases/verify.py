@@ -29,12 +29,6 @@ APPEAR_SECONDS = 15.0
 POLL_SECONDS = 0.3
 LAST_LINES = 10
 
-_EXIT_CODES = {
-    65: "the predictions are not what Numerai takes",
-    75: "a temporary failure; a retry can help",
-    78: "the node's configuration is not complete",
-}
-
 
 @dataclass(frozen=True)
 class Fact:
@@ -283,10 +277,8 @@ def _attempts(run: Run) -> str:
 def _why(run: Run) -> str:
     if run.message:
         return run.message
-    if run.exit_code is not None:
-        meaning = _EXIT_CODES.get(run.exit_code, "the code of the node failed")
-        return f"run {run.id} ended with exit code {run.exit_code}: {meaning}"
-    return f"run {run.id} is {run.state.value}"
+    code = "" if run.exit_code is None else f" with exit code {run.exit_code}"
+    return f"run {run.id} is {run.state.value}{code}"
 
 
 def _mend(run: Run, node: Node) -> str:

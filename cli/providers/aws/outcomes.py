@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ...models import Run, RunFailure, RunState
-from ..local.executor import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, timed_out
+from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, timed_out
 from .stack_file import StackNode
 
 CANCEL_REASON = "Cancelled with numerai"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UsageError
+from ..setting_values import bad_setting, whole_number
 
 DEFAULT_REGION = "us-east-1"
 DEFAULT_CLUSTER = "numerai"
@@ -122,17 +123,8 @@ def _text(recorded: Mapping[str, str | int], name: str) -> str | None:
 
 
 def _number(recorded: Mapping[str, str | int], name: str, default: int, low: int, high: int) -> int:
-    value = recorded.get(name, default)
-    try:
-        number = int(value)
-    except ValueError as error:
-        raise _bad(name, value, f"a whole number from {low} to {high}") from error
-    if not low <= number <= high:
-        raise _bad(name, value, f"a whole number from {low} to {high}")
-    return number
+    return whole_number("AWS", name, recorded.get(name, default), low, high)
 
 
 def _bad(name: str, value: object, wanted: str) -> UsageError:
-    return UsageError(
-        f"The setting {name} of the AWS provider is '{value}'.", f"It must be {wanted}.", code="bad-setting"
-    )
+    return bad_setting("AWS", name, value, wanted)

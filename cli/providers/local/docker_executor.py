@@ -13,7 +13,8 @@ from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Node, RunFailure
 from ...ports import Clock, ContainerHost, ContainerSpec, ContainerState, Report
 from ...redaction import Redactor
-from .executor import Attempt, Control, Outcome, StartFailed, cancelled, disk_check, ended, lost, timed_out
+from ..outcomes import Outcome, cancelled, ended, lost, timed_out
+from .executor import Attempt, Control, StartFailed, disk_check
 from .run_log import LineSplitter, LogWriter
 from .settings import LocalPaths, LocalSettings
 

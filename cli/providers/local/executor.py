@@ -1,4 +1,4 @@
-"""What executes runs: the contract that containers and processes share, and what their ends mean for people."""
+"""What executes runs: the contract that containers and processes share."""
 
 from __future__ import annotations
 
@@ -10,23 +10,11 @@ from pathlib import Path
 from typing import Protocol
 
 from ...errors import NumeraiError
-from ...models import Check, CheckStatus, Node, RunFailure, RunState
+from ...models import Check, CheckStatus, Node, RunFailure
 from ...ports import Report
+from ..outcomes import Outcome
 
-RETRY_EXIT_CODE = 75
-CANCELLED = "Cancelled."
 LITTLE_DISK = 5 * 1024**3
-
-_MEANINGS = {
-    65: "the predictions are not what Numerai takes",
-    75: "a temporary failure",
-    78: "the node's configuration is not complete",
-    126: "the command of the Dockerfile cannot be executed",
-    127: "the command of the Dockerfile was not found",
-    137: "killed from outside, often by a machine short of memory",
-    139: "it crashed (segmentation fault)",
-    143: "asked to end from outside",
-}
 
 
 @dataclass(frozen=True)
@@ -41,21 +29,6 @@ class Attempt:
     deadline: datetime
     environment: Mapping[str, str] = field(default_factory=dict, repr=False)
     command: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How an attempt ended."""
-
-    state: RunState
-    exit_code: int | None = None
-    failure: RunFailure | None = None
-    message: str | None = None
-
-    @property
-    def temporary(self) -> bool:
-        """Whether another attempt can help."""
-        return self.failure is RunFailure.EXIT_CODE and self.exit_code == RETRY_EXIT_CODE
 
 
 class Control(Protocol):
@@ -124,54 +97,6 @@ class Executor(Protocol):
 
     def checks(self) -> Iterator[Check]:
         """Whether what it stands on is there."""
-
-
-def ended(exit_code: int, *, limit: str, out_of_memory: bool = False) -> Outcome:
-    """The outcome of an attempt that came to its end by itself; `limit` is its memory for people, e.g. `4096 MiB`."""
-    if exit_code == 0:
-        return Outcome(RunState.SUCCEEDED, exit_code=0)
-    if out_of_memory:
-        return Outcome(
-            RunState.FAILED,
-            exit_code,
-            RunFailure.OUT_OF_MEMORY,
-            f"It needed more than its {limit} of memory and was killed."
-            " Give it more with `numerai node config --size` or `--memory`.",
-        )
-    meaning = _MEANINGS.get(exit_code)
-    explained = f": {meaning}" if meaning else ""
-    return Outcome(
-        RunState.FAILED,
-        exit_code,
-        RunFailure.EXIT_CODE,
-        f"It ended with exit code {exit_code}{explained}. `numerai node logs` shows what it printed.",
-    )
-
-
-def timed_out(minutes: float, exit_code: int | None = None) -> Outcome:
-    """The outcome of an attempt whose time was up."""
-    return Outcome(
-        RunState.FAILED,
-        exit_code,
-        RunFailure.TIMED_OUT,
-        f"It took longer than its {minutes:g} minutes and was stopped."
-        " Give it more time with `numerai node config --timeout-minutes`.",
-    )
-
-
-def cancelled(exit_code: int | None = None) -> Outcome:
-    """The outcome of an attempt that somebody stopped."""
-    return Outcome(RunState.CANCELLED, exit_code, None, CANCELLED)
-
-
-def lost(what: str) -> Outcome:
-    """The outcome of an attempt that is not to be found any more."""
-    return Outcome(
-        RunState.FAILED,
-        None,
-        RunFailure.LOST,
-        f"{what} How it ended is not known. `numerai node trigger` starts a new run.",
-    )
 
 
 def disk_check(name: str, folder: Path, mend: str) -> Check:

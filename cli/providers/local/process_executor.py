@@ -17,9 +17,10 @@ from ...errors import NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Node, RunFailure, RunState
 from ...ports import Clock, Report
 from ...source import DOCKERFILE, copy_source
+from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from . import supervisor
 from .dockerfile import read_command
-from .executor import Attempt, Control, Outcome, StartFailed, cancelled, disk_check, ended, lost, timed_out
+from .executor import Attempt, Control, StartFailed, disk_check
 from .settings import LocalPaths, LocalSettings
 
 REQUIREMENTS = "requirements.txt"

@@ -13,9 +13,10 @@ from ...models import LogLine, Node, Run, RunState
 from ...ports import Report
 from ...source import check_source, source_hash
 from ..environment import container_environment
+from ..outcomes import Outcome
 from ..registry import ProviderContext
 from .docker_executor import DockerExecutor
-from .executor import Attempt, Executor, Outcome, StartFailed
+from .executor import Attempt, Executor, StartFailed
 from .parts import LocalParts
 from .run_log import read_log
 from .scheduler import REHEARSAL_PREFIX, RunControl

@@ -13,7 +13,8 @@ from ...models import Keys, Node, Run, RunFailure, RunState
 from ...ports import Clock
 from ...schedule import next_occurrence
 from ..environment import container_environment
-from .executor import Attempt, Executor, Outcome, StartFailed, cancelled
+from ..outcomes import Outcome, cancelled
+from .executor import Attempt, Executor, StartFailed
 from .settings import LocalSettings
 from .store import DatabaseDamaged, DatabaseUnusable, Job, RunStore
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import UsageError
+from ..setting_values import bad_setting, whole_number
 
 EXECUTORS = ("auto", "docker", "process")
 
@@ -120,16 +121,8 @@ class LocalPaths:
 
 
 def _number(name: str, value: str | int, low: int, high: int) -> int:
-    try:
-        number = int(value)
-    except ValueError as error:
-        raise _bad(name, value, f"a whole number from {low} to {high}") from error
-    if not low <= number <= high:
-        raise _bad(name, value, f"a whole number from {low} to {high}")
-    return number
+    return whole_number("local", name, value, low, high)
 
 
 def _bad(name: str, value: object, wanted: str) -> UsageError:
-    return UsageError(
-        f"The setting {name} of the local provider is '{value}'.", f"It must be {wanted}.", code="bad-setting"
-    )
+    return bad_setting("local", name, value, wanted)

@@ -122,8 +122,8 @@ def test_a_run_that_could_not_start(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("ending", "detail", "mend"),
     [
-        ({"exit_code": 1}, "exit code 1: the code of the node failed", "logs"),
-        ({"exit_code": 65}, "exit code 65: the predictions", "logs"),
+        ({"exit_code": 1}, "failed with exit code 1", "logs"),
+        ({"exit_code": 65, "message": "the predictions are wrong"}, "the predictions are wrong", "logs"),
         ({"exit_code": 137, "failure": RunFailure.OUT_OF_MEMORY, "message": "out of memory"}, "out of memory", "32"),
         ({"failure": RunFailure.TIMED_OUT, "message": "too long", "attempt": 2}, "too long (attempt 2)", "120"),
         ({"failure": RunFailure.LOST}, "is failed", "test"),
