@@ -20,7 +20,7 @@ from tests.aws.emulator import ACCOUNT, REGION, Emulator, emulated_aws, mirror_c
 from tests.contract.aws_bench import require_emulator
 from tests.e2e.command_line import SMALL, Shell, sandbox_process, watched_command_lines
 
-pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.docker, pytest.mark.xdist_group("aws")]
+pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.docker]
 
 
 @dataclass
