@@ -110,7 +110,7 @@ class TerraformRunner:
         What the new place held is overwritten: look there first.
         """
         self._copy_root()
-        self._terraform(["init", "-input=false", "-json", "-migrate-state", "-force-copy"], report)
+        self._terraform(["init", "-input=false", "-no-color", "-migrate-state", "-force-copy"], report)
 
     def plan(self, variables: Mapping[str, Any], report: Report, *, destroy: bool = False) -> StackPlan:
         """What would have to change; the plan is kept in the working folder until the next one."""

@@ -1,0 +1,63 @@
+"""Terraform's state on its way into a bucket and back, with a real Terraform on the emulated AWS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters.terraform_runner import S3Backend, TerraformRunner
+from numerai_compute.providers.aws.clients import AwsClients
+from numerai_compute.providers.aws.remote_state import make_state_bucket, remove_state_bucket
+from numerai_compute.providers.aws.settings import AwsSettings
+
+from tests.aws.emulator import REGION, emulated_aws
+from tests.contract.aws_bench import require_emulator, using
+from tests.contract.provider_suite import quiet
+
+pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.docker]
+
+ROOT = """
+terraform {
+  required_providers {
+    aws = { source = "hashicorp/aws", version = "~> 5.100" }
+  }
+}
+
+resource "aws_ecr_repository" "this" {
+  name = "moved"
+}
+"""
+
+
+def test_the_state_moves_into_the_bucket_and_back(tmp_path: Path) -> None:
+    require_emulator()
+    root = tmp_path / "root"
+    root.mkdir()
+    (root / "main.tf").write_text(ROOT)
+
+    def runner(machine: str, bucket: str | None) -> TerraformRunner:
+        backend = S3Backend(bucket, "moved/terraform.tfstate", REGION) if bucket else None
+        return TerraformRunner(root, tmp_path / machine, tmp_path / "cache", backend=backend)
+
+    with emulated_aws() as emulator, using(emulator, tmp_path / "plugins"):
+        clients = AwsClients(AwsSettings())
+        make_state_bucket(clients, "the-state")
+        here = runner("first", None)
+        here.prepare(quiet)
+        here.apply(here.plan({}, quiet), quiet)
+        made = here.resources()
+        assert made == ["aws_ecr_repository.this"]
+
+        runner("first", "the-state").move_state(quiet)
+        second = runner("second", "the-state")
+        second.prepare(quiet)
+        assert second.resources() == made
+        assert second.plan({}, quiet).changes == ()
+
+        runner("first", None).move_state(quiet)
+        remove_state_bucket(clients, "the-state")
+        back = runner("first", None)
+        back.prepare(quiet)
+        assert back.plan({}, quiet).changes == ()
+        back.destroy({}, quiet)
+        assert clients.client("s3").list_buckets()["Buckets"] == []
