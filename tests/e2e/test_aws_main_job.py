@@ -17,7 +17,7 @@ from numerai_compute.providers.aws.settings import AwsPaths, AwsSettings
 from numerai_compute.providers.aws.terraform import terraform_root
 
 from tests.aws.emulator import ACCOUNT, REGION, Emulator, emulated_aws, mirror_configuration
-from tests.contract.aws_bench import require_emulator
+from tests.contract.aws_bench import remove_images, require_emulator
 from tests.e2e.command_line import SMALL, Shell, sandbox_process, watched_command_lines
 
 pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.docker]
@@ -43,6 +43,7 @@ def emulator() -> Iterator[Emulator]:
     require_emulator()
     with emulated_aws() as running:
         yield running
+        remove_images(running)
 
 
 @pytest.fixture
