@@ -437,3 +437,12 @@ class NamesPolicy(Protocol):
 
     def policy(self) -> Mapping[str, Any]:
         """The policy as the cloud takes it."""
+
+
+@runtime_checkable
+class MovesState(Protocol):
+    """A provider whose record of what it made can be kept where several machines see it."""
+
+    def move_state(self, remote: bool, report: Report) -> str | None:
+        """Keep the record remotely from now on, or in the home folder again; returns what `setup` records as
+        `state_bucket`. Nothing that was made changes."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import ask, dry_run_option, output_options
+from .options import ask, confirm, dry_run_option, output_options
 
 if TYPE_CHECKING:
     from ..factory import Factory
@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 @click.option(
     "--set", "further", multiple=True, metavar="NAME=VALUE", help="Any other setting of the provider (docs/)."
 )
+@click.option(
+    "--remote-state/--local-state",
+    default=None,
+    help="aws: keep the cluster's state in a bucket, for several machines, or in the home folder again.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before the state's bucket is removed.")
 @click.option("--print-policy", is_flag=True, help="aws: print the permissions that suffice, and do nothing else.")
 @dry_run_option
 @output_options
@@ -48,6 +54,8 @@ def setup(
     region: str | None,
     profile: str | None,
     further: tuple[str, ...],
+    remote_state: bool | None,
+    yes: bool,
     print_policy: bool,
     dry_run: bool,
 ) -> None:
@@ -81,7 +89,18 @@ def setup(
         api_with=factory.api_with,
         dry_run=dry_run,
     )
+    if remote_state is not None and not dry_run:
+        _move_state(factory, provider, remote_state, yes)
     factory.render.result(found, lambda: _show(factory, found, dry_run))
+
+
+def _move_state(factory: Factory, provider: str, remote: bool, yes: bool) -> None:
+    from ..usecases.setup import move_state
+
+    if not remote:
+        confirm("The bucket with the state is removed: other machines lose sight of the cluster. Go on?", yes)
+    bucket = move_state(factory.provider(provider), remote, factory.store, factory.render.progress)
+    factory.render.progress(f"The state is kept in the bucket {bucket}." if bucket else "The state is kept here.")
 
 
 def _print_policy(factory: Factory, provider: str) -> None:

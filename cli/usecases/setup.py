@@ -6,8 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import UsageError
 from ..models import Keys, TokenInfo
-from ..ports import NumeraiApi, StateStore
+from ..ports import MovesState, NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
 
 NEEDED_SCOPES = ("upload_submission", "read_submission_info", "read_user_info", "write_user_info")
@@ -69,3 +70,13 @@ def scope_warnings(account: TokenInfo) -> list[str]:
             "Make one without them at numer.ai (Settings, API keys)."
         )
     return found
+
+
+def move_state(provider: Provider, remote: bool, store: StateStore, report: Report) -> str | None:
+    """Keep a provider's state where several machines see it, or in the home folder again, and record where it is."""
+    if not isinstance(provider, MovesState):
+        raise UsageError(f"The provider {provider.name} keeps its state on this machine.", code="not-supported")
+    bucket = provider.move_state(remote, report)
+    settings = {name: value for name, value in store.settings(provider.name).items() if name != "state_bucket"}
+    store.save_settings(provider.name, {**settings, "state_bucket": bucket} if bucket else settings)
+    return bucket

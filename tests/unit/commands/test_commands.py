@@ -288,6 +288,9 @@ class CloudProvider(FakeProvider):
         self.deployments[node_name] = Deployment(node_name, f"image:{tag}", tag, NOW)
         return self.deployments[node_name]
 
+    def move_state(self, remote: bool, report: object) -> str | None:
+        return "state-bucket" if remote else None
+
     def policy(self) -> dict[str, str]:
         return {"Version": "2012-10-17"}
 
@@ -331,3 +334,16 @@ def test_setup_takes_any_setting_of_a_provider(line: Line, monkeypatch: pytest.M
     assert "no permissions" in line("setup", "--print-policy").err
     line.provider = CloudProvider()
     assert line("setup", "--print-policy").json == {"Version": "2012-10-17"}
+
+
+def test_the_state_of_a_cloud_moves_to_a_bucket_and_back(line: Line) -> None:
+    store = HomeStore(line.home, {})
+    assert "keeps its state on this machine" in line("setup", "-s", "--remote-state").err
+    line.provider = CloudProvider()
+    line.provider.name = "aws"
+    line("setup", "-s", "-P", "aws", "--region", "eu-west-1", "--remote-state")
+    assert store.settings("aws") == {"region": "eu-west-1", "state_bucket": "state-bucket"}
+    refused = line("setup", "-s", "-P", "aws", "--local-state")
+    assert refused.exit_code == 2 and "--yes" in refused.err and "state_bucket" in store.settings("aws")
+    assert line("setup", "-s", "-P", "aws", "--local-state", "--yes").exit_code == 0
+    assert store.settings("aws") == {"region": "eu-west-1"}
