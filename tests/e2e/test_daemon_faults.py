@@ -34,6 +34,7 @@ _RUNS_OWN = {"nodes", "attempts", "cache"}
 
 TICKING = """
 import os, time
+from tests.fixtures.sandbox import wait_for
 print("ready", flush=True)
 number = 0
 while not os.path.exists(os.path.join(os.environ["NUMERAI_ARTIFACTS"], "go")):
@@ -292,7 +293,8 @@ def test_secrets_are_nowhere_but_in_the_run(bench: LocalBench) -> None:
     bench.release(node, bench.provider.run(run_id))
     ended(bench.provider, run_id)
     if bench.executor == "docker":
-        assert bench.provider._parts.executor("docker").leftovers() == {}
+        containers = bench.provider._parts.executor("docker")
+        wait_for(lambda: containers.leftovers() == {})  # the run has ended a moment before its container is gone
 
 
 def test_keys_hide_their_secret() -> None:
