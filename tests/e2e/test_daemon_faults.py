@@ -26,6 +26,7 @@ from tests.contract.provider_suite import (
     until_line,
     wait_until,
 )
+from tests.fixtures.sandbox import wait_for
 
 pytestmark = pytest.mark.e2e
 
