@@ -35,7 +35,6 @@ _RUNS_OWN = {"nodes", "attempts", "cache"}
 
 TICKING = """
 import os, time
-from tests.fixtures.sandbox import wait_for
 print("ready", flush=True)
 number = 0
 while not os.path.exists(os.path.join(os.environ["NUMERAI_ARTIFACTS"], "go")):
