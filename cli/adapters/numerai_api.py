@@ -216,7 +216,7 @@ class HttpNumeraiApi:
 
     def _refused(self, why: str) -> ApiError:
         return ApiError(
-            f"{self.url} refuses the keys: {why}.",
+            f"{self.url} refuses the keys: {why.rstrip('.')}.",
             "Run `numerai setup` with keys from numer.ai (Settings, API keys).",
             code="keys-refused",
         )

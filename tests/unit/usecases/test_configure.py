@@ -169,13 +169,25 @@ def test_a_machine_that_numerai_cannot_reach_is_not_registered(setting: Setting,
     assert setting.api.by_id["id-alice"].webhook is None
 
 
-def test_a_failed_provision_records_nothing_and_can_be_repeated(setting: Setting, folder: Path) -> None:
+def test_a_failed_provision_of_a_new_node_keeps_it_known_and_is_repeated_without_its_options(
+    setting: Setting, folder: Path
+) -> None:
     setting.provider.fail["configure"] = NumeraiError("no luck")
     with pytest.raises(NumeraiError):
-        setting.configure(path=folder)
-    assert setting.store.nodes() == {}
+        setting.configure(path=folder, size="cpu-sm")
+    kept = setting.store.nodes()["numerai-alice"]
+    assert (kept.webhook_url, kept.path) == (None, str(folder))
     setting.provider.fail.clear()
-    assert setting.configure(path=folder).registered
+    done = setting.configure()
+    assert done.registered and (done.node.cpu, done.node.memory_mib) == (1, 2048)
+
+
+def test_a_failed_provision_of_a_known_node_records_nothing(setting: Setting, folder: Path) -> None:
+    before = setting.configure(path=folder).node
+    setting.provider.fail["configure"] = NumeraiError("no luck")
+    with pytest.raises(NumeraiError):
+        setting.configure(size="cpu-sm")
+    assert setting.store.nodes() == {"numerai-alice": before}
 
 
 def test_a_failed_registration_keeps_the_node_and_the_next_call_finishes(setting: Setting, folder: Path) -> None:
