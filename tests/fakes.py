@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 
@@ -14,6 +14,7 @@ from numerai_compute.models import (
     LogLine,
     Model,
     Node,
+    Notice,
     Round,
     Run,
     RunState,
@@ -179,6 +180,18 @@ class FakeProvider:
 
     def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
         yield from self.found
+
+
+class FakeNotifier:
+    """Remembers what it was asked to tell; `refusals` holds name -> why not (None: it went out)."""
+
+    def __init__(self, refusals: Mapping[str, str | None] | None = None):
+        self.told: list[Notice] = []
+        self.refusals: dict[str, str | None] = dict(refusals if refusals is not None else {"somebody": None})
+
+    def tell(self, notice: Notice) -> Mapping[str, str | None]:
+        self.told.append(notice)
+        return dict(self.refusals)
 
 
 def unreachable() -> ApiError:
