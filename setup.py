@@ -29,6 +29,8 @@ TEST = [
     "setuptools>=77",
     "moto[batch,awslambda,dynamodb,s3]>=5.2.1,<5.3",
     "flask-cors>=4,<7",
+    "aiosmtpd>=1.4.6,<2",
+    "scikit-learn>=1.5,<2",
 ]
 LINT = ["ruff>=0.15,<0.18", "mypy>=1.18,<3", "types-requests>=2.31", "types-psutil>=6", "pandas-stubs>=2.2"]
 
@@ -69,6 +71,7 @@ setup(
         "waitress>=3,<4",
         "psutil>=6,<8",
         "cronsim>=2.6,<3",
+        "apprise>=1.9,<3",
     ],
     extras_require={
         "sandbox": SANDBOX,

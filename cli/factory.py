@@ -12,7 +12,7 @@ from .errors import EnvironmentNotReady
 
 if TYPE_CHECKING:
     from .models import Keys, Node
-    from .ports import Clock, ContainerEngine, NumeraiApi, OwnCommands, Provider, Rehearsal, StateStore
+    from .ports import Clock, ContainerEngine, Notifier, NumeraiApi, OwnCommands, Provider, Rehearsal, StateStore
     from .providers.registry import ProviderContext
     from .render import Renderer
 
@@ -73,6 +73,13 @@ class Factory:
         from .adapters.numerai_api import HttpNumeraiApi
 
         return HttpNumeraiApi
+
+    @cached_property
+    def notifier(self) -> Notifier:
+        """Tells the people whom `numerai notify` lists."""
+        from .adapters.notifications import AppriseNotifier
+
+        return AppriseNotifier(self.store.notify_urls)
 
     @cached_property
     def engine(self) -> ContainerEngine:

@@ -146,6 +146,7 @@ class RunFailure(str, Enum):
     TIMED_OUT = "timed-out"
     NOT_DEPLOYED = "not-deployed"
     NO_KEYS = "no-keys"
+    LATE = "late"
     COULD_NOT_START = "could-not-start"
     LOST = "lost"
 
@@ -207,6 +208,10 @@ class Round:
     open_time: datetime
     close_time: datetime
 
+    def is_open(self, now: datetime) -> bool:
+        """Whether a submission made at `now` (aware) is in time."""
+        return self.open_time <= now < self.close_time
+
 
 @dataclass(frozen=True)
 class Submission:
@@ -252,3 +257,25 @@ class Check:
     mend: str | None = None
     node: str | None = None
     safe_fix: str | None = None
+
+
+class NoticeKind(str, Enum):
+    """What somebody is told about."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    LATE = "late"
+    MISSED = "missed"
+    WATCHER_STOPPED = "watcher-stopped"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Notice:
+    """One thing to tell the people whom `numerai notify` lists. `text` never holds a secret."""
+
+    kind: NoticeKind
+    title: str
+    text: str
+    node: str | None = None
+    round_number: int | None = None

@@ -16,6 +16,7 @@ from .models import (
     LogLine,
     Model,
     Node,
+    Notice,
     Round,
     Run,
     Submission,
@@ -64,11 +65,22 @@ class NumeraiApi(Protocol):
     def current_round(self, tournament: int) -> Round | None:
         """The round that is open now, or the latest one; None when there has been none."""
 
+    def rounds(self, tournament: int, limit: int) -> list[Round]:
+        """The latest rounds that have opened, newest first."""
+
     def submissions(self, model_id: str) -> list[Submission]:
         """The model's submissions, newest first."""
 
     def server_time(self) -> datetime:
         """What the API's Date header says, in UTC."""
+
+
+class Notifier(Protocol):
+    """Tells people, through whatever `numerai notify` lists."""
+
+    def tell(self, notice: Notice) -> Mapping[str, str | None]:
+        """Send a notice to everybody; name -> None when it went out, else why not. Never raises: a notification that
+        fails must not fail what it is about."""
 
 
 class StateStore(Protocol):
@@ -104,6 +116,15 @@ class StateStore(Protocol):
 
     def save_keys(self, keys: Keys) -> None:
         """Write the keys file (mode 0600), keeping whatever else it holds."""
+
+    def notify_urls(self) -> Mapping[str, str]:
+        """Whom to notify: name -> apprise URL. The URLs hold secrets and are kept like keys."""
+
+    def save_notify_url(self, name: str, url: str) -> None:
+        """Add or replace one of them, under the lock."""
+
+    def forget_notify_url(self, name: str) -> None:
+        """Remove one of them, under the lock."""
 
     def node_lock(self, name: str) -> AbstractContextManager[object]:
         """Held while a command changes one node; `NumeraiError` with code `busy` when another command holds it."""
@@ -429,6 +450,14 @@ class RollsBack(Protocol):
 
     def roll_back(self, node_name: str, tag: str) -> Deployment:
         """Let the image of that tag run again. Nothing is built or pushed."""
+
+
+@runtime_checkable
+class NotifiesItself(Protocol):
+    """A provider whose runs tell people how they ended without this machine, so that the watcher need not."""
+
+    def notifies(self) -> bool:
+        """Whether it has been given somebody to tell."""
 
 
 @runtime_checkable
