@@ -6,8 +6,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -17,6 +18,7 @@ from ..redaction import Redactor
 
 TAIL_LINES = 20
 _STOP_SECONDS = 5
+_LOOK_SECONDS = 0.05
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def run_process(
     secrets: Iterable[str | None] = (),
     timeout: float | None = None,
     grace: float | None = None,
+    output: Path | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> ProcessResult:
     """Run a program to its end and return how it ended.
@@ -44,16 +47,18 @@ def run_process(
     `program-missing` when there is no such program. Interrupting the call ends the program.
 
     `grace` is for a program that must be allowed to stop in its own time, in seconds: it gets one request to stop, and
-    a Ctrl-C at the terminal does not reach it a second time beside that.
+    a Ctrl-C at the terminal does not reach it a second time beside that. With `output`, a file that only its owner can
+    read, the program writes there and not into a pipe: it goes on to its end when this process is killed.
     """
     redact = Redactor(secrets)
+    written = None if output is None else _private_file(output)
     try:
         process = subprocess.Popen(
             list(argv),
             cwd=cwd,
             env=None if env is None else dict(env),
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE if written is None else written,
             stderr=subprocess.STDOUT,
             start_new_session=grace is not None and os.name == "posix",
         )
@@ -61,14 +66,16 @@ def run_process(
         raise EnvironmentNotReady(
             f"Cannot run {argv[0]}: {error.strerror}.", f"Install {argv[0]} and try again.", code="program-missing"
         ) from error
+    finally:
+        if written is not None:
+            os.close(written)
     timed_out = threading.Event()
     timer = threading.Timer(timeout, _end, (process, timed_out)) if timeout is not None else None
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     try:
         if timer:
             timer.start()
-        assert process.stdout is not None  # noqa: S101  (asked for with PIPE above)
-        for raw in process.stdout:
+        for raw in process.stdout or _lines_of(process, output):
             line = redact(raw.decode("utf-8", errors="replace").rstrip("\r\n"))
             tail.append(line)
             if on_line:
@@ -85,6 +92,30 @@ def run_process(
     if timed_out.is_set():
         raise NumeraiError(f"{argv[0]} did not end within {timeout:g} seconds.", code="process-timeout")
     return ProcessResult(exit_code, tuple(tail))
+
+
+def _private_file(path: Path) -> int:
+    """An empty file for the program to write to, as a descriptor."""
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+
+
+def _lines_of(process: subprocess.Popen[bytes], output: Path | None) -> Iterator[bytes]:
+    """The lines that a program writes to a file, as they come, until it has ended."""
+    assert output is not None  # noqa: S101  (the caller reads the pipe otherwise)
+    begun = b""
+    with output.open("rb") as file:
+        while True:
+            ended = process.poll() is not None  # asked before the last look, so that nothing written is left behind
+            while piece := file.readline():
+                begun += piece
+                if begun.endswith(b"\n"):
+                    yield begun
+                    begun = b""
+            if ended:
+                break
+            time.sleep(_LOOK_SECONDS)
+    if begun:
+        yield begun
 
 
 def spawn_detached(

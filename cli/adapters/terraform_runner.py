@@ -203,16 +203,28 @@ class TerraformRunner:
             "CHECKPOINT_DISABLE": "1",
         }
 
-    def _run(self, arguments: Sequence[str], on_line: Callable[[str], None]) -> ProcessResult:
+    def _run(
+        self, arguments: Sequence[str], on_line: Callable[[str], None], output: Path | None = None
+    ) -> ProcessResult:
         if not self._folder.is_dir():
             raise ProviderError("Nothing has been provisioned yet.", code="not-provisioned")
         argv = [self.program[0], *arguments]
-        return run_process(argv, cwd=self._folder, env=self._environment(), grace=GRACE_SECONDS, on_line=on_line)
+        return run_process(
+            argv, cwd=self._folder, env=self._environment(), grace=GRACE_SECONDS, output=output, on_line=on_line
+        )
 
     def _terraform(self, arguments: Sequence[str], report: Report | _Changes) -> None:
-        """Run a command that prints JSON lines; raises what its error messages mean."""
+        """Run a command that prints JSON lines; raises what its error messages mean.
+
+        Its output goes through a file: Terraform loses what it is just making when it dies on a closed pipe, and so it
+        must outlive a command that is killed.
+        """
         events = _Events(report)
-        result = self._run(arguments, events)
+        output = self._folder / f"{arguments[0]}.log"
+        try:
+            result = self._run(arguments, events, output)
+        finally:
+            output.unlink(missing_ok=True)
         if result.exit_code != 0:
             raise explain(events.errors or [Diagnostic("\n".join(events.other[-20:]))], self._folder)
 

@@ -56,3 +56,14 @@ def test_an_interruption_ends_the_program() -> None:
     with pytest.raises(KeyboardInterrupt):
         run_process(python("import os, time; print(os.getpid()); time.sleep(60)"), on_line=interrupt)
     assert not children[0].is_running()
+
+
+def test_output_may_go_through_a_file_that_only_its_owner_can_read(tmp_path: Path) -> None:
+    lines: list[str] = []
+    output = tmp_path / "output.log"
+    script = "import sys\nfor i in range(1000): print(i)\nprint('end', end='')\nsys.exit(4)"
+    result = run_process(python(script), output=output, on_line=lines.append)
+    assert lines == [*map(str, range(1000)), "end"]
+    assert (result.exit_code, result.tail) == (4, tuple(lines[-20:]))
+    if sys.platform != "win32":
+        assert output.stat().st_mode & 0o077 == 0

@@ -17,6 +17,8 @@ from numerai_compute.adapters.terraform_runner import S3Backend, TerraformRunner
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
 from numerai_compute.ports import StackChange, StackPlan
 
+from tests.fixtures.sandbox import wait_for
+
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="the stand-in is a script with a first line for POSIX")
 
 VERSION = json.dumps({"terraform_version": "1.11.4"})
@@ -413,3 +415,46 @@ def test_an_interrupt_lets_the_program_stop_in_order(tmp_path: Path, root: Path,
     process.wait(20)
     process.stdout.close()
     assert (tmp_path / "asked").read_text() == "1"
+
+
+PATIENT = """
+import json, sys, time
+from pathlib import Path
+folder = Path({folder!r})
+if sys.argv[1] == "version":
+    print({version!r})
+    sys.exit(0)
+for number in range(2000):
+    event = {{"type": "apply_complete", "hook": {{"resource": {{"addr": "aws_vpc.this"}}, "action": "create"}}}}
+    print(json.dumps(event), flush=True)
+    if number == 0:
+        while not (folder / "killed").exists():
+            time.sleep(0.01)
+(folder / "finished").write_text("")
+"""
+
+KILLED = """
+import sys
+from pathlib import Path
+from numerai_compute.adapters.terraform_runner import TerraformRunner
+from numerai_compute.ports import StackPlan
+folder = Path(sys.argv[1])
+runner = TerraformRunner(folder / "root", folder / "work", folder / "plugins")
+runner.apply(StackPlan((), (), folder / "work" / "plan"), lambda line: print(line, flush=True))
+"""
+
+
+def test_what_terraform_has_begun_is_finished_when_the_command_is_killed(
+    tmp_path: Path, root: Path, stand_in: StandIn
+) -> None:
+    (tmp_path / "work").mkdir()
+    program = tmp_path / "bin" / "terraform"
+    program.write_text(f"#!{sys.executable}\n" + PATIENT.format(folder=str(tmp_path), version=VERSION))
+    process = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert b"made vpc" in process.stdout.readline()
+    process.kill()
+    process.wait(20)
+    process.stdout.close()
+    (tmp_path / "killed").write_text("")
+    wait_for((tmp_path / "finished").exists)
