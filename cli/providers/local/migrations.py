@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-
-from ...errors import ProviderError
-
 MIGRATIONS = (
     """
     CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -34,31 +30,3 @@ MIGRATIONS = (
     CREATE INDEX webhook_calls_by_node ON webhook_calls (node, number);
     """,
 )
-
-
-def migrate(connection: sqlite3.Connection, path: str) -> None:
-    """Bring the database to the newest version; `ProviderError` with code `state-newer` when it is beyond that."""
-    if _version(connection) == len(MIGRATIONS):
-        return
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        version = _version(connection)
-        if version > len(MIGRATIONS):
-            raise ProviderError(
-                f"{path} has version {version}; this numerai knows versions up to {len(MIGRATIONS)}.",
-                "Install a newer numerai: `pip install --upgrade numerai-compute`.",
-                code="state-newer",
-            )
-        for step in MIGRATIONS[version:]:
-            for statement in step.split(";"):
-                if statement.strip():
-                    connection.execute(statement)
-        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
-        connection.execute("COMMIT")
-    except BaseException:
-        connection.execute("ROLLBACK")
-        raise
-
-
-def _version(connection: sqlite3.Connection) -> int:
-    return int(connection.execute("PRAGMA user_version").fetchone()[0])

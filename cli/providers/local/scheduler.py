@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
+from ...adapters.sqlite_file import DatabaseDamaged, DatabaseUnusable
 from ...errors import EnvironmentNotReady, NumeraiError, UsageError
 from ...models import Keys, Node, Run, RunFailure, RunState
 from ...ports import Clock
@@ -16,13 +17,14 @@ from ..environment import container_environment
 from ..outcomes import Outcome, cancelled
 from .executor import Attempt, Executor, StartFailed
 from .settings import LocalSettings
-from .store import DatabaseDamaged, DatabaseUnusable, Job, RunStore
+from .store import Job, RunStore
 
 LOOK_SECONDS = 0.25
 CRON_LOOK_SECONDS = 1.0
 MISSED_CRON = timedelta(hours=1)
 """An occurrence that the daemon was not there for is made up for when it is not older than a round is open at least."""
-CRON_PREFIX = "cron-"
+OWN_TRIGGERS = ("cron-", "watch-")
+"""Begin the trigger ids of schedules and of the watcher. Numerai does not know them, so runs never see them."""
 REHEARSAL_PREFIX = "rehearsal-"
 """Begins the ids of runs in the foreground, which the daemon leaves alone."""
 
@@ -167,7 +169,7 @@ class RunExecution:
         if keys is None:
             raise StartFailed(RunFailure.NO_KEYS, "There are no Numerai keys. Run `numerai setup`.")
         artifacts, cache = self._executors(executor_name).environment_places(node)
-        trigger = run.trigger_id if run.trigger_id and not run.trigger_id.startswith(CRON_PREFIX) else None
+        trigger = run.trigger_id if run.trigger_id and not run.trigger_id.startswith(OWN_TRIGGERS) else None
         in_container = executor_name == "docker"
         return container_environment(node, keys, run.id, trigger, artifacts, in_container=in_container, cache=cache)
 

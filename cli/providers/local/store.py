@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import sqlite3
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 
-from ...adapters.private_files import make_private_folder, unwritable
-from ...errors import EnvironmentNotReady, ProviderError
+from ...adapters.sqlite_file import Database, text_time, text_time_or_none, time_text
+from ...errors import ProviderError
 from ...models import Deployment, Node, Run, RunFailure, RunState, WebhookCall
-from .migrations import migrate
+from . import migrations
 
 KEPT_CALLS = 200
 QUEUE_LIMIT = 200
-BUSY_SECONDS = 15
-_UTC = timezone.utc
+DAMAGED = "Move it away and run `numerai node config` and `deploy` again; the history of runs starts anew."
 FINAL = "('succeeded', 'failed', 'cancelled')"
 
 
@@ -67,32 +61,17 @@ class QueueFull(ProviderError):
     code = "queue-full"
 
 
-class DatabaseUnusable(EnvironmentNotReady):
-    """The database cannot be read or written now: the disk is full, say."""
-
-    code = "database-unusable"
-
-
-class DatabaseDamaged(ProviderError):
-    """The file is not a database any more."""
-
-    code = "state-corrupt"
-
-
 class RunStore:
     """The database, opened at first use. Safe to use from several threads and processes at once."""
 
     def __init__(self, path: Path):
         self.path = path
-        self._lock = threading.RLock()
-        self._connection: sqlite3.Connection | None = None
+        self._database = Database(path, migrations.MIGRATIONS, DAMAGED)
+        self._read, self._write = self._database.reading, self._database.writing
 
     def close(self) -> None:
         """Close the database; it is opened again when it is used again."""
-        with self._lock:
-            if self._connection is not None:
-                self._connection.close()
-                self._connection = None
+        self._database.close()
 
     # facts
 
@@ -115,7 +94,7 @@ class RunStore:
         with self._write() as db:
             row = db.execute("SELECT * FROM nodes WHERE name = ?", (node.name,)).fetchone()
             token = row["token"] if row else secrets.token_urlsafe(32)
-            cron_after = row["cron_after"] if row and row["cron"] == node.cron else _text(now)
+            cron_after = row["cron_after"] if row and row["cron"] == node.cron else time_text(now)
             db.execute(
                 "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
@@ -149,14 +128,14 @@ class RunStore:
         """Every node with a schedule: its name, the expression, and the moment up to which it is worked off."""
         with self._read() as db:
             rows = db.execute("SELECT name, cron, cron_after FROM nodes WHERE cron IS NOT NULL").fetchall()
-        return [(row["name"], row["cron"], _time(row["cron_after"])) for row in rows]
+        return [(row["name"], row["cron"], text_time(row["cron_after"])) for row in rows]
 
     def schedule_passed(self, node: str, cron: str, occurrence: datetime, now: datetime, *, start: bool) -> None:
         """Work off one occurrence of a node's schedule and, with `start`, create its run, in one transaction."""
         with self._write() as db:
             changed = db.execute(
                 "UPDATE nodes SET cron_after = ? WHERE name = ? AND cron = ? AND cron_after < ?",
-                (_text(occurrence), node, cron, _text(occurrence)),
+                (time_text(occurrence), node, cron, time_text(occurrence)),
             ).rowcount
             if changed and start:
                 _add_run(db, node, f"cron-{occurrence:%Y-%m-%dT%H:%MZ}", now)
@@ -187,7 +166,7 @@ class RunStore:
                     deployment.image,
                     reference,
                     deployment.source_hash,
-                    _text(deployment.deployed_at),
+                    time_text(deployment.deployed_at),
                 ),
             )
 
@@ -254,14 +233,14 @@ class RunStore:
                 "SELECT * FROM runs WHERE phase IN ('queued', 'waiting')"  # noqa: S608  (the parts are constants)
                 f" AND (not_before IS NULL OR not_before <= ?) AND node NOT IN ({going_on})"
                 f" AND (SELECT COUNT(*) FROM ({going_on})) < ? ORDER BY number LIMIT 1",
-                (_text(now), limit),
+                (time_text(now), limit),
             ).fetchone()
             if row is None:
                 return None
             db.execute(
                 "UPDATE runs SET state = 'running', phase = 'starting', started_at = COALESCE(started_at, ?),"
                 " message = NULL, not_before = NULL, deadline = NULL WHERE id = ?",
-                (_text(now), row["id"]),
+                (time_text(now), row["id"]),
             )
             return _job(db.execute("SELECT * FROM runs WHERE id = ?", (row["id"],)).fetchone())
 
@@ -270,7 +249,7 @@ class RunStore:
         with self._write() as db:
             db.execute(
                 "UPDATE runs SET executor = ?, reference = ?, deadline = ? WHERE id = ?",
-                (executor, reference, _text(deadline), run_id),
+                (executor, reference, time_text(deadline), run_id),
             )
             return _job(db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone())
 
@@ -285,7 +264,7 @@ class RunStore:
             db.execute(
                 "UPDATE runs SET phase = 'waiting', attempt = attempt + 1, not_before = ?, message = ?,"
                 " deadline = NULL WHERE id = ? AND phase IN ('starting', 'started')",
-                (_text(not_before), message, run_id),
+                (time_text(not_before), message, run_id),
             )
 
     def finish(self, run_id: str, run: Run) -> None:
@@ -296,7 +275,7 @@ class RunStore:
                 f" WHERE id = ? AND state NOT IN {FINAL}",
                 (
                     run.state.value,
-                    _text(run.ended_at) if run.ended_at else None,
+                    time_text(run.ended_at) if run.ended_at else None,
                     run.exit_code,
                     run.failure.value if run.failure else None,
                     run.message,
@@ -310,7 +289,7 @@ class RunStore:
             db.execute(
                 "UPDATE runs SET state = 'cancelled', phase = 'done', ended_at = ?, message = ?"
                 " WHERE id = ? AND phase IN ('queued', 'waiting')",
-                (_text(now), "Cancelled before it started.", run_id),
+                (time_text(now), "Cancelled before it started.", run_id),
             )
             db.execute("UPDATE runs SET cancel = 1 WHERE id = ? AND phase IN ('starting', 'started')", (run_id,))
 
@@ -332,7 +311,7 @@ class RunStore:
         with self._write() as db:
             db.execute(
                 "INSERT INTO webhook_calls (node, time, status, answer, trigger_id) VALUES (?, ?, ?, ?, ?)",
-                (call.node, _text(call.time), call.status, call.answer, call.trigger_id),
+                (call.node, time_text(call.time), call.status, call.answer, call.trigger_id),
             )
             db.execute(
                 "DELETE FROM webhook_calls WHERE node = ? AND number <= (SELECT MAX(number) FROM webhook_calls"
@@ -345,66 +324,9 @@ class RunStore:
         with self._read() as db:
             rows = db.execute("SELECT * FROM webhook_calls WHERE node = ? ORDER BY number DESC LIMIT ?", (node, limit))
             return [
-                WebhookCall(_time(row["time"]), row["node"], row["status"], row["answer"], row["trigger_id"])
+                WebhookCall(text_time(row["time"]), row["node"], row["status"], row["answer"], row["trigger_id"])
                 for row in rows
             ]
-
-    # the file
-
-    @contextmanager
-    def _read(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._errors():
-            yield self._open()
-
-    @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        with self._lock, self._errors():
-            db = self._open()
-            db.execute("BEGIN IMMEDIATE")
-            try:
-                yield db
-                db.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    db.execute("ROLLBACK")
-                raise
-
-    def _open(self) -> sqlite3.Connection:
-        if self._connection is None:
-            _create_private(self.path)
-            connection = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            connection.row_factory = sqlite3.Row
-            try:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute("PRAGMA synchronous = FULL")
-                migrate(connection, str(self.path))
-            except BaseException:
-                connection.close()
-                raise
-            self._connection = connection
-        return self._connection
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            raise DatabaseUnusable(
-                f"{self.path} cannot be used: {error}.", "Check that the folder is writable and the disk is not full."
-            ) from error
-        except sqlite3.DatabaseError as error:
-            raise DatabaseDamaged(
-                f"{self.path} is damaged: {error}.",
-                "Move it away and run `numerai node config` and `deploy` again; the history of runs starts anew.",
-            ) from error
-
-
-def _create_private(path: Path) -> None:
-    make_private_folder(path.parent)
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise unwritable(path, error) from error
 
 
 def _add_run(db: sqlite3.Connection, node: str, trigger_id: str | None, now: datetime) -> Run:
@@ -415,7 +337,7 @@ def _add_run(db: sqlite3.Connection, node: str, trigger_id: str | None, now: dat
     db.execute(
         "INSERT OR IGNORE INTO runs (id, node, trigger_id, state, phase, created_at)"
         " VALUES (?, ?, ?, 'queued', 'queued', ?)",
-        (run.id, node, trigger_id, _text(now)),
+        (run.id, node, trigger_id, time_text(now)),
     )
     return run
 
@@ -437,7 +359,7 @@ def _stored_node(row: sqlite3.Row) -> StoredNode:
 
 
 def _stored_deployment(row: sqlite3.Row) -> StoredDeployment:
-    deployed_at = _time(row["deployed_at"])
+    deployed_at = text_time(row["deployed_at"])
     deployment = Deployment(row["node"], row["image"], row["source_hash"], deployed_at, changed=False)
     return StoredDeployment(deployment, row["executor"], row["reference"])
 
@@ -447,10 +369,10 @@ def _run(row: sqlite3.Row) -> Run:
         id=row["id"],
         node=row["node"],
         state=RunState(row["state"]),
-        created_at=_time(row["created_at"]),
+        created_at=text_time(row["created_at"]),
         trigger_id=row["trigger_id"],
-        started_at=_time_or_none(row["started_at"]),
-        ended_at=_time_or_none(row["ended_at"]),
+        started_at=text_time_or_none(row["started_at"]),
+        ended_at=text_time_or_none(row["ended_at"]),
         exit_code=row["exit_code"],
         failure=RunFailure(row["failure"]) if row["failure"] else None,
         message=row["message"],
@@ -462,21 +384,8 @@ def _job(row: sqlite3.Row) -> Job:
     return Job(
         run=_run(row),
         phase=row["phase"],
-        deadline=_time_or_none(row["deadline"]),
+        deadline=text_time_or_none(row["deadline"]),
         executor=row["executor"],
         reference=row["reference"],
         cancel=bool(row["cancel"]),
     )
-
-
-def _text(moment: datetime) -> str:
-    """Of fixed width and in UTC, so that texts sort as their times do."""
-    return moment.astimezone(_UTC).strftime("%Y-%m-%dT%H:%M:%S.%f")
-
-
-def _time(text: str) -> datetime:
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%f").replace(tzinfo=_UTC)
-
-
-def _time_or_none(text: str | None) -> datetime | None:
-    return None if text is None else _time(text)

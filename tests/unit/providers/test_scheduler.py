@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.clock import SystemClock
+from numerai_compute.adapters.sqlite_file import DatabaseUnusable
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
 from numerai_compute.models import Check, CheckStatus, Deployment, Keys, Node, Run, RunFailure, RunState
 from numerai_compute.providers.local.checks import local_checks
@@ -18,7 +19,7 @@ from numerai_compute.providers.local.parts import LocalParts
 from numerai_compute.providers.local.provider import LocalProvider, create
 from numerai_compute.providers.local.scheduler import RunControl, RunExecution, Scheduler
 from numerai_compute.providers.local.settings import LocalSettings
-from numerai_compute.providers.local.store import DatabaseUnusable, RunStore
+from numerai_compute.providers.local.store import RunStore
 from numerai_compute.providers.outcomes import Outcome, ended, lost
 from numerai_compute.providers.registry import ProviderContext
 
