@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -80,6 +80,20 @@ class Factory:
         from .adapters.notifications import AppriseNotifier
 
         return AppriseNotifier(self.store.notify_urls)
+
+    @property
+    def notifier_to(self) -> Callable[[Mapping[str, str]], Notifier]:
+        """Makes what tells given recipients only: name -> apprise URL."""
+        from .adapters.notifications import AppriseNotifier
+
+        return lambda urls: AppriseNotifier(lambda: urls)
+
+    @property
+    def check_notify_url(self) -> Callable[[str], None]:
+        """Raises `UsageError` where a URL is none that can be told anything."""
+        from .adapters.notifications import check_url
+
+        return check_url
 
     @cached_property
     def engine(self) -> ContainerEngine:

@@ -17,6 +17,7 @@ from .private_files import PREVIOUS_SUFFIX, make_private_folder, unwritable, wri
 
 NODES_FILE = "nodes.json"
 KEYS_FILE = ".keys"
+NOTIFY_VARIABLE = "NUMERAI_NOTIFY"
 VERSION = 1
 LOCK_SECONDS = 10
 
@@ -124,14 +125,34 @@ class HomeStore:
 
     def save_keys(self, keys: Keys) -> None:
         """Write the keys file (mode 0600), keeping whatever else it holds."""
-        with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
-            content = self._raw_keys()
-            if content and "version" not in content:
-                raise self._needs_upgrade(self.keys_path)
-            numerai = {"NUMERAI_PUBLIC_ID": keys.public_id, "NUMERAI_SECRET_KEY": keys.secret_key}
-            if keys.api_url != NUMERAI_API_URL:
-                numerai["NUMERAI_API_URL"] = keys.api_url
-            write_private(self.keys_path, _to_json({**content, "version": VERSION, "numerai": numerai}))
+        numerai = {"NUMERAI_PUBLIC_ID": keys.public_id, "NUMERAI_SECRET_KEY": keys.secret_key}
+        if keys.api_url != NUMERAI_API_URL:
+            numerai["NUMERAI_API_URL"] = keys.api_url
+        self._update_keys(lambda content: {**content, "numerai": numerai})
+
+    # whom to notify
+
+    def notify_urls(self) -> Mapping[str, str]:
+        """Whom to notify: name -> apprise URL, those of the file and then those of the environment variable
+        NUMERAI_NOTIFY (separated by blanks), which are named env-1, env-2, ..."""
+        given = self._environ.get(NOTIFY_VARIABLE, "").split()
+        return {
+            **self._stored_notify_urls(self._raw_keys()),
+            **{f"env-{number}": url for number, url in enumerate(given, start=1)},
+        }
+
+    def save_notify_url(self, name: str, url: str) -> None:
+        """Add or replace one of the file's, keeping whatever else the file holds."""
+        self._update_keys(lambda content: {**content, "notify": {**self._stored_notify_urls(content), name: url}})
+
+    def forget_notify_url(self, name: str) -> None:
+        """Remove one of the file's; one that is not there is fine."""
+
+        def without(content: dict[str, Any]) -> dict[str, Any]:
+            kept = {key: url for key, url in self._stored_notify_urls(content).items() if key != name}
+            return {**content, "notify": kept}
+
+        self._update_keys(without)
 
     # repair and upgrade
 
@@ -213,6 +234,13 @@ class HomeStore:
                 raise self._needs_upgrade(self.nodes_path)
             write_private(self.nodes_path, _to_json(change(self._read())))
 
+    def _update_keys(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+        with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
+            content = self._raw_keys()
+            if content and "version" not in content:
+                raise self._needs_upgrade(self.keys_path)
+            write_private(self.keys_path, _to_json({**change(content), "version": VERSION}))
+
     def _raw_keys(self) -> dict[str, Any]:
         try:
             content = self.keys_path.read_bytes()
@@ -220,7 +248,15 @@ class HomeStore:
             return {}
         except OSError as error:
             raise _unreadable(self.keys_path, error) from error
-        return _decode(content, self.keys_path) if content.strip() else {}
+        raw = _decode(content, self.keys_path) if content.strip() else {}
+        _refuse_newer(raw, self.keys_path)
+        return raw
+
+    def _stored_notify_urls(self, content: dict[str, Any]) -> dict[str, str]:
+        try:
+            return msgspec.convert(content.get("notify", {}), dict[str, str])
+        except msgspec.ValidationError:
+            raise _corrupt(self.keys_path, "`notify` does not hold names and addresses") from None
 
     def _stored_keys(self) -> Keys | None:
         try:
@@ -260,17 +296,21 @@ def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
     raw = _decode(content, path)
     if "version" not in raw:
         return _NodesFile(version=VERSION, nodes={name: _from_legacy(name, node, path) for name, node in raw.items()})
-    version = raw["version"]
+    _refuse_newer(raw, path)
+    try:
+        return msgspec.convert(raw, _NodesFile)
+    except msgspec.ValidationError as error:
+        raise _corrupt(path, str(error)) from error
+
+
+def _refuse_newer(raw: dict[str, Any], path: Path) -> None:
+    version = raw.get("version")
     if isinstance(version, int) and version > VERSION:
         raise NumeraiError(
             f"{path} has version {version}; this numerai knows versions up to {VERSION}.",
             "Install a newer numerai: `pip install --upgrade numerai-compute`.",
             code="state-newer",
         )
-    try:
-        return msgspec.convert(raw, _NodesFile)
-    except msgspec.ValidationError as error:
-        raise _corrupt(path, str(error)) from error
 
 
 def _from_legacy(name: str, raw: object, path: Path) -> Node:
