@@ -226,3 +226,73 @@ def test_writers_at_the_same_time_lose_nothing(store: HomeStore) -> None:
     ]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
     assert len(store.nodes()) == 24
+
+
+def test_whom_to_notify_is_kept_with_the_keys_and_nothing_else_is_touched(store: HomeStore) -> None:
+    store.save_keys(Keys("p", "secretsecret"))
+    raw = json.loads(store.keys_path.read_text())
+    store.keys_path.write_text(json.dumps({**raw, "aws": {"AWS_ACCESS_KEY_ID": "A"}, "later": [1]}))
+    store.save_notify_url("team", "slack://a/b/c")
+    store.save_notify_url("me", "json://h/1")
+    store.save_notify_url("me", "json://h/2")
+    assert HomeStore(store.home, {}).notify_urls() == {"team": "slack://a/b/c", "me": "json://h/2"}
+    store.forget_notify_url("team")
+    store.forget_notify_url("nobody")
+    store.save_keys(Keys("q", "othersecret"))
+    held = json.loads(store.keys_path.read_text())
+    assert held["notify"] == {"me": "json://h/2"}
+    assert (held["aws"], held["later"], held["version"]) == ({"AWS_ACCESS_KEY_ID": "A"}, [1], 1)
+    assert HomeStore(store.home, {}).keys() == Keys("q", "othersecret")
+    if os.name == "posix":
+        assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in store.home.glob(".keys*"))
+
+
+def test_somebody_to_notify_can_be_listed_before_there_are_keys(store: HomeStore) -> None:
+    assert store.notify_urls() == {} and not store.home.exists()
+    store.save_notify_url("me", "json://h/2")
+    assert store.notify_urls() == {"me": "json://h/2"} and HomeStore(store.home, {}).keys() is None
+    assert not store.is_legacy()
+
+
+def test_the_environment_adds_to_whom_to_notify(store: HomeStore) -> None:
+    store.save_notify_url("me", "json://h/2")
+    env = {"NUMERAI_NOTIFY": "  json://a\n mailto://b "}
+    assert HomeStore(store.home, env).notify_urls() == {
+        "me": "json://h/2",
+        "env-1": "json://a",
+        "env-2": "mailto://b",
+    }
+
+
+def test_the_official_tools_keys_file_is_not_changed_for_whom_to_notify(store: HomeStore) -> None:
+    store.home.mkdir()
+    store.keys_path.write_text(json.dumps(OFFICIAL_KEYS))
+    assert store.notify_urls() == {}
+    for change in (lambda: store.save_notify_url("me", "json://h"), lambda: store.forget_notify_url("me")):
+        with pytest.raises(NumeraiError) as caught:
+            change()
+        assert caught.value.code == "needs-upgrade"
+    assert json.loads(store.keys_path.read_text()) == OFFICIAL_KEYS
+
+
+@pytest.mark.parametrize("held", ['["json://secret"]', '{"me": 7}', '"json://secret"'])
+def test_a_list_of_whom_to_notify_that_is_none_is_named_without_its_content(store: HomeStore, held: str) -> None:
+    store.home.mkdir()
+    content = f'{{"version": 1, "notify": {held}}}'
+    store.keys_path.write_text(content)
+    for use in (store.notify_urls, lambda: store.save_notify_url("me", "json://h")):
+        with pytest.raises(NumeraiError) as caught:
+            use()
+        assert caught.value.code == "state-corrupt" and "secret" not in caught.value.message
+    assert store.keys_path.read_text() == content
+
+
+def test_a_newer_keys_file_is_refused_and_left_alone(store: HomeStore) -> None:
+    store.home.mkdir()
+    content = '{"version": 99, "numerai": {}, "notify": {}}'
+    store.keys_path.write_text(content)
+    for use in (store.notify_urls, lambda: HomeStore(store.home, {}).keys(), lambda: store.save_keys(Keys("a", "b"))):
+        with pytest.raises(NumeraiError) as caught:
+            use()
+        assert caught.value.code == "state-newer"
+    assert store.keys_path.read_text() == content
