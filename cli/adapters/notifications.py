@@ -31,6 +31,7 @@ _LONGEST_REASON = 200
 _SHORTEST_WORD = 3
 _SCHEME = re.compile(r"^\s*([a-z][a-z0-9+.-]{0,30})://", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
+_EXCEPTION = re.compile(r"Exception: (\S.*)")
 _STATUS = re.compile(r"\berror[=:]\s?(\d{3})\b")
 # What the libraries below apprise say -> what a person is told. The first match counts; nothing of the original text
 # is passed on, because it holds addresses.
@@ -215,8 +216,8 @@ def _reason(heard: list[str], url: str) -> str:
     for pattern, words in _CAUSES:
         if pattern.search(text):
             return words
-    last = heard[-1] if heard else "apprise did not say why"
-    return _without_secrets(last, url)[:_LONGEST_REASON]
+    said = _EXCEPTION.findall(text) or heard or ["apprise did not say why"]
+    return _without_secrets(said[-1], url)[:_LONGEST_REASON]
 
 
 def _without_secrets(text: str, url: str) -> str:
@@ -228,7 +229,7 @@ def _without_secrets(text: str, url: str) -> str:
 
 
 class _Heard(threading.local):
-    """What apprise's loggers said in this thread while it sends; None where nothing is being sent."""
+    """What apprise's loggers said of failures in this thread while it sends; None where nothing is being sent."""
 
     lines: list[str] | None = None
 
@@ -248,9 +249,11 @@ class _Ear(logging.Filter):
         lines = _HEARD.lines
         if lines is not None:
             try:
-                lines.append(record.getMessage())
+                said = record.getMessage()
             except (TypeError, ValueError):  # a message that does not fit its arguments
-                lines.append(str(record.msg))
+                said = str(record.msg)
+            if record.levelno >= logging.WARNING or "Exception: " in said:
+                lines.append(said)
         return lines is None and not self._always
 
 
