@@ -16,6 +16,8 @@ from .handler import EventHandler, logger
 
 CLASSIC = Tournament.CLASSIC
 STOP_SECONDS = 10.0
+SECRET_VARIABLES = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY", "NUMERAI_NOTIFY")
+"""What a program is not told unless it needs it."""
 COMMAND_EVENTS = ("on_round_begin", "on_new_training_data", "on_new_tournament_data")
 SHELL_SIGNS = ("|", ">", "<", "&&", ";", "$(", "`")
 
@@ -32,7 +34,8 @@ class CommandRunner(EventHandler):
     A command is a list: the program and its arguments, in which `{round}` and `{data}` stand for the round's number and
     the folder with its data. The environment also says it: NUMERAI_ROUND, NUMERAI_DATA, NUMERAI_TOURNAMENT,
     NUMERAI_EVENT, NUMERAI_PREDICTIONS (where an uploader looks for files). With `with_keys` it holds the keys and
-    MODEL_ID as well, as in a node's container, so that a node's own program can be run. `timeout` is in seconds.
+    MODEL_ID as well, as in a node's container, so that a node's own program can be run; otherwise no
+    key is passed on. `timeout` is in seconds.
     `files` names what must be in the folder before a program starts, beside `live.parquet`: `train.parquet`, say.
     """
 
@@ -101,7 +104,7 @@ class CommandRunner(EventHandler):
     def _environment(self, event: str, round_number: int, data: str) -> dict[str, str]:
         daemon = self.daemon
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if name not in SECRET_VARIABLES},
             "NUMERAI_ROUND": str(round_number),
             "NUMERAI_DATA": data,
             "NUMERAI_TOURNAMENT": str(daemon.tournament_id),

@@ -7,7 +7,6 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -17,9 +16,10 @@ from ..errors import ApiError, NumeraiError, UsageError
 from ..models import Keys, Model, Round, Tournament
 from ..ports import NumeraiApi
 from .datasets import RoundData, folder_of, forget_rounds
-from .dispatch import deliver, failure_of, tell_failure, tell_submission
+from .delivery import CLEANUP, TRAINING, Deliveries, RoundReport
+from .dispatch import failure_of, tell_submission
 from .handler import EventHandler, Failure, SubmissionMade, logger
-from .state import Book, NotSerialisable, Progress
+from .state import Book, NotSerialisable
 from .surroundings import Surroundings, find_model, make_node
 
 if TYPE_CHECKING:
@@ -46,16 +46,6 @@ TAKEN_AND_UNUSED = (
     "upload_verify_wait_schedule",
 )
 """Entries of numerauto's config that are accepted and mean nothing here; docs/handlers.md says why."""
-
-
-@dataclass
-class RoundReport:
-    """How one round went: `failed` lists `<handler>: <event>` for what did not succeed in the end."""
-
-    round_number: int
-    trained: list[str] = field(default_factory=list)
-    submissions: list[SubmissionMade] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
 
 
 class Stopped(BaseException):
@@ -97,13 +87,12 @@ class EventDaemon:
         self.load_state()
         self.rounds: list[RoundReport] = []
         self.before_start: list[Failure] = []
-        self._progress: dict[str, Progress] = {}
+        self._deliveries = Deliveries(self.book, lambda: self.event_handlers, lambda: int(self.config["max_attempts"]))
         self._api: NumeraiApi | None = None
         self._node: Node | None = None
         self._data: RoundData | None = None
         self._data_datestamp: int | None = None
         self._server_time: tuple[datetime, float] | None = None
-        self._errors: dict[str | None, Exception] = {}
 
     # what handlers use
 
@@ -118,10 +107,7 @@ class EventDaemon:
                 code="handler-twice",
             )
         handler.numerauto = self
-        self._progress[handler.name] = self.book.progress(handler.name)
-        kept = self.book.state(handler.name)
-        if kept:
-            handler.state = kept
+        self._deliveries.enrol(handler)
         self.event_handlers.append(handler)
 
     def remove_event_handler(self, handler_name: str) -> None:
@@ -207,19 +193,29 @@ class EventDaemon:
 
         tournament = tournament_id or self.tournament_id
         chosen = self.find_model(model, keys, tournament)
-        node = self._node_of(chosen, keys, tournament)
-        late = False
+        node, datestamp = self._node_of(chosen, keys, tournament)
         try:
-            found = node.submit(predictions, self._stale_datestamp(node, tournament))
-            submission_id, status, number = found.id, found.status, found.round_number
+            found = node.submit(predictions, datestamp)
         except Late as error:
-            late, held = True, getattr(error, "submission", None)
-            submission_id = getattr(held, "id", None) or "unknown"
-            status, number = getattr(held, "status", None) or "late", getattr(held, "round_number", None)
-            logger.warning("The submission for %s is late: %s", chosen.name, error)
-        made = SubmissionMade(number or self.round_number, submission_id, status, chosen.name, chosen.id, handler, late)
+            logger.warning("%s: %s", chosen.name, error)
+            made = self._late(chosen, keys, handler)
+        else:
+            number = found.round_number or self.round_number
+            made = SubmissionMade(number, found.id, found.status, chosen.name, chosen.id, handler)
         self.announce(made)
         return made
+
+    def _late(self, model: Model, keys: Keys | None, handler: str | None) -> SubmissionMade:
+        """The late submission that was just made, as far as Numerai tells."""
+        api = self.surroundings.api_with(keys) if keys else self.api
+        try:
+            newest = next(iter(api.submissions(model.id)), None)
+        except ApiError:
+            newest = None
+        if newest is None:
+            return SubmissionMade(self.round_number, "unknown", "unknown", model.name, model.id, handler, late=True)
+        number = newest.round_number or self.round_number
+        return SubmissionMade(number, newest.id, newest.status, model.name, model.id, handler, late=True)
 
     def find_model(self, name: str | None, keys: Keys | None = None, tournament_id: int | None = None) -> Model:
         """The model to submit to; `UsageError` when it is not clear which."""
@@ -232,7 +228,7 @@ class EventDaemon:
         if self.rounds:
             self.rounds[-1].submissions.append(made)
         for name, error in tell_submission(self.event_handlers, made):
-            self._tell(failure_of("on_submission", name, error, made.round_number, retry=False))
+            self._deliveries.tell(failure_of("on_submission", name, error, made.round_number, retry=False))
 
     def load_state(self) -> None:
         """Read `persistent_state`, the dictionary that all handlers share."""
@@ -257,14 +253,14 @@ class EventDaemon:
         self.rounds = []
         with self._locked(), _sigterm_stops():
             try:
-                self._on_all("on_start", None)
+                self._deliveries.on_all("on_start")
                 for failure in self.before_start:
-                    self._tell(failure)
+                    self._deliveries.tell(failure)
                 self._follow(single_run)
             except Stopped:
                 logger.info("Told to stop")
             finally:
-                self._on_all("on_shutdown", None)
+                self._deliveries.on_all("on_shutdown")
                 self.save_state()
         return self.rounds
 
@@ -274,7 +270,7 @@ class EventDaemon:
         while True:
             current = self._open_round(must_answer=not answered)
             answered = True
-            if current is not None and self._outstanding(current):
+            if current is not None and self._outstanding(current.number):
                 self._run_round(current)
                 if single_run:
                     return
@@ -305,8 +301,8 @@ class EventDaemon:
         then, mark = self._server_time
         return then + timedelta(seconds=self.surroundings.clock.monotonic() - mark)
 
-    def _outstanding(self, current: Round) -> list[EventHandler]:
-        return [handler for handler in self.event_handlers if not self._done(handler, current.number, "on_cleanup")]
+    def _outstanding(self, number: int) -> list[EventHandler]:
+        return [each for each in self.event_handlers if not self._deliveries.done(each, number, CLEANUP)]
 
     def _run_round(self, current: Round) -> None:
         number = current.number
@@ -318,190 +314,88 @@ class EventDaemon:
         self.report["round"] = number
         self.report["round_processing_start_time"] = self._now()
         logger.info("Round %d of %s is open until %s", number, self.tournaments[self.tournament_id], current.close_time)
-        for handler in self._outstanding(current):
-            self._begin(handler, number)
+        for handler in self._outstanding(number):
+            self._deliveries.begin(handler, self.rounds[-1])
         self._try_until_done(current)
         self.report["round_processing_end_time"] = self._now()
-        for handler in self._outstanding(current):
-            self._once(handler, "on_cleanup", number)
+        for handler in self._outstanding(number):
+            self._deliveries.once(handler, CLEANUP, self.rounds[-1])
         self.persistent_state["last_round_processed"] = number
         self.save_state()
         self.report = None
         forget_rounds(self.config["data_directory"], before=number - 1)
 
-    def _begin(self, handler: EventHandler, number: int) -> None:
-        progress = self._progress[handler.name]
-        if progress.round_number != number:
-            progress.round_number, progress.done, progress.attempts = number, [], {}
-        self._once(handler, "on_round_begin", number)
-
     def _try_until_done(self, current: Round) -> None:
         """Data, training, predictions: again for what failed, as often as allowed and as long as the round is open."""
         while True:
-            ready = self._have_data(current)
-            if ready:
-                self._deliver_training(current)
-                self._deliver_tournament(current)
-            waiting = not ready or any(self._retried(handler, current) for handler in self.event_handlers)
-            if not waiting:
-                return
+            missing = self._get_data(current)
+            if missing is None:
+                self._deliver_training(current.number)
+                for handler in self._outstanding(current.number):
+                    self._deliveries.predict(handler, self.rounds[-1])
+                if not any(self._deliveries.to_be_tried(each, current.number) for each in self.event_handlers):
+                    return
             wait = self.config["retry_wait"]
             if not current.is_open(self._now() + timedelta(seconds=wait)):
                 logger.error("Round %d closes before what failed could be tried again", current.number)
-                self._give_up(current, ready)
+                if missing is not None:
+                    self.rounds[-1].add_failure("the data could not be had")
+                    self._deliveries.tell(failure_of("data", None, missing, current.number, retry=False))
+                self._deliveries.give_up(self.rounds[-1])
                 return
             self.surroundings.clock.sleep(wait)
 
-    def _give_up(self, current: Round, ready: bool) -> None:
-        if not ready:
-            self.rounds[-1].failed.append("the data could not be had")
-            self._tell(failure_of("data", None, self._errors[None], current.number, retry=False))
-            return
-        for handler in self.event_handlers:
-            if self._retried(handler, current):
-                event = "on_new_tournament_data"
-                self.rounds[-1].failed.append(f"{handler.name}: {event}")
-                error = self._errors[handler.name]
-                self._tell(failure_of(event, handler.name, error, current.number, retry=False))
+    def _get_data(self, current: Round) -> Exception | None:
+        """Have this round's live file; returns why it could not be had."""
+        if self._data is not None:
+            return None
+        name = self.tournaments[self.tournament_id]
+        try:
+            data = RoundData(self.config["data_directory"], current.number, self.node, self.config["feature_set"], name)
+            data.add_live()
+            found = self.node.api.current_round()
+            self._data_datestamp = found.data_datestamp if found and found.number == current.number else None
+        except Exception as error:  # noqa: BLE001 - network, disk, a damaged file: whatever it was, the round goes on
+            logger.exception("The data of round %d could not be had", current.number)
+            self._deliveries.tell(failure_of("data", None, error, current.number, retry=True))
+            self._node = None  # the next try asks anew which data there are
+            return error
+        self._data = data
+        return None
 
-    def _have_data(self, current: Round) -> bool:
-        """Whether this round's live file is there; says why not."""
-        if self._data is None:
-            try:
-                name = self.tournaments[self.tournament_id]
-                data = RoundData(
-                    self.config["data_directory"], current.number, self.node, self.config["feature_set"], name
-                )
-                data.add_live()
-                found = self.node.api.current_round()
-                self._data_datestamp = found.data_datestamp if found and found.number == current.number else None
-                self._data = data
-            except Exception as error:  # noqa: BLE001 - network, disk, a damaged file: whatever it was, the round goes on
-                logger.exception("The data of round %d could not be had", current.number)
-                self._errors[None] = error
-                self._tell(failure_of("data", None, error, current.number, retry=True))
-                self._node = None  # the next try asks anew which data there are
-                return False
-        return True
-
-    def _deliver_training(self, current: Round) -> None:
-        handlers = [
-            handler
-            for handler in self.event_handlers
-            if handler.handles("on_new_training_data") and not self._done(handler, current.number)
-        ]
+    def _deliver_training(self, number: int) -> None:
+        report = self.rounds[-1]
+        handlers = [each for each in self._outstanding(number) if each.handles(TRAINING)]
         if not handlers or self._data is None:
             return
+        trouble = "the training data could not be had"
         try:
             fingerprint = self._data.fingerprint(self.persistent_state.setdefault("training_files", {}))
             self._data.add_training()
-        except Exception as error:  # noqa: BLE001 - as above: yesterday's model can still predict
+        except Exception as error:  # noqa: BLE001 - as above: a model that was trained earlier can still predict
             logger.exception("The training data could not be had")
-            self._tell(failure_of("training data", None, error, current.number, retry=False))
-            self.rounds[-1].failed.append("the training data could not be had")
+            report.add_failure(trouble)
+            self._deliveries.tell(failure_of("training data", None, error, number, retry=False))
             return
+        report.drop_failure(trouble)
+        before = len(report.trained)
         for handler in handlers:
-            progress = self._progress[handler.name]
-            if progress.trained_on == fingerprint or self._exhausted(handler, "on_new_training_data"):
-                continue
-            if self._attempt(handler, "on_new_training_data", current.number):
-                progress.trained_on, progress.round_trained = fingerprint, current.number
-                self._keep(handler)
-                self.rounds[-1].trained.append(handler.name)
-                self.persistent_state["last_round_trained"] = current.number
-                self.save_state()
+            self._deliveries.train(handler, fingerprint, report)
+        if len(report.trained) > before:
+            self.persistent_state["last_round_trained"] = number
+        self.save_state()
 
-    def _deliver_tournament(self, current: Round) -> None:
-        event = "on_new_tournament_data"
-        for handler in self.event_handlers:
-            if self._done(handler, current.number, event) or self._exhausted(handler, event):
-                continue
-            self._attempt(handler, event, current.number)
-
-    # one event of one handler
-
-    def _attempt(self, handler: EventHandler, event: str, number: int) -> bool:
-        """Call an event that is tried again when it fails; the attempt is on record before it begins, so that a handler
-        that takes the process down with it is not tried for ever."""
-        progress = self._progress[handler.name]
-        progress.attempts[event] = progress.attempts.get(event, 0) + 1
-        self._keep(handler)
-        error = deliver(handler, event, number)
-        tournament = event == "on_new_tournament_data"
-        if error is None and tournament:
-            progress.done.append(event)
-        self._keep(handler)
-        failed, entry = self.rounds[-1].failed, f"{handler.name}: {event}"
-        if error is None:
-            if entry in failed:
-                failed.remove(entry)
-            return True
-        self._errors[handler.name] = error
-        # training is tried again with the next try of a prediction or in the next round: people are told at once
-        retry = tournament and not self._exhausted(handler, event)
-        if not retry and entry not in failed:
-            failed.append(entry)
-        self._tell(failure_of(event, handler.name, error, number, retry))
-        return False
-
-    def _once(self, handler: EventHandler, event: str, number: int) -> None:
-        """Call an event that is delivered once, whether it fails or not."""
-        progress = self._progress[handler.name]
-        if event in progress.done:
-            return
-        error = deliver(handler, event, number)
-        progress.done.append(event)
-        self._keep(handler)
-        if error is not None:
-            self.rounds[-1].failed.append(f"{handler.name}: {event}")
-            self._tell(failure_of(event, handler.name, error, number, retry=False))
-
-    def _on_all(self, event: str, number: int | None) -> None:
-        for handler in list(self.event_handlers):
-            error = deliver(handler, event)
-            self._keep(handler)
-            if error is not None:
-                self._tell(failure_of(event, handler.name, error, number, retry=False))
-
-    def _tell(self, failure: Failure) -> None:
-        tell_failure(list(self.event_handlers), failure, self._keep)
-
-    def _done(self, handler: EventHandler, number: int, event: str = "on_cleanup") -> bool:
-        progress = self._progress[handler.name]
-        return progress.round_number == number and event in progress.done
-
-    def _exhausted(self, handler: EventHandler, event: str) -> bool:
-        most = int(self.config["max_attempts"])
-        return self._progress[handler.name].attempts.get(event, 0) >= most
-
-    def _retried(self, handler: EventHandler, current: Round) -> bool:
-        event = "on_new_tournament_data"
-        return not self._done(handler, current.number, event) and not self._exhausted(handler, event)
-
-    def _keep(self, handler: EventHandler) -> None:
-        """Write a handler's progress and its state; a state that JSON cannot hold stays as it was kept before."""
-        self.book.keep_progress(handler.name, self._progress[handler.name])
-        try:
-            self.book.keep_state(handler.name, handler.state)
-        except NotSerialisable as error:
-            logger.error("%s %s", error.message, error.hint)
-
-    def _node_of(self, model: Model, keys: Keys | None, tournament: int) -> Node:
-        """The node to submit through: it knows which round its live data are of."""
+    def _node_of(self, model: Model, keys: Keys | None, tournament: int) -> tuple[Node, int | None]:
+        """The node to submit through, and the day of the data where another round than theirs is open by now."""
         node = make_node(self.surroundings.folder, keys or self.keys(), tournament, model)
-        if tournament == self.tournament_id and self._data is not None:
-            node.live_file = self.node.live_file
-        return node
-
-    def _stale_datestamp(self, node: Node, tournament: int) -> int | None:
-        """The day of the data when another round than theirs is open now, so that Numerai maps the ids."""
-        if tournament != self.tournament_id or self._data_datestamp is None:
-            return None
+        if tournament != self.tournament_id or self._data is None:
+            return node, None
         current = node.api.current_round()
-        if current is None or current.number == self.round_number:
-            return None
-        logger.warning("Round %d opened while round %s was worked on", current.number, self.round_number)
-        return self._data_datestamp
+        if current is not None and current.number == self.round_number:
+            return node, None
+        logger.warning("Round %s was closed while it was worked on", self.round_number)
+        node.live_file = self.node.live_file
+        return node, None if current is None else self._data_datestamp
 
     def _round_folder(self, kind: str) -> Path:
         name = self.tournaments[self.tournament_id]

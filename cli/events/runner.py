@@ -12,13 +12,16 @@ from pathlib import Path
 
 from ..errors import NumeraiError
 from ..redaction import Redactor
-from .daemon import EventDaemon, RoundReport
+from .daemon import EventDaemon
+from .delivery import RoundReport
 from .dispatch import failure_of
 from .handler import LOGGER, logger
 from .loading import Loaded, load_handlers
 from .surroundings import Surroundings
 
 LOG_BYTES, LOG_FILES = 5_000_000, 3
+SECRET_ATTRIBUTES = ("secret_key", "_smtp_password")
+"""What handlers may hold and no log may show."""
 
 
 @dataclass(frozen=True)
@@ -53,10 +56,12 @@ def run_handlers(
     """
     daemon = EventDaemon(surroundings, tournament, model=model)
     path = daemon.book.folder / "events.log"
-    with logged(path, Redactor([surroundings.keys().secret_key]), report), contextlib.redirect_stdout(sys.stderr):
-        if model is not None:
-            daemon.find_model(model)
+    secrets: list[str | None] = []
+    with contextlib.suppress(NumeraiError):  # keys may stand in the handlers only
+        secrets.append(surroundings.keys().secret_key)
+    with logged(path, _redacting(secrets), report), contextlib.redirect_stdout(sys.stderr):
         loaded = load_handlers(sources)
+        secrets += [getattr(each, name, None) for each in loaded.handlers for name in SECRET_ATTRIBUTES]
         _add(daemon, loaded)
         if not daemon.event_handlers:
             why = f" ({loaded.failures[0].error})" if loaded.failures else ""
@@ -65,10 +70,22 @@ def run_handlers(
                 f"Define a class that extends EventHandler, or a list `handlers`. The log: {path}",
                 code="no-handlers",
             )
+        daemon.keys()
+        if model is not None:
+            daemon.find_model(model)
         names = tuple(handler.name for handler in daemon.event_handlers)
         logger.info("Handlers: %s", ", ".join(names))
         rounds = daemon.run(single_run=single_run)
     return HandlersRun(names, tuple(str(failure.handler) for failure in loaded.failures), tuple(rounds), str(path))
+
+
+def _redacting(secrets: list[str | None]) -> Callable[[str], str]:
+    """Takes out of a text whatever is in `secrets` by then."""
+
+    def redact(text: str) -> str:
+        return Redactor(secrets)(text)
+
+    return redact
 
 
 def _add(daemon: EventDaemon, loaded: Loaded) -> None:
@@ -84,7 +101,7 @@ def _add(daemon: EventDaemon, loaded: Loaded) -> None:
 
 
 @contextlib.contextmanager
-def logged(path: Path, redact: Redactor, report: Callable[[str], None]) -> Iterator[None]:
+def logged(path: Path, redact: Callable[[str], str], report: Callable[[str], None]) -> Iterator[None]:
     """Write what handlers and the daemon log into a file (rotated at 5 MB) and to `report`, without secrets."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
@@ -107,7 +124,7 @@ def logged(path: Path, redact: Redactor, report: Callable[[str], None]) -> Itera
 
 
 class _Redacted(logging.Formatter):
-    def __init__(self, layout: str, redact: Redactor):
+    def __init__(self, layout: str, redact: Callable[[str], str]):
         super().__init__(layout)
         self._redact = redact
 
@@ -116,7 +133,7 @@ class _Redacted(logging.Formatter):
 
 
 class _Lines(logging.Handler):
-    def __init__(self, report: Callable[[str], None], redact: Redactor):
+    def __init__(self, report: Callable[[str], None], redact: Callable[[str], str]):
         super().__init__()
         self._report = report
         self._redact = redact
