@@ -25,10 +25,6 @@ class ReportWriter(EventHandler):
         self._submissions: list[SubmissionMade] = []
         self._failures: list[Failure] = []
 
-    def on_round_begin(self, round_number: int) -> None:
-        """Begin a new report."""
-        self._submissions, self._failures = [], []
-
     def on_submission(self, submission: SubmissionMade) -> None:
         """Note a submission."""
         self._submissions.append(submission)
@@ -39,7 +35,7 @@ class ReportWriter(EventHandler):
 
     def on_cleanup(self, round_number: int) -> None:
         """Write the report."""
-        text = self.text(round_number)
+        text = self._taken(round_number)
         suffix = "md"
         if self.format == "html":
             text, suffix = as_html(text, f"Round {round_number}"), "html"
@@ -50,8 +46,14 @@ class ReportWriter(EventHandler):
         temporary.replace(path)
         logger.info("%s: the report is %s", self.name, path)
 
+    def _taken(self, round_number: int) -> str:
+        """The report in Markdown; the next one begins anew."""
+        text = self.text(round_number)
+        self._submissions, self._failures = [], []
+        return text
+
     def text(self, round_number: int) -> str:
-        """The report in Markdown."""
+        """The report in Markdown, of everything since the last round was over."""
         daemon = self.daemon
         lines = [f"# Round {round_number} of {daemon.tournaments[daemon.tournament_id]}", ""]
         report = plain(daemon.report or {})
@@ -106,7 +108,7 @@ class ReportMailer(ReportWriter):
         message = EmailMessage()
         message["From"], message["To"] = self.email_from, self.email_to
         message["Subject"] = f"Numerai report: round {round_number}"
-        message.set_content(self.text(round_number))
+        message.set_content(self._taken(round_number))
         with smtplib.SMTP(self.smtp_server, self.smtp_port, timeout=MAIL_SECONDS) as server:
             if self.smtp_tls:
                 server.starttls(context=ssl.create_default_context())

@@ -1,31 +1,28 @@
-"""A user's home folder with real nodes on the local provider, its daemon as a process, and somebody who is told."""
+"""A user's home folder with real nodes on the local provider, and its daemon as a process."""
 
 from __future__ import annotations
 
 import json
 import sys
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import psutil
 from numerai_compute.factory import Factory
 from numerai_compute.models import Keys, Node, Run
-from numerai_compute.providers.local.daemon import daemon_status, start_daemon, stop_daemon
+from numerai_compute.providers.local.daemon import COMMAND, daemon_status, start_daemon, stop_daemon
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.deploy import deploy_node
 
 from tests.fixtures.sandbox import ServedSandbox, wait_for
 
 NODE_TEMPLATE = Path(__file__).parents[2] / "node_template"
-TESTS = Path(__file__).parents[2]
 
 MAIN = f"""
 import sys
-sys.path[:0] = [{str(NODE_TEMPLATE)!r}, {str(TESTS)!r}]
+sys.path[:0] = [{str(NODE_TEMPLATE)!r}, {str(NODE_TEMPLATE.parent)!r}]
 from numerai_node import run_and_submit
 from tests.faults.model import features_of, predict
 
@@ -39,7 +36,13 @@ run_and_submit(main)
 """
 """A node with the real runtime and the model of the matrix."""
 
-SETTINGS: dict[str, str | int] = {"executor": "process", "retry_seconds": 0, "grace_seconds": 5, "concurrency": 2}
+SETTINGS: dict[str, str | int] = {
+    "executor": "process",
+    "retry_seconds": 0,
+    "grace_seconds": 5,
+    "concurrency": 2,
+    "watch_seconds": "0.2",
+}
 
 
 def quiet(line: str) -> None:
@@ -69,11 +72,20 @@ class House:
         """The local provider."""
         return self.factory.provider("local")
 
-    def node(self, model: str = "alice", main: str = MAIN, *, webhook: bool = True, memory_mib: int = 1024) -> Node:
-        """Configure and deploy a node; without `webhook` Numerai does not call it."""
+    def node(
+        self,
+        model: str = "alice",
+        main: str = MAIN,
+        *,
+        webhook: bool = True,
+        memory_mib: int = 1024,
+        container: bool = False,
+    ) -> Node:
+        """Configure and deploy a node; without `webhook` Numerai does not call it, with `container` it needs no library
+        and runs in one."""
         source = self.folder / f"source-{model}"
         source.mkdir(parents=True)
-        command = json.dumps([sys.executable, "-u", "main.py"])
+        command = json.dumps(["python" if container else sys.executable, "-u", "main.py"])
         (source / "Dockerfile").write_text(f"FROM python:3.13-slim\nCOPY . /app\nWORKDIR /app\nCMD {command}\n")
         (source / "main.py").write_text(main)
         made = configure_node(
@@ -93,9 +105,9 @@ class House:
         self.nodes.append(made.node)
         return made.node
 
-    def start_daemon(self) -> None:
-        """Start `numerai daemon run` and return when it answers."""
-        start_daemon(self.factory.provider_context("local"), report=quiet)
+    def start_daemon(self, *command: str) -> None:
+        """Start `numerai daemon run`, or another command that does the same, and return when it answers."""
+        start_daemon(self.factory.provider_context("local"), report=quiet, command=command or COMMAND)
 
     def kill_daemon(self) -> None:
         """kill -9, and return when it is dead; nothing when none runs."""
@@ -124,39 +136,16 @@ class House:
         """What a run printed."""
         return "\n".join(line.text for line in self.provider.logs(run.id))
 
+    def daemon_log(self) -> str:
+        """What the daemon has logged."""
+        file = self.factory.home / "local" / "daemon.log"
+        return file.read_text() if file.exists() else ""
+
     def close(self) -> None:
         """Stop the daemon and remove every node."""
         stop_daemon(self.factory.provider_context("local"))
         for node in self.nodes:
             self.provider.destroy(node.name, force=True, report=quiet)
-
-
-class Mailbox:
-    """A small HTTP server that keeps what it is told; `url` is what `numerai notify add` takes."""
-
-    def __init__(self, status: int = 200) -> None:
-        self.told: list[dict[str, Any]] = []
-        self.status = status
-        mailbox = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                mailbox.told.append(json.loads(body))
-                self.send_response(mailbox.status)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *args: object) -> None: ...
-
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"json://127.0.0.1:{self._server.server_address[1]}/told"
-        threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
-
-    def close(self) -> None:
-        """Stop listening."""
-        self._server.shutdown()
-        self._server.server_close()
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.matrix import Fault, fails, late, proxy, sandbox, submitted
+from tests.faults.matrix import Fault, fails, late, proxy, sandbox, scene, submitted
 
 LIVE = "GET /objects/datasets/1000/v5.3/live.parquet"
 LIVE_NEXT = "GET /objects/datasets/1001/v5.3/live.parquet"
@@ -617,4 +617,108 @@ ROUNDS = [
     ),
 ]
 
-ROWS = [*UPLOAD, *GRAPHQL, *DOWNLOAD, *PREDICTIONS, *ROUNDS]
+BY_WATCHER = "submitted once, right, by the watcher"
+NODES = [
+    scene("webhook-never-comes", "Numerai has no webhook of the node", BY_WATCHER, "webhook fault"),
+    scene("webhook-lost", "the call of the webhook is lost", BY_WATCHER, "webhook fault", kind="drop"),
+    scene(
+        "webhook-500",
+        "a gateway answers the webhook's call 500",
+        BY_WATCHER,
+        "webhook fault",
+        kind="status",
+        status=500,
+    ),
+    scene("webhook-times-out", "the webhook's call times out", BY_WATCHER, "webhook fault", kind="hang", seconds=1),
+    scene(
+        "webhook-twice", "the webhook is called twice for one trigger", "submitted once, right", "same webhook twice"
+    ),
+    scene("watcher-and-webhook", "two watchers look on as the webhook comes", "submitted once, right", "webhook comes"),
+    scene(
+        "two-watchers", "two watchers see that no webhook will come", "submitted once, right; told once", "two watchers"
+    ),
+    scene(
+        "daemon-killed-in-upload",
+        "SIGKILL for the daemon in the middle of a PUT",
+        "submitted once, right: the run is taken over",
+        "daemon killed in upload",
+    ),
+    scene(
+        "daemon-dead-at-the-opening",
+        "the daemon is dead when the round opens, and back after half an hour",
+        f"{BY_WATCHER}; told that nobody watched",
+        "daemon dead at the opening",
+    ),
+    scene(
+        "node-killed-in-upload",
+        "SIGKILL for the node in the middle of its PUT, by somebody else",
+        "submitted once, right: the watcher triggers a second run",
+        "node killed in upload",
+    ),
+    scene(
+        "temporary-failure-twice",
+        "the node ends with 75, twice",
+        "submitted once, right, by the provider's third attempt",
+        "node exits 75 twice",
+    ),
+    scene(
+        "bad-predictions",
+        "the node's code makes predictions above one",
+        "nothing submitted, one run; told at once, and again when the round is missed",
+        "predictions refused",
+    ),
+    scene(
+        "code-crashes",
+        "the node's code crashes in every run",
+        "nothing submitted after three more tries; told before the close, and when the round is missed",
+        "code crashes",
+    ),
+    scene(
+        "node-late",
+        "the node uploads only after the close",
+        "submitted once, right, late; exit 69; told that it is late",
+        "too late",
+    ),
+    scene(
+        "nobody-can-be-told",
+        "the notification service cannot be reached at first",
+        "submitted once, right; told later",
+        "notices refused",
+    ),
+    scene(
+        "numerai-down-half-the-window",
+        "503 to watcher and node for half an hour, and no webhook",
+        BY_WATCHER,
+        "numerai down",
+    ),
+    scene(
+        "watcher-clock-a-day-ahead",
+        "the watching machine's clock is a day ahead",
+        BY_WATCHER,
+        "machine clock wrong",
+        seconds=86_400,
+    ),
+    scene(
+        "watcher-clock-a-day-behind",
+        "the watching machine's clock is a day behind",
+        BY_WATCHER,
+        "machine clock wrong",
+        seconds=-86_400,
+    ),
+    scene(
+        "out-of-memory",
+        "the container needs more memory than the node has",
+        "the run fails and says so; told with the option that gives more",
+        "out of memory",
+        docker=True,
+    ),
+    scene(
+        "engine-gone",
+        "the Docker engine cannot be reached for four seconds in the middle of a run",
+        "the run is found again and ends well, once",
+        "engine gone",
+        docker=True,
+    ),
+]
+
+ROWS = [*UPLOAD, *GRAPHQL, *DOWNLOAD, *PREDICTIONS, *ROUNDS, *NODES]

@@ -51,13 +51,13 @@ def outcome(fault: Fault) -> str:
         said = fault.again.text
     if fault.unmet:
         return f"not yet ({fault.unmet}), wanted: {said}"
-    return f"{said}; {fault.told}" if fault.told else said
+    return said
 
 
 def beside(fault: Fault) -> str:
     """What numerapi makes of it."""
     if fault.numerapi is None:
-        return f"- ({fault.without})" if fault.without else "-"
+        return "-"
     return fault.numerapi
 
 

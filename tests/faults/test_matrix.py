@@ -19,6 +19,7 @@ from tests.conftest import REQUIRED
 from tests.faults.bench import Bench
 from tests.faults.matrix import Fault
 from tests.faults.rows import ROWS
+from tests.faults.scenes import SCENES, Stage
 from tests.faults.table import DOCUMENT, document
 from tests.fixtures.sandbox import MODELS, ServedSandbox, wait_for
 
@@ -110,16 +111,21 @@ def test_the_document_is_current() -> None:
 
 def rows() -> list[Any]:
     """The rows as parameters; what the product does not do yet may fail."""
-    return [
-        pytest.param(
-            fault, id=fault.name, marks=[pytest.mark.xfail(reason=fault.unmet, strict=False)] if fault.unmet else []
-        )
-        for fault in ROWS
-    ]
+    found = []
+    for fault in ROWS:
+        marks = [pytest.mark.docker] if fault.docker else []
+        marks += [pytest.mark.xfail(reason=fault.unmet, strict=False)] if fault.unmet else []
+        found.append(pytest.param(fault, id=fault.name, marks=marks))
+    return found
 
 
 @pytest.mark.parametrize("fault", rows())
 def test_product(fault: Fault, make_bench: MakeBench) -> None:
+    if fault.scene:
+        with ExitStack() as stack:
+            bench = make_bench(fault)
+            SCENES[fault.scene](Stage(bench.sandbox, bench.folder, stack), **fault.options)
+        return
     bench = make_bench(fault)
     for code, output in run(bench, "node"):
         bench.check(fault.outcome, code, output)
