@@ -1,4 +1,4 @@
-"""`numerai daemon`: what serves the webhooks and runs of local nodes, and watches the rounds."""
+"""`numerai daemon`: what serves the webhooks and runs of local nodes."""
 
 from __future__ import annotations
 
@@ -16,21 +16,17 @@ if TYPE_CHECKING:
 @click.group()
 @output_options
 def daemon() -> None:
-    """Serve the webhooks and runs of local nodes, and watch the rounds of all nodes."""
+    """Serve the webhooks and runs of local nodes."""
 
 
 @daemon.command()
 @output_options
 @click.pass_obj
 def run(factory: Factory) -> None:
-    """Serve in the foreground until Ctrl-C; for service managers and for looking on.
-
-    It also watches the rounds of all nodes, as `numerai watch` does."""
+    """Serve in the foreground until Ctrl-C; for service managers and for looking on."""
     from ..providers.local.daemon import run_daemon
-    from .watch import WatchingCompanion, watcher_of
 
-    watching = WatchingCompanion(watcher_of(factory, "daemon", wakes=False))
-    run_daemon(factory.provider_context("local"), report=factory.render.progress, companions=[watching])
+    run_daemon(factory.provider_context("local"), report=factory.render.progress)
 
 
 @daemon.command()

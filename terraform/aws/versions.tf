@@ -15,12 +15,9 @@ provider "aws" {
   max_retries = 10
 
   default_tags {
-    tags = merge(
-      {
-        "numerai:cluster" = var.name
-        "numerai:tool"    = "numerai-compute"
-      },
-      var.stack_id == null ? {} : { "numerai:stack" = var.stack_id }
-    )
+    tags = {
+      "numerai:cluster" = var.name
+      "numerai:tool"    = "numerai-compute"
+    }
   }
 }

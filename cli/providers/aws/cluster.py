@@ -11,17 +11,15 @@ from msgspec.structs import replace
 from ...errors import ProviderError, UsageError
 from ...models import NUMERAI_API_URL, Keys, Node
 from ...ports import Clock, Report, StackPlan, StackRunner
-from .adoption import take_over
 from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .cron import aws_cron
-from .existing import Existing
-from .keys import KeysSecret, require_keys
-from .lambda_package import package_functions
+from .keys import put_keys
+from .lambda_package import package_webhook
 from .remains import cluster_remains, node_remains, present, remove_data
 from .runs import BatchRuns
 from .settings import AwsPaths, AwsSettings
-from .stack_file import Stack, StackFile, new_stack_id, stack_node
+from .stack_file import Stack, StackFile, stack_node
 from .terraform import root_hash, terraform_root
 from .variables import check_name, fingerprint, terraform_variables
 
@@ -39,7 +37,6 @@ class Cluster:
         clients: AwsClients,
         runner: Callable[[], StackRunner],
         keys: Callable[[], Keys | None],
-        notify_urls: Callable[[], Mapping[str, str]],
         clock: Clock,
         file: StackFile,
     ):
@@ -48,7 +45,6 @@ class Cluster:
         self._clients = clients
         self._get_runner = runner
         self._keys = keys
-        self._notify_urls = notify_urls
         self._clock = clock
         self.file = file
 
@@ -61,18 +57,16 @@ class Cluster:
         """Make the node a part of the cluster, and the cluster what is recorded; returns the webhook's address."""
         check_name(node)
         cron = aws_cron(node.cron) if node.cron else None
-        keys, urls = require_keys(self._keys()), self._notify_urls()
+        keys = self._keys()
         with self.file.lock(report):
             stack = self._own()
-            self._take_over(stack, report)
             record = stack_node(node, cron, stack.nodes.get(node.name), self._clock.now())
             if stack.nodes.get(node.name) != record:
                 self.file.set_node(node.name, record)
-            # Before as well: a job definition that refers to a field which the secret has not yet starts no run.
-            self._hand_over(stack.outputs, keys, urls, report)
             stack = self._apply(report)
             outputs = ClusterOutputs(stack.outputs)
-            self._hand_over(stack.outputs, keys, urls, report, first=True)
+            if put_keys(self._clients, outputs.text("keys_secret_arn"), keys):
+                report("Put the Numerai keys into Secrets Manager")
             return outputs.webhook_url(node.name, record.token)
 
     def destroy(self, name: str, *, force: bool, report: Report) -> None:
@@ -84,7 +78,6 @@ class Cluster:
             if name not in stack.nodes:
                 return
             self._end_runs(stack, name, force=force, report=report)
-            self._take_over(stack, report)
             stack = self.file.set_node(name, replace(stack.nodes[name], leaving=True))
             if stack.staying:
                 self._take_away(stack, name, report)
@@ -94,10 +87,11 @@ class Cluster:
 
     def variables(self, stack: Stack) -> dict[str, Any]:
         """What Terraform is given for the nodes that stay."""
-        packages = package_functions(self._paths.root)
+        digest = package_webhook(self._paths.webhook_package)
+        package = {"path": str(self._paths.webhook_package), "sha256": digest}
         keys = self._keys()
         api_url = keys.api_url if keys else NUMERAI_API_URL
-        return terraform_variables(stack.staying, self._settings, self.region, api_url, packages, stack.id)
+        return terraform_variables(stack.staying, self._settings, self.region, api_url, package)
 
     def up_to_date(self, stack: Stack) -> bool:
         """Whether the variables and the root are those that were applied last."""
@@ -112,9 +106,6 @@ class Cluster:
         gone = []
         if not present(lambda: client("lambda").get_function_url_config(FunctionName=function)):
             gone.append(f"the webhook {function}")
-        watcher = outputs.optional("watcher_function")
-        if watcher and not present(lambda: client("lambda").get_function(FunctionName=watcher)):
-            gone.append(f"the watcher {watcher}")
         if not present(lambda: client("secretsmanager").describe_secret(SecretId=secret)):
             gone.append("the secret of the Numerai keys")
         if not present(lambda: client("dynamodb").describe_table(TableName=outputs.text("webhook_table"))):
@@ -141,16 +132,6 @@ class Cluster:
 
     # steps
 
-    def _hand_over(
-        self, outputs: Mapping[str, Any], keys: Keys, urls: Mapping[str, str], report: Report, *, first: bool = False
-    ) -> None:
-        """Let the secret hold the keys and whom to notify; one that holds nothing yet only the `first` time."""
-        arn = ClusterOutputs(outputs).optional("keys_secret_arn")
-        secret = KeysSecret(self._clients, arn) if arn else None
-        if secret and (first or secret.exists) and secret.put(keys, urls):
-            whom = f", and {len(urls)} address(es) to notify," if urls else ""
-            report(f"Put the Numerai keys{whom} into Secrets Manager")
-
     def _own(self) -> Stack:
         """The cluster as recorded, once it is clear that these credentials are the ones that it belongs to."""
         stack = self.file.read()
@@ -175,35 +156,18 @@ class Cluster:
             )
         return stack
 
-    def _take_over(self, stack: Stack, report: Report) -> None:
-        """Bring under Terraform what an interrupted command made and could not record, of every node there is."""
-        if not stack.unfinished or stack.id is None:
-            return
-        runner = self._get_runner()
-        runner.prepare(report)
-        everything = {name: replace(node, leaving=False) for name, node in stack.nodes.items()}
-        take_over(
-            runner,
-            self.variables(replace(stack, nodes=everything)),
-            Existing(self._clients, stack.id, self._clock),
-            self._clock,
-            report,
-            patient=self._settings.state_bucket is None,
-        )
-
     def _apply(self, report: Report) -> Stack:
         """Run Terraform unless everything is as it would leave it."""
         stack = self.file.read()
-        if self.up_to_date(stack):
+        variables, runner = self.variables(stack), self._get_runner()
+        mark = fingerprint(variables, root_hash(terraform_root()))
+        if stack.applied == mark:
             gone = self.missing(stack)
             if not gone:
                 return stack
             report(f"Not there any more: {', '.join(gone)}. Making it again")
         whose = {"account": self._clients.account, "region": self.region, "cluster": self._settings.cluster}
-        new = new_stack_id()
-        stack = self.file.change(lambda now: replace(now, id=now.id or new, begun=True, applied=None, **whose))
-        variables, runner = self.variables(stack), self._get_runner()
-        mark = fingerprint(variables, root_hash(terraform_root()))
+        self.file.change(lambda now: replace(now, begun=True, applied=None, **whose))
         runner.prepare(report)
         plan = runner.plan(variables, report)
         report(_size(plan))

@@ -80,7 +80,10 @@ class LocalParts:
 
     def execution(self) -> RunExecution:
         """What brings a run to its end."""
-        return RunExecution(self.store, self.executor, self.context.keys, self.context.clock, self.settings)
+        context = self.context
+        return RunExecution(
+            self.store, self.executor, context.keys, context.clock, self.settings, notifier=context.notifier
+        )
 
 
 def _free_port(host: str) -> int:
