@@ -67,6 +67,8 @@ class Transport:
                 why = f"{host(url)} answered {answer.status_code}"
                 retry_after = _retry_after(answer.headers)
                 answer.close()
+                if not retry_lost and answer.status_code >= SERVER_ERROR:
+                    raise AnswerLost(f"{what} failed: {why}.")
             if attempt < self.attempts:
                 self.wait(attempt, what, why, retry_after)
         raise TemporaryFailure(f"{what} failed {self.attempts} times, last because {why}.")
