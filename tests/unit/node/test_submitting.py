@@ -119,6 +119,16 @@ def test_a_lost_answer_does_not_make_a_second_submission(node: Node, stub: Stub)
     assert len(stub.created) == 1
 
 
+def test_a_failure_after_the_submission_was_made_does_not_make_a_second_one(node: Node, stub: Stub) -> None:
+    def create_and_fail(handler: Handler) -> None:
+        handler.create({"filename": "1-predictions.csv", "triggerId": TRIGGER_ID})
+        handler.send_error(502)
+
+    stub.script["createSubmission"] = [create_and_fail]
+    assert node.submit(predictions(node)).id == "submission-1"
+    assert len(stub.created) == 1
+
+
 def test_a_lost_question_is_asked_again(node: Node, stub: Stub) -> None:
     stub.script["createSubmission"] = [drop, drop]
     assert node.submit(predictions(node)).status == "success"
