@@ -359,6 +359,25 @@ class StackPlan:
         return sum(change.action in actions for change in self.changes)
 
 
+@dataclass(frozen=True)
+class PlannedResource:
+    """One resource that a plan makes: its address, its kind (`aws_vpc`), what is known of it before it is made, and
+    what its description refers to (`aws_vpc.this`)."""
+
+    address: str
+    kind: str
+    values: Mapping[str, Any]
+    needs: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class PlannedResources:
+    """What a plan makes, and the kind and id of everything that the stack knows already."""
+
+    made: tuple[PlannedResource, ...]
+    known: frozenset[tuple[str, str]]
+
+
 class StackRunner(Protocol):
     """Provisions one stack of cloud resources from a description (Terraform or OpenTofu).
 
@@ -371,6 +390,13 @@ class StackRunner(Protocol):
 
     def plan(self, variables: Mapping[str, Any], report: Report, *, destroy: bool = False) -> StackPlan:
         """What would have to change to reach the description."""
+
+    def planned(self, plan: StackPlan) -> PlannedResources:
+        """The plan in detail, as long as it was not carried out."""
+
+    def plan_adoption(self, variables: Mapping[str, Any], existing: Mapping[str, str], report: Report) -> StackPlan:
+        """What would have to change to make things that exist (their ids by address) a part of the stack, and to bring
+        them, and nothing else, to the description."""
 
     def apply(self, plan: StackPlan, report: Report) -> Mapping[str, Any]:
         """Carry out a plan; returns the outputs."""

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EnvironmentNotReady, ProviderError
-from ..ports import Report, StackChange, StackPlan
+from ..ports import PlannedResources, Report, StackChange, StackPlan
 from .private_files import make_private_folder, write_private
 from .process import ProcessResult, run_process
 from .terraform_errors import Diagnostic, explain
+from .terraform_plan import import_blocks, planned_resources
 
 PROGRAMS = ("terraform", "tofu")
 OLDEST = (1, 10)
@@ -30,6 +31,7 @@ SOURCES = ("*.tf", "*.tf.json")
 BACKEND_FILE = "backend.tf.json"
 VARIABLES_FILE = "variables.tfvars.json"
 PLAN_FILE = "changes.tfplan"
+ADOPTION_FILE = "adoption.tf"
 UNSAVED_STATE = "errored.tfstate"
 IGNORED_VARIABLES = ("TF_CLI_ARGS", "TF_DATA_DIR", "TF_VAR_", "TF_WORKSPACE")
 ADDRESS = re.compile(r'(?:module\.[^.]+\.)*(?:data\.)?[a-z0-9]+_(\w+)\.([\w-]+)(?:\["?([^"\]]+)"?\])?')
@@ -124,6 +126,23 @@ class TerraformRunner:
         self._terraform([*arguments, *(["-destroy"] if destroy else [])], found)
         return StackPlan(tuple(found.changes), tuple(found.drift), self._folder / PLAN_FILE)
 
+    def planned(self, plan: StackPlan) -> PlannedResources:
+        """The plan in detail, as long as it was not carried out."""
+        return planned_resources(_json(self._read(["show", "-json", plan.file.name])))
+
+    def plan_adoption(self, variables: Mapping[str, Any], existing: Mapping[str, str], report: Report) -> StackPlan:
+        """What would have to change to make things that exist (their ids by address) a part of the stack, and to bring
+        them, and nothing else, to the description."""
+        found, blocks = _Changes(), self._folder / ADOPTION_FILE
+        only = [f"-target={address}" for address in sorted(existing)]
+        try:
+            write_private(blocks, import_blocks(existing).encode(), keep_previous=False)
+            arguments = ["plan", "-input=false", "-json", self._lock(), self._variables(variables), f"-out={PLAN_FILE}"]
+            self._terraform([*arguments, *only], found)
+        finally:
+            blocks.unlink(missing_ok=True)
+        return StackPlan(tuple(found.changes), tuple(found.drift), self._folder / PLAN_FILE)
+
     def apply(self, plan: StackPlan, report: Report) -> Mapping[str, Any]:
         """Carry out a plan; returns the outputs. An interrupt lets Terraform finish what it has begun."""
         try:
@@ -145,9 +164,7 @@ class TerraformRunner:
 
     def outputs(self) -> Mapping[str, Any]:
         """The outputs of the last apply."""
-        printed = self._read(["output", "-json"])
-        start = re.search(r"^\{", printed, re.MULTILINE)  # warnings may come before
-        outputs = json.loads(printed[start.start() :]) if start else {}
+        outputs = _json(self._read(["output", "-json"]))
         return {name: output["value"] for name, output in outputs.items()}
 
     def resources(self) -> list[str]:
@@ -186,8 +203,13 @@ class TerraformRunner:
         left.replace(left.with_suffix(".saved"))
 
     def _may_still_run(self) -> bool:
-        """Whether a command was killed here whose Terraform may go on without it: its output was not put away."""
-        return any((self._folder / f"{command}.log").exists() for command in ("apply", "destroy"))
+        """Whether a command was killed here whose Terraform may go on without it: its output was not put away.
+
+        A lock in a bucket outlives the program that holds it, so that waiting for its end may be in vain.
+        """
+        return self._backend is None and any(
+            (self._folder / f"{command}.log").exists() for command in ("apply", "destroy")
+        )
 
     def _lock(self) -> str:
         return f"-lock-timeout={UNATTENDED_SECONDS if self._may_still_run() else LOCK_SECONDS}s"
@@ -327,3 +349,10 @@ def describe(plan: StackPlan) -> list[str]:
     for action, verb in (("create", "make"), ("update", "change"), ("replace", "replace"), ("delete", "remove")):
         lines += [f"{verb} {words(change.address)}" for change in plan.changes if change.action == action]
     return lines
+
+
+def _json(printed: str) -> dict[str, Any]:
+    """The object that a command prints; warnings may come before it."""
+    start = re.search(r"^\{", printed, re.MULTILINE)
+    found: dict[str, Any] = json.loads(printed[start.start() :]) if start else {}
+    return found

@@ -19,6 +19,17 @@ variable "name" {
   }
 }
 
+variable "stack_id" {
+  description = "What the record of this cluster is known by, on everything made here as the tag `numerai:stack`: an interrupted command's work is told from a stranger's by it. Null for no such tag."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.stack_id == null || can(regex("^[0-9a-f]{32}$", var.stack_id))
+    error_message = "stack_id must be 32 lower-case hexadecimal digits."
+  }
+}
+
 variable "nodes" {
   description = <<-EOT
     The prediction nodes by name (`<tournament>-<model>`). `cpu` is in vCPUs, `memory_mib` and `disk_gib` in MiB and GiB,

@@ -15,9 +15,12 @@ provider "aws" {
   max_retries = 10
 
   default_tags {
-    tags = {
-      "numerai:cluster" = var.name
-      "numerai:tool"    = "numerai-compute"
-    }
+    tags = merge(
+      {
+        "numerai:cluster" = var.name
+        "numerai:tool"    = "numerai-compute"
+      },
+      var.stack_id == null ? {} : { "numerai:stack" = var.stack_id }
+    )
   }
 }

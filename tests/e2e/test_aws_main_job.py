@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import boto3
+import psutil
 import pytest
 import requests
 from numerai_compute.providers.aws.clients import AwsClients
@@ -60,8 +62,12 @@ def test_from_nothing_to_an_accepted_submission_and_back_to_nothing(shell: AwsSh
     secret = shell.sandbox["secret_key"]
     with watched_command_lines() as command_lines:
         shell.ok("setup", "-P", "aws")
-        config = ("node", "config", "-P", "aws", "--example", "tournament-python3", "--path", "my-node")
-        shell.ok(*config, "--size", "gen-sm", "--yes")
+        config = ("node", "config", "-P", "aws", "--path", "my-node", "--size", "gen-sm", "--yes")
+        kill_halfway(shell, 8, *config, "--example", "tournament-python3")
+        shell.ok("node", "destroy", "--yes")
+        assert remains() == []
+        kill_halfway(shell, 25, *config)
+        shell.ok(*config)
         assert "is deployed" in shell.ok("node", "deploy").out
         tested = shell.ok("node", "test", "--verbose")
         assert tested.out.count("✓") == 4 and "submitted submission_id=" in tested.err
@@ -81,8 +87,30 @@ def test_from_nothing_to_an_accepted_submission_and_back_to_nothing(shell: AwsSh
     assert plan(shell) == []
     shell.ok("node", "destroy", "--yes")
     assert shell.ok("node", "list", "--json").json == []
-    assert list(cluster_remains(AwsClients(AwsSettings()), "numerai", ACCOUNT, REGION)) == []
+    assert remains() == []
     assert not shell.paths.stack.exists() and not shell.paths.terraform.exists()
+
+
+def kill_halfway(shell: AwsShell, made: int, *arguments: str) -> None:
+    """Let a command make so many resources, then end it and all that it has started as a power cut would."""
+    process = shell.start(*arguments, "--verbose")
+    assert process.stdout is not None and process.stderr is not None
+    with process.stdout, process.stderr:
+        done = 0
+        while done < made:
+            line = process.stderr.readline()
+            assert line, f"it ended after {done} resources"
+            done += line.lstrip().startswith("made ")
+        begun = psutil.Process(process.pid)
+        for one in [begun, *begun.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
+        process.wait(60)
+
+
+def remains() -> list[str]:
+    """What AWS still holds for the cluster."""
+    return list(cluster_remains(AwsClients(AwsSettings()), "numerai", ACCOUNT, REGION))
 
 
 def plan(shell: AwsShell) -> list[str]:

@@ -11,15 +11,17 @@ from msgspec.structs import replace
 from ...errors import ProviderError, UsageError
 from ...models import NUMERAI_API_URL, Keys, Node
 from ...ports import Clock, Report, StackPlan, StackRunner
+from .adoption import take_over
 from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .cron import aws_cron
+from .existing import Existing
 from .keys import put_keys
 from .lambda_package import package_webhook
 from .remains import cluster_remains, node_remains, present, remove_data
 from .runs import BatchRuns
 from .settings import AwsPaths, AwsSettings
-from .stack_file import Stack, StackFile, stack_node
+from .stack_file import Stack, StackFile, new_stack_id, stack_node
 from .terraform import root_hash, terraform_root
 from .variables import check_name, fingerprint, terraform_variables
 
@@ -60,6 +62,7 @@ class Cluster:
         keys = self._keys()
         with self.file.lock(report):
             stack = self._own()
+            self._take_over(stack, report)
             record = stack_node(node, cron, stack.nodes.get(node.name), self._clock.now())
             if stack.nodes.get(node.name) != record:
                 self.file.set_node(node.name, record)
@@ -78,6 +81,7 @@ class Cluster:
             if name not in stack.nodes:
                 return
             self._end_runs(stack, name, force=force, report=report)
+            self._take_over(stack, report)
             stack = self.file.set_node(name, replace(stack.nodes[name], leaving=True))
             if stack.staying:
                 self._take_away(stack, name, report)
@@ -91,7 +95,7 @@ class Cluster:
         package = {"path": str(self._paths.webhook_package), "sha256": digest}
         keys = self._keys()
         api_url = keys.api_url if keys else NUMERAI_API_URL
-        return terraform_variables(stack.staying, self._settings, self.region, api_url, package)
+        return terraform_variables(stack.staying, self._settings, self.region, api_url, package, stack.id)
 
     def up_to_date(self, stack: Stack) -> bool:
         """Whether the variables and the root are those that were applied last."""
@@ -156,18 +160,33 @@ class Cluster:
             )
         return stack
 
+    def _take_over(self, stack: Stack, report: Report) -> None:
+        """Bring under Terraform what an interrupted command made and could not record, of every node there is."""
+        if not stack.unfinished or stack.id is None:
+            return
+        runner = self._get_runner()
+        runner.prepare(report)
+        everything = {name: replace(node, leaving=False) for name, node in stack.nodes.items()}
+        take_over(
+            runner,
+            self.variables(replace(stack, nodes=everything)),
+            Existing(self._clients, stack.id, self._clock),
+            report,
+        )
+
     def _apply(self, report: Report) -> Stack:
         """Run Terraform unless everything is as it would leave it."""
         stack = self.file.read()
-        variables, runner = self.variables(stack), self._get_runner()
-        mark = fingerprint(variables, root_hash(terraform_root()))
-        if stack.applied == mark:
+        if self.up_to_date(stack):
             gone = self.missing(stack)
             if not gone:
                 return stack
             report(f"Not there any more: {', '.join(gone)}. Making it again")
         whose = {"account": self._clients.account, "region": self.region, "cluster": self._settings.cluster}
-        self.file.change(lambda now: replace(now, begun=True, applied=None, **whose))
+        new = new_stack_id()
+        stack = self.file.change(lambda now: replace(now, id=now.id or new, begun=True, applied=None, **whose))
+        variables, runner = self.variables(stack), self._get_runner()
+        mark = fingerprint(variables, root_hash(terraform_root()))
         runner.prepare(report)
         plan = runner.plan(variables, report)
         report(_size(plan))

@@ -54,9 +54,11 @@ class StackNode(msgspec.Struct, frozen=True):
 
 class Stack(msgspec.Struct, frozen=True):
     """The cluster. `applied` is the fingerprint of the variables that were applied last, None while a change is under
-    way; `outputs` is what that apply gave; `begun` tells whether anything may exist in AWS."""
+    way; `outputs` is what that apply gave; `begun` tells whether anything may exist in AWS. `id` is random, made once,
+    and on everything in AWS: what bears it was made from this record and from no other."""
 
     version: int = VERSION
+    id: str | None = None
     cluster: str | None = None
     account: str | None = None
     region: str | None = None
@@ -69,6 +71,11 @@ class Stack(msgspec.Struct, frozen=True):
     def staying(self) -> dict[str, StackNode]:
         """The nodes that are not being destroyed."""
         return {name: node for name, node in self.nodes.items() if not node.leaving}
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a change was begun and not brought to its end."""
+        return self.begun and self.applied is None
 
 
 class Record(Protocol):
@@ -188,6 +195,11 @@ class StackFile:
             yield
         finally:
             lock.release()
+
+
+def new_stack_id() -> str:
+    """128 random bits in letters that a tag can hold."""
+    return secrets.token_hex(16)
 
 
 def new_token() -> str:

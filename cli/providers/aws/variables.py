@@ -32,13 +32,19 @@ def check_name(node: Node) -> None:
 
 
 def terraform_variables(
-    nodes: Mapping[str, StackNode], settings: AwsSettings, region: str, api_url: str, package: Mapping[str, str]
+    nodes: Mapping[str, StackNode],
+    settings: AwsSettings,
+    region: str,
+    api_url: str,
+    package: Mapping[str, str],
+    stack_id: str | None,
 ) -> dict[str, Any]:
     """The variables of terraform/aws. `package` holds `path` and `sha256` of the webhook's zip."""
     own_api = api_url.rstrip("/") == NUMERAI_API_URL
     return {
         "region": region,
         "name": settings.cluster,
+        "stack_id": stack_id,
         "nodes": {name: _node(node) for name, node in sorted(nodes.items())},
         "webhook_package_path": package["path"],
         "webhook_package_sha256": package["sha256"],

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.terraform_errors import Diagnostic, explain
-from numerai_compute.adapters.terraform_runner import S3Backend, TerraformRunner, describe, words
+from numerai_compute.adapters.terraform_runner import ADOPTION_FILE, S3Backend, TerraformRunner, describe, words
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
-from numerai_compute.ports import StackChange, StackPlan
+from numerai_compute.ports import PlannedResource, PlannedResources, StackChange, StackPlan
 
 from tests.fixtures.sandbox import wait_for
 
@@ -56,6 +56,8 @@ class StandIn:
                 import json, os, sys
                 answers = json.load(open({str(self._answers_file)!r}))
                 note = {{"argv": sys.argv[1:], "cwd": os.getcwd(), "env": dict(os.environ)}}
+                if os.path.exists("adoption.tf"):
+                    note["adoption"] = open("adoption.tf").read()
                 open({str(self.calls_file)!r}, "a").write(json.dumps(note) + "\\n")
                 command = " ".join(sys.argv[1:3]) if sys.argv[1] == "state" else sys.argv[1]
                 lines, code = answers.get(command, [[], 0])
@@ -233,6 +235,56 @@ def test_a_plan_is_changes_and_drift(prepared: TerraformRunner, stand_in: StandI
         "replace vpc",
         "remove sns topic failures",
     ]
+
+
+def shown(address: str, actions: list[str], *, mode: str = "managed", **values: object) -> dict:
+    """An entry of a plan as `show -json` prints it."""
+    kind = address.partition(".")[0]
+    return {"address": address, "type": kind, "mode": mode, "change": {"actions": actions, **values}}
+
+
+def test_a_plan_in_detail_is_what_it_makes_and_what_is_known(prepared: TerraformRunner, stand_in: StandIn) -> None:
+    changes = [
+        shown("aws_vpc.this", ["create"], before=None, after={"cidr_block": "10.0.0.0/22"}),
+        shown("aws_ecr_repository.a", ["no-op"], before={"id": "n/a", "arn": "arn:a"}, after={"id": "n/a"}),
+        shown("aws_iam_role.b", ["delete", "create"], before={"id": "b"}, after={"name": "b"}),
+        shown("aws_sns_topic.c", ["delete"], before={"arn": "arn:c"}, after=None),
+        shown("data.aws_partition.d", ["read"], mode="data", before=None, after={}),
+    ]
+    plan = prepared.plan({}, lambda _: None)
+    expressions = {"name": {"references": ["var.name"]}, "route": [{"id": {"references": ["aws_x.y[0].id"]}}]}
+    described = [{"address": "aws_vpc.this", "expressions": expressions}]
+    shown_plan = {"resource_changes": changes, "configuration": {"root_module": {"resources": described}}}
+    stand_in.answer("show", "Warning: something", shown_plan)
+    planned = prepared.planned(plan)
+    needs = frozenset({"var.name", "aws_x.y"})
+    assert planned.made == (PlannedResource("aws_vpc.this", "aws_vpc", {"cidr_block": "10.0.0.0/22"}, needs),)
+    assert planned.known == {
+        ("aws_ecr_repository", "n/a"),
+        ("aws_ecr_repository", "arn:a"),
+        ("aws_iam_role", "b"),
+        ("aws_sns_topic", "arn:c"),
+    }
+    assert stand_in.calls("show")[0]["argv"] == ["show", "-json", plan.file.name]
+    stand_in.answer("show", {"format_version": "1.2"})
+    assert prepared.planned(plan) == PlannedResources((), frozenset())
+
+
+def test_adopting_plans_only_what_exists(prepared: TerraformRunner, stand_in: StandIn, tmp_path: Path) -> None:
+    stand_in.answer("plan", change("aws_vpc.this", "import"), change('aws_subnet.public["first"]', "update"))
+    existing = {"aws_vpc.this": "vpc-1", 'aws_subnet.public["first"]': "subnet-1"}
+    plan = prepared.plan_adoption({"name": "n"}, existing, lambda _: None)
+    assert plan.changes == (StackChange('aws_subnet.public["first"]', "update"),)
+    (call,) = stand_in.calls("plan")
+    assert [one for one in call["argv"] if one.startswith("-target")] == [
+        '-target=aws_subnet.public["first"]',
+        "-target=aws_vpc.this",
+    ]
+    assert call["adoption"] == (
+        'import {\n  to = aws_subnet.public["first"]\n  id = "subnet-1"\n}\n'
+        'import {\n  to = aws_vpc.this\n  id = "vpc-1"\n}\n'
+    )
+    assert not (tmp_path / "work" / ADOPTION_FILE).exists()
 
 
 def test_applying_tells_what_happens_and_returns_the_outputs(prepared: TerraformRunner, stand_in: StandIn) -> None:
@@ -473,3 +525,14 @@ def test_the_terraform_of_a_killed_command_is_waited_for(
     waits = [word for call in stand_in.calls("plan") for word in call["argv"] if word.startswith("-lock-timeout")]
     assert waits == ["-lock-timeout=5s", "-lock-timeout=900s", "-lock-timeout=5s"]
     assert reported.count("waiting for what an interrupted command has begun") == 1
+
+
+def test_a_lock_that_may_be_dead_is_not_waited_for(tmp_path: Path, root: Path, stand_in: StandIn) -> None:
+    reported: list[str] = []
+    backend = S3Backend("a-bucket", "k/terraform.tfstate", "eu-west-1")
+    runner = TerraformRunner(root, tmp_path / "work", tmp_path / "plugins", backend=backend)
+    runner.prepare(reported.append)
+    (tmp_path / "work" / "apply.log").write_text("")
+    runner.plan({}, reported.append)
+    assert "-lock-timeout=5s" in stand_in.calls("plan")[0]["argv"]
+    assert reported == ["preparing terraform 1.11.4", "comparing with what exists"]

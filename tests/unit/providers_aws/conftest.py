@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Keys, Node
-from numerai_compute.ports import Report, StackChange, StackPlan
+from numerai_compute.ports import PlannedResource, PlannedResources, Report, StackChange, StackPlan
 from numerai_compute.providers.aws.clients import AwsClients
 from numerai_compute.providers.aws.parts import AwsParts
 from numerai_compute.providers.aws.provider import AwsProvider
@@ -42,7 +42,8 @@ def quiet(line: str) -> None:
 
 
 class FakeTerraform:
-    """`ports.StackRunner` that makes in moto what the provider looks at. `fail` is raised by the next apply."""
+    """`ports.StackRunner` that makes in moto what the provider looks at. `fail` is raised by the next apply. `made` is
+    what a plan makes unless it was taken over, `adopted` what was."""
 
     def __init__(self, clients: AwsClients, registry: str):
         self._client = clients.client
@@ -52,7 +53,11 @@ class FakeTerraform:
         self.moved: list[str | None] = []
         self.bucket: str | None = None
         self.fail: NumeraiError | None = None
+        self.made: tuple[PlannedResource, ...] = ()
+        self.known: frozenset[tuple[str, str]] = frozenset()
+        self.adopted: dict[str, str] = {}
         self.leave_behind = False
+        self._adopting = False
         self._planned: Mapping[str, Any] = {}
         self._queue = ""
 
@@ -63,7 +68,18 @@ class FakeTerraform:
         self._planned = json.loads(json.dumps(variables))
         return StackPlan((StackChange("aws_vpc.this", "create"),) * 30, (), Path("plan"))
 
+    def planned(self, plan: StackPlan) -> PlannedResources:
+        return PlannedResources(tuple(one for one in self.made if one.address not in self.adopted), self.known)
+
+    def plan_adoption(self, variables: Mapping[str, Any], existing: Mapping[str, str], report: Report) -> StackPlan:
+        self._adopting = True
+        self.adopted.update(existing)
+        return StackPlan((), (), Path("plan"))
+
     def apply(self, plan: StackPlan, report: Report) -> Mapping[str, Any]:
+        if self._adopting:
+            self._adopting = False
+            return {}
         if self.fail:
             failure, self.fail = self.fail, None
             raise failure
