@@ -1,0 +1,1 @@
+"""The faults that what is kept must survive."""
