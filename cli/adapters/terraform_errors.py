@@ -118,6 +118,15 @@ def _quota(complaint: _Complaint) -> NumeraiError:
     )
 
 
+def _no_spot(complaint: _Complaint) -> NumeraiError:
+    return ProviderError(
+        "Fargate Spot is not to be had in this region.",
+        "Run `numerai setup -s -P aws --set use_spot=0` and then the command again: runs use On-Demand capacity, which "
+        "costs about three times as much.",
+        code="no-spot",
+    )
+
+
 def _moved(complaint: _Complaint) -> NumeraiError:
     return ProviderError(
         "The cluster's state is kept in another place than the settings say.",
@@ -145,6 +154,14 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Complaint], NumeraiError]]] =
     (
         re.compile(r"LimitExceeded|ServiceQuotaExceeded|TooMany\w+Exception|below its minimum value|QuotaExceeded"),
         _quota,
+    ),
+    (
+        re.compile(
+            r"fargate[ _]?spot\b.{0,120}\b(?:not|un)[ -]?(?:support|avail)"
+            r"|\b(?:not|un)[ -]?(?:support|avail).{0,120}fargate[ _]?spot\b",
+            re.IGNORECASE | re.DOTALL,
+        ),
+        _no_spot,
     ),
     (_CLASH, _clash),
     (

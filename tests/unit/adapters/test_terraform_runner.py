@@ -396,6 +396,8 @@ def test_a_lock_says_by_whom_and_since_when() -> None:
         ("EntityAlreadyExists: Role with name numerai-run already exists.", "name-clash", 1),
         ("VpcLimitExceeded: The maximum number of VPCs has been reached.", "quota", 1),
         ("UnreservedConcurrentExecution below its minimum value of [100].", "quota", 1),
+        ("ClientException: computeResources.type FARGATE_SPOT is not supported in this region", "no-spot", 1),
+        ("Unsupported compute type: Fargate Spot", "no-spot", 1),
         ("Error: Backend configuration changed", "state-elsewhere", 1),
         ("something nobody has seen", "terraform-failed", 1),
     ],
