@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 EXECUTOR ?= auto
 WORKERS ?= 2
 
-.PHONY: demo test test-core test-aws lint aws-emulator clean
+.PHONY: demo test test-core test-aws lint faults aws-emulator clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.sandbox: setup.py pyproject.toml
@@ -38,6 +38,10 @@ test-core: $(VENV)/.dev
 
 test-aws: $(VENV)/.dev
 	$(BIN)/python -m pytest -m aws --no-cov $(ARGS) || [ $$? -eq 5 ]
+
+# The fault matrix: runs it, prints it as a table and writes docs/faults.md.
+faults: $(VENV)/.dev
+	$(BIN)/python -m tests.faults -n $(WORKERS) $(ARGS)
 
 # A local AWS with a sandbox's worth of services, for trying the AWS provider by hand; prints the variables to export.
 aws-emulator: $(VENV)/.dev

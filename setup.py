@@ -30,6 +30,7 @@ TEST = [
     "moto[batch,awslambda,dynamodb,s3]>=5.2.1,<5.3",
     "flask-cors>=4,<7",
     "aiosmtpd>=1.4.6,<2",
+    "scikit-learn>=1.5,<2",
 ]
 LINT = ["ruff>=0.15,<0.18", "mypy>=1.18,<3", "types-requests>=2.31", "types-psutil>=6", "pandas-stubs>=2.2"]
 

@@ -12,7 +12,17 @@ from .errors import EnvironmentNotReady
 
 if TYPE_CHECKING:
     from .models import Keys, Node
-    from .ports import Clock, ContainerEngine, Notifier, NumeraiApi, OwnCommands, Provider, Rehearsal, StateStore
+    from .ports import (
+        Clock,
+        ContainerEngine,
+        Ledger,
+        Notifier,
+        NumeraiApi,
+        OwnCommands,
+        Provider,
+        Rehearsal,
+        StateStore,
+    )
     from .providers.registry import ProviderContext
     from .render import Renderer
 
@@ -73,6 +83,13 @@ class Factory:
         from .adapters.numerai_api import HttpNumeraiApi
 
         return HttpNumeraiApi
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """What the watchers of this home folder have seen, decided and told."""
+        from .adapters.ledger import DATABASE_FILE, RoundLedger
+
+        return RoundLedger(self.home / DATABASE_FILE)
 
     @cached_property
     def notifier(self) -> Notifier:
@@ -138,5 +155,5 @@ class Factory:
             keys=self.store.keys,
             engine=lambda: self.engine,
             clock=self.clock,
-            notifier=lambda: self.notifier,
+            notify_urls=self.store.notify_urls,
         )

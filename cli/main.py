@@ -17,7 +17,11 @@ from .factory import Factory
 COMMANDS = {
     "setup": ("setup", "setup", "Record your Numerai keys and choose where nodes run."),
     "node": ("node", "node", "Configure, deploy, test and watch prediction nodes."),
-    "notify": ("notify", "notify", "Say who is told how the runs of your nodes end."),
+    "status": ("status", "status", "Show all nodes at a glance, with the time to the next close."),
+    "history": ("history", "history", "Show per round what was triggered, run and submitted."),
+    "watch": ("watch", "watch", "Follow the rounds: trigger what is missing, and tell somebody in time."),
+    "events": ("events", "events", "Run your own code as rounds open (event handlers)."),
+    "notify": ("notify", "notify", "Say who is told of successes, failures and missed rounds."),
     "doctor": ("doctor", "doctor", "Check this machine, your keys and every node."),
     "cost": ("cost", "cost", "Estimate what every node costs a month."),
     "demo": ("demo", "demo", "Show the whole path on this machine, with no account and no cloud."),

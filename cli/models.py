@@ -146,6 +146,7 @@ class RunFailure(str, Enum):
     TIMED_OUT = "timed-out"
     NOT_DEPLOYED = "not-deployed"
     NO_KEYS = "no-keys"
+    LATE = "late"
     COULD_NOT_START = "could-not-start"
     LOST = "lost"
 
@@ -206,6 +207,10 @@ class Round:
     tournament: int
     open_time: datetime
     close_time: datetime
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether a submission made at `now` (aware) is in time."""
+        return self.open_time <= now < self.close_time
 
 
 @dataclass(frozen=True)
@@ -274,3 +279,69 @@ class Notice:
     text: str
     node: str | None = None
     round_number: int | None = None
+
+
+class RoundOutcome(str, Enum):
+    """How a round went for a node. It stays `open` until Numerai's answer after the close, or before, settles it."""
+
+    OPEN = "open"
+    ON_TIME = "on-time"
+    LATE = "late"
+    MISSED = "missed"
+
+
+@dataclass(frozen=True)
+class TriggerAttempt:
+    """One run that the watcher decided to start, recorded before it was started.
+
+    `run_id` is None until the provider has taken it; `state` is how the run ended (a word of `RunState`, or `lost`),
+    None until that is known; `message` says why it could not be started or how it ended.
+    """
+
+    number: int
+    trigger_id: str
+    why: str
+    decided_at: datetime
+    run_id: str | None = None
+    state: str | None = None
+    exit_code: int | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True)
+class RoundEntry:
+    """What the watcher knows about a node in a round. `told` are the notices that were decided."""
+
+    node: str
+    tournament: int
+    round_number: int
+    outcome: RoundOutcome = RoundOutcome.OPEN
+    submission_id: str | None = None
+    submission_status: str | None = None
+    submitted_at: datetime | None = None
+    attempts: tuple[TriggerAttempt, ...] = ()
+    told: frozenset[NoticeKind] = frozenset()
+
+
+@dataclass(frozen=True)
+class KeptNotice:
+    """A notice that has yet to reach somebody. `tries` is how often that failed."""
+
+    key: str
+    notice: Notice
+    tries: int = 0
+
+
+@dataclass(frozen=True)
+class WatcherRecord:
+    """One watcher: `kind` is `daemon`, `watch` or `once`; `seen` is its latest sign of life in Numerai's time and
+    `machine_seen` the same by this machine's clock; `alive` is whether its process lives."""
+
+    id: str
+    kind: str
+    pid: int
+    since: datetime
+    seen: datetime
+    machine_seen: datetime
+    ended_at: datetime | None = None
+    alive: bool = False

@@ -12,15 +12,20 @@ from typing import Any, Protocol, runtime_checkable
 from .models import (
     Check,
     Deployment,
+    KeptNotice,
     Keys,
     LogLine,
     Model,
     Node,
     Notice,
     Round,
+    RoundEntry,
+    RoundOutcome,
     Run,
     Submission,
     TokenInfo,
+    TriggerAttempt,
+    WatcherRecord,
     WebhookCall,
 )
 
@@ -65,11 +70,21 @@ class NumeraiApi(Protocol):
     def current_round(self, tournament: int) -> Round | None:
         """The round that is open now, or the latest one; None when there has been none."""
 
+    def rounds(self, tournament: int, limit: int) -> list[Round]:
+        """The latest rounds that have opened, newest first; empty when Numerai says that there is none."""
+
+    def upcoming_round(self, tournament: int) -> Round | None:
+        """The round that opens next; None where Numerai does not say."""
+
     def submissions(self, model_id: str) -> list[Submission]:
         """The model's submissions, newest first."""
 
     def server_time(self) -> datetime:
-        """What the API's Date header says, in UTC."""
+        """What the API's Date header says, in UTC. Asks."""
+
+    def heard_time(self) -> datetime | None:
+        """What Numerai's clock shows now, by the Date of its latest answer and the time that has passed since. Asks
+        nothing; None when there was no answer yet."""
 
 
 class Notifier(Protocol):
@@ -137,6 +152,82 @@ class StateStore(Protocol):
 
     def upgrade(self) -> list[Path]:
         """Convert the official tool's files to this tool's; returns the backups that were kept."""
+
+
+class Ledger(Protocol):
+    """What the watchers of this home folder have seen, decided and told, so that each thing is done once: by however
+    many watchers, and over kill -9. What is decided is recorded before it is done. Moments are Numerai's time where
+    nothing else is said."""
+
+    def see_round(self, found: Round, machine_open: datetime | None) -> None:
+        """Record a round and its times; `machine_open` is its opening by this machine's clock, kept from the first
+        time, and None as long as it has not opened. A number that comes again on another day is another round (a
+        sandbox that began anew): what was recorded for it is forgotten, but its trigger ids are not used again."""
+
+    def rounds(self, tournament: int, limit: int) -> list[Round]:
+        """The latest rounds seen, newest first."""
+
+    def machine_open(self, found: Round) -> datetime | None:
+        """When a round opened by this machine's clock; None when it was never seen open."""
+
+    def see_nodes(self, names: Iterable[str], now: datetime) -> Mapping[str, datetime]:
+        """Since when each of the nodes that are configured now is followed. Others are forgotten, and begin anew."""
+
+    def follow(self, node: str, found: Round) -> RoundEntry:
+        """The entry of a node in a round, made when there is none."""
+
+    def entry(self, node: str, found: Round) -> RoundEntry | None:
+        """The entry of a node in a round."""
+
+    def entries(self, node: str, limit: int) -> list[RoundEntry]:
+        """A node's latest entries, newest round first."""
+
+    def unsettled(self, node: str) -> list[Round]:
+        """The rounds whose outcome for a node is open, newest first."""
+
+    def decide_attempt(self, node: str, found: Round, number: int, why: str, now: datetime) -> TriggerAttempt:
+        """Record that attempt `number` (from 1) is to be made; returns it as whoever came first has recorded it."""
+
+    def attempt_started(self, node: str, trigger_id: str, run_id: str) -> None:
+        """Record the run that an attempt has started."""
+
+    def attempt_refused(self, node: str, trigger_id: str, message: str) -> None:
+        """Record why an attempt could not start a run."""
+
+    def attempt_ended(self, node: str, trigger_id: str, state: str, exit_code: int | None, message: str | None) -> None:
+        """Record how the run of an attempt ended."""
+
+    def record_submission(self, node: str, found: Round, submission: Submission) -> None:
+        """Record what Numerai holds of a node for a round."""
+
+    def settle(self, node: str, found: Round, outcome: RoundOutcome) -> None:
+        """Record how a round went; what is settled stays."""
+
+    def decide_notice(self, notice: Notice, now: datetime, key: str | None = None) -> bool:
+        """Record that something is to be told; False when that was decided before. Without `key` it is the notice of
+        its kind for its node and round."""
+
+    def claim_notices(self, machine_now: datetime, tries: int) -> list[KeptNotice]:
+        """What is to be told and was not yet, tried fewer than `tries` times. Nobody else gets the same for a while."""
+
+    def notice_sent(self, key: str, machine_now: datetime) -> None:
+        """Record that a notice went out."""
+
+    def notice_failed(self, key: str, why: str, machine_not_before: datetime) -> None:
+        """Record that a notice reached nobody; it can be claimed again from that moment on."""
+
+    def begin_watch(self, kind: str, now: datetime, machine_now: datetime) -> tuple[str, datetime | None]:
+        """Enter a watcher of this process; returns its id and, when nobody has watched since one was killed, when that
+        one was last seen."""
+
+    def beat(self, watcher: str, now: datetime, machine_now: datetime) -> None:
+        """Record a watcher's sign of life."""
+
+    def end_watch(self, watcher: str, now: datetime) -> None:
+        """Record that a watcher ended as it should."""
+
+    def watchers(self) -> list[WatcherRecord]:
+        """The watchers known, the one seen last first."""
 
 
 class BuildResult(Protocol):
@@ -473,6 +564,14 @@ class RollsBack(Protocol):
 
     def roll_back(self, node_name: str, tag: str) -> Deployment:
         """Let the image of that tag run again. Nothing is built or pushed."""
+
+
+@runtime_checkable
+class NotifiesItself(Protocol):
+    """A provider whose runs tell people how they ended without this machine, so that the watcher need not."""
+
+    def notifies(self) -> bool:
+        """Whether it has been given somebody to tell."""
 
 
 @runtime_checkable

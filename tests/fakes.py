@@ -53,6 +53,9 @@ class FakeApi:
         self.by_id = {model.id: model for model in models}
         self.round: Round | None = Round(100, 8, NOW, NOW + timedelta(hours=1))
         self.held: list[Submission] = []
+        self.held_by: dict[str, list[Submission]] = {}
+        self.past: list[Round] = []
+        self.upcoming: Round | None = None
         self.fail: dict[str, Exception] = {}
         self.clock: FakeClock = FakeClock()
         self.on_trigger = lambda model, trigger_id: None
@@ -85,13 +88,26 @@ class FakeApi:
         self._called("current_round", tournament)
         return self.round
 
+    def rounds(self, tournament: int, limit: int) -> list[Round]:
+        self._called("rounds", tournament)
+        found = [*([self.round] if self.round else []), *self.past]
+        fitting = [each for each in found if each.tournament == tournament and each.open_time <= self.clock.now()]
+        return sorted(fitting, key=lambda each: each.number, reverse=True)[:limit]
+
+    def upcoming_round(self, tournament: int) -> Round | None:
+        self._called("upcoming_round", tournament)
+        return self.upcoming
+
     def submissions(self, model_id: str) -> list[Submission]:
         self._called("submissions", model_id)
-        return list(self.held)
+        return list(self.held_by.get(model_id, self.held))
 
     def server_time(self) -> datetime:
         self._called("server_time")
         return self.clock.now()
+
+    def heard_time(self) -> datetime | None:
+        return self.clock.now() if self.calls else None
 
 
 class FakeProvider:
@@ -112,6 +128,7 @@ class FakeProvider:
         self.fail: dict[str, NumeraiError] = {}
         self.awake = False
         self.hash = "h1"
+        self.clock: FakeClock = FakeClock()
 
     def configure(self, node: Node, report: Report) -> Node:
         if "configure" in self.fail:
@@ -139,10 +156,17 @@ class FakeProvider:
         return self.hash
 
     def wake(self, report: Report) -> None:
+        if "wake" in self.fail:
+            raise self.fail["wake"]
         self.awake = True
 
     def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
-        run = Run(f"run-{len(self.all_runs) + 1}", node.name, RunState.QUEUED, NOW, trigger_id)
+        if "trigger" in self.fail:
+            raise self.fail["trigger"]
+        for known in self.all_runs:
+            if trigger_id is not None and (known.node, known.trigger_id) == (node.name, trigger_id):
+                return known
+        run = Run(f"run-{len(self.all_runs) + 1}", node.name, RunState.QUEUED, self.clock.now(), trigger_id)
         self.all_runs.insert(0, run)
         return run
 
@@ -156,6 +180,8 @@ class FakeProvider:
         raise ProviderError(f"no run {run_id}", code="no-such-run")
 
     def runs(self, node_name: str, limit: int = 20) -> list[Run]:
+        if "runs" in self.fail:
+            raise self.fail["runs"]
         return [run for run in self.all_runs if run.node == node_name][:limit]
 
     def find_run(self, node_name: str, trigger_id: str) -> Run | None:

@@ -126,7 +126,7 @@ def _next_command(notice: Notice) -> str | None:
         return "numerai daemon start"
     if notice.kind in (NoticeKind.FAILURE, NoticeKind.LATE, NoticeKind.MISSED):
         model = notice.node.partition("-")[2] if notice.node else ""
-        return f"numerai node -m {model} logs" if model else "numerai doctor"
+        return f"numerai history -m {model}" if model else "numerai status"
     return None
 
 

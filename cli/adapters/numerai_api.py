@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,21 @@ class HttpNumeraiApi:
     """`ports.NumeraiApi` over HTTP. Queries are retried on network errors, 429 and 5xx; changes only when they
     cannot have been made."""
 
-    def __init__(self, keys: Keys, *, retries: int = 3, backoff_seconds: float = 0.5):
+    def __init__(
+        self,
+        keys: Keys,
+        *,
+        retries: int = 3,
+        backoff_seconds: float = 0.5,
+        monotonic: Callable[[], float] = time.monotonic,
+    ):
         self.url = check_api_url(keys.api_url)
         self._keys = keys
         self._retries = retries
         self._backoff = backoff_seconds
         self._http: requests.Session | None = None
+        self._monotonic = monotonic
+        self._heard: tuple[datetime, float] | None = None
 
     def token_info(self) -> TokenInfo:
         """Who the keys belong to and what they may do; `ApiError` with code `keys-refused` when they are wrong."""
@@ -70,16 +80,27 @@ class HttpNumeraiApi:
     def current_round(self, tournament: int) -> Round | None:
         """The round that is open now, or the latest one; None when there has been none."""
         query = "query($tournament: Int!) { rounds(tournament: $tournament, number: 0) { number openTime closeTime } }"
-        try:
-            rows = self._query(query, {"tournament": tournament})["rounds"]
-        except ApiError as error:
-            if "not open" in error.message:
-                return None
-            raise
-        if not rows:
-            return None
-        row = rows[0]
-        return Round(int(row["number"]), tournament, _time(row["openTime"]), _time(row["closeTime"]))
+        rows = self._rounds(query, {"tournament": tournament})
+        return rows[0] if rows else None
+
+    def rounds(self, tournament: int, limit: int) -> list[Round]:
+        """The latest rounds that have opened, newest first; empty when Numerai says that there is none."""
+        query = (
+            "query($tournament: Int!, $limit: Int!) "
+            "{ rounds(tournament: $tournament, limit: $limit) { number openTime closeTime } }"
+        )
+        found = self._rounds(query, {"tournament": tournament, "limit": limit + 1})  # one may be about to open
+        now = (self.heard_time() or datetime.now(timezone.utc)) + timedelta(seconds=1)  # a Date has no fractions
+        return [each for each in found if each.open_time <= now][:limit]
+
+    def upcoming_round(self, tournament: int) -> Round | None:
+        """The round that opens next; None where Numerai does not say."""
+        query = (
+            "query($tournament: Int!) "
+            "{ rounds(tournament: $tournament, status: UPCOMING) { number openTime closeTime } }"
+        )
+        found = self._rounds(query, {"tournament": tournament})
+        return found[-1] if found else None
 
     def submissions(self, model_id: str) -> list[Submission]:
         """The model's submissions, newest first."""
@@ -111,7 +132,29 @@ class HttpNumeraiApi:
         except (KeyError, ValueError, TypeError) as error:
             raise ApiError(f"{self.url} does not tell the time.") from error
 
+    def heard_time(self) -> datetime | None:
+        """What Numerai's clock shows now, by the Date of its latest answer and the time that has passed since."""
+        if self._heard is None:
+            return None
+        moment, heard_at = self._heard
+        return moment + timedelta(seconds=self._monotonic() - heard_at)
+
     # how a query travels
+
+    def _rounds(self, query: str, variables: dict[str, Any]) -> list[Round]:
+        """Rounds, the highest number first. Between rounds Numerai may answer with an error: there is none then."""
+        try:
+            rows = self._query(query, variables)["rounds"]
+        except ApiError as error:
+            if "not open" in error.message:
+                return []
+            raise
+        found = [
+            Round(int(row["number"]), variables["tournament"], _time(row["openTime"]), _time(row["closeTime"]))
+            for row in rows or ()
+            if row and row["openTime"] and row["closeTime"]
+        ]
+        return sorted(found, key=lambda each: each.number, reverse=True)
 
     def _query(
         self,
@@ -156,7 +199,11 @@ class HttpNumeraiApi:
         import requests
 
         try:
-            return call(self._session(self._retries if retries is None else retries), (CONNECT_SECONDS, read_seconds))
+            response = call(
+                self._session(self._retries if retries is None else retries), (CONNECT_SECONDS, read_seconds)
+            )
+            self._hear(response)
+            return response
         except requests.exceptions.SSLError as error:
             raise ApiError(
                 f"The certificate of {self.url} is not trusted.",
@@ -177,6 +224,13 @@ class HttpNumeraiApi:
                 code="numerai-unreachable",
                 temporary=True,
             ) from error
+
+    def _hear(self, response: requests.Response) -> None:
+        try:
+            moment = parsedate_to_datetime(response.headers["Date"])
+        except (KeyError, ValueError, TypeError):
+            return
+        self._heard = moment.astimezone(timezone.utc), self._monotonic()
 
     def _session(self, retries: int) -> requests.Session:
         import requests

@@ -1,4 +1,4 @@
-"""`numerai daemon`: what serves the webhooks and runs of local nodes."""
+"""`numerai daemon`: what serves the webhooks and runs of local nodes, and watches the rounds."""
 
 from __future__ import annotations
 
@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 @click.group()
 @output_options
 def daemon() -> None:
-    """Serve the webhooks and runs of local nodes."""
+    """Serve the webhooks and runs of local nodes, and watch the rounds of all nodes."""
 
 
 @daemon.command()
 @output_options
 @click.pass_obj
 def run(factory: Factory) -> None:
-    """Serve in the foreground until Ctrl-C; for service managers and for looking on."""
-    from ..providers.local.daemon import run_daemon
+    """Serve in the foreground until Ctrl-C; for service managers and for looking on.
 
-    run_daemon(factory.provider_context("local"), report=factory.render.progress)
+    It also watches the rounds of all nodes, as `numerai watch` does."""
+    from ..providers.local.daemon import run_daemon
+    from .watch import WatchingCompanion, watcher_of
+
+    watching = WatchingCompanion(watcher_of(factory, "daemon", wakes=False))
+    run_daemon(factory.provider_context("local"), report=factory.render.progress, companions=[watching])
 
 
 @daemon.command()

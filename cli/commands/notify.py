@@ -1,4 +1,4 @@
-"""`numerai notify`: who is told how the runs of nodes end."""
+"""`numerai notify`: who is told of successes, failures and missed rounds."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ URL_VARIABLE = "NUMERAI_NOTIFY_URL"
 @click.group()
 @output_options
 def notify() -> None:
-    """Say who is told how the runs of your nodes end.
+    """Say who is told of successes, failures and missed rounds.
 
     A recipient is an address of apprise: Slack, Discord, e-mail, Telegram, ntfy and a hundred more
     (docs/notify.md, https://appriseit.com/services/).

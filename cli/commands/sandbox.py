@@ -117,7 +117,9 @@ def state(factory: Factory, url: str) -> None:
 @url_option
 @click.option("--target", type=click.Choice(["graphql", "download", "upload", "webhook"]), help="What goes wrong.")
 @click.option(
-    "--kind", type=click.Choice(["status", "drop", "hang", "truncate", "corrupt", "slow"]), help="How it goes wrong."
+    "--kind",
+    type=click.Choice(["status", "drop", "hang", "truncate", "corrupt", "slow", "stale"]),
+    help="How it goes wrong.",
 )
 @click.option("--status", type=int, help="The status of a `status` fault.  [default: 503]")
 @click.option("--times", type=int, help="How often.  [default: 1]")

@@ -7,7 +7,12 @@ from dataclasses import dataclass
 from ..models import RunFailure, RunState
 
 RETRY_EXIT_CODE = 75
+LATE_EXIT_CODE = 69
 CANCELLED = "Cancelled."
+LATE = (
+    "It submitted outside the round's window: a late submission is scored but cannot be staked."
+    " `numerai node logs` shows what held it up."
+)
 
 _MEANINGS = {
     65: "the predictions are not what Numerai takes",
@@ -48,6 +53,8 @@ def ended(exit_code: int, *, limit: str, out_of_memory: bool = False) -> Outcome
             f"It needed more than its {limit} of memory and was killed."
             " Give it more with `numerai node config --size` or `--memory`.",
         )
+    if exit_code == LATE_EXIT_CODE:
+        return Outcome(RunState.FAILED, exit_code, RunFailure.LATE, LATE)
     meaning = _MEANINGS.get(exit_code)
     explained = f": {meaning}" if meaning else ""
     return Outcome(

@@ -10,7 +10,7 @@ from typing import cast
 
 from ..errors import UsageError
 from ..models import Keys
-from ..ports import Clock, ContainerEngine, Notifier, Provider
+from ..ports import Clock, ContainerEngine, Provider
 
 ENTRY_POINT_GROUP = "numerai_compute.providers"
 BUILT_IN = {
@@ -24,7 +24,8 @@ class ProviderContext:
     """What a provider is made from. Nothing here is contacted before it is needed.
 
     `home` is the tool's home folder, `settings` what `setup` recorded for this provider, `keys` and `engine` are
-    asked for when a run or a build needs them, and `notifier` when there is something to tell.
+    asked for when a run or a build needs them, `notify_urls` (name -> apprise URL) when runs on other machines are to
+    tell people by themselves.
     """
 
     home: Path
@@ -32,7 +33,7 @@ class ProviderContext:
     keys: Callable[[], Keys | None]
     engine: Callable[[], ContainerEngine]
     clock: Clock
-    notifier: Callable[[], Notifier] | None = None
+    notify_urls: Callable[[], Mapping[str, str]] = dict
 
 
 ProviderFactory = Callable[[ProviderContext], Provider]

@@ -12,7 +12,7 @@ from .records import FaultRecord
 from .refusal import HttpRefusal
 
 TARGETS = ("graphql", "download", "upload", "webhook")
-KINDS = ("status", "drop", "hang", "truncate", "corrupt", "slow")
+KINDS = ("status", "drop", "hang", "truncate", "corrupt", "slow", "stale")
 WHEN = ("before", "after")
 DEFAULT_SECONDS = {"hang": 3600.0, "slow": 5.0}
 _FIELDS = {"target", "kind", "status", "times", "match", "seconds", "when"}
@@ -71,6 +71,8 @@ def parse_fault(order: Mapping[str, object]) -> FaultRecord:
         raise HttpRefusal(400, "times must be at least 1, or null for 'until cleared'")
     if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < 0):
         raise HttpRefusal(400, "seconds must be a number, at least 0")
+    if order.get("kind") == "stale" and order.get("target") != "download":
+        raise HttpRefusal(400, "stale is a fault of downloads only")
     match = order.get("match")
     if match is not None and not isinstance(match, str):
         raise HttpRefusal(400, "match must be a text")

@@ -124,6 +124,18 @@ class Rounds:
             data_datestamp=int(day.strftime("%Y%m%d")),
         )
 
+    def published(self, tournament: int, number: int) -> datetime:
+        """When the live data of a round came out, in whole seconds as HTTP has them: when it opened, and later than
+        those of the rounds before; a day before the first one for a round before it."""
+        held = sorted(self.all(tournament), key=lambda each: each.number)
+        earliest = held[0].open_time if held else self._clock.now()
+        moment = (earliest - timedelta(days=1)).replace(microsecond=0)
+        for each in held:
+            if each.number > number:
+                break
+            moment = max(each.open_time.replace(microsecond=0), moment + timedelta(seconds=1))
+        return moment
+
     def is_open(self, found: RoundRecord) -> bool:
         """Whether submissions for that round are in time now."""
         return found.opened and found.open_time <= self._clock.now() < found.close_time

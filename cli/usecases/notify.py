@@ -101,7 +101,7 @@ def try_out(
     notice = Notice(
         NoticeKind.TEST,
         "numerai: a test",
-        "This is a test: notifications of numerai reach you. `numerai node list` shows your nodes.",
+        "This is a test: notifications of numerai reach you. `numerai status` shows your nodes.",
     )
     return notifier_to(urls).tell(notice)
 

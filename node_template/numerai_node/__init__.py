@@ -8,7 +8,7 @@ def main(node: Node) -> None:
 run_and_submit(main)
 """
 
-from .errors import BadPredictions, ConfigurationError, NodeError, TemporaryFailure
+from .errors import BadPredictions, ConfigurationError, Late, NodeError, TemporaryFailure
 from .log import log
 from .node import Node
 from .running import run, run_and_submit
@@ -17,6 +17,7 @@ from .scores import Score, score
 __all__ = [
     "BadPredictions",
     "ConfigurationError",
+    "Late",
     "Node",
     "NodeError",
     "Score",

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+import requests
+
+from .clock import moment
 from .errors import BadPredictions, ConfigurationError, NodeError, TemporaryFailure
 from .settings import SIGNALS, Settings
-from .transport import QUERY_TIMEOUT, AnswerLost, Transport, host
+from .transport import QUERY_TIMEOUT, REFUSALS, Passing, Transport, host
 
 KEYS_REFUSED = re.compile(
     r"authenticat|session is invalid|invalid (api )?(token|key)|unauthori[sz]ed|not logged in", re.IGNORECASE
@@ -18,28 +22,44 @@ SCOPE_MISSING = re.compile(r"scope|permission|not authori[sz]ed|forbidden|not al
 MODEL_REFUSED = re.compile(r"\bmodel\b", re.IGNORECASE)
 PREDICTIONS_REFUSED = re.compile(r"invalid_submission", re.IGNORECASE)
 NO_ROUND = re.compile(r"round not open|no (open|current|active) round", re.IGNORECASE)
+NOT_THERE = re.compile(r"not (found|available|ready)|no such|does not exist", re.IGNORECASE)
+UNKNOWN_FIELD = re.compile(r"cannot query field", re.IGNORECASE)
 
 UPLOAD_SCOPE = "upload_submission"
 READ_SCOPE = "read_submission_info"
+DOWNLOAD_SCOPE = "download_submission"
+
+LOOKS = 4
+"""How often a submission whose creation was not answered is looked for: Numerai may list it late."""
+ROUND_FIELDS = "number dataDatestamp openTime closeTime"
+COUNT_FIELDS = "submittedCount filteredCount tickersSubmittedCount tickersAcceptedCount"
+SUBMISSION_FIELDS = "id filename status errorInfo triggerId insertedAt round { number openTime closeTime }"
 
 
 @dataclass(frozen=True)
 class Round:
-    """A submission window; `data_datestamp` is its data's date as Numerai's integer."""
+    """A submission window; `data_datestamp` is its data's date as Numerai's integer, the times are aware."""
 
     number: int
     data_datestamp: int | None
+    open_time: datetime | None = None
+    close_time: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What Numerai holds after an upload."""
+    """What Numerai holds after an upload. The counts are rows; None where Numerai does not tell."""
 
     id: str
     status: str
     round_number: int | None
     trigger_id: str | None
     error: str | None
+    filename: str | None = None
+    inserted_at: datetime | None = None
+    close_time: datetime | None = None
+    submitted: int | None = None
+    filtered: int | None = None
 
 
 class GraphQLRefusal(NodeError):
@@ -50,12 +70,17 @@ class GraphQLRefusal(NodeError):
         self.messages = messages
 
 
+class NotThere(TemporaryFailure):
+    """Numerai does not have this file, or not yet."""
+
+
 class NumeraiApi:
     """Asks Numerai, with the keys only where they are needed."""
 
     def __init__(self, settings: Settings, transport: Transport):
         self._settings = settings
         self.transport = transport
+        self._scopes: frozenset[str] | None = None
 
     def datasets(self) -> list[str]:
         """The names of all files of the tournament's data, e.g. `v5.3/live.parquet`."""
@@ -64,23 +89,47 @@ class NumeraiApi:
         return [str(name) for name in answer["listDatasets"] or []]
 
     def dataset_url(self, name: str) -> str:
-        """A presigned address to download one file from, valid for a short time."""
+        """A presigned address to download one file from, valid for a short time; `NotThere` when there is no file."""
         query = """query($filename: String!, $tournament: Int) {
             dataset(filename: $filename, tournament: $tournament) }"""
         variables = {"filename": name, "tournament": self._settings.tournament}
-        return str(self._ask(query, variables, what=f"asking for {name}")["dataset"])
+        what = f"asking for {name}"
+        try:
+            url = self._refusable(query, variables, what=what)["dataset"]
+        except GraphQLRefusal as refusal:
+            if NOT_THERE.search(str(refusal)):
+                raise NotThere(f"Numerai does not have {name}: {refusal}") from refusal
+            raise _readable(refusal, what) from refusal
+        if not url:
+            raise NotThere(f"Numerai gives no address for {name}.")
+        return str(url)
 
     def current_round(self) -> Round | None:
-        """The round that takes submissions now; None between rounds."""
-        query = "query($tournament: Int) { rounds(tournament: $tournament, number: 0) { number dataDatestamp } }"
+        """The round that takes submissions now; None between rounds. Retries last as long as it is open."""
+        query = f"query($tournament: Int) {{ rounds(tournament: $tournament, number: 0) {{ {ROUND_FIELDS} }} }}"
+        what = "asking for the round"
         try:
-            answer = self._send(query, {"tournament": self._settings.tournament}, what="asking for the round")
+            answer = self._refusable(query, {"tournament": self._settings.tournament}, what=what, final=NO_ROUND)
         except GraphQLRefusal as refusal:
-            if NO_ROUND.search(str(refusal)):
-                return None
-            raise _readable(refusal, "asking for the round") from refusal
-        rounds = answer["rounds"] or []
-        return Round(int(rounds[0]["number"]), rounds[0]["dataDatestamp"]) if rounds else None
+            if not NO_ROUND.search(str(refusal)):
+                raise _readable(refusal, what) from refusal
+            answer = {"rounds": []}
+        found = [_round(each) for each in answer["rounds"] or []]
+        current = found[0] if found else None
+        self.transport.round_closes(current.close_time if current else None)
+        return current
+
+    def round_before(self, number: int) -> Round | None:
+        """The round before this one; None when Numerai does not show it."""
+        query = f"""query($tournament: Int, $number: Int) {{
+            rounds(tournament: $tournament, number: $number) {{ {ROUND_FIELDS} }} }}"""
+        variables = {"tournament": self._settings.tournament, "number": number - 1}
+        try:
+            answer = self._refusable(query, variables, what="asking for the round before")
+        except GraphQLRefusal:
+            return None
+        found = [_round(each) for each in answer["rounds"] or []]
+        return next((each for each in found if each.number == number - 1), None)
 
     def check_access(self) -> str:
         """Ask once, before any work, whether the keys and the model are good; returns the model's name.
@@ -89,9 +138,7 @@ class NumeraiApi:
         another tournament.
         """
         model_id = self._settings.need_model()
-        query = "query { apiTokenInfo { scopes } }"
-        token = self._ask(query, {}, what="checking the keys", signed=True)["apiTokenInfo"]
-        scopes = (token or {}).get("scopes")
+        scopes = self._ask_scopes()
         for scope in (UPLOAD_SCOPE, READ_SCOPE):
             if scopes is not None and scope not in scopes:
                 raise ConfigurationError(f"The Numerai API key lacks the scope {scope}. Make a key that has it.")
@@ -103,11 +150,23 @@ class NumeraiApi:
             )
         return str(model["name"])
 
+    def may_read_back(self) -> bool:
+        """Whether the key may download what it has submitted."""
+        scopes = self._scopes if self._scopes is not None else self._ask_scopes()
+        return scopes is not None and DOWNLOAD_SCOPE in scopes
+
+    def _ask_scopes(self) -> frozenset[str] | None:
+        query = "query { apiTokenInfo { scopes } }"
+        token = self._ask(query, {}, what="checking the keys", signed=True)["apiTokenInfo"]
+        scopes = (token or {}).get("scopes")
+        self._scopes = None if scopes is None else frozenset(scopes)
+        return self._scopes
+
     def _model(self, model_id: str) -> dict[str, Any]:
         query = "query($modelId: ID) { model(modelId: $modelId) { name tournament } }"
         what = "asking for the model"
         try:
-            model = self._send(query, {"modelId": model_id}, what=what, signed=True)["model"]
+            model = self._refusable(query, {"modelId": model_id}, what=what, signed=True)["model"]
         except GraphQLRefusal as refusal:
             if SCOPE_MISSING.search(str(refusal)):
                 # a key that may only submit is enough; whether the model is ours shows at the upload
@@ -133,7 +192,8 @@ class NumeraiApi:
     def create_submission(self, filename: str, data_datestamp: int | None) -> str:
         """Make the uploaded file count, for this run's trigger; returns the submission's id.
 
-        When the answer is lost, the model's submissions are looked through for the file before it is sent again.
+        Whenever it may have been made although no good answer came, the model's submissions are looked through for the
+        file, a few times, before it is asked for again: it is made once.
         """
         field = "createSignalsSubmission" if self._settings.tournament == SIGNALS else "createSubmission"
         query = f"""mutation($filename: String!, $tournament: Int!, $modelId: ID, $triggerId: ID,
@@ -148,91 +208,158 @@ class NumeraiApi:
             "dataDatestamp": data_datestamp,
         }
         what = "creating the submission"
-        for attempt in range(1, self.transport.attempts + 1):
+
+        def create() -> str:
             try:
-                return str(self._ask(query, variables, what=what, signed=True, retry_lost=False)[field]["id"])
-            except AnswerLost as lost:
-                known = self._submission_of_file(filename)
-                if known is not None:
-                    return known
-                if attempt == self.transport.attempts:
-                    raise
-                self.transport.wait(attempt, what, str(lost))
-        raise AssertionError("unreachable: the last attempt returns or raises")
+                return str(self._once(query, variables, what=what, signed=True)[field]["id"])
+            except GraphQLRefusal as refusal:
+                readable = _readable(refusal, what)
+                if not isinstance(readable, TemporaryFailure):
+                    raise readable from refusal
+                passing = Passing(f"Numerai says: {refusal}", lost=True, at_most=REFUSALS)
+            except Passing as error:
+                passing = error
+            known = self._look_for(filename) if passing.lost else None
+            if known is None:
+                raise passing
+            return known
+
+        return self.transport.retry(what, create)
+
+    def _look_for(self, filename: str) -> str | None:
+        """The id of the submission of a file, looked for a few times: 0, 1, 3 and 7 seconds from now."""
+        for look in range(LOOKS):
+            found = next((each.id for each in self.submissions() if each.filename == filename), None)
+            if found is not None or look == LOOKS - 1:
+                return found
+            self.transport.sleep(2.0**look)
+        return None
 
     def submission(self, submission_id: str) -> Submission | None:
         """One submission; None while Numerai does not show it."""
-        query = """query($id: ID) { submissions(id: $id) { id status errorInfo triggerId round { number } } }"""
-        found = self._ask(query, {"id": submission_id}, what="asking for the submission", signed=True)["submissions"]
-        for item in found or []:
-            if str(item["id"]) == submission_id:
-                return Submission(
-                    id=submission_id,
-                    status=str(item["status"] or "pending"),
-                    round_number=(item["round"] or {}).get("number"),
-                    trigger_id=item["triggerId"],
-                    error=item["errorInfo"],
-                )
-        return None
+        what, variables = "asking for the submission", {"id": submission_id}
+        query = f"query($id: ID) {{ submissions(id: $id) {{ {SUBMISSION_FIELDS} {COUNT_FIELDS} }} }}"
+        found = self._read_submissions(query, variables, what)
+        return next((each for each in found if each.id == submission_id), None)
 
-    def _submission_of_file(self, filename: str) -> str | None:
-        query = "query($modelId: ID) { submissions(modelId: $modelId) { id filename } }"
-        variables = {"modelId": self._settings.need_model()}
-        found = self._ask(query, variables, what="looking for the submission", signed=True)["submissions"]
-        return next((str(item["id"]) for item in found or [] if item["filename"] == filename), None)
+    def submissions(self) -> list[Submission]:
+        """The model's submissions, without their counts, in the order in which Numerai lists them."""
+        query = f"query($modelId: ID) {{ submissions(modelId: $modelId) {{ {SUBMISSION_FIELDS} }} }}"
+        return self._read_submissions(query, {"modelId": self._settings.need_model()}, "looking for the submission")
 
-    def _ask(
-        self,
-        query: str,
-        variables: Mapping[str, object],
-        *,
-        what: str,
-        signed: bool = False,
-        retry_lost: bool = True,
-    ) -> dict[str, Any]:
+    def submission_url(self, submission_id: str) -> str:
+        """A presigned address to download a submission from; the key needs the scope download_submission."""
+        query = "query($id: ID!) { submissionDownloadAuth(id: $id) { url } }"
+        what = "asking for what was submitted"
+        return str(self._ask(query, {"id": submission_id}, what=what, signed=True)["submissionDownloadAuth"]["url"])
+
+    def _read_submissions(self, query: str, variables: Mapping[str, object], what: str) -> list[Submission]:
         try:
-            return self._send(query, variables, what=what, signed=signed, retry_lost=retry_lost)
+            answer = self._refusable(query, variables, what=what, signed=True, final=UNKNOWN_FIELD)
+        except GraphQLRefusal as refusal:
+            if not UNKNOWN_FIELD.search(str(refusal)):
+                raise _readable(refusal, what) from refusal
+            # an API that knows fewer fields still tells what cannot be done without
+            fewer = query.replace(COUNT_FIELDS, "").replace(" openTime closeTime", "").replace("insertedAt ", "")
+            answer = self._ask(fewer, variables, what=what, signed=True)
+        return [_submission(each) for each in answer["submissions"] or []]
+
+    def _ask(self, query: str, variables: Mapping[str, object], *, what: str, signed: bool = False) -> dict[str, Any]:
+        """The data that answer a query, tried again while that can help; a refusal as a readable error."""
+        try:
+            return self._refusable(query, variables, what=what, signed=signed)
         except GraphQLRefusal as refusal:
             raise _readable(refusal, what) from refusal
 
-    def _send(
+    def _refusable(
         self,
         query: str,
         variables: Mapping[str, object],
         *,
         what: str,
         signed: bool = False,
-        retry_lost: bool = True,
+        final: re.Pattern[str] = NOT_THERE,
     ) -> dict[str, Any]:
+        """Like `_ask`, but raises `GraphQLRefusal`. One that says nothing known, and nothing `final`, is asked again
+        a few times first."""
+        refusals: list[GraphQLRefusal] = []
+
+        def ask() -> dict[str, Any]:
+            try:
+                return self._once(query, variables, what=what, signed=signed)
+            except GraphQLRefusal as refusal:
+                temporary = isinstance(_readable(refusal, what), TemporaryFailure)
+                refusals.append(refusal)
+                if not temporary or final.search(str(refusal)) or len(refusals) >= REFUSALS:
+                    raise
+                raise Passing(f"Numerai says: {refusal}") from refusal
+
+        return self.transport.retry(what, ask)
+
+    def _once(self, query: str, variables: Mapping[str, object], *, what: str, signed: bool = False) -> dict[str, Any]:
+        """One request: the data, or `GraphQLRefusal`, or `Passing` when the answer is none that can be used."""
         headers = {"Accept": "application/json"}
         if signed:
             public_id, secret_key = self._settings.need_keys()
             headers["Authorization"] = f"Token {public_id}${secret_key}"
-        answer = self.transport.send(
-            "POST",
-            self._settings.api_url,
-            what=what,
-            timeout=QUERY_TIMEOUT,
-            retry_lost=retry_lost,
-            json={"query": query, "variables": variables},
-            headers=headers,
-        )
-        try:
-            body = answer.json()
-        except ValueError:
-            body = None
-        errors = body.get("errors") if isinstance(body, dict) else None
-        if errors:
-            raise GraphQLRefusal([str(error.get("message", error)) for error in errors])
-        if answer.status_code in (401, 403):
-            raise GraphQLRefusal([f"{host(self._settings.api_url)} answered {answer.status_code}: unauthorized"])
-        if answer.status_code != 200 or not isinstance(body, dict) or not isinstance(body.get("data"), dict):
-            raise TemporaryFailure(
-                f"{what} failed: {host(self._settings.api_url)} answered {answer.status_code} without usable data."
-                " Is NUMERAI_API_URL right?"
-            )
+        url = self._settings.api_url
+        body = {"query": query, "variables": variables}
+        with self.transport.request(
+            "POST", url, timeout=QUERY_TIMEOUT, tells_time=True, json=body, headers=headers
+        ) as (answer, _):
+            return _data(answer.status_code, _json(answer), host(url), what)
+
+
+def _json(answer: requests.Response) -> object:
+    try:
+        return answer.json()
+    except ValueError:
+        return None
+
+
+def _data(status: int, body: object, said_by: str, what: str) -> dict[str, Any]:
+    errors = body.get("errors") if isinstance(body, dict) else None
+    if isinstance(errors, list) and errors:
+        raise GraphQLRefusal([_message(error) for error in errors])
+    if status in (401, 403):
+        raise GraphQLRefusal([f"{said_by} answered {status}: unauthorized"])
+    if status == 200 and isinstance(body, dict) and isinstance(body.get("data"), dict):
         data: dict[str, Any] = body["data"]
         return data
+    why = f"{said_by} answered {status} without usable data"
+    if status == 200:
+        raise Passing(why, lost=True)
+    raise TemporaryFailure(f"{what} failed: {why}. Is NUMERAI_API_URL right?")
+
+
+def _message(error: object) -> str:
+    return str(error.get("message", error)) if isinstance(error, dict) else str(error)
+
+
+def _round(item: Mapping[str, Any]) -> Round:
+    return Round(
+        number=int(item["number"]),
+        data_datestamp=item["dataDatestamp"],
+        open_time=moment(item.get("openTime")),
+        close_time=moment(item.get("closeTime")),
+    )
+
+
+def _submission(item: Mapping[str, Any]) -> Submission:
+    of_round = item.get("round") or {}
+    counts = (item.get("submittedCount"), item.get("tickersSubmittedCount"))
+    return Submission(
+        id=str(item["id"]),
+        status=str(item["status"] or "pending"),
+        round_number=of_round.get("number"),
+        trigger_id=item["triggerId"],
+        error=item.get("errorInfo"),
+        filename=item.get("filename"),
+        inserted_at=moment(item.get("insertedAt")),
+        close_time=moment(of_round.get("closeTime")),
+        submitted=next((count for count in counts if count is not None), None),
+        filtered=item.get("filteredCount"),
+    )
 
 
 def _readable(refusal: GraphQLRefusal, what: str) -> NodeError:

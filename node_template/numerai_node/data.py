@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from .api import NumeraiApi
-from .downloads import Cache
+from .downloads import Accept, Cache
 from .errors import ConfigurationError, TemporaryFailure
+from .log import log
 from .settings import CLASSIC, CRYPTO, SIGNALS
 
 if TYPE_CHECKING:
@@ -58,13 +59,30 @@ class Dataset:
         if name not in self.files():
             known = ", ".join(self.files())
             raise ConfigurationError(f"There is no file {name} in {self.version}. There are: {known}.")
-        full_name = f"{self.version}/{name}"
-        return self._cache.fetch(full_name, lambda: self._api.dataset_url(full_name))
+        return self.fetch(f"{self.version}/{name}")
+
+    def fetch(self, full_name: str, accept: Accept | None = None, *, wait_for_missing: bool = True) -> Path:
+        """`Cache.fetch` of a file by its name with the version."""
+        return self._cache.fetch(
+            full_name, lambda: self._api.dataset_url(full_name), accept, wait_for_missing=wait_for_missing
+        )
 
     def live_file(self) -> Path:
         """The file with today's ids, and with the features where the tournament has them."""
         name = next((name for name in LIVE_FILES if name in self.files()), LIVE_FILES[0])
         return self.file(name)
+
+    def live_name(self) -> str | None:
+        """The name, with the version, of the file with today's ids; None while none is listed."""
+        try:
+            files = self.files()
+        except ConfigurationError:
+            return None
+        return next((f"{self.version}/{name}" for name in LIVE_FILES if name in files), None)
+
+    def forget_names(self) -> None:
+        """List the files anew when they are next needed."""
+        self._names = None
 
     def features(self, feature_set: str) -> list[str]:
         """The names of the features in a feature set of features.json, e.g. `small`, `medium`, `all`."""
@@ -79,11 +97,11 @@ class Dataset:
         return self.read(path, [name for name in ID_COLUMNS[self.tournament] if name in names]).reset_index(drop=True)
 
     def columns(self, path: Path) -> list[str]:
-        """The names of all columns of a file of the cache; `TemporaryFailure` when it is damaged."""
+        """The names of all columns of a file of the cache; `TemporaryFailure` when it is damaged again and again."""
         return self._undamaged(path, column_names)
 
     def read(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
-        """`read_columns` of a file of the cache; `TemporaryFailure` when it is damaged."""
+        """`read_columns` of a file of the cache; `TemporaryFailure` when it is damaged again and again."""
         return self._undamaged(path, lambda file: read_columns(file, columns))
 
     def _undamaged(self, path: Path, read: Callable[[Path], T]) -> T:
@@ -91,6 +109,12 @@ class Dataset:
             return read(path)
         except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
             self._cache.discard(path)
+            log("warning", what=f"{path.name} is damaged and is downloaded again", why=error)
+        again = self.file(path.name)
+        try:
+            return read(again)
+        except (OSError, ValueError) as error:
+            self._cache.discard(again)
             raise TemporaryFailure(f"{path.name} is damaged ({error}); the next run downloads it again.") from error
 
     def _all_names(self) -> list[str]:

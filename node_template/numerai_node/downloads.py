@@ -15,19 +15,31 @@ from pathlib import Path
 
 import requests
 
-from .errors import ConfigurationError, TemporaryFailure
+from .errors import ConfigurationError
 from .log import log, seconds_since
-from .transport import DOWNLOAD_TIMEOUT, Transport, describe, host
+from .transport import DOWNLOAD_TIMEOUT, Passing, Transport, host
+from .watchdog import Watchdog
 
 CHUNK = 1 << 16
+CHUNK_SECONDS = 45.0
+"""How long each 64 KiB of a download may take, and the answer's beginning: slower is as good as stalled."""
 PARQUET_MAGIC = b"PAR1"
 LOCK_POLL = 0.2
+NOT_FOUND = 404
 MD5_ETAG = re.compile(r'"([0-9a-f]{32})"')
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
-class Incomplete(TemporaryFailure):
+Accept = Callable[[Mapping[str, str]], None]
+"""Looks at an answer's headers before its body is read, and raises what ends the download."""
+
+
+class Incomplete(Passing):
     """The bytes that arrived are not the whole file, or not that file."""
+
+
+class Missing(Passing):
+    """The store has no such file."""
 
 
 class Cache:
@@ -37,61 +49,73 @@ class Cache:
         self.folder = folder
         self._transport = transport
 
-    def fetch(self, name: str, address: Callable[[], str]) -> Path:
+    def fetch(
+        self, name: str, address: Callable[[], str], accept: Accept | None = None, *, wait_for_missing: bool = True
+    ) -> Path:
         """The path of a complete, current copy of the file `name` (e.g. `v5.3/live.parquet`).
 
         `address` gives a presigned address and is asked again for each try; a try that got further than all before it
-        starts the count of failures anew. A file whose ETag has not changed is not
-        downloaded again. A folder that cannot be written is replaced by one for temporary files, with a warning.
-        Raises `TemporaryFailure` when all tries failed, and `ConfigurationError` when no folder can be written.
+        starts the count of failures anew. A file whose ETag has not changed is not downloaded again. `accept` sees the
+        headers first. A folder that cannot be written is replaced by one for temporary files, with a warning.
+        Raises `TemporaryFailure` when trying on is of no use, `ConfigurationError` when no folder can be written, and,
+        without `wait_for_missing`, `Missing` at the first 404.
         """
         try:
-            return self._fetch(name, address)
+            return self._fetch(name, address, accept, wait_for_missing)
         except OSError as error:
             why = error.strerror or str(error)
         fallback = Path(tempfile.gettempdir()) / "numerai-cache"
         if self.folder != fallback:
             log("warning", what=f"the cache {self.folder} cannot be used", why=why, instead=fallback)
             self.folder = fallback
-            return self.fetch(name, address)
+            return self.fetch(name, address, accept, wait_for_missing=wait_for_missing)
         raise ConfigurationError(
             f"{name} could not be written to {self.folder} ({why})."
             " Set NUMERAI_CACHE to a folder with room that this user may write to."
         )
 
+    def etag(self, name: str) -> str | None:
+        """The ETag of the copy that is here; None where there is none."""
+        path = self.folder / name
+        return _read(_beside(path, ".etag")) if path.exists() else None
+
     def discard(self, path: Path) -> None:
         """Forget a file that turned out to be unreadable, so that the next run downloads it again."""
         _remove(_beside(path, ".etag"), path)
 
-    def _fetch(self, name: str, address: Callable[[], str]) -> Path:
+    def _fetch(self, name: str, address: Callable[[], str], accept: Accept | None, wait_for_missing: bool) -> Path:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(_beside(path, ".lock")):
-            return self._fetch_locked(name, path, address)
+        with _locked(_beside(path, ".lock")), self._transport.one_thing():
+            return self._fetch_locked(name, path, address, accept, wait_for_missing)
 
-    def _fetch_locked(self, name: str, path: Path, address: Callable[[], str]) -> Path:
+    def _fetch_locked(
+        self, name: str, path: Path, address: Callable[[], str], accept: Accept | None, wait_for_missing: bool
+    ) -> Path:
         started = time.monotonic()
         part, furthest, failures = _beside(path, ".part"), 0, 0
         while True:
-            url = address()
+            try_started = self._transport.monotonic()
             try:
-                size = self._try_once(name, path, url)
+                size = self._try_once(path, address(), accept)
                 break
-            except (requests.RequestException, Incomplete) as error:
-                why = str(error) if isinstance(error, Incomplete) else describe(error, url)
+            except Missing as missing:
+                if not wait_for_missing:
+                    raise
+                passing: Passing = missing
+            except Passing as error:
+                passing = error
             reached = part.stat().st_size if part.exists() else 0
             failures = 1 if reached > furthest else failures + 1
             furthest = max(furthest, reached)
-            if failures == self._transport.attempts:
-                raise TemporaryFailure(f"Downloading {name} failed {failures} times in a row, last because {why}.")
-            self._transport.wait(failures, f"downloading {name}", why)
+            self._transport.pause(failures, f"downloading {name}", passing, try_started)
         if size is None:
             log("cached", file=name, bytes=path.stat().st_size)
         else:
             log("downloaded", file=name, bytes=size, seconds=seconds_since(started))
         return path
 
-    def _try_once(self, name: str, path: Path, url: str) -> int | None:
+    def _try_once(self, path: Path, url: str, accept: Accept | None) -> int | None:
         """One request; the size of the file in bytes when it was downloaded, None when the cached copy is current."""
         etag_file, part, part_etag_file = (_beside(path, end) for end in (".etag", ".part", ".part.etag"))
         cached_etag = _read(etag_file) if path.exists() else None
@@ -102,15 +126,19 @@ class Cache:
             headers |= {"Range": f"bytes={have}-", "If-Range": part_etag}
         elif cached_etag:
             headers["If-None-Match"] = cached_etag
-        with self._transport.send(
-            "GET", url, what=f"downloading {name}", timeout=DOWNLOAD_TIMEOUT, headers=headers, stream=True
-        ) as answer:
+        with self._transport.request(
+            "GET", url, timeout=DOWNLOAD_TIMEOUT, seconds=CHUNK_SECONDS, headers=headers, stream=True
+        ) as (answer, watchdog):
             etag = answer.headers.get("ETag")
-            if answer.status_code == 304 and cached_etag:
-                return None
-            if answer.status_code not in (200, 206):
+            unchanged = answer.status_code == 304 and cached_etag is not None
+            if not unchanged and answer.status_code not in (200, 206):
                 _remove(part, part_etag_file)
-                raise Incomplete(f"{host(url)} answered {answer.status_code}")
+                kind = Missing if answer.status_code == NOT_FOUND else Incomplete
+                raise kind(f"{host(url)} answered {answer.status_code}")
+            if accept is not None:
+                accept(answer.headers)
+            if unchanged:
+                return None
             if etag and etag == cached_etag:
                 _remove(part, part_etag_file)
                 return None
@@ -120,8 +148,8 @@ class Cache:
                 if etag and not etag.startswith("W/"):
                     part_etag_file.write_text(etag, encoding="utf-8")
             try:
-                _receive(answer, part, start)
-                _verify(part, name, size, answer.headers)
+                _receive(answer, part, start, watchdog)
+                _verify(part, size, answer.headers, path.name)
             except Incomplete:
                 _remove(part, part_etag_file)
                 raise
@@ -148,16 +176,17 @@ def _span(answer: requests.Response, have: int) -> tuple[int, int | None]:
     return 0, int(length) if length and length.isdigit() else None
 
 
-def _receive(answer: requests.Response, part: Path, start: int) -> None:
+def _receive(answer: requests.Response, part: Path, start: int, watchdog: Watchdog) -> None:
     with part.open("ab" if start else "wb") as file:
         for chunk in answer.iter_content(CHUNK):
             file.write(chunk)
+            watchdog.allow(CHUNK_SECONDS)
         file.flush()
         os.fsync(file.fileno())
 
 
-def _verify(part: Path, name: str, size: int | None, headers: Mapping[str, str]) -> None:
-    """Raise `Incomplete` unless the file is provably whole."""
+def _verify(part: Path, size: int | None, headers: Mapping[str, str], name: str) -> None:
+    """Raise `Incomplete` unless the file, which is to be called `name`, is provably whole."""
     actual = part.stat().st_size
     if size is not None and actual != size:
         raise Incomplete(f"{actual} of {size} bytes arrived")
@@ -166,7 +195,7 @@ def _verify(part: Path, name: str, size: int | None, headers: Mapping[str, str])
         if not _is_parquet(part, actual):
             raise Incomplete(f"what arrived is no whole Parquet file ({actual} bytes)")
         proven = True
-    md5 = _md5_of(headers)
+    md5 = md5_of(headers)
     if md5 is not None:
         if _digest(part) != md5:
             raise Incomplete("the bytes that arrived do not match their checksum")
@@ -190,12 +219,16 @@ def _is_parquet(path: Path, size: int) -> bool:
         return head == file.read(4) == PARQUET_MAGIC
 
 
-def _md5_of(headers: Mapping[str, str]) -> str | None:
-    """The MD5 of the file, where the ETag is one: S3's, unless encrypted with a managed key or uploaded in parts."""
+def md5_of(headers: Mapping[str, str]) -> str | None:
+    """The MD5 of an object, where its ETag is one: S3's, unless encrypted with a managed key or uploaded in parts."""
+    return etag_like_md5(headers) if headers.get("Server") == "AmazonS3" else None
+
+
+def etag_like_md5(headers: Mapping[str, str]) -> str | None:
+    """The ETag without its quotes, where it has the form of an MD5 and is not known to be something else."""
     match = MD5_ETAG.fullmatch(headers.get("ETag", ""))
-    from_s3 = headers.get("Server") == "AmazonS3"
     encrypted = headers.get("x-amz-server-side-encryption", "AES256") != "AES256"
-    return match[1] if match and from_s3 and not encrypted else None
+    return match[1] if match and not encrypted else None
 
 
 def _digest(path: Path) -> str:

@@ -7,13 +7,14 @@ from collections.abc import Sequence
 EXIT_ACCEPTED = 0
 EXIT_USER_CODE = 1
 EXIT_BAD_PREDICTIONS = 65
+EXIT_LATE = 69
 EXIT_TEMPORARY = 75
 EXIT_CONFIGURATION = 78
 EXIT_KEYBOARD = 130
 
 
 class NodeError(Exception):
-    """A run cannot go on. `exit_code` follows sysexits: 65 predictions, 75 temporary, 78 configuration."""
+    """A run cannot go on. `exit_code` follows sysexits: 65 predictions, 69 late, 75 temporary, 78 configuration."""
 
     exit_code = EXIT_USER_CODE
 
@@ -32,6 +33,12 @@ class TemporaryFailure(NodeError):
     """Numerai or the network failed in a way that may pass; the provider may run the node again."""
 
     exit_code = EXIT_TEMPORARY
+
+
+class Late(NodeError):
+    """The submission was made, but not within a round's window: it is scored and cannot be staked."""
+
+    exit_code = EXIT_LATE
 
 
 class ConfigurationError(NodeError):

@@ -14,13 +14,14 @@ from .errors import BadPredictions, Interrupted, ProgramFailed
 from .log import log
 from .node import Node
 from .running import sigterm_held
-from .settings import KEY_VARIABLES
+from .settings import SECRET_VARIABLES
 
 PREDICTIONS = "predictions.csv"
 STOP_SECONDS = 5.0
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
 MEANINGS = {
     65: "bad predictions",
+    69: "late",
     75: "a temporary failure",
     78: "a configuration error",
     126: "not executable",
@@ -49,8 +50,8 @@ def execute(node: Node, command: Sequence[str], *, csv: bool = False) -> None:
 
 
 def child_environment(environment: Mapping[str, str], files: Mapping[str, Path]) -> dict[str, str]:
-    """What the program sees: everything but the Numerai keys, plus where its files are."""
-    kept = {name: value for name, value in environment.items() if name not in KEY_VARIABLES}
+    """What the program sees: everything but the Numerai keys and whom to notify, plus where its files are."""
+    kept = {name: value for name, value in environment.items() if name not in SECRET_VARIABLES}
     return kept | {name: str(path) for name, path in files.items()}
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from .api import NumeraiApi, Round, Submission
 from .bucket import Bucket, Mirror
-from .data import Dataset
+from .data import LIVE_FILES, Dataset
 from .downloads import Cache
 from .errors import ConfigurationError, NodeError
+from .freshness import LiveData
 from .log import log, seconds_since
 from .rules import check_predictions
 from .settings import CLASSIC, Settings, from_environment
@@ -33,8 +34,10 @@ class Node:
         self.settings = settings or from_environment()
         self._transport = transport or Transport()
         self.api = NumeraiApi(self.settings, self._transport)
-        self.dataset = Dataset(self.api, Cache(self.settings.cache, self._transport), self.settings.tournament)
+        self._cache = Cache(self.settings.cache, self._transport)
+        self.dataset = Dataset(self.api, self._cache, self.settings.tournament)
         self._data_round: Round | None = None
+        self.submissions: list[Submission] = []
         self._mirror: Mirror | None = None
 
     @cached_property
@@ -80,6 +83,9 @@ class Node:
     def check_access(self) -> None:
         """Find out whether the keys and the model are good before any long work; `ConfigurationError` if not."""
         self.settings.need_keys()
+        self.settings.need_model()
+        self._transport.expect_round()
+        self.api.current_round()
         name = self.api.check_access()
         log("ready", model=name, node=self.settings.node, trigger_id=self.settings.trigger_id)
 
@@ -97,7 +103,7 @@ class Node:
 
     def frame(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
         """These columns of any Parquet file of the newest data; `id` is the index where the file has it."""
-        path = self.dataset.file(name)
+        path = self.live_file if name in LIVE_FILES and name == self.live_file.name else self.dataset.file(name)
         started = time.monotonic()
         frame = self.dataset.read(path, columns)
         log("read", file=name, rows=len(frame), columns=len(frame.columns), seconds=seconds_since(started))
@@ -105,7 +111,8 @@ class Node:
 
     def columns(self, name: str) -> list[str]:
         """The names of all columns of a Parquet file of the newest data."""
-        return self.dataset.columns(self.live_file if name == self.live_file.name else self.dataset.file(name))
+        is_live = name in LIVE_FILES and name == self.live_file.name
+        return self.dataset.columns(self.live_file if is_live else self.dataset.file(name))
 
     def live(self, features: Sequence[str] = ()) -> pd.DataFrame:
         """Today's rows with these features; the ids are the index (Classic) or columns of their own."""
@@ -115,9 +122,12 @@ class Node:
 
     @cached_property
     def live_file(self) -> Path:
-        """The path of today's live file. From here on, the submission is for the round that is open now."""
+        """The path of today's live file. From here on, the submission is for the round that is open now.
+
+        A file that is not published yet, or is still the round before's, is waited for.
+        """
         self._data_round = self.api.current_round()
-        path = self.dataset.live_file()
+        path = LiveData(self.dataset, self.api, self._cache).file(self._data_round)
         log("live", round=self._data_round.number if self._data_round else None, data=self.dataset.version)
         return path
 
@@ -137,13 +147,16 @@ class Node:
 
         Takes a frame with the ids in a column or its index, a series indexed by id, or the path of a CSV file.
         `data_datestamp` names the day of the ids when it is not today's; it is found out by itself when a new round
-        opened since the live data were read.
+        opened since the live data were read. Raises `Late` when it was made after the round had closed.
         """
         self.settings.need_keys()
         checked = self.check(predictions)
         if data_datestamp is None:
             data_datestamp = self._stale_datestamp()
-        return Submitter(self.settings, self.api, self._transport).submit(checked, data_datestamp)
+        submitter = Submitter(self.settings, self.api, self._transport)
+        submission = submitter.submit(checked, data_datestamp, self._data_round)
+        self.submissions.append(submission)
+        return submission
 
     def _stale_datestamp(self) -> int | None:
         """The day of the data, when another round than theirs is open now."""

@@ -11,21 +11,51 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from .errors import EXIT_ACCEPTED, EXIT_KEYBOARD, EXIT_TEMPORARY, EXIT_USER_CODE, BadPredictions, Interrupted, NodeError
+from .errors import (
+    EXIT_ACCEPTED,
+    EXIT_KEYBOARD,
+    EXIT_LATE,
+    EXIT_TEMPORARY,
+    EXIT_USER_CODE,
+    BadPredictions,
+    Interrupted,
+    NodeError,
+)
 from .log import log, redact
 from .node import Node
+from .notify import FAILURE, LATE, SECONDS, SUCCESS, addresses, tell
 
 GRACE_SECONDS = 8.0
 """How long a run may tidy up after SIGTERM; an engine kills 10 s after it (`docker stop`)."""
+LAST_WORDS_SECONDS = 4.0
+"""How long a notification may take within that."""
 
 
-def run(main: Callable[[Node], object]) -> NoReturn:
-    """Call `main` with this run's node and end the process: 0, 65, 75, 78, or 1 when the code in `main` failed."""
+@dataclass(frozen=True)
+class Ending:
+    """How a run ended: its exit code, why when that is not 0, and whether it was told to stop."""
+
+    exit_code: int
+    reason: str | None = None
+    stopped: bool = False
+
+
+def run(main: Callable[[Node], object], *, tells: bool = True) -> NoReturn:
+    """Call `main` with this run's node and end the process: 0, 65, 69, 75, 78, or 1 when the code in `main` failed.
+
+    With `tells`, the people of NUMERAI_NOTIFY are told how it ended.
+    """
     honour_sigterm()
-    sys.exit(exit_code_of(lambda: _keeping_artifacts(main)))
+    addresses()
+    nodes: list[Node] = []
+    ending = ending_of(lambda: _keeping_artifacts(main, nodes))
+    if tells:
+        _tell(ending, nodes)
+    sys.exit(ending.exit_code)
 
 
 def run_and_submit(main: Callable[[Node], object]) -> NoReturn:
@@ -38,35 +68,73 @@ def run_and_submit(main: Callable[[Node], object]) -> NoReturn:
     run(checked)
 
 
-def _keeping_artifacts(main: Callable[[Node], object]) -> None:
+def _keeping_artifacts(main: Callable[[Node], object], nodes: list[Node]) -> None:
     node = Node()
+    nodes.append(node)
     try:
         main(node)
     finally:
         node.keep_artifacts()
 
 
+def _tell(ending: Ending, nodes: list[Node]) -> None:
+    name = nodes[0].settings.node if nodes else os.environ.get("NUMERAI_NODE", "").strip() or "a node"
+    submissions = nodes[0].submissions if nodes else []
+    kind = {EXIT_ACCEPTED: SUCCESS, EXIT_LATE: LATE}.get(ending.exit_code, FAILURE)
+    if kind is SUCCESS and submissions:
+        last = submissions[-1]
+        title, text = (
+            f"{name} submitted",
+            f"Numerai has accepted the submission {last.id} for round {last.round_number}.",
+        )
+    elif kind is SUCCESS:
+        title, text = f"{name} ended well", "It submitted nothing."
+    elif kind is LATE:
+        title, text = f"{name} was late", ending.reason or "It submitted after the round had closed."
+    else:
+        title, text = f"{name} failed", f"Exit code {ending.exit_code}: {ending.reason or 'its log says why'}"
+    tell(kind, title, redact(text), seconds=LAST_WORDS_SECONDS if ending.stopped else SECONDS)
+
+
 def exit_code_of(work: Callable[[], object]) -> int:
     """Do the work, log how it failed if it did, and return the exit code."""
+    return ending_of(work).exit_code
+
+
+def ending_of(work: Callable[[], object]) -> Ending:
+    """Do the work, log how it failed if it did, and say how it ended."""
     try:
         work()
     except NodeError as error:
-        for problem in error.problems if isinstance(error, BadPredictions) else ():
+        problems = error.problems if isinstance(error, BadPredictions) else ()
+        for problem in problems:
             log("problem", what=problem)
         log("failed", exit=error.exit_code, reason=error)
-        return error.exit_code
+        return Ending(error.exit_code, " ".join([str(error), *problems]))
     except Interrupted:
-        log("interrupted", exit=EXIT_TEMPORARY, reason="the run was told to stop before it was done")
-        return EXIT_TEMPORARY
+        reason = "the run was told to stop before it was done"
+        log("interrupted", exit=EXIT_TEMPORARY, reason=reason)
+        return Ending(EXIT_TEMPORARY, reason, stopped=True)
     except KeyboardInterrupt:
         log("interrupted", exit=EXIT_KEYBOARD)
-        return EXIT_KEYBOARD
+        return Ending(EXIT_KEYBOARD, "interrupted")
+    except SystemExit as end:
+        return _of_system_exit(end)
     except Exception as error:  # noqa: BLE001 - model code may raise anything; its author needs the traceback
         sys.stderr.write(redact("".join(traceback.format_exception(error))))
         sys.stderr.flush()
-        log("failed", exit=EXIT_USER_CODE, reason=f"{type(error).__name__}: {error}")
-        return EXIT_USER_CODE
-    return EXIT_ACCEPTED
+        reason = f"{type(error).__name__}: {error}"
+        log("failed", exit=EXIT_USER_CODE, reason=reason)
+        return Ending(EXIT_USER_CODE, reason)
+    return Ending(EXIT_ACCEPTED)
+
+
+def _of_system_exit(end: SystemExit) -> Ending:
+    """How a program that calls `sys.exit` ends: with its number, 0 for nothing, 1 and its words for anything else."""
+    if end.code is None or isinstance(end.code, int):
+        return Ending(end.code or EXIT_ACCEPTED, None)
+    sys.stderr.write(redact(f"{end.code}\n"))
+    return Ending(EXIT_USER_CODE, str(end.code))
 
 
 def honour_sigterm(grace: float = GRACE_SECONDS) -> None:

@@ -16,6 +16,9 @@ from .log import hide
 NUMERAI_API_URL = "https://api-tournament.numer.ai"
 CLASSIC, SIGNALS, CRYPTO = 8, 11, 12
 KEY_VARIABLES = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY")
+NOTIFY_VARIABLE = "NUMERAI_NOTIFY"
+SECRET_VARIABLES = (*KEY_VARIABLES, NOTIFY_VARIABLE)
+"""What a program that a node wraps has no business to know."""
 
 
 @dataclass(frozen=True)

@@ -2,23 +2,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from .api import NumeraiApi, Round, Submission
-from .errors import BadPredictions, TemporaryFailure
+from .downloads import etag_like_md5, md5_of
+from .errors import BadPredictions, Late, TemporaryFailure
 from .log import log, seconds_since
+from .readback import read_back
 from .settings import Settings
-from .transport import UPLOAD_TIMEOUT, Transport, host
+from .transport import REFUSALS, UPLOAD_TIMEOUT, Passing, Transport, host
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FILENAME = "predictions.csv"
 CONFIRM_SECONDS, QUEUED_SECONDS = 180.0, 15.0
+LONGEST_CONFIRM = 30 * 60.0
+"""While the round is open a verdict is waited for so long: another submission would not be judged sooner."""
 FIRST_LOOK, LONGEST_LOOK = 0.2, 5.0
-FORBIDDEN = 403
+SLOWEST_UPLOAD = 10_000
+"""Bytes a second below which an upload counts as stalled."""
+RESENDS = 3
+"""How often predictions are sent at most when Numerai turns out to hold other ones than were sent."""
+
+
+class Damaged(Exception):
+    """Numerai holds something else than was sent."""
 
 
 class Submitter:
@@ -39,73 +51,174 @@ class Submitter:
         self._sleep = sleep
         self._monotonic = monotonic
 
-    def submit(self, checked: pd.DataFrame, data_datestamp: int | None = None) -> Submission:
+    def submit(
+        self, checked: pd.DataFrame, data_datestamp: int | None = None, data_round: Round | None = None
+    ) -> Submission:
         """Upload the frame as CSV and return the accepted submission.
 
-        `data_datestamp` says which day's ids these are, when not today's. Raises `BadPredictions` when Numerai refuses
-        them and `TemporaryFailure` when the upload or the confirmation does not come through.
+        `data_datestamp` says which day's ids these are, when not today's; `data_round` for which round they were read.
+        Raises `BadPredictions` when Numerai refuses them, `TemporaryFailure` when the upload or the confirmation does
+        not come through, and `Late` when it was made, but outside the window of that round.
         """
         content = checked.to_csv(index=False, lineterminator="\n").encode()
-        filename = self._upload(content)
-        submission_id = self._api.create_submission(filename, data_datestamp)
-        log("created", submission_id=submission_id)
-        return self._confirm(submission_id)
+        name = f"predictions-{hashlib.sha256(content).hexdigest()[:16]}.csv"
+        submission_id = self._made_before(name)
+        for sent in range(1, RESENDS + 1):
+            made_at = self._transport.clock.now()
+            if submission_id is None:
+                filename = self._upload(name, content)
+                submission_id = self._api.create_submission(filename, data_datestamp)
+                made_at = self._transport.clock.now()
+                log("created", submission_id=submission_id)
+            current = self._api.current_round()
+            try:
+                submission = self._confirm(submission_id, current, begun_in_round=data_round is not None)
+                checked_back = self._check(submission, content, len(checked))
+            except Damaged as damage:
+                if sent == RESENDS:
+                    raise TemporaryFailure(
+                        f"The submission {submission_id} is not what was sent: {damage}."
+                    ) from damage
+                log("retrying", what="the submission", why=damage, attempt=sent + 1)
+                submission_id = None
+                continue
+            return self._judge(submission, current, data_round, made_at, checked_back)
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _upload(self, content: bytes) -> str:
-        started = time.monotonic()
-        for renewed in (False, True):
-            filename, url = self._api.upload_address(FILENAME)
-            answer = self._transport.send("PUT", url, what="the upload", timeout=UPLOAD_TIMEOUT, data=content)
-            if answer.ok:
-                log("uploaded", file=filename, bytes=len(content), seconds=seconds_since(started))
-                return filename
-            if answer.status_code != FORBIDDEN or renewed:
-                break
-            log("retrying", what="the upload", why=f"{host(url)} answered 403, so the address is renewed")
-        raise TemporaryFailure(
-            f"The upload was refused: {host(url)} answered {answer.status_code}. Nothing was submitted."
-        )
-
-    def _confirm(self, submission_id: str) -> Submission:
+    def _made_before(self, name: str) -> str | None:
+        """The id of the round's newest submission if it holds these very predictions for this trigger: an earlier
+        attempt of this run made it and was ended before it could say so."""
         current = self._api.current_round()
-        patience = CONFIRM_SECONDS if current else QUEUED_SECONDS
+        if current is None:
+            return None
+        stem = name.removesuffix(".csv")
+        of_round = [
+            (each.inserted_at, each)
+            for each in self._api.submissions()
+            if each.round_number == current.number and each.status != "error" and each.inserted_at is not None
+        ]
+        newest = max(of_round, key=lambda dated: dated[0], default=(None, None))[1]
+        wanted = self._settings.trigger_id
+        if newest is None or stem not in (newest.filename or "") or wanted not in (None, newest.trigger_id):
+            return None
+        log("found", submission_id=newest.id, what="these predictions are submitted already")
+        return newest.id
+
+    def _upload(self, name: str, content: bytes) -> str:
+        """PUT the content, to a fresh address in each try; returns Numerai's name for it."""
+        started = time.monotonic()
+        doubts: list[str] = []
+
+        def put() -> str:
+            filename, url = self._api.upload_address(name)
+            seconds = UPLOAD_TIMEOUT[1] + len(content) / SLOWEST_UPLOAD
+            with self._transport.request("PUT", url, timeout=UPLOAD_TIMEOUT, seconds=seconds, data=content) as (
+                answer,
+                _,
+            ):
+                if not answer.ok:
+                    raise Passing(f"it was refused: {host(url)} answered {answer.status_code}", at_most=REFUSALS)
+                told = etag_like_md5(answer.headers)
+                if told is None or told == hashlib.md5(content, usedforsecurity=False).hexdigest():
+                    return filename
+                doubts.append(told)
+                certain = md5_of(answer.headers) is not None
+                if certain or len(doubts) < REFUSALS:
+                    raise Passing(f"{host(url)} stored something else than was sent")
+                log("warning", what="the store's checksum is not the file's", instead="what it holds is checked later")
+                return filename
+
+        with self._transport.one_thing():
+            try:
+                filename = self._transport.retry("the upload", put)
+            except TemporaryFailure as failure:
+                raise TemporaryFailure(f"{failure} Nothing was submitted.") from failure
+        log("uploaded", file=filename, bytes=len(content), seconds=seconds_since(started))
+        return filename
+
+    def _confirm(self, submission_id: str, current: Round | None, *, begun_in_round: bool) -> Submission:
+        """The submission once it is judged; `Late` when no round is open and Numerai keeps it for the next one."""
+        patience = CONFIRM_SECONDS if current is not None or begun_in_round else QUEUED_SECONDS
+        in_round = self._transport.seconds_left()
+        if current is not None and in_round is not None:
+            patience = max(patience, min(in_round, LONGEST_CONFIRM))
         deadline = self._monotonic() + patience
         wait = FIRST_LOOK
         while True:
             submission = self._api.submission(submission_id)
             if submission is not None and submission.status in ("success", "error"):
-                return self._judge(submission, current)
+                return submission
             if self._monotonic() >= deadline:
-                status = submission.status if submission else "not shown"
-                why = "" if current else " No round is open, so Numerai may keep it for the next one."
-                raise TemporaryFailure(
-                    f"Numerai has not judged the submission {submission_id} within {patience:.0f} s"
-                    f" (its status: {status}).{why}"
-                )
+                break
             self._sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK)
+        status = submission.status if submission else "not shown"
+        if current is None:
+            raise Late(
+                f"No round is open, so Numerai keeps the submission {submission_id} for the next one"
+                f" (its status: {status}). It is queued; running again would only queue another."
+            )
+        raise TemporaryFailure(
+            f"Numerai has not judged the submission {submission_id} within {patience:.0f} s (its status: {status})."
+        )
 
-    def _judge(self, submission: Submission, current: Round | None) -> Submission:
+    def _check(self, submission: Submission, content: bytes, rows: int) -> bool:
+        """Whether the submission could be read back. `Damaged` when Numerai does not hold what was sent, for whatever
+        it said of that; `BadPredictions` when it refused what was sent."""
+        if submission.status == "success" and submission.submitted not in (None, rows):
+            raise Damaged(f"Numerai counts {submission.submitted} rows, and {rows} were sent")
+        back = read_back(self._api, self._transport, submission, content)
+        if back is not None and back.difference is not None:
+            raise Damaged(back.difference)
         if submission.status == "error":
             why = submission.error or "Numerai gave no reason"
             raise BadPredictions(f"Numerai refused the submission {submission.id}: {why}", [why])
+        if submission.filtered:
+            log("warning", what="Numerai left rows out", rows=submission.filtered)
+        return back is not None
+
+    def _judge(
+        self,
+        submission: Submission,
+        current: Round | None,
+        data_round: Round | None,
+        made_at: datetime,
+        checked_back: bool,
+    ) -> Submission:
         wanted = self._settings.trigger_id
         if wanted is not None and submission.trigger_id != wanted:
             raise TemporaryFailure(
                 f"Numerai holds the submission {submission.id} under the trigger {submission.trigger_id}, not {wanted}."
             )
-        if current is None:
-            log("warning", what="no round is open, so the submission is late or early", round=submission.round_number)
-        elif submission.round_number not in (None, current.number):
-            raise TemporaryFailure(
-                f"The submission {submission.id} counts for round {submission.round_number},"
-                f" but the current round is {current.number}."
-            )
+        late = _late(submission, current, data_round, made_at)
         log(
             "submitted",
             submission_id=submission.id,
             round=submission.round_number,
             trigger_id=submission.trigger_id,
             status=submission.status,
+            rows=submission.submitted,
+            read_back="yes" if checked_back else "no",
+            late="yes" if late else None,
         )
+        if late:
+            log("warning", what=late)
+            raise Late(f"The submission {submission.id} is late: {late}.")
         return submission
+
+
+def _late(submission: Submission, current: Round | None, data_round: Round | None, made_at: datetime) -> str | None:
+    """Why the submission is not in time for the round that the data were read for; None when it is."""
+    number = submission.round_number
+    if data_round is not None and number is not None and number > data_round.number:
+        return f"round {data_round.number} closed before it was made, and it counts for round {number}"
+    made = submission.inserted_at or made_at
+    close = submission.close_time
+    if close is None and data_round is not None and number in (None, data_round.number):
+        close = data_round.close_time
+    if close is not None and made < close:
+        return None
+    if close is None and current is not None and number in (None, current.number):
+        return None
+    closed = "the round" if number is None else f"round {number}"
+    return f"{closed} had closed before it was made; it is scored but cannot be staked"

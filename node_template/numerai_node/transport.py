@@ -1,89 +1,212 @@
-"""HTTP with time limits, and retries for what may pass: network errors, 429 and 5xx."""
+"""HTTP with time limits, and retries for what may pass, for as long as the round that is open leaves time."""
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from collections.abc import Callable, Mapping
-from datetime import datetime, timezone
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
 
+from .clock import NumeraiClock
 from .errors import TemporaryFailure
 from .log import log
+from .watchdog import ConnectionAdapter, Watchdog
 
 ATTEMPTS = 6
+REFUSALS = 3
+"""How often at most what was answered with a refusal (4xx) is tried; more would change nothing."""
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 LONGEST_RETRY_AFTER = 120.0
+LONGEST_TROUBLE = 45 * 60.0
+"""For how many seconds one thing is tried while a round is open: a provider's own limit is an hour."""
+BEFORE_CLOSE = timedelta(seconds=5)
 QUERY_TIMEOUT = (10.0, 30.0)
 DOWNLOAD_TIMEOUT = (10.0, 60.0)
-UPLOAD_TIMEOUT = (10.0, 300.0)
+UPLOAD_TIMEOUT = (10.0, 120.0)
+QUERY_SECONDS = 90.0
+"""How long a query may take in all, from the connection to the last byte of its answer."""
 TOO_MANY_REQUESTS = 429
 SERVER_ERROR = 500
+T = TypeVar("T")
+
+
+class Passing(Exception):
+    """A try failed in a way that may pass. `at_least` is how many seconds the server asks to wait; `lost` says that
+    the request may have been carried out all the same; `at_most` limits how often this is tried."""
+
+    def __init__(self, why: str, *, at_least: float | None = None, lost: bool = False, at_most: int | None = None):
+        super().__init__(why)
+        self.at_least = at_least
+        self.lost = lost
+        self.at_most = at_most
 
 
 class Transport:
-    """Sends requests. Waits between tries grow from half a second to 30 s, each varied by half of it either way.
+    """Sends requests and decides how long it is worth trying. For one thread.
 
-    `sleep` takes seconds; `attempts` is how often a request is sent at most.
+    Waits between tries grow from half a second to 30 s, each varied by half of it either way. Whatever fails is tried
+    `attempts` times; while a round is open, until shortly before its close, but never longer than 45 minutes in a row.
+    `sleep` and `monotonic` are in seconds.
     """
 
-    def __init__(self, *, sleep: Callable[[float], None] = time.sleep, attempts: int = ATTEMPTS):
+    def __init__(
+        self,
+        *,
+        sleep: Callable[[float], None] = time.sleep,
+        monotonic: Callable[[], float] = time.monotonic,
+        attempts: int = ATTEMPTS,
+    ):
         self._session = requests.Session()
-        self._sleep = sleep
+        self._connections = ConnectionAdapter()
+        for scheme in ("http://", "https://"):
+            self._session.mount(scheme, self._connections)
+        self.sleep = sleep
+        self.monotonic = monotonic
         self.attempts = attempts
+        self.clock = NumeraiClock(monotonic)
+        self._close: datetime | None = None
+        self._round_expected = False
+        self._depth = 0
+        self._trouble_since: float | None = None
 
-    def send(
+    def expect_round(self) -> None:
+        """Suppose that a round is open until Numerai says which is, or that none is: a run exists to submit."""
+        self._round_expected = True
+
+    def round_closes(self, close: datetime | None) -> None:
+        """When the round that is open closes by Numerai's clock; None when none is open, or nobody knows."""
+        self._round_expected = False
+        self._close = close
+
+    def seconds_left(self) -> float | None:
+        """The seconds for which trying is still worth it in this round; None when no round is known to be open."""
+        if self._close is None:
+            return None
+        return max(0.0, (self._close - BEFORE_CLOSE - self.clock.now()).total_seconds())
+
+    @contextmanager
+    def request(
         self,
         method: str,
         url: str,
         *,
-        what: str,
         timeout: tuple[float, float],
-        retry_lost: bool = True,
+        seconds: float = QUERY_SECONDS,
+        tells_time: bool = False,
         **options: Any,
-    ) -> requests.Response:
-        """Send a request until it is answered with neither 429 nor 5xx.
+    ) -> Iterator[tuple[requests.Response, Watchdog]]:
+        """Send one request, once, and give its answer, which is neither 429 nor 5xx, while it is being read.
 
-        `what` names the request in messages, which never hold the address's query (it may be signed). With
-        `retry_lost` false, a request that may have been carried out although its answer was lost is not sent again:
-        `AnswerLost`. Raises `TemporaryFailure` when all tries failed.
+        `timeout` limits the connecting and each wait for bytes, `seconds` the whole, however slowly bytes drip; the
+        watchdog lets what makes progress go on. `tells_time` says that the server's clock is Numerai's. Raises
+        `Passing` for everything else, also when reading the answer in the block fails.
         """
-        for attempt in range(1, self.attempts + 1):
-            retry_after = None
+        with self._connections.watched(seconds) as watchdog:
             try:
-                answer = self._session.request(method, url, timeout=timeout, **options)
+                with self._session.request(method, url, timeout=timeout, **options) as answer:
+                    if tells_time:
+                        self.clock.learn(answer.headers.get("Date"))
+                    if answer.status_code == TOO_MANY_REQUESTS or answer.status_code >= SERVER_ERROR:
+                        raise Passing(
+                            f"{host(url)} answered {answer.status_code}",
+                            at_least=self._retry_after(answer.headers),
+                            lost=answer.status_code != TOO_MANY_REQUESTS,
+                        )
+                    yield answer, watchdog
+                if watchdog.expired:
+                    raise Passing(f"{host(url)} did not answer in time", lost=True)
             except requests.RequestException as error:
-                why = describe(error, url)
-                if not retry_lost and not isinstance(error, requests.ConnectTimeout) and not _refused(error):
-                    raise AnswerLost(f"{what} failed: {why}.") from error
-            else:
-                if answer.status_code != TOO_MANY_REQUESTS and answer.status_code < SERVER_ERROR:
-                    return answer
-                why = f"{host(url)} answered {answer.status_code}"
-                retry_after = _retry_after(answer.headers)
-                answer.close()
-                if not retry_lost and answer.status_code >= SERVER_ERROR:
-                    raise AnswerLost(f"{what} failed: {why}.")
-            if attempt < self.attempts:
-                self.wait(attempt, what, why, retry_after)
-        raise TemporaryFailure(f"{what} failed {self.attempts} times, last because {why}.")
+                why = f"{host(url)} did not answer in time" if watchdog.expired else describe(error, url)
+                lost = not (isinstance(error, requests.ConnectTimeout) or _refused(error))
+                raise Passing(why, lost=lost) from error
 
-    def wait(self, attempt: int, what: str, why: str, at_least: float | None = None) -> None:
-        """Say why `what` is tried again and sleep before it; `attempt` counts from 1, `at_least` is in seconds."""
-        seconds = min(FIRST_WAIT * 2 ** (attempt - 1), LONGEST_WAIT) * random.uniform(0.5, 1.5)  # noqa: S311
-        if at_least is not None:
-            seconds = max(seconds, min(at_least, LONGEST_RETRY_AFTER))
-        log("retrying", what=what, why=why, attempt=attempt + 1, wait=round(seconds, 1))
-        self._sleep(seconds)
+    def retry(self, what: str, work: Callable[[], T]) -> T:
+        """Do `work` until it raises no `Passing`; `TemporaryFailure` when trying on is no longer worth it.
+
+        `what` names it in messages, which never hold an address's query (it may be signed).
+        """
+        with self.one_thing():
+            for failures in itertools.count(1):
+                started = self.monotonic()
+                try:
+                    return work()
+                except Passing as passing:
+                    self.pause(failures, what, passing, started)
+        raise AssertionError("unreachable: the loop ends with a result or an error")
+
+    @contextmanager
+    def one_thing(self) -> Iterator[None]:
+        """What is tried within is one thing to the limit of 45 minutes, however many requests it takes."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+            if not self._depth:
+                self._trouble_since = None
+
+    def pause(self, failures: int, what: str, passing: Passing, started: float) -> None:
+        """Say why `what` is tried again and sleep before it. `failures` counts from 1; `started` is when the last try
+        began. `TemporaryFailure` when there is no use in trying again."""
+        now = self.monotonic()
+        if self._trouble_since is None:
+            self._trouble_since = started
+        left = self._worth_trying(now)
+        most = passing.at_most or self.attempts
+        if failures >= most and (passing.at_most is not None or left <= 0):
+            raise TemporaryFailure(f"{what} failed {failures} times, last because {passing}.")
+        seconds = min(FIRST_WAIT * 2 ** min(failures - 1, 16), LONGEST_WAIT) * random.uniform(0.5, 1.5)  # noqa: S311
+        seconds = min(seconds, LONGEST_WAIT)
+        if passing.at_least is not None:
+            seconds = max(seconds, _honoured(passing.at_least, left))
+        if failures >= most:
+            seconds = min(seconds, left)
+        log("retrying", what=what, why=passing, attempt=failures + 1, wait=round(seconds, 1))
+        self.sleep(seconds)
+
+    def _worth_trying(self, now: float) -> float:
+        """For how many more seconds the present trouble may go on after the first few tries."""
+        left = 0.0 if self._trouble_since is None else self._trouble_since + LONGEST_TROUBLE - now
+        if self._round_expected:
+            return max(0.0, left)
+        return max(0.0, min(left, self.seconds_left() or 0.0))
+
+    def _retry_after(self, headers: Mapping[str, str]) -> float | None:
+        """The seconds that the server asks to wait; a date is read against its own clock."""
+        value = headers.get("Retry-After", "").strip()
+        if not value:
+            return None
+        if value.isascii() and value.isdigit():
+            return float(value)
+        moment, now = http_date(value), http_date(headers.get("Date", ""))
+        if moment is None:
+            return None
+        return max(0.0, (moment - (now or self.clock.now())).total_seconds())
 
 
-class AnswerLost(TemporaryFailure):
-    """A request was sent, but whether it was carried out is not known."""
+def _honoured(at_least: float, left: float) -> float:
+    """How long to wait for a server that asks for so many seconds: as long as that leaves time before the deadline,
+    else for half of what is left, and outside a round never long."""
+    if left <= 0:
+        return min(at_least, LONGEST_RETRY_AFTER)
+    return at_least if at_least < left else left / 2
+
+
+def http_date(value: str) -> datetime | None:
+    """A date of an HTTP header, aware; None when it is none."""
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, IndexError):
+        return None
+    return None if moment.tzinfo is None else moment
 
 
 def host(url: str) -> str:
@@ -97,7 +220,7 @@ def describe(error: Exception, url: str) -> str:
         return f"the TLS certificate of {host(url)} is not trusted here"
     if isinstance(error, requests.ConnectTimeout):
         return f"{host(url)} could not be reached in time"
-    if isinstance(error, requests.Timeout):
+    if isinstance(error, requests.Timeout) or "ReadTimeoutError" in repr(error):
         return f"{host(url)} did not answer in time"
     if _refused(error):
         return f"{host(url)} could not be reached"
@@ -105,19 +228,5 @@ def describe(error: Exception, url: str) -> str:
 
 
 def _refused(error: Exception) -> bool:
-    return isinstance(error, requests.ConnectionError) and "NewConnectionError" in repr(error)
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    value = headers.get("Retry-After", "").strip()
-    if not value:
-        return None
-    if value.isdigit():
-        return float(value)
-    try:
-        moment = parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    if moment.tzinfo is None:
-        return None
-    return max(0.0, (moment - datetime.now(timezone.utc)).total_seconds())
+    names = ("NewConnectionError", "NameResolutionError")
+    return isinstance(error, requests.ConnectionError) and any(name in repr(error) for name in names)

@@ -46,6 +46,8 @@ resource "aws_cloudwatch_event_rule" "failed_run" {
     detail = {
       status   = ["FAILED"]
       jobQueue = sort([for kind in local.kinds : aws_batch_job_queue.this[kind].arn])
+      # What only tells people something is no prediction run; the topic has heard it already.
+      jobName = [{ anything-but = { prefix = "notice-" } }]
     }
   })
 }
@@ -81,6 +83,23 @@ resource "aws_cloudwatch_metric_alarm" "webhook" {
   period              = 300
   evaluation_periods  = 1
   threshold           = each.value.threshold
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.failures.arn]
+}
+
+resource "aws_cloudwatch_metric_alarm" "watcher" {
+  for_each = aws_lambda_function.watcher
+
+  alarm_name          = "${each.value.function_name}-errors"
+  alarm_description   = "The watcher failed: whether every node has submitted may not be known"
+  namespace           = "AWS/Lambda"
+  metric_name         = "Errors"
+  dimensions          = { FunctionName = each.value.function_name }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 1
   comparison_operator = "GreaterThanOrEqualToThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.failures.arn]

@@ -14,6 +14,7 @@ data "aws_iam_policy_document" "trust" {
     execution = "ecs-tasks.amazonaws.com"
     run       = "ecs-tasks.amazonaws.com"
     webhook   = "lambda.amazonaws.com"
+    watcher   = "lambda.amazonaws.com"
     scheduler = "scheduler.amazonaws.com"
     host      = "ec2.amazonaws.com"
     flow      = "vpc-flow-logs.amazonaws.com"
@@ -171,6 +172,73 @@ data "aws_iam_policy_document" "webhook" {
     content {
       sid       = "Decrypt"
       actions   = ["kms:Decrypt"]
+      resources = [statement.value]
+    }
+  }
+}
+
+resource "aws_iam_role" "watcher" {
+  for_each = local.watcher
+
+  name               = "${var.name}-watcher"
+  description        = "Asks Numerai for submissions, starts missing runs, tells people"
+  assume_role_policy = data.aws_iam_policy_document.trust["watcher"].json
+}
+
+resource "aws_iam_role_policy" "watcher" {
+  for_each = aws_iam_role.watcher
+
+  name   = "watch"
+  role   = each.value.id
+  policy = data.aws_iam_policy_document.watcher[each.key].json
+}
+
+data "aws_iam_policy_document" "watcher" {
+  #checkov:skip=CKV_AWS_356:batch:ListJobs knows no resource; it reads.
+  for_each = local.watcher
+
+  statement {
+    sid       = "WriteLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.watcher[each.key].arn}:log-stream:*"]
+  }
+
+  statement {
+    sid       = "Remember"
+    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
+    resources = [aws_dynamodb_table.webhook.arn]
+  }
+
+  statement {
+    sid       = "AskNumerai"
+    actions   = ["secretsmanager:GetSecretValue"]
+    resources = [aws_secretsmanager_secret.numerai_keys.arn]
+  }
+
+  statement {
+    sid       = "Submit"
+    actions   = ["batch:SubmitJob"]
+    resources = concat(local.submittable, local.submittable_definitions)
+  }
+
+  statement {
+    sid       = "SeeWhatRuns"
+    actions   = ["batch:ListJobs"]
+    resources = ["*"]
+  }
+
+  statement {
+    sid       = "Tell"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.failures.arn]
+  }
+
+  dynamic "statement" {
+    for_each = local.kms_keys
+
+    content {
+      sid       = "EncryptAndDecrypt"
+      actions   = ["kms:Decrypt", "kms:GenerateDataKey"]
       resources = [statement.value]
     }
   }

@@ -77,7 +77,7 @@ resource "aws_batch_job_definition" "node" {
       ]
 
       secrets = [
-        for name in ["NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"] :
+        for name in ["NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY", "NUMERAI_NOTIFY"] :
         { name = name, valueFrom = "${aws_secretsmanager_secret.numerai_keys.arn}:${name}::" }
       ]
 

@@ -28,6 +28,16 @@ output "webhook_log_group" {
   value       = aws_cloudwatch_log_group.webhook.name
 }
 
+output "watcher_function" {
+  description = "Name of the watcher's Lambda function; null without it."
+  value       = var.watcher ? aws_lambda_function.watcher["this"].function_name : null
+}
+
+output "watcher_log_group" {
+  description = "Where the watcher logs what it finds; null without it."
+  value       = var.watcher ? aws_cloudwatch_log_group.watcher["this"].name : null
+}
+
 output "run_log_group" {
   description = "Where runs log; the name of a run's stream begins with its node's name."
   value       = aws_cloudwatch_log_group.runs.name

@@ -34,7 +34,8 @@ variable "nodes" {
   description = <<-EOT
     The prediction nodes by name (`<tournament>-<model>`). `cpu` is in vCPUs, `memory_mib` and `disk_gib` in MiB and GiB,
     `cron` the six fields of an EventBridge schedule in UTC, `token_sha256` the hex SHA-256 of the 256-bit random token
-    in the node's webhook address (the token itself is never given to Terraform).
+    in the node's webhook address (the token itself is never given to Terraform). The watcher looks at the rounds that
+    open after `since` (RFC 3339), at all of them without one.
   EOT
   type = map(object({
     model_id        = string
@@ -46,6 +47,7 @@ variable "nodes" {
     disk_gib        = optional(number, 20)
     timeout_minutes = optional(number, 60)
     cron            = optional(string)
+    since           = optional(string)
   }))
   default  = {}
   nullable = false
@@ -108,10 +110,48 @@ variable "nodes" {
   }
 
   validation {
+    condition     = alltrue([for node in values(var.nodes) : node.since == null || can(timeadd(node.since, "0s"))])
+    error_message = "A node's since must be a time like 2026-01-06T12:00:00Z."
+  }
+
+  validation {
     condition = alltrue([
       for node in values(var.nodes) : node.cron == null || can(regex("^[0-9A-Za-z*,/?#-]+( [0-9A-Za-z*,/?#-]+){5}$", node.cron))
     ])
     error_message = "A node's cron must have the six fields of an EventBridge schedule, e.g. `30 12 ? * TUE-SAT *`."
+  }
+}
+
+variable "watcher" {
+  description = "Whether a function looks, inside the rounds' windows, if every node has submitted, and starts the runs that are missing."
+  type        = bool
+  default     = true
+  nullable    = false
+}
+
+variable "watcher_grace_minutes" {
+  description = "How long after the opening a node may take to submit before the watcher starts a run."
+  type        = number
+  default     = 10
+
+  validation {
+    condition     = var.watcher_grace_minutes >= 1 && var.watcher_grace_minutes <= 45
+    error_message = "watcher_grace_minutes must be 1 to 45: a window may be no longer than an hour."
+  }
+}
+
+variable "watcher_package_path" {
+  description = "Path of the watcher's zip, made reproducibly by the CLI from watcher/handler.py."
+  type        = string
+}
+
+variable "watcher_package_sha256" {
+  description = "Base64 SHA-256 of that zip: the function is updated when it changes."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[A-Za-z0-9+/]{43}=$", var.watcher_package_sha256))
+    error_message = "The hash must be the base64 form of a SHA-256."
   }
 }
 

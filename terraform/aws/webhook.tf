@@ -67,7 +67,8 @@ resource "aws_cloudwatch_log_group" "webhook" {
   kms_key_id        = var.kms_key_arn
 }
 
-# What the webhook has to remember: which trigger id started which run, and who may call. Billed per request only.
+# What webhook and watcher have to remember: which trigger id started which run, who may call, and what was told. Billed
+# per request only.
 resource "aws_dynamodb_table" "webhook" {
   #checkov:skip=CKV_AWS_119:Encrypted by the service; an own key costs 1 USD a month and is the option kms_key_arn.
   name         = local.webhook_name
@@ -94,7 +95,7 @@ resource "aws_dynamodb_table" "webhook" {
   }
 }
 
-# All nodes in one item, so that a further node adds no resource and does not change the function.
+# All nodes in one item, so that a further node adds no resource and does not change a function.
 resource "aws_dynamodb_table_item" "nodes" {
   table_name = aws_dynamodb_table.webhook.name
   hash_key   = aws_dynamodb_table.webhook.hash_key
@@ -104,6 +105,10 @@ resource "aws_dynamodb_table_item" "nodes" {
     nodes = {
       S = jsonencode({
         for name, node in var.nodes : name => {
+          model_id       = node.model_id
+          tournament     = node.tournament
+          since          = node.since
+          scheduled      = node.cron != null
           token_sha256   = node.token_sha256
           job_queue      = aws_batch_job_queue.this[local.kind[name]].arn
           job_definition = aws_batch_job_definition.node[name].name

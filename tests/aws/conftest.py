@@ -16,7 +16,7 @@ import docker
 import pytest
 from numerai_compute.adapters.terraform_runner import TerraformRunner
 from numerai_compute.errors import NumeraiError
-from numerai_compute.providers.aws.lambda_package import package_webhook
+from numerai_compute.providers.aws.lambda_package import package_functions
 
 from .emulator import REGION, Emulator, emulated_aws, mirror_configuration, missing
 
@@ -106,11 +106,9 @@ def cluster(
 ) -> Cluster:
     """The cluster with one node, applied once and shared. Each test leaves it with at least that node."""
     folder = tmp_path_factory.mktemp("cluster")
-    package = folder / "webhook.zip"
     variables = {
         "region": REGION,
-        "webhook_package_sha256": package_webhook(package),
-        "webhook_package_path": str(package),
+        **package_functions(folder),
         "nodes": {ALICE: node()},
     }
     made = Cluster(emulator, new_runner(folder / "work"), folder / "work", variables)

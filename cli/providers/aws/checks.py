@@ -10,7 +10,7 @@ from ...errors import NumeraiError
 from ...models import Check, CheckStatus, Node, Run, RunState
 from .clients import aws_errors
 from .cluster_outputs import ClusterOutputs
-from .keys import same_keys
+from .keys import KeysSecret
 from .parts import AwsParts
 from .policy import denied
 from .remains import cluster_remains
@@ -43,6 +43,7 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Nodes) -> Itera
     yield _guarded("AWS cluster", lambda: _cluster(parts, stack, account))
     if stack.outputs:
         yield _guarded("Numerai keys at AWS", lambda: _keys(parts, stack))
+        yield _guarded("AWS notifications", lambda: _notifications(parts, stack))
     yield _guarded("AWS permissions", lambda: _permissions(parts))
     yield _guarded("AWS quota", lambda: _quota(parts, stack))
     yield from _strangers(stack, nodes)
@@ -94,12 +95,33 @@ def _keys(parts: AwsParts, stack: Stack) -> Check:
     keys = parts.context.keys()
     if keys is None:
         return Check(name, CheckStatus.WARNING, "there are no keys here to compare them with", "numerai setup")
-    same = same_keys(parts.clients, ClusterOutputs(stack.outputs).text("keys_secret_arn"), keys)
-    if same is None:
+    secret = _secret(parts, stack)
+    if not secret.exists:
         return Check(name, CheckStatus.FAILED, "there are none", mend)
-    if not same:
+    if not secret.has_keys(keys):
         return Check(name, CheckStatus.FAILED, "they are not the ones recorded here", mend)
     return Check(name, CheckStatus.OK, "the same as here, compared by hash")
+
+
+def _notifications(parts: AwsParts, stack: Stack) -> Check:
+    """Whether somebody hears of a run that failed or did not come."""
+    name, urls, email = "AWS notifications", parts.context.notify_urls(), parts.settings.notification_email
+    if not _secret(parts, stack).has_notify(urls):
+        why = "the addresses to notify at AWS are not the ones recorded here"
+        return Check(name, CheckStatus.WARNING, why, "numerai node config")
+    if not urls and email is None:
+        why = "nobody is told when a run fails or a round is missed"
+        mend = "numerai notify add, then numerai node config; or numerai setup -P aws with notification_email"
+        return Check(name, CheckStatus.WARNING, why, mend)
+    watched = (
+        "" if parts.settings.watcher else "; the watcher is switched off, so a round without any run goes unnoticed"
+    )
+    told = [*sorted(urls), *([email] if email else [])]
+    return Check(name, CheckStatus.WARNING if watched else CheckStatus.OK, f"told: {', '.join(told)}{watched}")
+
+
+def _secret(parts: AwsParts, stack: Stack) -> KeysSecret:
+    return KeysSecret(parts.clients, ClusterOutputs(stack.outputs).text("keys_secret_arn"))
 
 
 def _permissions(parts: AwsParts) -> Check:

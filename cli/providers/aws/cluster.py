@@ -16,8 +16,8 @@ from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .cron import aws_cron
 from .existing import Existing
-from .keys import put_keys
-from .lambda_package import package_webhook
+from .keys import KeysSecret, require_keys
+from .lambda_package import package_functions
 from .remains import cluster_remains, node_remains, present, remove_data
 from .runs import BatchRuns
 from .settings import AwsPaths, AwsSettings
@@ -39,6 +39,7 @@ class Cluster:
         clients: AwsClients,
         runner: Callable[[], StackRunner],
         keys: Callable[[], Keys | None],
+        notify_urls: Callable[[], Mapping[str, str]],
         clock: Clock,
         file: StackFile,
     ):
@@ -47,6 +48,7 @@ class Cluster:
         self._clients = clients
         self._get_runner = runner
         self._keys = keys
+        self._notify_urls = notify_urls
         self._clock = clock
         self.file = file
 
@@ -59,17 +61,18 @@ class Cluster:
         """Make the node a part of the cluster, and the cluster what is recorded; returns the webhook's address."""
         check_name(node)
         cron = aws_cron(node.cron) if node.cron else None
-        keys = self._keys()
+        keys, urls = require_keys(self._keys()), self._notify_urls()
         with self.file.lock(report):
             stack = self._own()
             self._take_over(stack, report)
             record = stack_node(node, cron, stack.nodes.get(node.name), self._clock.now())
             if stack.nodes.get(node.name) != record:
                 self.file.set_node(node.name, record)
+            # Before as well: a job definition that refers to a field which the secret has not yet starts no run.
+            self._hand_over(stack.outputs, keys, urls, report)
             stack = self._apply(report)
             outputs = ClusterOutputs(stack.outputs)
-            if put_keys(self._clients, outputs.text("keys_secret_arn"), keys):
-                report("Put the Numerai keys into Secrets Manager")
+            self._hand_over(stack.outputs, keys, urls, report, first=True)
             return outputs.webhook_url(node.name, record.token)
 
     def destroy(self, name: str, *, force: bool, report: Report) -> None:
@@ -91,11 +94,10 @@ class Cluster:
 
     def variables(self, stack: Stack) -> dict[str, Any]:
         """What Terraform is given for the nodes that stay."""
-        digest = package_webhook(self._paths.webhook_package)
-        package = {"path": str(self._paths.webhook_package), "sha256": digest}
+        packages = package_functions(self._paths.root)
         keys = self._keys()
         api_url = keys.api_url if keys else NUMERAI_API_URL
-        return terraform_variables(stack.staying, self._settings, self.region, api_url, package, stack.id)
+        return terraform_variables(stack.staying, self._settings, self.region, api_url, packages, stack.id)
 
     def up_to_date(self, stack: Stack) -> bool:
         """Whether the variables and the root are those that were applied last."""
@@ -110,6 +112,9 @@ class Cluster:
         gone = []
         if not present(lambda: client("lambda").get_function_url_config(FunctionName=function)):
             gone.append(f"the webhook {function}")
+        watcher = outputs.optional("watcher_function")
+        if watcher and not present(lambda: client("lambda").get_function(FunctionName=watcher)):
+            gone.append(f"the watcher {watcher}")
         if not present(lambda: client("secretsmanager").describe_secret(SecretId=secret)):
             gone.append("the secret of the Numerai keys")
         if not present(lambda: client("dynamodb").describe_table(TableName=outputs.text("webhook_table"))):
@@ -135,6 +140,16 @@ class Cluster:
         return gone
 
     # steps
+
+    def _hand_over(
+        self, outputs: Mapping[str, Any], keys: Keys, urls: Mapping[str, str], report: Report, *, first: bool = False
+    ) -> None:
+        """Let the secret hold the keys and whom to notify; one that holds nothing yet only the `first` time."""
+        arn = ClusterOutputs(outputs).optional("keys_secret_arn")
+        secret = KeysSecret(self._clients, arn) if arn else None
+        if secret and (first or secret.exists) and secret.put(keys, urls):
+            whom = f", and {len(urls)} address(es) to notify," if urls else ""
+            report(f"Put the Numerai keys{whom} into Secrets Manager")
 
     def _own(self) -> Stack:
         """The cluster as recorded, once it is clear that these credentials are the ones that it belongs to."""

@@ -20,6 +20,11 @@ class ClusterOutputs:
             raise _unfinished()
         return str(self._outputs[name])
 
+    def optional(self, name: str) -> str | None:
+        """One output; None where it has no value, or where an older version of this tool made the cluster."""
+        value = self._outputs.get(name)
+        return None if value is None else str(value)
+
     @property
     def nodes(self) -> Mapping[str, Mapping[str, str]]:
         """What each node consists of: repository, job definition, queue, ..."""

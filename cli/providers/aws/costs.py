@@ -118,5 +118,7 @@ def _storage() -> list[CostItem]:
 
 def _shared() -> list[CostItem]:
     one_secret = CostItem("Numerai keys", prices.SECRET_MONTH, "one secret in Secrets Manager", shared=True)
-    free = "nothing is billed at rest: the queue, the network, the function and the alarms are free while idle"
-    return [one_secret, replace(one_secret, what="idle cluster", usd=0.0, how=free)]
+    look = f"{prices.WATCHER_CALLS_MONTH} calls of Lambda on a schedule, each with a look at the secret and the table"
+    watcher = CostItem("watcher", prices.WATCHER_CALLS_MONTH * prices.WATCHER_CALL, look, shared=True)
+    free = "nothing is billed at rest: the queue, the network, the webhook and the alarms are free while idle"
+    return [one_secret, watcher, replace(one_secret, what="idle cluster", usd=0.0, how=free)]

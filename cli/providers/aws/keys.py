@@ -1,51 +1,108 @@
-"""The Numerai keys in Secrets Manager: put there by this tool, never by Terraform, and compared without being shown."""
+"""What Secrets Manager holds for the nodes: the Numerai keys and whom to notify. Put there by this tool, never by
+Terraform, and compared without being shown."""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from ...errors import EnvironmentNotReady, ProviderError
 from ...models import Keys
 from .clients import AwsClients, aws_errors, is_absent
 
+KEY_FIELDS = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY")
+NOTIFY_FIELD = "NUMERAI_NOTIFY"
+"""Always there, empty when nobody is to be told: a job definition that refers to a missing field starts no run."""
 
-def put_keys(clients: AwsClients, secret: str, keys: Keys | None) -> bool:
-    """Make the secret hold these keys; says whether it had to be changed. `EnvironmentNotReady` without keys."""
+
+class KeysSecret:
+    """One secret, read once. `arn` is its name or ARN."""
+
+    def __init__(self, clients: AwsClients, arn: str):
+        self._clients = clients
+        self._arn = arn
+        self._held = _held(clients, arn)
+
+    @property
+    def exists(self) -> bool:
+        """Whether it holds anything."""
+        return self._held is not None
+
+    def has_keys(self, keys: Keys) -> bool:
+        """Whether it holds these keys."""
+        return _same(self._part(KEY_FIELDS), _content(keys, {}), KEY_FIELDS)
+
+    def has_notify(self, urls: Mapping[str, str]) -> bool:
+        """Whether it holds these apprise URLs, in whatever order they were added."""
+        return _same(self._part((NOTIFY_FIELD,)), {NOTIFY_FIELD: notify_value(urls)}, (NOTIFY_FIELD,))
+
+    @property
+    def notifies(self) -> bool:
+        """Whether it names anybody to tell."""
+        return bool(str(self._part((NOTIFY_FIELD,)).get(NOTIFY_FIELD) or "").strip())
+
+    def put(self, keys: Keys, urls: Mapping[str, str]) -> bool:
+        """Make it hold these; says whether it had to be changed."""
+        if self.has_keys(keys) and self.has_notify(urls):
+            return False
+        content = _content(keys, urls)
+        with aws_errors():
+            self._clients.client("secretsmanager").put_secret_value(
+                SecretId=self._arn, SecretString=json.dumps(content)
+            )
+        self._held = content
+        return True
+
+    def _part(self, fields: tuple[str, ...]) -> dict[str, Any]:
+        held = self._held if isinstance(self._held, dict) else {}
+        return {name: value for name, value in held.items() if name in fields}
+
+
+def require_keys(keys: Keys | None) -> Keys:
+    """The keys; `EnvironmentNotReady` with code `no-keys` without them."""
     if keys is None:
         raise EnvironmentNotReady(
             "There are no Numerai keys to give to the node.",
             "Run `numerai setup`, or set NUMERAI_PUBLIC_ID and NUMERAI_SECRET_KEY.",
             code="no-keys",
         )
-    if same_keys(clients, secret, keys):
-        return False
-    with aws_errors():
-        clients.client("secretsmanager").put_secret_value(SecretId=secret, SecretString=json.dumps(_content(keys)))
-    return True
+    return keys
 
 
-def same_keys(clients: AwsClients, secret: str, keys: Keys) -> bool | None:
-    """Whether the secret holds these keys; None when it holds nothing yet."""
+def notify_value(urls: Mapping[str, str]) -> str:
+    """The URLs as a run gets them: separated by blanks, each without any."""
+    return " ".join("%20".join(url.split()) for _, url in sorted(urls.items()))
+
+
+def _held(clients: AwsClients, arn: str) -> Any:
+    """What the secret holds; None for nothing, and for no such secret."""
     try:
         with aws_errors(absent=("ResourceNotFoundException",)):
-            text = clients.client("secretsmanager").get_secret_value(SecretId=secret).get("SecretString", "{}")
+            text = clients.client("secretsmanager").get_secret_value(SecretId=arn).get("SecretString", "{}")
     except ProviderError as error:
         if is_absent(error):
             return None
         raise
     try:
-        held = json.loads(text)
+        return json.loads(text)
     except ValueError:
-        return False
-    return hmac.compare_digest(_digest(held), _digest(_content(keys)))
+        return {}
 
 
-def _content(keys: Keys) -> dict[str, str]:
-    return {"NUMERAI_PUBLIC_ID": keys.public_id, "NUMERAI_SECRET_KEY": keys.secret_key}
+def _content(keys: Keys, urls: Mapping[str, str]) -> dict[str, str]:
+    return {
+        "NUMERAI_PUBLIC_ID": keys.public_id,
+        "NUMERAI_SECRET_KEY": keys.secret_key,
+        NOTIFY_FIELD: notify_value(urls),
+    }
 
 
-def _digest(content: Any) -> bytes:
+def _same(held: Mapping[str, Any], wanted: Mapping[str, str], fields: tuple[str, ...]) -> bool:
+    return hmac.compare_digest(_digest(held), _digest({name: wanted[name] for name in fields}))
+
+
+def _digest(content: Mapping[str, Any]) -> bytes:
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()

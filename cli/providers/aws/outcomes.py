@@ -13,6 +13,8 @@ from .stack_file import StackNode
 
 CANCEL_REASON = "Cancelled with numerai"
 """What TerminateJob is told, and by which a cancelled run is known afterwards."""
+OWN_TRIGGER = "NUMERAI_OWN_TRIGGER"
+"""Where a run has the id of a trigger that Numerai did not make: a watcher's."""
 _STATES = {
     "SUBMITTED": RunState.QUEUED,
     "PENDING": RunState.QUEUED,
@@ -30,7 +32,7 @@ _TAKEN_AWAY = re.compile(r"Spot Task was interrupted|Host EC2", re.IGNORECASE)
 
 def run_of(job: Mapping[str, Any], name: str, node: StackNode) -> Run:
     """The run that a job (as DescribeJobs gives it) is; `node` is the record of the node that it belongs to."""
-    attempts = job.get("attempts") or []
+    attempts, given = job.get("attempts") or [], environment(job)
     state = _STATES.get(job["status"])
     outcome = Outcome(state, message=job.get("statusReason")) if state else _outcome(job, node)
     started = None if outcome.failure in (RunFailure.NOT_DEPLOYED, RunFailure.COULD_NOT_START) else _started(job)
@@ -39,7 +41,7 @@ def run_of(job: Mapping[str, Any], name: str, node: StackNode) -> Run:
         node=name,
         state=outcome.state,
         created_at=_time(job.get("createdAt")) or datetime.fromtimestamp(0, timezone.utc),
-        trigger_id=environment(job).get("TRIGGER_ID"),
+        trigger_id=given.get("TRIGGER_ID") or given.get(OWN_TRIGGER),
         started_at=started if state is not RunState.QUEUED or attempts else None,
         ended_at=_time(job.get("stoppedAt")) if outcome.state.final else None,
         exit_code=outcome.exit_code,

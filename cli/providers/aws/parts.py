@@ -59,7 +59,14 @@ class AwsParts:
     def cluster(self) -> Cluster:
         """What changes the cluster."""
         return Cluster(
-            self.paths, self.settings, self.clients, self.runner, self.context.keys, self.context.clock, self.file
+            self.paths,
+            self.settings,
+            self.clients,
+            self.runner,
+            self.context.keys,
+            self.context.notify_urls,
+            self.context.clock,
+            self.file,
         )
 
     @cached_property

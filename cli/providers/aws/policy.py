@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from .clients import AwsClients, aws_errors
+from .lambda_package import FUNCTIONS
 
 _LOOK = (
     "batch:Describe*",
@@ -107,7 +108,7 @@ def minimal_policy(cluster: str, account: str, region: str, *, partition: str = 
     here = {"StringEquals": {"aws:RequestedRegion": region}}
     bucket = f"arn:{partition}:s3:::{cluster}-artifacts-{account}-{region}"
     batch = ("compute-environment", "job-queue", "job-definition")
-    logs = (f"/numerai/{cluster}/*", f"/aws/lambda/{cluster}-webhook*")
+    logs = (f"/numerai/{cluster}/*", *(f"/aws/lambda/{cluster}-{function}*" for function in FUNCTIONS))
     roles = [arn("iam", f"{kind}/{cluster}-*", regional=False) for kind in ("role", "instance-profile")]
     statements = [
         _allow("Look", _LOOK, ["*"]),
@@ -119,7 +120,7 @@ def minimal_policy(cluster: str, account: str, region: str, *, partition: str = 
             [arn("iam", "role/aws-service-role/batch.amazonaws.com/*", regional=False)],
         ),
         _allow("Batch", ["batch:*"], [*(arn("batch", f"{kind}/{cluster}-*") for kind in batch), arn("batch", "job/*")]),
-        _allow("Webhook", ["lambda:*"], [arn("lambda", f"function:{cluster}-webhook")]),
+        _allow("Functions", ["lambda:*"], [arn("lambda", f"function:{cluster}-{function}") for function in FUNCTIONS]),
         _allow("Images", ["ecr:*"], [arn("ecr", f"repository/{cluster}/*")]),
         _allow("Keys", ["secretsmanager:*"], [arn("secretsmanager", f"secret:{cluster}/*")]),
         _allow("Triggers", ["dynamodb:*"], [arn("dynamodb", f"table/{cluster}-webhook")]),

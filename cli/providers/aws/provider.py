@@ -10,7 +10,7 @@ from typing import Any
 from msgspec.structs import replace as replaced
 
 from ...addresses import is_loopback
-from ...errors import ProviderError
+from ...errors import EnvironmentNotReady, ProviderError
 from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ...redaction import Redactor
@@ -21,6 +21,7 @@ from .cluster_outputs import ClusterOutputs
 from .costs import NodeCost, estimate
 from .cron import aws_cron
 from .images import KEPT_IMAGES
+from .keys import KeysSecret
 from .logs import RunLogs, webhook_calls
 from .moving import move_state
 from .parts import AwsParts
@@ -64,7 +65,7 @@ class AwsProvider:
         if not stack.applied:
             lines.append(
                 f"Make the cluster {self._parts.settings.cluster} in {where}: network, Batch queue, webhook (Lambda), "
-                "bucket for trained models, secret for the Numerai keys, roles, logs, alarms"
+                "watcher (Lambda), bucket for trained models, secret for the Numerai keys, roles, logs, alarms"
             )
         if node.name not in stack.staying:
             lines.append(f"Make an image repository and a job definition for {node.name} in {where}")
@@ -139,6 +140,15 @@ class AwsProvider:
         """The hash over the node's folder as `deploy` would record it now."""
         return source_hash(Path(node.path))
 
+    def notifies(self) -> bool:
+        """Whether runs tell people by themselves how they ended. When AWS does not say, nobody may rely on it."""
+        outputs = ClusterOutputs(self._stack().outputs)
+        try:
+            arn = outputs.optional("keys_secret_arn")
+            return arn is not None and KeysSecret(self._parts.clients, arn).notifies
+        except (EnvironmentNotReady, ProviderError):
+            return False
+
     def wake(self, report: Report) -> None:
         """Nothing to do: the webhook is always there."""
 
@@ -183,7 +193,8 @@ class AwsProvider:
         runs = self._runs(stack)
         runs.run(run_id)
         keys = self._parts.context.keys()
-        redact = Redactor([keys.secret_key, keys.public_id] if keys else [])
+        secrets = [keys.secret_key, keys.public_id] if keys else []
+        redact = Redactor([*secrets, *self._parts.context.notify_urls().values()])
         lag = self._parts.settings.log_lag_seconds
         outputs = ClusterOutputs(stack.outputs)
         return RunLogs(self._parts.clients, outputs, runs, self._clock, lag).lines(run_id, redact, follow=follow)

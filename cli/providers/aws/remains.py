@@ -8,6 +8,7 @@ from typing import Any
 from ...errors import ProviderError
 from .clients import AwsClients, aws_errors, is_absent
 from .cluster_outputs import ClusterOutputs
+from .lambda_package import FUNCTIONS
 
 _ABSENT = (
     "404",
@@ -19,6 +20,8 @@ _ABSENT = (
     "RepositoryNotFoundException",
     "ResourceNotFound",
 )
+_REMEMBERED = ("trigger", "rate", "notice")
+"""Begin the table's items of a node."""
 _BATCH_WRITE = 25  # the most that BatchWriteItem takes
 
 
@@ -84,7 +87,7 @@ def cluster_remains(clients: AwsClients, cluster: str, account: str, region: str
         ]
         groups = [
             group["logGroupName"]
-            for prefix in (f"/numerai/{cluster}/", f"/aws/lambda/{cluster}-webhook")
+            for prefix in (f"/numerai/{cluster}/", *(f"/aws/lambda/{cluster}-{function}" for function in FUNCTIONS))
             for group in clients.client("logs").describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
         ]
         networks = clients.client("ec2").describe_vpcs(Filters=[{"Name": "tag:numerai:cluster", "Values": [cluster]}])
@@ -99,9 +102,12 @@ def cluster_remains(clients: AwsClients, cluster: str, account: str, region: str
 def _single(clients: AwsClients, cluster: str, account: str, region: str) -> Iterator[str]:
     bucket = f"{cluster}-artifacts-{account}-{region}"
     looked_for: dict[str, Callable[[], Any]] = {
-        f"the function {cluster}-webhook": lambda: clients.client("lambda").get_function(
-            FunctionName=f"{cluster}-webhook"
-        ),
+        **{
+            f"the function {cluster}-{function}": lambda function=function: clients.client("lambda").get_function(  # type: ignore[misc]
+                FunctionName=f"{cluster}-{function}"
+            )
+            for function in FUNCTIONS
+        },
         f"the table {cluster}-webhook": lambda: clients.client("dynamodb").describe_table(
             TableName=f"{cluster}-webhook"
         ),
@@ -113,7 +119,7 @@ def _single(clients: AwsClients, cluster: str, account: str, region: str) -> Ite
             f"the role {cluster}-{role}": lambda role=role: clients.client("iam").get_role(  # type: ignore[misc]
                 RoleName=f"{cluster}-{role}"
             )
-            for role in ("execution", "run", "webhook")
+            for role in ("execution", "run", *FUNCTIONS)
         },
     }
     for what, ask in looked_for.items():
@@ -141,14 +147,14 @@ def empty_bucket(clients: AwsClients, bucket: str, prefix: str = "") -> None:
 
 
 def _forget_triggers(clients: AwsClients, table: str, name: str) -> None:
-    """Remove what the webhook remembers of a node. The table is small: one item for each trigger of 90 days."""
+    """Remove what is remembered of a node. The table is small: one item for each trigger and notice of 90 days."""
     dynamodb = clients.client("dynamodb")
     with aws_errors():
         pages = dynamodb.get_paginator("scan").paginate(
             TableName=table,
             ProjectionExpression="pk",
-            FilterExpression="begins_with(pk, :triggers) OR begins_with(pk, :rates)",
-            ExpressionAttributeValues={":triggers": {"S": f"trigger#{name}#"}, ":rates": {"S": f"rate#{name}#"}},
+            FilterExpression=" OR ".join(f"begins_with(pk, :{kind})" for kind in _REMEMBERED),
+            ExpressionAttributeValues={f":{kind}": {"S": f"{kind}#{name}#"} for kind in _REMEMBERED},
         )
         keys = [item["pk"] for page in pages for item in page["Items"]]
         for start in range(0, len(keys), _BATCH_WRITE):

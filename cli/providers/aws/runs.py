@@ -17,6 +17,8 @@ from .stack_file import Stack
 STOP_SECONDS = 180.0
 """Fargate gives a container 30 s between SIGTERM and SIGKILL, and Batch some more to notice."""
 LOOK_SECONDS = 1.0
+NOTICE_PREFIX = "notice-"
+"""Begins the names of the watcher's jobs that run a node's image in order to tell people something."""
 _DESCRIBED = 100  # the most that DescribeJobs takes
 
 
@@ -91,7 +93,7 @@ class BatchRuns:
                 filters=[{"name": "JOB_DEFINITION", "values": [node["job_definition"]]}],
             )
             for page in pages:
-                ours = [job for job in page["jobSummaryList"] if _definition(job) == node["job_definition"]]
+                ours = [job for job in page["jobSummaryList"] if _is_run(job, name, node["job_definition"])]
                 found.update((job["jobId"], job) for job in ours if job["createdAt"] >= since)
         newest = sorted(found.values(), key=lambda job: job["createdAt"], reverse=True)[:limit]
         return [self._as_run(job) for job in self._described([job["jobId"] for job in newest])]
@@ -146,6 +148,11 @@ class BatchRuns:
     @property
     def _batch(self) -> Any:
         return self._clients.client("batch")
+
+
+def _is_run(job: Mapping[str, Any], name: str, definition: str) -> bool:
+    """Whether a job is a run of the node, and not one that only tells people something."""
+    return _definition(job) == definition and not str(job["jobName"]).startswith(f"{NOTICE_PREFIX}{name}-")
 
 
 def _definition(job: Mapping[str, Any]) -> str:

@@ -28,7 +28,8 @@ class AwsSettings:
     `region` and `profile` are None where nothing was chosen: the AWS SDK's own choice holds then, and `us-east-1` where
     it has none. `cluster` is the first part of every name in AWS, so that several clusters fit in one account.
     Up to `runs_per_hour` runs of a node may be started through its webhook. A month's cost beyond `budget_usd` is
-    warned of. `log_lag_seconds` is how long after the end of a run its last lines may still arrive.
+    warned of. With `watcher` a function in the cluster starts the runs that are missing `watcher_grace_minutes` after a
+    round's opening. `log_lag_seconds` is how long after the end of a run its last lines may still arrive.
     """
 
     region: str | None = None
@@ -41,6 +42,8 @@ class AwsSettings:
     notification_email: str | None = None
     budget_usd: int | None = None
     keep_artifacts: bool = False
+    watcher: bool = True
+    watcher_grace_minutes: int = 10
     state_bucket: str | None = None
     log_lag_seconds: int = 5
 
@@ -76,6 +79,8 @@ def read_settings(recorded: Mapping[str, str | int], environ: Mapping[str, str] 
         notification_email=email,
         budget_usd=_number(recorded, "budget_usd", 0, 1, 1_000_000) if recorded.get("budget_usd") else None,
         keep_artifacts=_number(recorded, "keep_artifacts", 0, 0, 1) == 1,
+        watcher=_number(recorded, "watcher", 1, 0, 1) == 1,
+        watcher_grace_minutes=_number(recorded, "watcher_grace_minutes", 10, 1, 45),
         state_bucket=_text(recorded, "state_bucket"),
         log_lag_seconds=_number(recorded, "log_lag_seconds", 5, 0, 60),
     )
@@ -101,11 +106,6 @@ class AwsPaths:
     def lock(self) -> Path:
         """Held by the command that changes the cluster."""
         return self.root / "stack.lock"
-
-    @property
-    def webhook_package(self) -> Path:
-        """The webhook's zip."""
-        return self.root / "webhook.zip"
 
     @property
     def plugins(self) -> Path:

@@ -36,18 +36,19 @@ def terraform_variables(
     settings: AwsSettings,
     region: str,
     api_url: str,
-    package: Mapping[str, str],
+    packages: Mapping[str, str],
     stack_id: str | None,
 ) -> dict[str, Any]:
-    """The variables of terraform/aws. `package` holds `path` and `sha256` of the webhook's zip."""
+    """The variables of terraform/aws. `packages` are those of the functions' zips (lambda_package.py)."""
     own_api = api_url.rstrip("/") == NUMERAI_API_URL
     return {
         "region": region,
         "name": settings.cluster,
         "stack_id": stack_id,
         "nodes": {name: _node(node) for name, node in sorted(nodes.items())},
-        "webhook_package_path": package["path"],
-        "webhook_package_sha256": package["sha256"],
+        **packages,
+        "watcher": settings.watcher,
+        "watcher_grace_minutes": settings.watcher_grace_minutes,
         "webhook_concurrency": settings.webhook_concurrency,
         "webhook_runs_per_hour": settings.runs_per_hour,
         "numerai_api_url": None if own_api else container_url(api_url),
@@ -62,7 +63,7 @@ def terraform_variables(
 
 def fingerprint(variables: Mapping[str, Any], root_hash: str) -> str:
     """Tells whether what would be applied is what was applied; `root_hash` is over the Terraform root itself."""
-    relevant = {name: value for name, value in variables.items() if name != "webhook_package_path"}
+    relevant = {name: value for name, value in variables.items() if not name.endswith("_package_path")}
     return hashlib.sha256(json.dumps([relevant, root_hash], sort_keys=True).encode()).hexdigest()
 
 
@@ -75,4 +76,5 @@ def _node(node: StackNode) -> dict[str, Any]:
         "memory_mib": node.memory_mib,
         "timeout_minutes": node.timeout_minutes,
         "cron": node.cron,
+        "since": node.since.isoformat(timespec="seconds"),
     }

@@ -26,17 +26,19 @@ from ...adapters.process import spawn_detached
 from ...errors import NumeraiError, ProviderError
 from ...ports import Report
 from ..registry import ProviderContext
+from .companions import Companion, Companions
 from .parts import LocalParts
 from .scheduler import Scheduler
 from .settings import LocalPaths
 
 COMMAND = (sys.executable, "-m", "numerai_compute", "daemon", "run")
 START_SECONDS = 60.0
-STOP_SECONDS = 30.0
+STOP_SECONDS = 60.0
+"""Longer than the daemon's companions may take to say what they have to say."""
 LOOK_SECONDS = 0.05
 LOG_BYTES = 1024 * 1024
 LOG_FILES = 3
-PACKAGE_LOGGER = __name__.rpartition(".")[0]
+PACKAGE_LOGGER = __name__.partition(".")[0]
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +73,9 @@ class _DaemonFile:
     since: str
 
 
-def run_daemon(context: ProviderContext, *, report: Report) -> None:
-    """Serve until SIGTERM, Ctrl-C or `stop_daemon`. Runs that go on then are left running.
+def run_daemon(context: ProviderContext, *, report: Report, companions: Sequence[Companion] = ()) -> None:
+    """Serve until SIGTERM, Ctrl-C or `stop_daemon`. Runs that go on then are left running. The companions are started
+    once the webhook answers.
 
     Raises `ProviderError` with code `daemon-running` when there is one already, `EnvironmentNotReady` with code
     `port-in-use` when its port is taken.
@@ -81,7 +84,7 @@ def run_daemon(context: ProviderContext, *, report: Report) -> None:
     make_private_folder(parts.paths.root)
     with _held_lock(parts.paths), _log_file(parts.paths):
         try:
-            _Daemon(parts, report).serve()
+            _Daemon(parts, report, companions).serve()
         finally:
             parts.paths.daemon_file.unlink(missing_ok=True)
             parts.store.close()
@@ -191,9 +194,10 @@ def no_daemon(paths: LocalPaths) -> Iterator[bool]:
 class _Daemon:
     """The parts of a daemon at work."""
 
-    def __init__(self, parts: LocalParts, report: Report):
+    def __init__(self, parts: LocalParts, report: Report, companions: Sequence[Companion]):
         self._parts = parts
         self._report = report
+        self._companions = Companions(companions, parts.context.clock)
         self._stop = threading.Event()
         self._instance = secrets.token_hex(8)
         self._control_token = secrets.token_urlsafe(32)
@@ -220,8 +224,10 @@ class _Daemon:
             self._scheduler.start()
             server.start()
             self._say(f"The daemon serves webhooks on http://{_client_host(host)}:{server.port} (pid {os.getpid()}).")
+            self._companions.start()
             while not self._stop.wait(1.0):  # with a time limit, as Windows would not see Ctrl-C otherwise
                 pass
+            self._companions.stop()
             going_on = self._scheduler.stop()
             server.close()
         left = f" {len(going_on)} run(s) go on and are taken over at the next start." if going_on else ""

@@ -80,10 +80,7 @@ class LocalParts:
 
     def execution(self) -> RunExecution:
         """What brings a run to its end."""
-        context = self.context
-        return RunExecution(
-            self.store, self.executor, context.keys, context.clock, self.settings, notifier=context.notifier
-        )
+        return RunExecution(self.store, self.executor, self.context.keys, self.context.clock, self.settings)
 
 
 def _free_port(host: str) -> int:

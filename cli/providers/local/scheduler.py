@@ -10,8 +10,8 @@ from datetime import timedelta
 
 from ...adapters.sqlite_file import DatabaseDamaged, DatabaseUnusable
 from ...errors import EnvironmentNotReady, NumeraiError, UsageError
-from ...models import Keys, Node, Notice, NoticeKind, Run, RunFailure, RunState
-from ...ports import Clock, Notifier
+from ...models import Keys, Node, Run, RunFailure, RunState
+from ...ports import Clock
 from ...schedule import next_occurrence
 from ..environment import container_environment
 from ..outcomes import Outcome, cancelled
@@ -71,13 +71,10 @@ class RunExecution:
         keys: Callable[[], Keys | None],
         clock: Clock,
         settings: LocalSettings,
-        *,
-        notifier: Callable[[], Notifier] | None = None,
     ):
         self._store = store
         self._executors = executors
         self._keys = keys
-        self._notifier = notifier
         self._clock = clock
         self._settings = settings
 
@@ -198,24 +195,6 @@ class RunExecution:
         )
         self._store.finish(run.id, final)
         log.info("run %s of %s: %s %s", run.id, run.node, outcome.state.value, outcome.message or "")
-        if run.trigger_id is not None and outcome.state is not RunState.CANCELLED and self._notifier is not None:
-            arguments = (self._notifier, run_notice(final))
-            threading.Thread(target=_tell, args=arguments, name=f"tell-{run.id}", daemon=True).start()
-
-
-def run_notice(run: Run) -> Notice:
-    """What people are told of a run that has ended, which Numerai or a schedule had started."""
-    if run.state is RunState.SUCCEEDED:
-        text = f"Run {run.id} ended with exit code 0: Numerai has accepted its submission."
-        return Notice(NoticeKind.SUCCESS, f"{run.node} has submitted", text, run.node)
-    text = f"Run {run.id} {run.state.value}. {run.message or ''}".strip()
-    return Notice(NoticeKind.FAILURE, f"{run.node} has failed", text, run.node)
-
-
-def _tell(notifier: Callable[[], Notifier], notice: Notice) -> None:
-    for name, why_not in notifier().tell(notice).items():
-        if why_not is not None:
-            log.warning("%s could not be told of %s: %s", name, notice.node, why_not)
 
 
 class Scheduler:

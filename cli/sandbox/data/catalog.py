@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import threading
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,12 +23,18 @@ _UNIVERSE_SIZE = 300
 _UNIVERSE_WEEKS = 60
 
 
+def is_live(name: str) -> bool:
+    """Whether a file is published anew for every round."""
+    return name.rpartition("/")[2].startswith("live")
+
+
 @dataclass(frozen=True)
 class StoredFile:
-    """A file on disk and the entity tag of its bytes."""
+    """A file on disk and the entity tag of its bytes; when it was published, if not when it was made."""
 
     path: Path
     etag: str
+    published: datetime | None = None
 
 
 class Catalog:
@@ -84,7 +90,6 @@ class Catalog:
         if given is not None:
             return StoredFile(given, file_etag(given))
         number = edition.round_number if source.per_round(name) else 0
-        label = f"{source.fingerprint}-{number}-{name}"
         path = self._folder / source.fingerprint / str(number) / re.sub(r"[^A-Za-z0-9_.-]", "_", name)
         with self._lock:
             file_lock = self._file_locks[path]
@@ -92,7 +97,7 @@ class Catalog:
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
                 source.write(name, edition, path)
-        return StoredFile(path, hashlib.sha256(label.encode()).hexdigest()[:32])
+        return StoredFile(path, file_etag(path))
 
     def _make_sources(self) -> Mapping[int, Source]:
         from .folder import FolderClassic

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from datetime import datetime, timezone
 from email.utils import format_datetime
 
 from ..core import Sandbox
-from ..data.catalog import StoredFile
+from ..data.catalog import StoredFile, is_live
+from ..data.source import Edition
 from ..faults import corrupted
+from ..objects import file_etag
 from ..records import FaultRecord
 from ..refusal import HttpRefusal
 from .messages import Answer, FilePart, Request, store_error
@@ -30,7 +33,7 @@ def answer_object(sandbox: Sandbox, request: Request, fault: FaultRecord | None)
         sandbox.signer.check(key, signed_for, expires, request.query.get("signature", ""))
         if request.method == "PUT":
             return _put(sandbox, request, key, fault)
-        return _get(_stored(sandbox, key), request)
+        return _get(_stored(sandbox, key, stale=fault is not None and fault.kind == "stale"), request)
     except HttpRefusal as refusal:
         return store_error(refusal.status, refusal.message)
 
@@ -40,7 +43,7 @@ def _put(sandbox: Sandbox, request: Request, key: str, fault: FaultRecord | None
     if kind != "uploads":
         raise HttpRefusal(403, "AccessDenied")
     path = sandbox.upload_store.put(name, _spoilt(request.chunks(), fault))
-    return Answer(200, b"", {"ETag": f'"{path.stat().st_size:x}"'})
+    return Answer(200, b"", {"ETag": f'"{file_etag(path)}"'})
 
 
 def _spoilt(chunks: Iterator[bytes], fault: FaultRecord | None) -> Iterable[bytes]:
@@ -51,14 +54,10 @@ def _spoilt(chunks: Iterator[bytes], fault: FaultRecord | None) -> Iterable[byte
     return [body[: len(body) // 2] if fault.kind == "truncate" else corrupted(body)]
 
 
-def _stored(sandbox: Sandbox, key: str) -> StoredFile:
+def _stored(sandbox: Sandbox, key: str, *, stale: bool) -> StoredFile:
     dataset = _DATASET.fullmatch(key)
     if dataset is not None:
-        number, name = int(dataset[1]), dataset[2]
-        tournament = sandbox.catalog.tournament_of(name)
-        if tournament is None:
-            raise HttpRefusal(404, "NoSuchKey")
-        return sandbox.catalog.file(name, sandbox.edition(tournament, number))
+        return _dataset(sandbox, int(dataset[1]) - stale, dataset[2])
     found = sandbox.submissions.get(key.removeprefix("submissions/"))
     if found is None:
         raise HttpRefusal(404, "NoSuchKey")
@@ -67,14 +66,27 @@ def _stored(sandbox: Sandbox, key: str) -> StoredFile:
         sandbox.upload_store.put(found.filename, [sandbox.history.file(found)])
     if not path.is_file():
         raise HttpRefusal(404, "NoSuchKey")
-    return StoredFile(path, found.id.replace("-", ""))
+    return StoredFile(path, file_etag(path))
+
+
+def _dataset(sandbox: Sandbox, number: int, name: str) -> StoredFile:
+    tournament = sandbox.catalog.tournament_of(name)
+    if tournament is None:
+        raise HttpRefusal(404, "NoSuchKey")
+    published = sandbox.rounds.published(tournament, number)
+    edition = sandbox.edition(tournament, number)
+    if not edition.round_number:
+        edition = Edition(number, int(published.strftime("%Y%m%d")))
+    stored = sandbox.catalog.file(name, edition)
+    return replace(stored, published=published) if is_live(name) else stored
 
 
 def _get(stored: StoredFile, request: Request) -> Answer:
     stat = stored.path.stat()
     size = stat.st_size
     etag = f'"{stored.etag}"'
-    modified = format_datetime(datetime.fromtimestamp(int(stat.st_mtime), timezone.utc), usegmt=True)
+    made = datetime.fromtimestamp(int(stat.st_mtime), timezone.utc)
+    modified = format_datetime(stored.published or made, usegmt=True)
     headers = {
         "Accept-Ranges": "bytes",
         "Content-Type": "application/octet-stream",

@@ -18,6 +18,7 @@ from ..core import Sandbox
 from ..faults import corrupted, seconds_of
 from ..records import FaultRecord
 from ..refusal import HttpRefusal
+from . import object_routes
 from .messages import Answer, Request, json_answer
 from .router import Router, fault_answer
 
@@ -101,8 +102,8 @@ class SandboxHandler(BaseHTTPRequestHandler):
     do_HEAD = do_POST = do_PUT = do_DELETE = do_OPTIONS = do_PATCH = do_GET  # noqa: N815 names of http.server
 
     def version_string(self) -> str:
-        """The Server header."""
-        return self.server_version
+        """The Server header. The store is like S3, whose entity tags are checksums to clients that know it."""
+        return "AmazonS3" if getattr(self, "path", "").startswith(object_routes.PREFIX) else self.server_version
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         """The Date header, by the sandbox's clock."""
@@ -138,6 +139,8 @@ class SandboxHandler(BaseHTTPRequestHandler):
         elif fault.kind == "status":
             self._send(fault_answer(fault), request)
         elif fault.target == "upload" and fault.kind != "slow":
+            self._send(answer, request)
+        elif fault.kind == "stale":
             self._send(answer, request)
         elif fault.kind == "truncate":
             self._send(answer, request, keep=answer.length // 2)

@@ -22,6 +22,8 @@ variables {
   region                 = "us-east-1"
   webhook_package_path   = "webhook.zip"
   webhook_package_sha256 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+  watcher_package_path   = "watcher.zip"
+  watcher_package_sha256 = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
   nodes = {
     numerai-alice = {
       model_id     = "m-1"
@@ -57,6 +59,83 @@ run "one_node_needs_no_host_and_no_schedule" {
     condition     = aws_subnet.public["first"].cidr_block != aws_subnet.public["second"].cidr_block
     error_message = "The subnets must not overlap."
   }
+}
+
+run "the_watcher_is_there_and_looks_inside_the_windows" {
+  command = plan
+
+  assert {
+    condition     = toset(keys(aws_cloudwatch_event_rule.watcher)) == toset(["saturday", "sunday", "weekdays"])
+    error_message = "Every window must have its schedule."
+  }
+
+  assert {
+    condition     = aws_lambda_function.watcher["this"].environment[0].variables.GRACE_MINUTES == "10"
+    error_message = "A node must have ten minutes to submit by itself."
+  }
+
+  assert {
+    condition     = aws_lambda_function.watcher["this"].environment[0].variables.NUMERAI_API_URL == "https://api-tournament.numer.ai"
+    error_message = "Without another address the watcher must ask Numerai itself."
+  }
+}
+
+run "the_watcher_can_be_left_out" {
+  command = plan
+
+  variables {
+    watcher = false
+  }
+
+  assert {
+    condition     = length(aws_lambda_function.watcher) + length(aws_iam_role.watcher) + length(aws_cloudwatch_event_rule.watcher) + length(aws_cloudwatch_metric_alarm.watcher) == 0
+    error_message = "Nothing of the watcher may be left."
+  }
+}
+
+run "the_watcher_adds_nothing_per_node" {
+  command = plan
+
+  variables {
+    nodes = {
+      for number in range(10) : "numerai-n${number}" => {
+        model_id     = "m-${number}"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        since        = "2026-01-06T12:00:00Z"
+      }
+    }
+  }
+
+  assert {
+    condition     = length(aws_lambda_function.watcher) == 1 && length(aws_iam_role.watcher) == 1 && length(aws_cloudwatch_event_rule.watcher) == 3
+    error_message = "Ten nodes must have one watcher."
+  }
+}
+
+run "a_grace_that_outlasts_a_window_is_refused" {
+  command = plan
+
+  variables {
+    watcher_grace_minutes = 60
+  }
+
+  expect_failures = [var.watcher_grace_minutes]
+}
+
+run "a_since_that_is_no_time_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        since        = "last tuesday"
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
 }
 
 run "spot_comes_first_and_can_be_left_out" {

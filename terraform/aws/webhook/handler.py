@@ -23,6 +23,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 MAX_BODY = 64 * 1024
 TRIGGER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
+OWN_TRIGGERS = ("watch-", "cron-")
+"""Begin the trigger ids of a watcher or a schedule: Numerai did not make those, so no submission may carry them."""
 NOBODY = {"token_sha256": "0" * 64}
 """Compared with where there is no such node, so that the answer takes as long."""
 
@@ -258,7 +260,7 @@ def _start(key: str, name: str, node: dict[str, str], trigger_id: str) -> str:
             jobName=_job_name(name, trigger_id),
             jobQueue=node["job_queue"],
             jobDefinition=node["job_definition"],
-            containerOverrides={"environment": [{"name": "TRIGGER_ID", "value": trigger_id}]},
+            containerOverrides={"environment": [{"name": _variable(trigger_id), "value": trigger_id}]},
         )
     except (ClientError, BotoCoreError):
         _release(key)
@@ -285,6 +287,11 @@ def _remember(key: str, run_id: str) -> str:
         ExpressionAttributeValues={":run": {"S": run_id}, ":expiry": _expiry()},
     )
     return run_id
+
+
+def _variable(trigger_id: str) -> str:
+    """In which variable the run gets a trigger id."""
+    return "NUMERAI_OWN_TRIGGER" if trigger_id.startswith(OWN_TRIGGERS) else "TRIGGER_ID"
 
 
 def _job_name(name: str, trigger_id: str) -> str:

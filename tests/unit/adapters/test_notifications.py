@@ -54,9 +54,9 @@ def everything_logged() -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     ("kind", "command"),
     [
-        (NoticeKind.FAILURE, "numerai node -m alice logs"),
-        (NoticeKind.LATE, "numerai node -m alice logs"),
-        (NoticeKind.MISSED, "numerai node -m alice logs"),
+        (NoticeKind.FAILURE, "numerai history -m alice"),
+        (NoticeKind.LATE, "numerai history -m alice"),
+        (NoticeKind.MISSED, "numerai history -m alice"),
         (NoticeKind.WATCHER_STOPPED, "numerai daemon start"),
         (NoticeKind.SUCCESS, None),
         (NoticeKind.TEST, None),
@@ -75,7 +75,7 @@ def test_a_notice_that_names_its_command_gets_no_second_one() -> None:
 
 
 def test_a_failure_of_no_node_points_at_all_of_them() -> None:
-    assert written(Notice(NoticeKind.FAILURE, "t", ""))[1] == "Next: numerai doctor"
+    assert written(Notice(NoticeKind.FAILURE, "t", ""))[1] == "Next: numerai status"
 
 
 @pytest.mark.parametrize("kind", list(NoticeKind))

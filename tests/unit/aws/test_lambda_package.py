@@ -1,4 +1,4 @@
-"""The webhook's zip: the same bytes for the same source."""
+"""The functions' zips: the same bytes for the same source."""
 
 from __future__ import annotations
 
@@ -8,16 +8,23 @@ import os
 import zipfile
 from pathlib import Path
 
-from numerai_compute.providers.aws.lambda_package import package_webhook, webhook_folder
+import pytest
+from numerai_compute.providers.aws.lambda_package import (
+    FUNCTIONS,
+    package_function,
+    package_functions,
+    source_folder,
+)
 
 
-def test_the_packed_source_is_the_one_in_the_tree(tmp_path: Path) -> None:
-    target = tmp_path / "deep" / "webhook.zip"
-    digest = package_webhook(target)
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_packed_source_is_the_one_in_the_tree(tmp_path: Path, function: str) -> None:
+    target = tmp_path / "deep" / f"{function}.zip"
+    digest = package_function(function, target)
     assert base64.b64decode(digest) == hashlib.sha256(target.read_bytes()).digest()
     with zipfile.ZipFile(target) as archive:
         assert archive.namelist() == ["handler.py"]
-        assert archive.read("handler.py") == (webhook_folder() / "handler.py").read_bytes()
+        assert archive.read("handler.py") == (source_folder(function) / "handler.py").read_bytes()
         assert archive.infolist()[0].external_attr >> 16 & 0o444 == 0o444
 
 
@@ -27,8 +34,8 @@ def test_time_place_and_line_ends_do_not_change_it(tmp_path: Path) -> None:
         file = tmp_path / name / "handler.py"
         file.write_bytes(f"a = 1{newline}b = 2{newline}".encode())
         os.utime(file, (1_000_000_000 + len(newline), 1_000_000_000))
-    one = package_webhook(tmp_path / "one.zip", tmp_path / "here")
-    other = package_webhook(tmp_path / "other.zip", tmp_path / "there")
+    one = package_function("webhook", tmp_path / "one.zip", tmp_path / "here")
+    other = package_function("webhook", tmp_path / "other.zip", tmp_path / "there")
     assert one == other
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "other.zip").read_bytes()
 
@@ -37,10 +44,18 @@ def test_it_changes_with_the_source_and_only_then(tmp_path: Path) -> None:
     source = tmp_path / "handler.py"
     source.write_text("a = 1\n")
     target = tmp_path / "webhook.zip"
-    first = package_webhook(target, tmp_path)
+    first = package_function("webhook", target, tmp_path)
     os.utime(target, (1, 1))
-    assert package_webhook(target, tmp_path) == first
+    assert package_function("webhook", target, tmp_path) == first
     assert target.stat().st_mtime == 1
     source.write_text("a = 2\n")
-    assert package_webhook(target, tmp_path) != first
+    assert package_function("webhook", target, tmp_path) != first
     assert target.stat().st_mtime > 1
+
+
+def test_each_function_has_a_zip_and_variables_of_its_own(tmp_path: Path) -> None:
+    variables = package_functions(tmp_path)
+    assert set(variables) == {f"{name}_package_{what}" for name in FUNCTIONS for what in ("path", "sha256")}
+    assert len(set(variables.values())) == 2 * len(FUNCTIONS)
+    for function in FUNCTIONS:
+        assert Path(variables[f"{function}_package_path"]).is_file()

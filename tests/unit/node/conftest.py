@@ -10,6 +10,8 @@ import sys
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -25,7 +27,8 @@ from numerai_node.transport import Transport
 PUBLIC_ID, SECRET_KEY, MODEL_ID, TRIGGER_ID = "PUBLICID", "SECRETSECRETSECRET", "model-1", "trigger-1"
 
 GRAPHQL_FIELD = re.compile(
-    r"\b(listDatasets|dataset|rounds|apiTokenInfo|model|submissionUpload\w*Auth|create\w*Submission|submissions)\b[ (]"
+    r"\b(listDatasets|dataset|rounds|apiTokenInfo|model|submissionUpload\w*Auth|submissionDownloadAuth"
+    r"|create\w*Submission|submissions)\b[ (]"
 )
 
 Answer = Callable[["Handler"], None]
@@ -34,7 +37,9 @@ Answer = Callable[["Handler"], None]
 class Stub:
     """What the server serves and remembers. `script[target]` holds answers that are given first, one per request.
 
-    Targets: `graphql`, the name of a GraphQL field, `download`, `upload`.
+    Targets: `graphql`, the name of a GraphQL field, `download`, `upload`, `submitted` (what is read back). `modified`
+    are Last-Modified headers of files, `store_headers` what a PUT is answered with, `counts` and `inserted_at` what
+    every submission shows.
     """
 
     def __init__(self) -> None:
@@ -47,6 +52,11 @@ class Stub:
         self.round: dict[str, Any] | None = {"number": 900, "dataDatestamp": 20251121}
         self.verdicts = ["pending", "success"]
         self.error_info: str | None = None
+        self.earlier_rounds: list[dict[str, Any]] = []
+        self.modified: dict[str, str] = {}
+        self.store_headers: Callable[[bytes], Mapping[str, str]] = lambda content: {}
+        self.counts: dict[str, Any] = {}
+        self.inserted_at: str | None = None
         self.uploads: dict[str, bytes] = {}
         self.submissions: list[dict[str, Any]] = []
         self.created: list[dict[str, Any]] = []
@@ -80,6 +90,12 @@ class Handler(BaseHTTPRequestHandler):
         return False
 
     def do_GET(self) -> None:
+        if self.path.startswith("/submitted/"):
+            name = self.path.removeprefix("/submitted/").partition("?")[0]
+            self.stub.requests.append(("submitted", name, dict(self.headers)))
+            if not self._scripted("submitted"):
+                self.answer(200, self.stub.uploads[name])
+            return
         name = self.path.removeprefix("/data/").partition("?")[0]
         self.stub.requests.append(("download", name, dict(self.headers)))
         if self._scripted("download"):
@@ -88,9 +104,13 @@ class Handler(BaseHTTPRequestHandler):
 
     def serve(self, name: str, *, cut: int | None = None) -> None:
         """Answer a GET like an object store; with `cut` the connection breaks after that many bytes."""
+        if name not in self.stub.files:
+            self.answer(404, b"")
+            return
         content, etag = self.stub.files[name], self.stub.etag(name)
+        modified = {"Last-Modified": self.stub.modified[name]} if name in self.stub.modified else {}
         if self.headers.get("If-None-Match") == etag:
-            self.answer(304, b"", {"ETag": etag})
+            self.answer(304, b"", {"ETag": etag, **modified})
             return
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
         if asked and self.headers.get("If-Range") == etag:
@@ -98,7 +118,7 @@ class Handler(BaseHTTPRequestHandler):
             headers = {"ETag": etag, "Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
             self.answer(206, content[start:], headers, cut=cut)
         else:
-            self.answer(200, content, {"ETag": etag}, cut=cut)
+            self.answer(200, content, {"ETag": etag, **modified}, cut=cut)
 
     def do_PUT(self) -> None:
         content = self.rfile.read(int(self.headers["Content-Length"]))
@@ -107,7 +127,12 @@ class Handler(BaseHTTPRequestHandler):
         if self._scripted("upload"):
             return
         self.stub.uploads[name] = content
-        self.answer(200, b"")
+        headers = dict(self.stub.store_headers(content))
+        self.server_version, self.sys_version = headers.pop("Server", "stub"), ""
+        self.answer(200, b"", headers)
+
+    def version_string(self) -> str:
+        return self.server_version
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -128,7 +153,9 @@ class Handler(BaseHTTPRequestHandler):
         elif field == "dataset":
             self.data({field: f"{stub.url}/data/{variables['filename']}?signature=SIGNATURE"})
         elif field == "rounds":
-            self.data({field: [stub.round] if stub.round else []})
+            number = variables.get("number") or 0
+            earlier = [each for each in stub.earlier_rounds if each["number"] == number]
+            self.data({field: earlier if number else [stub.round] if stub.round else []})
         elif self.headers.get("Authorization") != f"Token {PUBLIC_ID}${SECRET_KEY}":
             self.errors("You must be authenticated to perform this action.")
         elif field == "apiTokenInfo":
@@ -138,6 +165,9 @@ class Handler(BaseHTTPRequestHandler):
         elif field.startswith("submissionUpload"):
             name = f"{stub.asked(field)}-{variables['filename']}"
             self.data({field: {"filename": name, "url": f"{stub.url}/upload/{name}?signature=SIGNATURE"}})
+        elif field == "submissionDownloadAuth":
+            (held,) = [each for each in stub.submissions if each["id"] == variables["id"]]
+            self.data({field: {"url": f"{stub.url}/submitted/{held['filename']}?signature=SIGNATURE"}})
         elif field.startswith("create"):
             self.data({field: {"id": self.create(variables)}})
         elif variables.get("id"):
@@ -145,6 +175,7 @@ class Handler(BaseHTTPRequestHandler):
             for item in found:
                 item["status"] = stub.verdicts.pop(0) if len(stub.verdicts) > 1 else stub.verdicts[0]
                 item["errorInfo"] = stub.error_info
+                item.update(stub.counts)
             self.data({field: found})
         else:
             self.data({field: stub.submissions})
@@ -160,7 +191,8 @@ class Handler(BaseHTTPRequestHandler):
                 "status": "pending",
                 "errorInfo": None,
                 "triggerId": variables["triggerId"],
-                "round": {"number": self.stub.round["number"]} if self.stub.round else None,
+                "insertedAt": self.stub.inserted_at,
+                "round": dict(self.stub.round) if self.stub.round else None,
             }
         )
         return identity
@@ -208,6 +240,21 @@ def refusal(*messages: str) -> Answer:
 def drop(handler: Handler) -> None:
     """No answer at all."""
     handler.hang_up()
+
+
+def at(minutes: float) -> str:
+    """A time so many minutes from now, as the API writes it."""
+    return (datetime.now(timezone.utc) + timedelta(minutes=minutes)).isoformat().replace("+00:00", "Z")
+
+
+def http_time(minutes: float) -> str:
+    """A time so many minutes from now, as HTTP headers write it."""
+    return format_datetime(datetime.now(timezone.utc) + timedelta(minutes=minutes), usegmt=True)
+
+
+def a_round(number: int = 900, opened: float = -10.0, closes: float = 50.0, day: int = 20251121) -> dict[str, Any]:
+    """A round that opened and closes so many minutes from now."""
+    return {"number": number, "dataDatestamp": day, "openTime": at(opened), "closeTime": at(closes)}
 
 
 def parquet(frame: pd.DataFrame) -> bytes:

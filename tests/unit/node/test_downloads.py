@@ -127,8 +127,9 @@ def test_a_weak_etag_is_never_resumed(stub: Stub, cache: Cache, fetch: Callable[
     assert "Range" not in stub.headers_of("download")[1]
 
 
-def test_an_error_page_is_never_a_file(stub: Stub, cache: Cache, fetch: Callable[..., Path]) -> None:
-    stub.script["download"] = [cut(1000), status(416), status(500)]
+@pytest.mark.parametrize("code", [403, 404, 416, 500])
+def test_an_error_page_is_never_a_file(stub: Stub, cache: Cache, fetch: Callable[..., Path], code: int) -> None:
+    stub.script["download"] = [cut(1000), status(code)]
     assert fetch().read_bytes() == stub.files[NAME]
 
 
@@ -199,6 +200,37 @@ def test_an_interrupted_download_without_an_etag_leaves_nothing(
     with pytest.raises(TemporaryFailure):
         fetch()
     assert leftovers(cache) == set()
+
+
+def test_a_download_that_drips_is_ended_and_resumed(
+    stub: Stub, fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte now and then beats a read timeout of 60 s for ever."""
+    monkeypatch.setattr("numerai_node.downloads.CHUNK_SECONDS", 0.3)
+    gave_up = threading.Event()
+
+    def drip(handler: Handler) -> None:
+        content = stub.files[NAME]
+        handler.send_response(200)
+        handler.send_header("ETag", stub.etag(NAME))
+        handler.send_header("Content-Length", str(len(content)))
+        handler.end_headers()
+        handler.wfile.write(content[:1000])
+        for byte in content[1000:]:
+            try:
+                handler.wfile.write(bytes([byte]))
+            except OSError:
+                break
+            if gave_up.wait(0.02):
+                break
+        handler.close_connection = True
+
+    stub.script["download"] = [drip]
+    try:
+        assert fetch().read_bytes() == stub.files[NAME]
+    finally:
+        gave_up.set()
+    assert stub.headers_of("download")[1]["Range"].startswith("bytes=1")
 
 
 def test_two_at_once_get_the_same_whole_file(stub: Stub, tmp_path: Path) -> None:

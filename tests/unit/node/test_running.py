@@ -204,6 +204,6 @@ def test_a_file_is_submitted(stub: Stub, tmp_path: Path, capsys: pytest.CaptureF
     shown = capsys.readouterr().out
     assert "submitted submission_id=submission-1" in shown
     assert SECRET_KEY not in shown
-    stub.script["upload"] = [status(400)]
+    stub.script["upload"] = [status(400)] * 3
     assert call_main("submit", predictions_file(tmp_path)) == 75
     assert len(stub.created) == 1

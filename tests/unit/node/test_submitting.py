@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from numerai_node.errors import BadPredictions, ConfigurationError, TemporaryFailure
+from numerai_node.errors import BadPredictions, ConfigurationError, Late, TemporaryFailure
 from numerai_node.node import Node
 
-from .conftest import TRIGGER_ID, Handler, Stub, drop, refusal, status
+from .conftest import TRIGGER_ID, Handler, Stub, a_round, at, drop, refusal, status
 
 MakeNode = Callable[..., Node]
 
@@ -43,14 +44,15 @@ def test_the_whole_way(node: Node, stub: Stub, capsys: pytest.CaptureFixture[str
     assert uploaded[1] == "n0000,0.1"
     assert len(uploaded) == 201
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last.endswith("submitted submission_id=submission-1 round=900 trigger_id=trigger-1 status=success")
+    line = "submitted submission_id=submission-1 round=900 trigger_id=trigger-1 status=success read_back=no"
+    assert last.endswith(line)
 
 
 def test_by_hand_there_is_no_trigger_id(make_node: MakeNode, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     node = make_node(TRIGGER_ID="")
     node.submit(predictions(node))
     assert stub.created[0]["triggerId"] is None
-    assert capsys.readouterr().out.splitlines()[-1].endswith("round=900 status=success")
+    assert "round=900 status=success" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -74,26 +76,64 @@ def test_each_tournament_has_its_own_door(
     assert stub.created[0]["tournament"] == tournament
 
 
-@pytest.mark.parametrize("code", [400, 404, 413])
+@pytest.mark.parametrize("code", [400, 403, 404, 413])
 def test_a_refused_upload_never_becomes_a_submission(node: Node, stub: Stub, code: int) -> None:
-    stub.script["upload"] = [status(code)]
-    with pytest.raises(TemporaryFailure, match=f"answered {code}. Nothing was submitted"):
+    stub.script["upload"] = [status(code)] * 3
+    with pytest.raises(TemporaryFailure, match=rf"was refused: 127.0.0.1 answered {code}\. Nothing was submitted"):
         node.submit(predictions(node))
     assert stub.created == []
 
 
-def test_an_expired_address_is_renewed_once(node: Node, stub: Stub) -> None:
-    stub.script["upload"] = [status(403)]
+@pytest.mark.parametrize("fault", [status(403), status(503), drop])
+def test_every_try_has_a_fresh_address(node: Node, stub: Stub, fault: Any) -> None:
+    stub.script["upload"] = [fault, fault]
     node.submit(predictions(node))
-    assert stub.asked("submissionUploadAuth") == 2
-    assert stub.created[0]["filename"] == "2-predictions.csv"
+    assert stub.asked("submissionUploadAuth") == 3
+    assert stub.created[0]["filename"].startswith("3-predictions-")
 
 
-def test_an_address_that_is_refused_twice_is_given_up(node: Node, stub: Stub) -> None:
-    stub.script["upload"] = [status(403), status(403)]
-    with pytest.raises(TemporaryFailure, match="answered 403"):
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def stores(spoilt: Callable[[bytes], bytes], **headers: str) -> Any:
+    """A store that keeps something else than it was sent, and says so in its ETag."""
+
+    def answer(handler: Handler) -> None:
+        name = handler.path.removeprefix("/upload/").partition("?")[0]
+        content = spoilt(b"what was sent")
+        handler.stub.uploads[name] = content
+        handler.answer(200, b"", {"ETag": f'"{md5(content)}"'} | {k.replace("_", "-"): v for k, v in headers.items()})
+
+    return answer
+
+
+def test_a_store_that_keeps_something_else_is_noticed(
+    node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stub.script["upload"] = [stores(lambda content: content[:5])]
+    stub.store_headers = lambda content: {"ETag": f'"{md5(content)}"'}
+    node.submit(predictions(node))
+    assert "stored something else than was sent" in capsys.readouterr().out
+    assert len(stub.created) == 1
+    assert len(stub.uploads[stub.created[0]["filename"]].splitlines()) == 201
+
+
+def test_s3_that_keeps_something_else_for_good_is_a_failure(node: Node, stub: Stub) -> None:
+    stub.store_headers = lambda content: {"ETag": f'"{"0" * 32}"', "Server": "AmazonS3"}
+    with pytest.raises(TemporaryFailure, match=r"stored something else than was sent\. Nothing was submitted"):
         node.submit(predictions(node))
     assert stub.created == []
+
+
+def test_a_tag_that_is_no_checksum_is_none(node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    stub.store_headers = lambda content: {"ETag": f'"{"0" * 32}"', "x-amz-server-side-encryption": "aws:kms"}
+    node.submit(predictions(node))
+    assert stub.asked("upload") == 1
+    stub.store_headers = lambda content: {"ETag": f'"{"0" * 32}"'}
+    node.submit(predictions(node) * 0.5)
+    assert stub.asked("upload") == 4
+    assert "checksum is not the file's" in capsys.readouterr().out
 
 
 def test_a_store_that_recovers(node: Node, stub: Stub) -> None:
@@ -104,19 +144,42 @@ def test_a_store_that_recovers(node: Node, stub: Stub) -> None:
 
 def test_a_store_that_stays_down(node: Node, stub: Stub) -> None:
     stub.script["upload"] = [status(500)] * 3
-    with pytest.raises(TemporaryFailure, match="the upload failed 3 times"):
+    with pytest.raises(TemporaryFailure, match=r"the upload failed 3 times.*Nothing was submitted"):
         node.submit(predictions(node))
     assert stub.created == []
 
 
-def test_a_lost_answer_does_not_make_a_second_submission(node: Node, stub: Stub) -> None:
-    def create_and_drop(handler: Handler) -> None:
-        handler.create({"filename": "1-predictions.csv", "triggerId": TRIGGER_ID})
-        handler.hang_up()
+def created_but(answer: Callable[[Handler], None]) -> Any:
+    """createSubmission takes effect, and something else than its result is answered."""
 
-    stub.script["createSubmission"] = [create_and_drop]
+    def create(handler: Handler) -> None:
+        (filename,) = handler.stub.uploads
+        handler.create({"filename": filename, "triggerId": TRIGGER_ID})
+        answer(handler)
+
+    return create
+
+
+@pytest.mark.parametrize("answer", [drop, status(500), status(502), lambda h: h.answer(200, b"<html>"), refusal("Oh")])
+def test_a_lost_answer_does_not_make_a_second_submission(node: Node, stub: Stub, answer: Any) -> None:
+    stub.script["createSubmission"] = [created_but(answer)]
     assert node.submit(predictions(node)).id == "submission-1"
     assert len(stub.created) == 1
+    assert stub.asked("createSubmission") == 1
+
+
+def test_a_submission_that_is_listed_late_is_not_made_twice(node: Node, stub: Stub, waits: list[float]) -> None:
+    live = predictions(node)
+    nothing = [lambda handler: handler.data({"submissions": []})] * 3
+
+    def create(handler: Handler) -> None:
+        created_but(drop)(handler)
+        stub.script["submissions"] = list(nothing)
+
+    stub.script["createSubmission"] = [create]
+    assert node.submit(live).id == "submission-1"
+    assert len(stub.created) == 1
+    assert waits == [1.0, 2.0, 4.0]
 
 
 def test_a_failure_after_the_submission_was_made_does_not_make_a_second_one(node: Node, stub: Stub) -> None:
@@ -174,16 +237,6 @@ def test_a_submission_that_is_not_shown(node: Node, stub: Stub) -> None:
         node.submit(live)
 
 
-def test_another_round_is_not_ours(node: Node, stub: Stub) -> None:
-    def move_on(handler: Handler) -> None:
-        handler.data({"createSubmission": {"id": handler.create({"filename": "f", "triggerId": TRIGGER_ID})}})
-        stub.round = {"number": 901, "dataDatestamp": 20251122}
-
-    stub.script["createSubmission"] = [move_on]
-    with pytest.raises(TemporaryFailure, match="counts for round 900, but the current round is 901"):
-        node.submit(predictions(node))
-
-
 def test_another_trigger_is_not_ours(node: Node, stub: Stub) -> None:
     stub.script["createSubmission"] = [
         lambda handler: handler.data(
@@ -194,29 +247,198 @@ def test_another_trigger_is_not_ours(node: Node, stub: Stub) -> None:
         node.submit(predictions(node))
 
 
-@pytest.mark.parametrize("says_so", [True, False])
-def test_between_rounds_an_accepted_submission_is_good(
-    node: Node, stub: Stub, says_so: bool, capsys: pytest.CaptureFixture[str]
-) -> None:
-    stub.round = None
-    if says_so:
-        stub.script["rounds"] = [refusal("Current round not open for submissions")] * 2
-    node.submit(predictions(node))
-    assert "no round is open" in capsys.readouterr().out
+class TestLate:
+    """The submission is made in any case; whether it was in time is said by exit code and log."""
+
+    @pytest.mark.parametrize("says_so", [True, False])
+    def test_between_rounds_it_is_late(
+        self, node: Node, stub: Stub, says_so: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stub.round = None
+        if says_so:
+            stub.script["rounds"] = [refusal("Current round not open for submissions")] * 4
+        with pytest.raises(Late, match="scored but cannot be staked") as caught:
+            node.submit(predictions(node))
+        assert caught.value.exit_code == 69
+        assert len(stub.created) == 1
+        shown = capsys.readouterr().out
+        assert "status=success read_back=no late=yes" in shown
+        assert "warning" in shown
+
+    def test_the_round_closed_before_it_was_made(self, node: Node, stub: Stub) -> None:
+        stub.round = a_round()
+        live = predictions(node)
+        stub.inserted_at = at(2)
+        stub.round = a_round(closes=1)
+        with pytest.raises(Late, match="round 900 had closed before it was made"):
+            node.submit(live)
+        assert len(stub.created) == 1
+
+    def test_judged_after_the_close_but_made_before_it_is_in_time(
+        self, node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stub.round, stub.inserted_at = a_round(closes=1), at(0.9)
+
+        def close(handler: Handler) -> None:
+            handler.data({"createSubmission": {"id": handler.create({"filename": "f", "triggerId": TRIGGER_ID})}})
+            stub.round = None
+
+        stub.script["createSubmission"] = [close]
+        assert node.submit(predictions(node)).round_number == 900
+        assert "late=" not in capsys.readouterr().out
+
+    def test_without_the_time_it_was_made_the_clock_tells(self, node: Node, stub: Stub) -> None:
+        stub.round = a_round(closes=0.1)
+        node.submit(predictions(node))
+        stub.round = a_round(closes=-0.1)
+        with pytest.raises(Late):
+            node.submit(predictions(node) * 0.5)
+
+    @pytest.mark.usefixtures("impatient")
+    def test_what_numerai_keeps_for_the_next_round_is_said_to_be_queued(self, node: Node, stub: Stub) -> None:
+        stub.round, stub.verdicts = None, ["pending"]
+        with pytest.raises(Late, match="queued") as caught:
+            node.submit(predictions(node))
+        assert caught.value.exit_code == 69
+
+    def test_data_of_an_earlier_round_say_so(self, node: Node, stub: Stub) -> None:
+        live = predictions(node)
+        stub.round = {"number": 901, "dataDatestamp": 20251122}
+        with pytest.raises(Late, match="round 900 closed before it was made, and it counts for round 901"):
+            node.submit(live)
+        assert stub.created[0]["dataDatestamp"] == 20251121
+
+    def test_a_round_that_closed_meanwhile_is_not_another_day(self, node: Node, stub: Stub) -> None:
+        live = predictions(node)
+        stub.round = None
+        with pytest.raises(Late):
+            node.submit(live)
+        assert stub.created[0]["dataDatestamp"] is None
 
 
 @pytest.mark.usefixtures("impatient")
-def test_between_rounds_a_queued_submission_is_temporary(node: Node, stub: Stub) -> None:
-    stub.round, stub.verdicts = None, ["pending"]
-    with pytest.raises(TemporaryFailure, match="No round is open"):
+def test_a_verdict_is_waited_for_while_the_round_is_open(
+    node: Node, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another submission would not be judged sooner, so that a slow verdict must not make one."""
+    monkeypatch.setattr("numerai_node.submitting.LONGEST_LOOK", 0.0)
+    stub.round, stub.verdicts = a_round(), ["pending"] * 150 + ["success"]
+    assert node.submit(predictions(node)).status == "success"
+
+
+class TestConfirmation:
+    """Numerai must hold what was sent."""
+
+    @pytest.fixture(autouse=True)
+    def _may_read_back(self, stub: Stub) -> None:
+        stub.scopes.append("download_submission")
+
+    def test_it_is_read_back(self, node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+        stub.counts = {"submittedCount": 200, "filteredCount": 0}
         node.submit(predictions(node))
+        assert stub.asked("submitted") == 1
+        assert "status=success rows=200 read_back=yes" in capsys.readouterr().out
+
+    def test_what_numerai_wrote_anew_is_the_same(self, node: Node, stub: Stub) -> None:
+        def rewritten(handler: Handler) -> None:
+            header, *rows = handler.stub.uploads[stub.created[0]["filename"]].decode().splitlines()
+            rows = [f"{row.split(',')[0]},{float(row.split(',')[1]):.9f}" for row in reversed(rows)]
+            handler.answer(200, "\r\n".join([header, *rows]).encode())
+
+        stub.script["submitted"] = [rewritten]
+        node.submit(predictions(node))
+        assert len(stub.created) == 1
+
+    @pytest.mark.parametrize("verdict", ["success", "error"])
+    def test_what_numerai_holds_wrong_is_sent_again(
+        self, node: Node, stub: Stub, verdict: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Also when Numerai refused it: what it refused is not what was sent."""
+
+        def shuffled(handler: Handler) -> None:
+            content = handler.stub.uploads[stub.created[0]["filename"]]
+            handler.answer(200, content.replace(b"n0000,0.1", b"n0000,0.9"))
+            stub.verdicts = ["success"]
+
+        stub.verdicts = [verdict]
+        stub.script["submitted"] = [shuffled]
+        assert node.submit(predictions(node)).id == "submission-2"
+        assert "1 of the 200 values that Numerai holds differ" in capsys.readouterr().out
+
+    def test_rows_that_numerai_does_not_have(self, node: Node, stub: Stub) -> None:
+        stub.counts = {"tickersSubmittedCount": 199}
+        with pytest.raises(TemporaryFailure, match="Numerai counts 199 rows, and 200 were sent"):
+            node.submit(predictions(node))
+        assert len(stub.created) == 3
+
+    @pytest.mark.parametrize("fault", [status(404), status(503), drop])
+    def test_not_being_able_to_look_is_no_failure(
+        self, node: Node, stub: Stub, fault: Any, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stub.script["submitted"] = [fault] * 10
+        node.submit(predictions(node))
+        assert stub.asked("submitted") == 3
+        shown = capsys.readouterr().out
+        assert "could not be read back" in shown
+        assert "read_back=no" in shown
+
+    def test_a_refusal_of_what_was_sent_stands(self, node: Node, stub: Stub) -> None:
+        stub.verdicts, stub.error_info = ["error"], "invalid_submission_ids: duplicates"
+        with pytest.raises(BadPredictions, match="duplicates"):
+            node.submit(predictions(node))
+        assert len(stub.created) == 1
+
+    def test_an_api_without_counts(self, node: Node, stub: Stub) -> None:
+        live = predictions(node)
+        unknown = refusal('Cannot query field "submittedCount" on type "V2Submission".')
+        stub.script["submissions"] = [lambda handler: handler.data({"submissions": []}), unknown]
+        assert node.submit(live).status == "success"
 
 
-def test_data_of_an_earlier_round_say_so(node: Node, stub: Stub) -> None:
-    live = predictions(node)
-    stub.round = {"number": 901, "dataDatestamp": 20251122}
-    node.submit(live)
-    assert stub.created[0]["dataDatestamp"] == 20251121
+class TestAnEarlierAttempt:
+    """A run that was ended after it had submitted, and started again by its provider, does not submit again."""
+
+    @pytest.fixture(autouse=True)
+    def _in_a_round(self, stub: Stub) -> None:
+        stub.round, stub.inserted_at = a_round(), at(0)
+
+    def test_the_same_predictions_for_the_same_trigger(
+        self, make_node: MakeNode, stub: Stub, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        first, second = make_node(), make_node()
+        assert first.submit(predictions(first)).id == second.submit(predictions(second)).id
+        assert len(stub.created) == 1
+        assert "found submission_id=submission-1" in capsys.readouterr().out
+
+    def test_other_predictions_are_submitted(self, make_node: MakeNode, stub: Stub) -> None:
+        first, second = make_node(), make_node()
+        first.submit(predictions(first))
+        second.submit(predictions(second) * 0.5)
+        assert len(stub.created) == 2
+
+    def test_another_trigger_wants_its_own(self, make_node: MakeNode, stub: Stub) -> None:
+        first, second = make_node(), make_node(TRIGGER_ID="trigger-2")
+        first.submit(predictions(first))
+        second.submit(predictions(second))
+        assert [each["triggerId"] for each in stub.created] == ["trigger-1", "trigger-2"]
+
+    def test_what_came_in_between_counts_now_and_is_replaced(self, make_node: MakeNode, stub: Stub) -> None:
+        first, second, third = make_node(), make_node(), make_node()
+        first.submit(predictions(first))
+        stub.inserted_at = at(1)
+        second.submit(predictions(second) * 0.5)
+        stub.inserted_at = at(2)
+        third.submit(predictions(third))
+        assert len(stub.created) == 3
+
+    def test_what_numerai_refused_is_sent_again(self, make_node: MakeNode, stub: Stub) -> None:
+        first, second = make_node(), make_node()
+        stub.verdicts = ["error"]
+        with pytest.raises(BadPredictions):
+            first.submit(predictions(first))
+        stub.verdicts = ["success"]
+        second.submit(predictions(second))
+        assert len(stub.created) == 2
 
 
 def test_the_day_can_be_named(node: Node, stub: Stub) -> None:
@@ -249,11 +471,26 @@ def test_a_round_that_closed_meanwhile_is_not_another_day(node: Node, stub: Stub
 def test_access_is_checked_before_any_work(
     node: Node, stub: Stub, field: str, answer: Any, error: type[Exception], words: str
 ) -> None:
-    stub.script[field] = [answer]
+    stub.script[field] = [answer] * 3
     with pytest.raises(error, match=words) as caught:
         node.check_access()
     assert "stack trace" not in str(caught.value)
     assert "SECRETSECRET" not in str(caught.value)
+
+
+@pytest.mark.parametrize("fault", [lambda h: h.answer(200, b"<html>"), refusal("Something went wrong"), status(502)])
+def test_an_answer_that_is_none_is_asked_for_again(node: Node, stub: Stub, fault: Any) -> None:
+    stub.script["graphql"] = [fault, fault]
+    node.check_access()
+
+
+def test_access_is_waited_for_before_numerai_says_which_round_is_open(
+    node: Node, stub: Stub, waits: list[float]
+) -> None:
+    """Three tries are all that this transport has outside a round, but a run exists to submit in one."""
+    stub.script["graphql"] = [status(503)] * 20
+    node.check_access()
+    assert len(waits) == 20
 
 
 @pytest.mark.parametrize("scope", ["upload_submission", "read_submission_info"])
@@ -275,6 +512,6 @@ def test_a_scope_that_is_missing_later(node: Node, stub: Stub) -> None:
 
 
 def test_a_round_question_that_fails(node: Node, stub: Stub) -> None:
-    stub.script["rounds"] = [refusal("Something went wrong")]
+    stub.script["rounds"] = [refusal("Something went wrong")] * 3
     with pytest.raises(TemporaryFailure, match="asking for the round"):
         node.live()

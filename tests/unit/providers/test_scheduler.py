@@ -12,7 +12,7 @@ import pytest
 from numerai_compute.adapters.clock import SystemClock
 from numerai_compute.adapters.sqlite_file import DatabaseUnusable
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
-from numerai_compute.models import Check, CheckStatus, Deployment, Keys, Node, NoticeKind, Run, RunFailure, RunState
+from numerai_compute.models import Check, CheckStatus, Deployment, Keys, Node, Run, RunFailure, RunState
 from numerai_compute.providers.local.checks import local_checks
 from numerai_compute.providers.local.executor import Attempt, Control
 from numerai_compute.providers.local.parts import LocalParts
@@ -20,10 +20,10 @@ from numerai_compute.providers.local.provider import LocalProvider, create
 from numerai_compute.providers.local.scheduler import RunControl, RunExecution, Scheduler
 from numerai_compute.providers.local.settings import LocalSettings
 from numerai_compute.providers.local.store import RunStore
-from numerai_compute.providers.outcomes import Outcome, cancelled, ended, lost
+from numerai_compute.providers.outcomes import Outcome, ended, lost
 from numerai_compute.providers.registry import ProviderContext
 
-from tests.fakes import FakeClock, FakeNotifier
+from tests.fakes import FakeClock
 
 NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", cpu=1, memory_mib=512)
 KEYS = Keys("public-id", "secret-key")
@@ -175,21 +175,6 @@ def test_a_lost_run_that_was_to_be_cancelled_is_cancelled(bench: Bench) -> None:
     assert bench.execute(bench.add(), control).state is RunState.CANCELLED
     bench.executor.outcomes = [lost("It is gone.")]
     assert bench.execute(bench.add()).failure is RunFailure.LOST
-
-
-def test_people_are_told_how_runs_end_that_numerai_or_a_schedule_started(bench: Bench) -> None:
-    told, store = FakeNotifier(), bench.store
-    bench.execution = RunExecution(
-        store, lambda name: bench.executor, lambda: KEYS, bench.clock, bench.settings, notifier=lambda: told
-    )
-    good, bad = Outcome(RunState.SUCCEEDED, 0), ended(1, limit="512 MiB")
-    for trigger_id, outcome in (("t-1", good), ("t-2", bad), ("t-3", cancelled()), (None, bad)):
-        bench.executor.outcomes = [outcome]
-        bench.execute(store.add_run(NODE.name, trigger_id, bench.clock.now()))
-    wait_until(lambda: len(told.told) == 2)
-    by_kind = {notice.kind: notice for notice in told.told}
-    assert set(by_kind) == {NoticeKind.SUCCESS, NoticeKind.FAILURE}
-    assert "exit code 1" in by_kind[NoticeKind.FAILURE].text and by_kind[NoticeKind.FAILURE].node == NODE.name
 
 
 def scheduler(bench: Bench, executor: FakeExecutor | None = None) -> Scheduler:

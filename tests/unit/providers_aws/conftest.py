@@ -65,6 +65,9 @@ class FakeTerraform:
         report("preparing")
 
     def plan(self, variables: Mapping[str, Any], report: Report, *, destroy: bool = False) -> StackPlan:
+        report("comparing")
+        if self.locked:
+            raise self.locked.pop()
         self._planned = json.loads(json.dumps(variables))
         return StackPlan((StackChange("aws_vpc.this", "create"),) * 30, (), Path("plan"))
 
@@ -309,10 +312,11 @@ class World:
     def __init__(self, home: Path, registry: Registry, settings: Mapping[str, str | int]):
         self.registry = registry
         self.keys: Keys | None = KEYS
+        self.urls: dict[str, str] = {}
         self.clock = FakeClock(START)
         self.engine = FakeEngine(registry)
         self.home = home
-        context = ProviderContext(home, settings, lambda: self.keys, lambda: self.engine, self.clock)  # type: ignore[arg-type, return-value]
+        context = ProviderContext(home, settings, lambda: self.keys, lambda: self.engine, self.clock, lambda: self.urls)  # type: ignore[arg-type, return-value]
         self.clients = CLIENTS
         self.terraform = FakeTerraform(self.clients, registry.host)
         self.parts = AwsParts(context, runner=self.terraform_in, clients=self.clients)

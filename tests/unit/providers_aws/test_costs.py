@@ -12,6 +12,7 @@ from numerai_compute.providers.aws.costs import RUNS_A_MONTH, estimate, estimate
 
 SIZE = SIZES[DEFAULT_SIZE]
 NODE = Node("numerai-alice", "alice", "id", 8, "aws", "/x", SIZE.cpu, SIZE.memory_mib)
+WATCHER = prices.WATCHER_CALLS_MONTH * prices.WATCHER_CALL
 NOW = datetime(2026, 1, 6, 12, tzinfo=timezone.utc)
 
 
@@ -52,10 +53,15 @@ def test_the_table_and_the_way_are_said() -> None:
     assert all(item.how for item in cost.items)
 
 
+def test_the_watcher_costs_cents_a_month() -> None:
+    assert 0 < WATCHER < 0.05
+    assert next(item for item in estimate(NODE).items if item.what == "watcher").usd == pytest.approx(WATCHER)
+
+
 def test_what_nodes_share_is_paid_once() -> None:
     costs, total = estimate_all([(NODE, []), (replace(NODE, name="numerai-bob"), [])])
     assert [any(item.shared for item in cost.items) for cost in costs] == [True, False]
-    assert total == pytest.approx(2 * costs[1].usd + prices.SECRET_MONTH)
+    assert total == pytest.approx(2 * costs[1].usd + prices.SECRET_MONTH + WATCHER)
 
 
 def test_a_node_beyond_fargate_is_priced_as_a_host() -> None:

@@ -10,6 +10,7 @@ import pytest
 from msgspec.structs import replace as replaced
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import Keys
+from numerai_compute.providers.aws import prices
 from numerai_compute.providers.aws.provider import create
 from numerai_compute.providers.registry import ProviderContext
 
@@ -36,7 +37,11 @@ def test_configure_makes_the_cluster_and_gives_the_address(world: World) -> None
     assert given["nodes"][node.name]["token_sha256"] == world.stack().nodes[node.name].token_sha256
     assert given["numerai_api_url"] == "http://host.docker.internal:9"
     assert (given["region"], given["name"]) == (REGION, "numerai")
-    assert secret(world) == {"NUMERAI_PUBLIC_ID": KEYS.public_id, "NUMERAI_SECRET_KEY": KEYS.secret_key}
+    assert secret(world) == {
+        "NUMERAI_PUBLIC_ID": KEYS.public_id,
+        "NUMERAI_SECRET_KEY": KEYS.secret_key,
+        "NUMERAI_NOTIFY": "",
+    }
     assert "30 to make, 0 to change, 0 to remove in AWS: this takes some minutes" in said
     assert "making vpc (10 s so far)" in said and "  made vpc" in said
 
@@ -179,7 +184,8 @@ def test_the_preview_of_what_is_there(world: World) -> None:
 
 def test_what_nodes_share_is_counted_with_the_first(world: World) -> None:
     alice, bob = world.configured(), world.configured("bob")
-    assert world.provider.cost(alice).usd == pytest.approx(world.provider.cost(bob).usd + 0.40)
+    shared = 0.40 + prices.WATCHER_CALLS_MONTH * prices.WATCHER_CALL
+    assert world.provider.cost(alice).usd == pytest.approx(world.provider.cost(bob).usd + shared)
 
 
 # reachable

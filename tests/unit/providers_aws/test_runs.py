@@ -318,7 +318,9 @@ class TestChecks:
 
     def test_with_a_node(self, world: World, alice: Node) -> None:
         world.provider.deploy(alice, force=False, report=quiet)
-        assert set(found(world, alice).values()) == {"ok"}
+        everything = found(world, alice)
+        assert everything.pop("AWS notifications") == "warning"
+        assert set(everything.values()) == {"ok"}
 
     def test_a_cluster_that_was_not_made_here(self, world: World, alice: Node) -> None:
         world.parts.cluster.file.forget()

@@ -1,0 +1,415 @@
+"""The watchers' memory, in one SQLite database: rounds, what was triggered and submitted in them, and who was told."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sqlite3
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from ..models import (
+    KeptNotice,
+    Notice,
+    NoticeKind,
+    Round,
+    RoundEntry,
+    RoundOutcome,
+    Submission,
+    TriggerAttempt,
+    WatcherRecord,
+)
+from .sqlite_file import Database, text_time, text_time_or_none, time_text
+
+DATABASE_FILE = "rounds.db"
+DAMAGED = "Move it away: the watcher starts with an empty memory, and may tell again what it has told before."
+ANOTHER_ROUND = timedelta(hours=12)
+"""A round whose opening is moved by more than this is another one that has the same number."""
+LEASE = timedelta(minutes=2)
+"""How long whoever has claimed a notice may take to send it; after a kill -9 in between, it is sent (again) then."""
+KEPT_WATCHERS = 20
+
+MIGRATIONS = (
+    """
+    CREATE TABLE rounds (
+        tournament INTEGER NOT NULL, number INTEGER NOT NULL, open_time TEXT NOT NULL, close_time TEXT NOT NULL,
+        machine_open TEXT, attempts_before INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (tournament, number)
+    );
+    CREATE TABLE nodes (name TEXT PRIMARY KEY, since TEXT NOT NULL);
+    CREATE TABLE entries (
+        node TEXT NOT NULL, tournament INTEGER NOT NULL, round INTEGER NOT NULL, outcome TEXT NOT NULL DEFAULT 'open',
+        submission_id TEXT, submission_status TEXT, submitted_at TEXT, PRIMARY KEY (node, round)
+    );
+    CREATE INDEX entries_by_outcome ON entries (node, outcome);
+    CREATE TABLE attempts (
+        node TEXT NOT NULL, round INTEGER NOT NULL, number INTEGER NOT NULL, trigger_id TEXT NOT NULL,
+        why TEXT NOT NULL, decided_at TEXT NOT NULL, run_id TEXT, state TEXT, exit_code INTEGER, message TEXT,
+        PRIMARY KEY (node, round, number)
+    );
+    CREATE UNIQUE INDEX attempts_by_trigger ON attempts (node, trigger_id);
+    CREATE TABLE notices (
+        key TEXT PRIMARY KEY, kind TEXT NOT NULL, title TEXT NOT NULL, text TEXT NOT NULL, node TEXT, round INTEGER,
+        decided_at TEXT NOT NULL, claimed_until TEXT, sent_at TEXT, tries INTEGER NOT NULL DEFAULT 0, failure TEXT
+    );
+    CREATE INDEX notices_by_round ON notices (node, round);
+    CREATE TABLE watchers (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, pid INTEGER NOT NULL, process_began REAL NOT NULL,
+        since TEXT NOT NULL, seen TEXT NOT NULL, machine_seen TEXT NOT NULL, ended_at TEXT
+    );
+    """,
+)
+
+
+class RoundLedger:
+    """`ports.Ledger` on a database that is opened at first use. Safe to use from several threads and processes."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._database = Database(path, MIGRATIONS, DAMAGED)
+        self._read, self._write = self._database.reading, self._database.writing
+
+    def close(self) -> None:
+        """Close the database; it is opened again when it is used again."""
+        self._database.close()
+
+    # rounds and nodes
+
+    def see_round(self, found: Round, machine_open: datetime | None) -> None:
+        """Record a round and its times; a number that comes again on another day is another round."""
+        key = (int(found.tournament), found.number)
+        times = (time_text(found.open_time), time_text(found.close_time))
+        opened = time_text(machine_open) if machine_open else None
+        one = "SELECT * FROM rounds WHERE tournament = ? AND number = ?"
+        with self._read() as db:
+            known = db.execute(one, key).fetchone()
+        same = known is not None and (known["open_time"], known["close_time"]) == times
+        if same and (opened is None or known["machine_open"] is not None):
+            return
+        with self._write() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO rounds (tournament, number, open_time, close_time) VALUES (?, ?, ?, ?)",
+                (*key, *times),
+            )
+            known = db.execute(one, key).fetchone()
+            if abs(text_time(known["open_time"]) - found.open_time) > ANOTHER_ROUND:
+                _forget_round(db, *key)
+            db.execute(
+                "UPDATE rounds SET open_time = ?, close_time = ?, machine_open = COALESCE(machine_open, ?)"
+                " WHERE tournament = ? AND number = ?",
+                (*times, opened, *key),
+            )
+
+    def rounds(self, tournament: int, limit: int) -> list[Round]:
+        """The latest rounds seen, newest first."""
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT * FROM rounds WHERE tournament = ? ORDER BY number DESC LIMIT ?", (int(tournament), limit)
+            )
+            return [_round(row) for row in rows]
+
+    def machine_open(self, found: Round) -> datetime | None:
+        """When a round opened by this machine's clock; None when it was never seen."""
+        with self._read() as db:
+            row = db.execute(
+                "SELECT machine_open FROM rounds WHERE tournament = ? AND number = ?",
+                (int(found.tournament), found.number),
+            ).fetchone()
+        return None if row is None else text_time_or_none(row["machine_open"])
+
+    def see_nodes(self, names: Iterable[str], now: datetime) -> Mapping[str, datetime]:
+        """Since when each of the nodes that are configured now is followed. Others are forgotten, and begin anew."""
+        wanted = set(names)
+        with self._read() as db:
+            known = _followed(db)
+        if set(known) == wanted:
+            return known
+        with self._write() as db:
+            for name in set(_followed(db)) - wanted:
+                db.execute("DELETE FROM nodes WHERE name = ?", (name,))
+            for name in wanted:
+                db.execute("INSERT OR IGNORE INTO nodes VALUES (?, ?)", (name, time_text(now)))
+            return _followed(db)
+
+    # entries
+
+    def follow(self, node: str, found: Round) -> RoundEntry:
+        """The entry of a node in a round, made when there is none."""
+        known = self.entry(node, found)
+        if known is not None:
+            return known
+        with self._write() as db:
+            db.execute(
+                "INSERT OR IGNORE INTO entries (node, tournament, round) VALUES (?, ?, ?)",
+                (node, int(found.tournament), found.number),
+            )
+        return RoundEntry(node, int(found.tournament), found.number)
+
+    def entry(self, node: str, found: Round) -> RoundEntry | None:
+        """The entry of a node in a round."""
+        with self._read() as db:
+            row = db.execute("SELECT * FROM entries WHERE node = ? AND round = ?", (node, found.number)).fetchone()
+            return None if row is None else _entry(db, row)
+
+    def entries(self, node: str, limit: int) -> list[RoundEntry]:
+        """A node's latest entries, newest round first."""
+        with self._read() as db:
+            rows = db.execute("SELECT * FROM entries WHERE node = ? ORDER BY round DESC LIMIT ?", (node, limit))
+            return [_entry(db, row) for row in rows.fetchall()]
+
+    def unsettled(self, node: str) -> list[Round]:
+        """The rounds whose outcome for a node is open, newest first."""
+        with self._read() as db:
+            rows = db.execute(
+                "SELECT rounds.* FROM entries JOIN rounds ON rounds.tournament = entries.tournament"
+                " AND rounds.number = entries.round WHERE node = ? AND outcome = 'open' ORDER BY number DESC",
+                (node,),
+            )
+            return [_round(row) for row in rows]
+
+    def decide_attempt(self, node: str, found: Round, number: int, why: str, now: datetime) -> TriggerAttempt:
+        """Record that attempt `number` (from 1) is to be made; returns it as whoever came first has recorded it."""
+        with self._write() as db:
+            before = db.execute(
+                "SELECT attempts_before FROM rounds WHERE tournament = ? AND number = ?",
+                (int(found.tournament), found.number),
+            ).fetchone()
+            serial = number + (before["attempts_before"] if before else 0)
+            db.execute(
+                "INSERT OR IGNORE INTO attempts (node, round, number, trigger_id, why, decided_at)"
+                " VALUES (?, ?, ?, ?, ?, ?)",
+                (
+                    node,
+                    found.number,
+                    number,
+                    f"watch-{int(found.tournament)}-{found.number}-{serial}",
+                    why,
+                    time_text(now),
+                ),
+            )
+            row = db.execute(
+                "SELECT * FROM attempts WHERE node = ? AND round = ? AND number = ?", (node, found.number, number)
+            ).fetchone()
+            return _attempt(row)
+
+    def attempt_started(self, node: str, trigger_id: str, run_id: str) -> None:
+        """Record the run that an attempt has started."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE attempts SET run_id = ?, message = NULL WHERE node = ? AND trigger_id = ?",
+                (run_id, node, trigger_id),
+            )
+
+    def attempt_refused(self, node: str, trigger_id: str, message: str) -> None:
+        """Record why an attempt could not start a run."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE attempts SET message = ? WHERE node = ? AND trigger_id = ? AND run_id IS NULL",
+                (message, node, trigger_id),
+            )
+
+    def attempt_ended(self, node: str, trigger_id: str, state: str, exit_code: int | None, message: str | None) -> None:
+        """Record how the run of an attempt ended."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE attempts SET state = ?, exit_code = ?, message = ? WHERE node = ? AND trigger_id = ?",
+                (state, exit_code, message, node, trigger_id),
+            )
+
+    def record_submission(self, node: str, found: Round, submission: Submission) -> None:
+        """Record what Numerai holds of a node for a round."""
+        moment = time_text(submission.inserted_at) if submission.inserted_at else None
+        with self._write() as db:
+            db.execute(
+                "UPDATE entries SET submission_id = ?, submission_status = ?, submitted_at = ?"
+                " WHERE node = ? AND round = ?",
+                (submission.id, submission.status, moment, node, found.number),
+            )
+
+    def settle(self, node: str, found: Round, outcome: RoundOutcome) -> None:
+        """Record how a round went; what is settled stays."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE entries SET outcome = ? WHERE node = ? AND round = ? AND outcome = 'open'",
+                (outcome.value, node, found.number),
+            )
+
+    # notices
+
+    def decide_notice(self, notice: Notice, now: datetime, key: str | None = None) -> bool:
+        """Record that something is to be told; False when that was decided before."""
+        own_key = key or f"{notice.node}/{notice.round_number}/{notice.kind.value}"
+        with self._write() as db:
+            changed = db.execute(
+                "INSERT OR IGNORE INTO notices (key, kind, title, text, node, round, decided_at)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    own_key,
+                    notice.kind.value,
+                    notice.title,
+                    notice.text,
+                    notice.node,
+                    notice.round_number,
+                    time_text(now),
+                ),
+            ).rowcount
+        return changed == 1
+
+    def claim_notices(self, machine_now: datetime, tries: int) -> list[KeptNotice]:
+        """What is to be told and was not yet, tried fewer than `tries` times. Nobody else gets the same for a while."""
+        due = "sent_at IS NULL AND tries < ? AND (claimed_until IS NULL OR claimed_until <= ?)"
+        arguments = (tries, time_text(machine_now))
+        with self._read() as db:
+            if db.execute(f"SELECT 1 FROM notices WHERE {due}", arguments).fetchone() is None:  # noqa: S608
+                return []
+        with self._write() as db:
+            rows = db.execute(f"SELECT * FROM notices WHERE {due} ORDER BY rowid", arguments).fetchall()  # noqa: S608
+            for row in rows:
+                db.execute(
+                    "UPDATE notices SET claimed_until = ? WHERE key = ?", (time_text(machine_now + LEASE), row["key"])
+                )
+        return [KeptNotice(row["key"], _notice(row), row["tries"]) for row in rows]
+
+    def notice_sent(self, key: str, machine_now: datetime) -> None:
+        """Record that a notice went out."""
+        with self._write() as db:
+            db.execute("UPDATE notices SET sent_at = ?, failure = NULL WHERE key = ?", (time_text(machine_now), key))
+
+    def notice_failed(self, key: str, why: str, machine_not_before: datetime) -> None:
+        """Record that a notice reached nobody; it can be claimed again from that moment on."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE notices SET tries = tries + 1, claimed_until = ?, failure = ? WHERE key = ?",
+                (time_text(machine_not_before), why, key),
+            )
+
+    # watchers
+
+    def begin_watch(self, kind: str, now: datetime, machine_now: datetime) -> tuple[str, datetime | None]:
+        """Enter a watcher of this process; returns its id and, when nobody has watched since one was killed, when that
+        one was last seen."""
+        own_id, began = secrets.token_hex(6), _process_began(os.getpid())
+        with self._write() as db:
+            rows = db.execute("SELECT * FROM watchers ORDER BY seen DESC").fetchall()
+            living = [row for row in rows if row["ended_at"] is None and _lives(row)]
+            dead = [row for row in rows if row["ended_at"] is None and not _lives(row)]
+            for row in dead:
+                db.execute("UPDATE watchers SET ended_at = ? WHERE id = ?", (row["seen"], row["id"]))
+            db.execute(
+                "INSERT INTO watchers VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
+                (own_id, kind, os.getpid(), began, time_text(now), time_text(now), time_text(machine_now)),
+            )
+            db.execute(
+                "DELETE FROM watchers WHERE ended_at IS NOT NULL AND id NOT IN"
+                " (SELECT id FROM watchers ORDER BY machine_seen DESC LIMIT ?)",
+                (KEPT_WATCHERS,),
+            )
+        killed = [row for row in dead if row["kind"] != "once"]
+        if not killed or [row for row in living if row["kind"] != "once"]:
+            return own_id, None
+        return own_id, text_time(max(row["seen"] for row in rows))
+
+    def beat(self, watcher: str, now: datetime, machine_now: datetime) -> None:
+        """Record a watcher's sign of life."""
+        with self._write() as db:
+            db.execute(
+                "UPDATE watchers SET seen = ?, machine_seen = ? WHERE id = ?",
+                (time_text(now), time_text(machine_now), watcher),
+            )
+
+    def end_watch(self, watcher: str, now: datetime) -> None:
+        """Record that a watcher ended as it should."""
+        with self._write() as db:
+            db.execute("UPDATE watchers SET ended_at = ? WHERE id = ? AND ended_at IS NULL", (time_text(now), watcher))
+
+    def watchers(self) -> list[WatcherRecord]:
+        """The watchers known, the one seen last first."""
+        with self._read() as db:
+            rows = db.execute("SELECT * FROM watchers ORDER BY machine_seen DESC").fetchall()
+        return [
+            WatcherRecord(
+                id=row["id"],
+                kind=row["kind"],
+                pid=row["pid"],
+                since=text_time(row["since"]),
+                seen=text_time(row["seen"]),
+                machine_seen=text_time(row["machine_seen"]),
+                ended_at=text_time_or_none(row["ended_at"]),
+                alive=row["ended_at"] is None and _lives(row),
+            )
+            for row in rows
+        ]
+
+
+def _forget_round(db: sqlite3.Connection, tournament: int, number: int) -> None:
+    nodes = "SELECT node FROM entries WHERE tournament = ? AND round = ?"
+    key = (number, tournament, number)
+    highest = db.execute(
+        f"SELECT MAX(number) FROM attempts WHERE round = ? AND node IN ({nodes})",  # noqa: S608  (a constant)
+        key,
+    ).fetchone()[0]
+    db.execute(
+        "UPDATE rounds SET attempts_before = attempts_before + ?, machine_open = NULL"
+        " WHERE tournament = ? AND number = ?",
+        (highest or 0, tournament, number),
+    )
+    for table in ("attempts", "notices"):
+        db.execute(f"DELETE FROM {table} WHERE round = ? AND node IN ({nodes})", key)  # noqa: S608  (constants)
+    db.execute("DELETE FROM entries WHERE tournament = ? AND round = ?", (tournament, number))
+
+
+def _followed(db: sqlite3.Connection) -> dict[str, datetime]:
+    return {row["name"]: text_time(row["since"]) for row in db.execute("SELECT * FROM nodes")}
+
+
+def _process_began(pid: int) -> float:
+    """When a process began, in seconds since 1970; 0 when there is none: with the pid it names one process for ever."""
+    import psutil
+
+    with contextlib.suppress(psutil.Error):
+        return float(psutil.Process(pid).create_time())
+    return 0.0
+
+
+def _lives(row: sqlite3.Row) -> bool:
+    began: float = row["process_began"]
+    return abs(_process_began(row["pid"]) - began) < 1
+
+
+def _round(row: sqlite3.Row) -> Round:
+    return Round(row["number"], row["tournament"], text_time(row["open_time"]), text_time(row["close_time"]))
+
+
+def _entry(db: sqlite3.Connection, row: sqlite3.Row) -> RoundEntry:
+    key = (row["node"], row["round"])
+    attempts = db.execute("SELECT * FROM attempts WHERE node = ? AND round = ? ORDER BY number", key)
+    told = db.execute("SELECT kind FROM notices WHERE node = ? AND round = ?", key)
+    return RoundEntry(
+        node=row["node"],
+        tournament=row["tournament"],
+        round_number=row["round"],
+        outcome=RoundOutcome(row["outcome"]),
+        submission_id=row["submission_id"],
+        submission_status=row["submission_status"],
+        submitted_at=text_time_or_none(row["submitted_at"]),
+        attempts=tuple(_attempt(attempt) for attempt in attempts),
+        told=frozenset(NoticeKind(notice["kind"]) for notice in told),
+    )
+
+
+def _attempt(row: sqlite3.Row) -> TriggerAttempt:
+    return TriggerAttempt(
+        number=row["number"],
+        trigger_id=row["trigger_id"],
+        why=row["why"],
+        decided_at=text_time(row["decided_at"]),
+        run_id=row["run_id"],
+        state=row["state"],
+        exit_code=row["exit_code"],
+        message=row["message"],
+    )
+
+
+def _notice(row: sqlite3.Row) -> Notice:
+    return Notice(NoticeKind(row["kind"]), row["title"], row["text"], row["node"], row["round"])

@@ -1,0 +1,68 @@
+"""`numerai events`: code of one's own that is called as rounds open."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import output_options
+
+if TYPE_CHECKING:
+    from ..events.runner import HandlersRun
+    from ..factory import Factory
+
+
+@click.group()
+@output_options
+def events() -> None:
+    """Run your own code as rounds open: event handlers, in a Python file or an installed package."""
+
+
+@events.command()
+@click.argument("handlers", nargs=-1, required=True, metavar="FILE_OR_NAME...")
+@click.option("--single-run", is_flag=True, help="End after one round: the open one, or the next to open.")
+@click.option("-m", "--model-name", "--model", help="The model to submit to; needed when the account has several.")
+@click.option(
+    "-t",
+    "--tournament",
+    type=click.Choice(["8", "11", "12"]),
+    default="8",
+    show_default=True,
+    help="8 Classic, 11 Signals, 12 Crypto.",
+)
+@output_options
+@click.pass_obj
+def run(factory: Factory, handlers: tuple[str, ...], single_run: bool, model_name: str | None, tournament: str) -> int:
+    """Call the handlers in a file (path/to/handlers.py), or of an installed package, as rounds open.
+
+    It follows the rounds until Ctrl-C. Each round's events are delivered once, over restarts. Ends with 0 when nothing
+    failed, else with 1.
+    """
+    from ..events.runner import run_handlers
+    from ..numerauto import surroundings_of
+
+    done = run_handlers(
+        handlers,
+        surroundings_of(factory),
+        tournament=int(tournament),
+        model=model_name,
+        single_run=single_run,
+        report=factory.render.progress,
+    )
+    factory.render.result(done, lambda: _show(factory, done))
+    return 0 if done.succeeded else 1
+
+
+def _show(factory: Factory, done: HandlersRun) -> None:
+    from ..render import FAILED, OK
+
+    for name in done.not_loaded:
+        factory.render.mark(FAILED, f"{name} could not be loaded", detail=f"log: {done.log}")
+    if not done.rounds:
+        factory.render.say("No round's events were delivered.")
+    for found in done.rounds:
+        made = ", ".join(f"{item.model} ({item.submission_id})" for item in found.submissions) or "none"
+        mark = FAILED if found.failed else OK
+        detail = f"failed: {', '.join(found.failed)}; log: {done.log}" if found.failed else None
+        factory.render.mark(mark, f"round {found.round_number}: submissions: {made}", detail=detail)

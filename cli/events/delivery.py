@@ -1,0 +1,146 @@
+"""Which event was delivered to which handler: once per round, over restarts, and again where it failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from .dispatch import deliver, failure_of, tell_failure
+from .handler import EventHandler, Failure, SubmissionMade, logger
+from .state import Book, NotSerialisable, Progress
+
+TRAINING, TOURNAMENT, CLEANUP = "on_new_training_data", "on_new_tournament_data", "on_cleanup"
+
+
+@dataclass
+class RoundReport:
+    """How one round went: `failed` lists `<handler>: <event>` for what did not succeed in the end."""
+
+    round_number: int
+    trained: list[str] = field(default_factory=list)
+    submissions: list[SubmissionMade] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
+
+    def add_failure(self, what: str) -> None:
+        """Note what failed."""
+        if what not in self.failed:
+            self.failed.append(what)
+
+    def drop_failure(self, what: str) -> None:
+        """Note that it has succeeded after all."""
+        if what in self.failed:
+            self.failed.remove(what)
+
+
+class Deliveries:
+    """Delivers single events and keeps the record of it in `book`; `handlers` gives those to be told of failures."""
+
+    def __init__(self, book: Book, handlers: Callable[[], list[EventHandler]], max_attempts: Callable[[], int]):
+        self._book = book
+        self._handlers = handlers
+        self._max_attempts = max_attempts
+        self._progress: dict[str, Progress] = {}
+        self._errors: dict[str, Exception] = {}
+
+    def enrol(self, handler: EventHandler) -> None:
+        """Take over what is kept about a handler: its progress, and its state where there is one."""
+        self._progress[handler.name] = self._book.progress(handler.name)
+        kept = self._book.state(handler.name)
+        if kept:
+            handler.state = kept
+
+    def done(self, handler: EventHandler, number: int, event: str) -> bool:
+        """Whether this event of this round needs no delivery any more."""
+        progress = self._progress[handler.name]
+        return progress.round_number == number and event in progress.done
+
+    def exhausted(self, handler: EventHandler, event: str) -> bool:
+        """Whether the event was tried as often as allowed."""
+        return self._progress[handler.name].attempts.get(event, 0) >= self._max_attempts()
+
+    def to_be_tried(self, handler: EventHandler, number: int) -> bool:
+        """Whether the handler's predictions are still due."""
+        return not self.done(handler, number, TOURNAMENT) and not self.exhausted(handler, TOURNAMENT)
+
+    def begin(self, handler: EventHandler, report: RoundReport) -> None:
+        """Start a round's record, unless this round was begun before, and deliver `on_round_begin`."""
+        progress = self._progress[handler.name]
+        if progress.round_number != report.round_number:
+            progress.round_number, progress.done, progress.attempts = report.round_number, [], {}
+        self.once(handler, "on_round_begin", report)
+
+    def once(self, handler: EventHandler, event: str, report: RoundReport) -> None:
+        """Deliver an event that is not tried again when it fails."""
+        progress, number = self._progress[handler.name], report.round_number
+        if event in progress.done:
+            return
+        error = deliver(handler, event, number)
+        progress.done.append(event)
+        self.keep(handler)
+        if error is not None:
+            report.add_failure(f"{handler.name}: {event}")
+            self.tell(failure_of(event, handler.name, error, number, retry=False))
+
+    def train(self, handler: EventHandler, fingerprint: str, report: RoundReport) -> None:
+        """Deliver `on_new_training_data` if the data are new to this handler."""
+        progress = self._progress[handler.name]
+        if progress.trained_on == fingerprint or self.exhausted(handler, TRAINING):
+            return
+        if self._attempt(handler, TRAINING, report):
+            progress.trained_on, progress.round_trained = fingerprint, report.round_number
+            self.keep(handler)
+            report.trained.append(handler.name)
+
+    def predict(self, handler: EventHandler, report: RoundReport) -> None:
+        """Deliver `on_new_tournament_data` if it is due."""
+        if self.to_be_tried(handler, report.round_number) and self._attempt(handler, TOURNAMENT, report):
+            self._progress[handler.name].done.append(TOURNAMENT)
+            self.keep(handler)
+
+    def give_up(self, report: RoundReport) -> None:
+        """Say of every handler whose predictions are still due that they will not come."""
+        for handler in self._handlers():
+            if self.to_be_tried(handler, report.round_number):
+                report.add_failure(f"{handler.name}: {TOURNAMENT}")
+                error = self._errors.get(handler.name) or RuntimeError("there was no time left for it")
+                self.tell(failure_of(TOURNAMENT, handler.name, error, report.round_number, retry=False))
+
+    def on_all(self, event: str) -> None:
+        """Deliver an event that belongs to no round to every handler."""
+        for handler in list(self._handlers()):
+            error = deliver(handler, event)
+            self.keep(handler)
+            if error is not None:
+                self.tell(failure_of(event, handler.name, error, None, retry=False))
+
+    def tell(self, failure: Failure) -> None:
+        """Give a failure to every handler but the one that failed."""
+        tell_failure(list(self._handlers()), failure, self.keep)
+
+    def keep(self, handler: EventHandler) -> None:
+        """Write a handler's progress and its state; a state that JSON cannot hold stays as it was kept before."""
+        self._book.keep_progress(handler.name, self._progress[handler.name])
+        try:
+            self._book.keep_state(handler.name, handler.state)
+        except NotSerialisable as error:
+            logger.error("%s %s", error.message, error.hint)
+
+    def _attempt(self, handler: EventHandler, event: str, report: RoundReport) -> bool:
+        """Deliver an event that is tried again when it fails. The attempt is on record before it begins, so that a
+        handler that takes the process down with it is not tried for ever."""
+        progress = self._progress[handler.name]
+        progress.attempts[event] = progress.attempts.get(event, 0) + 1
+        self.keep(handler)
+        error = deliver(handler, event, report.round_number)
+        self.keep(handler)
+        entry = f"{handler.name}: {event}"
+        if error is None:
+            report.drop_failure(entry)
+            return True
+        self._errors[handler.name] = error
+        # training is tried again with the next try of a prediction, else in the next round: people are told at once
+        retry = event == TOURNAMENT and not self.exhausted(handler, event)
+        if not retry:
+            report.add_failure(entry)
+        self.tell(failure_of(event, handler.name, error, report.round_number, retry))
+        return False

@@ -1,0 +1,63 @@
+"""The part of numerauto's `napi` that still means something, on the tool's own API client and the node runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from ..errors import NumeraiError
+from ..models import Tournament
+
+if TYPE_CHECKING:
+    from .daemon import EventDaemon
+
+NumerAPIError = NumeraiError
+
+
+class RobustNumerAPI:
+    """Numerauto's names for asking Numerai. Requests are retried by what is below, so `retry_wait_schedule`,
+    `verbosity` and `show_progress_bars` are accepted and mean nothing.
+
+    Without a `daemon` (a handler that makes its own) the one that numerauto's handlers run in has to be given.
+    """
+
+    def __init__(self, public_id: str | None = None, secret_key: str | None = None, *, daemon: EventDaemon, **_: Any):
+        self._daemon = daemon
+        self._keys = daemon.own_keys(public_id, secret_key) if public_id and secret_key else None
+
+    def get_current_round(self, tournament: int | None = None) -> int | None:
+        """The number of the round that is open, or of the latest one."""
+        found = self._daemon.api.current_round(tournament or self._daemon.tournament_id)
+        return found.number if found else None
+
+    def get_current_round_details(self, tournament: int | None = None) -> dict[str, Any]:
+        """The round's number, `openTime` and `closeTime` (ISO 8601)."""
+        found = self._daemon.api.current_round(tournament or self._daemon.tournament_id)
+        if found is None:
+            raise NumeraiError("Numerai knows no round of this tournament.", code="no-round")
+        return {
+            "number": found.number,
+            "openTime": found.open_time.isoformat(),
+            "closeTime": found.close_time.isoformat(),
+        }
+
+    def get_tournaments(self) -> list[dict[str, Any]]:
+        """Every tournament that this tool knows: number and name."""
+        return [{"tournament": int(found), "name": found.prefix} for found in Tournament]
+
+    def upload_predictions(
+        self, file_path: str | Path, tournament: int | None = None, model_id: str | None = None
+    ) -> str:
+        """Submit a CSV file through all checks; returns the submission's id once Numerai has accepted it."""
+        from .uploader import read_predictions
+
+        made = self._daemon.submit(
+            read_predictions(Path(file_path)), model=model_id, keys=self._keys, tournament_id=tournament
+        )
+        return made.submission_id
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise AttributeError(
+            f"napi.{name} is not available to event handlers. Data: self.numerauto.get_dataset_path(round_number) or"
+            " self.numerauto.node; everything else: the package numerapi."
+        )

@@ -1,0 +1,198 @@
+"""Writes what handlers reported in a round as a page of Markdown or HTML, or sends it by e-mail."""
+
+from __future__ import annotations
+
+import html
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from .handler import EventHandler, Failure, SubmissionMade, logger
+
+MAIL_SECONDS = 30
+
+
+class ReportWriter(EventHandler):
+    """Writes `report_directory/round_<number>.md` (or `.html`) when a round is over: the models with their validation
+    scores, the submissions, what failed, and whatever else handlers put into `daemon.report`."""
+
+    def __init__(self, name: str = "report", format: Literal["markdown", "html"] = "markdown"):
+        super().__init__(name)
+        if format not in ("markdown", "html"):
+            raise ValueError("A report's format is 'markdown' or 'html'.")
+        self.format = format
+        self._submissions: list[SubmissionMade] = []
+        self._failures: list[Failure] = []
+
+    def on_submission(self, submission: SubmissionMade) -> None:
+        """Note a submission."""
+        self._submissions.append(submission)
+
+    def on_failure(self, failure: Failure) -> None:
+        """Note a failure."""
+        self._failures.append(failure)
+
+    def on_cleanup(self, round_number: int) -> None:
+        """Write the report."""
+        text = self._taken(round_number)
+        suffix = "md"
+        if self.format == "html":
+            text, suffix = as_html(text, f"Round {round_number}"), "html"
+        path = Path(self.daemon.config["report_directory"]) / f"round_{round_number}.{suffix}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        temporary.write_text(text, encoding="utf-8")
+        temporary.replace(path)
+        logger.info("%s: the report is %s", self.name, path)
+
+    def _taken(self, round_number: int) -> str:
+        """The report in Markdown; the next one begins anew."""
+        text = self.text(round_number)
+        self._submissions, self._failures = [], []
+        return text
+
+    def text(self, round_number: int) -> str:
+        """The report in Markdown, of everything since the last round was over."""
+        daemon = self.daemon
+        lines = [f"# Round {round_number} of {daemon.tournaments[daemon.tournament_id]}", ""]
+        report = plain(daemon.report or {})
+        lines += ["## Submissions", ""]
+        lines += [
+            f"- {made.model}: {made.submission_id} ({made.status}{', late' if made.late else ''})"
+            for made in self._submissions
+        ] or ["- none"]
+        models = report.pop("models", {})
+        if models:
+            lines += ["", "## Models", "", *_items(models)]
+        lines += ["", "## Failures", ""]
+        lines += [
+            f"- {failure.event} of {failure.handler or 'the daemon'}: {type(failure.error).__name__}: {failure.error}"
+            + (" (tried again)" if failure.will_retry else "")
+            for failure in self._failures
+        ] or ["- none"]
+        lines += ["", "## Everything reported", "", *_items(report), ""]
+        return "\n".join(lines)
+
+
+class ReportMailer(ReportWriter):
+    """Sends the report by e-mail instead, over STARTTLS with the server's certificate checked (`smtp_tls=False` sends
+    it in clear, for a server on this machine). For anything else see `numerai notify`."""
+
+    def __init__(
+        self,
+        name: str,
+        smtp_server: str,
+        smtp_port: int,
+        smtp_user: str | None,
+        smtp_password: str | None,
+        email_from: str,
+        email_to: str,
+        smtp_tls: bool = True,
+    ):
+        super().__init__(name)
+        self.smtp_server = smtp_server
+        self.smtp_port = smtp_port
+        self.smtp_user = smtp_user
+        self._smtp_password = smtp_password
+        self.email_from = email_from
+        self.email_to = email_to
+        self.smtp_tls = smtp_tls
+
+    def on_cleanup(self, round_number: int) -> None:
+        """Send the report."""
+        import smtplib
+        import ssl
+        from email.message import EmailMessage
+
+        message = EmailMessage()
+        message["From"], message["To"] = self.email_from, self.email_to
+        message["Subject"] = f"Numerai report: round {round_number}"
+        message.set_content(self._taken(round_number))
+        with smtplib.SMTP(self.smtp_server, self.smtp_port, timeout=MAIL_SECONDS) as server:
+            if self.smtp_tls:
+                server.starttls(context=ssl.create_default_context())
+            if self.smtp_user and self._smtp_password:
+                server.login(self.smtp_user, self._smtp_password)
+            server.send_message(message)
+
+
+class PredictionStatistics(EventHandler):
+    """Puts a model's CORR on the validation rows into the report: from the file itself where it holds validation ids,
+    else from the `<name>.validation.csv` that the trainer left."""
+
+    def __init__(self, name: str, filename: str, tournament_id: int | None = None):
+        super().__init__(name)
+        self.filename = filename
+        self.tournament_id = tournament_id
+
+    def on_new_tournament_data(self, round_number: int) -> None:
+        """Score the predictions."""
+        import pandas as pd
+
+        from .runtime import score
+
+        daemon = self.daemon
+        name = daemon.tournaments[self.tournament_id or daemon.tournament_id]
+        truth = daemon.node.frame("validation.parquet", ["era", "target"])
+        path = daemon.prediction_folder / self.filename
+        predictions = pd.read_csv(path, dtype={"id": str}, index_col="id").iloc[:, 0]
+        known = truth.index.intersection(predictions.index)
+        if known.empty:
+            left = self._validation_file()
+            predictions = pd.read_csv(left, dtype={"id": str}, index_col="id").iloc[:, 0]
+            known = truth.index.intersection(predictions.index)
+        rows = truth.loc[known]
+        found = score(rows["era"], rows["target"], predictions.loc[known])
+        entry = daemon.report["predictions"][name][self.filename]
+        entry["validationCorrelation"]["overall"] = round(found.corr_mean, 5)
+        entry["validationSharpe"] = round(found.corr_sharpe, 4)
+        entry["validationEras"] = found.eras
+
+    def _validation_file(self) -> Path:
+        wanted = f"{Path(self.filename).stem}.validation.csv"
+        for handler in self.daemon.event_handlers:
+            model = handler.state.get("model") if isinstance(handler.state, dict) else None
+            if model and (path := Path(model).with_name(wanted)).is_file():
+                return path
+        raise FileNotFoundError(
+            f"{self.filename} has no predictions for validation rows, and no trainer left a {wanted}."
+        )
+
+
+def plain(report: Any) -> Any:
+    """A report as ordinary dictionaries."""
+    if isinstance(report, Mapping):
+        return {str(key): plain(value) for key, value in report.items()}
+    return report
+
+
+def as_html(markdown: str, title: str) -> str:
+    """The headings and lists of a report as one HTML page that needs nothing else."""
+    body, depth = [], 0
+    for line in markdown.splitlines():
+        level = (len(line) - len(line.lstrip(" "))) // 2 + 1 if line.lstrip().startswith("- ") else 0
+        body += ["<ul>"] * max(0, level - depth) + ["</ul>"] * max(0, depth - level)
+        depth = level
+        text = html.escape(line.strip().lstrip("#- ").strip())
+        if level:
+            body.append(f"<li>{text}</li>")
+        elif line.startswith("#"):
+            number = len(line) - len(line.lstrip("#"))
+            body.append(f"<h{number}>{text}</h{number}>")
+    body += ["</ul>"] * depth
+    style = "body{font:16px/1.5 system-ui,sans-serif;max-width:48rem;margin:2rem auto;padding:0 1rem}"
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{html.escape(title)}</title>'
+        f"<style>{style}</style></head><body>\n" + "\n".join(body) + "\n</body></html>\n"
+    )
+
+
+def _items(report: Mapping[str, Any], indent: int = 0) -> list[str]:
+    lines = []
+    for key, value in report.items():
+        if isinstance(value, Mapping):
+            lines += [f"{'  ' * indent}- {key}", *_items(value, indent + 1)]
+        else:
+            lines.append(f"{'  ' * indent}- {key}: {value}")
+    return lines

@@ -1,0 +1,144 @@
+"""Runs the handlers of files and entry points: what the command line calls."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.handlers
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import NumeraiError
+from ..redaction import Redactor
+from .daemon import EventDaemon
+from .delivery import RoundReport
+from .dispatch import failure_of
+from .handler import LOGGER, logger
+from .loading import Loaded, load_handlers
+from .surroundings import Surroundings
+
+LOG_BYTES, LOG_FILES = 5_000_000, 3
+SECRET_ATTRIBUTES = ("secret_key", "_smtp_password")
+"""What handlers may hold and no log may show."""
+
+
+@dataclass(frozen=True)
+class HandlersRun:
+    """How a run of handlers ended: `not_loaded` names what could not be imported or made."""
+
+    handlers: tuple[str, ...]
+    not_loaded: tuple[str, ...]
+    rounds: tuple[RoundReport, ...]
+    log: str
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether nothing failed."""
+        return not self.not_loaded and not any(found.failed for found in self.rounds)
+
+
+def run_handlers(
+    sources: Sequence[str],
+    surroundings: Surroundings,
+    *,
+    tournament: int = 8,
+    model: str | None = None,
+    single_run: bool = False,
+    report: Callable[[str], None] = lambda line: None,
+) -> HandlersRun:
+    """Load handlers and run the daemon with them until it is interrupted, or for one round.
+
+    `report` gets each line of the log, without tracebacks, which are in the log file. What handlers print goes to
+    standard error. `UsageError` when a source does not exist or the model is not clear, `NumeraiError` with code
+    `no-handlers` when there is nothing to run.
+    """
+    daemon = EventDaemon(surroundings, tournament, model=model)
+    path = daemon.book.folder / "events.log"
+    secrets: list[str | None] = []
+    with contextlib.suppress(NumeraiError):  # keys may stand in the handlers only
+        secrets.append(surroundings.keys().secret_key)
+    with logged(path, _redacting(secrets), report), contextlib.redirect_stdout(sys.stderr):
+        loaded = load_handlers(sources)
+        secrets += [getattr(each, name, None) for each in loaded.handlers for name in SECRET_ATTRIBUTES]
+        _add(daemon, loaded)
+        if not daemon.event_handlers:
+            why = f" ({loaded.failures[0].error})" if loaded.failures else ""
+            raise NumeraiError(
+                f"There is no handler to run in {', '.join(sources)}{why}.",
+                f"Define a class that extends EventHandler, or a list `handlers`. The log: {path}",
+                code="no-handlers",
+            )
+        daemon.keys()
+        if model is not None:
+            daemon.find_model(model)
+        names = tuple(handler.name for handler in daemon.event_handlers)
+        logger.info("Handlers: %s", ", ".join(names))
+        rounds = daemon.run(single_run=single_run)
+    return HandlersRun(names, tuple(str(failure.handler) for failure in loaded.failures), tuple(rounds), str(path))
+
+
+def _redacting(secrets: list[str | None]) -> Callable[[str], str]:
+    """Takes out of a text whatever is in `secrets` by then."""
+
+    def redact(text: str) -> str:
+        return Redactor(secrets)(text)
+
+    return redact
+
+
+def _add(daemon: EventDaemon, loaded: Loaded) -> None:
+    """Add what was loaded; a handler that cannot be added is one more failure, and no more than that."""
+    for handler in loaded.handlers:
+        try:
+            daemon.add_event_handler(handler)
+        except Exception as error:  # noqa: BLE001 - a handler is the user's code: it may raise anything
+            loaded.failures.append(failure_of("import", handler.name, error, None, retry=False))
+    for failure in loaded.failures:
+        logger.error("%s could not be loaded", failure.handler, exc_info=failure.error)
+    daemon.before_start = loaded.failures
+
+
+@contextlib.contextmanager
+def logged(path: Path, redact: Callable[[str], str], report: Callable[[str], None]) -> Iterator[None]:
+    """Write what handlers and the daemon log into a file (rotated at 5 MB) and to `report`, without secrets."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
+    file.setFormatter(_Redacted("%(asctime)s %(levelname)-7s %(message)s", redact))
+    lines = _Lines(report, redact)
+    lines.setLevel(logging.INFO)
+    root = logging.getLogger()
+    before = root.level
+    for target in (file, lines):
+        root.addHandler(target)
+    root.setLevel(min(before or logging.WARNING, logging.WARNING))
+    logging.getLogger(LOGGER).setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.setLevel(before)
+        for target in (file, lines):
+            root.removeHandler(target)
+        file.close()
+
+
+class _Redacted(logging.Formatter):
+    def __init__(self, layout: str, redact: Callable[[str], str]):
+        super().__init__(layout)
+        self._redact = redact
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._redact(super().format(record))
+
+
+class _Lines(logging.Handler):
+    def __init__(self, report: Callable[[str], None], redact: Callable[[str], str]):
+        super().__init__()
+        self._report = report
+        self._redact = redact
+
+    def emit(self, record: logging.LogRecord) -> None:
+        error = record.exc_info[1] if record.exc_info else None
+        why = f": {type(error).__name__}: {error}" if error else ""
+        self._report(self._redact(record.getMessage() + why))

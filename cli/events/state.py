@@ -1,0 +1,161 @@
+"""What outlives the daemon: each handler's state and what was delivered to it, one JSON file each."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ..errors import EnvironmentNotReady, NumeraiError
+from .handler import logger
+
+
+class NotSerialisable(NumeraiError):
+    """A state holds what JSON cannot hold."""
+
+    code = "state-not-json"
+
+
+def file_name(name: str) -> str:
+    """A file name that stands for exactly this handler name, on every file system."""
+    return f"handler-{quote(name, safe='')}.json"
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """The object in a file, {} when there is none. A file that holds no object is moved aside, which the log says."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (ValueError, OSError) as error:
+        found, why = None, str(error)
+    else:
+        why = "it holds no JSON object"
+    if isinstance(found, dict):
+        return found
+    aside = path.with_name(path.name + ".broken")
+    with contextlib.suppress(OSError):
+        path.replace(aside)
+    logger.error("%s cannot be read (%s). It was moved to %s, and a new one is begun.", path, why, aside.name)
+    return {}
+
+
+def write_json(path: Path, content: dict[str, Any], what: str) -> None:
+    """Replace a file's content, whole or not at all: temporary file (mode 0600), fsync, rename.
+
+    `NotSerialisable` names the keys of what JSON cannot hold, and the file stays as it was; `EnvironmentNotReady` when
+    it cannot be written.
+    """
+    try:
+        text = json.dumps(content, indent=1)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise NotSerialisable(
+            f"{what} is not kept: {_culprits(content) or error}.",
+            "Keep only what JSON can hold: dictionaries with text as keys, lists, text, numbers, true, false and null.",
+        ) from error
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise EnvironmentNotReady(
+            f"Cannot write {path}: {error.strerror or error}.",
+            "Make the folder writable for you, or set NUMERAI_HOME to a folder that is.",
+            code="home-unwritable",
+        ) from error
+
+
+def _culprits(content: dict[str, Any]) -> str:
+    found = []
+    for key, value in content.items():
+        try:
+            json.dumps({key: value})
+        except (TypeError, ValueError, RecursionError):
+            found.append(f"{key!r} holds a {type(value).__name__} that is not JSON")
+    return "; ".join(found)
+
+
+@dataclass
+class Progress:
+    """What was delivered to one handler.
+
+    `done` names the events of round `round_number` that need not be delivered again, `attempts` how often each was
+    begun. `trained_on` is the fingerprint of the training data at the last `on_new_training_data` that ended well.
+    """
+
+    round_number: int = 0
+    done: list[str] = field(default_factory=list)
+    attempts: dict[str, int] = field(default_factory=dict)
+    trained_on: str | None = None
+    round_trained: int | None = None
+
+
+class Book:
+    """The files of one tournament's handlers, below `folder`."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+
+    def state(self, name: str) -> dict[str, Any]:
+        """A handler's state as it was last kept."""
+        return read_json(self._state_path(name))
+
+    def keep_state(self, name: str, state: dict[str, Any]) -> None:
+        """Keep a handler's state; `NotSerialisable` when it cannot be, and the old one stays."""
+        if not isinstance(state, dict):
+            raise NotSerialisable(
+                f"The state of {name} is not kept: it is a {type(state).__name__}.", "Make `self.state` a dictionary."
+            )
+        write_json(self._state_path(name), state, f"The state of {name}")
+
+    def progress(self, name: str) -> Progress:
+        """What was delivered to a handler."""
+        kept = read_json(self._progress_path(name))
+        fresh = Progress()
+        try:
+            return Progress(
+                int(kept.get("round_number", 0)),
+                [str(event) for event in kept.get("done", ())],
+                {str(event): int(times) for event, times in kept.get("attempts", {}).items()},
+                kept.get("trained_on"),
+                kept.get("round_trained"),
+            )
+        except (TypeError, ValueError, AttributeError):
+            logger.error("What is kept about the progress of %s is not readable and begun anew.", name)
+            return fresh
+
+    def keep_progress(self, name: str, progress: Progress) -> None:
+        """Keep what was delivered to a handler."""
+        write_json(self._progress_path(name), dict(vars(progress)), f"The progress of {name}")
+
+    def shared(self) -> dict[str, Any]:
+        """The daemon's own dictionary, which all handlers share."""
+        return read_json(self.folder / "shared.json")
+
+    def keep_shared(self, content: dict[str, Any]) -> None:
+        """Keep the daemon's own dictionary; `NotSerialisable` when it cannot be."""
+        write_json(self.folder / "shared.json", content, "The daemon's persistent_state")
+
+    def lock_path(self, name: str) -> Path:
+        """The file whose lock says that a process delivers events to this handler."""
+        return self.folder / "locks" / (file_name(name) + ".lock")
+
+    def _state_path(self, name: str) -> Path:
+        return self.folder / "state" / file_name(name)
+
+    def _progress_path(self, name: str) -> Path:
+        return self.folder / "progress" / file_name(name)

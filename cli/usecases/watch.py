@@ -1,0 +1,796 @@
+"""Never miss a round: each look follows every node through its rounds, triggers what is missing and decides what
+people are told."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from enum import Enum
+
+from ..errors import ApiError, NumeraiError, UsageError
+from ..models import (
+    Model,
+    Node,
+    Notice,
+    NoticeKind,
+    Round,
+    RoundEntry,
+    RoundOutcome,
+    Run,
+    RunFailure,
+    RunState,
+    Submission,
+    TriggerAttempt,
+)
+from ..ports import Clock, Ledger, Notifier, NotifiesItself, NumeraiApi, Provider, StateStore
+from ..schedule import next_occurrence
+
+ATTEMPTS = 3
+"""How often the watcher triggers a node in one round."""
+WARN_BEFORE = timedelta(minutes=15)
+"""How long before the close somebody is told that nothing is submitted yet."""
+PATIENCE = timedelta(minutes=15)
+"""How long a due trigger may be prevented before somebody is told."""
+AFTER_CLOSE = timedelta(minutes=30)
+"""How long a run that goes on over the close, or a submission that is not checked yet, is waited for."""
+LONGEST_PAUSE = timedelta(minutes=30)
+SHORTEST_PAUSE = timedelta(minutes=1)
+ROUNDS_BACK = 8
+"""How many rounds back a watcher looks that slept over some."""
+RUNS_BACK = 50
+UPCOMING_SECONDS = 600.0
+"""How often Numerai is asked for the next round while it does not say which."""
+NOTICE_TRIES = 9
+"""The first two again at the next look, then after 1, 2, 4, ... minutes: somewhat over an hour in all."""
+DATE_STEP = timedelta(seconds=1)
+"""Numerai tells the time in whole seconds."""
+
+HOPELESS_EXIT_CODES = {65: "the same code would make the same predictions", 78: "the configuration has to be mended"}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class WatchSettings:
+    """How a watcher looks: every `seconds` while something is to be expected, half as often otherwise. `grace` is what
+    a node whose runs others start is left alone for after the opening."""
+
+    seconds: float = 30.0
+    grace: timedelta = timedelta(minutes=10)
+
+
+def watch_settings(
+    recorded: Mapping[str, str | int], environ: Mapping[str, str] = os.environ, grace_minutes: float | None = None
+) -> WatchSettings:
+    """The settings from what is recorded (`watch_seconds`, `watch_grace_minutes`), overridden by the environment
+    (NUMERAI_WATCH_SECONDS, NUMERAI_WATCH_GRACE_MINUTES) and by `grace_minutes`.
+
+    Raises `UsageError` with code `bad-setting` for values that cannot be.
+    """
+    chosen: dict[str, object] = {"watch_seconds": 30, "watch_grace_minutes": 10, **recorded}
+    chosen |= {name: value for name in chosen if (value := environ.get(f"NUMERAI_{name.upper()}"))}
+    minutes = chosen["watch_grace_minutes"] if grace_minutes is None else grace_minutes
+    return WatchSettings(
+        _number("watch_seconds", chosen["watch_seconds"], 0.05, 300),
+        timedelta(minutes=_number("watch_grace_minutes", minutes, 0, 24 * 60)),
+    )
+
+
+class Step(str, Enum):
+    """Where a node is in a round."""
+
+    SUBMITTED = "submitted"
+    PENDING = "pending"
+    WAITING = "waiting"
+    RUNNING = "running"
+    TRIGGERED = "triggered"
+    STUCK = "stuck"
+    FAILED = "failed"
+    UNSEEN = "unseen"
+    LATE = "late"
+    MISSED = "missed"
+
+    @property
+    def well(self) -> bool:
+        """Whether nobody has to do anything."""
+        return self in (Step.SUBMITTED, Step.PENDING, Step.WAITING, Step.RUNNING, Step.TRIGGERED)
+
+    @property
+    def settled(self) -> bool:
+        """Whether nothing more is expected."""
+        return self in (Step.SUBMITTED, Step.LATE, Step.MISSED)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look has found of a node in a round, and in `detail` why."""
+
+    node: str
+    tournament: int
+    round_number: int
+    closes: datetime
+    step: Step
+    detail: str
+
+
+@dataclass(frozen=True)
+class Look:
+    """One pass over all nodes. `now` is Numerai's time, `problems` what could not be looked at, `told` what people were
+    told; the next look is due after `seconds`."""
+
+    now: datetime
+    findings: tuple[Finding, ...]
+    problems: tuple[str, ...]
+    told: tuple[Notice, ...]
+    seconds: float
+
+    @property
+    def well(self) -> bool:
+        """Whether nothing is missing, failed or unknown."""
+        return not self.problems and all(finding.step.well for finding in self.findings)
+
+
+@dataclass
+class _Pass:
+    """What one look has asked so far."""
+
+    api: NumeraiApi | None
+    now: datetime
+    machine_now: datetime
+    problems: list[str]
+    models: dict[str, Model] | None = None
+    asked_models: bool = False
+    held: dict[str, list[Submission]] = field(default_factory=dict)
+    started: dict[str, list[Run] | NumeraiError] = field(default_factory=dict)
+
+    def runs(self, provider: Provider, node: Node) -> list[Run] | NumeraiError:
+        """The node's runs, asked once a look and before `submissions`: what an ended run has submitted is in those."""
+        if node.name not in self.started:
+            try:
+                self.started[node.name] = provider.runs(node.name, RUNS_BACK)
+            except NumeraiError as error:
+                self.started[node.name] = error
+        return self.started[node.name]
+
+    def submissions(self, node: Node) -> list[Submission]:
+        """What Numerai holds of a node's model, asked once a look."""
+        if self.api is None:
+            raise ApiError("Numerai cannot be asked.", code="numerai-unreachable", temporary=True)
+        if node.model_id not in self.held:
+            self.held[node.model_id] = self.api.submissions(node.model_id)
+        return self.held[node.model_id]
+
+    def model(self, node: Node) -> Model | None:
+        """The node's model; None where that is not to be had now."""
+        if not self.asked_models and self.api is not None:
+            self.asked_models = True
+            try:
+                self.models = {model.id: model for model in self.api.models()}
+            except ApiError as error:
+                log.info("the models of the account cannot be asked for: %s", error.message)
+        return (self.models or {}).get(node.model_id)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A node in a round, as a look has come upon it. `begin` is when it became the watcher's business."""
+
+    node: Node
+    found: Round
+    entry: RoundEntry
+    begin: datetime
+    now: datetime
+
+    @property
+    def name(self) -> str:
+        return f"{self.node.name}, round {self.found.number}"
+
+    @property
+    def command(self) -> str:
+        return f"numerai node -m {self.node.model_name}"
+
+    @property
+    def length(self) -> timedelta:
+        return self.found.close_time - self.found.open_time
+
+    @property
+    def closed(self) -> bool:
+        return self.now >= self.found.close_time
+
+    @property
+    def warn_at(self) -> datetime:
+        return _warn_at(self.found)
+
+
+class Watcher:
+    """Follows the rounds of all nodes. `kind` is `daemon`, `watch` or `once`; with `wakes` what executes the runs is
+    started where it does not run. Several watchers may be at work at once."""
+
+    def __init__(
+        self,
+        *,
+        store: StateStore,
+        api: Callable[[], NumeraiApi],
+        provider_named: Callable[[str], Provider],
+        ledger: Ledger,
+        notifier: Notifier,
+        clock: Clock,
+        settings: WatchSettings = WatchSettings(),
+        kind: str = "watch",
+        wakes: bool = True,
+    ):
+        self._store = store
+        self._make_api = api
+        self._provider_named = provider_named
+        self._ledger = ledger
+        self._notifier = notifier
+        self._clock = clock
+        self._settings = settings
+        self._kind = kind
+        self._wakes = wakes
+        self._api: NumeraiApi | None = None
+        self._id: str | None = None
+        self._down_since: datetime | None = None
+        self._nodes_seen: bool = False
+        self._asked_upcoming: dict[int, float] = {}
+        self._said: dict[str, str] = {}
+        self._said_problems: set[str] = set()
+
+    # the life of a watcher
+
+    def run(self, stop: threading.Event, on_look: Callable[[Look], None] = lambda look: None) -> None:
+        """Look again and again until the event is set. What cannot be done now, a full disk say, is said, told once
+        and tried again."""
+        while not stop.is_set():
+            seconds = self._settings.seconds
+            try:
+                look = self.look()
+                on_look(look)
+                seconds = look.seconds
+            except NumeraiError as error:
+                self._cannot_work(error)
+            if stop.wait(seconds):
+                return
+
+    def crashed(self, error: Exception) -> None:
+        """Tell that the watcher has ended by an error of its own; whoever runs it starts it again."""
+        self._tell_of_watcher(
+            f"crash/{type(error).__name__}",
+            f"The watcher ended by an error: {type(error).__name__}: {error}. It is started again.",
+        )
+
+    def stopped(self, by: str) -> None:
+        """Tell that nobody watches any more, and why: `by` ends the sentence "The watcher was stopped"."""
+        others = [each for each in self._living() if each != self._id]
+        rest = "Another watcher goes on." if others else "No round is followed until `numerai daemon start`."
+        self._tell_of_watcher("stopped", f"The watcher was stopped {by}. {rest}")
+        self.end()
+
+    def end(self) -> None:
+        """End as whoever started it knows: nobody is told."""
+        if self._id is not None:
+            try:
+                self._ledger.end_watch(self._id, self.now())
+            except NumeraiError as error:
+                log.warning("%s", error.message)
+
+    def now(self) -> datetime:
+        """Numerai's time, as far as it was heard; this machine's until then."""
+        heard = self._api.heard_time() if self._api is not None else None
+        return heard or self._clock.now()
+
+    # one look
+
+    def look(self) -> Look:
+        """One pass over all nodes of nodes.json as it stands now.
+
+        Raises `NumeraiError` when the ledger cannot be used; everything else that is in the way is in the result.
+        """
+        problems: list[str] = []
+        nodes = self._nodes(problems)
+        api = self._ask_for_api(problems)
+        rounds = {each: self._rounds(api, each, problems) for each in sorted({node.tournament for node in nodes or ()})}
+        current = _Pass(api, self.now(), self._clock.now(), problems)
+        self._enter(current)
+        findings: list[Finding] = []
+        if nodes is not None:
+            followed = self._ledger.see_nodes((node.name for node in nodes), current.now)
+            for tournament, (those, seen) in rounds.items():
+                if seen:
+                    self._see(current, tournament, those)
+            self._say_if_down(current, rounds)
+            for node in nodes:
+                those, seen = rounds[node.tournament]
+                findings += self._node(current, node, those, seen, followed[node.name])
+        told = self._deliver()
+        busy = bool(problems) or any(not finding.step.settled for finding in findings)
+        seconds = self._settings.seconds * (1 if busy else 2)
+        look = Look(current.now, tuple(findings), tuple(problems), tuple(told), seconds)
+        self._log(look)
+        return look
+
+    def _nodes(self, problems: list[str]) -> list[Node] | None:
+        try:
+            found = [node for _, node in sorted(self._store.nodes().items())]
+        except NumeraiError as error:
+            problems.append(error.message)
+            return None
+        self._nodes_seen = bool(found)
+        return found
+
+    def _ask_for_api(self, problems: list[str]) -> NumeraiApi | None:
+        try:
+            self._api = self._make_api()
+        except NumeraiError as error:
+            problems.append(error.message)
+            return None
+        return self._api
+
+    def _rounds(self, api: NumeraiApi | None, tournament: int, problems: list[str]) -> tuple[list[Round], bool]:
+        """The latest rounds, and whether Numerai has told them now."""
+        if api is not None:
+            try:
+                return api.rounds(tournament, ROUNDS_BACK), True
+            except ApiError as error:
+                problems.append(f"tournament {int(tournament)}: {error.message}")
+        return self._ledger.rounds(tournament, ROUNDS_BACK), False
+
+    def _see(self, current: _Pass, tournament: int, rounds: list[Round]) -> None:
+        """Record the rounds, and the one that comes next: should Numerai not answer then, its close is known."""
+        for found in rounds:
+            self._ledger.see_round(found, current.machine_now - (current.now - found.open_time))
+        known = self._ledger.rounds(tournament, 1)
+        asked = self._asked_upcoming.get(tournament)
+        if (known and known[0].close_time > current.now) or current.api is None:
+            return
+        if asked is not None and self._clock.monotonic() - asked < UPCOMING_SECONDS:
+            return
+        self._asked_upcoming[tournament] = self._clock.monotonic()
+        try:
+            upcoming = current.api.upcoming_round(tournament)
+        except ApiError as error:
+            log.info("tournament %d: the next round is not known: %s", tournament, error.message)
+            return
+        if upcoming is not None and upcoming.open_time > current.now:
+            self._ledger.see_round(upcoming, None)
+
+    def _node(
+        self, current: _Pass, node: Node, rounds: Iterable[Round], seen: bool, since: datetime
+    ) -> Iterable[Finding]:
+        """Follow a node through the rounds that are open for it, oldest first."""
+        newest = max((found.number for found in rounds), default=0)
+        mine = {found.number: found for found in self._ledger.unsettled(node.name) if found.number <= newest}
+        mine |= {found.number: found for found in rounds if since <= _warn_at(found)}
+        for _, found in sorted(mine.items()):
+            if found.open_time > current.now + DATE_STEP:
+                continue
+            entry = self._ledger.follow(node.name, found)
+            case = _Case(node, found, entry, max(found.open_time, since), current.now)
+            if entry.outcome is not RoundOutcome.OPEN:
+                if not case.closed:
+                    yield _finding(case, Step.SUBMITTED, f"submission {entry.submission_id}")
+                continue
+            yield self._follow(current, case, seen)
+
+    def _follow(self, current: _Pass, case: _Case, seen: bool) -> Finding:
+        try:
+            if not seen:
+                raise ApiError(current.problems[-1] if current.problems else "Numerai cannot be asked.")
+            return self._decide(current, case)
+        except ApiError as error:
+            return self._unseen(current, case, error.message)
+        except NumeraiError as error:
+            return self._prevented(current, case, error)
+        except Exception as error:  # a provider may be a plugin, and whatever one does must not stop the others
+            log.exception("%s", case.name)
+            return self._prevented(current, case, NumeraiError(f"A bug: {type(error).__name__}: {error}"))
+
+    def _decide(self, current: _Pass, case: _Case) -> Finding:
+        """What there is to be done for a node in a round, done."""
+        provider = self._provider_named(case.node.provider)
+        runs = current.runs(provider, case.node)
+        held = self._held(current, case)
+        if held is not None:
+            return self._submitted(provider, case, held)
+        if isinstance(runs, NumeraiError):
+            raise runs
+        case = self._reconciled(provider, case, runs)
+        active = [run for run in runs if not run.state.final]
+        if active:
+            return self._running(provider, case, active[0])
+        if case.closed:
+            return self._missed(case, runs)
+        return self._missing(current, provider, case, self._of_round(case, runs))
+
+    def _held(self, current: _Pass, case: _Case) -> Submission | None:
+        """The submission of the round that counts: accepted in time, else not checked yet, else accepted late."""
+        mine = [each for each in current.submissions(case.node) if each.round_number == case.found.number]
+        accepted = [each for each in mine if each.accepted]
+        in_time = [each for each in accepted if not _late(each, case.found)]
+        pending = [each for each in mine if not each.accepted and not each.refused]
+        best = next(iter([*in_time, *pending, *accepted]), None)
+        if best is not None and (best.id, best.status) != (case.entry.submission_id, case.entry.submission_status):
+            self._ledger.record_submission(case.node.name, case.found, best)
+        return best
+
+    def _submitted(self, provider: Provider, case: _Case, held: Submission) -> Finding:
+        if not held.accepted:
+            waited = case.now - max(case.found.close_time, held.inserted_at or case.found.close_time)
+            if waited < AFTER_CLOSE:
+                return _finding(case, Step.PENDING, f"Numerai checks submission {held.id}")
+            text = f"Numerai has not checked submission {held.id} yet, {_span(waited)} after the round's close."
+            self._decide_notice(case, NoticeKind.FAILURE, "is not checked", text)
+            return _finding(case, Step.STUCK, text)
+        at = f" at {held.inserted_at:%H:%M:%S} UTC" if held.inserted_at else ""
+        if _late(held, case.found):
+            text = (
+                f"Submission {held.id} was made{at}, after the close at {case.found.close_time:%H:%M} UTC:"
+                f" it is scored and cannot be staked. `{case.command} logs` shows what held it up."
+            )
+            self._decide_notice(case, NoticeKind.LATE, "was submitted late", text, provider=provider)
+            self._ledger.settle(case.node.name, case.found, RoundOutcome.LATE)
+            return _finding(case, Step.LATE, text)
+        tried = f" The watcher triggered it: {case.entry.attempts[-1].why}." if case.entry.attempts else ""
+        text = f"Numerai accepted submission {held.id}{at}.{tried}"
+        self._decide_notice(case, NoticeKind.SUCCESS, "is submitted", text, provider=provider)
+        self._ledger.settle(case.node.name, case.found, RoundOutcome.ON_TIME)
+        return _finding(case, Step.SUBMITTED, text)
+
+    def _running(self, provider: Provider, case: _Case, run: Run) -> Finding:
+        self._wake(provider, case)
+        waits = "waits for its start" if run.started_at is None else "goes on"
+        if case.closed and case.now >= case.found.close_time + AFTER_CLOSE:
+            return self._missed(case, [run])
+        if not case.closed:
+            self._warn(case, f"Run {run.id} {waits}.")
+        return _finding(case, Step.RUNNING, f"run {run.id} {waits}")
+
+    def _missing(self, current: _Pass, provider: Provider, case: _Case, runs: list[Run]) -> Finding:
+        """Nothing is submitted and nothing goes on, in a round that is open."""
+        deployment = provider.deployment(case.node.name)
+        last = next(iter(runs), None)
+        due = self._due(current, provider, case)
+        if deployment is None:
+            text = f"{case.node.name} was never deployed, so nothing can run. Run `{case.command} deploy`."
+            if case.now >= case.begin + self._grace(case):
+                self._decide_notice(case, NoticeKind.FAILURE, "cannot run", text)
+            return _finding(case, Step.STUCK, text)
+        hopeless = _hopeless(last)
+        if last is not None and hopeless and not (last.ended_at and deployment.deployed_at > last.ended_at):
+            text = f"Run {last.id} failed and is not tried again, as {hopeless}. {_said(last)}"
+            self._decide_notice(case, NoticeKind.FAILURE, "failed", text, provider=provider)
+            return _finding(case, Step.FAILED, text)
+        attempts = case.entry.attempts
+        if attempts and attempts[-1].run_id is None:
+            return self._trigger(current, provider, case, attempts[-1])
+        if len(attempts) >= ATTEMPTS:
+            text = f"The watcher has triggered it {len(attempts)} times, which is the limit. {_said(last)}"
+            self._decide_notice(case, NoticeKind.FAILURE, "has no submission", f"{text} {_mend(case)}")
+            return _finding(case, Step.FAILED, text)
+        if attempts:
+            due = max(due, attempts[-1].decided_at + _pause(attempts[-1], case.found))
+        if case.now < due:
+            what = _said(last) if last else "Its run is expected"
+            self._warn(case, what)
+            return _finding(case, Step.WAITING, f"{what.rstrip('.')}; the watcher triggers it at {due:%H:%M:%S} UTC")
+        attempt = self._ledger.decide_attempt(
+            case.node.name, case.found, len(attempts) + 1, self._why(case, last), case.now
+        )
+        return self._trigger(current, provider, case, attempt)
+
+    def _trigger(self, current: _Pass, provider: Provider, case: _Case, attempt: TriggerAttempt) -> Finding:
+        """Start the run of an attempt. Doing that twice gives the same run, so it may be done again after a crash."""
+        name = case.node.name
+        try:
+            seen = current.runs(provider, case.node)
+            ids = set() if isinstance(seen, NumeraiError) else {run.id for run in seen}
+            if [run for run in provider.runs(name, RUNS_BACK) if run.id not in ids]:
+                return _finding(case, Step.RUNNING, "a run has just begun")
+            run = provider.trigger(case.node, attempt.trigger_id)
+        except NumeraiError as error:
+            self._ledger.attempt_refused(name, attempt.trigger_id, error.message)
+            raise
+        self._ledger.attempt_started(name, attempt.trigger_id, run.id)
+        log.info("%s: triggered run %s (%s): %s", case.name, run.id, attempt.trigger_id, attempt.why)
+        self._wake(provider, case)
+        self._warn(case, f"Run {run.id} has just been triggered.")
+        return _finding(case, Step.TRIGGERED, f"run {run.id} (attempt {attempt.number} of {ATTEMPTS}): {attempt.why}")
+
+    def _missed(self, case: _Case, runs: list[Run]) -> Finding:
+        last = next(iter(self._of_round(case, runs)), None)
+        slept = "" if last or case.entry.attempts else " No run of it is known: was the machine or the daemon off?"
+        closed = f"The round closed at {case.found.close_time:%Y-%m-%d %H:%M} UTC without a submission of this model."
+        text = f"{closed}{slept} {_said(last) if last else ''}".rstrip()
+        self._decide_notice(case, NoticeKind.MISSED, "was missed", f"{text} {_mend(case)}")
+        self._ledger.settle(case.node.name, case.found, RoundOutcome.MISSED)
+        return _finding(case, Step.MISSED, text)
+
+    # what is in the way
+
+    def _unseen(self, current: _Pass, case: _Case, why: str) -> Finding:
+        text = f"Whether it has submitted cannot be seen: {why}"
+        if case.now >= case.warn_at:
+            left = case.found.close_time - case.now
+            closes = f"closes in {_span(left)}" if left > timedelta() else "has closed"
+            self._decide_notice(
+                case, NoticeKind.FAILURE, "cannot be seen", f"{text} The round {closes}. Look at https://numer.ai."
+            )
+        return _finding(case, Step.UNSEEN, text)
+
+    def _prevented(self, current: _Pass, case: _Case, error: NumeraiError) -> Finding:
+        text = f"{error.message} {error.hint or ''}".rstrip()
+        current.problems.append(f"{case.node.name}: {error.message}")
+        patience = case.begin + self._grace(case) + min(PATIENCE, case.length / 4)
+        if case.now >= min(case.warn_at, patience):
+            self._decide_notice(
+                case,
+                NoticeKind.FAILURE,
+                "cannot be triggered",
+                f"Nothing is submitted, and nothing can be done: {text}",
+            )
+        return _finding(case, Step.STUCK, text)
+
+    def _warn(self, case: _Case, state: str) -> None:
+        """Tell, well before the close, that nothing is submitted yet."""
+        if case.closed or case.now < case.warn_at:
+            return
+        left = _span(case.found.close_time - case.now)
+        text = f"The round closes in {left}, and nothing is submitted yet. {state.rstrip('.')}. {_mend(case)}"
+        self._decide_notice(case, NoticeKind.FAILURE, "has no submission yet", text)
+
+    def _wake(self, provider: Provider, case: _Case) -> None:
+        if not self._wakes:
+            return
+        try:
+            provider.wake(lambda line: log.info("%s", line))
+        except NumeraiError as error:
+            log.warning("%s: %s", case.name, error.message)
+            self._warn(case, f"What runs it does not start: {error.message}")
+
+    # knowledge
+
+    def _due(self, current: _Pass, provider: Provider, case: _Case) -> datetime:
+        """When the watcher triggers the node, unless it has submitted or runs by then."""
+        node, found = case.node, case.found
+        if node.cron:
+            try:
+                occurrence = next_occurrence(node.cron, found.open_time - timedelta(seconds=1))
+            except UsageError:  # said by the provider and by doctor
+                return case.begin + self._grace(case)
+            expected = occurrence if occurrence < case.warn_at else found.open_time
+            return max(case.begin, expected) + self._grace(case)
+        model = current.model(node)
+        registered = model is None or (node.webhook_url is not None and model.webhook == node.webhook_url)
+        callable_ = registered and current.api is not None and provider.reachable_by(current.api.url)
+        return case.begin + (self._grace(case) if callable_ else timedelta())
+
+    def _grace(self, case: _Case) -> timedelta:
+        return min(self._settings.grace, case.length / 6)
+
+    def _why(self, case: _Case, last: Run | None) -> str:
+        if last is not None:
+            return f"run {last.id} {_how(last)}, and nothing was submitted"
+        past = case.now - case.begin
+        if past < self._grace(case):
+            return "the round has opened, and Numerai cannot call this node"
+        return f"no run and no submission {_span(past)} after the opening"
+
+    def _of_round(self, case: _Case, runs: Iterable[Run]) -> list[Run]:
+        """Those of the node's runs that belong to the round, newest first."""
+        opened = self._ledger.machine_open(case.found)
+        own = {attempt.run_id for attempt in case.entry.attempts}
+        return [run for run in runs if run.id in own or (opened is not None and run.created_at >= opened - DATE_STEP)]
+
+    def _reconciled(self, provider: Provider, case: _Case, runs: list[Run]) -> _Case:
+        """The case with what has become of its attempts: also those that a killed watcher had made, and runs that the
+        provider does not know any more."""
+        entry = self._ledger.follow(case.node.name, case.found)
+        known = {run.id: run for run in runs}
+        for attempt in entry.attempts:
+            if attempt.run_id is None or attempt.state is not None:
+                continue
+            run = known.get(attempt.run_id)
+            if run is None:
+                try:
+                    run = provider.run(attempt.run_id)
+                except NumeraiError as error:
+                    if error.code != "no-such-run":
+                        raise
+                    self._ledger.attempt_ended(
+                        case.node.name, attempt.trigger_id, "lost", None, "The provider does not know the run any more."
+                    )
+                    continue
+                if not run.state.final:
+                    runs.insert(0, run)
+            if run.state.final:
+                self._ledger.attempt_ended(
+                    case.node.name, attempt.trigger_id, run.state.value, run.exit_code, run.message
+                )
+        return replace(case, entry=self._ledger.follow(case.node.name, case.found))
+
+    # telling
+
+    def _decide_notice(
+        self, case: _Case, kind: NoticeKind, title: str, text: str, provider: Provider | None = None
+    ) -> None:
+        """Decide to tell of a node in a round. With `provider` it is about the end of a run, of which the runs of some
+        providers tell by themselves."""
+        if kind in case.entry.told or (provider is not None and _tells_itself(provider)):
+            return
+        notice = Notice(
+            kind, f"{case.node.name}: round {case.found.number} {title}", text, case.node.name, case.found.number
+        )
+        self._ledger.decide_notice(notice, case.now)
+
+    def _deliver(self) -> list[Notice]:
+        """Send what is to be told; returns what went out."""
+        sent = []
+        for kept in self._ledger.claim_notices(self._clock.now(), NOTICE_TRIES):
+            answers = self._notifier.tell(kept.notice)
+            failures = [f"{name}: {why}" for name, why in answers.items() if why is not None]
+            for failure in failures:
+                log.warning("'%s' did not reach %s", kept.notice.title, failure)
+            if failures and len(failures) == len(answers):
+                if kept.tries + 1 >= NOTICE_TRIES:
+                    log.error("'%s' reached nobody and is given up: %s", kept.notice.title, kept.notice.text)
+                wait = timedelta(minutes=2 ** (kept.tries - 2)) if kept.tries >= 2 else timedelta()
+                self._ledger.notice_failed(kept.key, "; ".join(failures), self._clock.now() + wait)
+                continue
+            log.info("told %s: %s: %s", ", ".join(answers) or "nobody", kept.notice.title, kept.notice.text)
+            self._ledger.notice_sent(kept.key, self._clock.now())
+            sent.append(kept.notice)
+        return sent
+
+    def _tell_of_watcher(self, what: str, text: str) -> None:
+        if not self._has_nodes():
+            return
+        notice = Notice(NoticeKind.WATCHER_STOPPED, "The watcher has stopped", text)
+        try:
+            if self._ledger.decide_notice(notice, self.now(), f"watcher/{self._id}/{what}"):
+                self._deliver()
+        except NumeraiError as error:
+            log.warning("%s", error.message)
+            self._notifier.tell(notice)
+
+    def _cannot_work(self, error: NumeraiError) -> None:
+        """Say once that the ledger cannot be used, and tell: nothing is followed as long as that lasts."""
+        if error.message in self._said_problems:
+            return
+        self._said_problems.add(error.message)
+        log.error("the watcher cannot work: %s %s", error.message, error.hint or "")
+        if self._has_nodes():
+            text = f"The watcher cannot work, and tries again: {error.message} {error.hint or ''}".rstrip()
+            self._notifier.tell(Notice(NoticeKind.WATCHER_STOPPED, "The watcher cannot work", text))
+
+    def _has_nodes(self) -> bool:
+        try:
+            return bool(self._store.nodes())
+        except NumeraiError:  # unreadable: what was seen last counts
+            return self._nodes_seen
+
+    # being known
+
+    def _enter(self, current: _Pass) -> None:
+        if self._id is None:
+            self._id, self._down_since = self._ledger.begin_watch(self._kind, current.now, current.machine_now)
+        else:
+            self._ledger.beat(self._id, current.now, current.machine_now)
+
+    def _living(self) -> list[str]:
+        try:
+            return [each.id for each in self._ledger.watchers() if each.alive and each.kind != "once"]
+        except NumeraiError:
+            return []
+
+    def _say_if_down(self, current: _Pass, rounds: Mapping[int, tuple[list[Round], bool]]) -> None:
+        """After a watcher was killed: tell from when until when nobody watched, if a round was open then."""
+        if self._down_since is None or not all(seen for _, seen in rounds.values()):
+            return
+        since, self._down_since = self._down_since, None
+        meanwhile = sorted(
+            {
+                found.number
+                for those, _ in rounds.values()
+                for found in those
+                if found.open_time < current.now and found.close_time > since
+            }
+        )
+        if not meanwhile:
+            return
+        numbers = ", ".join(str(number) for number in meanwhile)
+        text = (
+            f"Nobody watched from {since:%Y-%m-%d %H:%M:%S} to {current.now:%Y-%m-%d %H:%M:%S} UTC, because the watcher"
+            f" was killed, or its machine was off. Open in that time: round {numbers}. It watches again."
+        )
+        notice = Notice(NoticeKind.WATCHER_STOPPED, "The watcher was down", text)
+        self._ledger.decide_notice(notice, current.now, f"watcher/down/{since.isoformat()}")
+
+    def _log(self, look: Look) -> None:
+        """Say what is new, not what goes on."""
+        for problem in look.problems:
+            if problem not in self._said_problems:
+                log.warning("%s", problem)
+        self._said_problems = set(look.problems)
+        steps = {f"{each.node}, round {each.round_number}": each for each in look.findings}
+        for name, finding in steps.items():
+            if self._said.get(name) != finding.step.value:
+                log.info("%s: %s: %s", name, finding.step.value, finding.detail)
+        self._said = {name: finding.step.value for name, finding in steps.items()}
+
+
+def _finding(case: _Case, step: Step, detail: str) -> Finding:
+    return Finding(
+        case.node.name, int(case.node.tournament), case.found.number, case.found.close_time, step, detail.strip()
+    )
+
+
+def _warn_at(found: Round) -> datetime:
+    return found.close_time - min(WARN_BEFORE, (found.close_time - found.open_time) / 4)
+
+
+def _late(submission: Submission, found: Round) -> bool:
+    return submission.inserted_at is not None and submission.inserted_at >= found.close_time
+
+
+def _hopeless(run: Run | None) -> str | None:
+    """Why a run that has ended need not be tried again."""
+    if run is None or run.state is not RunState.FAILED:
+        return None
+    if run.failure is RunFailure.NOT_DEPLOYED:
+        return "there was nothing to run"
+    if run.failure is RunFailure.EXIT_CODE and run.exit_code is not None:
+        return HOPELESS_EXIT_CODES.get(run.exit_code)
+    return None
+
+
+def _how(run: Run) -> str:
+    if run.state is RunState.FAILED:
+        return f"failed with exit code {run.exit_code}" if run.exit_code is not None else "failed"
+    words = {RunState.SUCCEEDED: "ended well", RunState.CANCELLED: "was cancelled"}
+    return words.get(run.state, f"is {run.state.value}")
+
+
+def _said(run: Run | None) -> str:
+    if run is None:
+        return "No run of it is known."
+    return f"Run {run.id} {_how(run)}. {run.message or ''}".rstrip()
+
+
+def _mend(case: _Case) -> str:
+    return f"See `{case.command} status` and `{case.command} logs`; `{case.command} trigger` starts a run."
+
+
+def _pause(attempt: TriggerAttempt, found: Round) -> timedelta:
+    """Between attempts: a third of what is left of the window, so that three outlast half a window's trouble."""
+    return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, (found.close_time - attempt.decided_at) / 3))
+
+
+def _span(span: timedelta) -> str:
+    minutes = max(0, round(span.total_seconds() / 60))
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+
+
+def _tells_itself(provider: Provider) -> bool:
+    try:
+        return isinstance(provider, NotifiesItself) and provider.notifies()
+    except NumeraiError as error:
+        log.warning("whether %s tells by itself is not known: %s", provider.name, error.message)
+        return False
+
+
+def _number(name: str, value: object, low: float, high: float) -> float:
+    try:
+        number = float(str(value))
+    except ValueError:
+        number = float("nan")
+    if not low <= number <= high:
+        raise UsageError(
+            f"'{value}' is no value for {name}.",
+            f"Give a number from {low:g} to {high:g} (also in NUMERAI_{name.upper()}).",
+            code="bad-setting",
+        )
+    return number

@@ -1,0 +1,48 @@
+"""The time by Numerai's own clock, so that a container whose clock is wrong still knows when the round closes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+
+
+class NumeraiClock:
+    """Numerai's time as its last answer told it, carried on by a clock that nobody sets. `monotonic` is in seconds."""
+
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic):
+        self._monotonic = monotonic
+        self._told: tuple[datetime, float] | None = None
+
+    def learn(self, date: str | None) -> None:
+        """Take over the time of an answer's Date header; what is none changes nothing."""
+        try:
+            moment = parsedate_to_datetime(date or "")
+        except (ValueError, IndexError):
+            return
+        if moment.tzinfo is not None:
+            self._told = (moment, self._monotonic())
+
+    def now(self) -> datetime:
+        """The present moment, aware; by this machine's clock as long as Numerai has not answered."""
+        if self._told is None:
+            return datetime.now(timezone.utc)
+        moment, then = self._told
+        return moment + timedelta(seconds=self._monotonic() - then)
+
+
+def moment(text: object) -> datetime | None:
+    """A time of the API, such as `2026-01-31T12:00:00Z`, aware; None when it is none."""
+    if not isinstance(text, str):
+        return None
+    date, _, fraction = text.strip().replace("Z", "+00:00").partition(".")
+    zone = next((fraction[at:] for at, letter in enumerate(fraction) if letter in "+-"), "")
+    try:
+        found = datetime.fromisoformat(date + zone)
+    except ValueError:
+        return None
+    digits = fraction.removesuffix(zone) if zone else fraction
+    if digits.isascii() and digits.isdigit():
+        found += timedelta(seconds=float(f"0.{digits}"))
+    return found if found.tzinfo else found.replace(tzinfo=timezone.utc)

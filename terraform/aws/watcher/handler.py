@@ -1,0 +1,586 @@
+"""The watcher: asks Numerai whether each node's submission of this round is there, and sees to it when it is not.
+
+It is called on a schedule and does nothing outside the rounds' windows, whose times Numerai says. What it remembers is
+in the webhook's table:
+
+- `trigger#<node>#watch-<tournament>-<round>-<n>`: the run of the n-th try, in the webhook's own form, so that a watcher
+  elsewhere, which calls the webhook with the same trigger id, starts nothing twice;
+- `notice#<node>#<round>#<kind>`: what was told;
+- `round#<tournament>`: the latest round, and up to which round the close was looked at.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from email.utils import parsedate_to_datetime
+from functools import cached_property
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+TRIES = 3
+"""How many runs the watcher starts for one node and round."""
+TELL = timedelta(minutes=15)
+"""So long before the close somebody is told, so that a person can still act."""
+OWN_START = timedelta(minutes=30)
+"""A node with a schedule of its own is left to it until so long before the close."""
+EARLY = timedelta(minutes=30)
+"""A run that was started so long before the opening and goes on may be for this round; an older one hangs."""
+FORGOTTEN = timedelta(days=2)
+"""A round that closed longer ago is history."""
+SETTLE_SECONDS = 120.0
+"""A run that was started within this time counts as active whether or not Batch lists it already."""
+CLAIM_SECONDS = 60.0
+"""After this a call that claimed a try or a notice and did not finish it is taken for dead."""
+REMEMBER_SECONDS = 90 * 24 * 3600
+
+ASKS = 3
+ASK_SECONDS = 10.0
+ANSWER_SECONDS = 20.0
+LONGEST_WAIT = 5.0
+LARGEST_ANSWER = 8 * 1024 * 1024
+TOO_MANY_REQUESTS = 429
+SERVER_ERROR = 500
+FINAL = ("SUCCEEDED", "FAILED")
+NOT_REPEATED = {65: "the predictions are not what Numerai takes", 78: "the node's configuration is not complete"}
+"""Exit codes after which the same code would end the same way."""
+NOTICE_PREFIX = "notice-"
+"""Begins the names of jobs that only tell people something."""
+NOTICE_JOB_SECONDS = 300
+
+_fast: Any = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 3})
+# Submitting is not idempotent at Batch, so it is never repeated blindly: see _start.
+_once: Any = Config(connect_timeout=2, read_timeout=6, retries={"total_max_attempts": 1})
+_dynamodb: Any = boto3.client("dynamodb", config=_fast)
+_secrets: Any = boto3.client("secretsmanager", config=_fast)
+_batch: Any = boto3.client("batch", config=_once)
+_sns: Any = boto3.client("sns", config=_fast)
+
+
+class CannotAsk(Exception):
+    """Numerai could not be asked, or did not say it; `outage` when asking about another node would end the same way."""
+
+    def __init__(self, why: str, *, outage: bool = False):
+        super().__init__(why)
+        self.outage = outage
+
+
+class WatchFailed(Exception):
+    """Something of AWS or of this function failed; the call ends as failed, and the alarm on that tells somebody."""
+
+
+@dataclass(frozen=True)
+class Round:
+    """A submission window."""
+
+    number: int
+    tournament: int
+    opens: datetime
+    closes: datetime
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run of a node, as far as the watcher looks at it."""
+
+    id: str
+    created: datetime
+    active: bool
+    exit_code: int | None
+
+
+def handle(event: Any, context: Any) -> dict[str, Any]:
+    """Entry point of the Lambda. What the event holds is of no interest: the schedule only wakes it."""
+    del event, context
+    nodes = _nodes()
+    numerai = Numerai(os.environ["NUMERAI_API_URL"])
+    failures: list[str] = []
+    for tournament in sorted({int(node["tournament"]) for node in nodes.values()}):
+        mine = {name: node for name, node in sorted(nodes.items()) if int(node["tournament"]) == tournament}
+        failures += Watch(numerai, tournament, mine).look()
+    if failures:
+        raise WatchFailed("; ".join(failures))
+    return {"nodes": len(nodes)}
+
+
+# Numerai
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """The keys go to Numerai's API and nowhere else."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """A redirect is an answer like any other that cannot be used."""
+
+
+class Numerai:
+    """Numerai's API: two questions, each with time limits and few repetitions. The keys are in memory only."""
+
+    def __init__(self, url: str):
+        self._url = url
+        self._opener = urllib.request.build_opener(_NoRedirect)
+        self.ahead = timedelta(0)
+
+    def now(self) -> datetime:
+        """The present moment by Numerai's clock, once it has been asked anything."""
+        return datetime.now(timezone.utc) + self.ahead
+
+    @cached_property
+    def secret(self) -> dict[str, str]:
+        """The keys and whom to notify."""
+        try:
+            content = json.loads(_secrets.get_secret_value(SecretId=os.environ["SECRET"])["SecretString"])
+        except _secrets.exceptions.ResourceNotFoundException:
+            content = {}
+        except ValueError:
+            content = {}
+        return {str(name): str(value) for name, value in content.items()} if isinstance(content, dict) else {}
+
+    def rounds(self, tournament: int) -> list[Round]:
+        """The latest rounds that have opened, oldest first."""
+        query = "query($tournament: Int, $limit: Int) { rounds(tournament: $tournament, limit: $limit) "
+        query += "{ number openTime closeTime } }"
+        rows = self._ask(query, {"tournament": tournament, "limit": 10}, "rounds", signed=False)
+        try:
+            found = [
+                Round(int(row["number"]), tournament, _time(row["openTime"]), _time(row["closeTime"]))
+                for row in rows
+                if row["openTime"] and row["closeTime"]
+            ]
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise CannotAsk("Numerai's answer about the rounds is not understood", outage=True) from error
+        return sorted((each for each in found if each.opens <= self.now()), key=lambda each: each.number)
+
+    def submissions(self, model_id: str, number: int) -> list[tuple[str, str]]:
+        """Status and reason of each submission of a model for a round."""
+        query = "query($modelId: ID) { submissions(modelId: $modelId) { status errorInfo round { number } } }"
+        rows = self._ask(query, {"modelId": model_id}, "submissions", signed=True)
+        try:
+            return [
+                (str(row["status"] or "pending"), str(row["errorInfo"] or ""))
+                for row in rows
+                if (row["round"] or {}).get("number") == number
+            ]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise CannotAsk("Numerai's answer about the submissions is not understood") from error
+
+    def _ask(self, query: str, variables: dict[str, Any], field: str, *, signed: bool) -> list[Any]:
+        headers = {"Content-Type": "application/json", "User-Agent": "numerai-watcher"}
+        if signed:
+            headers["Authorization"] = f"Token {self._key('NUMERAI_PUBLIC_ID')}${self._key('NUMERAI_SECRET_KEY')}"
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        answer = self._send(urllib.request.Request(self._url, body, headers))  # noqa: S310 Terraform lets http(s) pass only
+        errors = answer.get("errors")
+        if errors:
+            raise CannotAsk(f"Numerai refuses: {self._said(errors)}")
+        data = answer.get("data")
+        rows = data.get(field, data) if isinstance(data, dict) else data
+        if not isinstance(data, dict) or not isinstance(rows, (list, type(None))):
+            raise CannotAsk(f"Numerai's answer about the {field} is not understood", outage=True)
+        return rows or []
+
+    def _key(self, name: str) -> str:
+        value = self.secret.get(name, "")
+        if not re.fullmatch(r"[!-~]+", value):
+            raise CannotAsk("the Numerai keys are not in Secrets Manager: `numerai node config` puts them there")
+        return value
+
+    def _send(self, request: urllib.request.Request) -> dict[str, Any]:
+        for number in range(1, ASKS + 1):
+            wait = float(number)
+            try:
+                with self._opener.open(request, timeout=ASK_SECONDS) as answer:
+                    return self._read(answer, answer.headers)
+            except urllib.error.HTTPError as error:
+                with error:
+                    if error.code != TOO_MANY_REQUESTS and error.code < SERVER_ERROR:
+                        return self._refusal(error)
+                    why = f"Numerai answered HTTP {error.code}"
+                    wait = max(wait, _seconds(error.headers.get("Retry-After")))
+            except ValueError:
+                why = "Numerai's answer is not understood"
+            except OSError as error:
+                why = f"Numerai did not answer: {getattr(error, 'reason', None) or type(error).__name__}"
+            except Exception as error:  # noqa: BLE001 http.client raises its own kinds for a broken answer
+                why = f"Numerai's answer broke off: {type(error).__name__}"
+            if number < ASKS:
+                time.sleep(min(wait, LONGEST_WAIT))
+        raise CannotAsk(f"{why}, {ASKS} times", outage=True)
+
+    def _refusal(self, error: urllib.error.HTTPError) -> dict[str, Any]:
+        """An answer below 500 that is none: GraphQL's own errors come with 400 as well."""
+        try:
+            return self._read(error, error.headers)
+        except Exception:  # noqa: BLE001 a refusal that cannot be read is one all the same
+            raise CannotAsk(f"Numerai answered HTTP {error.code}", outage=True) from None
+
+    def _read(self, answer: Any, headers: Any) -> dict[str, Any]:
+        """The content of an answer; ValueError when it is none, is too large or takes too long."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        content = b""
+        while piece := answer.read(64 * 1024):
+            content += piece
+            if len(content) > LARGEST_ANSWER or time.monotonic() > deadline:
+                raise ValueError("too much")
+        found = json.loads(content)
+        if not isinstance(found, dict):
+            raise ValueError("no object")
+        self._set_clock(headers.get("Date"))
+        return found
+
+    def _set_clock(self, date: str | None) -> None:
+        """Go by Numerai's clock; by this machine's own while no answer says the time."""
+        with contextlib.suppress(ValueError, TypeError, OverflowError):
+            self.ahead = parsedate_to_datetime(str(date)).astimezone(timezone.utc) - datetime.now(timezone.utc)
+
+    def _said(self, errors: Any) -> str:
+        rows = errors if isinstance(errors, list) else [errors]
+        text = "; ".join(str(row.get("message") or row) if isinstance(row, dict) else str(row) for row in rows)
+        for hidden in self.__dict__.get("secret", {}).values():
+            text = text.replace(hidden, "***") if hidden else text
+        return text[:300]
+
+
+# the watch
+
+
+class Watch:
+    """One look at the nodes of a tournament."""
+
+    def __init__(self, numerai: Numerai, tournament: int, nodes: dict[str, dict[str, Any]]):
+        self._numerai = numerai
+        self._tournament = tournament
+        self._nodes = nodes
+
+    def look(self) -> list[str]:
+        """Look at every round that is open, or has closed and was not looked at since; returns what failed here."""
+        try:
+            try:
+                rounds = self._numerai.rounds(self._tournament)
+            except CannotAsk as error:
+                return self._cannot_ask(self._remembered(), str(error))
+            if not rounds:
+                return []
+            return self._look_at(rounds)
+        except Exception as error:  # noqa: BLE001 whatever it is, the other tournaments are watched before it is raised
+            return [self._failed("rounds", error)]
+
+    def _look_at(self, rounds: list[Round]) -> list[str]:
+        now, latest = self._numerai.now(), rounds[-1]
+        item = _get(f"round#{self._tournament}") or {}
+        judged = int(item["judged"]["N"]) if "judged" in item else latest.number - 1
+        failures: list[str] = []
+        for each in rounds:
+            if each.number <= judged or each.closes < now - FORGOTTEN:
+                continue
+            done, failed = self._round(each, now)
+            failures += failed
+            if done and now >= each.closes:
+                judged = max(judged, each.number)
+        remembered = {
+            "number": str(latest.number),
+            "opens": str(latest.opens.timestamp()),
+            "closes": str(latest.closes.timestamp()),
+            "judged": str(judged),
+        }
+        if {name: item[name]["N"] for name in remembered if name in item} != remembered:
+            numbers = {name: {"N": value} for name, value in remembered.items()}
+            key = {"pk": {"S": f"round#{self._tournament}"}}
+            _dynamodb.put_item(TableName=_table(), Item={**key, **numbers, "expires_at": _expiry()})
+        return failures
+
+    def _round(self, this: Round, now: datetime) -> tuple[bool, list[str]]:
+        """Look at every node; whether all could be looked at, and what failed."""
+        done, failures = True, []
+        for name, node in self._nodes.items():
+            try:
+                self._node(name, node, this, now)
+            except CannotAsk as error:
+                done = False
+                if error.outage:
+                    failures += self._cannot_ask(this, str(error))
+                    break
+                failures += self._cannot_ask(this, str(error), name)
+            except Exception as error:  # noqa: BLE001 whatever it is, the other nodes are watched before it is raised
+                done = False
+                failures.append(self._failed(name, error))
+        return done, failures
+
+    def _node(self, name: str, node: dict[str, Any], this: Round, now: datetime) -> None:
+        since = node.get("since")
+        if since and _time(since) + self._numerai.ahead > this.opens:
+            return
+        if now < min(_due(node, this), this.closes):
+            return
+        held = self._numerai.submissions(node["model_id"], this.number)
+        if any(status != "error" for status, _ in held):
+            _log(name, this, "submitted")
+            return
+        refused = f" Numerai refused what was submitted: {held[0][1] or 'no reason was given'}." if held else ""
+        jobs = _jobs(name, node, this, self._numerai.ahead)
+        if now >= this.closes:
+            text = f"Round {this.number} has closed and Numerai holds no valid submission of {name}.{refused}"
+            self._tell("missed", name, this, f"{name} missed round {this.number}", f"{text} {_last(jobs)}")
+            return
+        hopeless = self._mend(name, node, this, jobs)
+        if hopeless or now >= this.closes - TELL:
+            minutes = max(0, int((this.closes - now).total_seconds() // 60))
+            text = (
+                f"Numerai holds no valid submission of {name} for round {this.number}, which closes in {minutes} min."
+            )
+            title = f"{name} has not submitted for round {this.number}"
+            self._tell("failure", name, this, title, f"{text}{refused} {hopeless or _last(jobs)}")
+
+    def _mend(self, name: str, node: dict[str, Any], this: Round, jobs: list[Job]) -> str | None:
+        """Start the run that is missing; returns why nothing more can be done, None while something can."""
+        if any(job.active for job in jobs):
+            _log(name, this, "running")
+            return None
+        if jobs and jobs[-1].exit_code in NOT_REPEATED:
+            _log(name, this, "not repeated")
+            code = jobs[-1].exit_code
+            return (
+                f"Its run {jobs[-1].id} ended with exit code {code}: {NOT_REPEATED[code]}. "
+                "The same code would end the same way, so it is not started again. `numerai node logs` shows more."
+            )
+        for number in range(1, TRIES + 1):
+            trigger_id = f"watch-{this.tournament}-{this.number}-{number}"
+            started = _start(name, node, trigger_id)
+            if started:
+                _log(name, this, started, trigger_id)
+                return None
+        _log(name, this, "given up")
+        return f"It was started {TRIES} times in vain. {_last(jobs)}"
+
+    def _tell(self, kind: str, name: str, this: Round, title: str, text: str) -> None:
+        """Publish a notice once, and let a run of the node's own image tell the people whom `numerai notify` lists."""
+        key = f"notice#{name}#{this.number}#{kind}"
+        with_image = name if name in self._nodes else next(iter(self._nodes))
+        text = text.strip()
+
+        def publish() -> None:
+            _sns.publish(TopicArn=os.environ["TOPIC"], Subject=title[:100], Message=text)
+            _log(name, this, f"told: {kind}")
+
+        _once_only(key, publish)
+        if self._numerai.secret.get("NUMERAI_NOTIFY", "").strip():
+            _once_only(f"{key}#run", lambda: _submit_notice(with_image, self._nodes[with_image], kind, title, text))
+
+    def _cannot_ask(self, this: Round | None, why: str, name: str | None = None) -> list[str]:
+        """An outage passes: it is asked again at the next call. Near the close somebody is told that nobody knows."""
+        _write(
+            {"watch": name or f"tournament {self._tournament}", "round": this.number if this else None, "cause": why}
+        )
+        now = self._numerai.now()
+        if this is None or not this.closes - TELL <= now < this.closes + FORGOTTEN:
+            return []
+        whose = name or ", ".join(self._nodes)
+        text = f"Whether {whose} submitted for round {this.number} could not be looked up: {why}. It is asked again."
+        title = f"Round {this.number}: submissions cannot be looked up"
+        try:
+            self._tell("failure", name or f"tournament-{self._tournament}", this, title, text)
+        except (ClientError, BotoCoreError) as error:
+            return [self._failed(whose, error)]
+        return []
+
+    def _remembered(self) -> Round | None:
+        """The latest round of the last call, unless its close was looked at."""
+        item = _get(f"round#{self._tournament}")
+        if not item or int(item["judged"]["N"]) >= int(item["number"]["N"]):
+            return None
+        opens, closes = (datetime.fromtimestamp(float(item[name]["N"]), timezone.utc) for name in ("opens", "closes"))
+        return Round(int(item["number"]["N"]), self._tournament, opens, closes)
+
+    def _failed(self, whose: str, error: Exception) -> str:
+        why = (
+            f"{error.operation_name}: {error.response.get('Error', {}).get('Code')}"
+            if isinstance(error, ClientError)
+            else f"{type(error).__name__}: {error}"
+        )
+        _write({"watch": whose, "failed": why})
+        return f"{whose}: {why}"
+
+
+def _due(node: dict[str, Any], this: Round) -> datetime:
+    """When the node's own start has had its time."""
+    due = this.opens + timedelta(minutes=float(os.environ["GRACE_MINUTES"]))
+    return max(due, this.closes - OWN_START) if node.get("scheduled") else due
+
+
+# runs
+
+
+def _jobs(name: str, node: dict[str, Any], this: Round, ahead: timedelta) -> list[Job]:
+    """The node's runs for this round, oldest first, with their times by Numerai's clock."""
+    found = []
+    for job in _listed(node, {"name": "JOB_DEFINITION", "values": [node["job_definition"]]}):
+        created = datetime.fromtimestamp(job["createdAt"] / 1000, timezone.utc) + ahead
+        active = job["status"] not in FINAL
+        ours = _definition(job) == node["job_definition"] and not job["jobName"].startswith(f"{NOTICE_PREFIX}{name}-")
+        if ours and created >= this.opens - (EARLY if active else timedelta(0)):
+            found.append(Job(job["jobId"], created, active, (job.get("container") or {}).get("exitCode")))
+    return sorted(found, key=lambda job: job.created)
+
+
+def _listed(node: dict[str, Any], wanted: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    pages = _batch.get_paginator("list_jobs").paginate(jobQueue=node["job_queue"], filters=[wanted])
+    for page in pages:
+        yield from page["jobSummaryList"]
+
+
+def _definition(job: dict[str, Any]) -> str:
+    """The name of a job's definition, without account and revision."""
+    return str(job.get("jobDefinition", "")).rpartition("job-definition/")[2].partition(":")[0]
+
+
+def _last(jobs: list[Job]) -> str:
+    """What became of the latest run, in words."""
+    if not jobs:
+        return "No run was started for it."
+    job = jobs[-1]
+    if job.active:
+        return f"Its run {job.id} goes on."
+    if job.exit_code is None:
+        return f"Its last run {job.id} did not start. `numerai node status` says why."
+    return f"Its last run {job.id} ended with exit code {job.exit_code}. `numerai node logs` shows what it printed."
+
+
+def _start(name: str, node: dict[str, Any], trigger_id: str) -> str | None:
+    """Start the run of this try, once; what was done in a word, None when the try was made before."""
+    key = f"trigger#{name}#{trigger_id}"
+    item = _get(key)
+    if item and "run_id" in item:
+        fresh = time.time() - float(item["claimed_at"]["N"]) < SETTLE_SECONDS
+        return "started a moment ago" if fresh else None
+    taken, before = _claim(key, "run_id")
+    if not taken:
+        return "being started"
+    job_name = f"{name}-{hashlib.sha256(trigger_id.encode()).hexdigest()[:32]}"
+    known = list(_listed(node, {"name": "JOB_NAME", "values": [job_name]})) if before else []
+    try:
+        run_id = known[0]["jobId"] if known else _submit(node, job_name, trigger_id)
+    except (ClientError, BotoCoreError):
+        _mark(
+            key, claimed_at={"N": "0"}
+        )  # the next call looks for the job first: an error does not prove there is none
+        raise
+    _mark(key, run_id={"S": run_id})
+    return f"started {run_id}"
+
+
+def _submit(node: dict[str, Any], job_name: str, trigger_id: str) -> str:
+    """Without TRIGGER_ID: Numerai did not make this trigger."""
+    job = _batch.submit_job(
+        jobName=job_name,
+        jobQueue=node["job_queue"],
+        jobDefinition=node["job_definition"],
+        containerOverrides={"environment": [{"name": "NUMERAI_OWN_TRIGGER", "value": trigger_id}]},
+    )
+    return str(job["jobId"])
+
+
+def _submit_notice(name: str, node: dict[str, Any], kind: str, title: str, text: str) -> None:
+    job = _batch.submit_job(
+        jobName=f"{NOTICE_PREFIX}{name}-{kind}",
+        jobQueue=node["job_queue"],
+        jobDefinition=node["job_definition"],
+        containerOverrides={"command": ["python", "-m", "numerai_node", "notify", kind, title, text]},
+        timeout={"attemptDurationSeconds": NOTICE_JOB_SECONDS},
+    )
+    _write({"watch": name, "notice": kind, "run": job["jobId"]})
+
+
+# the table
+
+
+def _nodes() -> dict[str, dict[str, Any]]:
+    item = _get("nodes")
+    nodes: dict[str, dict[str, Any]] = json.loads(item["nodes"]["S"]) if item else {}
+    return nodes
+
+
+def _once_only(key: str, do: Callable[[], None]) -> None:
+    """Do something unless it was done, or is being done by another call. What fails is done by a later call."""
+    taken, _ = _claim(key, "done_at")
+    if not taken:
+        return
+    try:
+        do()
+    except (ClientError, BotoCoreError):
+        _mark(key, claimed_at={"N": "0"})
+        raise
+    _mark(key, done_at={"N": f"{time.time():.3f}"})
+
+
+def _claim(key: str, done: str) -> tuple[bool, bool]:
+    """Make this call the one that does it; whether it is, and whether an earlier one died over it."""
+    now = time.time()
+    try:
+        old = _dynamodb.put_item(
+            TableName=_table(),
+            Item={"pk": {"S": key}, "claimed_at": {"N": f"{now:.3f}"}, "expires_at": _expiry()},
+            ConditionExpression="attribute_not_exists(pk) OR (attribute_not_exists(#done) AND claimed_at < :dead)",
+            ExpressionAttributeNames={"#done": done},
+            ExpressionAttributeValues={":dead": {"N": f"{now - CLAIM_SECONDS:.3f}"}},
+            ReturnValues="ALL_OLD",
+        )
+    except _dynamodb.exceptions.ConditionalCheckFailedException:
+        return False, False
+    return True, "Attributes" in old
+
+
+def _mark(key: str, **values: dict[str, str]) -> None:
+    _dynamodb.update_item(
+        TableName=_table(),
+        Key={"pk": {"S": key}},
+        UpdateExpression="SET " + ", ".join(f"{name} = :{name}" for name in values),
+        ExpressionAttributeValues={f":{name}": value for name, value in values.items()},
+    )
+
+
+def _get(key: str) -> dict[str, Any] | None:
+    answer = _dynamodb.get_item(TableName=_table(), Key={"pk": {"S": key}}, ConsistentRead=True)
+    item: dict[str, Any] | None = answer.get("Item")
+    return item
+
+
+def _table() -> str:
+    return os.environ["TABLE"]
+
+
+def _expiry() -> dict[str, str]:
+    return {"N": str(int(time.time()) + REMEMBER_SECONDS)}
+
+
+# words
+
+
+def _time(text: str) -> datetime:
+    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _seconds(text: str | None) -> float:
+    """A Retry-After in seconds; 0 for none, or for a date."""
+    return float(text) if text and text.isdecimal() else 0.0
+
+
+def _log(name: str, this: Round, found: str, trigger_id: str | None = None) -> None:
+    _write({"watch": name, "round": this.number, "found": found, **({"triggerId": trigger_id} if trigger_id else {})})
+
+
+def _write(line: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(line) + "\n")

@@ -1,0 +1,159 @@
+"""One fault at work: a sandbox, a proxy before it, children in a folder of their own, and what Numerai holds after."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+from tests.faults.children import Child
+from tests.faults.held import MODEL, TOURNAMENT, assert_submitted, held, wrong_with
+from tests.faults.job import Job
+from tests.faults.matrix import Fault, Order, Outcome
+from tests.faults.model import PREDICT
+from tests.faults.proxy import Proxy, Rule, self_signed
+from tests.fixtures.sandbox import ServedSandbox
+
+TRIGGER = "7c9f1f9e-3b0a-4a53-9d6f-0d8f5a1c2b3e"
+
+
+class Bench:
+    """Where one row is run."""
+
+    def __init__(self, fault: Fault, sandbox: ServedSandbox, folder: Path, stack: ExitStack) -> None:
+        self.fault = fault
+        self.sandbox = sandbox
+        self.folder = folder
+        self._stack = stack
+        self.proxy: Proxy | None = None
+        self.url = sandbox.url
+        self.models = (MODEL, "dora") if fault.twins else (MODEL,)
+        self._outputs = 0
+
+    # before
+
+    def prepare(self, what: str) -> None:
+        """Bring about the state of things that the row asks for, and the fault."""
+        if self.fault.round == "none":
+            self.sandbox.clock(advance=2 * 86400)
+        elif self.fault.round == "just closed":
+            self.sandbox.clock(advance=3600 + 600)
+        self.start = self._now()
+        rules = [order for order in self.fault.orders if isinstance(order, Rule)]
+        tls = self_signed(str(self.folder)) if self.fault.tls else None
+        if rules or tls:
+            events: dict[str, Callable[[], object]] = {
+                "close the round": lambda: self.sandbox.clock(advance=3600 + 60),
+                "let six minutes pass": lambda: self.sandbox.clock(advance=360),
+                "open the next round": lambda: self.sandbox.open_round(TOURNAMENT),
+            }
+            proxy = Proxy(self.sandbox.url, rules, tls=tls, events=events, minutes=self._minutes)
+            self.proxy = self._stack.enter_context(proxy)
+            self.url = self.proxy.url
+        for order in self.fault.orders:
+            if isinstance(order, Order):
+                self.sandbox.set_fault(order.target, order.kind, **order.options)
+        if self.fault.yesterday:
+            child = self.child(what)
+            assert child.wait(30) == 0, child.output
+            self.sandbox.open_round(TOURNAMENT)
+
+    def _now(self) -> datetime:
+        return datetime.fromisoformat(self.sandbox.clock()["now"].replace("Z", "+00:00"))
+
+    def _minutes(self) -> float:
+        return (self._now() - self.start).total_seconds() / 60
+
+    # the run
+
+    def child(self, what: str, model: str = MODEL) -> Child:
+        """Start a child: `node` or `numerapi`."""
+        fault = self.fault
+        environment = {
+            "PATH": os.environ["PATH"],
+            "HOME": str(self.folder),
+            **self.sandbox.environment,
+            "NUMERAI_API_URL": self.url,
+            "MODEL_ID": self.sandbox.models[model],
+            "NUMERAI_NODE": f"numerai-{MODEL}",
+            "NUMERAI_CACHE": str(self.folder / "cache"),
+            "TMPDIR": str(self.folder),
+        }
+        words = {"{bob}": self.sandbox.models["bob"], "{elsewhere}": str(self.folder.parent)}
+        environment |= {name: words.get(value, value) for name, value in fault.environment.items()}
+        arguments: tuple[str, ...] = ()
+        if what == "node" and fault.program:
+            what = "cli"
+            program = self.folder / "predict.py"
+            program.write_text(PREDICT)
+            arguments = ("exec", "--csv", "--", sys.executable, "-S", str(program))
+        self._outputs += 1
+        return Child(
+            Job(
+                what,
+                str(self.folder),
+                environment,
+                arguments=arguments,
+                spoil=fault.spoil,
+                sandbox=self.sandbox.url,
+                warp=True,
+                skew=fault.skew,
+                patches={} if what == "numerapi" else dict(fault.patches),
+                output=str(self.folder.with_name(f"output-{self._outputs}.txt")),
+            )
+        )
+
+    # after
+
+    def check(self, outcome: Outcome, code: int | None, output: str) -> None:
+        """Assert that a run ended as it must."""
+        assert code == outcome.exit, f"exit {code}, not {outcome.exit}:\n{output}"
+        for word in outcome.words:
+            assert word in output, f"“{word}” is missing:\n{output}"
+        self.no_secret(output)
+        if outcome.right:
+            for model in self.models:
+                assert_submitted(self.sandbox, model=model, made=outcome.held, late=outcome.late)
+        else:
+            found = held(self.sandbox)
+            assert len(found) == outcome.held, [found, output]
+            assert not any(each["selected"] for each in found), found
+
+    def no_secret(self, text: str) -> None:
+        """Assert that no secret is in a text: neither the key nor a signature of an address."""
+        assert self.sandbox.secret_key not in text, text
+        assert "signature=" not in text, text
+        assert "Traceback" not in text, text
+
+    def numerapi_did(self, code: int | None, output: str, model: str = MODEL) -> str:
+        """What numerapi made of it, in words that are the same in every run."""
+        every = held(self.sandbox, model=model)
+        found = [each for each in every if not each["queued"]]
+        counting = [each for each in found if each["selected"]]
+        wrong = wrong_with(self.sandbox, counting[0]) if counting else None
+        right = bool(counting) and wrong is None
+        if right:
+            holds = "submitted" + (", late" if counting[0]["late"] else "")
+        elif counting:
+            holds = f"Numerai holds a wrong file ({wrong})"
+        elif found:
+            holds = f"the submission is void ({(found[-1]['error'] or '').partition(':')[0]})"
+        elif every:
+            holds = "the submission waits for the next round, whose ids are others"
+        else:
+            holds = "nothing is submitted"
+        if len(found) > 1:
+            holds += f", {len(found)} times"
+        if code is None:
+            return f"hangs, without a time limit; {holds}"
+        result = json.loads(output.strip().splitlines()[-1])
+        waited = f" after {result['waited']:.0f} s" if result["waited"] else ""
+        if "error" in result:
+            message = f" ({result['message']})" if re.fullmatch(r"[\w' .]{1,50}", result["message"]) else ""
+            return f"{result['error']}{message}{waited}; {'although it was ' if right else ''}{holds}"
+        return f"{holds}{waited}" if right else f"reports success{waited}, but {holds}"

@@ -1,0 +1,183 @@
+"""The ledger: each thing recorded once from many sides, kept over a kill, and found again."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters import ledger as ledger_module
+from numerai_compute.adapters.ledger import LEASE, RoundLedger
+from numerai_compute.errors import NumeraiError
+from numerai_compute.models import Notice, NoticeKind, Round, RoundOutcome, Submission
+
+from tests.fakes import NOW
+
+ROUND = Round(100, 8, NOW, NOW + timedelta(hours=1))
+NODE = "numerai-alice"
+NOTICE = Notice(NoticeKind.MISSED, "title", "text", NODE, 100)
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Iterator[RoundLedger]:
+    made = RoundLedger(tmp_path / "home" / "rounds.db")
+    yield made
+    made.close()
+
+
+def test_the_file_is_private_and_a_newer_one_is_refused(ledger: RoundLedger) -> None:
+    ledger.see_round(ROUND, NOW)
+    for path in ledger.path.parent.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    ledger.close()
+    with sqlite3.connect(ledger.path) as db:
+        db.execute(f"PRAGMA user_version = {len(ledger_module.MIGRATIONS) + 1}")
+    with pytest.raises(NumeraiError) as error:
+        ledger.rounds(8, 1)
+    assert error.value.code == "state-newer"
+    damaged = ledger.path.with_name("damaged.db")
+    damaged.write_bytes(b"no database" * 500)
+    with pytest.raises(NumeraiError) as error:
+        RoundLedger(damaged).rounds(8, 1)
+    assert error.value.code == "state-corrupt" and "Move it away" in (error.value.hint or "")
+
+
+def test_rounds_are_remembered_with_their_latest_times(ledger: RoundLedger) -> None:
+    ledger.see_round(ROUND, None)
+    assert ledger.machine_open(ROUND) is None
+    ledger.see_round(ROUND, NOW - HOUR)
+    moved = replace(ROUND, close_time=NOW + 2 * HOUR)
+    ledger.see_round(moved, NOW)
+    ledger.see_round(replace(ROUND, tournament=11), NOW)
+    ledger.see_round(replace(ROUND, number=99, open_time=NOW - 24 * HOUR), NOW)
+    assert ledger.machine_open(ROUND) == NOW - HOUR
+    assert [found.number for found in ledger.rounds(8, 5)] == [100, 99]
+    assert ledger.rounds(8, 1) == [moved]
+    assert ledger.machine_open(replace(ROUND, number=1)) is None
+
+
+def test_a_number_that_comes_again_is_another_round_with_other_trigger_ids(ledger: RoundLedger) -> None:
+    ledger.see_round(ROUND, NOW)
+    ledger.follow(NODE, ROUND)
+    for number in (1, 2):
+        ledger.decide_attempt(NODE, ROUND, number, "why", NOW)
+    ledger.decide_notice(NOTICE, NOW)
+    ledger.settle(NODE, ROUND, RoundOutcome.MISSED)
+    again = Round(100, 8, NOW + 24 * HOUR, NOW + 25 * HOUR)
+    ledger.see_round(again, NOW + 24 * HOUR)
+    assert ledger.machine_open(again) == NOW + 24 * HOUR
+    entry = ledger.follow(NODE, again)
+    assert (entry.outcome, entry.attempts, entry.told) == (RoundOutcome.OPEN, (), frozenset())
+    assert ledger.decide_attempt(NODE, again, 1, "why", NOW).trigger_id == "watch-8-100-3"
+
+
+def test_nodes_are_followed_from_when_they_were_first_seen(ledger: RoundLedger) -> None:
+    assert ledger.see_nodes(["a", "b"], NOW) == {"a": NOW, "b": NOW}
+    assert ledger.see_nodes(["b", "c"], NOW + HOUR) == {"b": NOW, "c": NOW + HOUR}
+    assert ledger.see_nodes(["a", "b", "c"], NOW + 2 * HOUR)["a"] == NOW + 2 * HOUR
+
+
+def test_an_entry_holds_what_happened(ledger: RoundLedger) -> None:
+    assert ledger.entry(NODE, ROUND) is None
+    ledger.see_round(ROUND, NOW)
+    ledger.follow(NODE, ROUND)
+    first = ledger.decide_attempt(NODE, ROUND, 1, "nobody calls it", NOW)
+    ledger.attempt_refused(NODE, first.trigger_id, "the queue is full")
+    assert ledger.follow(NODE, ROUND).attempts[0].message == "the queue is full"
+    ledger.attempt_started(NODE, first.trigger_id, "run-1")
+    ledger.attempt_refused(NODE, first.trigger_id, "too late to refuse")
+    ledger.attempt_ended(NODE, first.trigger_id, "failed", 1, "it broke")
+    ledger.record_submission(NODE, ROUND, Submission("s", "success", 100, inserted_at=NOW))
+    ledger.decide_notice(NOTICE, NOW)
+    assert [found.number for found in ledger.unsettled(NODE)] == [100]
+    ledger.settle(NODE, ROUND, RoundOutcome.ON_TIME)
+    ledger.settle(NODE, ROUND, RoundOutcome.MISSED)
+    assert ledger.unsettled(NODE) == []
+    (entry,) = ledger.entries(NODE, 5)
+    assert entry == ledger.entry(NODE, ROUND) and entry.outcome is RoundOutcome.ON_TIME
+    assert (entry.submission_id, entry.submitted_at, entry.told) == ("s", NOW, {NoticeKind.MISSED})
+    (attempt,) = entry.attempts
+    assert (attempt.trigger_id, attempt.why) == ("watch-8-100-1", "nobody calls it")
+    assert (attempt.run_id, attempt.state, attempt.exit_code, attempt.message) == ("run-1", "failed", 1, "it broke")
+
+
+def test_decisions_are_made_once_from_many_sides(ledger: RoundLedger) -> None:
+    ledger.see_round(ROUND, NOW)
+    ledgers = [ledger, *(RoundLedger(ledger.path) for _ in range(3))]
+
+    def decide(number: int) -> tuple[str, bool]:
+        side = ledgers[number % 4]
+        side.follow(NODE, ROUND)
+        attempt = side.decide_attempt(NODE, ROUND, 1, f"why {number}", NOW)
+        return attempt.why, side.decide_notice(NOTICE, NOW)
+
+    with ThreadPoolExecutor(8) as pool:
+        decided = list(pool.map(decide, range(32)))
+    assert len({why for why, _ in decided}) == 1
+    assert sum(first for _, first in decided) == 1
+    with ThreadPoolExecutor(8) as pool:
+        claimed = list(pool.map(lambda number: ledgers[number % 4].claim_notices(NOW, 3), range(16)))
+    assert sum(len(each) for each in claimed) == 1
+    for other in ledgers[1:]:
+        other.close()
+
+
+def test_a_notice_is_claimed_until_it_is_sent_or_given_up(ledger: RoundLedger) -> None:
+    ledger.decide_notice(NOTICE, NOW)
+    (kept,) = ledger.claim_notices(NOW, 2)
+    assert (kept.notice, kept.tries) == (NOTICE, 0)
+    assert ledger.claim_notices(NOW, 2) == []
+    (again,) = ledger.claim_notices(NOW + LEASE, 2)  # whoever had claimed it was killed
+    ledger.notice_failed(again.key, "refused", NOW + HOUR)
+    assert ledger.claim_notices(NOW + LEASE, 2) == []
+    (third,) = ledger.claim_notices(NOW + HOUR, 2)
+    assert third.tries == 1
+    ledger.notice_failed(third.key, "refused", NOW)
+    assert ledger.claim_notices(NOW + 9 * HOUR, 2) == []
+    ledger.decide_notice(replace(NOTICE, node=None, round_number=None), NOW, "watcher/1/stopped")
+    (other,) = ledger.claim_notices(NOW, 2)
+    ledger.notice_sent(other.key, NOW)
+    assert ledger.claim_notices(NOW + 9 * HOUR, 2) == []
+
+
+def test_watchers_are_known_while_they_live(ledger: RoundLedger) -> None:
+    first, down = ledger.begin_watch("daemon", NOW, NOW)
+    assert down is None
+    ledger.beat(first, NOW + HOUR, NOW)
+    (record,) = ledger.watchers()
+    assert (record.kind, record.pid, record.seen, record.alive) == ("daemon", os.getpid(), NOW + HOUR, True)
+    ledger.end_watch(first, NOW + HOUR)
+    assert not ledger.watchers()[0].alive
+    assert ledger.begin_watch("daemon", NOW + 5 * HOUR, NOW)[1] is None
+
+
+def test_a_killed_watcher_is_found_by_the_next_one(ledger: RoundLedger) -> None:
+    script = (
+        "import os, signal, sys\n"
+        "from datetime import datetime, timezone\nfrom pathlib import Path\n"
+        "from numerai_compute.adapters.ledger import RoundLedger\n"
+        "now = datetime(2026, 1, 6, 11, tzinfo=timezone.utc)\n"
+        "RoundLedger(Path(sys.argv[1])).begin_watch('daemon', now, now)\n"
+        "os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))\n"
+    )
+    subprocess.run([sys.executable, "-c", script, str(ledger.path)], timeout=60, check=False)
+    once, down = ledger.begin_watch("once", NOW, NOW)
+    assert down == NOW - HOUR
+    ledger.end_watch(once, NOW)
+    assert ledger.begin_watch("daemon", NOW + HOUR, NOW)[1] is None
+
+
+def test_the_list_of_watchers_does_not_grow_for_ever(ledger: RoundLedger) -> None:
+    for number in range(ledger_module.KEPT_WATCHERS + 10):
+        moment = NOW + number * HOUR
+        ledger.end_watch(ledger.begin_watch("once", moment, moment)[0], moment)
+    assert len(ledger.watchers()) <= ledger_module.KEPT_WATCHERS + 1

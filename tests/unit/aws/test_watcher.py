@@ -1,0 +1,755 @@
+"""The watcher on AWS: the run that did not come is started once, and who must know is told once, whatever fails."""
+
+from __future__ import annotations
+
+import ast
+import http.client
+import importlib.util
+import io
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
+from email.utils import format_datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError, ReadTimeoutError
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from numerai_compute.models import NoticeKind
+from numerai_compute.providers.aws import outcomes, runs
+
+from .conftest import ACCOUNT, REGION, TABLE, TOKEN, World
+
+SOURCE = Path(__file__).parents[3] / "terraform" / "aws" / "watcher" / "handler.py"
+SECRET_KEY, NOTIFY_URL = "SECRET-KEY-0123456789", "json://user:hunter22@example.org"
+OPENS = datetime(2026, 1, 6, 12, tzinfo=timezone.utc)
+CLOSES = OPENS + timedelta(hours=1)
+NUMBER = 1000
+FIRST = f"watch-8-{NUMBER}-1"
+
+
+class FakeNumerai:
+    """Numerai's API on this machine. `broken` answers, (status, body, headers) each, come before the true ones."""
+
+    def __init__(self) -> None:
+        self.reset()
+        numerai = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self._answer(200, b"{}", {})
+
+            def do_POST(self) -> None:
+                asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                numerai.asked.append(asked)
+                numerai.authorizations.append(self.headers["Authorization"])
+                if numerai.broken:
+                    self._answer(*numerai.broken.pop(0))
+                else:
+                    self._answer(200, json.dumps({"data": numerai.data(asked)}).encode(), {})
+
+            def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def date_time_string(self, timestamp: Any = None) -> str:
+                return format_datetime(numerai.now, usegmt=True)
+
+            def log_message(self, *_: object) -> None:
+                """Keep the tests' output clean."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/"
+
+    def reset(self) -> None:
+        self.now = OPENS + timedelta(minutes=11)
+        self.rounds = {8: [(NUMBER - 1, OPENS - timedelta(days=1)), (NUMBER, OPENS)]}
+        self.submissions: dict[str, list[dict[str, Any]]] = {}
+        self.broken: list[tuple[int, bytes, dict[str, str]]] = []
+        self.asked: list[dict[str, Any]] = []
+        self.authorizations: list[str | None] = []
+
+    def data(self, asked: dict[str, Any]) -> dict[str, Any]:
+        if "submissions" in asked["query"]:
+            return {"submissions": self.submissions.get(asked["variables"]["modelId"], [])}
+        found = reversed(self.rounds.get(asked["variables"]["tournament"], []))
+        hour = timedelta(hours=1)
+        return {
+            "rounds": [
+                {"number": number, "openTime": opens.isoformat(), "closeTime": (opens + hour).isoformat()}
+                for number, opens in found
+            ]
+        }
+
+    def hold(self, model_id: str, status: str, number: int = NUMBER, error: str | None = None) -> None:
+        row = {"status": status, "errorInfo": error, "round": {"number": number}}
+        self.submissions.setdefault(model_id, []).append(row)
+
+
+class FakeBatch:
+    """Batch whose jobs do what the test says. `fail` is raised by the next submission, `lose` after it was made."""
+
+    exceptions = None
+
+    def __init__(self) -> None:
+        self.submitted: list[dict[str, Any]] = []
+        self.jobs: list[dict[str, Any]] = []
+        self.fail: Exception | None = None
+        self.lose: Exception | None = None
+
+    def submit_job(self, **given: Any) -> dict[str, Any]:
+        if self.fail:
+            failure, self.fail = self.fail, None
+            raise failure
+        self.submitted.append(given)
+        job = self.add(given["jobName"], definition=given["jobDefinition"])
+        if self.lose:
+            lost, self.lose = self.lose, None
+            raise lost
+        return {"jobId": job["jobId"]}
+
+    def add(self, name: str, status: str = "RUNNABLE", definition: str = "numerai-node", age: float = 0.0) -> Any:
+        job = {
+            "jobId": f"job-{len(self.jobs)}",
+            "jobName": name,
+            "jobDefinition": f"arn:aws:batch:us-east-1:1:job-definition/{definition}:7",
+            "createdAt": int((time.time() - age) * 1000),
+            "status": status,
+        }
+        self.jobs.append(job)
+        return job
+
+    def end(self, exit_code: int | None) -> None:
+        """All jobs have ended this way."""
+        for job in self.jobs:
+            if job["status"] != "FAILED":
+                job["status"] = "SUCCEEDED" if exit_code == 0 else "FAILED"
+                job["container"] = {} if exit_code is None else {"exitCode": exit_code}
+
+    def get_paginator(self, operation: str) -> Any:
+        assert operation == "list_jobs"
+
+        def paginate(jobQueue: str, filters: list[dict[str, Any]]) -> list[dict[str, Any]]:
+            (wanted,) = filters
+            (value,) = wanted["values"]
+            by_name = wanted["name"] == "JOB_NAME"
+            found = [
+                job for job in self.jobs if (job["jobName"] == value if by_name else value in job["jobDefinition"])
+            ]
+            return [{"jobSummaryList": found[:1]}, {"jobSummaryList": found[1:]}]
+
+        return SimpleNamespace(paginate=paginate)
+
+    @property
+    def runs(self) -> list[dict[str, Any]]:
+        return [given for given in self.submitted if not given["jobName"].startswith("notice-")]
+
+
+@dataclass
+class Watched:
+    """The watcher and what it talks to."""
+
+    handler: ModuleType
+    world: World
+    numerai: FakeNumerai
+    batch: FakeBatch
+    sqs: Any
+    queue: str
+    secrets: Any
+    clock: list[float] = field(default_factory=list)
+
+    def look(self, minutes: float | None = None, event: Any = None) -> Any:
+        """One call of the schedule, so many minutes after the opening by Numerai's clock."""
+        if minutes is not None:
+            self.numerai.now = OPENS + timedelta(minutes=minutes)
+        return self.handler.handle(event, None)
+
+    def later(self) -> None:
+        """Let what was begun be old."""
+        self.clock[0] += 1000
+
+    def told(self) -> list[tuple[str, str]]:
+        """Subject and text of everything that was published since the last time."""
+        found = []
+        while messages := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
+            for message in messages:
+                body = json.loads(message["Body"])
+                found.append((body["Subject"], body["Message"]))
+                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+        return found
+
+    def set_nodes(self, **nodes: dict[str, Any]) -> None:
+        given = {
+            name: {
+                "model_id": f"id-{name}",
+                "tournament": 8,
+                "since": None,
+                "scheduled": False,
+                "job_queue": "queue",
+                "job_definition": "numerai-node",
+                "token_sha256": "0" * 64,
+                **node,
+            }
+            for name, node in nodes.items()
+        }
+        item = {"pk": {"S": "nodes"}, "nodes": {"S": json.dumps(given)}}
+        self.world.dynamodb.put_item(TableName=TABLE, Item=item)
+
+    def set_secret(self, **content: str) -> None:
+        keys = {"NUMERAI_PUBLIC_ID": "PUBLIC", "NUMERAI_SECRET_KEY": SECRET_KEY, "NUMERAI_NOTIFY": ""}
+        self.secrets.put_secret_value(SecretId="keys", SecretString=json.dumps({**keys, **content}))
+
+
+@pytest.fixture(scope="module")
+def numerai() -> Iterator[FakeNumerai]:
+    numerai = FakeNumerai()
+    thread = threading.Thread(target=numerai.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    yield numerai
+    numerai.server.shutdown()
+    numerai.server.server_close()
+    thread.join()
+
+
+@pytest.fixture(scope="module")
+def handler(stand_ins: World) -> ModuleType:
+    spec = importlib.util.spec_from_file_location("watcher_handler", SOURCE)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their own module up
+    spec.loader.exec_module(module)
+    boto3.client("secretsmanager").create_secret(Name="keys")
+    return module
+
+
+@pytest.fixture(scope="module")
+def aws(stand_ins: World) -> SimpleNamespace:
+    """A topic with somebody who listens, and the client of the secret."""
+    sqs, sns = boto3.client("sqs"), boto3.client("sns")
+    topic = sns.create_topic(Name="failures")["TopicArn"]
+    queue = sqs.create_queue(QueueName="told")["QueueUrl"]
+    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:told")
+    return SimpleNamespace(sqs=sqs, topic=topic, queue=queue, secrets=boto3.client("secretsmanager"))
+
+
+@pytest.fixture
+def watch(
+    world: World,
+    handler: ModuleType,
+    numerai: FakeNumerai,
+    aws: SimpleNamespace,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Iterator[Watched]:
+    monkeypatch.setenv("SECRET", "keys")
+    monkeypatch.setenv("TOPIC", aws.topic)
+    monkeypatch.setenv("GRACE_MINUTES", "10")
+    monkeypatch.setenv("NUMERAI_API_URL", numerai.url)
+    batch = FakeBatch()
+    monkeypatch.setattr(handler, "_batch", batch)
+    clock = [time.time()]
+    still = SimpleNamespace(time=lambda: clock[0], monotonic=time.monotonic, sleep=lambda seconds: None)
+    monkeypatch.setattr(handler, "time", still)
+    numerai.reset()
+    watched = Watched(handler, world, numerai, batch, aws.sqs, aws.queue, aws.secrets, clock)
+    watched.set_nodes(**{"numerai-alice": {}})
+    watched.set_secret()
+    watched.told()
+    yield watched
+    printed = capsys.readouterr()
+    for secret in (SECRET_KEY, "hunter22"):
+        assert secret not in printed.out + printed.err
+    assert all(json.loads(line) for line in printed.out.splitlines())
+
+
+# the run that did not come
+
+
+def test_a_webhook_that_never_came_is_made_good_once(watch: Watched) -> None:
+    watch.look(11)
+    (given,) = watch.batch.submitted
+    assert given["jobDefinition"] == "numerai-node"
+    assert given["containerOverrides"] == {"environment": [{"name": outcomes.OWN_TRIGGER, "value": FIRST}]}
+    item = watch.world.item(f"trigger#numerai-alice#{FIRST}")
+    assert item is not None
+    assert item["run_id"]["S"] == "job-0"
+    for minutes in (11, 16, 21):
+        watch.look(minutes)
+    watch.later()
+    watch.look(26)
+    assert len(watch.batch.submitted) == 1
+    assert watch.told() == []
+
+
+@pytest.mark.parametrize("minutes", [-300, 0, 9])
+def test_before_its_time_nothing_is_asked_but_the_rounds(watch: Watched, minutes: int) -> None:
+    watch.numerai.rounds[8] = [(NUMBER, OPENS)]
+    watch.look(minutes)
+    assert [asked["variables"] for asked in watch.numerai.asked] == [{"tournament": 8, "limit": 10}]
+    assert watch.numerai.authorizations == [None]
+    assert watch.batch.submitted == []
+
+
+@pytest.mark.parametrize("status", ["pending", "success", "queued", None])
+def test_a_submission_that_is_there_needs_nothing(watch: Watched, status: Any) -> None:
+    watch.numerai.hold("id-numerai-alice", status)
+    for minutes in (11, 50, 61):
+        watch.look(minutes)
+    assert watch.batch.submitted == []
+    assert watch.told() == []
+
+
+def test_what_was_submitted_for_another_round_or_refused_does_not_count(watch: Watched) -> None:
+    watch.numerai.hold("id-numerai-alice", "success", NUMBER - 1)
+    watch.numerai.hold("id-numerai-alice", "error", error="ids are missing")
+    watch.look(11)
+    assert len(watch.batch.submitted) == 1
+    watch.look(46)
+    ((_, text),) = watch.told()
+    assert "Numerai refused what was submitted: ids are missing." in text
+
+
+def test_a_run_that_goes_on_is_left_to_itself_and_one_that_hangs_since_yesterday_is_not(watch: Watched) -> None:
+    watch.batch.add("numerai-alice-x", "RUNNING")
+    watch.look(11)
+    assert watch.batch.submitted == []
+    watch.batch.jobs[0]["createdAt"] -= 24 * 3600 * 1000
+    watch.look(12)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_another_nodes_runs_and_notices_are_not_taken_for_the_nodes_own(watch: Watched) -> None:
+    watch.batch.add("signals-bob-x", "RUNNING", definition="numerai-node-2")
+    watch.batch.add("notice-numerai-alice-failure", "RUNNING")
+    watch.look(11)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_runs_that_fail_are_followed_by_three_others_and_then_somebody_is_told(watch: Watched) -> None:
+    watch.batch.add("numerai-alice-webhook", "RUNNING")
+    watch.batch.end(1)
+    for minutes in range(11, 41, 5):
+        watch.look(minutes)
+        watch.batch.end(1)
+        watch.later()
+    triggers = [given["containerOverrides"]["environment"][0]["value"] for given in watch.batch.submitted]
+    assert triggers == [f"watch-8-{NUMBER}-{number}" for number in (1, 2, 3)]
+    ((title, text),) = watch.told()
+    assert title == f"numerai-alice has not submitted for round {NUMBER}"
+    assert "started 3 times in vain" in text
+    assert "ended with exit code 1" in text
+
+
+def test_a_run_that_was_started_a_moment_ago_counts_before_batch_lists_it(watch: Watched) -> None:
+    watch.look(11)
+    watch.batch.jobs.clear()
+    watch.look(11)
+    assert len(watch.batch.submitted) == 1
+
+
+@pytest.mark.parametrize("code", [65, 78])
+def test_what_would_end_the_same_way_is_not_repeated_but_told_at_once(watch: Watched, code: int) -> None:
+    watch.batch.add("numerai-alice-webhook", "RUNNING")
+    watch.batch.end(code)
+    for minutes in (11, 16, 46):
+        watch.look(minutes)
+        watch.later()
+    assert watch.batch.submitted == []
+    ((_, text),) = watch.told()
+    assert f"exit code {code}" in text
+    assert "not started again" in text
+
+
+def test_a_bad_test_before_the_opening_says_nothing_of_the_round(watch: Watched) -> None:
+    watch.batch.add("numerai-alice-by-hand", "RUNNING", age=20 * 60)
+    watch.batch.end(65)
+    watch.look(11)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_a_run_made_by_hand_after_a_bad_one_is_what_counts(watch: Watched) -> None:
+    watch.batch.add("numerai-alice-webhook", "RUNNING", age=300)
+    watch.batch.end(65)
+    watch.batch.add("numerai-alice-by-hand", "RUNNING")
+    watch.batch.end(None)
+    watch.look(11)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_a_node_is_watched_from_the_first_round_after_it_was_configured(watch: Watched) -> None:
+    watch.set_nodes(**{"numerai-alice": {"since": datetime.now(timezone.utc).isoformat()}})
+    watch.look(11)
+    watch.look(61)
+    assert watch.batch.submitted == []
+    assert watch.told() == []
+    watch.set_nodes(**{"numerai-alice": {"since": "2020-01-06T12:00:00Z"}})
+    watch.numerai.rounds[8].append((NUMBER + 1, OPENS + timedelta(days=1)))
+    watch.look(24 * 60 + 11)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_a_node_with_a_schedule_of_its_own_is_left_to_it_until_half_an_hour_before_the_close(watch: Watched) -> None:
+    watch.set_nodes(**{"numerai-alice": {"scheduled": True}})
+    watch.look(29)
+    assert watch.batch.submitted == []
+    watch.look(31)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_every_tournament_has_its_rounds(watch: Watched) -> None:
+    bob = {"tournament": 11, "job_definition": "numerai-bob"}
+    carol = {"tournament": 12, "job_definition": "numerai-carol"}
+    watch.set_nodes(**{"numerai-alice": {}, "signals-bob": bob, "crypto-carol": carol})
+    watch.numerai.rounds[12] = [(7, OPENS)]
+    assert watch.look(11) == {"nodes": 3}
+    triggers = {given["containerOverrides"]["environment"][0]["value"] for given in watch.batch.submitted}
+    assert triggers == {FIRST, "watch-12-7-1"}
+
+
+def test_a_cluster_without_nodes_asks_nothing(watch: Watched) -> None:
+    watch.world.dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": "nodes"}})
+    assert watch.look(11) == {"nodes": 0}
+    assert watch.numerai.asked == []
+
+
+# exactly once
+
+
+def test_a_job_that_was_submitted_without_an_answer_is_found(watch: Watched) -> None:
+    watch.batch.lose = ReadTimeoutError(endpoint_url="https://batch")
+    with pytest.raises(watch.handler.WatchFailed, match="numerai-alice: ReadTimeoutError"):
+        watch.look(11)
+    watch.batch.jobs[0]["jobDefinition"] = "arn:x:job-definition/not-listed-yet:1"
+    watch.look(11)
+    assert len(watch.batch.submitted) == 1
+    item = watch.world.item(f"trigger#numerai-alice#{FIRST}")
+    assert item is not None
+    assert item["run_id"]["S"] == "job-0"
+
+
+def test_a_refused_job_fails_the_call_and_the_next_one_starts_it(watch: Watched) -> None:
+    watch.set_nodes(**{"numerai-alice": {}, "numerai-bob": {}})
+    watch.batch.fail = ClientError({"Error": {"Code": "AccessDeniedException"}}, "SubmitJob")
+    with pytest.raises(watch.handler.WatchFailed, match="numerai-alice: SubmitJob: AccessDeniedException"):
+        watch.look(11)
+    assert [given["jobName"].rpartition("-")[0] for given in watch.batch.submitted] == ["numerai-bob"]
+    watch.batch.jobs[0]["jobDefinition"] = "arn:x:job-definition/of-bob:1"
+    watch.look(11)
+    assert [given["jobName"].rpartition("-")[0] for given in watch.batch.submitted] == ["numerai-bob", "numerai-alice"]
+
+
+@pytest.mark.parametrize(("age", "started"), [(0, 0), (3600, 1)])
+def test_a_claim_of_another_call_holds_as_long_as_that_can_live(watch: Watched, age: float, started: int) -> None:
+    claimed = {"pk": {"S": f"trigger#numerai-alice#{FIRST}"}, "claimed_at": {"N": str(watch.clock[0] - age)}}
+    watch.world.dynamodb.put_item(TableName=TABLE, Item=claimed)
+    watch.look(11)
+    assert len(watch.batch.submitted) == started
+
+
+def test_a_watcher_that_calls_the_webhook_starts_the_same_run(watch: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    watch.look(11)
+    watch.world.set_nodes({"numerai-alice": TOKEN})
+    status, answer, _ = watch.world.call(body={"triggerId": FIRST})
+    assert (status, answer["runId"]) == (200, "job-0")
+    second = f"watch-8-{NUMBER}-2"
+    (asked, run) = watch.world.call(body={"triggerId": second})[:2]
+    assert asked == 200
+    details = watch.world.batch.describe_jobs(jobs=[run["runId"]])["jobs"][0]
+    assert {"name": outcomes.OWN_TRIGGER, "value": second} in details["container"]["environment"]
+    assert "TRIGGER_ID" not in {entry["name"] for entry in details["container"]["environment"]}
+    assert details["jobName"] == watch.world.webhook._job_name("numerai-alice", second)
+    assert watch.batch.submitted[0]["jobName"] == watch.world.webhook._job_name("numerai-alice", FIRST)
+
+
+# who is told
+
+
+def test_before_the_close_somebody_is_told_once_and_after_it_that_the_round_was_missed(watch: Watched) -> None:
+    watch.batch.add("numerai-alice-x", "RUNNING")
+    watch.look(44)
+    assert watch.told() == []
+    for minutes in (46, 51, 56):
+        watch.look(minutes)
+    ((title, text),) = watch.told()
+    assert title == f"numerai-alice has not submitted for round {NUMBER}"
+    assert "closes in 13 min" in text or "closes in 14 min" in text
+    assert "Its run job-0 goes on." in text
+    watch.batch.end(None)
+    for minutes in (61, 66, 71):
+        watch.look(minutes)
+    ((title, text),) = watch.told()
+    assert title == f"numerai-alice missed round {NUMBER}"
+    assert "did not start" in text
+    assert watch.batch.submitted == [], "after the close nothing is started"
+
+
+def test_a_round_is_judged_once_after_its_close(watch: Watched) -> None:
+    watch.look(61)
+    assert [title for title, _ in watch.told()] == [f"numerai-alice missed round {NUMBER}"]
+    watch.numerai.asked.clear()
+    watch.look(66)
+    assert len(watch.numerai.asked) == 1
+
+
+def test_a_close_that_nobody_could_look_at_is_judged_when_the_next_round_is_there(watch: Watched) -> None:
+    watch.look(5)
+    watch.numerai.rounds[8].append((NUMBER + 1, OPENS + timedelta(days=1)))
+    watch.look(24 * 60 + 5)
+    assert [title for title, _ in watch.told()] == [f"numerai-alice missed round {NUMBER}"]
+    assert watch.batch.submitted == []
+
+
+def test_a_notice_also_goes_out_from_the_nodes_own_image(watch: Watched) -> None:
+    watch.set_secret(NUMERAI_NOTIFY=NOTIFY_URL)
+    for minutes in (61, 66):
+        watch.look(minutes)
+    ((title, text),) = watch.told()
+    (given,) = watch.batch.submitted
+    assert given["jobName"] == "notice-numerai-alice-missed"
+    command = given["containerOverrides"]["command"]
+    assert command == ["python", "-m", "numerai_node", "notify", "missed", title, text]
+    assert NOTIFY_URL not in str(given)
+
+
+def test_a_notice_that_could_not_be_published_is_published_by_the_next_call(
+    watch: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic = watch.handler.os.environ["TOPIC"]
+    monkeypatch.setenv("TOPIC", f"{topic}-gone")
+    with pytest.raises(watch.handler.WatchFailed, match="Publish"):
+        watch.look(61)
+    monkeypatch.setenv("TOPIC", topic)
+    watch.look(66)
+    watch.look(71)
+    assert len(watch.told()) == 1
+
+
+# Numerai fails
+
+
+def broken(status: int = 503, body: bytes = b"", **headers: str) -> tuple[int, bytes, dict[str, str]]:
+    return status, body, headers
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        broken(),
+        broken(429, **{"Retry-After": "3600"}),
+        broken(200, b"<html>"),
+        broken(200, b"[]"),
+        broken(200, b'{"data": null}'),
+        broken(200, b'{"data": {}}'),
+        broken(200, b'{"data": {"rounds": 5}}'),
+        broken(200, b'{"data": {"rounds": [{"number": "x"}]}}'),
+        broken(404, b"not here"),
+        broken(401, b"{}"),
+        broken(302, b"", Location="http://127.0.0.1:1/"),
+    ],
+)
+def test_an_outage_starts_nothing_and_is_over_at_the_next_call(watch: Watched, answer: Any, capsys: Any) -> None:
+    watch.numerai.broken = [answer] * 3
+    watch.look(11)
+    assert watch.batch.submitted == []
+    assert watch.told() == []
+    (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert line["watch"] == "tournament 8"
+    assert "Numerai" in line["cause"]
+    watch.numerai.broken.clear()
+    watch.look(16)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_what_passes_within_a_call_does_not_even_cost_the_call(watch: Watched) -> None:
+    watch.numerai.broken = [broken(), broken(502)]
+    watch.look(11)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_an_outage_in_the_middle_ends_the_look_at_the_round(watch: Watched) -> None:
+    watch.set_nodes(**{f"numerai-n{number}": {} for number in range(5)})
+    true = watch.numerai.data({"query": "rounds", "variables": {"tournament": 8}})
+    watch.numerai.broken = [broken(200, json.dumps({"data": true}).encode()), *[broken()] * 3]
+    watch.look(11)
+    assert len(watch.numerai.asked) == 4
+    assert watch.batch.submitted == []
+
+
+def test_nobody_who_listens_is_an_outage(watch: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NUMERAI_API_URL", "http://127.0.0.1:9/")
+    watch.look(11)
+    assert watch.batch.submitted == []
+
+
+def test_an_outage_near_the_close_is_told_once(watch: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    opens = datetime.now(timezone.utc) - timedelta(minutes=50)  # without an answer there is only this machine's clock
+    watch.numerai.rounds[8] = [(NUMBER, opens)]
+    watch.numerai.now = opens + timedelta(minutes=5)
+    watch.look()
+    watch.numerai.broken = [broken()] * 100
+    for _ in range(3):
+        watch.look()
+    ((title, text),) = watch.told()
+    assert title == f"Round {NUMBER}: submissions cannot be looked up"
+    assert "numerai-alice" in text
+    assert "HTTP 503" in text
+
+
+@pytest.mark.parametrize("message", ["Your session is invalid", f"no such key PUBLIC${SECRET_KEY}"])
+def test_keys_that_are_refused_are_told_near_the_close(watch: Watched, message: str) -> None:
+    def refuse() -> None:
+        true = watch.numerai.data({"query": "rounds", "variables": {"tournament": 8}})
+        refusal = json.dumps({"errors": [{"message": message}]}).encode()
+        watch.numerai.broken = [broken(200, json.dumps({"data": true}).encode()), broken(400, refusal)]
+
+    refuse()
+    watch.look(11)
+    assert watch.told() == []
+    for _ in range(2):
+        refuse()
+        watch.look(46)
+    ((_, text),) = watch.told()
+    assert "Numerai refuses" in text
+    assert SECRET_KEY not in text
+    assert watch.batch.submitted == []
+
+
+@pytest.mark.parametrize("content", ["", "not JSON", "[]", "{}", '{"NUMERAI_PUBLIC_ID": "a b"}'])
+def test_a_secret_without_keys_is_told_near_the_close(watch: Watched, content: str) -> None:
+    watch.secrets.put_secret_value(SecretId="keys", SecretString=content or " ")
+    watch.look(11)
+    watch.look(46)
+    ((_, text),) = watch.told()
+    assert "numerai node config" in text
+
+
+def test_a_secret_that_was_never_filled_is_no_crash(watch: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "no-such-secret")
+    watch.look(46)
+    assert "not in Secrets Manager" in watch.told()[0][1]
+
+
+def test_the_keys_go_nowhere_else(watch: Watched) -> None:
+    elsewhere = FakeNumerai()
+    thread = threading.Thread(target=elsewhere.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+    thread.start()
+    true = watch.numerai.data({"query": "rounds", "variables": {"tournament": 8}})
+    watch.numerai.broken = [
+        broken(200, json.dumps({"data": true}).encode()),
+        broken(302, b"", Location=elsewhere.url),
+        broken(307, b"", Location=elsewhere.url),
+    ]
+    watch.look(11)
+    watch.look(11)
+    elsewhere.server.shutdown()
+    elsewhere.server.server_close()
+    thread.join()
+    assert elsewhere.asked == []
+    assert elsewhere.authorizations == []
+
+
+def test_what_aws_refuses_fails_the_call(watch: Watched) -> None:
+    watch.world.dynamodb.delete_table(TableName=TABLE)
+    with pytest.raises(ClientError):
+        watch.look(11)
+
+
+# whatever comes
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+times = st.sampled_from(["2026-01-06T12:00:00Z", "2026-01-06 13:00", "9999-12-31T23:59:59Z", "", "soon"]) | json_values
+round_rows = st.fixed_dictionaries({"number": json_values, "openTime": times, "closeTime": times})
+submission_rows = st.fixed_dictionaries(
+    {
+        "status": st.sampled_from(["pending", "success", "error"]) | json_values,
+        "errorInfo": json_values,
+        "round": st.just({"number": NUMBER}) | json_values,
+    }
+)
+contents = st.one_of(
+    json_values,
+    st.builds(lambda rows: {"data": {"rounds": rows}}, st.lists(round_rows | json_values, max_size=3) | json_values),
+    st.builds(lambda rows: {"data": {"submissions": rows}}, st.lists(submission_rows | json_values, max_size=3)),
+    st.builds(lambda errors: {"errors": errors}, json_values),
+)
+bodies = st.binary(max_size=100) | contents.map(lambda content: json.dumps(content).encode())
+dates = st.sampled_from(
+    ["", "Tue, 06 Jan 2026 12:30:00 GMT", "Tue, 06 Jan 2026 13:30:00 GMT", "soon", "Mon, 1 Jan 1 0:0:0"]
+)
+
+
+class Answer(io.BytesIO):
+    """An answer as urllib gives it; may break off."""
+
+    def __init__(self, content: bytes, headers: dict[str, str], breaks: bool):
+        super().__init__(content)
+        self.headers = headers
+        self._breaks = breaks
+
+    def read(self, size: int | None = -1) -> bytes:
+        if self._breaks:
+            raise http.client.IncompleteRead(b"")
+        return super().read(size)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    event=json_values,
+    first=st.tuples(bodies, dates, st.booleans()),
+    rest=st.lists(st.tuples(bodies, dates, st.booleans()), max_size=3),
+    true_rounds=st.booleans(),
+)
+def test_nothing_that_comes_breaks_it(watch: Watched, event: Any, first: Any, rest: Any, true_rounds: bool) -> None:
+    rounds = {"data": watch.numerai.data({"query": "rounds", "variables": {"tournament": 8}})}
+    queue = [*([(json.dumps(rounds).encode(), "Tue, 06 Jan 2026 12:30:00 GMT", False)] if true_rounds else []), first]
+    queue += rest
+
+    def opened(request: Any, timeout: float) -> Answer:
+        content, date, breaks = queue.pop(0) if len(queue) > 1 else queue[0]
+        return Answer(content, {"Date": date}, breaks)
+
+    watch.batch.jobs.clear()
+    watch.batch.submitted.clear()
+    for number in range(1, 4):
+        watch.world.dynamodb.delete_item(
+            TableName=TABLE, Key={"pk": {"S": f"trigger#numerai-alice#watch-8-{NUMBER}-{number}"}}
+        )
+    watch.world.dynamodb.delete_item(TableName=TABLE, Key={"pk": {"S": "round#8"}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            watch.handler.urllib.request, "build_opener", lambda *_: SimpleNamespace(open=opened), raising=True
+        )
+        assert watch.look(event=event) == {"nodes": 1}
+    assert len(watch.batch.runs) <= 1
+
+
+def test_it_imports_only_what_lambda_has() -> None:
+    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
+    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    tops = {name.partition(".")[0] for name in names}
+    assert tops - {"boto3", "botocore"} <= set(sys.stdlib_module_names)
+
+
+def test_the_tool_and_the_functions_use_the_same_names(watch: Watched) -> None:
+    assert watch.handler.NOTICE_PREFIX == runs.NOTICE_PREFIX
+    assert {NoticeKind.FAILURE.value, NoticeKind.MISSED.value} == {"failure", "missed"}
+    assert FIRST.startswith(watch.world.webhook.OWN_TRIGGERS)

@@ -1,0 +1,287 @@
+"""Each round's events reach every handler once, whatever other handlers do, and over restarts."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from filelock import FileLock
+from numerai_compute.errors import ApiError, NumeraiError, UsageError
+from numerai_compute.events import EventHandler
+from numerai_compute.models import Round
+from numerai_compute.node_template.numerai_node.errors import Late
+
+from tests.fakes import NOW
+from tests.unit.events.conftest import WHOLE_ROUND, Recorder, World
+
+
+def test_one_round_in_order(world: World) -> None:
+    handler = Recorder()
+    rounds = world.daemon(handler).run(single_run=True)
+    assert handler.events == WHOLE_ROUND
+    assert [found.round_number for found in rounds] == [100] and rounds[0].failed == []
+    assert world.daemon().persistent_state["last_round_processed"] == 100
+
+
+def test_all_handlers_get_an_event_before_the_next_event(world: World) -> None:
+    order: list[tuple[str, str]] = []
+
+    class Noting(Recorder):
+        def _saw(self, event: str, detail: Any = None) -> None:
+            order.append((event, self.name))
+
+    world.daemon(Noting("first"), Noting("second")).run(single_run=True)
+    assert order == [(event, name) for event in WHOLE_ROUND for name in ("first", "second")]
+
+
+@pytest.mark.parametrize("event", WHOLE_ROUND)
+def test_a_failing_handler_harms_nobody(world: World, caplog: pytest.LogCaptureFixture, event: str) -> None:
+    bad, good = Recorder("bad", **{event: 99}), Recorder("good")
+    with caplog.at_level(logging.INFO):
+        world.daemon(bad, good, max_attempts=1).run(single_run=True)
+    assert [seen for seen in good.events if seen != "on_failure"] == WHOLE_ROUND
+    failures = [detail for name, detail in good.seen if name == "on_failure"]
+    assert [(failure.event, failure.handler, failure.will_retry) for failure in failures] == [(event, "bad", False)]
+    assert "RuntimeError" in failures[0].traceback and f"{event} of bad broke" in failures[0].traceback
+    assert "Traceback" in caplog.text and f"{event} of bad broke" in caplog.text
+    assert "on_failure" not in bad.events
+
+
+def test_a_failing_on_failure_and_on_submission_go_no_further(world: World) -> None:
+    class Submitting(EventHandler):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            self.daemon.submit("predictions")
+
+    bad, good = Recorder("bad", on_failure=99, on_submission=99), Recorder("good", on_round_begin=1)
+    rounds = world.daemon(Submitting(), bad, good).run(single_run=True)
+    assert [made.submission_id for made in rounds[0].submissions] == ["submission-1"]
+    made = next(detail for event, detail in good.seen if event == "on_submission")
+    assert (made.model, made.round_number, made.late) == ("alice", 100, False)
+
+
+def test_an_interrupt_still_stops_after_the_shutdown(world: World) -> None:
+    class Interrupted(EventHandler):
+        def on_round_begin(self, round_number: int) -> None:
+            raise KeyboardInterrupt
+
+    other = Recorder()
+    with pytest.raises(KeyboardInterrupt):
+        world.daemon(Interrupted(), other).run()
+    assert other.events == ["on_start", "on_shutdown"]
+
+
+def test_a_restart_delivers_nothing_twice(world: World) -> None:
+    world.daemon(Recorder()).run(single_run=True)
+    again, new = Recorder(), Recorder("new")
+    assert world.daemon(again).run(single_run=True) == []
+    assert again.events == ["on_start", "on_shutdown"]
+    world.daemon(Recorder(), new).run(single_run=True)
+    assert new.events == WHOLE_ROUND
+
+
+def test_a_restart_within_a_round_goes_on_where_it_ended(world: World) -> None:
+    class Killed(Recorder):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            raise SystemExit(9)
+
+    first = Recorder("first")
+    with pytest.raises(SystemExit):
+        world.daemon(first, Killed("second")).run(single_run=True)
+    first, second = Recorder("first"), Recorder("second")
+    world.daemon(first, second).run(single_run=True)
+    assert first.events == ["on_start", "on_cleanup", "on_shutdown"]
+    assert second.events == ["on_start", "on_new_tournament_data", "on_cleanup", "on_shutdown"]
+
+
+def test_a_handler_that_takes_the_process_down_is_not_tried_for_ever(world: World) -> None:
+    class Killed(EventHandler):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            raise SystemExit(9)
+
+    for _ in range(2):
+        with pytest.raises(SystemExit):
+            world.daemon(Killed("deadly"), max_attempts=2).run(single_run=True)
+    world.daemon(Killed("deadly"), max_attempts=2).run(single_run=True)
+
+
+def test_a_failed_prediction_is_tried_again_a_few_times(world: World) -> None:
+    twice, always, other = (
+        Recorder("twice", on_new_tournament_data=2),
+        Recorder("always", on_new_tournament_data=99),
+        Recorder("other"),
+    )
+    rounds = world.daemon(twice, always, other, max_attempts=3).run(single_run=True)
+    counts = [handler.events.count("on_new_tournament_data") for handler in (twice, always, other)]
+    assert counts == [3, 3, 1]
+    assert rounds[0].failed == ["always: on_new_tournament_data"]
+    told = [detail for event, detail in other.seen if event == "on_failure" and detail.handler == "always"]
+    assert [failure.will_retry for failure in told] == [True, True, False]
+    assert world.clock.elapsed == 120
+
+
+def test_no_try_is_made_after_the_close(world: World) -> None:
+    late, other = Recorder("late", on_new_tournament_data=99), Recorder("other")
+    rounds = world.daemon(late, other, retry_wait=2000, max_attempts=99).run(single_run=True)
+    assert late.events.count("on_new_tournament_data") == 2
+    assert rounds[0].failed == ["late: on_new_tournament_data"]
+    assert [detail.will_retry for event, detail in other.seen if event == "on_failure"] == [True, True, False]
+
+
+def test_data_that_fail_are_waited_for(world: World) -> None:
+    world.node.broken = 2
+    handler = Recorder()
+    rounds = world.daemon(handler).run(single_run=True)
+    assert rounds[0].failed == [] and handler.events.count("on_new_tournament_data") == 1
+    failures = [detail for event, detail in handler.seen if event == "on_failure"]
+    assert [(failure.event, failure.handler, failure.will_retry) for failure in failures] == [("data", None, True)] * 2
+
+
+def test_data_that_never_come_fail_the_round_loudly(world: World) -> None:
+    world.node.broken = 10_000
+    handler = Recorder()
+    rounds = world.daemon(handler).run(single_run=True)
+    assert "on_new_tournament_data" not in handler.events and "on_cleanup" in handler.events
+    assert rounds[0].failed == ["the data could not be had", "recorder: on_new_tournament_data"]
+    failures = [detail for event, detail in handler.seen if event == "on_failure" and detail.handler is None]
+    assert failures[-1].will_retry is False
+
+
+def next_round(world: World) -> None:
+    """Close the round and open the next one, an hour later."""
+    world.clock.sleep(7200)
+    world.api.round = Round(101, 8, world.clock.now(), world.clock.now() + timedelta(hours=1))
+
+
+@pytest.mark.parametrize("changed", ["features.json", "train.parquet", "validation.parquet"])
+def test_training_data_are_new_when_their_content_changed(world: World, changed: str) -> None:
+    world.daemon(Recorder()).run(single_run=True)
+    next_round(world)
+    same = Recorder()
+    world.daemon(same).run(single_run=True)
+    assert "on_new_training_data" not in same.events and "on_new_tournament_data" in same.events
+    world.clock.sleep(7200)
+    world.api.round = Round(102, 8, world.clock.now(), world.clock.now() + timedelta(hours=1))
+    (world.node.folder / changed).write_text("other content")
+    new = Recorder()
+    world.daemon(new).run(single_run=True)
+    assert "on_new_training_data" in new.events
+
+
+def test_a_file_that_was_downloaded_again_with_the_same_content_is_not_new(world: World) -> None:
+    world.daemon(Recorder()).run(single_run=True)
+    next_round(world)
+    path = world.node.folder / "train.parquet"
+    path.replace(world.node.folder.parent / "old")
+    path.write_text("first train.parquet")
+    handler = Recorder()
+    world.daemon(handler).run(single_run=True)
+    assert "on_new_training_data" not in handler.events
+
+
+def test_training_that_failed_is_due_again_in_the_next_round(world: World) -> None:
+    handler = Recorder("trainer", on_new_training_data=1)
+    rounds = world.daemon(handler).run(single_run=True)
+    assert rounds[0].failed == ["trainer: on_new_training_data"]
+    assert "on_new_tournament_data" in handler.events
+    next_round(world)
+    handler = Recorder("trainer")
+    world.daemon(handler).run(single_run=True)
+    assert "on_new_training_data" in handler.events
+
+
+def test_training_data_are_not_fetched_for_handlers_that_do_not_train(world: World) -> None:
+    class Watching(EventHandler):
+        def on_round_begin(self, round_number: int) -> None:
+            pass
+
+    world.daemon(Watching()).run(single_run=True)
+    assert world.node.asked == []
+
+
+def test_single_run_waits_for_a_round_that_is_not_open_yet(world: World) -> None:
+    world.api.round = Round(100, 8, NOW + timedelta(minutes=5), NOW + timedelta(minutes=65))
+    handler = Recorder()
+    assert len(world.daemon(handler).run(single_run=True)) == 1
+    assert world.clock.elapsed >= 300
+
+
+def test_single_run_does_not_wait_for_ever(world: World) -> None:
+    world.api.round = None
+    assert world.daemon(Recorder(), single_run_max_wait=600).run(single_run=True) == []
+    assert 600 <= world.clock.elapsed <= 720
+
+
+def test_numerais_own_time_decides_whether_a_round_is_open(world: World) -> None:
+    behind = NOW + timedelta(days=3)
+    world.api.server_time = lambda: NOW  # type: ignore[method-assign]
+    world.clock.start = behind
+    assert len(world.daemon(Recorder()).run(single_run=True)) == 1
+
+
+def test_refused_keys_end_the_start_and_an_outage_does_not(world: World) -> None:
+    world.api.fail["current_round"] = ApiError("refused", code="keys-refused")
+    with pytest.raises(ApiError):
+        world.daemon(Recorder()).run(single_run=True)
+    world.api.fail["current_round"] = ApiError("down", temporary=True)
+    assert world.daemon(Recorder(), single_run_max_wait=600).run(single_run=True) == []
+
+
+def test_two_processes_do_not_serve_one_handler(world: World) -> None:
+    daemon = world.daemon(Recorder())
+    path = daemon.book.lock_path("recorder")
+    path.parent.mkdir(parents=True)
+    with FileLock(path), pytest.raises(NumeraiError, match="Another process"):
+        daemon.run(single_run=True)
+
+
+def test_a_late_submission_is_announced_as_late(world: World) -> None:
+    class Submitting(EventHandler):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            self.state["late"] = self.daemon.submit("predictions").late
+
+    world.node.late = Late("round 100 had closed before it was made")
+    handler = Submitting()
+    rounds = world.daemon(handler).run(single_run=True)
+    assert handler.state == {"late": True} and rounds[0].submissions[0].late and len(world.node.submitted) == 1
+
+
+def test_handlers_are_added_and_removed_by_name(world: World) -> None:
+    daemon = world.daemon(Recorder("a"), Recorder("b"))
+    first = daemon.event_handlers[0]
+    assert first.numerauto is daemon
+    with pytest.raises(UsageError, match="Two handlers"):
+        daemon.add_event_handler(Recorder("a"))
+    daemon.remove_event_handler("a")
+    assert [handler.name for handler in daemon.event_handlers] == ["b"] and first.numerauto is None
+    with pytest.raises(RuntimeError, match="was not added"):
+        _ = first.daemon
+
+
+def test_the_round_folder_holds_the_files_and_older_ones_are_forgotten(world: World) -> None:
+    class Looking(Recorder):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            folder = self.daemon.get_dataset_path(round_number)
+            self.found = {path.name for path in Path(str(folder)).iterdir()}
+
+    handler = Looking()
+    daemon = world.daemon(handler)
+    daemon.run(single_run=True)
+    assert handler.found == {"features.json", "train.parquet", "validation.parquet", "live.parquet"}
+    kept = daemon.get_dataset_path(100)
+    for number in (101, 102):
+        next_round(world)
+        world.api.round = Round(number, 8, world.clock.now(), world.clock.now() + timedelta(hours=1))
+        world.daemon(Recorder()).run(single_run=True)
+    assert not kept.exists()
+
+
+@pytest.mark.parametrize("name", ["", None])
+def test_names(name: str | None) -> None:
+    if name is None:
+        assert Recorder().name == "recorder" and type("Mine", (EventHandler,), {})().name == "Mine"
+    else:
+        with pytest.raises(ValueError, match="empty"):
+            EventHandler(name)

@@ -1,0 +1,103 @@
+"""Handlers are found in files and entry points, and one that cannot be loaded does not hold back the others."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+from numerai_compute.errors import NumeraiError, UsageError
+from numerai_compute.events import EventHandler
+from numerai_compute.events.loading import load_handlers
+from numerai_compute.events.runner import run_handlers
+
+from tests.unit.events.conftest import SECRET, Recorder, World
+
+IMPORT = "from numerai_compute.events import EventHandler\n"
+
+
+def test_every_class_of_a_file(write_handlers: Callable[..., str]) -> None:
+    text = IMPORT + (
+        "class _Base(EventHandler): pass\n"
+        "class Plain(_Base): pass\n"
+        "class Named(EventHandler):\n    def __init__(self): super().__init__('my name')\n"
+        "class Asks(EventHandler):\n    def __init__(self, name): super().__init__(name)\n"
+        "class NeedsMore(EventHandler):\n    def __init__(self, name, size): super().__init__(name)\n"
+    )
+    loaded = load_handlers([write_handlers(text)])
+    assert [handler.name for handler in loaded.handlers] == ["Plain", "my name", "Asks"]
+    assert [failure.handler for failure in loaded.failures] == ["NeedsMore"]
+    assert "NeedsMore needs name, size" in str(loaded.failures[0].error)
+
+
+def test_a_list_of_handlers_wins(write_handlers: Callable[..., str]) -> None:
+    text = IMPORT + "class A(EventHandler): pass\nclass B(EventHandler): pass\nhandlers = [B('one'), B('two'), A]\n"
+    assert [handler.name for handler in load_handlers([write_handlers(text)]).handlers] == ["one", "two", "A"]
+
+
+def test_files_beside_it_can_be_imported_and_two_files_may_share_a_name(write_handlers: Callable[..., str]) -> None:
+    write_handlers("NAME = 'from beside'\n", "beside_the_handlers.py")
+    text = IMPORT + "from beside_the_handlers import NAME\nhandlers = [EventHandler(NAME)]\n"
+    assert load_handlers([write_handlers(text)]).handlers[0].name == "from beside"
+
+
+@pytest.mark.parametrize("text", ["1/0\n", "def broken(:\n", "import no_such_module_anywhere\n", "handlers = 5\n"])
+def test_a_file_that_fails_is_a_failure_and_no_more(write_handlers: Callable[..., str], text: str) -> None:
+    good = write_handlers(IMPORT + "class Good(EventHandler): pass\n", "good.py")
+    loaded = load_handlers([write_handlers(text), good])
+    assert [handler.name for handler in loaded.handlers] == ["Good"]
+    assert [failure.event for failure in loaded.failures] == ["import"] and "Traceback" in loaded.failures[0].traceback
+
+
+def test_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    points = [
+        SimpleNamespace(name="one", load=lambda: Recorder),
+        SimpleNamespace(name="many", load=lambda: lambda: [EventHandler("a"), EventHandler("b")]),
+        SimpleNamespace(name="broken", load=lambda: 1 / 0),
+    ]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points if "handlers" in group else [])
+    loaded = load_handlers(["one", "many", "broken"])
+    assert [handler.name for handler in loaded.handlers] == ["recorder", "a", "b"]
+    assert [failure.handler for failure in loaded.failures] == ["broken"]
+    with pytest.raises(UsageError, match="neither a file nor an installed handler 'none'"):
+        load_handlers(["none"])
+
+
+def test_a_file_that_is_not_there() -> None:
+    with pytest.raises(UsageError, match="There is no file"):
+        load_handlers(["nowhere/handlers.py"])
+
+
+def test_the_others_run_and_are_told(world: World, write_handlers: Callable[..., str]) -> None:
+    broken = write_handlers("raise ValueError('the key SECRETSECRETSECRET is wrong')\n", "broken.py")
+    good = write_handlers(
+        IMPORT
+        + "class Good(EventHandler):\n"
+        + "    def on_failure(self, failure): self.state['told'] = [failure.event, failure.handler]\n",
+        "good.py",
+    )
+    lines: list[str] = []
+    done = run_handlers([broken, good], world.surroundings, single_run=True, report=lines.append)
+    assert done.handlers == ("Good",) and done.not_loaded == ("broken.py",) and not done.succeeded
+    assert world.daemon().book.state("Good") == {"told": ["import", "broken.py"]}
+    log = (world.home / "events" / "numerai" / "events.log").read_text()
+    assert "Traceback" in log and "ValueError" in log and SECRET not in log + "".join(lines)
+    assert any("broken.py could not be loaded: ValueError" in line for line in lines)
+
+
+def test_two_handlers_of_one_name_are_one_failure(world: World, write_handlers: Callable[..., str]) -> None:
+    text = IMPORT + "handlers = [EventHandler('a'), EventHandler('a'), EventHandler('b')]\n"
+    done = run_handlers([write_handlers(text)], world.surroundings, single_run=True)
+    assert done.handlers == ("a", "b") and done.not_loaded == ("a",)
+
+
+def test_nothing_to_run_is_said(world: World, write_handlers: Callable[..., str]) -> None:
+    with pytest.raises(NumeraiError, match="There is no handler to run") as caught:
+        run_handlers([write_handlers("x = 1\n")], world.surroundings, single_run=True)
+    assert caught.value.code == "no-handlers"
+
+
+def test_a_wrong_model_is_said_before_the_start(world: World, write_handlers: Callable[..., str]) -> None:
+    with pytest.raises(UsageError, match="no model 'bob'"):
+        run_handlers([write_handlers(IMPORT + "handlers = [EventHandler('a')]")], world.surroundings, model="bob")

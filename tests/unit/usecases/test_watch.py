@@ -1,0 +1,766 @@
+"""The watcher: when it triggers, when it waits, and what people are told, each once, whatever fails around it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters.ledger import RoundLedger
+from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
+from numerai_compute.models import (
+    Deployment,
+    Model,
+    Node,
+    Notice,
+    Round,
+    Run,
+    RunFailure,
+    RunState,
+    Submission,
+)
+from numerai_compute.usecases.watch import Finding, Look, Step, Watcher, WatchSettings, watch_settings
+
+from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, unreachable
+
+OPENING = NOW
+CLOSING = NOW + timedelta(hours=1)
+ROUND = Round(100, 8, OPENING, CLOSING)
+BEFORE = OPENING - timedelta(hours=3)
+
+
+def made_node(name: str = "alice", tournament: int = 8, **changes: object) -> Node:
+    prefix = {8: "numerai", 11: "signals", 12: "crypto"}[tournament]
+    node = Node(
+        f"{prefix}-{name}",
+        name,
+        f"id-{name}",
+        tournament,
+        "local",
+        "/code",
+        1,
+        512,
+        webhook_url=f"http://127.0.0.1:5/{prefix}-{name}/token",
+    )
+    return replace(node, **changes)
+
+
+class Nodes:
+    """A store of which the watcher reads the nodes only."""
+
+    def __init__(self, *nodes: Node):
+        self.by_name = {node.name: node for node in nodes}
+        self.error: NumeraiError | None = None
+
+    def nodes(self) -> dict[str, Node]:
+        if self.error:
+            raise self.error
+        return self.by_name
+
+
+class Person:
+    """Hears everything, unless `failure` says why not."""
+
+    def __init__(self) -> None:
+        self.told: list[Notice] = []
+        self.failure: str | None = None
+        self.tries = 0
+
+    def tell(self, notice: Notice) -> dict[str, str | None]:
+        self.tries += 1
+        if self.failure is None:
+            self.told.append(notice)
+        return {"me": self.failure}
+
+    @property
+    def kinds(self) -> list[str]:
+        return [notice.kind.value for notice in self.told]
+
+
+class TellingProvider(FakeProvider):
+    def notifies(self) -> bool:
+        return True
+
+
+@dataclass
+class Bench:
+    """A watcher with everything around it in memory, but the ledger, which is a file."""
+
+    clock: FakeClock
+    api: FakeApi
+    provider: FakeProvider
+    providers: dict[str, FakeProvider]
+    store: Nodes
+    ledger: RoundLedger
+    notifier: Person
+    watcher: Watcher
+
+    def new_watcher(self, kind: str = "watch", ledger: RoundLedger | None = None) -> Watcher:
+        return Watcher(
+            store=self.store,  # type: ignore[arg-type]
+            api=lambda: self.api,
+            provider_named=self.named,
+            ledger=ledger or self.ledger,
+            notifier=self.notifier,
+            clock=self.clock,
+            settings=WatchSettings(),
+            kind=kind,
+        )
+
+    def named(self, name: str) -> FakeProvider:
+        if name not in self.providers:
+            raise UsageError(f"There is no provider '{name}'.")
+        return self.providers[name]
+
+    def at(self, moment: datetime) -> Look:
+        """Look at that time."""
+        self.clock.elapsed = (moment - self.clock.start).total_seconds()
+        return self.watcher.look()
+
+    def after(self, minutes: float) -> Finding:
+        """Look so many minutes after the opening, at the one node there is."""
+        (finding,) = self.at(OPENING + timedelta(minutes=minutes)).findings
+        return finding
+
+    def deploy(self, node: Node, moment: datetime = BEFORE) -> None:
+        self.providers[node.provider].deployments[node.name] = Deployment(node.name, "image", "h1", moment)
+
+    def submit(self, node: Node, status: str = "success", number: int = 100, **changes: object) -> None:
+        made = Submission("sub-1", status, number, inserted_at=self.clock.now())
+        self.api.held_by[node.model_id] = [replace(made, **changes), *self.api.held_by.get(node.model_id, [])]
+
+    def end_run(self, state: RunState = RunState.FAILED, exit_code: int | None = 1, **changes: object) -> Run:
+        """End the latest run."""
+        runs = self.provider.all_runs
+        failure = RunFailure.EXIT_CODE if state is RunState.FAILED else None
+        ended = {"state": state, "exit_code": exit_code, "failure": failure, "ended_at": self.clock.now(), **changes}
+        runs[0] = replace(runs[0], **ended)
+        return runs[0]
+
+    def call_webhook(self, node: Node) -> None:
+        self.provider.trigger(node, f"numerai-{len(self.provider.all_runs)}")
+
+    @property
+    def triggers(self) -> list[str | None]:
+        return [run.trigger_id for run in reversed(self.provider.all_runs)]
+
+
+@pytest.fixture
+def node() -> Node:
+    return made_node()
+
+
+@pytest.fixture
+def bench(tmp_path: Path, node: Node) -> Iterator[Bench]:
+    """A node that is deployed, whose webhook is registered; it is three hours before the opening."""
+    clock = FakeClock(BEFORE)
+    api, provider = FakeApi([Model(node.model_id, node.model_name, 8, node.webhook_url)]), FakeProvider()
+    api.round, api.clock, provider.clock = ROUND, clock, clock
+    ledger = RoundLedger(tmp_path / "rounds.db")
+    made = Bench(clock, api, provider, {"local": provider}, Nodes(node), ledger, Person(), None)  # type: ignore[arg-type]
+    made.deploy(node)
+    made.watcher = made.new_watcher()
+    assert made.at(BEFORE).findings == ()
+    yield made
+    ledger.close()
+
+
+# when everything goes well
+
+
+def test_a_node_that_submits_by_itself_is_left_alone_and_told_of_once(bench: Bench, node: Node) -> None:
+    assert bench.after(0).step is Step.WAITING
+    bench.call_webhook(node)
+    assert bench.after(1).step is Step.RUNNING
+    bench.submit(node, "pending")
+    assert bench.after(2).step is Step.PENDING
+    bench.end_run(RunState.SUCCEEDED, 0)
+    bench.api.held_by.clear()
+    bench.submit(node)
+    for minutes in (3, 4, 30, 59):
+        assert bench.after(minutes).step is Step.SUBMITTED
+    assert bench.at(CLOSING + timedelta(minutes=1)).findings == ()
+    assert bench.notifier.kinds == ["success"]
+    assert "sub-1" in bench.notifier.told[0].text and bench.notifier.told[0].round_number == 100
+    assert bench.triggers == ["numerai-0"]
+
+
+def test_a_webhook_that_never_comes_is_made_up_for_after_the_grace_time(bench: Bench, node: Node) -> None:
+    assert bench.after(9.9).step is Step.WAITING
+    assert bench.after(10).step is Step.TRIGGERED
+    assert bench.triggers == ["watch-8-100-1"]
+    assert bench.provider.awake
+    assert bench.after(11).step is Step.RUNNING
+    bench.end_run(RunState.SUCCEEDED, 0)
+    bench.submit(node)
+    assert bench.after(12).step is Step.SUBMITTED
+    assert "no run and no submission 10 min after the opening" in bench.notifier.told[0].text
+
+
+@pytest.mark.parametrize("why", ["unreachable", "not registered", "never provisioned"])
+def test_a_node_that_numerai_cannot_call_is_triggered_at_the_opening(bench: Bench, node: Node, why: str) -> None:
+    if why == "unreachable":
+        bench.provider.reachable = False
+    elif why == "not registered":
+        bench.api.by_id[node.model_id] = replace(bench.api.by_id[node.model_id], webhook="http://elsewhere")
+    else:
+        bench.store.by_name[node.name] = replace(node, webhook_url=None)
+    assert bench.at(OPENING - timedelta(minutes=1)).findings == ()
+    assert bench.after(0).step is Step.TRIGGERED
+    assert bench.after(0.5).step is Step.RUNNING
+    assert bench.triggers == ["watch-8-100-1"]
+
+
+def test_a_schedule_is_waited_for(bench: Bench, node: Node) -> None:
+    bench.store.by_name[node.name] = replace(node, cron="30 12 * * *")
+    bench.provider.reachable = False
+    assert bench.after(29).step is Step.WAITING
+    assert bench.after(39.9).step is Step.WAITING
+    assert bench.after(40).step is Step.TRIGGERED
+
+
+def test_a_schedule_outside_the_window_is_not_waited_for(bench: Bench, node: Node) -> None:
+    for cron in ("50 12 * * *", "30 9 * * *", "nonsense"):
+        bench.store.by_name[node.name] = replace(node, cron=cron)
+        assert bench.after(9).step is Step.WAITING
+    assert bench.after(10).step is Step.TRIGGERED
+
+
+def test_runs_of_others_count(bench: Bench, node: Node) -> None:
+    for trigger_id in ("numerai-1", "cron-2026-01-06T12:30Z", None):
+        bench.provider.trigger(node, trigger_id)
+        assert bench.after(30).step is Step.RUNNING
+        bench.end_run(RunState.CANCELLED, None)
+    assert not [each for each in bench.triggers if each and each.startswith("watch")]
+
+
+# retries and their limit
+
+
+def test_a_failed_run_is_triggered_again_three_times_then_somebody_is_told(bench: Bench, node: Node) -> None:
+    bench.provider.reachable = False
+    minutes, steps = 0, []
+    while minutes < 44:
+        finding = bench.after(minutes)
+        steps.append(finding.step)
+        if finding.step is Step.TRIGGERED:
+            bench.end_run(RunState.FAILED, 1, message="It ended with exit code 1.")
+        minutes += 1
+    assert bench.triggers == ["watch-8-100-1", "watch-8-100-2", "watch-8-100-3"]
+    assert [index for index, step in enumerate(steps) if step is Step.TRIGGERED] == [0, 20, 34]
+    assert steps[-1] is Step.FAILED and bench.notifier.kinds == ["failure"]
+    assert "3 times" in bench.notifier.told[0].text and "exit code 1" in bench.notifier.told[0].text
+    assert "numerai node -m alice trigger" in bench.notifier.told[0].text
+    entry = bench.ledger.entry(node.name, ROUND)
+    assert entry and [attempt.state for attempt in entry.attempts] == ["failed"] * 3
+    assert bench.at(CLOSING).findings[0].step is Step.MISSED
+    assert bench.notifier.kinds == ["failure", "missed"]
+
+
+@pytest.mark.parametrize("exit_code", [65, 78])
+def test_what_would_fail_again_is_not_tried_again_but_told_at_once(bench: Bench, node: Node, exit_code: int) -> None:
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, exit_code, message=f"It ended with exit code {exit_code}.")
+    assert bench.after(2).step is Step.FAILED
+    assert bench.after(20).step is Step.FAILED
+    assert bench.triggers == ["numerai-0"]
+    assert bench.notifier.kinds == ["failure"] and str(exit_code) in bench.notifier.told[0].text
+
+
+def test_after_a_new_deploy_it_is_tried_again(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, 65)
+    assert bench.after(12).step is Step.FAILED
+    bench.deploy(node, bench.clock.now())
+    assert bench.after(13).step is Step.TRIGGERED
+
+
+def test_a_run_that_ends_well_without_a_submission_is_tried_again(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.end_run(RunState.SUCCEEDED, 0)
+    assert bench.after(9).step is Step.WAITING
+    assert bench.after(10).step is Step.TRIGGERED
+
+
+def test_a_refused_submission_is_none(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.submit(node, "error", error="wrong ids")
+    assert bench.after(10).step is Step.TRIGGERED
+
+
+def test_the_submission_of_another_round_is_none(bench: Bench, node: Node) -> None:
+    bench.submit(node, number=99)
+    assert bench.after(10).step is Step.TRIGGERED
+
+
+def test_a_run_that_the_provider_has_lost_is_replaced(bench: Bench, node: Node) -> None:
+    assert bench.after(10).step is Step.TRIGGERED
+    bench.provider.all_runs.clear()
+    assert bench.after(40).step is Step.TRIGGERED
+    entry = bench.ledger.entry(node.name, ROUND)
+    assert entry and [attempt.state for attempt in entry.attempts] == ["lost", None]
+
+
+# exactly once
+
+
+def test_a_restart_in_between_triggers_nothing_twice(bench: Bench, node: Node) -> None:
+    bench.provider.reachable = False
+    assert bench.after(0).step is Step.TRIGGERED
+    bench.watcher = bench.new_watcher()
+    assert bench.after(1).step is Step.RUNNING
+    assert bench.triggers == ["watch-8-100-1"]
+
+
+def test_a_kill_between_decision_and_trigger_is_finished_by_the_next_watcher(bench: Bench, node: Node) -> None:
+    bench.provider.reachable = False
+    trigger = bench.provider.trigger
+    for killed_after in (False, True):
+
+        def die(node: Node, trigger_id: str | None = None, after: bool = killed_after) -> Run:
+            if after:
+                trigger(node, trigger_id)
+            raise KeyboardInterrupt
+
+        bench.provider.trigger = die  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            bench.after(1)
+        bench.watcher = bench.new_watcher()
+    bench.provider.trigger = trigger  # type: ignore[method-assign]
+    assert bench.after(2).step is Step.RUNNING
+    assert bench.triggers == ["watch-8-100-1"]
+
+
+def test_two_watchers_at_once_give_one_run(bench: Bench, node: Node, tmp_path: Path) -> None:
+    bench.provider.reachable = False
+    bench.clock.elapsed = 3 * 3600
+    ledgers = [RoundLedger(tmp_path / "rounds.db") for _ in range(4)]
+    barrier = threading.Barrier(4)
+
+    def look(watcher: Watcher) -> None:
+        barrier.wait(10)
+        watcher.look()
+
+    threads = [threading.Thread(target=look, args=(bench.new_watcher(ledger=ledger),)) for ledger in ledgers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    assert set(bench.triggers) == {"watch-8-100-1"}
+    for ledger in ledgers:
+        ledger.close()
+
+
+def test_a_run_that_begins_meanwhile_is_not_doubled(bench: Bench, node: Node) -> None:
+    submissions = bench.api.submissions
+
+    def webhook_comes_now(model_id: str) -> list[Submission]:
+        bench.call_webhook(node)
+        bench.end_run(RunState.SUCCEEDED, 0)
+        return submissions(model_id)
+
+    bench.api.submissions = webhook_comes_now  # type: ignore[method-assign]
+    assert bench.after(10).step is Step.RUNNING
+    assert bench.triggers == ["numerai-0"]
+
+
+# before and after the close
+
+
+def test_well_before_the_close_somebody_is_told(bench: Bench, node: Node) -> None:
+    bench.call_webhook(node)
+    assert bench.after(44.9).step is Step.RUNNING
+    assert bench.notifier.told == []
+    bench.after(45)
+    bench.after(46)
+    assert bench.notifier.kinds == ["failure"]
+    assert "closes in 15 min" in bench.notifier.told[0].text and "run-1" in bench.notifier.told[0].text
+
+
+def test_a_run_over_the_close_is_waited_for_and_told_late(bench: Bench, node: Node) -> None:
+    bench.call_webhook(node)
+    bench.after(59)
+    assert bench.after(61).step is Step.RUNNING
+    bench.submit(node)
+    bench.end_run(RunState.FAILED, 69, failure=RunFailure.LATE)
+    (finding,) = bench.at(CLOSING + timedelta(minutes=2)).findings
+    assert finding.step is Step.LATE
+    assert bench.at(CLOSING + timedelta(minutes=3)).findings == ()
+    assert bench.notifier.kinds == ["failure", "late"]
+
+
+def test_a_run_that_never_ends_is_a_missed_round(bench: Bench, node: Node) -> None:
+    bench.call_webhook(node)
+    bench.after(59)
+    assert bench.after(89).step is Step.RUNNING
+    assert bench.after(91).step is Step.MISSED
+    assert bench.notifier.kinds == ["failure", "missed"]
+
+
+def test_a_submission_made_in_time_and_checked_after_the_close_is_in_time(bench: Bench, node: Node) -> None:
+    bench.after(50)
+    bench.submit(node, "pending", inserted_at=CLOSING - timedelta(seconds=1))
+    assert bench.after(65).step is Step.PENDING
+    bench.api.held_by[node.model_id] = [
+        replace(bench.api.held_by[node.model_id][0], status="success"),
+    ]
+    assert bench.after(66).step is Step.SUBMITTED
+
+
+def test_a_submission_that_is_never_checked_is_told(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.submit(node, "pending")
+    assert bench.after(62).step is Step.PENDING
+    assert bench.after(95).step is Step.STUCK
+    assert bench.notifier.kinds == ["failure"]
+
+
+def test_who_slept_over_a_round_is_told_on_waking(bench: Bench, node: Node) -> None:
+    (finding,) = bench.at(CLOSING + timedelta(hours=20)).findings
+    assert finding.step is Step.MISSED
+    assert bench.notifier.kinds == ["missed"] and "was the machine" in bench.notifier.told[0].text
+    assert bench.triggers == []
+
+
+def test_who_slept_over_several_rounds_is_told_of_each_that_was_missed(bench: Bench, node: Node) -> None:
+    day = timedelta(days=1)
+    bench.api.past = [Round(101, 8, OPENING + day, CLOSING + day), Round(102, 8, OPENING + 2 * day, CLOSING + 2 * day)]
+    bench.submit(node, number=101, inserted_at=OPENING + day)
+    look = bench.at(CLOSING + 3 * day)
+    assert [finding.step for finding in look.findings] == [Step.MISSED, Step.SUBMITTED, Step.MISSED]
+    assert bench.notifier.kinds == ["missed", "success", "missed"]
+    assert bench.at(CLOSING + 3 * day).findings == ()
+
+
+def test_the_weekend_round_has_more_time(bench: Bench, node: Node) -> None:
+    bench.api.round = Round(100, 8, OPENING, OPENING + timedelta(hours=26))
+    bench.provider.reachable = False
+    triggered = []
+    for minutes in range(0, 26 * 60, 10):
+        if bench.after(minutes).step is Step.TRIGGERED:
+            bench.end_run(RunState.FAILED, 1)
+            triggered.append(minutes)
+    assert triggered == [0, 30, 60]
+    assert bench.notifier.kinds == ["failure"]
+
+
+def test_a_close_that_is_moved_is_followed(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.api.round = replace(ROUND, close_time=CLOSING + timedelta(hours=2))
+    bench.after(100)
+    assert bench.notifier.told == []
+    bench.after(170)
+    assert bench.notifier.kinds == ["failure"]
+
+
+# what is in the way
+
+
+def test_while_numerai_is_away_nothing_is_triggered_and_somebody_is_told_before_the_close(
+    bench: Bench, node: Node
+) -> None:
+    assert bench.after(1).step is Step.WAITING
+    bench.api.fail = {"rounds": unreachable(), "submissions": unreachable(), "models": unreachable()}
+    assert bench.after(20).step is Step.UNSEEN
+    assert bench.notifier.told == []
+    assert bench.after(45).step is Step.UNSEEN
+    bench.after(50)
+    assert bench.notifier.kinds == ["failure"] and "cannot be reached" in bench.notifier.told[0].text
+    assert bench.triggers == []
+    bench.api.fail.clear()
+    assert bench.after(55).step is Step.TRIGGERED
+
+
+def test_a_round_that_was_announced_is_known_even_when_numerai_is_away_as_it_opens(bench: Bench, node: Node) -> None:
+    bench.api.round, bench.api.upcoming = None, ROUND
+    bench.clock.elapsed += 700
+    bench.watcher.look()
+    bench.api.fail = {"rounds": unreachable()}
+    assert bench.at(OPENING - timedelta(minutes=1)).findings == ()
+    assert bench.after(46).step is Step.UNSEEN
+    assert bench.notifier.kinds == ["failure"]
+    bench.api.fail.clear()
+    bench.api.round = ROUND
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, 65)
+    assert bench.after(47).step is Step.FAILED
+
+
+def test_a_round_that_was_announced_and_never_came_is_no_missed_round(bench: Bench, node: Node) -> None:
+    bench.api.round, bench.api.upcoming = Round(99, 8, BEFORE - timedelta(1), BEFORE - timedelta(hours=20)), ROUND
+    bench.clock.elapsed += 700
+    bench.watcher.look()
+    bench.api.fail = {"rounds": unreachable()}
+    bench.after(10)
+    bench.api.fail.clear()
+    bench.at(CLOSING + timedelta(hours=1))
+    assert "missed" not in bench.notifier.kinds
+
+
+def test_numerai_refusing_one_query_is_said_and_survived(bench: Bench, node: Node) -> None:
+    bench.api.fail = {"models": unreachable()}
+    assert bench.after(1).step is Step.WAITING
+    bench.api.fail = {"submissions": unreachable()}
+    assert bench.after(11).step is Step.UNSEEN
+    bench.api.fail = {}
+    assert bench.after(12).step is Step.TRIGGERED
+
+
+def test_one_nodes_provider_does_not_stop_the_others(bench: Bench, node: Node) -> None:
+    broken, other, odd = FakeProvider(), made_node("bob", provider="broken"), made_node("carl", provider="gone")
+    bench.providers["broken"] = broken
+    broken.fail["runs"] = ProviderError("The cloud is away.")
+    for each in (other, odd):
+        bench.store.by_name[each.name] = each
+        bench.api.by_id[each.model_id] = Model(each.model_id, each.model_name, 8, each.webhook_url)
+    bench.at(OPENING - timedelta(minutes=5))
+    look = bench.at(OPENING + timedelta(minutes=11))
+    assert {each.node: each.step for each in look.findings} == {
+        node.name: Step.TRIGGERED,
+        other.name: Step.STUCK,
+        odd.name: Step.STUCK,
+    }
+    assert not look.well and any("The cloud is away." in problem for problem in look.problems)
+    bench.end_run(RunState.SUCCEEDED, 0)
+    bench.submit(node)
+    bench.at(OPENING + timedelta(minutes=26))
+    assert sorted(bench.notifier.kinds) == ["failure", "failure", "success"]
+
+    def bug(*_: object) -> list[Run]:
+        raise ZeroDivisionError
+
+    broken.runs = bug  # type: ignore[method-assign,assignment]
+    assert {each.step for each in bench.at(OPENING + timedelta(minutes=27)).findings} == {Step.SUBMITTED, Step.STUCK}
+
+
+def test_a_provider_that_refuses_is_asked_again_with_the_same_trigger_id(bench: Bench, node: Node) -> None:
+    bench.provider.fail["trigger"] = ProviderError("The queue is full.", "Wait.")
+    assert bench.after(10).step is Step.STUCK
+    assert bench.after(20).step is Step.STUCK
+    assert bench.notifier.told == []
+    assert bench.after(25).step is Step.STUCK
+    assert bench.notifier.kinds == ["failure"] and "The queue is full." in bench.notifier.told[0].text
+    bench.provider.fail.clear()
+    assert bench.after(26).step is Step.TRIGGERED
+    assert bench.triggers == ["watch-8-100-1"]
+
+
+def test_a_daemon_that_does_not_start_is_said(bench: Bench, node: Node) -> None:
+    bench.provider.fail["wake"] = ProviderError("The port is taken.")
+    assert bench.after(10).step is Step.TRIGGERED
+    bench.after(46)
+    assert "The port is taken." in bench.notifier.told[0].text
+
+
+def test_a_node_that_was_never_deployed_is_told_with_the_command(bench: Bench, node: Node) -> None:
+    bench.provider.deployments.clear()
+    assert bench.after(5).step is Step.STUCK
+    assert bench.notifier.told == []
+    bench.after(10)
+    bench.after(11)
+    assert bench.notifier.kinds == ["failure"] and "numerai node -m alice deploy" in bench.notifier.told[0].text
+    bench.deploy(node)
+    assert bench.after(12).step is Step.TRIGGERED
+
+
+def test_unreadable_nodes_and_missing_keys_are_said_and_looked_for_again(bench: Bench, node: Node) -> None:
+    bench.store.error = NumeraiError("nodes.json cannot be read.", code="state-corrupt")
+    look = bench.at(OPENING + timedelta(minutes=20))
+    assert look.findings == () and look.problems == ("nodes.json cannot be read.",) and not look.well
+    bench.store.error = None
+
+    def no_keys() -> FakeApi:
+        raise EnvironmentNotReady("There are no Numerai keys.", code="no-keys")
+
+    watcher, bench.watcher = bench.watcher, bench.new_watcher()
+    bench.watcher._make_api = no_keys
+    assert "There are no Numerai keys." in bench.at(OPENING + timedelta(minutes=21)).problems
+    bench.watcher = watcher
+    assert bench.after(22).step is Step.TRIGGERED
+
+
+# several nodes and tournaments
+
+
+def test_every_tournament_in_use_is_followed(bench: Bench, node: Node) -> None:
+    signals = made_node("bob", 11)
+    bench.store.by_name[signals.name] = signals
+    bench.deploy(signals)
+    bench.api.by_id[signals.model_id] = Model(signals.model_id, "bob", 11, None)
+    bench.api.past = [Round(700, 11, OPENING + timedelta(minutes=30), CLOSING + timedelta(minutes=30))]
+    bench.at(OPENING - timedelta(minutes=1))
+    steps = {each.node: each.step for each in bench.at(OPENING + timedelta(minutes=30)).findings}
+    assert steps == {node.name: Step.TRIGGERED, signals.name: Step.TRIGGERED}
+    assert sorted(run.trigger_id or "" for run in bench.provider.all_runs) == ["watch-11-700-1", "watch-8-100-1"]
+    assert ("rounds", 12) not in bench.api.calls
+
+
+def test_nodes_come_and_go(bench: Bench, node: Node) -> None:
+    late = made_node("bob")
+    bench.after(10)
+    bench.store.by_name[late.name] = late
+    bench.api.by_id[late.model_id] = Model(late.model_id, "bob", 8, late.webhook_url)
+    bench.deploy(late)
+    assert bench.at(OPENING + timedelta(minutes=20)).findings[1].step is Step.WAITING
+    assert bench.at(OPENING + timedelta(minutes=30)).findings[1].step is Step.TRIGGERED
+    del bench.store.by_name[late.name]
+    assert [each.node for each in bench.at(OPENING + timedelta(minutes=40)).findings] == [node.name]
+    bench.at(CLOSING + timedelta(minutes=31))
+    assert late.name not in {notice.node for notice in bench.notifier.told}
+
+
+def test_a_new_node_is_not_blamed_for_the_rounds_before_it(bench: Bench, node: Node) -> None:
+    bench.submit(node)
+    new = made_node("bob")
+    bench.at(OPENING + timedelta(minutes=50))
+    bench.store.by_name[new.name] = new
+    bench.at(OPENING + timedelta(minutes=51))
+    bench.at(CLOSING + timedelta(hours=1))
+    assert bench.notifier.kinds == ["success"]
+
+
+# people
+
+
+def test_a_provider_that_tells_by_itself_is_not_echoed(bench: Bench, node: Node) -> None:
+    telling = TellingProvider()
+    telling.clock = bench.clock
+    bench.providers["local"] = bench.provider = telling
+    bench.deploy(node)
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, 65)
+    assert bench.after(2).step is Step.FAILED
+    bench.submit(node)
+    assert bench.after(3).step is Step.SUBMITTED
+    assert bench.notifier.told == []
+    bench.api.past = [Round(101, 8, OPENING + timedelta(days=1), CLOSING + timedelta(days=1))]
+    bench.at(CLOSING + timedelta(days=2))
+    assert bench.notifier.kinds == ["missed"]
+
+
+def test_a_notice_that_reaches_nobody_is_tried_again_a_few_times(
+    bench: Bench, node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.notifier.failure = "it refused"
+    bench.submit(node)
+    bench.after(1)
+    bench.after(1.5)
+    assert bench.notifier.tries == 2
+    bench.notifier.failure = None
+    bench.after(2)
+    bench.after(3)
+    assert (bench.notifier.tries, bench.notifier.kinds) == (3, ["success"])
+    bench.notifier.failure = "it refused"
+    bench.at(CLOSING + timedelta(days=1))
+    day = Round(101, 8, OPENING + timedelta(days=1), CLOSING + timedelta(days=1))
+    bench.api.past = [day]
+    for hour in range(30):
+        bench.at(CLOSING + timedelta(days=1, hours=1 + hour))
+    assert bench.notifier.tries == 3 + 9
+    assert "given up" in caplog.text
+
+
+def test_with_nobody_to_tell_it_is_done(bench: Bench, node: Node) -> None:
+    bench.notifier.tell = lambda notice: {}  # type: ignore[method-assign]
+    bench.submit(node)
+    bench.after(1)
+    assert bench.ledger.claim_notices(bench.clock.now(), 9) == []
+
+
+# the watcher's own life
+
+
+def test_numerais_time_counts_not_the_machines(bench: Bench, node: Node) -> None:
+    bench.api.clock = FakeClock(OPENING + timedelta(minutes=12))
+    bench.clock.elapsed = -5 * 3600
+    look = bench.watcher.look()
+    assert look.now == OPENING + timedelta(minutes=12)
+    assert look.findings[0].step is Step.TRIGGERED
+
+
+def test_it_looks_until_told_and_survives_a_full_disk(bench: Bench, node: Node) -> None:
+    stop = threading.Event()
+    looks: list[Look] = []
+    full = EnvironmentNotReady("rounds.db cannot be used: disk full.", code="database-unusable")
+    claim, failing = bench.ledger.claim_notices, [full, full]
+
+    def claim_or_fail(*arguments: object) -> object:
+        if failing:
+            raise failing.pop()
+        return claim(*arguments)  # type: ignore[arg-type]
+
+    bench.ledger.claim_notices = claim_or_fail  # type: ignore[method-assign,assignment]
+    bench.watcher._settings = WatchSettings(seconds=0.001)
+    bench.watcher.run(stop, lambda look: (looks.append(look), stop.set())[0])
+    assert len(looks) == 1
+    assert bench.notifier.kinds == ["watcher-stopped"] and "disk full" in bench.notifier.told[0].text
+
+
+def test_the_end_of_a_watcher_is_told_while_there_are_nodes(bench: Bench, node: Node) -> None:
+    bench.watcher.stopped("with the daemon")
+    assert bench.notifier.kinds == ["watcher-stopped"] and "with the daemon" in bench.notifier.told[0].text
+    assert [each.ended_at is not None for each in bench.ledger.watchers()] == [True]
+    bench.store.by_name.clear()
+    other = bench.new_watcher()
+    other.look()
+    other.stopped("with the daemon")
+    other.crashed(ValueError("x"))
+    assert len(bench.notifier.told) == 1
+    bench.store.by_name[node.name] = node
+    other.crashed(ValueError("x"))
+    other.crashed(ValueError("x"))
+    assert len(bench.notifier.told) == 2
+
+
+def kill_watchers(ledger: RoundLedger) -> None:
+    with ledger._write() as db:
+        db.execute("UPDATE watchers SET process_began = 1")
+
+
+@pytest.mark.parametrize(("back_after", "told"), [(30, True), (-60, False)])
+def test_after_a_kill_the_next_start_tells_if_a_round_was_open_meanwhile(
+    bench: Bench, node: Node, back_after: float, told: bool
+) -> None:
+    bench.at(OPENING - timedelta(minutes=70))
+    kill_watchers(bench.ledger)
+    bench.watcher = bench.new_watcher()
+    bench.api.fail = {"rounds": unreachable()}
+    bench.at(OPENING + timedelta(minutes=back_after))
+    bench.api.fail = {}
+    bench.submit(node)
+    bench.at(OPENING + timedelta(minutes=back_after))
+    stopped = [notice for notice in bench.notifier.told if notice.kind.value == "watcher-stopped"]
+    assert bool(stopped) is told
+    if told:
+        assert "10:50:00" in stopped[0].text and "round 100" in stopped[0].text
+
+
+def test_a_watcher_that_is_not_alone_was_not_missed(bench: Bench, node: Node) -> None:
+    kill_watchers(bench.ledger)
+    second = bench.new_watcher()
+    second._down_since = None
+    bench.ledger.begin_watch("daemon", bench.clock.now(), bench.clock.now())
+    kill_one = bench.ledger.watchers()
+    assert len(kill_one) == 2
+    bench.watcher = bench.new_watcher()
+    bench.after(30)
+    assert "watcher-stopped" not in bench.notifier.kinds
+
+
+def test_settings_and_what_they_may_be() -> None:
+    assert watch_settings({}, {}) == WatchSettings(30.0, timedelta(minutes=10))
+    environ = {"NUMERAI_WATCH_SECONDS": "0.2", "NUMERAI_WATCH_GRACE_MINUTES": "3"}
+    assert watch_settings({"watch_seconds": 60, "port": 1}, environ) == WatchSettings(0.2, timedelta(minutes=3))
+    assert watch_settings({"watch_grace_minutes": 5}, {}, grace_minutes=0.5).grace == timedelta(seconds=30)
+    for recorded in ({"watch_seconds": "often"}, {"watch_seconds": 0}, {"watch_grace_minutes": -1}):
+        with pytest.raises(UsageError) as error:
+            watch_settings(recorded, {})  # type: ignore[arg-type]
+        assert error.value.code == "bad-setting"
