@@ -159,6 +159,9 @@ class Ledger(Protocol):
     many watchers, and over kill -9. What is decided is recorded before it is done. Moments are Numerai's time where
     nothing else is said."""
 
+    def exists(self) -> bool:
+        """Whether anything was ever recorded. Every other method makes the ledger where there is none."""
+
     def see_round(self, found: Round, machine_open: datetime | None) -> None:
         """Record a round and its times; `machine_open` is its opening by this machine's clock, kept from the first
         time, and None as long as it has not opened. A number that comes again on another day is another round (a

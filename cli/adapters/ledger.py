@@ -74,6 +74,10 @@ class RoundLedger:
         """Close the database; it is opened again when it is used again."""
         self._database.close()
 
+    def exists(self) -> bool:
+        """Whether there is a database; looking makes none."""
+        return self.path.exists()
+
     # rounds and nodes
 
     def see_round(self, found: Round, machine_open: datetime | None) -> None:

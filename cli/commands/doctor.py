@@ -25,7 +25,7 @@ def doctor(factory: Factory, fix: bool) -> int:
     from ..models import CheckStatus
     from ..usecases.doctor import Doctor
 
-    examiner = Doctor(factory.store, factory.api_with, factory.provider, factory.clock)
+    examiner = Doctor(factory.store, factory.api_with, factory.provider, factory.clock, factory.ledger)
     checks = examiner.examine()
     fixed: list[str] = []
     if fix and any(check.safe_fix for check in checks):

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--once", is_flag=True, help="Look once and end: 0 when all is well or nothing is due, else 1. For cron.")
+@click.option("--once", is_flag=True, help="Look once and end, for cron: with 0 when all is well or nothing is due.")
 @click.option(
     "--grace-minutes",
     type=float,
@@ -30,11 +30,14 @@ if TYPE_CHECKING:
 @output_options
 @click.pass_obj
 def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
-    """Follow the rounds of all nodes, whatever their provider, until Ctrl-C.
+    """Follow the rounds: trigger what is missing, and tell somebody in time.
 
-    Nodes that Numerai cannot call are triggered when a round opens. The others get a grace time; whoever has not
-    submitted then is triggered, three times at most, and somebody is told well before the close. The daemon
-    (`numerai daemon start`) does the same in the background.
+    It watches all nodes, whatever their provider, until Ctrl-C. Nodes that Numerai cannot call are triggered when a
+    round opens. The others get a grace time; whoever has not submitted then is triggered, three times at most, and
+    somebody is told well before the close. The daemon (`numerai daemon start`) does the same in the background.
+
+    With --once it ends with 1 when this look finds anything wrong (missing, failed, late, missed, or not to be seen);
+    what an earlier look has found and told of the rounds that are over does not count.
     """
     import logging
 

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from ..errors import ApiError, NumeraiError
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
-from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
+from ..ports import Clock, Ledger, NumeraiApi, Provider, Report, StateStore
 from ..source import check_source
+from .overview import needs_watching, watching
 from .setup import scope_warnings
 
 FIX_MODES, FIX_NODES_FILE, FIX_WEBHOOK, FIX_WAKE = "modes", "nodes-file", "webhook", "start-daemon"
@@ -32,6 +33,7 @@ class Doctor:
     api_with: Callable[[Keys], NumeraiApi]
     provider_named: Callable[[str], Provider]
     clock: Clock
+    ledger: Ledger
 
     def examine(self) -> list[Check]:
         """Every check, in the order in which it makes sense to mend things."""
@@ -41,6 +43,7 @@ class Doctor:
         models = self._models(api) if api else None
         for name in sorted({DEFAULT_PROVIDER, *(node.provider for node in nodes)}):
             checks += self._provider(name, [node for node in nodes if node.provider == name])
+        checks += self._watch(nodes)
         for node in nodes:
             checks += self._node(node, api, models)
         return checks
@@ -188,6 +191,35 @@ class Doctor:
             return Check("webhook", CheckStatus.WARNING, f"{api.url} cannot call this machine", mend)
         why = "Numerai calls another address" if model.webhook else "Numerai calls nobody"
         return Check("webhook", CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix=FIX_WEBHOOK)
+
+    # who notices
+
+    def _watch(self, nodes: list[Node]) -> Iterator[Check]:
+        """Whether somebody follows the rounds and somebody is told, for nodes that do not see to that by themselves:
+        of the others their provider's checks speak."""
+        if not any(needs_watching(node, lambda each: self.provider_named(each.provider)) for node in nodes):
+            return
+        try:
+            yield self._watcher()
+            yield self._told()
+        except NumeraiError as error:
+            yield Check("watcher", CheckStatus.WARNING, error.message, error.hint)
+
+    def _watcher(self) -> Check:
+        found = watching(self.ledger, self.clock.now())
+        if not found:
+            why = "nobody on this machine follows the rounds: a run that does not come goes unnoticed"
+            return Check("watcher", CheckStatus.WARNING, why, "numerai daemon start")
+        by = {"daemon": "the daemon", "watch": "`numerai watch`", "once": "`numerai watch --once`"}
+        newest = found[0]
+        return Check("watcher", CheckStatus.OK, f"{by.get(newest.kind, newest.kind)} follows the rounds")
+
+    def _told(self) -> Check:
+        told = sorted(self.store.notify_urls())
+        if not told:
+            why = "nobody is told when a run fails or a round is missed"
+            return Check("notifications", CheckStatus.WARNING, why, "numerai notify add NAME")
+        return Check("notifications", CheckStatus.OK, f"told: {', '.join(told)}")
 
     # mends
 

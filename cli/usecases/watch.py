@@ -407,12 +407,8 @@ class Watcher:
         return self._missing(current, provider, case, self._of_round(case, runs))
 
     def _held(self, current: _Pass, case: _Case) -> Submission | None:
-        """The submission of the round that counts: accepted in time, else not checked yet, else accepted late."""
-        mine = [each for each in current.submissions(case.node) if each.round_number == case.found.number]
-        accepted = [each for each in mine if each.accepted]
-        in_time = [each for each in accepted if not _late(each, case.found)]
-        pending = [each for each in mine if not each.accepted and not each.refused]
-        best = next(iter([*in_time, *pending, *accepted]), None)
+        """The submission of the round that counts, recorded."""
+        best = counting(current.submissions(case.node), case.found)
         if best is not None and (best.id, best.status) != (case.entry.submission_id, case.entry.submission_status):
             self._ledger.record_submission(case.node.name, case.found, best)
         return best
@@ -426,7 +422,7 @@ class Watcher:
             self._decide_notice(case, NoticeKind.FAILURE, "is not checked", text)
             return _finding(case, Step.STUCK, text)
         at = f" at {held.inserted_at:%H:%M:%S} UTC" if held.inserted_at else ""
-        if _late(held, case.found):
+        if late(held, case.found):
             text = (
                 f"Submission {held.id} was made{at}, after the close at {case.found.close_time:%H:%M} UTC:"
                 f" it is scored and cannot be staked. `{case.command} logs` shows what held it up."
@@ -732,7 +728,17 @@ def _warn_at(found: Round) -> datetime:
     return found.close_time - min(WARN_BEFORE, (found.close_time - found.open_time) / 4)
 
 
-def _late(submission: Submission, found: Round) -> bool:
+def counting(submissions: Iterable[Submission], found: Round) -> Submission | None:
+    """The submission of a round that counts: accepted in time, else not checked yet, else accepted late."""
+    mine = [each for each in submissions if each.round_number == found.number]
+    accepted = [each for each in mine if each.accepted]
+    in_time = [each for each in accepted if not late(each, found)]
+    pending = [each for each in mine if not each.accepted and not each.refused]
+    return next(iter([*in_time, *pending, *accepted]), None)
+
+
+def late(submission: Submission, found: Round) -> bool:
+    """Whether a submission was made after the round's close."""
     return submission.inserted_at is not None and submission.inserted_at >= found.close_time
 
 

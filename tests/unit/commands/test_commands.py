@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -347,3 +348,56 @@ def test_the_state_of_a_cloud_moves_to_a_bucket_and_back(line: Line) -> None:
     assert refused.exit_code == 2 and "--yes" in refused.err and "state_bucket" in store.settings("aws")
     assert line("setup", "-s", "-P", "aws", "--local-state", "--yes").exit_code == 0
     assert store.settings("aws") == {"region": "eu-west-1"}
+
+
+def test_history_and_status_at_a_glance(ready: Line) -> None:
+    ready.provider.trigger(HomeStore(ready.home).nodes()["numerai-alice"], "t-1")
+    ready.provider.run("run-1")
+    ready.api.held.append(Submission("sub", "success", 100, "t-1", inserted_at=NOW))
+    shown = ready("history", "-m", "alice")
+    assert shown.exit_code == 0
+    assert all(word in shown.out for word in ("100", "12:00:00 Numerai", "run-1 succeeded", "accepted sub", "on time"))
+    record = ready("history", "--json").json["rounds"][0]
+    assert (record["standing"], record["runs"][0]["submission_id"]) == ("on-time", "sub")
+    glance = ready("status")
+    assert glance.exit_code == 0 and "Classic: round 100 closes in 1 h" in glance.out
+    assert "-> numerai daemon start" in glance.out and "-> numerai notify add NAME" in glance.out
+    assert ready("status", "--json").json["nodes"][0]["latest"]["standing"] == "on-time"
+
+
+def test_history_and_status_without_nodes_keys_or_numerai(
+    line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for command in ("history", "status"):
+        assert "No node is configured" in line(command).out
+    refused = line("history", "-m", "alice")
+    assert refused.exit_code == 2 and "No node is configured" in refused.err
+    assert line("history", "-n", "0").exit_code == 2
+    line("node", "-m", "alice", "config", "-p", str(folder))
+    refused = line("history", "-m", "bob")
+    assert refused.exit_code == 2 and "numerai-alice" in refused.err
+    line.api.fail |= {"rounds": unreachable(), "submissions": unreachable()}
+    for command in ("history", "status"):
+        answer = line(command)
+        assert answer.exit_code == 0 and "cannot be reached" in answer.err
+    monkeypatch.delenv("NUMERAI_SECRET_KEY")
+    for command in ("history", "status"):
+        answer = line(command)
+        assert answer.exit_code == 0 and "There are no Numerai keys" in answer.err
+
+
+def test_one_look_of_the_watcher_and_its_exit_codes(ready: Line) -> None:
+    ready.api.held.append(Submission("sub", "success", 100, inserted_at=NOW))
+    looked = ready("watch", "--once")
+    assert looked.exit_code == 0 and "numerai-alice, round 100: submitted" in looked.out
+    assert ready("watch", "--once", "--json").json["well"] is True
+    ready.api.fail["submissions"] = unreachable()
+    ready.api.round = replace(ready.api.round, number=101)
+    answer = ready("watch", "--once", "--json")
+    assert answer.exit_code == 1 and answer.json["findings"][0]["step"] == "unseen"
+    assert ready("watch", "--once", "--grace-minutes", "-1").exit_code == 2
+
+
+def test_a_watcher_without_nodes_has_nothing_to_do(line: Line) -> None:
+    looked = line("watch", "--once")
+    assert looked.exit_code == 0 and "Nothing is due" in looked.out

@@ -7,6 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from numerai_compute.adapters.ledger import DATABASE_FILE, RoundLedger
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError
 from numerai_compute.models import Check, CheckStatus, Node, TokenInfo
@@ -19,8 +20,9 @@ from tests.fakes import KEYS, SCOPES, FakeApi, FakeClock, FakeProvider, unreacha
 class Clinic:
     def __init__(self, store: HomeStore, api: FakeApi, provider: FakeProvider):
         self.store, self.api, self.provider, self.clock = store, api, provider, FakeClock()
+        self.ledger = RoundLedger(store.home / DATABASE_FILE)
         store.save_keys(KEYS)
-        self.doctor = Doctor(store, lambda keys: api, lambda name: provider, self.clock)
+        self.doctor = Doctor(store, lambda keys: api, lambda name: provider, self.clock, self.ledger)
 
     def check(self, name: str) -> Check:
         return next(check for check in self.doctor.examine() if check.name == name)
@@ -35,16 +37,55 @@ def clinic(store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node) -
 
 
 def test_a_healthy_machine_has_nothing_to_mend(clinic: Clinic) -> None:
+    clinic.ledger.begin_watch("daemon", clinic.clock.now(), clinic.clock.now())
+    clinic.store.save_notify_url("team", "json://127.0.0.1:9")
     assert set(clinic.statuses().values()) == {"ok"}
     assert {"python", "home", "nodes.json", "keys", "scopes", "clock", "folder", "webhook"} <= set(clinic.statuses())
 
 
 def test_a_fresh_machine_is_told_to_set_up(home: Path, api: FakeApi, provider: FakeProvider) -> None:
-    checks = Doctor(HomeStore(home, {}), lambda keys: api, lambda name: provider, FakeClock()).examine()
+    ledger = RoundLedger(home / DATABASE_FILE)
+    checks = Doctor(HomeStore(home, {}), lambda keys: api, lambda name: provider, FakeClock(), ledger).examine()
     by_name = {check.name: check for check in checks}
     assert by_name["home"].mend == by_name["keys"].mend == "numerai setup"
     assert by_name["keys"].status is CheckStatus.FAILED
     assert not home.exists()
+
+
+def test_nobody_who_watches_and_nobody_who_is_told_are_warned_of(clinic: Clinic) -> None:
+    watcher, told = clinic.check("watcher"), clinic.check("notifications")
+    assert (watcher.status, watcher.mend) == (CheckStatus.WARNING, "numerai daemon start")
+    assert (told.status, told.mend) == (CheckStatus.WARNING, "numerai notify add NAME")
+    assert not clinic.ledger.exists()
+    now = clinic.clock.now()
+    ended, _ = clinic.ledger.begin_watch("watch", now, now)
+    clinic.ledger.end_watch(ended, now)
+    assert clinic.check("watcher").status is CheckStatus.WARNING
+    by_cron, _ = clinic.ledger.begin_watch("once", now, now)
+    clinic.ledger.end_watch(by_cron, now)
+    assert "--once" in clinic.check("watcher").why
+    clinic.clock.sleep(25 * 3600)
+    assert clinic.check("watcher").status is CheckStatus.WARNING
+    clinic.ledger.begin_watch("daemon", clinic.clock.now(), clinic.clock.now())
+    clinic.store.save_notify_url("team", "json://127.0.0.1:9/secret")
+    assert clinic.check("watcher").status is clinic.check("notifications").status is CheckStatus.OK
+    assert "secret" not in clinic.check("notifications").why
+
+
+def test_nodes_that_see_to_themselves_need_no_watcher_here(clinic: Clinic) -> None:
+    class Cloud(FakeProvider):
+        def notifies(self) -> bool:
+            return True
+
+    cloud = Cloud()
+    doctor = Doctor(clinic.store, lambda keys: clinic.api, lambda name: cloud, clinic.clock, clinic.ledger)
+    assert {"watcher", "notifications"}.isdisjoint(check.name for check in doctor.examine())
+
+
+def test_a_broken_ledger_is_one_warning(clinic: Clinic) -> None:
+    clinic.ledger.path.write_bytes(b"no database" * 500)
+    finding = clinic.check("watcher")
+    assert finding.status is CheckStatus.WARNING and "damaged" in finding.why and "Move it away" in (finding.mend or "")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
@@ -82,7 +123,7 @@ def test_wrong_keys_and_keys_of_another_api(clinic: Clinic) -> None:
     clinic.api.fail["token_info"] = ApiError("refused", "Run `numerai setup`", code="keys-refused")
     assert clinic.check("keys").status is CheckStatus.FAILED
     store = HomeStore(clinic.store.home, {"NUMERAI_API_URL": "http://127.0.0.1:1"})
-    other = Doctor(store, lambda keys: clinic.api, lambda name: clinic.provider, clinic.clock)
+    other = Doctor(store, lambda keys: clinic.api, lambda name: clinic.provider, clinic.clock, clinic.ledger)
     assert any("belong to" in check.why for check in other.examine())
 
 
@@ -150,7 +191,7 @@ def test_a_providers_findings_and_its_failure_are_shown(clinic: Clinic) -> None:
     def fail(name: str) -> FakeProvider:
         raise NumeraiError("no such thing", "Install it.")
 
-    checks = Doctor(clinic.store, lambda keys: clinic.api, fail, clinic.clock).examine()
+    checks = Doctor(clinic.store, lambda keys: clinic.api, fail, clinic.clock, clinic.ledger).examine()
     assert any(check.why == "no such thing" for check in checks)
 
 

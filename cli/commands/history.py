@@ -1,0 +1,128 @@
+"""`numerai history`: per round, what was triggered, run and submitted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from .options import output_options
+
+if TYPE_CHECKING:
+    from ..factory import Factory
+    from ..models import Submission
+    from ..usecases.history import History, RoundReader, RoundRecord, RunRecord
+
+MOST_ROUNDS = 100
+
+
+@click.command()
+@click.option("-m", "--model-name", "--model", help="Only this model's nodes.  [default: all]")
+@click.option(
+    "-t",
+    "--tournament",
+    type=click.Choice(["8", "11", "12"]),
+    help="Only this tournament: 8 Classic, 11 Signals, 12 Crypto.",
+)
+@click.option("-n", "--rounds", type=click.IntRange(1, MOST_ROUNDS), default=10, show_default=True, help="How many.")
+@output_options
+@click.pass_obj
+def history(factory: Factory, model_name: str | None, tournament: str | None, rounds: int) -> None:
+    """Show per round what was triggered, run and submitted.
+
+    Times are in UTC. What could not be asked, Numerai or a provider, is said first: the rest may be incomplete then.
+    """
+    from ..usecases.history import read_history
+    from ..usecases.inspect import list_nodes
+    from ..usecases.resolve import resolve_node
+
+    nodes = [node for node in list_nodes(factory.store) if tournament in (None, str(int(node.tournament)))]
+    if model_name is not None:
+        nodes = [node for node in nodes if model_name in (node.model_name, node.name)]
+    if not nodes and (model_name or tournament):
+        resolve_node(factory.store.nodes(), model_name, int(tournament) if tournament else None)  # says what there is
+    found = read_history(nodes, reader_of(factory), rounds)
+    factory.render.result(found, lambda: _show(factory, found, configured=bool(nodes)))
+
+
+def reader_of(factory: Factory) -> RoundReader:
+    """What asks Numerai, the providers and the watcher's memory."""
+    from ..usecases.history import RoundReader
+
+    return RoundReader(
+        api=lambda: factory.api, provider_named=factory.provider, ledger=factory.ledger, clock=factory.clock
+    )
+
+
+def _show(factory: Factory, found: History, *, configured: bool) -> None:
+    render = factory.render
+    for problem in found.problems:
+        render.warn(problem)
+    if not configured:
+        render.say("No node is configured. Next: numerai node -m MODEL config")
+    elif not found.rounds:
+        render.say("No round is known yet.")
+    names = dict.fromkeys(record.node for record in found.rounds)
+    for number, name in enumerate(names):
+        if number:
+            render.say("")
+        rows = [row for record in found.rounds if record.node == name for row in _rows(record)]
+        render.table(("round", "opened", "trigger", "run", "submission", "result"), rows, title=name)
+
+
+def _rows(record: RoundRecord) -> list[tuple[str, ...]]:
+    """One line a run; the first one also says what holds for the round."""
+    first = (str(record.round_number), f"{record.opened:%Y-%m-%d %H:%M}")
+    last = (_submission(record), _result(record))
+    runs = [(_triggered(run, record), _ran(run, record)) for run in record.runs] or [("-", "-")]
+    blank = ("", "")
+    return [
+        (*(first if number == 0 else blank), *run, *(last if number == 0 else blank)) for number, run in enumerate(runs)
+    ]
+
+
+def _triggered(run: RunRecord, record: RoundRecord) -> str:
+    who = {"numerai": "Numerai", "by-hand": "by hand"}.get(run.trigger.value, run.trigger.value)
+    why = f": {run.why}" if run.why else ""
+    return f"{_time(run.triggered_at, record)} {who}{why}"
+
+
+def _ran(run: RunRecord, record: RoundRecord) -> str:
+    if run.id is None:
+        return f"not started: {run.message}" if run.message else "not started yet"
+    words = [run.id, run.state or "unknown"]
+    if run.ended_at is not None:
+        words.append(_time(run.ended_at, record))
+    if run.exit_code:
+        words.append(f"exit code {run.exit_code}")
+    if run.attempts > 1:
+        words.append(f"{run.attempts} tries")
+    said = f": {run.message}" if run.message and (run.exit_code or run.attempts > 1 or run.state == "failed") else ""
+    return f"{' '.join(words)}{said}"
+
+
+def _submission(record: RoundRecord) -> str:
+    found = record.submission
+    lines = [f"{_moment(found, record)}{_word(found)} {found.id}"] if found is not None else []
+    lines += [f"{_moment(each, record)}refused: {each.error or each.id}" for each in record.refused]
+    return "\n".join(lines) or "-"
+
+
+def _word(found: Submission) -> str:
+    return {"success": "accepted", "error": "refused"}.get(found.status, found.status)
+
+
+def _moment(found: Submission, record: RoundRecord) -> str:
+    return f"{_time(found.inserted_at, record)} " if found.inserted_at is not None else ""
+
+
+def _result(record: RoundRecord) -> str:
+    told = [kind.value for kind in record.told]
+    words = record.standing.value.replace("-", " ")
+    return f"{words} (told: {', '.join(told)})" if told else words
+
+
+def _time(moment: datetime, record: RoundRecord) -> str:
+    same_day = moment.date() == record.opened.date()
+    return f"{moment:%H:%M:%S}" if same_day else f"{moment:%Y-%m-%d %H:%M:%S}"

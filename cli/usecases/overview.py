@@ -1,0 +1,137 @@
+"""All nodes at a glance: the round that is open or was last, how each node stands in it, and who follows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from ..errors import NumeraiError
+from ..models import Node, Tournament, WatcherRecord
+from ..ports import Ledger, NotifiesItself, Provider, StateStore
+from .history import RoundReader, RoundRecord
+
+ProviderOf = Callable[[Node], Provider]
+
+LOOKED_LATELY = timedelta(days=1)
+"""A look by cron (`numerai watch --once`) counts for so long."""
+
+
+@dataclass(frozen=True)
+class TournamentGlance:
+    """The latest round of a tournament and the next one. `closes` is None when none is open; `opens` when Numerai does
+    not say."""
+
+    tournament: int
+    name: str
+    round_number: int | None
+    closes: datetime | None
+    closes_in_seconds: int | None
+    opens: datetime | None
+    opens_in_seconds: int | None
+
+
+@dataclass(frozen=True)
+class NodeGlance:
+    """A node; `deployed` is None when its provider could not be asked, `latest` when no round is known."""
+
+    node: str
+    model_name: str
+    tournament: int
+    provider: str
+    deployed: bool | None
+    latest: RoundRecord | None
+
+
+@dataclass(frozen=True)
+class Overview:
+    """How everything stands. `told` are the names of those who are told, `watchers` those who follow the rounds from
+    this machine; `needs_watching` is whether any node depends on that. `problems` is what could not be asked."""
+
+    now: datetime
+    tournaments: tuple[TournamentGlance, ...]
+    nodes: tuple[NodeGlance, ...]
+    watchers: tuple[WatcherRecord, ...]
+    needs_watching: bool
+    told: tuple[str, ...]
+    problems: tuple[str, ...]
+
+
+def overview(store: StateStore, reader: RoundReader, ledger: Ledger, provider_of: ProviderOf) -> Overview:
+    """How every node stands. Asks only; what could not be asked is said in the result.
+
+    Raises `NumeraiError` when nodes.json cannot be read.
+    """
+    nodes = [node for _, node in sorted(store.nodes().items())]
+    glances = tuple(_glance(node, reader, provider_of) for node in nodes)
+    tournaments = tuple(_tournament(each, reader) for each in sorted({int(node.tournament) for node in nodes}))
+    try:
+        watchers = watching(ledger, reader.machine_now())
+    except NumeraiError as error:
+        watchers = []
+        reader.note(error.message)
+    try:
+        told = tuple(sorted(store.notify_urls()))
+    except NumeraiError as error:
+        told = ()
+        reader.note(error.message)
+    needed = any(needs_watching(node, provider_of) for node in nodes)
+    return Overview(reader.now(), tournaments, glances, tuple(watchers), needed, told, tuple(reader.problems))
+
+
+def needs_watching(node: Node, provider_of: ProviderOf) -> bool:
+    """Whether a round of this node goes unnoticed when this machine does not follow it. Where runs tell people by
+    themselves, a watcher beside them does that too."""
+    try:
+        return not isinstance(provider_of(node), NotifiesItself)
+    except NumeraiError:
+        return True
+
+
+def watching(ledger: Ledger, machine_now: datetime) -> list[WatcherRecord]:
+    """Who follows the rounds from this machine: watchers whose process lives, and looks by cron in the last day."""
+    if not ledger.exists():
+        return []
+    return [each for each in ledger.watchers() if _counts(each, machine_now)]
+
+
+def _counts(watcher: WatcherRecord, machine_now: datetime) -> bool:
+    if watcher.kind == "once":
+        return machine_now - watcher.machine_seen < LOOKED_LATELY
+    return watcher.alive
+
+
+def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf) -> NodeGlance:
+    deployed: bool | None = None
+    try:
+        deployed = provider_of(node).deployment(node.name) is not None
+    except NumeraiError as error:
+        reader.note(f"{node.name}: {error.message}")
+    latest = next(iter(reader.records(node, 1)), None)
+    return NodeGlance(node.name, node.model_name, int(node.tournament), node.provider, deployed, latest)
+
+
+def _tournament(tournament: int, reader: RoundReader) -> TournamentGlance:
+    now = reader.now()
+    latest = next(iter(reader.rounds(tournament, 1)), None)
+    open_now = latest is not None and latest.is_open(now)
+    upcoming = reader.upcoming(tournament)
+    closes = latest.close_time if latest is not None and open_now else None
+    opens = upcoming.open_time if upcoming is not None else None
+    return TournamentGlance(
+        tournament=tournament,
+        name=_name(tournament),
+        round_number=latest.number if latest is not None else None,
+        closes=closes,
+        closes_in_seconds=_seconds(closes, now),
+        opens=opens,
+        opens_in_seconds=_seconds(opens, now),
+    )
+
+
+def _name(tournament: int) -> str:
+    return next((each.name.capitalize() for each in Tournament if each == tournament), f"Tournament {tournament}")
+
+
+def _seconds(moment: datetime | None, now: datetime) -> int | None:
+    return None if moment is None else int((moment - now).total_seconds())

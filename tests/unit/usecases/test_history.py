@@ -1,0 +1,195 @@
+"""History and overview: what each round came to, from whoever can be asked, and what could not be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters.ledger import DATABASE_FILE, RoundLedger
+from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.errors import EnvironmentNotReady, ProviderError
+from numerai_compute.models import Node, Notice, NoticeKind, Round, RoundOutcome, Run, RunState, Submission
+from numerai_compute.ports import NumeraiApi
+from numerai_compute.usecases.history import RoundReader, RoundRecord, Standing, Trigger, read_history, span
+from numerai_compute.usecases.overview import Overview, overview
+
+from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, unreachable
+
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
+THIS = Round(100, 8, NOW, NOW + HOUR)
+LAST = Round(99, 8, NOW - DAY, NOW - DAY + HOUR)
+
+
+class Past:
+    """Two rounds of one node, of which the latest has just opened."""
+
+    def __init__(self, store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node):
+        self.store, self.api, self.provider, self.node = store, api, provider, node
+        self.clock = FakeClock(NOW + timedelta(minutes=5))
+        api.clock = provider.clock = self.clock
+        api.round, api.past = THIS, [LAST]
+        self.ledger = RoundLedger(store.home / DATABASE_FILE)
+
+    def reader(self) -> RoundReader:
+        def api() -> NumeraiApi:
+            if "api" in self.api.fail:
+                raise self.api.fail["api"]
+            return self.api
+
+        return RoundReader(api=api, provider_named=lambda name: self.provider, ledger=self.ledger, clock=self.clock)
+
+    def read(self) -> tuple[dict[int, RoundRecord], tuple[str, ...]]:
+        found = read_history([self.node], self.reader(), 5)
+        return {record.round_number: record for record in found.rounds}, found.problems
+
+    def standings(self) -> dict[int, Standing]:
+        return {number: record.standing for number, record in self.read()[0].items()}
+
+    def overview(self) -> Overview:
+        return overview(self.store, self.reader(), self.ledger, lambda node: self.provider)
+
+    def follow(self, *rounds: Round) -> None:
+        for found in rounds:
+            self.ledger.see_round(found, found.open_time)
+            self.ledger.follow(self.node.name, found)
+
+    def run(self, run_id: str, moment: datetime, state: RunState, **changes: object) -> None:
+        made = Run(run_id, self.node.name, state, moment, started_at=moment, ended_at=moment + timedelta(minutes=1))
+        self.provider.all_runs.insert(0, replace(made, **changes))
+
+    def submit(self, number: int, moment: datetime, **changes: object) -> None:
+        made = Submission(f"sub-{number}", "success", number, inserted_at=moment)
+        self.api.held.insert(0, replace(made, **changes))
+
+
+@pytest.fixture
+def past(store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node) -> Iterator[Past]:
+    made = Past(store, api, provider, node)
+    yield made
+    made.ledger.close()
+
+
+def test_a_round_from_trigger_to_submission(past: Past) -> None:
+    past.run("run-1", NOW + timedelta(seconds=5), RunState.SUCCEEDED, trigger_id="t-1", exit_code=0)
+    past.submit(100, NOW + timedelta(minutes=1), trigger_id="t-1")
+    record = past.read()[0][100]
+    (run,) = record.runs
+    assert (record.standing, run.trigger, run.submission_id) == (Standing.ON_TIME, Trigger.NUMERAI, "sub-100")
+    assert record.submission is not None and record.submission.id == "sub-100"
+    assert past.read()[0][99].standing is Standing.NOT_FOLLOWED
+    assert past.read()[1] == () and not past.ledger.exists(), "looking makes no database"
+
+
+def test_on_time_late_missed_and_what_is_under_way(past: Past) -> None:
+    past.follow(LAST, THIS)
+    assert past.standings() == {100: Standing.WAITING, 99: Standing.MISSED}
+    past.run("run-1", NOW, RunState.RUNNING, ended_at=None)
+    assert past.standings()[100] is Standing.RUNNING
+    past.run("run-2", NOW + timedelta(minutes=1), RunState.FAILED, exit_code=1)
+    assert past.standings()[100] is Standing.FAILED
+    past.submit(100, NOW + timedelta(minutes=2), status="pending")
+    past.submit(99, LAST.close_time + HOUR)
+    assert past.standings() == {100: Standing.CHECKING, 99: Standing.LATE}
+    past.submit(100, NOW + timedelta(minutes=1), id="sub-bad", status="error", error="ids do not match")
+    assert [each.error for each in past.read()[0][100].refused] == ["ids do not match"]
+
+
+def test_retries_and_what_they_were_for(past: Past) -> None:
+    past.follow(LAST, THIS)
+    first = past.ledger.decide_attempt(past.node.name, THIS, 1, "no run 10 min after the opening", NOW)
+    past.ledger.attempt_started(past.node.name, first.trigger_id, "run-1")
+    second = past.ledger.decide_attempt(past.node.name, THIS, 2, "run-1 failed", NOW + timedelta(minutes=2))
+    past.ledger.attempt_refused(past.node.name, second.trigger_id, "The disk is full.")
+    past.ledger.decide_notice(Notice(NoticeKind.FAILURE, "t", "x", past.node.name, 100), NOW)
+    # a machine whose clock is a day behind: the run belongs to the round it was triggered for
+    past.run("run-1", NOW - DAY, RunState.FAILED, trigger_id=first.trigger_id, attempt=3, exit_code=75)
+    record = past.read()[0][100]
+    started, refused = record.runs
+    assert (started.trigger, started.why, started.attempts) == (Trigger.WATCHER, "no run 10 min after the opening", 3)
+    assert (refused.id, refused.why, refused.message) == (None, "run-1 failed", "The disk is full.")
+    assert record.told == (NoticeKind.FAILURE,)
+
+
+def test_who_started_a_run(past: Past) -> None:
+    for number, trigger_id in enumerate((None, "cron-5", "watch-8-100-1", "f3c1")):
+        past.run(f"run-{number}", NOW + timedelta(seconds=number), RunState.SUCCEEDED, trigger_id=trigger_id)
+    kinds = [run.trigger for run in past.read()[0][100].runs]
+    assert kinds == [Trigger.HAND, Trigger.SCHEDULE, Trigger.WATCHER, Trigger.NUMERAI]
+
+
+def test_a_run_after_the_close_makes_no_round_missed(past: Past) -> None:
+    past.run("run-1", LAST.close_time + HOUR, RunState.SUCCEEDED)
+    assert past.standings()[99] is Standing.NOT_FOLLOWED
+
+
+def test_without_numerai_the_watchers_memory_is_told(past: Past) -> None:
+    past.follow(LAST, THIS)
+    past.ledger.record_submission(past.node.name, LAST, Submission("sub-99", "success", 99, inserted_at=LAST.open_time))
+    past.ledger.settle(past.node.name, LAST, RoundOutcome.ON_TIME)
+    for name in ("rounds", "submissions", "upcoming_round"):
+        past.api.fail[name] = unreachable()
+    records, problems = past.read()
+    assert {number: each.standing for number, each in records.items()} == {
+        100: Standing.UNKNOWN,
+        99: Standing.ON_TIME,
+    }
+    assert records[99].submission is not None and records[99].submission.id == "sub-99"
+    assert any("rounds are not known" in problem for problem in problems)
+    assert any("submissions are not known" in problem for problem in problems)
+
+
+def test_without_keys_or_provider_the_rest_is_told(past: Past) -> None:
+    past.follow(THIS)
+    past.api.fail["api"] = EnvironmentNotReady("There are no Numerai keys.", "Run `numerai setup`.", code="no-keys")
+    past.provider.fail["runs"] = ProviderError("The database is damaged.")
+    records, problems = past.read()
+    assert records[100].standing is Standing.UNKNOWN
+    assert problems == (
+        "Numerai is not asked: There are no Numerai keys.",
+        f"{past.node.name}: its runs are not known: The database is damaged.",
+    )
+
+
+def test_a_broken_memory_is_said_once(past: Past) -> None:
+    past.ledger.path.write_bytes(b"no database" * 500)
+    past.submit(100, NOW)
+    records, problems = past.read()
+    assert records[100].standing is Standing.ON_TIME
+    assert len(problems) == 1 and "damaged" in problems[0]
+    assert past.overview().problems == problems
+
+
+def test_the_overview_tells_the_time_to_the_close_and_to_the_opening(past: Past) -> None:
+    past.submit(100, NOW + timedelta(minutes=1))
+    found = past.overview()
+    (tournament,), (glance,) = found.tournaments, found.nodes
+    assert (tournament.name, tournament.round_number, tournament.closes_in_seconds) == ("Classic", 100, 55 * 60)
+    assert glance.deployed and glance.latest is not None and glance.latest.standing is Standing.ON_TIME
+    past.clock.sleep(2 * 3600)
+    past.api.upcoming = Round(101, 8, NOW + DAY, NOW + DAY + HOUR)
+    (tournament,) = past.overview().tournaments
+    assert tournament.closes is None and tournament.opens_in_seconds == 22 * 3600 - 5 * 60
+
+
+def test_the_overview_says_who_watches_and_who_is_told(past: Past) -> None:
+    found = past.overview()
+    assert (found.watchers, found.told, found.needs_watching) == ((), (), True)
+    past.ledger.begin_watch("daemon", NOW, NOW)
+    past.store.save_notify_url("team", "json://127.0.0.1:9/secret")
+    found = past.overview()
+    assert [each.kind for each in found.watchers] == ["daemon"] and found.told == ("team",)
+
+
+def test_an_overview_of_nothing(home: Path, past: Past) -> None:
+    empty = overview(HomeStore(home / "other", {}), past.reader(), past.ledger, lambda node: past.provider)
+    assert (empty.nodes, empty.tournaments, empty.needs_watching) == ((), (), False)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "words"), [(-3, "0 min"), (43, "43 min"), (60, "1 h"), (310, "5 h 10 min"), (3 * 24 * 60, "3 days")]
+)
+def test_spans(minutes: int, words: str) -> None:
+    assert span(timedelta(minutes=minutes)) == words
