@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import pytest
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
@@ -20,6 +21,7 @@ class Api:
     def __init__(self) -> None:
         self.answers: list[tuple[int, object]] = [(200, {"data": {}})]
         self.requests: list[dict[str, object]] = []
+        self.date: str | None = "Tue, 06 Jan 2026 12:00:00 GMT"
         api = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -28,7 +30,9 @@ class Api:
                 api.requests.append({**body, "authorization": self.headers["Authorization"]})
                 status, answer = api.answers.pop(0) if len(api.answers) > 1 else api.answers[0]
                 content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
-                self.send_response(status)
+                self.send_response_only(status)
+                if api.date:
+                    self.send_header("Date", api.date)
                 self.send_header("Content-Length", str(len(content)))
                 self.end_headers()
                 self.wfile.write(content)
@@ -47,7 +51,7 @@ class Api:
         self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
-    def client(self, **options: float) -> HttpNumeraiApi:
+    def client(self, **options: Any) -> HttpNumeraiApi:
         return HttpNumeraiApi(Keys("PUB", "SECRETSECRET", self.url), backoff_seconds=0.0, **options)
 
 
@@ -172,3 +176,58 @@ def test_nobody_there_is_one_clear_error(served: Api) -> None:
 def test_keys_are_not_sent_in_the_clear_or_to_nonsense(url: str) -> None:
     with pytest.raises(UsageError):
         HttpNumeraiApi(Keys("p", "s", url))
+
+
+def row(number: int, opens: str, closes: str = "2026-01-06T13:00:00Z") -> dict[str, object]:
+    return {"number": number, "openTime": opens, "closeTime": closes}
+
+
+def test_rounds_are_those_that_have_opened_by_numerais_clock_newest_first(served: Api) -> None:
+    rows = [
+        row(99, "2026-01-05T12:00:00Z"),
+        row(101, "2026-01-07T12:00:00Z"),
+        None,
+        row(100, "2026-01-06T12:00:00.900Z"),
+        {"number": 98, "openTime": None, "closeTime": None},
+    ]
+    served.answers = [(200, {"data": {"rounds": rows}})]
+    found = served.client().rounds(8, 2)
+    assert [(each.number, each.tournament) for each in found] == [(100, 8), (99, 8)]
+    assert found[0].close_time == datetime(2026, 1, 6, 13, tzinfo=timezone.utc)
+    assert served.requests[0]["variables"] == {"tournament": 8, "limit": 3}
+
+
+def test_the_upcoming_round_is_the_one_that_opens_next(served: Api) -> None:
+    rows = [row(102, "2026-01-08T12:00:00Z"), row(101, "2026-01-07T12:00:00Z")]
+    served.answers = [(200, {"data": {"rounds": rows}})]
+    upcoming = served.client().upcoming_round(8)
+    assert upcoming is not None and upcoming.number == 101
+    served.answers = [(200, {"data": {"rounds": []}})]
+    assert served.client().upcoming_round(8) is None
+
+
+def test_between_rounds_numerai_may_answer_with_an_error(served: Api) -> None:
+    served.answers = [(200, {"errors": [{"message": "Round not open for submissions"}]})]
+    assert served.client().rounds(8, 5) == [] and served.client().upcoming_round(8) is None
+    served.answers = [(200, {"errors": [{"message": "something else"}]})]
+    with pytest.raises(ApiError):
+        served.client().rounds(8, 5)
+
+
+def test_the_time_is_heard_from_every_answer_and_goes_on(served: Api) -> None:
+    seconds = [5.0]
+    api = served.client(monotonic=lambda: seconds[0])
+    assert api.heard_time() is None
+    served.answers = [(200, {"data": {"rounds": []}})]
+    api.rounds(8, 1)
+    assert api.heard_time() == datetime(2026, 1, 6, 12, tzinfo=timezone.utc)
+    seconds[0] += 90
+    assert api.heard_time() == datetime(2026, 1, 6, 12, 1, 30, tzinfo=timezone.utc)
+    for nothing in (None, "yesterday or so"):
+        served.date = nothing
+        api.rounds(8, 1)
+        assert api.heard_time() == datetime(2026, 1, 6, 12, 1, 30, tzinfo=timezone.utc), "the last good one counts"
+    served.date, served.answers = "Tue, 06 Jan 2026 14:00:00 GMT", [(503, b"down")]
+    with pytest.raises(ApiError):
+        api.rounds(8, 1)
+    assert api.heard_time() == datetime(2026, 1, 6, 14, tzinfo=timezone.utc)
