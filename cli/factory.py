@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from .errors import EnvironmentNotReady
 
 if TYPE_CHECKING:
+    from .events.surroundings import Surroundings
     from .models import Keys, Node
     from .ports import (
         Clock,
@@ -111,6 +112,13 @@ class Factory:
         from .adapters.notifications import check_url
 
         return check_url
+
+    @property
+    def surroundings(self) -> Surroundings:
+        """What event handlers work with."""
+        from .events.surroundings import Surroundings
+
+        return Surroundings(self.home, self.clock, self.notifier, self.keys, self.api_with)
 
     @cached_property
     def engine(self) -> ContainerEngine:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 @click.group()
 @output_options
 def events() -> None:
-    """Run your own code as rounds open: event handlers, in a Python file or an installed package."""
+    """Run your own code as rounds open (event handlers)."""
 
 
 @events.command()
@@ -34,17 +34,16 @@ def events() -> None:
 @output_options
 @click.pass_obj
 def run(factory: Factory, handlers: tuple[str, ...], single_run: bool, model_name: str | None, tournament: str) -> int:
-    """Call the handlers in a file (path/to/handlers.py), or of an installed package, as rounds open.
+    """Call the handlers of a file or an installed package as rounds open.
 
-    It follows the rounds until Ctrl-C. Each round's events are delivered once, over restarts. Ends with 0 when nothing
-    failed, else with 1.
+    A file is given as its path (handlers.py), a package's handlers by the name it registered. It follows the rounds
+    until Ctrl-C. Each round's events are delivered once, over restarts. Ends with 0 when nothing failed, else with 1.
     """
     from ..events.runner import run_handlers
-    from ..numerauto import surroundings_of
 
     done = run_handlers(
         handlers,
-        surroundings_of(factory),
+        factory.surroundings,
         tournament=int(tournament),
         model=model_name,
         single_run=single_run,
@@ -59,6 +58,8 @@ def _show(factory: Factory, done: HandlersRun) -> None:
 
     for name in done.not_loaded:
         factory.render.mark(FAILED, f"{name} could not be loaded", detail=f"log: {done.log}")
+    for name in done.failed:
+        factory.render.mark(FAILED, f"{name} failed", detail=f"log: {done.log}")
     if not done.rounds:
         factory.render.say("No round's events were delivered.")
     for found in done.rounds:

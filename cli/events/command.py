@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
+
+import psutil
 
 from ..errors import NumeraiError
 from ..models import Tournament
@@ -90,7 +95,7 @@ class CommandRunner(EventHandler):
         folder = self.daemon.get_dataset_path(round_number)
         if event != "on_round_begin":
             for name in self._files(event):
-                folder.joinpath(name)
+                folder.joinpath(name)  # asking for a file of the round's folder is what gets it there
         data = str(Path(str(folder)).absolute())
         argv = [_filled(word, round_number, data) for word in command]
         logger.info("%s: running %s", self.name, shlex.join(argv))
@@ -168,6 +173,7 @@ def run_command(
             text=True,
             encoding="utf-8",
             errors="replace",
+            start_new_session=sys.platform != "win32",
         )
     except OSError as error:
         raise CommandFailed(f"Cannot run {argv[0]}: {error.strerror or error}.") from error
@@ -175,25 +181,22 @@ def run_command(
 
     def stop_late() -> None:
         late.set()
-        process.terminate()
+        _end(process)
 
-    timer = threading.Timer(timeout, stop_late) if timeout is not None else None
+    timer = threading.Timer(timeout or 0, stop_late)
+    if timeout is not None:
+        timer.start()
     try:
-        if timer is not None:
-            timer.start()
         assert process.stdout is not None  # noqa: S101 - asked for with PIPE above
         with process.stdout as lines:
             for line in lines:
                 logger.info("%s | %s", who, line.rstrip())
-        exit_code = process.wait(STOP_SECONDS if late.is_set() else None)
+        exit_code = process.wait()
     except BaseException:
         _end(process)
-        if late.is_set():
-            raise CommandFailed(f"{argv[0]} did not end within {timeout:g} s.") from None
         raise
     finally:
-        if timer is not None:
-            timer.cancel()
+        timer.cancel()
     if late.is_set():
         raise CommandFailed(f"{argv[0]} did not end within {timeout:g} s.")
     if exit_code != 0:
@@ -201,14 +204,23 @@ def run_command(
 
 
 def _end(process: subprocess.Popen[str]) -> None:
-    if process.poll() is not None:
-        return
-    process.terminate()
-    try:
+    """Ask a program and all that it has started to end, and end what has not done so after some seconds."""
+    tree = []
+    with suppress(psutil.NoSuchProcess):
+        started = psutil.Process(process.pid)
+        tree = [*started.children(recursive=True), started]
+    for each in tree:
+        with suppress(psutil.NoSuchProcess):
+            each.terminate()
+    with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    for each in tree:
+        with suppress(psutil.NoSuchProcess):
+            each.kill()
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)  # what has left the tree, and may hold the output open
+    process.wait()
 
 
 def _checked(command: Sequence[str]) -> list[str]:

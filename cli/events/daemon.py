@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import signal
 import threading
 from collections.abc import Iterator, Mapping
@@ -17,7 +18,7 @@ from ..models import Keys, Model, Round, Tournament
 from ..ports import NumeraiApi
 from .datasets import RoundData, folder_of, forget_rounds
 from .delivery import CLEANUP, TRAINING, Deliveries, RoundReport
-from .dispatch import failure_of, tell_submission
+from .dispatch import failure_of
 from .handler import EventHandler, Failure, SubmissionMade, logger
 from .state import Book, NotSerialisable
 from .surroundings import Surroundings, find_model, make_node
@@ -38,14 +39,6 @@ DEFAULTS: Mapping[str, Any] = {
     # the features that the old CSV files hold
     "feature_set": "small",
 }
-TAKEN_AND_UNUSED = (
-    "check_validation_data",
-    "wakeup_time",
-    "invalid_dataset_waittime",
-    "napi_wait_schedule",
-    "upload_verify_wait_schedule",
-)
-"""Entries of numerauto's config that are accepted and mean nothing here; docs/handlers.md says why."""
 
 
 class Stopped(BaseException):
@@ -58,7 +51,8 @@ class EventDaemon:
     Handlers use (the names are numerauto's): `tournament_id`, `tournaments` (id -> name), `round_number`, `config`,
     `report` (a nested dictionary, new for each round), `persistent_state` with `save_state()`, `napi`,
     `get_dataset_path(round_number)`; and `node` (the node runtime), `submit(predictions)`, `surroundings`.
-    `before_start` holds what failed before there was a daemon, for the handlers to be told of.
+    `before_start` holds what failed before there was a daemon, for the handlers to be told of; `failed` lists
+    `<handler>: <event>` for what failed and is no step of a round: on_start, on_submission, on_shutdown.
     """
 
     def __init__(
@@ -86,6 +80,7 @@ class EventDaemon:
         self.persistent_state: dict[str, Any] = {}
         self.load_state()
         self.rounds: list[RoundReport] = []
+        self.failed: list[str] = []
         self.before_start: list[Failure] = []
         self._deliveries = Deliveries(self.book, lambda: self.event_handlers, lambda: int(self.config["max_attempts"]))
         self._api: NumeraiApi | None = None
@@ -112,10 +107,9 @@ class EventDaemon:
 
     def remove_event_handler(self, handler_name: str) -> None:
         """Remove the handler of that name; what is kept about it stays."""
-        for handler in self.event_handlers:
-            if handler.name == handler_name:
-                handler.numerauto = None
-        self.event_handlers = [handler for handler in self.event_handlers if handler.name != handler_name]
+        for handler in [each for each in self.event_handlers if each.name == handler_name]:
+            handler.numerauto = None
+            self.event_handlers.remove(handler)
 
     def get_dataset_path(self, round_number: int) -> Path:
         """The folder of a round's data: `live.parquet` and, where a handler trains, `features.json`, `train.parquet`
@@ -169,8 +163,6 @@ class EventDaemon:
 
     def own_keys(self, public_id: str, secret_key: str) -> Keys:
         """Keys that a handler was made with, for the API that the environment names."""
-        import os
-
         url = os.environ.get("NUMERAI_API_URL")
         return Keys(public_id, secret_key, url) if url else Keys(public_id, secret_key)
 
@@ -227,8 +219,7 @@ class EventDaemon:
         logger.info("Submitted for %s in round %s: %s", made.model, made.round_number, made.submission_id)
         if self.rounds:
             self.rounds[-1].submissions.append(made)
-        for name, error in tell_submission(self.event_handlers, made):
-            self._deliveries.tell(failure_of("on_submission", name, error, made.round_number, retry=False))
+        self.failed += self._deliveries.on_all("on_submission", made)
 
     def load_state(self) -> None:
         """Read `persistent_state`, the dictionary that all handlers share."""
@@ -250,17 +241,17 @@ class EventDaemon:
         seconds. SIGTERM ends it quietly and Ctrl-C with `KeyboardInterrupt`, both after `on_shutdown`.
         `NumeraiError` with code `busy` when another process delivers events to one of these handlers.
         """
-        self.rounds = []
+        self.rounds, self.failed = [], []
         with self._locked(), _sigterm_stops():
             try:
-                self._deliveries.on_all("on_start")
+                self.failed += self._deliveries.on_all("on_start")
                 for failure in self.before_start:
                     self._deliveries.tell(failure)
                 self._follow(single_run)
             except Stopped:
                 logger.info("Told to stop")
             finally:
-                self._deliveries.on_all("on_shutdown")
+                self.failed += self._deliveries.on_all("on_shutdown")
                 self.save_state()
         return self.rounds
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from .dispatch import deliver, failure_of, tell_failure
+from .dispatch import deliver, failure_of
 from .handler import EventHandler, Failure, SubmissionMade, logger
 from .state import Book, NotSerialisable, Progress
 
@@ -87,7 +87,7 @@ class Deliveries:
         if progress.trained_on == fingerprint or self.exhausted(handler, TRAINING):
             return
         if self._attempt(handler, TRAINING, report):
-            progress.trained_on, progress.round_trained = fingerprint, report.round_number
+            progress.trained_on = fingerprint
             self.keep(handler)
             report.trained.append(handler.name)
 
@@ -105,17 +105,24 @@ class Deliveries:
                 error = self._errors.get(handler.name) or RuntimeError("there was no time left for it")
                 self.tell(failure_of(TOURNAMENT, handler.name, error, report.round_number, retry=False))
 
-    def on_all(self, event: str) -> None:
-        """Deliver an event that belongs to no round to every handler."""
+    def on_all(self, event: str, made: SubmissionMade | None = None) -> list[str]:
+        """Deliver an event that is no step of a round to every handler; returns `<handler>: <event>` of what failed."""
+        arguments, number = ((), None) if made is None else ((made,), made.round_number)
+        failed = []
         for handler in list(self._handlers()):
-            error = deliver(handler, event)
+            error = deliver(handler, event, *arguments)
             self.keep(handler)
             if error is not None:
-                self.tell(failure_of(event, handler.name, error, None, retry=False))
+                failed.append(f"{handler.name}: {event}")
+                self.tell(failure_of(event, handler.name, error, number, retry=False))
+        return failed
 
     def tell(self, failure: Failure) -> None:
-        """Give a failure to every handler but the one that failed."""
-        tell_failure(list(self._handlers()), failure, self.keep)
+        """Give a failure to every handler but the one that failed; what `on_failure` raises goes no further."""
+        for handler in list(self._handlers()):
+            if handler.name != failure.handler:
+                deliver(handler, "on_failure", failure)
+                self.keep(handler)
 
     def keep(self, handler: EventHandler) -> None:
         """Write a handler's progress and its state; a state that JSON cannot hold stays as it was kept before."""

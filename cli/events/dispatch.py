@@ -1,11 +1,10 @@
-"""Calls handlers so that no failure of one reaches another: it is logged, the others are told, and it goes on."""
+"""Calls handlers so that no failure of one reaches another: it is logged, and becomes something to tell the others."""
 
 from __future__ import annotations
 
 import traceback
-from collections.abc import Callable, Iterable, Sequence
 
-from .handler import EventHandler, Failure, SubmissionMade, logger
+from .handler import EventHandler, Failure, logger
 
 
 def deliver(handler: EventHandler, event: str, *arguments: object) -> Exception | None:
@@ -26,23 +25,3 @@ def failure_of(event: str, handler: str | None, error: Exception, round_number: 
     """A failure as handlers are told of it."""
     text = "".join(traceback.format_exception(error))
     return Failure(event, handler, error, text, round_number, retry)
-
-
-def tell_failure(
-    handlers: Sequence[EventHandler], failure: Failure, keep: Callable[[EventHandler], None] = lambda handler: None
-) -> None:
-    """Call `on_failure` of every handler but the one that failed; what that raises is logged and goes no further."""
-    for handler in handlers:
-        if handler.name != failure.handler:
-            deliver(handler, "on_failure", failure)
-            keep(handler)
-
-
-def tell_submission(handlers: Iterable[EventHandler], submission: SubmissionMade) -> list[tuple[str, Exception]]:
-    """Call `on_submission` of every handler; returns which handlers failed at it, and with what."""
-    failed = []
-    for handler in list(handlers):
-        error = deliver(handler, "on_submission", submission)
-        if error is not None:
-            failed.append((handler.name, error))
-    return failed

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-import traceback
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from ..errors import UsageError
+from .dispatch import failure_of
 from .handler import EventHandler, Failure
 
 ENTRY_POINT_GROUP = "numerai_compute.handlers"
@@ -152,4 +152,4 @@ def _instance(item: Any) -> EventHandler:
 
 
 def _failure(source: str, error: Exception) -> Failure:
-    return Failure("import", source, error, "".join(traceback.format_exception(error)))
+    return failure_of("import", source, error, None, retry=False)

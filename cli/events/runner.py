@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import NumeraiError
+from ..errors import ApiError, NumeraiError
 from ..redaction import Redactor
 from .daemon import EventDaemon
 from .delivery import RoundReport
@@ -26,17 +26,19 @@ SECRET_ATTRIBUTES = ("secret_key", "_smtp_password")
 
 @dataclass(frozen=True)
 class HandlersRun:
-    """How a run of handlers ended: `not_loaded` names what could not be imported or made."""
+    """How a run of handlers ended: `not_loaded` names what could not be imported or made, `failed` lists
+    `<handler>: <event>` for what failed outside the steps of a round."""
 
     handlers: tuple[str, ...]
     not_loaded: tuple[str, ...]
+    failed: tuple[str, ...]
     rounds: tuple[RoundReport, ...]
     log: str
 
     @property
     def succeeded(self) -> bool:
         """Whether nothing failed."""
-        return not self.not_loaded and not any(found.failed for found in self.rounds)
+        return not self.not_loaded and not self.failed and not any(found.failed for found in self.rounds)
 
 
 def run_handlers(
@@ -51,41 +53,26 @@ def run_handlers(
     """Load handlers and run the daemon with them until it is interrupted, or for one round.
 
     `report` gets each line of the log, without tracebacks, which are in the log file. What handlers print goes to
-    standard error. `UsageError` when a source does not exist or the model is not clear, `NumeraiError` with code
-    `no-handlers` when there is nothing to run.
+    standard error. `UsageError` when a source or the model does not exist, `ApiError` when Numerai refuses the keys,
+    `NumeraiError` with code `no-handlers` when there is nothing to run.
     """
     daemon = EventDaemon(surroundings, tournament, model=model)
     path = daemon.book.folder / "events.log"
     secrets: list[str | None] = []
     with contextlib.suppress(NumeraiError):  # keys may stand in the handlers only
         secrets.append(surroundings.keys().secret_key)
-    with logged(path, _redacting(secrets), report), contextlib.redirect_stdout(sys.stderr):
+    with logged(path, secrets, report), contextlib.redirect_stdout(sys.stderr):
         loaded = load_handlers(sources)
         secrets += [getattr(each, name, None) for each in loaded.handlers for name in SECRET_ATTRIBUTES]
         _add(daemon, loaded)
         if not daemon.event_handlers:
-            why = f" ({loaded.failures[0].error})" if loaded.failures else ""
-            raise NumeraiError(
-                f"There is no handler to run in {', '.join(sources)}{why}.",
-                f"Define a class that extends EventHandler, or a list `handlers`. The log: {path}",
-                code="no-handlers",
-            )
-        daemon.keys()
-        if model is not None:
-            daemon.find_model(model)
+            raise _nothing_to_run(sources, loaded, path, Redactor(secrets))
+        _check_account(daemon, model)
         names = tuple(handler.name for handler in daemon.event_handlers)
         logger.info("Handlers: %s", ", ".join(names))
         rounds = daemon.run(single_run=single_run)
-    return HandlersRun(names, tuple(str(failure.handler) for failure in loaded.failures), tuple(rounds), str(path))
-
-
-def _redacting(secrets: list[str | None]) -> Callable[[str], str]:
-    """Takes out of a text whatever is in `secrets` by then."""
-
-    def redact(text: str) -> str:
-        return Redactor(secrets)(text)
-
-    return redact
+    not_loaded = tuple(str(failure.handler) for failure in loaded.failures)
+    return HandlersRun(names, not_loaded, tuple(daemon.failed), tuple(rounds), str(path))
 
 
 def _add(daemon: EventDaemon, loaded: Loaded) -> None:
@@ -100,9 +87,41 @@ def _add(daemon: EventDaemon, loaded: Loaded) -> None:
     daemon.before_start = loaded.failures
 
 
+def _nothing_to_run(sources: Sequence[str], loaded: Loaded, log: Path, redact: Redactor) -> NumeraiError:
+    where = ", ".join(sources)
+    if loaded.failures:
+        said = "; ".join(f"{type(each.error).__name__}: {each.error}" for each in loaded.failures)
+        return NumeraiError(
+            f"No handler of {where} could be loaded: {redact(said)}", f"The traceback is in {log}", code="no-handlers"
+        )
+    return NumeraiError(
+        f"There is no handler to run in {where}.",
+        "Define a class that extends EventHandler, or a list `handlers`.",
+        code="no-handlers",
+    )
+
+
+def _check_account(daemon: EventDaemon, model: str | None) -> None:
+    """Find out at once whether Numerai takes the keys and has the model; when it cannot be asked now, that can wait."""
+    try:
+        if model is None:
+            daemon.api.models()
+        else:
+            daemon.find_model(model)
+    except ApiError as error:
+        if not error.temporary:
+            raise
+        logger.warning("The keys could not be checked: %s", error.message)
+
+
 @contextlib.contextmanager
-def logged(path: Path, redact: Callable[[str], str], report: Callable[[str], None]) -> Iterator[None]:
-    """Write what handlers and the daemon log into a file (rotated at 5 MB) and to `report`, without secrets."""
+def logged(path: Path, secrets: Sequence[str | None], report: Callable[[str], None]) -> Iterator[None]:
+    """Write what handlers and the daemon log into a file (rotated at 5 MB) and to `report`, without what `secrets`
+    holds when a line is written."""
+
+    def redact(text: str) -> str:
+        return Redactor(secrets)(text)
+
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
     file.setFormatter(_Redacted("%(asctime)s %(levelname)-7s %(message)s", redact))
@@ -111,6 +130,7 @@ def logged(path: Path, redact: Callable[[str], str], report: Callable[[str], Non
     root = logging.getLogger()
     before = root.level
     for target in (file, lines):
+        target.addFilter(lambda record: not record.name.startswith("urllib3"))  # what its retries come to is said here
         root.addHandler(target)
     root.setLevel(min(before or logging.WARNING, logging.WARNING))
     logging.getLogger(LOGGER).setLevel(logging.INFO)

@@ -101,7 +101,6 @@ class Progress:
     done: list[str] = field(default_factory=list)
     attempts: dict[str, int] = field(default_factory=dict)
     trained_on: str | None = None
-    round_trained: int | None = None
 
 
 class Book:
@@ -125,18 +124,16 @@ class Book:
     def progress(self, name: str) -> Progress:
         """What was delivered to a handler."""
         kept = read_json(self._progress_path(name))
-        fresh = Progress()
         try:
             return Progress(
                 int(kept.get("round_number", 0)),
                 [str(event) for event in kept.get("done", ())],
                 {str(event): int(times) for event, times in kept.get("attempts", {}).items()},
                 kept.get("trained_on"),
-                kept.get("round_trained"),
             )
         except (TypeError, ValueError, AttributeError):
             logger.error("What is kept about the progress of %s is not readable and begun anew.", name)
-            return fresh
+            return Progress()
 
     def keep_progress(self, name: str, progress: Progress) -> None:
         """Keep what was delivered to a handler."""

@@ -29,7 +29,7 @@ class SKLearnModelTrainer(EventHandler):
     `model_factory` takes nothing and returns a new estimator; it must be picklable after `fit`. The model goes to
     `model_directory/tournament_<name>/round_<number>/<name>.p`, today's predictions to
     `prediction_directory/tournament_<name>/round_<number>/<name>.csv` (`id,prediction`), those on the validation rows
-    to `<name>.validation.csv` beside it. Signals' files need a model of their own kind: Classic only.
+    to `<name>.validation.csv` beside the model. Signals' files need a model of their own kind: Classic only.
 
     A classifier (an estimator with `predict_proba`) learns the targets as classes, and its prediction is the expected
     target. A regressor's predictions become ranks between 0 and 1, as only their order counts.
@@ -53,17 +53,12 @@ class SKLearnModelTrainer(EventHandler):
         self.target = target
 
     def on_start(self) -> None:
-        """Refuse what this trainer cannot do."""
-        wanted = self.tournament_id or self.daemon.tournament_id
-        if wanted != CLASSIC or self.daemon.tournament_id != CLASSIC:
-            raise NumeraiError(
-                f"{self.name} trains for the Classic tournament (8) only.",
-                "Write a handler of your own for Signals and Crypto: `self.daemon.node` has their data.",
-                code="classic-only",
-            )
+        """Say at once what this trainer cannot do."""
+        self._classic_only()
 
     def on_new_training_data(self, round_number: int) -> None:
         """Fit a new model, score it on the validation rows, and keep it."""
+        self._classic_only()
         daemon = self.daemon
         features = self.features or daemon.node.features(self.feature_set)
         rows = daemon.node.train(features, self.target).dropna(subset=[self.target])
@@ -98,6 +93,15 @@ class SKLearnModelTrainer(EventHandler):
             {"file": self.state["model"], "trained in round": self.state["round"], **self.state["scores"]}
         )
         daemon.report["predictions"][tournament][path.name]["filename"] = str(path)
+
+    def _classic_only(self) -> None:
+        wanted = self.tournament_id or self.daemon.tournament_id
+        if wanted != CLASSIC or self.daemon.tournament_id != CLASSIC:
+            raise NumeraiError(
+                f"{self.name} trains for the Classic tournament (8) only.",
+                "Write a handler of your own for Signals and Crypto: `self.daemon.node` has their data.",
+                code="classic-only",
+            )
 
     def _validate(self, model: Any, features: list[str]) -> dict[str, float | int]:
         """CORR of the model on the validation rows; they are kept for `PredictionStatisticsGenerator` too."""

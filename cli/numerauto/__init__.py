@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..events.daemon import EventDaemon
-from ..events.surroundings import Surroundings
 from ..factory import Factory
 from . import eventhandlers
 
@@ -25,16 +24,4 @@ class Numerauto(EventDaemon):
 
     def __init__(self, tournament_id: int = 8, config: Mapping[str, Any] | None = None, model: str | None = None):
         given = {"data_directory": "./data", **FOLDERS, **(config or {})}
-        factory = Factory()
-        super().__init__(surroundings_of(factory), tournament_id, given, model or given.get("model"))
-
-
-def surroundings_of(factory: Factory) -> Surroundings:
-    """What a daemon works with, from the composition root."""
-    return Surroundings(
-        home=factory.home,
-        clock=factory.clock,
-        notifier=factory.notifier,
-        keys=factory.keys,
-        api_with=factory.api_with,
-    )
+        super().__init__(Factory().surroundings, tournament_id, given, model or given.get("model"))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from ..events.command import CommandlineExecutor
 from ..events.handler import EventHandler
-from ..events.report import PredictionStatistics, ReportMailer, ReportWriter
+from ..events.report import ReportMailer, ReportWriter
+from ..events.statistics import PredictionStatistics
 from ..events.trainer import SKLearnModelTrainer
 from ..events.uploader import PredictionUploader
 

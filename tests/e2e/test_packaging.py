@@ -41,6 +41,8 @@ def test_the_wheel_carries_templates_and_data_and_nothing_else(wheel: Path) -> N
     template = "numerai_compute/node_template"
     expected = {
         "numerai_compute/main.py",
+        "numerai_compute/events/runner.py",
+        "numerai_compute/numerauto/eventhandlers.py",
         "numerai_compute/sandbox/schema.graphql",
         f"{template}/numerai_node/__init__.py",
         *(

@@ -38,7 +38,14 @@ print(json.dumps({{"code": code, "modules": sorted(sys.modules), "sockets": sock
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["node", "--help"], ["node", "config", "--help"], ["sandbox", "serve", "--help"], ["node", "list"]],
+    [
+        ["--help"],
+        ["node", "--help"],
+        ["node", "config", "--help"],
+        ["sandbox", "serve", "--help"],
+        ["events", "run", "--help"],
+        ["node", "list"],
+    ],
     ids=" ".join,
 )
 def test_cheap_commands_load_no_sdk_and_open_no_socket(arguments: list[str], home: Path) -> None:

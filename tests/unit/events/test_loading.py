@@ -7,7 +7,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
-from numerai_compute.errors import NumeraiError, UsageError
+from numerai_compute.errors import ApiError, NumeraiError, UsageError
 from numerai_compute.events import EventHandler
 from numerai_compute.events.loading import load_handlers
 from numerai_compute.events.runner import run_handlers
@@ -96,6 +96,32 @@ def test_nothing_to_run_is_said(world: World, write_handlers: Callable[..., str]
     with pytest.raises(NumeraiError, match="There is no handler to run") as caught:
         run_handlers([write_handlers("x = 1\n")], world.surroundings, single_run=True)
     assert caught.value.code == "no-handlers"
+    with pytest.raises(NumeraiError, match=r"ValueError: the key \*\*\* is wrong"):
+        run_handlers([write_handlers(f"raise ValueError('the key {SECRET} is wrong')")], world.surroundings)
+
+
+def test_what_fails_outside_the_steps_of_a_round_counts(world: World, write_handlers: Callable[..., str]) -> None:
+    text = IMPORT + (
+        "class Submits(EventHandler):\n"
+        "    def on_new_tournament_data(self, round_number): self.daemon.submit('predictions')\n"
+        "class Bad(EventHandler):\n"
+        "    def on_start(self): 1/0\n"
+        "    def on_submission(self, submission): self.state['got'] = submission.submission_id; 1/0\n"
+    )
+    done = run_handlers([write_handlers(text)], world.surroundings, single_run=True)
+    assert done.failed == ("Bad: on_start", "Bad: on_submission") and not done.succeeded
+    assert done.rounds[0].failed == [] and world.daemon().book.state("Bad") == {"got": "submission-1"}
+
+
+def test_refused_keys_are_said_before_the_start_and_an_outage_is_not(
+    world: World, write_handlers: Callable[..., str]
+) -> None:
+    path = write_handlers(IMPORT + "handlers = [EventHandler('a')]")
+    world.api.fail["models"] = ApiError("refused", code="keys-refused")
+    with pytest.raises(ApiError, match="refused"):
+        run_handlers([path], world.surroundings, single_run=True)
+    world.api.fail["models"] = ApiError("down", temporary=True)
+    assert run_handlers([path], world.surroundings, single_run=True).succeeded
 
 
 def test_a_wrong_model_is_said_before_the_start(world: World, write_handlers: Callable[..., str]) -> None:

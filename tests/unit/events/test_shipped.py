@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,13 @@ def test_a_program_that_fails_fails_the_event(argv: list[str], why: str) -> None
 def test_a_program_that_does_not_end_is_ended() -> None:
     with pytest.raises(CommandFailed, match=r"did not end within 0\.2 s"):
         run_command([sys.executable, "-c", "import time; time.sleep(60)"], {}, timeout=0.2)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
+@pytest.mark.parametrize("line", ["sleep 60 & sleep 60", "sleep 60 & exit 0"])
+def test_what_a_program_has_started_is_ended_with_it(line: str) -> None:
+    with pytest.raises(CommandFailed, match=r"did not end within 0\.2 s"):
+        run_command(["sh", "-c", line], dict(os.environ), timeout=0.2)
 
 
 def test_a_command_is_never_one_text() -> None:
@@ -216,7 +224,7 @@ def test_numerautos_names_are_there() -> None:
 
 def test_numerautos_daemon(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(numerauto, "surroundings_of", lambda factory: world.surroundings)
+    monkeypatch.setattr(numerauto, "Factory", lambda: world)
     daemon = numerauto.Numerauto(tournament_id=8, config={"wakeup_time": 10, "data_directory": "./elsewhere"})
     handler = Recorder()
     daemon.add_event_handler(handler)

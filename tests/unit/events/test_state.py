@@ -85,7 +85,7 @@ def test_a_write_that_fails_leaves_the_old_file(world: World, monkeypatch: pytes
 
 def test_progress_goes_round(world: World) -> None:
     book = Book(world.home)
-    progress = Progress(7, ["on_round_begin"], {"on_new_tournament_data": 2}, "abc", 5)
+    progress = Progress(7, ["on_round_begin"], {"on_new_tournament_data": 2}, "abc")
     book.keep_progress("x", progress)
     assert book.progress("x") == progress
     (world.home / "progress" / file_name("x")).write_text(json.dumps({"attempts": 5}))
