@@ -89,8 +89,10 @@ def _import_file(path: Path) -> ModuleType:
         sys.path.append(str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except BaseException:
+    except BaseException as error:
         del sys.modules[name]
+        if isinstance(error, SystemExit):  # a script rather than a file with handlers
+            raise ImportError(f"{path.name} left with sys.exit({error.code!r}) while it was imported") from error
         raise
     return module
 

@@ -42,7 +42,9 @@ def test_files_beside_it_can_be_imported_and_two_files_may_share_a_name(write_ha
     assert load_handlers([write_handlers(text)]).handlers[0].name == "from beside"
 
 
-@pytest.mark.parametrize("text", ["1/0\n", "def broken(:\n", "import no_such_module_anywhere\n", "handlers = 5\n"])
+@pytest.mark.parametrize(
+    "text", ["1/0\n", "def broken(:\n", "import no_such_module_anywhere\n", "exit(0)", "handlers = 5"]
+)
 def test_a_file_that_fails_is_a_failure_and_no_more(write_handlers: Callable[..., str], text: str) -> None:
     good = write_handlers(IMPORT + "class Good(EventHandler): pass\n", "good.py")
     loaded = load_handlers([write_handlers(text), good])
