@@ -236,7 +236,7 @@ class Watcher:
         self._id: str | None = None
         self._down_since: datetime | None = None
         self._nodes_seen: bool = False
-        self._asked_upcoming: dict[int, float] = {}
+        self._asked_upcoming: dict[int, tuple[int, float]] = {}
         self._said: dict[str, str] = {}
         self._said_problems: set[str] = set()
 
@@ -344,12 +344,13 @@ class Watcher:
         for found in rounds:
             self._ledger.see_round(found, current.machine_now - (current.now - found.open_time))
         known = self._ledger.rounds(tournament, 1)
-        asked = self._asked_upcoming.get(tournament)
+        latest = known[0].number if known else 0
+        asked_after, asked_at = self._asked_upcoming.get(tournament, (-1, 0.0))
         if (known and known[0].close_time > current.now) or current.api is None:
             return
-        if asked is not None and self._clock.monotonic() - asked < UPCOMING_SECONDS:
+        if latest == asked_after and self._clock.monotonic() - asked_at < UPCOMING_SECONDS:
             return
-        self._asked_upcoming[tournament] = self._clock.monotonic()
+        self._asked_upcoming[tournament] = latest, self._clock.monotonic()
         try:
             upcoming = current.api.upcoming_round(tournament)
         except ApiError as error:
