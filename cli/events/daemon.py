@@ -20,7 +20,7 @@ from .datasets import RoundData, folder_of, forget_rounds
 from .delivery import CLEANUP, TRAINING, Deliveries, RoundReport
 from .dispatch import failure_of
 from .handler import EventHandler, Failure, SubmissionMade, logger
-from .state import Book, NotSerialisable
+from .state import Book
 from .surroundings import Surroundings, find_model, make_node
 
 if TYPE_CHECKING:
@@ -226,10 +226,10 @@ class EventDaemon:
         self.persistent_state = {"last_round_processed": None, "last_round_trained": None, **self.book.shared()}
 
     def save_state(self) -> None:
-        """Write `persistent_state`; what JSON cannot hold is said in the log, and the old file stays."""
+        """Write `persistent_state`; when that cannot be done the log says why, and the old file stays."""
         try:
             self.book.keep_shared(self.persistent_state)
-        except NotSerialisable as error:
+        except NumeraiError as error:
             logger.error("%s %s", error.message, error.hint)
 
     # the life of the daemon

@@ -176,7 +176,8 @@ def forget_rounds(base: Path, before: int) -> None:
             continue
         for path in folder.iterdir():
             if path.suffix == ".parquet" or path.name in ("features.json", TRAINING_CSV, TOURNAMENT_CSV):
-                path.unlink(missing_ok=True)
+                with suppress(OSError):  # Windows keeps what somebody reads; the next round tries again
+                    path.unlink()
         with suppress(OSError):  # somebody keeps files of their own there
             folder.rmdir()
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from ..errors import NumeraiError
 from .dispatch import deliver, failure_of
 from .handler import EventHandler, Failure, SubmissionMade, logger
-from .state import Book, NotSerialisable, Progress
+from .state import Book, Progress
 
 TRAINING, TOURNAMENT, CLEANUP = "on_new_training_data", "on_new_tournament_data", "on_cleanup"
 
@@ -125,11 +126,12 @@ class Deliveries:
                 self.keep(handler)
 
     def keep(self, handler: EventHandler) -> None:
-        """Write a handler's progress and its state; a state that JSON cannot hold stays as it was kept before."""
-        self._book.keep_progress(handler.name, self._progress[handler.name])
+        """Write a handler's progress and its state. What cannot be written (a state that is no JSON, a full disk) stays
+        as it was kept before, and the round goes on."""
         try:
+            self._book.keep_progress(handler.name, self._progress[handler.name])
             self._book.keep_state(handler.name, handler.state)
-        except NotSerialisable as error:
+        except NumeraiError as error:
             logger.error("%s %s", error.message, error.hint)
 
     def _attempt(self, handler: EventHandler, event: str, report: RoundReport) -> bool:

@@ -148,7 +148,7 @@ class Waiting(EventHandler):
 def with_changed_imports(script: str, served: ServedSandbox) -> str:
     """The script as its author would change it: the import lines, and the keys that it leaves open."""
     keys = script.replace("PUBLIC", repr(served.public_id)).replace("SECRET", repr(served.secret_key))
-    lines = keys.replace("PYTHON", sys.executable).splitlines()
+    lines = keys.replace("PYTHON", Path(sys.executable).as_posix()).splitlines()
     return "\n".join(line.replace("from numerauto", "from numerai_compute.numerauto", 1) for line in lines)
 
 

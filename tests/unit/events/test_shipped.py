@@ -89,12 +89,12 @@ def test_a_program_of_a_node_gets_the_keys(world: World, caplog: pytest.LogCaptu
 )
 def test_a_program_that_fails_fails_the_event(argv: list[str], why: str) -> None:
     with pytest.raises(CommandFailed, match=why):
-        run_command(argv, {})
+        run_command(argv, dict(os.environ))
 
 
 def test_a_program_that_does_not_end_is_ended() -> None:
     with pytest.raises(CommandFailed, match=r"did not end within 0\.2 s"):
-        run_command([sys.executable, "-c", "import time; time.sleep(60)"], {}, timeout=0.2)
+        run_command([sys.executable, "-c", "import time; time.sleep(60)"], dict(os.environ), timeout=0.2)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")

@@ -83,6 +83,21 @@ def test_a_write_that_fails_leaves_the_old_file(world: World, monkeypatch: pytes
     assert [path.name for path in (book.folder / "state").iterdir()] == [file_name("x")]
 
 
+def test_a_full_disk_stops_no_submission(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Submitting(EventHandler):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            self.daemon.submit("predictions")
+
+    monkeypatch.setattr(os, "fsync", lambda descriptor: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    other = Recorder()
+    rounds = world.daemon(Submitting(), other).run(single_run=True)
+    assert len(world.node.submitted) == 1 and rounds[0].failed == []
+    assert other.events.count("on_new_tournament_data") == 1 and other.events[-1] == "on_shutdown"
+    assert "No space left on device" in caplog.text
+
+
 def test_progress_goes_round(world: World) -> None:
     book = Book(world.home)
     progress = Progress(7, ["on_round_begin"], {"on_new_tournament_data": 2}, "abc")
