@@ -310,7 +310,8 @@ class TriggerAttempt:
 
 @dataclass(frozen=True)
 class RoundEntry:
-    """What the watcher knows about a node in a round. `told` are the notices that were decided."""
+    """What the watcher knows about a node in a round. `told` are the notices that were decided, `reached` those of them
+    that went out to somebody."""
 
     node: str
     tournament: int
@@ -321,6 +322,7 @@ class RoundEntry:
     submitted_at: datetime | None = None
     attempts: tuple[TriggerAttempt, ...] = ()
     told: frozenset[NoticeKind] = frozenset()
+    reached: frozenset[NoticeKind] = frozenset()
 
 
 @dataclass(frozen=True)

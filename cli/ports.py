@@ -216,6 +216,9 @@ class Ledger(Protocol):
     def notice_sent(self, key: str, machine_now: datetime) -> None:
         """Record that a notice went out."""
 
+    def notice_dropped(self, key: str, why: str, machine_now: datetime) -> None:
+        """Record that a notice went to nobody, and is not to be claimed again."""
+
     def notice_failed(self, key: str, why: str, machine_not_before: datetime) -> None:
         """Record that a notice reached nobody; it can be claimed again from that moment on."""
 

@@ -280,6 +280,11 @@ class RoundLedger:
         with self._write() as db:
             db.execute("UPDATE notices SET sent_at = ?, failure = NULL WHERE key = ?", (time_text(machine_now), key))
 
+    def notice_dropped(self, key: str, why: str, machine_now: datetime) -> None:
+        """Record that a notice went to nobody, and is not to be claimed again."""
+        with self._write() as db:
+            db.execute("UPDATE notices SET sent_at = ?, failure = ? WHERE key = ?", (time_text(machine_now), why, key))
+
     def notice_failed(self, key: str, why: str, machine_not_before: datetime) -> None:
         """Record that a notice reached nobody; it can be claimed again from that moment on."""
         with self._write() as db:
@@ -388,7 +393,9 @@ def _round(row: sqlite3.Row) -> Round:
 def _entry(db: sqlite3.Connection, row: sqlite3.Row) -> RoundEntry:
     key = (row["node"], row["round"])
     attempts = db.execute("SELECT * FROM attempts WHERE node = ? AND round = ? ORDER BY number", key)
-    told = db.execute("SELECT kind FROM notices WHERE node = ? AND round = ?", key)
+    notices = db.execute(
+        "SELECT kind, sent_at IS NOT NULL AND failure IS NULL AS reached FROM notices WHERE node = ? AND round = ?", key
+    ).fetchall()
     return RoundEntry(
         node=row["node"],
         tournament=row["tournament"],
@@ -398,7 +405,8 @@ def _entry(db: sqlite3.Connection, row: sqlite3.Row) -> RoundEntry:
         submission_status=row["submission_status"],
         submitted_at=text_time_or_none(row["submitted_at"]),
         attempts=tuple(_attempt(attempt) for attempt in attempts),
-        told=frozenset(NoticeKind(notice["kind"]) for notice in told),
+        told=frozenset(NoticeKind(notice["kind"]) for notice in notices),
+        reached=frozenset(NoticeKind(notice["kind"]) for notice in notices if notice["reached"]),
     )
 
 

@@ -31,7 +31,8 @@ MOST_ROUNDS = 100
 def history(factory: Factory, model_name: str | None, tournament: str | None, rounds: int) -> None:
     """Show per round what was triggered, run and submitted.
 
-    Times are in UTC. What could not be asked, Numerai or a provider, is said first: the rest may be incomplete then.
+    Times are Numerai's, in UTC. What could not be asked, Numerai or a provider, is said first: the rest may be
+    incomplete then.
     """
     from ..usecases.history import read_history
     from ..usecases.inspect import list_nodes
@@ -94,12 +95,10 @@ def _ran(run: RunRecord, record: RoundRecord) -> str:
     words = [run.id, run.state or "unknown"]
     if run.ended_at is not None:
         words.append(_time(run.ended_at, record))
-    if run.exit_code:
-        words.append(f"exit code {run.exit_code}")
     if run.attempts > 1:
         words.append(f"{run.attempts} tries")
-    said = f": {run.message}" if run.message and (run.exit_code or run.attempts > 1 or run.state == "failed") else ""
-    return f"{' '.join(words)}{said}"
+    why = run.message or (f"exit code {run.exit_code}" if run.exit_code else "")
+    return f"{' '.join(words)}: {why}" if why and run.state != "succeeded" else " ".join(words)
 
 
 def _submission(record: RoundRecord) -> str:

@@ -143,8 +143,8 @@ def plan_configure(request: NodeRequest, node: Node, provider: Provider, api: Nu
         steps.append(RegisterWebhook(node.model_name, node.model_id))
     else:
         notes.append(
-            f"Numerai cannot reach this machine, so no webhook is registered. Runs start with "
-            f"`numerai node -m {node.model_name} trigger` or --cron; with a tunnel to this machine, "
+            "Numerai cannot reach this machine, so no webhook is registered. The daemon starts the node when a round "
+            "opens (`numerai daemon start`), or --cron at a time of yours; with a tunnel to this machine, "
             "`numerai setup --public-url URL` and config again."
         )
     return Plan(tuple(steps), tuple(notes))

@@ -187,8 +187,11 @@ class Doctor:
         if model.webhook == node.webhook_url:
             return Check("webhook", CheckStatus.OK, "Numerai calls it")
         if not self.provider_named(node.provider).reachable_by(api.url):
-            mend = f"numerai node -m {node.model_name} config --cron ..., or numerai setup --public-url URL"
-            return Check("webhook", CheckStatus.WARNING, f"{api.url} cannot call this machine", mend)
+            why = f"{api.url} cannot call this machine"
+            if self._followed():
+                return Check("webhook", CheckStatus.OK, f"{why}; the watcher starts the node when a round opens")
+            mend = "numerai daemon start, or numerai setup --public-url URL"
+            return Check("webhook", CheckStatus.WARNING, why, mend)
         why = "Numerai calls another address" if model.webhook else "Numerai calls nobody"
         return Check("webhook", CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix=FIX_WEBHOOK)
 
@@ -213,6 +216,12 @@ class Doctor:
         by = {"daemon": "the daemon", "watch": "`numerai watch`", "once": "`numerai watch --once`"}
         newest = found[0]
         return Check("watcher", CheckStatus.OK, f"{by.get(newest.kind, newest.kind)} follows the rounds")
+
+    def _followed(self) -> bool:
+        try:
+            return bool(watching(self.ledger, self.clock.now()))
+        except NumeraiError:  # said by the check of the watcher
+            return False
 
     def _told(self) -> Check:
         told = sorted(self.store.notify_urls())

@@ -54,6 +54,7 @@ class Trigger(str, Enum):
 @dataclass(frozen=True)
 class RunRecord:
     """A run of a round, or one that the watcher wanted and could not have (`id` is None then, and `message` says why).
+    Its times are Numerai's, as far as it is known how this machine's clock stood when the round opened.
 
     `why` is what the watcher triggered it for; `attempts` counts the tries that the provider made of it.
     """
@@ -237,7 +238,8 @@ class RoundReader:
     ) -> RoundRecord:
         mine = [each for each in held or () if each.round_number == found.number]
         attempts = {attempt.run_id: attempt for attempt in entry.attempts if attempt.run_id} if entry else {}
-        records = [_run_record(run, attempts.get(run.id), mine) for run in runs]
+        ahead = self._machine_open(found) - found.open_time
+        records = [_run_record(run, attempts.get(run.id), mine, ahead) for run in runs]
         known = {run.id for run in runs}
         if entry:
             records += [_attempt_record(each) for each in entry.attempts if each.run_id not in known]
@@ -255,7 +257,7 @@ class RoundReader:
             runs=tuple(sorted(records, key=lambda record: record.triggered_at)),
             submission=best or _remembered_submission(entry, found),
             refused=tuple(each for each in mine if each.refused),
-            told=tuple(sorted(entry.told, key=lambda kind: kind.value)) if entry else (),
+            told=tuple(sorted(entry.reached, key=lambda kind: kind.value)) if entry else (),
         )
 
     def _standing(
@@ -295,20 +297,22 @@ def _trigger(trigger_id: str | None) -> Trigger:
     return next((kind for prefix, kind in begins.items() if trigger_id.startswith(prefix)), Trigger.NUMERAI)
 
 
-def _run_record(run: Run, attempt: TriggerAttempt | None, held: Iterable[Submission]) -> RunRecord:
+def _run_record(run: Run, attempt: TriggerAttempt | None, held: Iterable[Submission], ahead: timedelta) -> RunRecord:
+    """`ahead` is how far this machine's clock is before Numerai's; what a whole second does not tell apart is left."""
+    ahead = timedelta() if abs(ahead) <= DATE_STEP else ahead
     submission = next((each.id for each in held if each.trigger_id and each.trigger_id == run.trigger_id), None)
     return RunRecord(
         trigger=_trigger(run.trigger_id),
         trigger_id=run.trigger_id,
         why=attempt.why if attempt else None,
-        triggered_at=run.created_at,
+        triggered_at=run.created_at - ahead,
         id=run.id,
         state=run.state.value,
         attempts=run.attempt,
         exit_code=run.exit_code,
         message=run.message,
-        started_at=run.started_at,
-        ended_at=run.ended_at,
+        started_at=run.started_at - ahead if run.started_at else None,
+        ended_at=run.ended_at - ahead if run.ended_at else None,
         submission_id=submission,
     )
 

@@ -637,7 +637,11 @@ class Watcher:
                 wait = timedelta(minutes=2 ** (kept.tries - 2)) if kept.tries >= 2 else timedelta()
                 self._ledger.notice_failed(kept.key, "; ".join(failures), self._clock.now() + wait)
                 continue
-            log.info("told %s: %s: %s", ", ".join(answers) or "nobody", kept.notice.title, kept.notice.text)
+            if not answers:
+                log.warning("nobody is listed to be told: %s: %s", kept.notice.title, kept.notice.text)
+                self._ledger.notice_dropped(kept.key, "nobody is listed", self._clock.now())
+                continue
+            log.info("told %s: %s: %s", ", ".join(answers), kept.notice.title, kept.notice.text)
             self._ledger.notice_sent(kept.key, self._clock.now())
             sent.append(kept.notice)
         return sent

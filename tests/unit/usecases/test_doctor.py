@@ -168,6 +168,8 @@ def test_other_states_of_the_webhook(clinic: Clinic, node: Node) -> None:
     clinic.store.save_node(node)
     clinic.provider.reachable = False
     assert clinic.check("webhook").status is CheckStatus.WARNING
+    clinic.ledger.begin_watch("daemon", clinic.clock.now(), clinic.clock.now())
+    assert clinic.check("webhook").status is CheckStatus.OK
     clinic.api.by_id.clear()
     assert "no model alice" in clinic.check("webhook").why
     clinic.api.fail["models"] = unreachable()

@@ -103,7 +103,11 @@ def test_retries_and_what_they_were_for(past: Past) -> None:
     past.ledger.attempt_started(past.node.name, first.trigger_id, "run-1")
     second = past.ledger.decide_attempt(past.node.name, THIS, 2, "run-1 failed", NOW + timedelta(minutes=2))
     past.ledger.attempt_refused(past.node.name, second.trigger_id, "The disk is full.")
-    past.ledger.decide_notice(Notice(NoticeKind.FAILURE, "t", "x", past.node.name, 100), NOW)
+    for kind in (NoticeKind.FAILURE, NoticeKind.MISSED):
+        past.ledger.decide_notice(Notice(kind, "t", "x", past.node.name, 100), NOW)
+    failure, missed = past.ledger.claim_notices(NOW, 3)
+    past.ledger.notice_sent(failure.key, NOW)
+    past.ledger.notice_dropped(missed.key, "nobody is listed", NOW)
     # a machine whose clock is a day behind: the run belongs to the round it was triggered for
     past.run("run-1", NOW - DAY, RunState.FAILED, trigger_id=first.trigger_id, attempt=3, exit_code=75)
     record = past.read()[0][100]
@@ -111,6 +115,16 @@ def test_retries_and_what_they_were_for(past: Past) -> None:
     assert (started.trigger, started.why, started.attempts) == (Trigger.WATCHER, "no run 10 min after the opening", 3)
     assert (refused.id, refused.why, refused.message) == (None, "run-1 failed", "The disk is full.")
     assert record.told == (NoticeKind.FAILURE,)
+
+
+def test_times_are_numerais_on_a_machine_whose_clock_is_wrong(past: Past) -> None:
+    past.ledger.see_round(THIS, NOW - 5 * HOUR)
+    past.ledger.see_round(LAST, LAST.open_time - 5 * HOUR)
+    past.clock.elapsed -= 5 * 3600
+    past.api.clock = FakeClock(NOW + timedelta(minutes=5))
+    past.run("run-1", NOW - 5 * HOUR + timedelta(minutes=1), RunState.SUCCEEDED)
+    (run,) = past.read()[0][100].runs
+    assert (run.triggered_at, run.ended_at) == (NOW + timedelta(minutes=1), NOW + timedelta(minutes=2))
 
 
 def test_who_started_a_run(past: Past) -> None:

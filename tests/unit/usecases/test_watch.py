@@ -16,6 +16,7 @@ from numerai_compute.models import (
     Model,
     Node,
     Notice,
+    NoticeKind,
     Round,
     Run,
     RunFailure,
@@ -671,8 +672,10 @@ def test_a_notice_that_reaches_nobody_is_tried_again_a_few_times(
 def test_with_nobody_to_tell_it_is_done(bench: Bench, node: Node) -> None:
     bench.notifier.tell = lambda notice: {}  # type: ignore[method-assign]
     bench.submit(node)
-    bench.after(1)
-    assert bench.ledger.claim_notices(bench.clock.now(), 9) == []
+    assert bench.at(OPENING + timedelta(minutes=1)).told == ()
+    assert bench.ledger.claim_notices(bench.clock.now() + timedelta(days=1), 9) == []
+    entry = bench.ledger.entry(node.name, ROUND)
+    assert entry is not None and (entry.told, entry.reached) == ({NoticeKind.SUCCESS}, frozenset())
 
 
 # the watcher's own life
