@@ -33,6 +33,7 @@ from numerai_compute.providers.outcomes import Outcome, ended, lost
 
 from tests.fakes import NOW, FakeClock
 from tests.faults.kill_points import SIGKILL, KillPoints
+from tests.faults.watch_work import WatchWork
 
 NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", cpu=1, memory_mib=512, cron="0 12 * * *")
 KEYS = Keys("public-id", "secret-key")
@@ -256,7 +257,19 @@ class RunsWork:
         store.close()
 
 
-WORKS: dict[str, Callable[[Path], Work]] = {"home": HomeWork, "runs": RunsWork}
+class RoundsWork(WatchWork):
+    """The watcher's memory."""
+
+    def __init__(self, folder: Path):
+        promises = Promises(folder)
+        super().__init__(folder, promises.make, promises.made)
+
+    def look(self) -> None:
+        no_database_is_damaged(self.folder)
+        no_file_is_open_to_others(self.folder.glob("*.db*"))
+
+
+WORKS: dict[str, Callable[[Path], Work]] = {"home": HomeWork, "runs": RunsWork, "rounds": RoundsWork}
 
 
 def _do(work: str, folder: Path, kill_at: int | None, labels: Path | None) -> None:

@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Iterator[Path]:
 # killed
 
 
-@pytest.mark.parametrize(("work", "at_least"), [("home", 100), ("runs", 100)])
+@pytest.mark.parametrize(("work", "at_least"), [("home", 100), ("runs", 100), ("rounds", 100)])
 def test_nothing_is_lost_or_done_twice_wherever_the_process_is_killed(work: str, at_least: int, folder: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.faults.state_work", work, str(folder)],
@@ -58,7 +58,9 @@ def test_nothing_is_lost_or_done_twice_wherever_the_process_is_killed(work: str,
     moments = found["moments"]
     assert len(moments) >= at_least
     sides = ("before", "after")
-    for essential in {"home": ("replace .nodes.json", "replace ..keys", "fsync"), "runs": ("COMMIT", "BEGIN")}[work]:
+    database = ("COMMIT", "BEGIN")
+    files = ("replace .nodes.json", "replace ..keys", "fsync")
+    for essential in {"home": files, "runs": database, "rounds": database}[work]:
         assert all(any(moment.startswith(f"{side} {essential}") for moment in moments) for side in sides), essential
 
 
