@@ -116,11 +116,9 @@ class RoundReader:
         self._clock = clock
         self._rounds: dict[int, list[Round]] = {}
         self.problems: list[str] = []
+        self._make_api = api
         self._api: NumeraiApi | None = None
-        try:
-            self._api = api()
-        except NumeraiError as error:
-            self.note(f"Numerai is not asked: {error.message}")
+        self._made = False
 
     def note(self, problem: str) -> None:
         """Note what could not be asked, once."""
@@ -143,9 +141,10 @@ class RoundReader:
 
     def upcoming(self, tournament: int) -> Round | None:
         """The round that opens next, as far as anybody knows."""
-        if self._api is not None:
+        api = self._numerai()
+        if api is not None:
             try:
-                found = self._api.upcoming_round(tournament)
+                found = api.upcoming_round(tournament)
                 if found is not None and found.open_time > self.now():
                     return found
             except NumeraiError as error:
@@ -165,10 +164,20 @@ class RoundReader:
 
     # asking
 
-    def _ask_rounds(self, tournament: int, limit: int) -> list[Round]:
-        if self._api is not None:
+    def _numerai(self) -> NumeraiApi | None:
+        if not self._made:
+            self._made = True
             try:
-                return self._api.rounds(tournament, limit)
+                self._api = self._make_api()
+            except NumeraiError as error:
+                self.note(f"Numerai is not asked: {error.message}")
+        return self._api
+
+    def _ask_rounds(self, tournament: int, limit: int) -> list[Round]:
+        api = self._numerai()
+        if api is not None:
+            try:
+                return api.rounds(tournament, limit)
             except NumeraiError as error:
                 self.note(f"Numerai's rounds are not known: {error.message}")
         return [found for found in self._remembered(tournament, limit + 1) if found.open_time <= self.now()][:limit]
@@ -181,10 +190,11 @@ class RoundReader:
             return []
 
     def _submissions(self, node: Node) -> list[Submission] | None:
-        if self._api is None:
+        api = self._numerai()
+        if api is None:
             return None
         try:
-            return self._api.submissions(node.model_id)
+            return api.submissions(node.model_id)
         except NumeraiError as error:
             self.note(f"{node.name}: Numerai's submissions are not known: {error.message}")
             return None

@@ -292,7 +292,7 @@ class Watcher:
         """
         problems: list[str] = []
         nodes = self._nodes(problems)
-        api = self._ask_for_api(problems)
+        api = self._ask_for_api(problems) if nodes else None
         rounds = {each: self._rounds(api, each, problems) for each in sorted({node.tournament for node in nodes or ()})}
         current = _Pass(api, self.now(), self._clock.now(), problems)
         self._enter(current)
@@ -326,7 +326,7 @@ class Watcher:
         try:
             self._api = self._make_api()
         except NumeraiError as error:
-            problems.append(error.message)
+            problems.append(f"{error.message} {error.hint or ''}".rstrip())
             return None
         return self._api
 

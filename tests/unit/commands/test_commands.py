@@ -369,7 +369,9 @@ def test_history_and_status_without_nodes_keys_or_numerai(
     line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for command in ("history", "status"):
-        assert "No node is configured" in line(command).out
+        nothing = line(command)
+        assert "No node is configured" in nothing.out and nothing.err == ""
+    assert line.api.calls == []
     refused = line("history", "-m", "alice")
     assert refused.exit_code == 2 and "No node is configured" in refused.err
     assert line("history", "-n", "0").exit_code == 2
