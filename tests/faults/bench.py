@@ -101,7 +101,6 @@ class Bench:
                 arguments=arguments,
                 spoil=fault.spoil,
                 sandbox=self.sandbox.url,
-                warp=True,
                 skew=fault.skew,
                 patches={} if what == "numerapi" else dict(fault.patches),
                 output=str(self.folder.with_name(f"output-{self._outputs}.txt")),

@@ -1,7 +1,7 @@
 """What runs in a child process: a node with the real runtime, or numerapi as its README uses it.
 
-Imported by the fork server, so that a child starts in milliseconds with everything loaded. `warp` lets a child's sleeps
-move the sandbox's clock instead of lasting: half a window of waiting is then over in a moment.
+Imported by the fork server, so that a child starts in milliseconds with everything loaded. A child's sleeps move the
+sandbox's clock instead of lasting: half a window of waiting is then over in a moment.
 """
 
 from __future__ import annotations
@@ -11,54 +11,14 @@ import json
 import os
 import sys
 import tempfile
-import time
-import urllib.request
-from datetime import datetime as RealDatetime
-from datetime import timedelta, tzinfo
 from pathlib import Path
 from typing import Any
 
+from tests.faults import warp
+
 NODE_TEMPLATE = Path(__file__).parents[2] / "node_template"
-REAL_SLEEP, REAL_MONOTONIC, REAL_TIME = time.sleep, time.monotonic, time.time
-FIRST, SHARE, LOOK, OF_A_LOOK = 0.02, 0.0005, 5.0, 0.02
-"""How long a warped sleep really lasts: FIRST seconds and a SHARE of its own. Of one between two looks at a submission,
-at most LOOK seconds, a greater share, so that there is time for the verdict."""
 CHUNK = 1 << 14
 """How many bytes numerapi writes at once here; with its own mebibyte the small file would show nothing."""
-
-_warp_url: str | None = None
-_passed = 0.0
-_skew = 0.0
-_slept = 0.0
-
-
-def _sleep(seconds: float) -> None:
-    global _passed, _slept  # noqa: PLW0603  the clock of this process
-    _slept += seconds
-    lasts = min(seconds, FIRST + seconds * (OF_A_LOOK if seconds <= LOOK else SHARE))
-    if _warp_url is None:
-        lasts = seconds
-    REAL_SLEEP(lasts)
-    if lasts == seconds:
-        return
-    if _warp_url:
-        body = json.dumps({"advance": seconds - lasts}).encode()
-        request = urllib.request.Request(f"{_warp_url}/sandbox/clock", body, {"Content-Type": "application/json"})
-        urllib.request.urlopen(request, timeout=30).close()
-    _passed += seconds - lasts
-
-
-class _Datetime(RealDatetime):
-    """The clock of this process, as `datetime` shows it."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> RealDatetime:
-        return RealDatetime.now(tz) + timedelta(seconds=_passed + _skew)
-
-
-time.sleep = _sleep
-time.monotonic = lambda: REAL_MONOTONIC() + _passed
-time.time = lambda: REAL_TIME() + _passed + _skew
 
 sys.path.insert(0, str(NODE_TEMPLATE))
 import numerai_node.__main__  # noqa: E402  with the clock above
@@ -76,7 +36,6 @@ from tests.faults.model import features_of, predict  # noqa: E402
 
 def work(job: Job) -> None:
     """Do the job and end the process with its exit code; everything that it prints goes into its output file."""
-    global _warp_url, _skew  # noqa: PLW0603
     descriptor = os.open(job.output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -84,12 +43,7 @@ def work(job: Job) -> None:
     os.environ.update(job.environment)
     os.chdir(job.folder)
     tempfile.tempdir = os.environ["TMPDIR"]  # as it stands, without a look whether it can be written
-    if job.warp:
-        _warp_url = job.sandbox
-    _skew = job.skew
-    for module in [each for name, each in sys.modules.items() if name.startswith("numerai_node")]:
-        if getattr(module, "datetime", None) is RealDatetime:
-            module.datetime = _Datetime  # type: ignore[attr-defined]
+    warp.begin(job.sandbox, job.skew)
     for name, value in job.patches.items():
         module_name, _, attribute = name.rpartition(".")
         module = importlib.import_module(module_name)
@@ -111,9 +65,7 @@ def _node(node: Node, spoil: str) -> None:
 
 def _numerapi(job: Job) -> None:
     """Download, predict, upload, as numerapi's README does it; the result is one line of JSON."""
-    global _warp_url, _slept  # noqa: PLW0603
     numerapi.base_api.API_TOURNAMENT_URL = job.environment["NUMERAI_API_URL"]
-    _warp_url = job.sandbox if job.warp else ""
     numerapi.utils.DOWNLOAD_CHUNK_SIZE = CHUNK
     limits = _shorten_time_limits()
     try:
@@ -136,8 +88,8 @@ def _numerapi(job: Job) -> None:
         result = {"submission": submission}
     if "timed out" in result.get("message", ""):
         result = {"error": result["error"], "message": "timed out"}
-        _slept += limits[-1]
-    print(json.dumps({**result, "waited": round(_slept)}), flush=True)
+        warp.slept += limits[-1]
+    print(json.dumps({**result, "waited": round(warp.slept)}), flush=True)
 
 
 def _shorten_time_limits() -> list[float]:

@@ -11,6 +11,7 @@ from tests.faults.model import difference, predict
 from tests.fixtures.sandbox import ServedSandbox, wait_for
 
 MODEL = "alice"
+LIVE = "v5.3/live.parquet"
 TOURNAMENT = 8
 
 
@@ -52,9 +53,9 @@ def wrong_with(sandbox: ServedSandbox, submission: dict[str, Any]) -> str | None
         sent = dict(zip(frame["id"].astype(str), frame["prediction"].astype(float), strict=True))
     except (ValueError, KeyError) as error:
         return f"it is no file of predictions ({type(error).__name__})"
-    live = own.catalog.source(TOURNAMENT).live(Edition(number, own.rounds.get(TOURNAMENT, number).data_datestamp))
-    right = predict(live if live.index.name == "id" else live.set_index("id"))
-    return difference(sent, dict(right.items()))
+    day = Edition(number, own.rounds.get(TOURNAMENT, number).data_datestamp)
+    live = pd.read_parquet(own.catalog.file(LIVE, day).path)
+    return difference(sent, dict(predict(live).items()))
 
 
 def assert_submitted(

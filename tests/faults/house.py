@@ -89,7 +89,7 @@ class House:
         (source / "Dockerfile").write_text(f"FROM python:3.13-slim\nCOPY . /app\nWORKDIR /app\nCMD {command}\n")
         (source / "main.py").write_text(main)
         made = configure_node(
-            NodeRequest(path=source, cpu=1, memory=memory_mib, timeout_minutes=30),
+            NodeRequest(path=source, cpu=1, memory=memory_mib / 1024, timeout_minutes=30),
             model,
             None,
             api=self.factory.api,

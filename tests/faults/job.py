@@ -17,7 +17,6 @@ class Job:
     arguments: tuple[str, ...] = ()
     spoil: str = ""
     sandbox: str = ""
-    warp: bool = False
     skew: float = 0.0
     patches: dict[str, Any] = field(default_factory=dict)
 

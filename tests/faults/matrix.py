@@ -69,8 +69,7 @@ class Fault:
     clock is wrong. With `yesterday` a run in the round before comes first, in the same folders; `twins` are two models
     at once there; `disk_kib` makes their folder a disk of that size. `signal` is sent once the proxy has reached its
     stall, and a second run as the provider's retry must then end as `again` says. `scene` names a scene of its own
-    instead of a single run, which is given the `options`; with `docker` it needs an engine. `unmet` says why the
-    product does not do yet what the row demands.
+    instead of a single run, which is given the `options`; with `docker` it needs an engine.
     """
 
     name: str
@@ -97,11 +96,14 @@ class Fault:
     scene: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     docker: bool = False
-    unmet: str = ""
 
 
-def scene(name: str, what: str, text: str, which: str, *, docker: bool = False, **options: Any) -> Fault:
+def scene(
+    name: str, what: str, text: str, which: str, *, docker: bool = False, disk_kib: int = 0, **options: Any
+) -> Fault:
     """A row with a whole home folder, of which the scene asserts what the text says."""
     outcome = Outcome(text, 0, right="submitted once" in text or "ends well" in text)
     group, without = "nodes, daemon and watcher", "has neither daemon nor watcher"
-    return Fault(name, group, what, outcome, scene=which, options=options, docker=docker, without=without)
+    return Fault(
+        name, group, what, outcome, scene=which, options=options, docker=docker, disk_kib=disk_kib, without=without
+    )

@@ -36,6 +36,7 @@ def predict(live: pd.DataFrame) -> pd.Series[float]:
     import numpy as np
 
     features = features_of(list(live.columns))
+    assert features, "there are no features to predict from"
     weights = np.arange(len(features)) % 7 + 1
     total = live[features].to_numpy(dtype=float) @ weights
     found = (0.01 + 0.98 * total / (4 * weights.sum())).round(6)
@@ -46,5 +47,5 @@ def difference(held: Mapping[str, float], right: Mapping[str, float]) -> str | N
     """What is wrong with predictions that Numerai holds; None when they are the right ones."""
     if held.keys() != right.keys():
         return f"{len(held.keys() ^ right.keys())} ids differ"
-    wrong = sum(abs(held[each] - right[each]) > TOLERANCE for each in right)
+    wrong = sum(not abs(held[each] - right[each]) <= TOLERANCE for each in right)  # what is NaN is wrong, too
     return f"{wrong} of {len(right)} predictions differ" if wrong else None

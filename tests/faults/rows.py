@@ -53,7 +53,6 @@ UPLOAD = [
         "the PUT is answered 503 for half an hour",
         submitted("answered 503"),
         (proxy("answer", PUT, status=503, times=None, minutes=30),),
-        unmet="the runtime is being hardened",
         numerapi="reports success, but the submission is void (file_not_found)",
     ),
     Fault(
@@ -62,7 +61,6 @@ UPLOAD = [
         "half of the file is stored, the answer is 200",
         submitted(),
         (sandbox("upload", "truncate"),),
-        unmet="the runtime is being hardened",
         numerapi="reports success, but the submission is void (invalid_submission_ids)",
     ),
     Fault(
@@ -71,7 +69,6 @@ UPLOAD = [
         "the file is stored garbled, the answer is 200",
         submitted(),
         (sandbox("upload", "corrupt"),),
-        unmet="the runtime is being hardened",
         numerapi="reports success, but the submission is void (invalid_submission_file)",
     ),
     Fault(
@@ -114,7 +111,6 @@ UPLOAD = [
         "the name of the presigned address's host does not resolve, once",
         submitted("could not be reached"),
         (proxy("change", "submissionUploadAuth", change=lambda body: body.replace(b"127.0.0.1", b"s3.invalid")),),
-        unmet="the runtime is being hardened",
         numerapi="ConnectionError; nothing is submitted",
     ),
     Fault(
@@ -154,7 +150,6 @@ GRAPHQL = [
         "the submission is made, the answer is 500",
         submitted("created"),
         (proxy("lose", CREATE, status=500),),
-        unmet="the runtime is being hardened",
         numerapi="submitted, 2 times after 5 s",
     ),
     Fault(
@@ -195,7 +190,6 @@ GRAPHQL = [
         "503 for half an hour",
         submitted("answered 503"),
         (proxy("answer", "POST /", status=503, times=None, minutes=30),),
-        unmet="the runtime is being hardened",
         numerapi="KeyError ('data') after 15 s; nothing is submitted",
     ),
     Fault(
@@ -229,7 +223,6 @@ GRAPHQL = [
         "a page of HTML with status 200, twice",
         submitted("retrying"),
         (proxy("answer", "POST /", body=HTML, headers={"Content-Type": "text/html"}, times=2),),
-        unmet="the runtime is being hardened",
         numerapi="KeyError ('data'); nothing is submitted",
     ),
     Fault(
@@ -254,7 +247,6 @@ GRAPHQL = [
         "the API's name does not resolve",
         fails(75, "could not be reached"),
         environment={"NUMERAI_API_URL": "http://api.numerai.invalid"},
-        unmet="the runtime is being hardened",
         numerapi="KeyError ('data'); nothing is submitted",
     ),
     Fault(
@@ -356,8 +348,41 @@ DOWNLOAD = [
         submitted("did not answer in time"),
         (proxy("stall-answer", LIVE, after=150_000),),
         patches=SHORT_DOWNLOAD,
-        unmet="the runtime is being hardened",
         numerapi="ConnectionError (timed out) after 600 s; nothing is submitted",
+    ),
+    Fault(
+        "live-data-stale",
+        "download",
+        "the live data are still those of the round before, four times",
+        submitted("still the round before's"),
+        (sandbox("download", "stale", match="live.parquet", times=4),),
+        settings={"history": 2},
+        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+    ),
+    Fault(
+        "live-data-stale-to-the-end",
+        "download",
+        "the live data stay those of the round before",
+        fails(75, "are not published", "still the round before's"),
+        (sandbox("download", "stale", match="live.parquet", times=None),),
+        settings={"history": 2},
+        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+    ),
+    Fault(
+        "live-data-missing",
+        "download",
+        "the live data are not there for twenty minutes (404)",
+        submitted("is not there yet"),
+        (proxy("answer", LIVE, status=404, body=b"NoSuchKey", times=None, minutes=20),),
+        numerapi="HTTPError; nothing is submitted",
+    ),
+    Fault(
+        "live-data-not-listed",
+        "download",
+        "Numerai does not list any live data, three times",
+        submitted("lists no live file"),
+        (proxy("change", "listDatasets", times=3, change=lambda body: body.replace(b"live.parquet", b"dead.parquet")),),
+        numerapi="submitted",
     ),
     Fault(
         "download-slow",
@@ -432,7 +457,6 @@ DOWNLOAD = [
         "some bytes of the live data are garbled, the length is right",
         submitted(),
         (sandbox("download", "corrupt", match="live.parquet"),),
-        unmet="the runtime is being hardened",
         numerapi="OSError (Unexpected end of stream); nothing is submitted",
     ),
     Fault(
@@ -554,7 +578,6 @@ ROUNDS = [
         "no round is open",
         fails(69),
         round="none",
-        unmet="the runtime is being hardened",
         numerapi="reports success, but the submission waits for the next round, whose ids are others",
     ),
     Fault(
@@ -563,7 +586,6 @@ ROUNDS = [
         "the round closed ten minutes ago",
         late(),
         round="just closed",
-        unmet="the runtime is being hardened",
         numerapi="submitted, late",
     ),
     Fault(
@@ -572,7 +594,6 @@ ROUNDS = [
         "the round closes before the PUT",
         late(),
         (proxy("event", PUT, event="close the round"),),
-        unmet="the runtime is being hardened",
         numerapi="reports success, but the submission is void (file_not_found)",
     ),
     Fault(
@@ -581,7 +602,6 @@ ROUNDS = [
         "the next round opens before the PUT",
         submitted(),
         (proxy("event", PUT, event="open the next round"),),
-        unmet="the runtime is being hardened",
         numerapi="reports success, but the submission is void (invalid_submission_ids)",
     ),
     Fault(
@@ -684,6 +704,19 @@ NODES = [
         "the notification service cannot be reached at first",
         "submitted once, right; told later",
         "notices refused",
+    ),
+    scene(
+        "home-disk-full",
+        "the disk of the home folder is full when the round opens, and has room again after twenty minutes",
+        f"{BY_WATCHER}; told at once that it cannot work",
+        "home disk full",
+        disk_kib=64 * 1024,
+    ),
+    scene(
+        "event-handler-raises",
+        "an event handler raises in every round, another one submits",
+        "submitted once, right, by the other one; told that the first has failed; exit 1",
+        "event handler raises",
     ),
     scene(
         "numerai-down-half-the-window",

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,34 @@ HOUR = 3600.0
 STEP_SECONDS = 60.0
 """By how much the sandbox's clock is moved while nothing goes on."""
 LOOK_SECONDS = 0.2
-PATIENCE = 90.0
+PATIENCE = 60.0
+ROOT = Path(__file__).parents[2]
 
 BAD = MAIN.replace("node.submit(predict(node.live(columns)))", "node.submit(predict(node.live(columns)) * 2)")
+HANDLERS = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import pandas as pd
+from numerai_compute.events import EventHandler, NotificationSender
+from tests.faults.model import predict
+
+
+class Broken(EventHandler):
+    def on_start(self):
+        self.daemon.config['retry_wait'] = 0.1
+
+    def on_new_tournament_data(self, round_number):
+        raise RuntimeError('a bug of the handler')
+
+
+class Submitting(EventHandler):
+    def on_new_tournament_data(self, round_number):
+        live = pd.read_parquet(self.daemon.get_dataset_path(round_number) / 'live.parquet')
+        self.daemon.submit(predict(live), model='alice')
+
+
+handlers = [Broken, Submitting, NotificationSender('people')]
+"""
 HUNGRY = "kept = [b'x' * 2**20 for _ in range(4000)]\nprint(len(kept))\n"
 PUT = "PUT /objects/uploads"
 
@@ -332,6 +357,43 @@ def notices_refused(stage: Stage) -> None:
     stage.told(f"round {number} is submitted")
 
 
+def home_disk_full(stage: Stage) -> None:
+    """The home folder's disk is full as the round opens: told at once, and made up for when there is room again."""
+    house = stage.house()
+    house.node()
+    house.start_daemon()
+    wait_for(house.factory.ledger.watchers, PATIENCE)
+    filler = stage.folder / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    number = stage.open_round()
+    stage.told("The watcher cannot work", "disk is full", minutes=20)
+    assert not held(stage.sandbox, number)
+    filler.unlink()
+    stage.submitted(number)
+    (run,) = house.ended()
+    assert run.trigger_id == f"watch-{TOURNAMENT}-{number}-1"
+    stage.told(f"round {number} is submitted")
+    _no_more(stage, house, runs=1)
+
+
+def event_handler_raises(stage: Stage) -> None:
+    """One of two event handlers raises: the other submits, and people are told of both."""
+    house = stage.house()
+    handlers = stage.folder / "handlers.py"
+    handlers.write_text(HANDLERS)
+    number = stage.open_round()
+    environment = {**os.environ, "NUMERAI_HOME": str(house.factory.home)}
+    command = [sys.executable, "-m", "numerai_compute", "events", "run", str(handlers), "--single-run", "-m", "alice"]
+    done = subprocess.run(command, env=environment, cwd=stage.folder, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 1, done.stderr
+    assert "failed: Broken" in done.stdout, done.stdout
+    assert_submitted(stage.sandbox, number)
+    stage.told("Broken", "a bug of the handler")
+    stage.told(f"round {number} submitted, accepted")
+
+
 def numerai_down_for_half_the_window(stage: Stage) -> None:
     """Numerai answers 503 to the tool and the node for half an hour, and the webhook never comes."""
     sandbox = stage.sandbox
@@ -355,7 +417,7 @@ def machine_clock_wrong(stage: Stage, seconds: float) -> None:
     """The machine's clock is wrong: the watcher goes by Numerai's."""
     house = stage.house()
     house.node(webhook=False)
-    house.start_daemon(sys.executable, "-m", "tests.faults.skewed_daemon", str(seconds))
+    house.start_daemon(sys.executable, str(Path(__file__).with_name("skewed_daemon.py")), str(seconds))
     number = stage.open_round()
     stage.submitted(number)
     (run,) = house.runs()
@@ -372,7 +434,7 @@ def out_of_memory(stage: Stage) -> None:
     number = stage.open_round()
     stage.until(house.runs)
     run = house.ended()[-1]
-    assert run.failure is RunFailure.OUT_OF_MEMORY
+    assert run.failure is RunFailure.OUT_OF_MEMORY, run
     assert "--memory" in (run.message or "")
     stage.told(f"round {number}", "memory", minutes=59)
 
@@ -417,6 +479,8 @@ SCENES: Mapping[str, Callable[..., None]] = {
     "code crashes": code_crashes,
     "too late": too_late,
     "notices refused": notices_refused,
+    "home disk full": home_disk_full,
+    "event handler raises": event_handler_raises,
     "numerai down": numerai_down_for_half_the_window,
     "machine clock wrong": machine_clock_wrong,
     "out of memory": out_of_memory,

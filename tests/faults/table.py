@@ -46,12 +46,7 @@ def document(rows: Sequence[Fault]) -> str:
 
 def outcome(fault: Fault) -> str:
     """What the product makes of it."""
-    said = fault.outcome.text
-    if fault.again is not None:
-        said = fault.again.text
-    if fault.unmet:
-        return f"not yet ({fault.unmet}), wanted: {said}"
-    return said
+    return (fault.again or fault.outcome).text
 
 
 def beside(fault: Fault) -> str:

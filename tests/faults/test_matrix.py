@@ -110,11 +110,10 @@ def test_the_document_is_current() -> None:
 
 
 def rows() -> list[Any]:
-    """The rows as parameters; what the product does not do yet may fail."""
+    """The rows as parameters."""
     found = []
     for fault in ROWS:
         marks = [pytest.mark.docker] if fault.docker else []
-        marks += [pytest.mark.xfail(reason=fault.unmet, strict=False)] if fault.unmet else []
         found.append(pytest.param(fault, id=fault.name, marks=marks))
     return found
 

@@ -1,0 +1,277 @@
+"""A month of rounds with random faults, the daemon killed at random: every round gets its one right submission.
+
+The daemon with its watcher and the nodes are real processes; the sandbox is on Numerai's calendar, its clock is moved.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import psutil
+import pytest
+from numerai_compute.adapters.clock import SystemClock
+from numerai_compute.models import RoundOutcome
+from numerai_compute.sandbox.records import RoundRecord
+from numerai_compute.usecases.watch import Watcher
+
+from tests.faults.held import TOURNAMENT, assert_submitted
+from tests.faults.house import MAIN, House, opened_house
+from tests.faults.matrix import Order, proxy, sandbox
+from tests.faults.proxy import Proxy, Rule
+from tests.fixtures.sandbox import ServedSandbox, wait_for
+from tests.listeners import Inbox, http_inbox
+
+pytestmark = pytest.mark.e2e
+
+ROUNDS = 22
+SEEDS = (1, 2, 3)
+BY_WATCHER = 3
+"""In this seed's month Numerai never calls the webhook: the watcher triggers every round."""
+LOOK_SECONDS = 0.1
+STEP = timedelta(minutes=1)
+"""By how much the sandbox's clock is moved while nothing goes on."""
+ROUND_SECONDS = 45.0
+"""How long one round may really last."""
+LIVE, PUT, CREATE = "/live.parquet", "PUT /objects/uploads", "createSubmission"
+
+FAULTS: tuple[Order | Rule, ...] = (
+    sandbox("webhook", "drop"),
+    sandbox("webhook", "status", status=500),
+    sandbox("webhook", "truncate"),
+    sandbox("upload", "status", status=503, times=3),
+    sandbox("upload", "status", status=403),
+    sandbox("upload", "drop", times=2),
+    sandbox("upload", "drop", when="after"),
+    sandbox("upload", "truncate"),
+    sandbox("upload", "corrupt"),
+    sandbox("download", "status", match="live.parquet", times=3),
+    sandbox("download", "status", status=404, match="live.parquet", times=2),
+    sandbox("download", "truncate", match="live.parquet"),
+    sandbox("download", "corrupt", match="live.parquet"),
+    sandbox("download", "stale", match="live.parquet", times=2),
+    proxy("reset-answer", LIVE, after=20_000, times=2),
+    proxy("reset-request", PUT, after=1000, times=2),
+    proxy("answer", PUT, status=503, times=None, minutes=20),
+    proxy("lose", CREATE),
+    proxy("lose", CREATE, status=502),
+    proxy("answer", CREATE, status=429, headers={"Retry-After": "90"}, times=2),
+    proxy("answer", CREATE, status=503, times=3),
+    proxy("reset", "POST /", times=4),
+    proxy("answer", "POST /", status=502, times=5),
+    proxy("answer", "POST /", status=503, times=None, minutes=20),
+)
+"""What may go wrong in a round."""
+
+DEAD_AT_THE_OPENING, KILLED_IN_THE_RUN, KILLED_AT_THE_SUBMISSION = "dead at the opening", "in the run", "at the end"
+NODE_KILLED = "the node killed"
+BLOWS = (DEAD_AT_THE_OPENING, KILLED_IN_THE_RUN, KILLED_AT_THE_SUBMISSION, NODE_KILLED, "", "", "", "")
+"""Which process is killed in a round, and when."""
+DAEMON_KILLED = BLOWS[:3]
+DOWN, STOPPED = "The watcher was down", "The watcher has stopped"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What strikes in one round. `after` is how many seconds of a run pass before the blow, `away` how long in
+    Numerai's time a killed daemon stays away."""
+
+    faults: tuple[Order | Rule, ...]
+    blow: str
+    after: float
+    away: timedelta
+
+
+def plans(seed: int) -> list[Plan]:
+    """A month's plans: the same for the same seed."""
+    chance = random.Random(seed)
+    return [
+        Plan(
+            tuple(chance.sample(FAULTS, chance.choice((0, 1, 1, 2)))),
+            chance.choice(BLOWS),
+            chance.uniform(0.0, 1.5),
+            timedelta(minutes=chance.randrange(15)),
+        )
+        for _ in range(ROUNDS)
+    ]
+
+
+class Month:
+    """A sandbox on Numerai's calendar, and a house with one node and its daemon."""
+
+    def __init__(self, sandbox: ServedSandbox, folder: Path, stack: ExitStack, *, webhook: bool) -> None:
+        self.sandbox = sandbox
+        self.rounds = sandbox.running.sandbox.rounds
+        self.way = stack.enter_context(Proxy(sandbox.url, minutes=self._minutes))
+        self.inbox: Inbox = stack.enter_context(http_inbox())
+        self._monday()
+        self.house: House = stack.enter_context(opened_house(folder, sandbox, self.way.url))
+        self.house.factory.store.save_notify_url("people", f"json://127.0.0.1:{self.inbox.port}/")
+        self.node = self.house.node(main=_waiting_moves_the_clock(sandbox.url), webhook=webhook)
+        self._start_daemon()
+
+    def _monday(self) -> None:
+        """Begin on a Monday, so that the month is the same on every day."""
+        now = self._now()
+        days = (7 - now.weekday()) % 7 or 7
+        self._set(now.replace(hour=9, minute=0, second=0, microsecond=0) + timedelta(days=days))
+
+    def _now(self) -> datetime:
+        return self.sandbox.running.sandbox.clock.now()
+
+    def _set(self, moment: datetime) -> None:
+        self.sandbox.clock(now=moment.isoformat())
+
+    def _minutes(self) -> float:
+        """How long the latest round is open."""
+        latest = self._latest()
+        return (self._now() - latest.open_time).total_seconds() / 60
+
+    def _latest(self) -> RoundRecord:
+        latest = self.rounds.latest(TOURNAMENT)
+        assert latest is not None
+        return latest
+
+    def datestamp(self, number: int) -> int:
+        """The day of a round's data."""
+        found = self.rounds.get(TOURNAMENT, number)
+        assert found is not None
+        return found.data_datestamp
+
+    def live_through(self, plan: Plan) -> int:
+        """Let the next round open, strike, and return its number when its submission is settled."""
+        blow = plan.blow
+        if blow == DEAD_AT_THE_OPENING:
+            self.house.kill_daemon()
+        self.way.rules[:] = [fault for fault in plan.faults if isinstance(fault, Rule)]
+        for fault in plan.faults:
+            if isinstance(fault, Order):
+                self.sandbox.set_fault(fault.target, fault.kind, **fault.options)
+        self._set(self.rounds.next_opening() + timedelta(seconds=1))
+        current = self._latest()
+        if blow == DEAD_AT_THE_OPENING:
+            self._back(plan)
+            blow = ""
+        end = time.monotonic() + ROUND_SECONDS
+        while not self._settled(current):
+            assert time.monotonic() < end, self._story(current, plan)
+            active = [run for run in self.house.runs() if not run.state.final]
+            due = active if blow in (KILLED_IN_THE_RUN, NODE_KILLED) else self._made(current)
+            if blow and due:
+                time.sleep(plan.after if active else 0.0)
+                self._strike(blow, plan)
+                blow = ""
+            elif not active and self._now() < current.close_time - timedelta(minutes=2):
+                self.sandbox.clock(advance=STEP.total_seconds())
+            time.sleep(LOOK_SECONDS)
+        self.sandbox.clear_faults()
+        self.way.rules.clear()
+        self._set(max(self._now(), current.close_time + timedelta(minutes=5)))
+        return current.number
+
+    def _strike(self, blow: str, plan: Plan) -> None:
+        if blow == NODE_KILLED:
+            for process in psutil.process_iter(["environ"]):
+                environ = process.info["environ"] or {}
+                if environ.get("NUMERAI_NODE") and str(self.house.folder) in environ.get("NUMERAI_CACHE", ""):
+                    process.kill()
+            return
+        self.house.kill_daemon()
+        self._back(plan)
+
+    def _back(self, plan: Plan) -> None:
+        self.sandbox.clock(advance=plan.away.total_seconds())
+        self._start_daemon()
+
+    def _start_daemon(self) -> None:
+        self.house.start_daemon()
+        wait_for(lambda: any(each.alive for each in self.house.factory.ledger.watchers()))
+
+    def _made(self, current: RoundRecord) -> bool:
+        every = self.sandbox.running.sandbox.submissions.all()
+        return any(each.round_number == current.number and each.status == "success" for each in every)
+
+    def _settled(self, current: RoundRecord) -> bool:
+        entries = self.house.factory.ledger.entries(self.node.name, 1)
+        mine = [each for each in entries if each.round_number == current.number]
+        going_on = [run for run in self.house.runs() if not run.state.final]
+        return bool(mine) and mine[0].outcome is not RoundOutcome.OPEN and not going_on
+
+    def _story(self, current: RoundRecord, plan: Plan) -> str:
+        runs = [(run, self.house.log(run)) for run in self.house.runs()[:4]]
+        return f"round {current.number} with {plan} is not settled at {self._now()}: {runs} {self.house.daemon_log()}"
+
+    def told(self) -> Counter[str]:
+        """What people were told in all: also what a killed daemon had begun to tell, which is told again later."""
+        self.house.close()
+        factory = self.house.factory
+        watcher = Watcher(
+            store=factory.store,
+            api=lambda: factory.api,
+            provider_named=factory.provider,
+            ledger=factory.ledger,
+            notifier=factory.notifier,
+            clock=_Later(),
+            kind="once",
+            wakes=False,
+        )
+        watcher.look()
+        watcher.end()
+        return Counter(post["title"] for _, post in self.inbox.posts)
+
+
+class _Later(SystemClock):
+    """The machine's clock when a killed daemon's claims are over."""
+
+    def now(self) -> datetime:
+        return super().now() + timedelta(minutes=10)
+
+
+def _waiting_moves_the_clock(url: str) -> str:
+    """The matrix's node; when it waits, the sandbox's clock is moved."""
+    return MAIN.replace("from numerai_node", "from tests.faults import warp\nfrom numerai_node", 1).replace(
+        "\n\ndef main", f"\n\nwarp.begin({url!r})\n\n\ndef main", 1
+    )
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_every_round_of_a_month_has_its_one_right_submission(
+    seed: int, sandbox_factory: Callable[..., ServedSandbox], tmp_path: Path
+) -> None:
+    planned = plans(seed)
+    with ExitStack() as stack:
+        served = sandbox_factory(calendar=True)
+        month = Month(served, tmp_path / "house", stack, webhook=seed != BY_WATCHER)
+        numbers = [month.live_through(plan) for plan in planned]
+        told = month.told()
+        log = month.house.daemon_log()
+    assert numbers == list(range(numbers[0], numbers[0] + ROUNDS))
+    for number in numbers:
+        submission = assert_submitted(served, number)
+        assert submission["data_datestamp"] in (None, month.datestamp(number))
+    assert "Traceback" not in log and served.secret_key not in log
+
+    kills = sum(plan.blow in DAEMON_KILLED for plan in planned)
+    submitted = {f"{month.node.name}: round {number} is submitted" for number in numbers}
+    warned = {f"{month.node.name}: round {number} has no submission yet" for number in numbers} & told.keys()
+    assert told.keys() == submitted | warned | {DOWN, STOPPED}
+    assert len(warned) < 3  # the 15 minutes before the close were reached in the middle of it
+    # Who is killed between telling and recording that it was told tells again.
+    assert ROUNDS <= sum(told[title] for title in submitted) <= ROUNDS + kills
+    assert kills <= told[DOWN] <= 2 * kills
+    assert told[STOPPED] == 1
+
+
+def test_a_month_has_faults_enough() -> None:
+    for seed in SEEDS:
+        planned = plans(seed)
+        assert sum(bool(plan.faults) for plan in planned) > ROUNDS / 2
+        assert {plan.blow for plan in planned} == set(BLOWS), seed
+    struck = [fault for seed in SEEDS for plan in plans(seed) for fault in plan.faults]
+    assert sum(fault in struck for fault in FAULTS) > 0.8 * len(FAULTS)
