@@ -125,6 +125,10 @@ class RoundReader:
         if problem not in self.problems:
             self.problems.append(problem)
 
+    def note_error(self, error: NumeraiError) -> None:
+        """Note what is kept here and cannot be read, and what to do about it."""
+        self.note(f"{error.message} {error.hint or ''}".rstrip())
+
     def now(self) -> datetime:
         """Numerai's time, as far as it was heard; this machine's until then."""
         return (self._api.heard_time() if self._api else None) or self._clock.now()
@@ -186,7 +190,7 @@ class RoundReader:
         try:
             return self._ledger.rounds(tournament, limit) if self._ledger.exists() else []
         except NumeraiError as error:
-            self.note(error.message)
+            self.note_error(error)
             return []
 
     def _submissions(self, node: Node) -> list[Submission] | None:
@@ -210,14 +214,14 @@ class RoundReader:
         try:
             return self._ledger.entry(node.name, found) if self._ledger.exists() else None
         except NumeraiError as error:
-            self.note(error.message)
+            self.note_error(error)
             return None
 
     def _machine_open(self, found: Round) -> datetime:
         try:
             known = self._ledger.machine_open(found) if self._ledger.exists() else None
         except NumeraiError as error:
-            self.note(error.message)
+            self.note_error(error)
             known = None
         return known or self._clock.now() - (self.now() - found.open_time)
 

@@ -69,12 +69,12 @@ def overview(store: StateStore, reader: RoundReader, ledger: Ledger, provider_of
         watchers = watching(ledger, reader.machine_now())
     except NumeraiError as error:
         watchers = []
-        reader.note(error.message)
+        reader.note_error(error)
     try:
         told = tuple(sorted(store.notify_urls()))
     except NumeraiError as error:
         told = ()
-        reader.note(error.message)
+        reader.note_error(error)
     needed = any(needs_watching(node, provider_of) for node in nodes)
     return Overview(reader.now(), tournaments, glances, tuple(watchers), needed, told, tuple(reader.problems))
 

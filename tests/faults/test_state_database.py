@@ -9,20 +9,23 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from numerai_compute.adapters.ledger import RoundLedger
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import NumeraiError
 from numerai_compute.factory import Factory
 from numerai_compute.main import run
-from numerai_compute.models import Keys, Node
+from numerai_compute.models import Keys, Node, Round
 from numerai_compute.providers.local.store import RunStore
 
 from tests.fakes import NOW
 
 ROOT = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")
+ROUND = Round(1000, 8, NOW, NOW + timedelta(hours=1))
 NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", cpu=1, memory_mib=512)
 
 
@@ -101,9 +104,14 @@ def test_however_much_of_the_log_reached_the_disk_what_is_found_is_a_beginning_o
 
 
 def newer_database(path: Path) -> bytes:
-    store = RunStore(path)
-    store.save_node(NODE, NOW)
-    store.close()
+    if path.name == "rounds.db":
+        ledger = RoundLedger(path)
+        ledger.follow(NODE.name, ROUND)
+        ledger.close()
+    else:
+        store = RunStore(path)
+        store.save_node(NODE, NOW)
+        store.close()
     with sqlite3.connect(path) as db:
         db.execute("PRAGMA user_version = 99")
         db.execute("CREATE TABLE of_tomorrow (x)")
@@ -132,6 +140,24 @@ def test_a_newer_database_is_refused_by_reads_and_writes_and_left_as_it_is(tmp_p
             use()
         assert caught.value.code == "state-newer" and str(path) in caught.value.message and caught.value.hint
     store.close()
+    assert path.read_bytes() == content
+
+
+def test_a_newer_memory_of_the_watcher_is_refused_by_reads_and_writes_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "rounds.db"
+    content, ledger = newer_database(path), RoundLedger(path)
+    uses: list[Callable[[], object]] = [
+        ledger.watchers,
+        lambda: ledger.entries(NODE.name, 10),
+        lambda: ledger.see_nodes([NODE.name], NOW),
+        lambda: ledger.decide_attempt(NODE.name, ROUND, 1, "why", NOW),
+        lambda: ledger.begin_watch("daemon", NOW, NOW),
+    ]
+    for use in uses:
+        with pytest.raises(NumeraiError) as caught:
+            use()
+        assert caught.value.code == "state-newer" and str(path) in caught.value.message and caught.value.hint
+    ledger.close()
     assert path.read_bytes() == content
 
 
@@ -174,6 +200,7 @@ COMMANDS = {
         ["node", "-m", "alice", "logs"],
         ["daemon", "run"],
     ],
+    "rounds.db": [["watch", "--once"]],
 }
 
 
@@ -185,7 +212,7 @@ COMMANDS = {
 def test_a_downgrade_is_refused_by_the_command_in_one_message(
     home: Path, name: str, command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if name == "local/runs.db":
+    if name.endswith(".db"):
         HomeStore(home).save_node(NODE)
         content = newer_database(home / name)
     else:
@@ -200,3 +227,15 @@ def test_a_downgrade_is_refused_by_the_command_in_one_message(
     assert "has version 99" in error["message"]
     assert "pip install --upgrade numerai-compute" in error["message"] + error["hint"]
     assert (home / name).read_bytes() == content
+
+
+@pytest.mark.parametrize("command", ["history", "status"])
+def test_what_shows_the_rest_says_that_the_memory_of_the_watcher_is_newer(
+    home: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    HomeStore(home).save_node(NODE)
+    content = newer_database(home / "rounds.db")
+    run([command, "--json"], Factory(home))
+    problems = json.loads(capsys.readouterr().out)["problems"]
+    assert any("version 99" in each and "pip install --upgrade numerai-compute" in each for each in problems), problems
+    assert (home / "rounds.db").read_bytes() == content
