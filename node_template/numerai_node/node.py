@@ -151,22 +151,10 @@ class Node:
         """
         self.settings.need_keys()
         checked = self.check(predictions)
-        if data_datestamp is None:
-            data_datestamp = self._stale_datestamp()
         submitter = Submitter(self.settings, self.api, self._transport)
         submission = submitter.submit(checked, data_datestamp, self._data_round)
         self.submissions.append(submission)
         return submission
-
-    def _stale_datestamp(self) -> int | None:
-        """The day of the data, when another round than theirs is open now."""
-        if self._data_round is None:
-            return None
-        current = self.api.current_round()
-        if current is None or current.number == self._data_round.number:
-            return None
-        log("warning", what="a new round opened since the live data were read", round=current.number)
-        return self._data_round.data_datestamp
 
 
 def _cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:

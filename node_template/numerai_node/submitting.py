@@ -56,24 +56,33 @@ class Submitter:
     ) -> Submission:
         """Upload the frame as CSV and return the accepted submission.
 
-        `data_datestamp` says which day's ids these are, when not today's; `data_round` for which round they were read.
+        `data_datestamp` says which day's ids these are, when not today's; `data_round` for which round they were read,
+        whose day is named when another one has opened by the time the file is uploaded, or by the time it is refused.
         Raises `BadPredictions` when Numerai refuses them, `TemporaryFailure` when the upload or the confirmation does
         not come through, and `Late` when it was made, but outside the window of that round.
         """
         content = checked.to_csv(index=False, lineterminator="\n").encode()
         name = f"predictions-{hashlib.sha256(content).hexdigest()[:16]}.csv"
         submission_id = self._made_before(name)
+        day = data_datestamp
         for sent in range(1, RESENDS + 1):
             made_at = self._transport.clock.now()
             if submission_id is None:
                 filename = self._upload(name, content)
-                submission_id = self._api.create_submission(filename, data_datestamp)
+                day = data_datestamp or _day_of(data_round, self._api.current_round())
+                submission_id = self._api.create_submission(filename, day)
                 made_at = self._transport.clock.now()
                 log("created", submission_id=submission_id)
             current = self._api.current_round()
             try:
                 submission = self._confirm(submission_id, current, begun_in_round=data_round is not None)
                 checked_back = self._check(submission, content, len(checked))
+            except BadPredictions as refused:
+                if sent == RESENDS or day is not None or _day_of(data_round, current) is None:
+                    raise
+                log("retrying", what="the submission", why=refused, attempt=sent + 1)
+                submission_id = None
+                continue
             except Damaged as damage:
                 if sent == RESENDS:
                     raise TemporaryFailure(
@@ -205,6 +214,14 @@ class Submitter:
             log("warning", what=late)
             raise Late(f"The submission {submission.id} is late: {late}.")
         return submission
+
+
+def _day_of(data_round: Round | None, current: Round | None) -> int | None:
+    """The day of the data, when another round than theirs is open now; Numerai takes them for today's otherwise."""
+    if data_round is None or current is None or current.number == data_round.number:
+        return None
+    log("warning", what="a new round opened since the live data were read", round=current.number)
+    return data_round.data_datestamp
 
 
 def _late(submission: Submission, current: Round | None, data_round: Round | None, made_at: datetime) -> str | None:

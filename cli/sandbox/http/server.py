@@ -138,9 +138,7 @@ class SandboxHandler(BaseHTTPRequestHandler):
             self._reset()
         elif fault.kind == "status":
             self._send(fault_answer(fault), request)
-        elif fault.target == "upload" and fault.kind != "slow":
-            self._send(answer, request)
-        elif fault.kind == "stale":
+        elif (fault.target == "upload" and fault.kind != "slow") or fault.kind == "stale":
             self._send(answer, request)
         elif fault.kind == "truncate":
             self._send(answer, request, keep=answer.length // 2)

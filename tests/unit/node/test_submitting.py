@@ -184,8 +184,9 @@ def test_a_submission_that_is_listed_late_is_not_made_twice(node: Node, stub: St
 
 def test_a_failure_after_the_submission_was_made_does_not_make_a_second_one(node: Node, stub: Stub) -> None:
     def create_and_fail(handler: Handler) -> None:
-        handler.create({"filename": "1-predictions.csv", "triggerId": TRIGGER_ID})
-        handler.send_error(502)
+        (filename,) = stub.uploads
+        handler.create({"filename": filename, "triggerId": TRIGGER_ID})
+        handler.answer(502, b"")
 
     stub.script["createSubmission"] = [create_and_fail]
     assert node.submit(predictions(node)).id == "submission-1"
@@ -307,6 +308,32 @@ class TestLate:
         with pytest.raises(Late, match="round 900 closed before it was made, and it counts for round 901"):
             node.submit(live)
         assert stub.created[0]["dataDatestamp"] == 20251121
+
+    def test_a_round_that_opens_during_the_upload(self, node: Node, stub: Stub) -> None:
+        live = predictions(node)
+
+        def open_next(handler: Handler) -> None:
+            stub.round = {"number": 901, "dataDatestamp": 20251122}
+            handler.answer(503, b"")
+
+        stub.script["upload"] = [open_next]
+        with pytest.raises(Late, match="counts for round 901"):
+            node.submit(live)
+        assert [each["dataDatestamp"] for each in stub.created] == [20251121]
+
+    def test_ids_refused_because_a_round_opened_are_sent_with_their_day(self, node: Node, stub: Stub) -> None:
+        live = predictions(node)
+
+        def open_and_refuse(handler: Handler) -> None:
+            stub.round, stub.verdicts = {"number": 901, "dataDatestamp": 20251122}, ["error", "success"]
+            (filename,) = stub.uploads
+            created = {"filename": filename, "triggerId": TRIGGER_ID, "dataDatestamp": None}
+            handler.data({"createSubmission": {"id": handler.create(created)}})
+
+        stub.script["createSubmission"] = [open_and_refuse]
+        with pytest.raises(Late, match="submission-2 is late: round 900 closed"):
+            node.submit(live)
+        assert [each["dataDatestamp"] for each in stub.created] == [None, 20251121]
 
     def test_a_round_that_closed_meanwhile_is_not_another_day(self, node: Node, stub: Stub) -> None:
         live = predictions(node)
@@ -444,13 +471,6 @@ class TestAnEarlierAttempt:
 def test_the_day_can_be_named(node: Node, stub: Stub) -> None:
     node.submit(predictions(node), data_datestamp=20251120)
     assert stub.created[0]["dataDatestamp"] == 20251120
-
-
-def test_a_round_that_closed_meanwhile_is_not_another_day(node: Node, stub: Stub) -> None:
-    live = predictions(node)
-    stub.round = None
-    node.submit(live)
-    assert stub.created[0]["dataDatestamp"] is None
 
 
 @pytest.mark.parametrize(
