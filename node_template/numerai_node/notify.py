@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 from .log import hide, log
 from .settings import NOTIFY_VARIABLE
@@ -56,10 +57,21 @@ def _send(urls: Sequence[str], kind: str, title: str, text: str, problems: list[
     try:
         for url in urls:
             scheme = url.partition(":")[0]
-            target = apprise.Apprise()
+            target = apprise.Apprise(asset=_asset())
             if not target.add(url):
                 problems.append(f"an address of {NOTIFY_VARIABLE} that begins with {scheme[:20]}: is not understood")
             elif not target.notify(body=text, title=title, notify_type=TYPES.get(kind, "info")):
                 problems.append(f"the {scheme}: address did not take it")
     except Exception as error:  # noqa: BLE001 - whatever a notification service's code raises, the run has ended already
         problems.append(f"{type(error).__name__} in apprise")
+
+
+def _asset() -> Any:
+    """How apprise works here: in the thread that calls it, so that nothing of it outlives the run."""
+    from apprise import AppriseAsset
+
+    given: dict[str, Any] = {"app_id": "numerai", "app_desc": "numerai_node", "async_mode": False}
+    try:
+        return AppriseAsset(**given, service_timeout=0)  # since 2.2: else it starts threads that outlive the process
+    except (AttributeError, TypeError):  # an apprise without that setting starts none
+        return AppriseAsset(**given)
