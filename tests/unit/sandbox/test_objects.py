@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable
+from datetime import datetime
+from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 import pytest
@@ -80,6 +82,36 @@ class TestUrls:
             assert requests.get(signer.url(sandbox.url, key, "GET"), timeout=10).status_code == 404
         for key, status in (("datasets/x", 403), ("uploads/.x", 404), ("uploads/a/b", 404)):
             assert requests.put(signer.url(sandbox.url, key, "PUT"), data=b"", timeout=10).status_code == status
+
+
+class TestPublication:
+    """Live data are dated by the rounds' clock, wherever it stands."""
+
+    LIVE = "v5.3/live.parquet"
+
+    def modified(self, sandbox: ServedSandbox) -> datetime:
+        return parsedate_to_datetime(requests.head(url_of(sandbox, self.LIVE), timeout=10).headers["Last-Modified"])
+
+    def opened(self, sandbox: ServedSandbox) -> datetime:
+        found = sandbox.running.sandbox.rounds.latest(8)
+        assert found is not None
+        return found.open_time.replace(microsecond=0)
+
+    def test_they_come_out_when_their_round_opens(self, sandbox: ServedSandbox) -> None:
+        for _ in range(2):
+            sandbox.clock(advance=30 * 86400)
+            sandbox.open_round("classic")
+            assert self.modified(sandbox) == self.opened(sandbox)
+
+    def test_a_stale_answer_is_the_round_befores(self, sandbox: ServedSandbox) -> None:
+        before = requests.get(url_of(sandbox, self.LIVE), timeout=10)
+        sandbox.clock(advance=3000)
+        sandbox.open_round("classic")
+        sandbox.set_fault("download", "stale")
+        stale = requests.get(url_of(sandbox, self.LIVE), timeout=10)
+        assert stale.content == before.content
+        assert stale.headers["Last-Modified"] == before.headers["Last-Modified"]
+        assert requests.get(url_of(sandbox, self.LIVE), timeout=10).content != before.content
 
 
 class TestDownloads:
