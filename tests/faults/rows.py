@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.matrix import Fault, fails, late, proxy, sandbox, scene, submitted
+from tests.faults.matrix import Fault, Outcome, fails, late, proxy, sandbox, scene, submitted
 
 LIVE = "GET /objects/datasets/1000/v5.3/live.parquet"
 LIVE_NEXT = "GET /objects/datasets/1001/v5.3/live.parquet"
@@ -576,7 +576,7 @@ ROUNDS = [
         "no-round-open",
         "round and clock",
         "no round is open",
-        fails(69),
+        fails(69, "It is queued", held=1),
         round="none",
         numerapi="reports success, but the submission waits for the next round, whose ids are others",
     ),
@@ -600,7 +600,11 @@ ROUNDS = [
         "round-opens-during-the-run",
         "round and clock",
         "the next round opens before the PUT",
-        submitted(),
+        Outcome(
+            "submitted once, right, with its data's day named; counts for the next round; exit 69",
+            69,
+            ("it counts for",),
+        ),
         (proxy("event", PUT, event="open the next round"),),
         numerapi="reports success, but the submission is void (invalid_submission_ids)",
     ),
