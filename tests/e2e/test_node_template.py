@@ -156,7 +156,8 @@ def test_the_first_run_trains_and_the_second_loads(classic: Runner, sandbox: Ser
     assert " trained trees=" not in second
     assert "downloaded" not in second
     assert "cached file=v5.3/live.parquet" in second
-    assert len(submissions(sandbox)) == 2
+    assert "these predictions are submitted already" in second
+    assert len(submissions(sandbox)) == 1
 
 
 def test_a_new_round_has_new_rows(classic: Runner, sandbox: ServedSandbox) -> None:
@@ -240,7 +241,7 @@ def test_a_refused_upload_never_becomes_a_submission(classic: Runner, sandbox: S
     sandbox.set_fault("upload", "status", status=403, times=None)
     code, out = classic("predict.py")
     assert code == 75, out
-    assert "The upload was refused" in out
+    assert "it was refused: 127.0.0.1 answered 403. Nothing was submitted." in out
     assert "signature" not in out
     assert submissions(sandbox) == []
 
