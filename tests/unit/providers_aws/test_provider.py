@@ -103,6 +103,30 @@ def test_new_keys_replace_the_old_ones(world: World) -> None:
     assert len(world.terraform.applied) == 1
 
 
+def test_whom_to_notify_is_put_beside_the_keys_and_never_told(world: World) -> None:
+    assert not world.provider.notifies()
+    world.configured()
+    assert not world.provider.notifies()
+    url = "json://user:hunter22@example.org"
+    world.urls = {"phone": url}
+    said: list[str] = []
+    world.provider.configure(world.node(), said.append)
+    assert world.provider.notifies()
+    assert any("1 address(es) to notify" in line for line in said)
+    assert url not in "".join(said) + json.dumps(world.terraform.applied)
+    world.urls = {}
+    world.configured()
+    assert not world.provider.notifies()
+
+
+def test_when_aws_does_not_say_it_nobody_relies_on_runs_that_notify(world: World) -> None:
+    world.urls = {"phone": "json://example.org"}
+    world.configured()
+    secret = world.stack().outputs["keys_secret_arn"]
+    world.clients.client("secretsmanager").delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+    assert not world.provider.notifies()
+
+
 def test_without_keys_it_says_so(world: World) -> None:
     world.keys = None
     with pytest.raises(EnvironmentNotReady) as missing:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -204,6 +205,14 @@ def test_destroy_refuses_while_a_run_goes_on(world: World, alice: Node, monkeypa
     assert batch.terminated == [("j-1", CANCEL_REASON)]
 
 
+def test_a_job_that_only_tells_people_something_is_no_run(
+    world: World, alice: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    notice = job("j-2", "SUCCEEDED", name=f"notice-{alice.name}-missed")
+    with_batch(world, monkeypatch, job("j-1", "SUCCEEDED"), notice)
+    assert [run.id for run in world.provider.runs(alice.name)] == ["j-1"]
+
+
 # logs
 
 
@@ -228,9 +237,10 @@ def test_the_log_of_all_attempts_in_order_without_secrets(
 ) -> None:
     with_batch(world, monkeypatch, job("j-1", "FAILED", attempts=[streamed(1), streamed(2)], stoppedAt=MILLISECONDS))
     write(world, "s/2", "second", at=20)
-    write(world, "s/1", "first\n", f"leak {KEYS.secret_key}", at=10)
+    world.urls = {"phone": "json://user:hunter22@example.org/secret-path"}
+    write(world, "s/1", "first\n", f"leak {KEYS.secret_key} and {world.urls['phone']}", at=10)
     lines = list(world.provider.logs("j-1"))
-    assert [line.text for line in lines] == ["first", "leak ***", "second"]
+    assert [line.text for line in lines] == ["first", "leak *** and ***", "second"]
     assert lines[0].time == START + timedelta(milliseconds=10)
 
 
@@ -321,6 +331,18 @@ class TestChecks:
         everything = found(world, alice)
         assert everything.pop("AWS notifications") == "warning"
         assert set(everything.values()) == {"ok"}
+
+    def test_who_is_told(self, world: World, alice: Node) -> None:
+        assert "nobody is told" in why(world, "AWS notifications", alice)
+        world.urls = {"phone": "json://user:hunter22@example.org"}
+        assert "not the ones recorded here" in why(world, "AWS notifications", alice)
+        world.configured()
+        told = why(world, "AWS notifications", alice)
+        assert told == "told: phone"
+        assert found(world, alice)["AWS notifications"] == "ok"
+        world.parts.settings = replace(world.parts.settings, watcher=False)  # type: ignore[misc]
+        assert "the watcher is switched off" in why(world, "AWS notifications", alice)
+        assert found(world, alice)["AWS notifications"] == "warning"
 
     def test_a_cluster_that_was_not_made_here(self, world: World, alice: Node) -> None:
         world.parts.cluster.file.forget()

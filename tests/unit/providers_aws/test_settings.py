@@ -30,6 +30,8 @@ def test_what_setup_records_is_used() -> None:
         "log_retention_days": "90",
         "webhook_concurrency": -1,
         "runs_per_hour": 6,
+        "watcher": 0,
+        "watcher_grace_minutes": 20,
         "state_bucket": "b",
         "log_lag_seconds": 0,
     }
@@ -41,6 +43,8 @@ def test_what_setup_records_is_used() -> None:
         log_retention_days=90,
         webhook_concurrency=-1,
         runs_per_hour=6,
+        watcher=False,
+        watcher_grace_minutes=20,
         state_bucket="b",
         log_lag_seconds=0,
     )
@@ -58,6 +62,8 @@ def test_what_setup_records_is_used() -> None:
         ("runs_per_hour", 0),
         ("budget_usd", -1),
         ("use_spot", 2),
+        ("watcher", 2),
+        ("watcher_grace_minutes", 46),
     ],
 )
 def test_what_cannot_be_is_refused(name: str, value: str | int) -> None:
