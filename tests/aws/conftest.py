@@ -17,17 +17,36 @@ import pytest
 from numerai_compute.adapters.terraform_runner import TerraformRunner
 from numerai_compute.errors import NumeraiError
 from numerai_compute.providers.aws.lambda_package import package_functions
+from numerai_compute.providers.environment import container_url
+from numerai_compute.sandbox.client import SandboxClient
+from numerai_compute.sandbox.settings import PUBLIC_ID_VARIABLE, SECRET_KEY_VARIABLE
+
+from tests.e2e.command_line import SMALL, sandbox_process
 
 from .emulator import REGION, Emulator, emulated_aws, mirror_configuration, missing
 
 ROOT = Path(__file__).parents[2] / "terraform" / "aws"
 ALICE, ALICE_TOKEN = "numerai-alice", "a" * 43
+PUBLIC_ID, SECRET_KEY = "PUBLIC", "SECRET-OF-NUMERAI"
 
 
 def node(token: str = ALICE_TOKEN, **changes: Any) -> dict[str, Any]:
     """A small node as the root takes it."""
     digest = hashlib.sha256(token.encode()).hexdigest()
     return {"model_id": "m-1", "token_sha256": digest, "cpu": 0.25, "memory_mib": 512, "timeout_minutes": 5, **changes}
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """The Numerai that the cluster's nodes and its watcher ask."""
+
+    url: str
+    model_id: str
+
+    @property
+    def control(self) -> SandboxClient:
+        """Opens rounds, moves the clock, tells what there is."""
+        return SandboxClient(self.url)
 
 
 @dataclass
@@ -38,6 +57,7 @@ class Cluster:
     runner: TerraformRunner
     folder: Path
     variables: dict[str, Any]
+    numerai: Sandbox
     outputs: Mapping[str, Any] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
@@ -66,6 +86,11 @@ class Cluster:
         client.images.build(fileobj=io.BytesIO(text.encode()), tag=f"{repository}:live", rm=True, forcerm=True)
         for line in client.images.push(repository, tag="live", stream=True, decode=True):
             assert "error" not in line, line
+
+    @property
+    def alice(self) -> dict[str, Any]:
+        """Alice's node as it was applied."""
+        return dict(self.variables["nodes"][ALICE])
 
     def webhook(self, name: str = ALICE, token: str = ALICE_TOKEN) -> str:
         """The address of a node's webhook."""
@@ -101,19 +126,34 @@ def new_runner(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 @pytest.fixture(scope="session")
+def numerai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """A sandbox with the keys that the cluster's secret holds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(PUBLIC_ID_VARIABLE, PUBLIC_ID)
+        patch.setenv(SECRET_KEY_VARIABLE, SECRET_KEY)
+        with sandbox_process(*SMALL, "--models", "alice", cwd=tmp_path_factory.mktemp("numerai")) as served:
+            model_id = next(model["id"] for model in SandboxClient(served["url"]).state()["models"])
+            yield Sandbox(served["url"], model_id)
+
+
+@pytest.fixture(scope="session")
 def cluster(
-    emulator: Emulator, new_runner: Callable[..., TerraformRunner], tmp_path_factory: pytest.TempPathFactory
+    emulator: Emulator,
+    numerai: Sandbox,
+    new_runner: Callable[..., TerraformRunner],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Cluster:
     """The cluster with one node, applied once and shared. Each test leaves it with at least that node."""
     folder = tmp_path_factory.mktemp("cluster")
     variables = {
         "region": REGION,
         **package_functions(folder),
-        "nodes": {ALICE: node()},
+        "numerai_api_url": container_url(numerai.url),
+        "nodes": {ALICE: node(model_id=numerai.model_id)},
     }
-    made = Cluster(emulator, new_runner(folder / "work"), folder / "work", variables)
+    made = Cluster(emulator, new_runner(folder / "work"), folder / "work", variables, numerai)
     made.runner.prepare(made.said.append)
     made.apply()
-    keys = json.dumps({"NUMERAI_PUBLIC_ID": "PUBLIC", "NUMERAI_SECRET_KEY": "SECRET-OF-NUMERAI"})
+    keys = json.dumps({"NUMERAI_PUBLIC_ID": PUBLIC_ID, "NUMERAI_SECRET_KEY": SECRET_KEY, "NUMERAI_NOTIFY": ""})
     made.client("secretsmanager").put_secret_value(SecretId=made.outputs["keys_secret_arn"], SecretString=keys)
     return made

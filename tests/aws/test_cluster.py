@@ -6,6 +6,7 @@ The tests share one apply and run in the order of the file; the last ones take t
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,23 @@ pytestmark = [pytest.mark.aws, pytest.mark.docker]
 
 FINAL = ("SUCCEEDED", "FAILED")
 PATIENCE = 60
+SUBMITS = """
+import json, os, urllib.request as web
+
+def ask(query):
+    body = json.dumps({"query": query}).encode()
+    token = "Token " + os.environ["NUMERAI_PUBLIC_ID"] + "$" + os.environ["NUMERAI_SECRET_KEY"]
+    headers = {"Content-Type": "application/json", "Authorization": token}
+    with web.urlopen(web.Request(os.environ["NUMERAI_API_URL"], body, headers)) as answer:
+        return json.load(answer)["data"]
+
+model = 'tournament: 8, modelId: "' + os.environ["MODEL_ID"] + '"'
+rows = web.urlopen(ask('{dataset(filename: "v5.3/live_example_preds.csv")}')["dataset"]).read()
+auth = ask('{submissionUploadAuth(filename: "p.csv", ' + model + ') {filename url}}')["submissionUploadAuth"]
+web.urlopen(web.Request(auth["url"], rows, method="PUT"))
+print(ask('mutation {createSubmission(filename: "' + auth["filename"] + '", ' + model + ') {id}}'))
+"""
+"""What a node does, with the standard library only: the example's predictions of this round, submitted."""
 
 
 def ended(cluster: Cluster, run_id: str) -> dict[str, Any]:
@@ -62,6 +80,33 @@ def trigger(cluster: Cluster, trigger_id: str) -> str:
     return str(answer.json()["runId"])
 
 
+def watch(cluster: Cluster) -> None:
+    """Call the watcher as its schedule does."""
+    answer = cluster.client("lambda").invoke(FunctionName=cluster.outputs["watcher_function"], Payload=b"{}")
+    content = json.loads(answer["Payload"].read())
+    assert content == {"nodes": len(cluster.variables["nodes"])}, content
+
+
+def told(cluster: Cluster, queue: str) -> list[str]:
+    """The subjects of what was published since the last look."""
+    sqs, subjects = cluster.client("sqs"), []
+    while found := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
+        for message in found:
+            subjects.append(json.loads(message["Body"])["Subject"])
+            sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
+    return subjects
+
+
+@pytest.fixture(scope="module")
+def queue(cluster: Cluster) -> str:
+    """Gets whatever the topic of failures publishes."""
+    sqs = cluster.client("sqs")
+    address = str(sqs.create_queue(QueueName="reader")["QueueUrl"])
+    arn = sqs.get_queue_attributes(QueueUrl=address, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    cluster.client("sns").subscribe(TopicArn=cluster.outputs["failures_topic_arn"], Protocol="sqs", Endpoint=arn)
+    return address
+
+
 def small_root(folder: Path, repository: str) -> Path:
     """A description of one image repository, for what does not need a whole cluster."""
     root = folder / "root"
@@ -86,8 +131,38 @@ def test_progress_was_told_in_words(cluster: Cluster) -> None:
     assert not any("aws_" in line or "{" in line for line in cluster.said)
 
 
+def test_a_round_whose_webhook_never_comes_is_submitted_by_the_watcher(cluster: Cluster, queue: str) -> None:
+    numerai = cluster.numerai.control
+    (opened,) = numerai.open_round(8, minutes=60)
+    cluster.push(ALICE, f"python -c {shlex.quote(SUBMITS)}")
+    before = jobs(cluster)
+    watch(cluster)
+    assert jobs(cluster) == before, "the webhook has not had its time yet"
+    numerai.clock(advance=11 * 60)
+    watch(cluster)
+    (started,) = set(jobs(cluster)) - set(before)
+    watch(cluster)
+    job = ended(cluster, started)
+    assert job["status"] == "SUCCEEDED", printed(cluster, job)
+    watch(cluster)
+    assert set(jobs(cluster)) == {*before, started}
+    (submission,) = numerai.state()["submissions"]
+    assert (submission["round_number"], submission["model_id"]) == (opened["number"], cluster.numerai.model_id)
+    assert told(cluster, queue) == []
+
+
+def test_a_missed_round_is_told_once(cluster: Cluster, queue: str) -> None:
+    numerai = cluster.numerai.control
+    (opened,) = numerai.open_round(8, minutes=60)
+    numerai.clock(advance=61 * 60)
+    watch(cluster)
+    assert told(cluster, queue) == [f"{ALICE} missed round {opened['number']}"]
+    watch(cluster)
+    assert told(cluster, queue) == []
+
+
 def test_more_nodes_add_only_what_is_theirs(cluster: Cluster) -> None:
-    two = {ALICE: node(), "signals-bob": node(model_id="m-2", tournament=11)}
+    two = {ALICE: cluster.alice, "signals-bob": node(model_id="m-2", tournament=11)}
     done = cluster.apply(nodes=two)
     assert sorted(address for action, address in done if action == "create") == [
         'aws_batch_job_definition.node["signals-bob"]',
@@ -108,7 +183,7 @@ def test_the_webhook_starts_a_container_with_all_it_needs(cluster: Cluster) -> N
     lines = printed(cluster, job)
     assert job["status"] == "SUCCEEDED", lines
     for expected in (
-        "MODEL_ID=m-1",
+        f"MODEL_ID={cluster.numerai.model_id}",
         "TRIGGER_ID=round-1",
         "NUMERAI_NODE=numerai-alice",
         "NUMERAI_TOURNAMENT=8",
@@ -192,7 +267,7 @@ def test_no_secret_is_where_it_does_not_belong(cluster: Cluster) -> None:
 
 def test_gpus_big_nodes_schedules_and_every_option_apply_and_go_again(cluster: Cluster) -> None:
     nodes = {
-        ALICE: node(),
+        ALICE: cluster.alice,
         "numerai-gpu": node(gpu=1, cpu=4, memory_mib=15000, disk_gib=60),
         "numerai-big": node(cpu=32, memory_mib=200_000),
         "crypto-cron": node(tournament=12, cron="30 12 ? * TUE-SAT *", disk_gib=50),
@@ -214,7 +289,7 @@ def test_gpus_big_nodes_schedules_and_every_option_apply_and_go_again(cluster: C
         "crypto-cron": "fargate",
     }
     assert cluster.runner.plan(cluster.variables, lambda _: None).changes == ()
-    cluster.variables = {**before, "nodes": {ALICE: node()}}
+    cluster.variables = {**before, "nodes": {ALICE: cluster.alice}}
 
 
 def test_impossible_variables_are_refused_in_words(cluster: Cluster) -> None:
