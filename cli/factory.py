@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,6 +84,13 @@ class Factory:
         from .adapters.numerai_api import HttpNumeraiApi
 
         return HttpNumeraiApi
+
+    @property
+    def watchers_api_with(self) -> Callable[[Keys], NumeraiApi]:
+        """Makes Numerai's API with given keys for who asks again soon: every question has a total deadline."""
+        from .adapters.numerai_api import HttpNumeraiApi
+
+        return partial(HttpNumeraiApi, retries=1, deadline_seconds=20.0)
 
     @cached_property
     def ledger(self) -> Ledger:

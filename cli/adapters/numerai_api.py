@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
@@ -23,7 +25,8 @@ WEBHOOK_READ_SECONDS = 90.0
 
 class HttpNumeraiApi:
     """`ports.NumeraiApi` over HTTP. Queries are retried on network errors, 429 and 5xx; changes only when they
-    cannot have been made."""
+    cannot have been made. With `deadline_seconds` an answer that is not there in full after that time is none, whatever
+    holds it up: the name's resolution, retries, or a server that sends it drop by drop."""
 
     def __init__(
         self,
@@ -31,12 +34,14 @@ class HttpNumeraiApi:
         *,
         retries: int = 3,
         backoff_seconds: float = 0.5,
+        deadline_seconds: float | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ):
         self.url = check_api_url(keys.api_url)
         self._keys = keys
         self._retries = retries
         self._backoff = backoff_seconds
+        self._deadline = deadline_seconds
         self._http: requests.Session | None = None
         self._monotonic = monotonic
         self._heard: tuple[datetime, float] | None = None
@@ -198,10 +203,10 @@ class HttpNumeraiApi:
     ) -> requests.Response:
         import requests
 
+        http = self._session(self._retries if retries is None else retries)
+        timeout = CONNECT_SECONDS, min(read_seconds, self._deadline or read_seconds)
         try:
-            response = call(
-                self._session(self._retries if retries is None else retries), (CONNECT_SECONDS, read_seconds)
-            )
+            response = self._in_time(lambda: call(http, timeout))
             self._hear(response)
             return response
         except requests.exceptions.SSLError as error:
@@ -212,7 +217,7 @@ class HttpNumeraiApi:
             ) from error
         except requests.exceptions.ReadTimeout as error:
             raise ApiError(
-                f"{self.url} did not answer within {read_seconds:.0f} s.",
+                f"{self.url} did not answer within {timeout[1]:.0f} s.",
                 "Try again; `numerai doctor` checks the connection.",
                 code="numerai-unreachable",
                 temporary=True,
@@ -224,6 +229,33 @@ class HttpNumeraiApi:
                 code="numerai-unreachable",
                 temporary=True,
             ) from error
+
+    def _in_time(self, call: Callable[[], requests.Response]) -> requests.Response:
+        """Make a call, and leave it to itself when it takes longer than the deadline."""
+        if self._deadline is None:
+            return call()
+        done: queue.SimpleQueue[requests.Response | Exception] = queue.SimpleQueue()
+
+        def work() -> None:
+            try:
+                done.put(call())
+            except Exception as error:  # noqa: BLE001  handed to the caller, who raises it
+                done.put(error)
+
+        threading.Thread(target=work, name="numerai-api", daemon=True).start()
+        try:
+            answer = done.get(timeout=self._deadline)
+        except queue.Empty:
+            self._http = None  # the session is that call's now
+            raise ApiError(
+                f"{self.url} did not answer within {self._deadline:g} s.",
+                "Try again; `numerai doctor` checks the connection.",
+                code="numerai-unreachable",
+                temporary=True,
+            ) from None
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def _hear(self, response: requests.Response) -> None:
         try:

@@ -99,7 +99,7 @@ class _CurrentApi:
     def __call__(self) -> NumeraiApi:
         keys = self._factory.keys()
         if self._made is None or self._made[0] != keys:
-            self._made = keys, self._factory.api_with(keys)
+            self._made = keys, self._factory.watchers_api_with(keys)
         return self._made[1]
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -81,6 +83,37 @@ def test_a_trigger_is_never_sent_twice(served: Api) -> None:
     with pytest.raises(ApiError) as caught:
         served.client().trigger("m")
     assert len(served.requests) == 1 and caught.value.temporary
+
+
+@pytest.mark.parametrize("begins", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"])
+def test_an_answer_that_comes_drop_by_drop_is_given_up_at_the_deadline(begins: bytes) -> None:
+    released = threading.Event()
+
+    def drip(server: socket.socket) -> None:
+        with server.accept()[0] as connection, suppress(OSError):
+            connection.sendall(begins)
+            while not released.wait(0.01):
+                connection.sendall(b" ")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=drip, args=(server,), daemon=True).start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        client = HttpNumeraiApi(Keys("PUB", "SECRETSECRET", url), retries=0, deadline_seconds=0.1)
+        with pytest.raises(ApiError, match=r"did not answer within 0\.1 s") as caught:
+            client.submissions("m")
+        released.set()
+    assert caught.value.temporary and client.heard_time() is None
+
+
+def test_a_deadline_changes_nothing_for_an_answer_in_time(served: Api) -> None:
+    served.answers = [(200, {"data": {"submissions": []}}), (200, {"errors": [{"message": "no"}]})]
+    client = served.client(deadline_seconds=20)
+    assert client.submissions("m") == []
+    with pytest.raises(ApiError, match="Numerai answered: no"):
+        client.submissions("m")
+    served.url = "http://127.0.0.1:9"
+    with pytest.raises(ApiError, match="cannot be reached"):
+        served.client(deadline_seconds=20, retries=0).submissions("m")
 
 
 def test_a_webhook_that_fails_is_told_apart(served: Api) -> None:

@@ -38,6 +38,10 @@ class FakeFactory(Factory):
 
         return make
 
+    @property
+    def watchers_api_with(self) -> Callable[[Keys], FakeApi]:  # type: ignore[override]
+        return self.api_with
+
     @cached_property
     def clock(self) -> FakeClock:  # type: ignore[override]
         return FakeClock()
