@@ -327,11 +327,13 @@ class RoundEntry:
 
 @dataclass(frozen=True)
 class KeptNotice:
-    """A notice that has yet to reach somebody. `tries` is how often that failed."""
+    """A notice that has yet to reach somebody. `tries` is how often that failed; `serial` grows from one notice to the
+    next."""
 
     key: str
     notice: Notice
     tries: int = 0
+    serial: int = 0
 
 
 @dataclass(frozen=True)

@@ -210,8 +210,9 @@ class Ledger(Protocol):
         """Record that something is to be told; False when that was decided before. Without `key` it is the notice of
         its kind for its node and round."""
 
-    def claim_notices(self, machine_now: datetime, tries: int) -> list[KeptNotice]:
-        """What is to be told and was not yet, tried fewer than `tries` times. Nobody else gets the same for a while."""
+    def claim_notice(self, machine_now: datetime, tries: int, after: int = 0) -> KeptNotice | None:
+        """The first notice after that serial number that is to be told and was not yet, tried fewer than `tries`
+        times. Nobody else gets the same for a while."""
 
     def notice_sent(self, key: str, machine_now: datetime) -> None:
         """Record that a notice went out."""

@@ -260,20 +260,25 @@ class RoundLedger:
             ).rowcount
         return changed == 1
 
-    def claim_notices(self, machine_now: datetime, tries: int) -> list[KeptNotice]:
-        """What is to be told and was not yet, tried fewer than `tries` times. Nobody else gets the same for a while."""
-        due = "sent_at IS NULL AND tries < ? AND (claimed_until IS NULL OR claimed_until <= ?)"
-        arguments = (tries, time_text(machine_now))
+    def claim_notice(self, machine_now: datetime, tries: int, after: int = 0) -> KeptNotice | None:
+        """The first notice after that serial number that is to be told and was not yet, tried fewer than `tries`
+        times. Nobody else gets the same for a while."""
+        due = (
+            "SELECT rowid AS serial, * FROM notices WHERE sent_at IS NULL AND tries < ? AND rowid > ?"
+            " AND (claimed_until IS NULL OR claimed_until <= ?) ORDER BY rowid LIMIT 1"
+        )
+        arguments = (tries, after, time_text(machine_now))
         with self._read() as db:
-            if db.execute(f"SELECT 1 FROM notices WHERE {due}", arguments).fetchone() is None:  # noqa: S608
-                return []
+            if db.execute(due, arguments).fetchone() is None:
+                return None
         with self._write() as db:
-            rows = db.execute(f"SELECT * FROM notices WHERE {due} ORDER BY rowid", arguments).fetchall()  # noqa: S608
-            for row in rows:
-                db.execute(
-                    "UPDATE notices SET claimed_until = ? WHERE key = ?", (time_text(machine_now + LEASE), row["key"])
-                )
-        return [KeptNotice(row["key"], _notice(row), row["tries"]) for row in rows]
+            row = db.execute(due, arguments).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE notices SET claimed_until = ? WHERE key = ?", (time_text(machine_now + LEASE), row["key"])
+            )
+        return KeptNotice(row["key"], _notice(row), row["tries"], row["serial"])
 
     def notice_sent(self, key: str, machine_now: datetime) -> None:
         """Record that a notice went out."""

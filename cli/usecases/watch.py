@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import TypeVar
 
 from ..errors import ApiError, NumeraiError, UsageError
 from ..models import (
+    KeptNotice,
     Model,
     Node,
     Notice,
@@ -44,6 +46,8 @@ ROUNDS_BACK = 8
 RUNS_BACK = 50
 UPCOMING_SECONDS = 600.0
 """How often Numerai is asked for the next round while it does not say which."""
+UNANSWERED = 2
+"""How many questions in a row Numerai leaves without an answer before a look asks it nothing more."""
 NOTICE_TRIES = 9
 """The first two again at the next look, then after 1, 2, 4, ... minutes: somewhat over an hour in all."""
 DATE_STEP = timedelta(seconds=1)
@@ -52,6 +56,7 @@ DATE_STEP = timedelta(seconds=1)
 HOPELESS_EXIT_CODES = {65: "the same code would make the same predictions", 78: "the configuration has to be mended"}
 
 log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -134,18 +139,43 @@ class Look:
         return not self.problems and all(finding.step.well for finding in self.findings)
 
 
+@dataclass(frozen=True)
+class _Rounds:
+    """A tournament's latest rounds. `unseen` is why Numerai has not told them now: they are those seen before then."""
+
+    latest: list[Round]
+    unseen: NumeraiError | None = None
+
+
 @dataclass
 class _Pass:
-    """What one look has asked so far."""
+    """What one look has asked so far, each thing once. Numerai is asked no more once it has left two questions in a row
+    without an answer: every further one would take as long, and whoever is to be told waits meanwhile."""
 
     api: NumeraiApi | None
     now: datetime
     machine_now: datetime
     problems: list[str]
+    unanswered: list[ApiError] = field(default_factory=list)
     models: dict[str, Model] | None = None
     asked_models: bool = False
     held: dict[str, list[Submission]] = field(default_factory=dict)
     started: dict[str, list[Run] | NumeraiError] = field(default_factory=dict)
+
+    def ask(self, question: Callable[[NumeraiApi], Answer]) -> Answer:
+        """Numerai's answer to a question."""
+        if self.api is None:
+            raise ApiError("Numerai cannot be asked.", code="numerai-unreachable", temporary=True)
+        if len(self.unanswered) >= UNANSWERED:
+            raise self.unanswered[-1]
+        try:
+            answer = question(self.api)
+        except ApiError as error:
+            if error.temporary:
+                self.unanswered.append(error)
+            raise
+        self.unanswered.clear()
+        return answer
 
     def runs(self, provider: Provider, node: Node) -> list[Run] | NumeraiError:
         """The node's runs, asked once a look and before `submissions`: what an ended run has submitted is in those."""
@@ -158,18 +188,16 @@ class _Pass:
 
     def submissions(self, node: Node) -> list[Submission]:
         """What Numerai holds of a node's model, asked once a look."""
-        if self.api is None:
-            raise ApiError("Numerai cannot be asked.", code="numerai-unreachable", temporary=True)
         if node.model_id not in self.held:
-            self.held[node.model_id] = self.api.submissions(node.model_id)
+            self.held[node.model_id] = self.ask(lambda api: api.submissions(node.model_id))
         return self.held[node.model_id]
 
     def model(self, node: Node) -> Model | None:
         """The node's model; None where that is not to be had now."""
-        if not self.asked_models and self.api is not None:
+        if not self.asked_models:
             self.asked_models = True
             try:
-                self.models = {model.id: model for model in self.api.models()}
+                self.models = {model.id: model for model in self.ask(lambda api: api.models())}
             except ApiError as error:
                 log.info("the models of the account cannot be asked for: %s", error.message)
         return (self.models or {}).get(node.model_id)
@@ -293,20 +321,23 @@ class Watcher:
         problems: list[str] = []
         nodes = self._nodes(problems)
         api = self._ask_for_api(problems) if nodes else None
-        rounds = {each: self._rounds(api, each, problems) for each in sorted({node.tournament for node in nodes or ()})}
         current = _Pass(api, self.now(), self._clock.now(), problems)
+        rounds = {each: self._rounds(current, each) for each in sorted({node.tournament for node in nodes or ()})}
+        current.now, current.machine_now = self.now(), self._clock.now()
         self._enter(current)
         findings: list[Finding] = []
+        told: list[Notice] = []
+        tried = 0
         if nodes is not None:
             followed = self._ledger.see_nodes((node.name for node in nodes), current.now)
-            for tournament, (those, seen) in rounds.items():
-                if seen:
-                    self._see(current, tournament, those)
+            for tournament, those in rounds.items():
+                if those.unseen is None:
+                    self._see(current, tournament, those.latest)
             self._say_if_down(current, rounds)
             for node in nodes:
-                those, seen = rounds[node.tournament]
-                findings += self._node(current, node, those, seen, followed[node.name])
-        told = self._deliver()
+                findings += self._node(current, node, rounds[node.tournament], followed[node.name])
+                tried = self._deliver(told, tried)
+        self._deliver(told, tried)
         busy = bool(problems) or any(not finding.step.settled for finding in findings)
         seconds = self._settings.seconds * (1 if busy else 2)
         look = Look(current.now, tuple(findings), tuple(problems), tuple(told), seconds)
@@ -330,14 +361,13 @@ class Watcher:
             return None
         return self._api
 
-    def _rounds(self, api: NumeraiApi | None, tournament: int, problems: list[str]) -> tuple[list[Round], bool]:
-        """The latest rounds, and whether Numerai has told them now."""
-        if api is not None:
-            try:
-                return api.rounds(tournament, ROUNDS_BACK), True
-            except ApiError as error:
-                problems.append(f"tournament {int(tournament)}: {error.message}")
-        return self._ledger.rounds(tournament, ROUNDS_BACK), False
+    def _rounds(self, current: _Pass, tournament: int) -> _Rounds:
+        try:
+            return _Rounds(current.ask(lambda api: api.rounds(tournament, ROUNDS_BACK)))
+        except ApiError as error:
+            if current.api is not None:  # else it was said why there is none
+                current.problems.append(f"tournament {int(tournament)}: {error.message}")
+            return _Rounds(self._ledger.rounds(tournament, ROUNDS_BACK), error)
 
     def _see(self, current: _Pass, tournament: int, rounds: list[Round]) -> None:
         """Record the rounds, and the one that comes next: should Numerai not answer then, its close is known."""
@@ -346,46 +376,45 @@ class Watcher:
         known = self._ledger.rounds(tournament, 1)
         latest = known[0].number if known else 0
         asked_after, asked_at = self._asked_upcoming.get(tournament, (-1, 0.0))
-        if (known and known[0].close_time > current.now) or current.api is None:
+        if known and known[0].close_time > current.now:
             return
         if latest == asked_after and self._clock.monotonic() - asked_at < UPCOMING_SECONDS:
             return
         self._asked_upcoming[tournament] = latest, self._clock.monotonic()
         try:
-            upcoming = current.api.upcoming_round(tournament)
+            upcoming = current.ask(lambda api: api.upcoming_round(tournament))
         except ApiError as error:
             log.info("tournament %d: the next round is not known: %s", tournament, error.message)
             return
         if upcoming is not None and upcoming.open_time > current.now:
             self._ledger.see_round(upcoming, None)
 
-    def _node(
-        self, current: _Pass, node: Node, rounds: Iterable[Round], seen: bool, since: datetime
-    ) -> Iterable[Finding]:
+    def _node(self, current: _Pass, node: Node, rounds: _Rounds, since: datetime) -> Iterable[Finding]:
         """Follow a node through the rounds that are open for it, oldest first."""
-        newest = max((found.number for found in rounds), default=0)
+        now = self.now()  # taken before Numerai is asked: what its answer cannot hold yet is not missed
+        newest = max((found.number for found in rounds.latest), default=0)
         mine = {found.number: found for found in self._ledger.unsettled(node.name) if found.number <= newest}
-        mine |= {found.number: found for found in rounds if since <= _warn_at(found)}
+        mine |= {found.number: found for found in rounds.latest if since <= _warn_at(found)}
         for _, found in sorted(mine.items()):
-            if found.open_time > current.now + DATE_STEP:
+            if found.open_time > now + DATE_STEP:
                 continue
             entry = self._ledger.follow(node.name, found)
-            case = _Case(node, found, entry, max(found.open_time, since), current.now)
+            case = _Case(node, found, entry, max(found.open_time, since), now)
             if entry.outcome is not RoundOutcome.OPEN:
                 if not case.closed:
                     yield _finding(case, Step.SUBMITTED, f"submission {entry.submission_id}")
                 continue
-            yield self._follow(current, case, seen)
+            yield self._follow(current, case, rounds.unseen)
 
-    def _follow(self, current: _Pass, case: _Case, seen: bool) -> Finding:
+    def _follow(self, current: _Pass, case: _Case, unseen: NumeraiError | None) -> Finding:
         try:
-            if not seen:
-                raise ApiError(current.problems[-1] if current.problems else "Numerai cannot be asked.")
+            if unseen is not None:
+                raise unseen
             return self._decide(current, case)
         except ApiError as error:
-            return self._unseen(current, case, error.message)
+            return self._unseen(replace(case, now=self.now()), error)
         except NumeraiError as error:
-            return self._prevented(current, case, error)
+            return self._prevented(current, replace(case, now=self.now()), error)
         except Exception as error:  # a provider may be a plugin, and whatever one does must not stop the others
             log.exception("%s", case.name)
             return self._prevented(current, case, NumeraiError(f"A bug: {type(error).__name__}: {error}"))
@@ -508,13 +537,12 @@ class Watcher:
 
     # what is in the way
 
-    def _unseen(self, current: _Pass, case: _Case, why: str) -> Finding:
-        text = f"Whether it has submitted cannot be seen: {why}"
+    def _unseen(self, case: _Case, error: NumeraiError) -> Finding:
+        text = f"Whether it has submitted cannot be seen: {error.message}"
         if case.now >= case.warn_at:
-            left = case.found.close_time - case.now
-            closes = f"closes in {_span(left)}" if left > timedelta() else "has closed"
+            closes = f"The round {'closed' if case.closed else 'closes'} at {case.found.close_time:%H:%M} UTC."
             self._decide_notice(
-                case, NoticeKind.FAILURE, "cannot be seen", f"{text} The round {closes}. Look at https://numer.ai."
+                case, NoticeKind.FAILURE, "cannot be seen", f"{text} {closes} Look at https://numer.ai."
             )
         return _finding(case, Step.UNSEEN, text)
 
@@ -535,8 +563,8 @@ class Watcher:
         """Tell, well before the close, that nothing is submitted yet."""
         if case.closed or case.now < case.warn_at:
             return
-        left = _span(case.found.close_time - case.now)
-        text = f"The round closes in {left}, and nothing is submitted yet. {state.rstrip('.')}. {_mend(case)}"
+        closes = f"The round closes at {case.found.close_time:%H:%M} UTC"
+        text = f"{closes}, and nothing is submitted yet. {state.rstrip('.')}. {_mend(case)}"
         self._decide_notice(case, NoticeKind.FAILURE, "has no submission yet", text)
 
     def _wake(self, provider: Provider, case: _Case) -> None:
@@ -623,28 +651,34 @@ class Watcher:
         )
         self._ledger.decide_notice(notice, case.now)
 
-    def _deliver(self) -> list[Notice]:
-        """Send what is to be told; returns what went out."""
-        sent = []
-        for kept in self._ledger.claim_notices(self._clock.now(), NOTICE_TRIES):
-            answers = self._notifier.tell(kept.notice)
-            failures = [f"{name}: {why}" for name, why in answers.items() if why is not None]
-            for failure in failures:
-                log.warning("'%s' did not reach %s", kept.notice.title, failure)
-            if failures and len(failures) == len(answers):
-                if kept.tries + 1 >= NOTICE_TRIES:
-                    log.error("'%s' reached nobody and is given up: %s", kept.notice.title, kept.notice.text)
-                wait = timedelta(minutes=2 ** (kept.tries - 2)) if kept.tries >= 2 else timedelta()
-                self._ledger.notice_failed(kept.key, "; ".join(failures), self._clock.now() + wait)
-                continue
-            if not answers:
-                log.warning("nobody is listed to be told: %s: %s", kept.notice.title, kept.notice.text)
-                self._ledger.notice_dropped(kept.key, "nobody is listed", self._clock.now())
-                continue
-            log.info("told %s: %s: %s", ", ".join(answers), kept.notice.title, kept.notice.text)
-            self._ledger.notice_sent(kept.key, self._clock.now())
-            sent.append(kept.notice)
-        return sent
+    def _deliver(self, sent: list[Notice], after: int = 0) -> int:
+        """Send what is to be told, beginning after the notice of that serial number; returns the last one's. What went
+        out is added to `sent`."""
+        while (kept := self._ledger.claim_notice(self._clock.now(), NOTICE_TRIES, after)) is not None:
+            after = kept.serial
+            if self._send(kept):
+                sent.append(kept.notice)
+        return after
+
+    def _send(self, kept: KeptNotice) -> bool:
+        """Send one notice; whether it reached anybody."""
+        answers = self._notifier.tell(kept.notice)
+        failures = [f"{name}: {why}" for name, why in answers.items() if why is not None]
+        for failure in failures:
+            log.warning("'%s' did not reach %s", kept.notice.title, failure)
+        if failures and len(failures) == len(answers):
+            if kept.tries + 1 >= NOTICE_TRIES:
+                log.error("'%s' reached nobody and is given up: %s", kept.notice.title, kept.notice.text)
+            wait = timedelta(minutes=2 ** (kept.tries - 2)) if kept.tries >= 2 else timedelta()
+            self._ledger.notice_failed(kept.key, "; ".join(failures), self._clock.now() + wait)
+            return False
+        if not answers:
+            log.warning("nobody is listed to be told: %s: %s", kept.notice.title, kept.notice.text)
+            self._ledger.notice_dropped(kept.key, "nobody is listed", self._clock.now())
+            return False
+        log.info("told %s: %s: %s", ", ".join(answers), kept.notice.title, kept.notice.text)
+        self._ledger.notice_sent(kept.key, self._clock.now())
+        return True
 
     def _tell_of_watcher(self, what: str, text: str) -> None:
         if not self._has_nodes():
@@ -652,7 +686,7 @@ class Watcher:
         notice = Notice(NoticeKind.WATCHER_STOPPED, "The watcher has stopped", text)
         try:
             if self._ledger.decide_notice(notice, self.now(), f"watcher/{self._id}/{what}"):
-                self._deliver()
+                self._deliver([])
         except NumeraiError as error:
             log.warning("%s", error.message)
             self._notifier.tell(notice)
@@ -687,16 +721,16 @@ class Watcher:
         except NumeraiError:
             return []
 
-    def _say_if_down(self, current: _Pass, rounds: Mapping[int, tuple[list[Round], bool]]) -> None:
+    def _say_if_down(self, current: _Pass, rounds: Mapping[int, _Rounds]) -> None:
         """After a watcher was killed: tell from when until when nobody watched, if a round was open then."""
-        if self._down_since is None or not all(seen for _, seen in rounds.values()):
+        if self._down_since is None or any(those.unseen for those in rounds.values()):
             return
         since, self._down_since = self._down_since, None
         meanwhile = sorted(
             {
                 found.number
-                for those, _ in rounds.values()
-                for found in those
+                for those in rounds.values()
+                for found in those.latest
                 if found.open_time < current.now and found.close_time > since
             }
         )

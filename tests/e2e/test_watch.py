@@ -185,7 +185,7 @@ def test_a_late_submission_is_told_as_late(street: Street) -> None:
     number = street.open_round()
     wait_for(started.exists, SECONDS)
     street.pass_minutes(MINUTES - 10)
-    assert "closes in 10 min" in street.told(f"round {number} has no submission yet")
+    assert "The round closes at" in street.told(f"round {number} has no submission yet")
     street.pass_minutes(11)
     release.touch()
     assert street.submitted(number)["late"]

@@ -125,28 +125,40 @@ def test_decisions_are_made_once_from_many_sides(ledger: RoundLedger) -> None:
     assert len({why for why, _ in decided}) == 1
     assert sum(first for _, first in decided) == 1
     with ThreadPoolExecutor(8) as pool:
-        claimed = list(pool.map(lambda number: ledgers[number % 4].claim_notices(NOW, 3), range(16)))
-    assert sum(len(each) for each in claimed) == 1
+        claimed = list(pool.map(lambda number: ledgers[number % 4].claim_notice(NOW, 3), range(16)))
+    assert sum(each is not None for each in claimed) == 1
     for other in ledgers[1:]:
         other.close()
 
 
 def test_a_notice_is_claimed_until_it_is_sent_or_given_up(ledger: RoundLedger) -> None:
     ledger.decide_notice(NOTICE, NOW)
-    (kept,) = ledger.claim_notices(NOW, 2)
-    assert (kept.notice, kept.tries) == (NOTICE, 0)
-    assert ledger.claim_notices(NOW, 2) == []
-    (again,) = ledger.claim_notices(NOW + LEASE, 2)  # whoever had claimed it was killed
+    kept = ledger.claim_notice(NOW, 2)
+    assert kept and (kept.notice, kept.tries) == (NOTICE, 0)
+    assert ledger.claim_notice(NOW, 2) is None
+    again = ledger.claim_notice(NOW + LEASE, 2)  # whoever had claimed it was killed
+    assert again
     ledger.notice_failed(again.key, "refused", NOW + HOUR)
-    assert ledger.claim_notices(NOW + LEASE, 2) == []
-    (third,) = ledger.claim_notices(NOW + HOUR, 2)
-    assert third.tries == 1
+    assert ledger.claim_notice(NOW + LEASE, 2) is None
+    third = ledger.claim_notice(NOW + HOUR, 2)
+    assert third and third.tries == 1
     ledger.notice_failed(third.key, "refused", NOW)
-    assert ledger.claim_notices(NOW + 9 * HOUR, 2) == []
+    assert ledger.claim_notice(NOW + 9 * HOUR, 2) is None
     ledger.decide_notice(replace(NOTICE, node=None, round_number=None), NOW, "watcher/1/stopped")
-    (other,) = ledger.claim_notices(NOW, 2)
+    other = ledger.claim_notice(NOW, 2)
+    assert other
     ledger.notice_sent(other.key, NOW)
-    assert ledger.claim_notices(NOW + 9 * HOUR, 2) == []
+    assert ledger.claim_notice(NOW + 9 * HOUR, 2) is None
+
+
+def test_notices_are_claimed_one_by_one_in_the_order_they_were_decided(ledger: RoundLedger) -> None:
+    for number in (1, 2):
+        ledger.decide_notice(NOTICE, NOW, f"key-{number}")
+    first, other = ledger.claim_notice(NOW, 9), ledger.claim_notice(NOW, 9)
+    assert first and other and (first.key, other.key) == ("key-1", "key-2")
+    ledger.notice_failed(first.key, "refused", NOW)
+    assert ledger.claim_notice(NOW, 9, other.serial) is None
+    assert ledger.claim_notice(NOW, 9)
 
 
 def test_watchers_are_known_while_they_live(ledger: RoundLedger) -> None:

@@ -105,7 +105,8 @@ def test_retries_and_what_they_were_for(past: Past) -> None:
     past.ledger.attempt_refused(past.node.name, second.trigger_id, "The disk is full.")
     for kind in (NoticeKind.FAILURE, NoticeKind.MISSED):
         past.ledger.decide_notice(Notice(kind, "t", "x", past.node.name, 100), NOW)
-    failure, missed = past.ledger.claim_notices(NOW, 3)
+    failure, missed = past.ledger.claim_notice(NOW, 3), past.ledger.claim_notice(NOW, 3)
+    assert failure and missed
     past.ledger.notice_sent(failure.key, NOW)
     past.ledger.notice_dropped(missed.key, "nobody is listed", NOW)
     # a machine whose clock is a day behind: the run belongs to the round it was triggered for

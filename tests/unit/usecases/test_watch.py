@@ -381,7 +381,7 @@ def test_well_before_the_close_somebody_is_told(bench: Bench, node: Node) -> Non
     bench.after(45)
     bench.after(46)
     assert bench.notifier.kinds == ["failure"]
-    assert "closes in 15 min" in bench.notifier.told[0].text and "run-1" in bench.notifier.told[0].text
+    assert "closes at 13:00 UTC" in bench.notifier.told[0].text and "run-1" in bench.notifier.told[0].text
 
 
 def test_a_run_over_the_close_is_waited_for_and_told_late(bench: Bench, node: Node) -> None:
@@ -587,6 +587,87 @@ def test_unreadable_nodes_and_missing_keys_are_said_and_looked_for_again(bench: 
     assert bench.after(22).step is Step.TRIGGERED
 
 
+def more_nodes(bench: Bench, count: int, **changes: object) -> list[Node]:
+    """So many nodes more, deployed and registered."""
+    made = [made_node(f"n{number}", **changes) for number in range(count)]
+    for each in made:
+        bench.store.by_name[each.name] = each
+        bench.api.by_id[each.model_id] = Model(each.model_id, each.model_name, each.tournament, each.webhook_url)
+        bench.deploy(each)
+    return made
+
+
+def test_a_numerai_that_hangs_is_asked_twice_a_look_so_that_everybody_hears_in_time(bench: Bench, node: Node) -> None:
+    more_nodes(bench, 9)
+    bench.at(OPENING - timedelta(minutes=1))
+    heard: list[datetime] = []
+    tell = bench.notifier.tell
+
+    def hang(model_id: str) -> list[Submission]:
+        bench.clock.sleep(20)
+        raise unreachable()
+
+    def note(notice: Notice) -> dict[str, str | None]:
+        heard.append(bench.clock.now())
+        return tell(notice)
+
+    bench.api.submissions, bench.notifier.tell = hang, note  # type: ignore[method-assign]
+    look = bench.at(OPENING + timedelta(minutes=45))
+    assert [each.step for each in look.findings] == [Step.UNSEEN] * 10
+    assert (bench.clock.now() - look.now).total_seconds() == 40
+    assert bench.notifier.kinds == ["failure"] * 10
+    assert heard[0] == OPENING + timedelta(minutes=45, seconds=20), "each is told as soon as it is known"
+    assert "closes at 13:00 UTC" in bench.notifier.told[-1].text
+
+
+def test_one_model_that_numerai_cannot_answer_for_leaves_the_others_watched(bench: Bench, node: Node) -> None:
+    more_nodes(bench, 2)
+    bench.at(OPENING - timedelta(minutes=1))
+
+    def submissions(model_id: str) -> list[Submission]:
+        if model_id == node.model_id:
+            raise unreachable()
+        return []
+
+    bench.api.submissions = submissions  # type: ignore[method-assign]
+    look = bench.at(OPENING + timedelta(minutes=10))
+    assert [each.step for each in look.findings] == [Step.UNSEEN, Step.TRIGGERED, Step.TRIGGERED]
+
+
+def test_what_takes_long_for_one_node_is_over_when_the_next_one_is_looked_at(bench: Bench, node: Node) -> None:
+    more_nodes(bench, 1)
+    bench.at(OPENING - timedelta(minutes=1))
+    runs = bench.provider.runs
+
+    def slow(node_name: str, limit: int = 20) -> list[Run]:
+        bench.clock.sleep(60)
+        return runs(node_name, limit)
+
+    bench.provider.runs = slow  # type: ignore[method-assign]
+    bench.provider.fail["trigger"] = ProviderError("The queue is full.")
+    assert [each.step for each in bench.at(OPENING + timedelta(minutes=44)).findings] == [Step.STUCK] * 2
+    assert len(bench.notifier.told) == 2
+
+
+def test_the_reason_is_that_of_the_nodes_own_tournament(bench: Bench, node: Node) -> None:
+    (signals,) = more_nodes(bench, 1, tournament=11)
+    rounds = bench.api.rounds
+
+    def refuse_signals(tournament: int, limit: int) -> list[Round]:
+        if tournament == 11 and bench.clock.now() > OPENING:
+            raise unreachable()
+        return rounds(tournament, limit)
+
+    bench.api.rounds = refuse_signals  # type: ignore[method-assign]
+    bench.api.past = [replace(ROUND, tournament=11)]
+    bench.at(OPENING)
+    bench.provider.fail["runs"] = ProviderError("The Docker engine is down.")
+    bench.at(OPENING + timedelta(minutes=46))
+    told = {notice.node: notice.text for notice in bench.notifier.told}
+    assert "Docker" in told[node.name]
+    assert "cannot be reached" in told[signals.name] and "Docker" not in told[signals.name]
+
+
 # several nodes and tournaments
 
 
@@ -669,11 +750,35 @@ def test_a_notice_that_reaches_nobody_is_tried_again_a_few_times(
     assert "given up" in caplog.text
 
 
+def test_two_watchers_tell_each_thing_once_however_long_one_of_them_takes(
+    bench: Bench, node: Node, tmp_path: Path
+) -> None:
+    for each in [node, *more_nodes(bench, 11)]:
+        bench.submit(each, inserted_at=OPENING)
+    ledger = RoundLedger(tmp_path / "rounds.db")
+    other, tell, tries = bench.new_watcher(ledger=ledger), bench.notifier.tell, 0
+
+    def hang(notice: Notice) -> dict[str, str | None]:
+        nonlocal tries
+        tries += 1
+        answer = tell(notice)
+        bench.clock.sleep(15)
+        if tries == 10:
+            other.look()
+        return answer
+
+    bench.at(OPENING - timedelta(minutes=1))
+    bench.notifier.tell = hang  # type: ignore[method-assign]
+    bench.at(OPENING + timedelta(minutes=1))
+    assert sorted(notice.node or "" for notice in bench.notifier.told) == sorted(bench.store.by_name)
+    ledger.close()
+
+
 def test_with_nobody_to_tell_it_is_done(bench: Bench, node: Node) -> None:
     bench.notifier.tell = lambda notice: {}  # type: ignore[method-assign]
     bench.submit(node)
     assert bench.at(OPENING + timedelta(minutes=1)).told == ()
-    assert bench.ledger.claim_notices(bench.clock.now() + timedelta(days=1), 9) == []
+    assert bench.ledger.claim_notice(bench.clock.now() + timedelta(days=1), 9) is None
     entry = bench.ledger.entry(node.name, ROUND)
     assert entry is not None and (entry.told, entry.reached) == ({NoticeKind.SUCCESS}, frozenset())
 
@@ -693,14 +798,14 @@ def test_it_looks_until_told_and_survives_a_full_disk(bench: Bench, node: Node) 
     stop = threading.Event()
     looks: list[Look] = []
     full = EnvironmentNotReady("rounds.db cannot be used: disk full.", code="database-unusable")
-    claim, failing = bench.ledger.claim_notices, [full, full]
+    claim, failing = bench.ledger.claim_notice, [full, full]
 
     def claim_or_fail(*arguments: object) -> object:
         if failing:
             raise failing.pop()
         return claim(*arguments)  # type: ignore[arg-type]
 
-    bench.ledger.claim_notices = claim_or_fail  # type: ignore[method-assign,assignment]
+    bench.ledger.claim_notice = claim_or_fail  # type: ignore[method-assign,assignment]
     bench.watcher._settings = WatchSettings(seconds=0.001)
     bench.watcher.run(stop, lambda look: (looks.append(look), stop.set())[0])
     assert len(looks) == 1
