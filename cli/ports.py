@@ -206,6 +206,10 @@ class Ledger(Protocol):
     def settle(self, node: str, found: Round, outcome: RoundOutcome) -> None:
         """Record how a round went; what is settled stays."""
 
+    def reopen(self, node: str, found: Round) -> None:
+        """Follow a round anew that was missed or late, because its close was put off; what was told of it is
+        forgotten."""
+
     def decide_notice(self, notice: Notice, now: datetime, key: str | None = None) -> bool:
         """Record that something is to be told; False when that was decided before. Without `key` it is the notice of
         its kind for its node and round."""

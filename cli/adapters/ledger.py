@@ -239,6 +239,18 @@ class RoundLedger:
                 (outcome.value, node, found.number),
             )
 
+    def reopen(self, node: str, found: Round) -> None:
+        """Follow a round anew that was missed or late, because its close was put off; what was told of it is
+        forgotten."""
+        key = (node, found.number)
+        with self._write() as db:
+            reopened = db.execute(
+                "UPDATE entries SET outcome = 'open' WHERE node = ? AND round = ? AND outcome IN ('missed', 'late')",
+                key,
+            ).rowcount
+            if reopened:
+                db.execute("DELETE FROM notices WHERE node = ? AND round = ?", key)
+
     # notices
 
     def decide_notice(self, notice: Notice, now: datetime, key: str | None = None) -> bool:

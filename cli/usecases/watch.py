@@ -400,10 +400,14 @@ class Watcher:
                 continue
             entry = self._ledger.follow(node.name, found)
             case = _Case(node, found, entry, max(found.open_time, since), now)
-            if entry.outcome is not RoundOutcome.OPEN:
-                if not case.closed:
-                    yield _finding(case, Step.SUBMITTED, f"submission {entry.submission_id}")
+            if entry.outcome is not RoundOutcome.OPEN and case.closed:
                 continue
+            if entry.outcome is RoundOutcome.ON_TIME:
+                yield _finding(case, Step.SUBMITTED, f"submission {entry.submission_id}")
+                continue
+            if entry.outcome is not RoundOutcome.OPEN:  # its close was put off after it was over
+                self._ledger.reopen(node.name, found)
+                case = replace(case, entry=self._ledger.follow(node.name, found))
             yield self._follow(current, case, rounds.unseen)
 
     def _follow(self, current: _Pass, case: _Case, unseen: NumeraiError | None) -> Finding:

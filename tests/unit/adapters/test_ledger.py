@@ -110,6 +110,18 @@ def test_an_entry_holds_what_happened(ledger: RoundLedger) -> None:
     assert (attempt.run_id, attempt.state, attempt.exit_code, attempt.message) == ("run-1", "failed", 1, "it broke")
 
 
+def test_a_round_that_was_missed_can_be_opened_again_and_one_that_was_submitted_cannot(ledger: RoundLedger) -> None:
+    ledger.see_round(ROUND, NOW)
+    for outcome in (RoundOutcome.MISSED, RoundOutcome.LATE, RoundOutcome.ON_TIME):
+        ledger.follow(NODE, ROUND)
+        ledger.decide_notice(NOTICE, NOW)
+        ledger.settle(NODE, ROUND, outcome)
+        ledger.reopen(NODE, ROUND)
+        entry = ledger.follow(NODE, ROUND)
+        expected = (RoundOutcome.OPEN, frozenset()) if outcome is not RoundOutcome.ON_TIME else (outcome, {NOTICE.kind})
+        assert (entry.outcome, entry.told) == expected
+
+
 def test_decisions_are_made_once_from_many_sides(ledger: RoundLedger) -> None:
     ledger.see_round(ROUND, NOW)
     ledgers = [ledger, *(RoundLedger(ledger.path) for _ in range(3))]

@@ -461,6 +461,26 @@ def test_a_close_that_is_moved_is_followed(bench: Bench, node: Node) -> None:
     assert bench.notifier.kinds == ["failure"]
 
 
+@pytest.mark.parametrize("submitted", [False, True])
+def test_a_close_that_is_put_off_after_the_round_was_over_opens_it_again(
+    bench: Bench, node: Node, submitted: bool
+) -> None:
+    bench.provider.fail["trigger"] = ProviderError("The queue is full.")
+    bench.after(20)
+    if submitted:
+        bench.submit(node, inserted_at=CLOSING + timedelta(minutes=1))
+    assert bench.at(CLOSING + timedelta(minutes=2)).findings[0].step is (Step.LATE if submitted else Step.MISSED)
+    bench.provider.fail.clear()
+    bench.api.round = replace(ROUND, close_time=CLOSING + timedelta(hours=1))
+    if submitted:
+        assert bench.after(63).step is bench.after(64).step is Step.SUBMITTED
+        assert bench.notifier.kinds == ["late", "success"]
+        return
+    assert bench.after(63).step is Step.TRIGGERED
+    bench.at(CLOSING + timedelta(hours=2))
+    assert bench.notifier.kinds == ["missed", "missed"], "of the new close as well"
+
+
 # what is in the way
 
 
