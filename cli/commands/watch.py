@@ -33,8 +33,9 @@ def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
     """Follow the rounds: trigger what is missing, and tell somebody in time.
 
     It watches all nodes, whatever their provider, until Ctrl-C. Nodes that Numerai cannot call are triggered when a
-    round opens. The others get a grace time; whoever has not submitted then is triggered, three times at most, and
-    somebody is told well before the close. The daemon (`numerai daemon start`) does the same in the background.
+    round opens. The others get a grace time; whoever has not submitted then is triggered, three times and in long
+    windows more often, and somebody is told well before the close. The daemon (`numerai daemon start`) does the same in
+    the background.
 
     With --once it ends with 1 when this look finds anything wrong (missing, failed, late, missed, or not to be seen);
     what an earlier look has found and told of the rounds that are over does not count.

@@ -32,14 +32,14 @@ from ..ports import Clock, Ledger, Notifier, NotifiesItself, NumeraiApi, Provide
 from ..schedule import next_occurrence
 
 ATTEMPTS = 3
-"""How often the watcher triggers a node in one round."""
+"""How often the watcher triggers a node in one round at least, before it gives up."""
 WARN_BEFORE = timedelta(minutes=15)
 """How long before the close somebody is told that nothing is submitted yet."""
 PATIENCE = timedelta(minutes=15)
 """How long a due trigger may be prevented before somebody is told."""
 AFTER_CLOSE = timedelta(minutes=30)
 """How long a run that goes on over the close, or a submission that is not checked yet, is waited for."""
-LONGEST_PAUSE = timedelta(minutes=30)
+FIRST_PAUSE = timedelta(minutes=30)
 SHORTEST_PAUSE = timedelta(minutes=1)
 ROUNDS_BACK = 8
 """How many rounds back a watcher looks that slept over some."""
@@ -498,9 +498,12 @@ class Watcher:
         if attempts and attempts[-1].run_id is None:
             return self._trigger(current, provider, case, attempts[-1])
         if len(attempts) >= ATTEMPTS:
-            text = f"The watcher has triggered it {len(attempts)} times, which is the limit. {_said(last)}"
+            spent = attempts[-1].decided_at >= case.found.open_time + case.length / 2
+            goes_on = "which is the limit" if spent else "and goes on with longer pauses"
+            text = f"The watcher has triggered it {len(attempts)} times, {goes_on}. {_said(last)}"
             self._decide_notice(case, NoticeKind.FAILURE, "has no submission", f"{text} {_mend(case)}")
-            return _finding(case, Step.FAILED, text)
+            if spent:
+                return _finding(case, Step.FAILED, text)
         if attempts:
             due = max(due, attempts[-1].decided_at + _pause(attempts[-1], case.found))
         if case.now < due:
@@ -528,7 +531,7 @@ class Watcher:
         log.info("%s: triggered run %s (%s): %s", case.name, run.id, attempt.trigger_id, attempt.why)
         self._wake(provider, case)
         self._warn(case, f"Run {run.id} has just been triggered.")
-        return _finding(case, Step.TRIGGERED, f"run {run.id} (attempt {attempt.number} of {ATTEMPTS}): {attempt.why}")
+        return _finding(case, Step.TRIGGERED, f"run {run.id} (attempt {attempt.number}): {attempt.why}")
 
     def _missed(self, case: _Case, runs: list[Run]) -> Finding:
         last = next(iter(self._of_round(case, runs)), None)
@@ -814,8 +817,10 @@ def _mend(case: _Case) -> str:
 
 
 def _pause(attempt: TriggerAttempt, found: Round) -> timedelta:
-    """Between attempts: a third of what is left of the window, so that three outlast half a window's trouble."""
-    return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, (found.close_time - attempt.decided_at) / 3))
+    """After an attempt: a third of what is left of the window, at most half an hour after the first one and twice as
+    long after each further one. With an attempt in the second half, half a window's trouble costs no round."""
+    left = found.close_time - attempt.decided_at
+    return min(FIRST_PAUSE * (1 << (attempt.number - 1)), max(SHORTEST_PAUSE, left / 3))
 
 
 def _span(span: timedelta) -> str:

@@ -439,16 +439,21 @@ def test_who_slept_over_several_rounds_is_told_of_each_that_was_missed(bench: Be
     assert bench.at(CLOSING + 3 * day).findings == ()
 
 
-def test_the_weekend_round_has_more_time(bench: Bench, node: Node) -> None:
-    bench.api.round = Round(100, 8, OPENING, OPENING + timedelta(hours=26))
+@pytest.mark.parametrize(("hours", "expected"), [(26, [0, 30, 90, 210, 450, 820]), (4, [0, 30, 90, 140])])
+def test_a_long_window_is_tried_until_its_second_half(
+    bench: Bench, node: Node, hours: int, expected: list[int]
+) -> None:
+    bench.api.round = Round(100, 8, OPENING, OPENING + timedelta(hours=hours))
     bench.provider.reachable = False
-    triggered = []
-    for minutes in range(0, 26 * 60, 10):
+    triggered, told_at = [], 0
+    for minutes in range(0, hours * 60, 10):
         if bench.after(minutes).step is Step.TRIGGERED:
             bench.end_run(RunState.FAILED, 1)
             triggered.append(minutes)
-    assert triggered == [0, 30, 60]
-    assert bench.notifier.kinds == ["failure"]
+        told_at = told_at or (minutes if bench.notifier.told else 0)
+    assert triggered == expected
+    assert bench.notifier.kinds == ["failure"] and told_at == 100
+    assert "3 times, and goes on" in bench.notifier.told[0].text
 
 
 def test_a_close_that_is_moved_is_followed(bench: Bench, node: Node) -> None:
