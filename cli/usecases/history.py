@@ -283,10 +283,10 @@ class RoundReader:
         runs: Sequence[Run],
         tried: bool,
     ) -> Standing:
-        if best is not None:
-            if not best.accepted:
-                return Standing.CHECKING
+        if best is not None and best.accepted:
             return Standing.LATE if late(best, found) else Standing.ON_TIME
+        if best is not None and (entry is None or entry.outcome is RoundOutcome.OPEN):
+            return Standing.CHECKING
         if entry is not None and entry.outcome is not RoundOutcome.OPEN:
             return Standing(entry.outcome.value)
         if not asked:

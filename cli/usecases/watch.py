@@ -39,6 +39,10 @@ PATIENCE = timedelta(minutes=15)
 """How long a due trigger may be prevented before somebody is told."""
 AFTER_CLOSE = timedelta(minutes=30)
 """How long a run that goes on over the close, or a submission that is not checked yet, is waited for."""
+CHECKED_WITHIN = timedelta(minutes=10)
+"""After so long a submission that Numerai has not checked is made again."""
+GIVE_UP = timedelta(hours=6)
+"""How long after the close a submission that is not checked is followed."""
 FIRST_PAUSE = timedelta(minutes=30)
 SHORTEST_PAUSE = timedelta(minutes=1)
 ROUNDS_BACK = 8
@@ -428,8 +432,10 @@ class Watcher:
         provider = self._provider_named(case.node.provider)
         runs = current.runs(provider, case.node)
         held = self._held(current, case)
-        if held is not None:
+        if held is not None and held.accepted:
             return self._submitted(provider, case, held)
+        if held is not None and (case.closed or case.now < _overdue(held, case)):
+            return self._pending(case, held)
         if isinstance(runs, NumeraiError):
             raise runs
         case = self._reconciled(provider, case, runs)
@@ -437,8 +443,8 @@ class Watcher:
         if active:
             return self._running(provider, case, active[0])
         if case.closed:
-            return self._missed(case, runs)
-        return self._missing(current, provider, case, self._of_round(case, runs))
+            return self._missed(case, next(iter(self._of_round(case, runs)), None))
+        return self._missing(current, provider, case, self._of_round(case, runs), held)
 
     def _held(self, current: _Pass, case: _Case) -> Submission | None:
         """The submission of the round that counts, recorded."""
@@ -448,13 +454,6 @@ class Watcher:
         return best
 
     def _submitted(self, provider: Provider, case: _Case, held: Submission) -> Finding:
-        if not held.accepted:
-            waited = case.now - max(case.found.close_time, held.inserted_at or case.found.close_time)
-            if waited < AFTER_CLOSE:
-                return _finding(case, Step.PENDING, f"Numerai checks submission {held.id}")
-            text = f"Numerai has not checked submission {held.id} yet, {_span(waited)} after the round's close."
-            self._decide_notice(case, NoticeKind.FAILURE, "is not checked", text)
-            return _finding(case, Step.STUCK, text)
         at = f" at {held.inserted_at:%H:%M:%S} UTC" if held.inserted_at else ""
         if late(held, case.found):
             text = (
@@ -470,17 +469,31 @@ class Watcher:
         self._ledger.settle(case.node.name, case.found, RoundOutcome.ON_TIME)
         return _finding(case, Step.SUBMITTED, text)
 
+    def _pending(self, case: _Case, held: Submission) -> Finding:
+        """Numerai has not checked a submission yet."""
+        waited = case.now - max(case.found.close_time, held.inserted_at or case.found.close_time)
+        if waited < AFTER_CLOSE:
+            return _finding(case, Step.PENDING, f"Numerai checks submission {held.id}")
+        text = f"Numerai has not checked submission {held.id}, {_span(waited)} after the round's close."
+        self._decide_notice(case, NoticeKind.FAILURE, "is not checked", text, own_key="unchecked")
+        if waited < GIVE_UP:
+            return _finding(case, Step.STUCK, text)
+        return self._missed(case, None, text)
+
     def _running(self, provider: Provider, case: _Case, run: Run) -> Finding:
         self._wake(provider, case)
         waits = "waits for its start" if run.started_at is None else "goes on"
         if case.closed and case.now >= case.found.close_time + AFTER_CLOSE:
-            return self._missed(case, [run])
+            return self._missed(case, run)
         if not case.closed:
             self._warn(case, f"Run {run.id} {waits}.")
         return _finding(case, Step.RUNNING, f"run {run.id} {waits}")
 
-    def _missing(self, current: _Pass, provider: Provider, case: _Case, runs: list[Run]) -> Finding:
-        """Nothing is submitted and nothing goes on, in a round that is open."""
+    def _missing(
+        self, current: _Pass, provider: Provider, case: _Case, runs: list[Run], held: Submission | None
+    ) -> Finding:
+        """Nothing is submitted and nothing goes on, in a round that is open; or what is submitted, `held`, is not
+        checked although it ought to be."""
         deployment = provider.deployment(case.node.name)
         last = next(iter(runs), None)
         due = self._due(current, provider, case)
@@ -507,11 +520,11 @@ class Watcher:
         if attempts:
             due = max(due, attempts[-1].decided_at + _pause(attempts[-1], case.found))
         if case.now < due:
-            what = _said(last) if last else "Its run is expected"
+            what = _unchecked(held, case) if held else _said(last) if last else "Its run is expected"
             self._warn(case, what)
             return _finding(case, Step.WAITING, f"{what.rstrip('.')}; the watcher triggers it at {due:%H:%M:%S} UTC")
         attempt = self._ledger.decide_attempt(
-            case.node.name, case.found, len(attempts) + 1, self._why(case, last), case.now
+            case.node.name, case.found, len(attempts) + 1, self._why(case, last, held), case.now
         )
         return self._trigger(current, provider, case, attempt)
 
@@ -533,11 +546,13 @@ class Watcher:
         self._warn(case, f"Run {run.id} has just been triggered.")
         return _finding(case, Step.TRIGGERED, f"run {run.id} (attempt {attempt.number}): {attempt.why}")
 
-    def _missed(self, case: _Case, runs: list[Run]) -> Finding:
-        last = next(iter(self._of_round(case, runs)), None)
-        slept = "" if last or case.entry.attempts else " No run of it is known: was the machine or the daemon off?"
-        closed = f"The round closed at {case.found.close_time:%Y-%m-%d %H:%M} UTC without a submission of this model."
-        text = f"{closed}{slept} {_said(last) if last else ''}".rstrip()
+    def _missed(self, case: _Case, last: Run | None, why: str = "") -> Finding:
+        if not (why or last or case.entry.attempts):
+            why = "No run of it is known: was the machine or the daemon off?"
+        closed = (
+            f"The round closed at {case.found.close_time:%Y-%m-%d %H:%M} UTC without a submission that is accepted."
+        )
+        text = " ".join(filter(None, (closed, why, _said(last) if last else "")))
         self._decide_notice(case, NoticeKind.MISSED, "was missed", f"{text} {_mend(case)}")
         self._ledger.settle(case.node.name, case.found, RoundOutcome.MISSED)
         return _finding(case, Step.MISSED, text)
@@ -562,7 +577,7 @@ class Watcher:
                 case,
                 NoticeKind.FAILURE,
                 "cannot be triggered",
-                f"Nothing is submitted, and nothing can be done: {text}",
+                f"No submission is accepted, and nothing can be done: {text}",
             )
         return _finding(case, Step.STUCK, text)
 
@@ -571,7 +586,7 @@ class Watcher:
         if case.closed or case.now < case.warn_at:
             return
         closes = f"The round closes at {case.found.close_time:%H:%M} UTC"
-        text = f"{closes}, and nothing is submitted yet. {state.rstrip('.')}. {_mend(case)}"
+        text = f"{closes}, and no submission is accepted yet. {state.rstrip('.')}. {_mend(case)}"
         self._decide_notice(case, NoticeKind.FAILURE, "has no submission yet", text)
 
     def _wake(self, provider: Provider, case: _Case) -> None:
@@ -603,7 +618,9 @@ class Watcher:
     def _grace(self, case: _Case) -> timedelta:
         return min(self._settings.grace, case.length / 6)
 
-    def _why(self, case: _Case, last: Run | None) -> str:
+    def _why(self, case: _Case, last: Run | None, held: Submission | None) -> str:
+        if held is not None:
+            return _unchecked(held, case)
         if last is not None:
             return f"run {last.id} {_how(last)}, and nothing was submitted"
         past = case.now - case.begin
@@ -647,16 +664,25 @@ class Watcher:
     # telling
 
     def _decide_notice(
-        self, case: _Case, kind: NoticeKind, title: str, text: str, provider: Provider | None = None
+        self,
+        case: _Case,
+        kind: NoticeKind,
+        title: str,
+        text: str,
+        *,
+        provider: Provider | None = None,
+        own_key: str | None = None,
     ) -> None:
-        """Decide to tell of a node in a round. With `provider` it is about the end of a run, of which the runs of some
-        providers tell by themselves."""
-        if kind in case.entry.told or (provider is not None and _tells_itself(provider)):
+        """Decide to tell of a node in a round, once of each kind. With `provider` it is about the end of a run, of
+        which the runs of some providers tell by themselves. With `own_key` it is told beside what else is told of its
+        kind."""
+        if (own_key is None and kind in case.entry.told) or (provider is not None and _tells_itself(provider)):
             return
+        key = None if own_key is None else f"{case.node.name}/{case.found.number}/{own_key}"
         notice = Notice(
             kind, f"{case.node.name}: round {case.found.number} {title}", text, case.node.name, case.found.number
         )
-        self._ledger.decide_notice(notice, case.now)
+        self._ledger.decide_notice(notice, case.now, key)
 
     def _deliver(self, sent: list[Notice], after: int = 0) -> int:
         """Send what is to be told, beginning after the notice of that serial number; returns the last one's. What went
@@ -786,6 +812,15 @@ def counting(submissions: Iterable[Submission], found: Round) -> Submission | No
 def late(submission: Submission, found: Round) -> bool:
     """Whether a submission was made after the round's close."""
     return submission.inserted_at is not None and submission.inserted_at >= found.close_time
+
+
+def _overdue(held: Submission, case: _Case) -> datetime:
+    """When Numerai ought to have checked a submission."""
+    return (held.inserted_at or case.begin) + min(CHECKED_WITHIN, case.length / 6)
+
+
+def _unchecked(held: Submission, case: _Case) -> str:
+    return f"Numerai has not checked submission {held.id} for {_span(case.now - (held.inserted_at or case.begin))}"
 
 
 def _hopeless(run: Run | None) -> str | None:

@@ -93,6 +93,8 @@ def test_on_time_late_missed_and_what_is_under_way(past: Past) -> None:
     past.submit(100, NOW + timedelta(minutes=2), status="pending")
     past.submit(99, LAST.close_time + HOUR)
     assert past.standings() == {100: Standing.CHECKING, 99: Standing.LATE}
+    past.ledger.settle(past.node.name, THIS, RoundOutcome.MISSED)
+    assert past.standings()[100] is Standing.MISSED, "it was never checked"
     past.submit(100, NOW + timedelta(minutes=1), id="sub-bad", status="error", error="ids do not match")
     assert [each.error for each in past.read()[0][100].refused] == ["ids do not match"]
 

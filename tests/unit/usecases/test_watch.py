@@ -414,12 +414,44 @@ def test_a_submission_made_in_time_and_checked_after_the_close_is_in_time(bench:
     assert bench.after(66).step is Step.SUBMITTED
 
 
-def test_a_submission_that_is_never_checked_is_told(bench: Bench, node: Node) -> None:
+def test_a_submission_that_is_never_checked_is_made_again_and_told_before_the_close(bench: Bench, node: Node) -> None:
     bench.after(1)
+    bench.call_webhook(node)
     bench.submit(node, "pending")
+    assert bench.after(2).step is Step.PENDING
+    assert bench.after(12).step is Step.RUNNING, "what goes on may submit again"
+    bench.end_run(RunState.FAILED, 1)
+    assert bench.after(13).step is Step.TRIGGERED
+    bench.end_run(RunState.SUCCEEDED, 0)
+    bench.submit(node, "pending", id="sub-2")
+    assert bench.after(14).step is Step.PENDING
+    assert bench.triggers == ["numerai-0", "watch-8-100-1"]
+    entry = bench.ledger.entry(node.name, ROUND)
+    assert entry and entry.attempts[0].why == "Numerai has not checked submission sub-1 for 12 min"
+    assert bench.notifier.told == []
+    for minute in range(24, 50):
+        if bench.after(minute).step is Step.TRIGGERED:
+            bench.end_run(RunState.SUCCEEDED, 0)
+    assert bench.notifier.kinds == ["failure"]
+    bench.submit(node, id="sub-3")
+    assert bench.after(51).step is Step.SUBMITTED
+
+
+@pytest.mark.parametrize("warned", [False, True])
+def test_a_submission_that_is_not_checked_after_the_close_is_told_and_given_up(
+    bench: Bench, node: Node, warned: bool
+) -> None:
+    bench.after(46 if warned else 44)
+    bench.submit(node, "pending", inserted_at=CLOSING - timedelta(seconds=1))
     assert bench.after(62).step is Step.PENDING
     assert bench.after(95).step is Step.STUCK
-    assert bench.notifier.kinds == ["failure"]
+    before = ["failure"] if warned else []
+    assert bench.notifier.kinds == [*before, "failure"]
+    assert "has not checked submission sub-1" in bench.notifier.told[-1].text
+    (finding,) = bench.at(CLOSING + timedelta(hours=6)).findings
+    assert finding.step is Step.MISSED
+    assert bench.at(CLOSING + timedelta(hours=7)).well
+    assert bench.notifier.kinds == [*before, "failure", "missed"]
 
 
 def test_who_slept_over_a_round_is_told_on_waking(bench: Bench, node: Node) -> None:
