@@ -365,6 +365,8 @@ class Provider(Protocol):
     """Runs nodes. One contract suite (tests/contract) holds every implementation to this text."""
 
     name: str
+    timed_here: bool
+    """Whether its runs have their times from this machine's clock, which may be wrong; else from one that is right."""
 
     def configure(self, node: Node, report: Report) -> Node:
         """Provision what the node needs and return it with its `webhook_url`. Idempotent; the webhook's address stays

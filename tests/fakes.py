@@ -114,6 +114,7 @@ class FakeProvider:
     """A provider whose runs end as `ending` says, at once."""
 
     name = "local"
+    timed_here = True
 
     def __init__(self, reachable: bool = True):
         self.reachable = reachable

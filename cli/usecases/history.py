@@ -3,7 +3,7 @@ providers and Numerai each know."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
@@ -54,7 +54,7 @@ class Trigger(str, Enum):
 @dataclass(frozen=True)
 class RunRecord:
     """A run of a round, or one that the watcher wanted and could not have (`id` is None then, and `message` says why).
-    Its times are Numerai's, as far as it is known how this machine's clock stood when the round opened.
+    Its times are Numerai's, as far as it is known how the clock that timed it stood when the round opened.
 
     `why` is what the watcher triggered it for; `attempts` counts the tries that the provider made of it.
     """
@@ -163,8 +163,12 @@ class RoundReader:
             return []
         held, runs = self._submissions(node), self._runs(node, limit)
         entries = {found.number: self._entry(node, found) for found in rounds}
-        by_round = self._sorted(rounds, entries, held or [], runs or [])
-        return [self._record(node, found, entries[found.number], held, by_round[found.number]) for found in rounds]
+        ahead = {found.number: self._ahead(node, found) for found in rounds}
+        by_round = self._sorted(rounds, entries, held or [], runs or [], ahead)
+        return [
+            self._record(node, found, entries[found.number], held, by_round[found.number], ahead[found.number])
+            for found in rounds
+        ]
 
     # asking
 
@@ -217,13 +221,20 @@ class RoundReader:
             self.note_error(error)
             return None
 
-    def _machine_open(self, found: Round) -> datetime:
+    def _ahead(self, node: Node, found: Round) -> timedelta:
+        """How far the clock that times the node's runs was before Numerai's when a round opened."""
+        try:
+            timed_here = self._provider_named(node.provider).timed_here
+        except NumeraiError:  # said where its runs are asked for
+            timed_here = False
+        if not timed_here:
+            return timedelta()
         try:
             known = self._ledger.machine_open(found) if self._ledger.exists() else None
         except NumeraiError as error:
             self.note_error(error)
             known = None
-        return known or self._clock.now() - (self.now() - found.open_time)
+        return known - found.open_time if known else self._clock.now() - self.now()
 
     # putting together
 
@@ -233,11 +244,12 @@ class RoundReader:
         entries: dict[int, RoundEntry | None],
         held: Iterable[Submission],
         runs: Iterable[Run],
+        ahead: Mapping[int, timedelta],
     ) -> dict[int, list[Run]]:
         """The runs by round, oldest first: where the watcher or a submission says so, else by their time."""
         by_id = {attempt.run_id: number for number, entry in entries.items() if entry for attempt in entry.attempts}
         by_trigger = {each.trigger_id: each.round_number for each in held if each.trigger_id and each.round_number}
-        opened = sorted(((self._machine_open(found), found.number) for found in rounds), reverse=True)
+        opened = sorted(((found.open_time + ahead[found.number], found.number) for found in rounds), reverse=True)
         sorted_runs: dict[int, list[Run]] = {found.number: [] for found in rounds}
         for run in sorted(runs, key=lambda run: run.created_at):
             number = by_id.get(run.id) or by_trigger.get(run.trigger_id or "")
@@ -248,18 +260,21 @@ class RoundReader:
         return sorted_runs
 
     def _record(
-        self, node: Node, found: Round, entry: RoundEntry | None, held: list[Submission] | None, runs: list[Run]
+        self,
+        node: Node,
+        found: Round,
+        entry: RoundEntry | None,
+        held: list[Submission] | None,
+        runs: list[Run],
+        ahead: timedelta,
     ) -> RoundRecord:
         mine = [each for each in held or () if each.round_number == found.number]
         attempts = {attempt.run_id: attempt for attempt in entry.attempts if attempt.run_id} if entry else {}
-        ahead = self._machine_open(found) - found.open_time
         records = [_run_record(run, attempts.get(run.id), mine, ahead) for run in runs]
         known = {run.id for run in runs}
         if entry:
             records += [_attempt_record(each) for each in entry.attempts if each.run_id not in known]
-        in_time = [
-            run for run in runs if run.created_at < self._machine_open(found) + (found.close_time - found.open_time)
-        ]
+        in_time = [run for run in runs if run.created_at < found.close_time + ahead]
         best = counting(mine, found)
         return RoundRecord(
             node=node.name,
@@ -312,7 +327,8 @@ def _trigger(trigger_id: str | None) -> Trigger:
 
 
 def _run_record(run: Run, attempt: TriggerAttempt | None, held: Iterable[Submission], ahead: timedelta) -> RunRecord:
-    """`ahead` is how far this machine's clock is before Numerai's; what a whole second does not tell apart is left."""
+    """`ahead` is how far the clock that timed the run is before Numerai's; what a whole second does not tell apart is
+    left."""
     ahead = timedelta() if abs(ahead) <= DATE_STEP else ahead
     submission = next((each.id for each in held if each.trigger_id and each.trigger_id == run.trigger_id), None)
     return RunRecord(

@@ -8,7 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime, timedelta, timezone
 from enum import Enum
 from typing import TypeVar
 
@@ -209,12 +209,14 @@ class _Pass:
 
 @dataclass(frozen=True)
 class _Case:
-    """A node in a round, as a look has come upon it. `begin` is when it became the watcher's business."""
+    """A node in a round, as a look has come upon it. `begin` is when it became the watcher's business; runs that begin
+    at `end` or later are for the next round, or for none."""
 
     node: Node
     found: Round
     entry: RoundEntry
     begin: datetime
+    end: datetime
     now: datetime
 
     @property
@@ -403,7 +405,8 @@ class Watcher:
             if found.open_time > now + DATE_STEP:
                 continue
             entry = self._ledger.follow(node.name, found)
-            case = _Case(node, found, entry, max(found.open_time, since), now)
+            end = max(found.close_time, min(found.close_time + AFTER_CLOSE, _next_opening(rounds.latest, found)))
+            case = _Case(node, found, entry, max(found.open_time, since), end, now)
             if entry.outcome is not RoundOutcome.OPEN and case.closed:
                 continue
             if entry.outcome is RoundOutcome.ON_TIME:
@@ -439,12 +442,13 @@ class Watcher:
         if isinstance(runs, NumeraiError):
             raise runs
         case = self._reconciled(provider, case, runs)
-        active = [run for run in runs if not run.state.final]
+        of_round, later = self._of_round(provider, case, runs)
+        active = [run for run in runs if not run.state.final and run not in later]
         if active:
             return self._running(provider, case, active[0])
         if case.closed:
-            return self._missed(case, next(iter(self._of_round(case, runs)), None))
-        return self._missing(current, provider, case, self._of_round(case, runs), held)
+            return self._missed(case, next(iter(of_round), None))
+        return self._missing(current, provider, case, of_round, held)
 
     def _held(self, current: _Pass, case: _Case) -> Submission | None:
         """The submission of the round that counts, recorded."""
@@ -505,7 +509,8 @@ class Watcher:
         hopeless = _hopeless(last)
         if last is not None and hopeless and not (last.ended_at and deployment.deployed_at > last.ended_at):
             text = f"Run {last.id} failed and is not tried again, as {hopeless}. {_said(last)}"
-            self._decide_notice(case, NoticeKind.FAILURE, "failed", text, provider=provider)
+            began = last.exit_code is not None  # what never began has told nobody
+            self._decide_notice(case, NoticeKind.FAILURE, "failed", text, provider=provider if began else None)
             return _finding(case, Step.FAILED, text)
         attempts = case.entry.attempts
         if attempts and attempts[-1].run_id is None:
@@ -628,11 +633,16 @@ class Watcher:
             return "the round has opened, and Numerai cannot call this node"
         return f"no run and no submission {_span(past)} after the opening"
 
-    def _of_round(self, case: _Case, runs: Iterable[Run]) -> list[Run]:
-        """Those of the node's runs that belong to the round, newest first."""
-        opened = self._ledger.machine_open(case.found)
+    def _of_round(self, provider: Provider, case: _Case, runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+        """Those of the node's runs that belong to the round, and those that came after it; both newest first."""
         own = {attempt.run_id for attempt in case.entry.attempts}
-        return [run for run in runs if run.id in own or (opened is not None and run.created_at >= opened - DATE_STEP)]
+        of_round, later = [run for run in runs if run.id in own], []
+        opened = self._ledger.machine_open(case.found) if provider.timed_here else case.found.open_time
+        if opened is not None:
+            ended = case.end + (opened - case.found.open_time)
+            of_round = [run for run in runs if run.id in own or opened - DATE_STEP <= run.created_at < ended]
+            later = [run for run in runs if run.id not in own and run.created_at >= ended]
+        return of_round, later
 
     def _reconciled(self, provider: Provider, case: _Case, runs: list[Run]) -> _Case:
         """The case with what has become of its attempts: also those that a killed watcher had made, and runs that the
@@ -794,6 +804,11 @@ def _finding(case: _Case, step: Step, detail: str) -> Finding:
     return Finding(
         case.node.name, int(case.node.tournament), case.found.number, case.found.close_time, step, detail.strip()
     )
+
+
+def _next_opening(rounds: Iterable[Round], found: Round) -> datetime:
+    later = (each.open_time for each in rounds if each.open_time > found.open_time)
+    return min(later, default=datetime.max.replace(tzinfo=timezone.utc))
 
 
 def _warn_at(found: Round) -> datetime:

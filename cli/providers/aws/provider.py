@@ -43,6 +43,7 @@ class AwsProvider:
     """`ports.Provider` on AWS."""
 
     name = "aws"
+    timed_here = False
 
     def __init__(self, parts: AwsParts):
         self._parts = parts

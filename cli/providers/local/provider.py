@@ -35,6 +35,7 @@ class LocalProvider:
     """`ports.Provider` on this machine."""
 
     name = "local"
+    timed_here = True
 
     def __init__(self, context: ProviderContext, daemon_command: Sequence[str] = COMMAND):
         self._context = context

@@ -120,12 +120,14 @@ def test_retries_and_what_they_were_for(past: Past) -> None:
     assert record.told == (NoticeKind.FAILURE,)
 
 
-def test_times_are_numerais_on_a_machine_whose_clock_is_wrong(past: Past) -> None:
+@pytest.mark.parametrize("timed_here", [True, False])
+def test_times_are_numerais_on_a_machine_whose_clock_is_wrong(past: Past, timed_here: bool) -> None:
     past.ledger.see_round(THIS, NOW - 5 * HOUR)
     past.ledger.see_round(LAST, LAST.open_time - 5 * HOUR)
     past.clock.elapsed -= 5 * 3600
     past.api.clock = FakeClock(NOW + timedelta(minutes=5))
-    past.run("run-1", NOW - 5 * HOUR + timedelta(minutes=1), RunState.SUCCEEDED)
+    past.provider.timed_here = timed_here
+    past.run("run-1", NOW + timedelta(minutes=1) - (5 * HOUR if timed_here else timedelta()), RunState.SUCCEEDED)
     (run,) = past.read()[0][100].runs
     assert (run.triggered_at, run.ended_at) == (NOW + timedelta(minutes=1), NOW + timedelta(minutes=2))
 

@@ -404,6 +404,40 @@ def test_a_run_that_never_ends_is_a_missed_round(bench: Bench, node: Node) -> No
     assert bench.notifier.kinds == ["failure", "missed"]
 
 
+def test_a_run_of_the_next_round_says_nothing_of_the_one_before(bench: Bench, node: Node) -> None:
+    bench.after(0)
+    day = timedelta(days=1)
+    bench.api.round, bench.api.past = Round(101, 8, OPENING + day, CLOSING + day), [ROUND]
+    bench.clock.elapsed = (OPENING + day + timedelta(minutes=2) - BEFORE).total_seconds()
+    bench.call_webhook(node)
+    look = bench.at(OPENING + day + timedelta(minutes=3))
+    assert [each.step for each in look.findings] == [Step.MISSED, Step.RUNNING]
+    assert "No run of it is known" in look.findings[0].detail and "run-1" not in look.findings[0].detail
+    assert bench.notifier.kinds == ["missed"]
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=30), timedelta(minutes=-30)])
+def test_runs_that_another_clock_has_timed_are_not_judged_by_this_machines(
+    bench: Bench, node: Node, ahead: timedelta
+) -> None:
+    numerais = FakeClock(BEFORE)
+    bench.api.clock = bench.provider.clock = numerais
+    bench.clock.start += ahead
+    bench.provider.timed_here = False
+
+    def at(minutes: float) -> Finding | None:
+        numerais.elapsed = bench.clock.elapsed = (OPENING - BEFORE).total_seconds() + 60 * minutes
+        return next(iter(bench.watcher.look().findings), None)
+
+    at(-15)
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, 65, ended_at=numerais.now())
+    assert at(1).step is Step.WAITING  # type: ignore[union-attr]
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, 65, ended_at=numerais.now())
+    assert at(2).step is Step.FAILED  # type: ignore[union-attr]
+
+
 def test_a_submission_made_in_time_and_checked_after_the_close_is_in_time(bench: Bench, node: Node) -> None:
     bench.after(50)
     bench.submit(node, "pending", inserted_at=CLOSING - timedelta(seconds=1))
@@ -783,6 +817,18 @@ def test_a_provider_that_tells_by_itself_is_not_echoed(bench: Bench, node: Node)
     bench.api.past = [Round(101, 8, OPENING + timedelta(days=1), CLOSING + timedelta(days=1))]
     bench.at(CLOSING + timedelta(days=2))
     assert bench.notifier.kinds == ["missed"]
+
+
+def test_a_run_that_never_began_has_told_nobody_by_itself(bench: Bench, node: Node) -> None:
+    telling = TellingProvider()
+    telling.clock = bench.clock
+    bench.providers["local"] = bench.provider = telling
+    bench.deploy(node)
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, None, failure=RunFailure.NOT_DEPLOYED)
+    assert bench.after(2).step is Step.FAILED
+    assert bench.notifier.kinds == ["failure"]
 
 
 def test_a_notice_that_reaches_nobody_is_tried_again_a_few_times(
