@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import NumeraiError
+from ..signals import ending_signals
 from .options import output_options
 
 if TYPE_CHECKING:
     from ..factory import Factory
     from ..models import Keys
     from ..ports import NumeraiApi
+    from ..render import Renderer
     from ..usecases.watch import Finding, Look, Watcher
+
+PACKAGE_LOGGER = __name__.partition(".")[0]
 
 
 @click.command()
@@ -40,16 +45,9 @@ def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
     With --once it ends with 1 when this look finds anything wrong (missing, failed, late, missed, or not to be seen);
     what an earlier look has found and told of the rounds that are over does not count.
     """
-    import logging
-
-    logging.getLogger(__package__.partition(".")[0]).addHandler(logging.NullHandler())
     watcher = watcher_of(factory, "once" if once else "watch", grace_minutes=grace_minutes)
-    if once:
-        look = watcher.look()
-        watcher.end()
-        factory.render.result(_payload(look), lambda: _show(factory, look, look.findings))
-        return 0 if look.well else 1
-    return _follow(factory, watcher)
+    with _warnings_shown(factory.render):
+        return _look_once(factory, watcher) if once else _follow(factory, watcher)
 
 
 def watcher_of(factory: Factory, kind: str, *, wakes: bool = True, grace_minutes: float | None = None) -> Watcher:
@@ -104,6 +102,17 @@ class _CurrentApi:
         return self._made[1]
 
 
+def _look_once(factory: Factory, watcher: Watcher) -> int:
+    try:
+        look = watcher.look()
+    except NumeraiError as error:
+        watcher.cannot_work(error)
+        raise
+    watcher.end()
+    factory.render.result(_payload(look), lambda: _show(factory, look, look.findings))
+    return 0 if look.well else 1
+
+
 def _follow(factory: Factory, watcher: Watcher) -> int:
     stop = threading.Event()
     shown: dict[tuple[str, int], str] = {}
@@ -128,7 +137,7 @@ def _follow(factory: Factory, watcher: Watcher) -> int:
 
     factory.render.progress("Watching. Ctrl-C ends it.")
     thread = threading.Thread(target=work, name="watcher", daemon=True)
-    with _signals(stop) as received:
+    with ending_signals(stop) as received:
         thread.start()
         while not stop.wait(1.0):  # with a time limit, as Windows would not see Ctrl-C otherwise
             pass
@@ -139,26 +148,34 @@ def _follow(factory: Factory, watcher: Watcher) -> int:
     if signal.SIGINT in received:
         watcher.end()
     else:
-        watcher.stopped("from outside (SIGTERM)")
+        watcher.stopped(f"from outside ({', '.join(signal.Signals(number).name for number in received)})")
     factory.render.progress("The watcher has stopped.")
     return 0
 
 
+class _Warnings(logging.Handler):
+    """Shows what the watcher has to say that must be seen."""
+
+    def __init__(self, render: Renderer):
+        super().__init__(logging.WARNING)
+        self._render = render
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Show one warning."""
+        try:
+            self._render.warn(record.getMessage())
+        except Exception:  # noqa: BLE001  as logging does it: a terminal that is closed must not end the watcher
+            self.handleError(record)
+
+
 @contextmanager
-def _signals(stop: threading.Event) -> Iterator[list[int]]:
-    received: list[int] = []
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        received.append(number)
-        stop.set()
-
-    names = ("SIGTERM", "SIGINT", "SIGBREAK")
-    before = {number: signal.signal(number, handle) for name in names if (number := getattr(signal, name, None))}
+def _warnings_shown(render: Renderer) -> Iterator[None]:
+    logger, handler = logging.getLogger(PACKAGE_LOGGER), _Warnings(render)
+    logger.addHandler(handler)
     try:
-        yield received
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        logger.removeHandler(handler)
 
 
 def _payload(look: Look) -> dict[str, object]:
@@ -172,10 +189,8 @@ def _payload(look: Look) -> dict[str, object]:
 
 
 def _show(factory: Factory, look: Look, findings: tuple[Finding, ...], *, quiet: bool = False) -> None:
-    from ..render import FAILED, OK, WARNING
+    from ..render import FAILED, OK
 
-    for problem in look.problems:
-        factory.render.mark(WARNING, problem)
     for each in findings:
         status = OK if each.step.well else FAILED
         factory.render.mark(status, f"{each.node}, round {each.round_number}: {each.step.value}", detail=each.detail)

@@ -286,7 +286,10 @@ class Watcher:
                 on_look(look)
                 seconds = look.seconds
             except NumeraiError as error:
-                self._cannot_work(error)
+                if error.message not in self._said_problems:
+                    self._said_problems.add(error.message)
+                    log.error("the watcher cannot work: %s %s", error.message, error.hint or "")
+                    self.cannot_work(error)
             if stop.wait(seconds):
                 return
 
@@ -296,6 +299,12 @@ class Watcher:
             f"crash/{type(error).__name__}",
             f"The watcher ended by an error: {type(error).__name__}: {error}. It is started again.",
         )
+
+    def cannot_work(self, error: NumeraiError) -> None:
+        """Tell that the ledger cannot be used: nothing is followed as long as that lasts."""
+        if self._has_nodes():
+            text = f"The watcher cannot work, and tries again: {error.message} {error.hint or ''}".rstrip()
+            self._notifier.tell(Notice(NoticeKind.WATCHER_STOPPED, "The watcher cannot work", text))
 
     def stopped(self, by: str) -> None:
         """Tell that nobody watches any more, and why: `by` ends the sentence "The watcher was stopped"."""
@@ -733,16 +742,6 @@ class Watcher:
         except NumeraiError as error:
             log.warning("%s", error.message)
             self._notifier.tell(notice)
-
-    def _cannot_work(self, error: NumeraiError) -> None:
-        """Say once that the ledger cannot be used, and tell: nothing is followed as long as that lasts."""
-        if error.message in self._said_problems:
-            return
-        self._said_problems.add(error.message)
-        log.error("the watcher cannot work: %s %s", error.message, error.hint or "")
-        if self._has_nodes():
-            text = f"The watcher cannot work, and tries again: {error.message} {error.hint or ''}".rstrip()
-            self._notifier.tell(Notice(NoticeKind.WATCHER_STOPPED, "The watcher cannot work", text))
 
     def _has_nodes(self) -> bool:
         try:

@@ -217,12 +217,14 @@ def test_the_exit_codes_of_one_look(street: Street) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="Windows ends a process without asking it")
 def test_a_watcher_that_is_ended_from_outside_says_so_and_one_that_is_interrupted_does_not(street: Street) -> None:
     street.house.node()
-    for number, ending in enumerate((signal.SIGINT, signal.SIGTERM)):
+    for number, ending in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         watching = street.numerai("watch")
         assert watching.stderr is not None and watching.stderr.readline() == "Watching. Ctrl-C ends it.\n"
         wait_for(lambda seen=number: len(street.house.factory.ledger.watchers()) > seen, SECONDS)
         watching.send_signal(ending)
         assert watching.wait(30) == 0
         watching.communicate()
-    assert "from outside (SIGTERM)" in street.told("The watcher has stopped")
-    assert [each.alive for each in street.house.factory.ledger.watchers()] == [False, False]
+    wait_for(lambda: len(street.titles) == 2, SECONDS)
+    told = [post["message"] for _, post in street.inbox.posts]
+    assert ["from outside (SIGTERM)" in told[0], "from outside (SIGHUP)" in told[1]] == [True, True]
+    assert [each.alive for each in street.house.factory.ledger.watchers()] == [False, False, False]

@@ -8,7 +8,6 @@ import json
 import logging
 import os
 import secrets
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from filelock import FileLock, Timeout
@@ -25,6 +23,7 @@ from ...adapters.private_files import make_private_folder, write_private
 from ...adapters.process import spawn_detached
 from ...errors import NumeraiError, ProviderError
 from ...ports import Report
+from ...signals import ending_signals
 from ..registry import ProviderContext
 from .companions import Companion, Companions
 from .parts import LocalParts
@@ -216,7 +215,7 @@ class _Daemon:
         app = create_app(webhook, self._health, self._stop_if_allowed)
         host = parts.settings.host
         server = WebhookServer(app, host, parts.port)
-        with _signals(self._stop):
+        with ending_signals(self._stop):
             told = _DaemonFile(
                 self._instance, os.getpid(), host, server.port, self._control_token, self._since.isoformat()
             )
@@ -290,25 +289,6 @@ def _log_file(paths: LocalPaths) -> Iterator[None]:
             logger.removeHandler(handler)
             logger.propagate = True
         handler.close()
-
-
-@contextmanager
-def _signals(stop: threading.Event) -> Iterator[None]:
-    """Let SIGTERM, Ctrl-C and their like set the event; only the main thread may ask for that."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    def handle(number: int, frame: FrameType | None) -> None:
-        stop.set()
-
-    names = ("SIGTERM", "SIGINT", "SIGBREAK")
-    before = {number: signal.signal(number, handle) for name in names if (number := getattr(signal, name, None))}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _read_daemon_file(paths: LocalPaths) -> _DaemonFile | None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,6 +16,7 @@ from numerai_compute.main import COMMANDS, cli
 from numerai_compute.models import Check, CheckStatus, Deployment, Node, RunState, Submission, WebhookCall
 
 from tests.fakes import NOW, FakeProvider, unreachable
+from tests.listeners import http_inbox
 from tests.unit.commands.conftest import Line
 
 
@@ -398,6 +401,30 @@ def test_one_look_of_the_watcher_and_its_exit_codes(ready: Line) -> None:
     answer = ready("watch", "--once", "--json")
     assert answer.exit_code == 1 and answer.json["findings"][0]["step"] == "unseen"
     assert ready("watch", "--once", "--grace-minutes", "-1").exit_code == 2
+
+
+def test_a_watcher_says_what_it_cannot_do(ready: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    ready.api.held.append(Submission("sub", "success", 100, inserted_at=NOW))
+    assert "nobody is listed to be told: numerai-alice: round 100 is submitted" in ready("watch", "--once").err
+    ready.api.round = replace(ready.api.round, number=101)
+    ready.api.held.append(Submission("sub", "success", 101, inserted_at=NOW))
+    monkeypatch.setenv("NUMERAI_NOTIFY", "json://127.0.0.1:9")
+    answer = ready("watch", "--once", "--json")
+    assert "'numerai-alice: round 101 is submitted' did not reach env-1" in answer.err and answer.json["well"]
+    ready.api.fail["rounds"] = unreachable()
+    answer = ready("watch", "--once")
+    assert answer.exit_code == 1 and answer.err.count("tournament 8: cannot be reached") == 1
+
+
+def test_one_look_that_cannot_use_its_memory_tells_somebody(ready: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(sqlite3.connect(ready.home / "rounds.db")) as db:
+        db.execute("PRAGMA user_version = 99")
+    with http_inbox() as inbox:
+        monkeypatch.setenv("NUMERAI_NOTIFY", f"json://127.0.0.1:{inbox.port}")
+        answer = ready("watch", "--once")
+        assert answer.exit_code == 1 and "version 99" in answer.err
+        ((_, post),) = inbox.posts
+    assert post["title"] == "The watcher cannot work" and "version 99" in post["message"]
 
 
 def test_a_watcher_without_nodes_has_nothing_to_do(line: Line) -> None:
