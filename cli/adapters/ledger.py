@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import secrets
 import sqlite3
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from ..models import (
     KeptNotice,
@@ -21,6 +22,7 @@ from ..models import (
     TriggerAttempt,
     WatcherRecord,
 )
+from .private_files import make_private_folder, unwritable
 from .sqlite_file import Database, text_time, text_time_or_none, time_text
 
 DATABASE_FILE = "rounds.db"
@@ -59,14 +61,25 @@ MIGRATIONS = (
         since TEXT NOT NULL, seen TEXT NOT NULL, machine_seen TEXT NOT NULL, ended_at TEXT
     );
     """,
+    """
+    DROP TABLE watchers;
+    CREATE TABLE watchers (
+        id TEXT PRIMARY KEY, kind TEXT NOT NULL, pid INTEGER NOT NULL,
+        since TEXT NOT NULL, seen TEXT NOT NULL, machine_seen TEXT NOT NULL, ended_at TEXT
+    );
+    """,
 )
 
 
 class RoundLedger:
-    """`ports.Ledger` on a database that is opened at first use. Safe to use from several threads and processes."""
+    """`ports.Ledger` on a database that is opened at first use. Safe to use from several threads and processes.
+
+    A watcher holds a lock of its own as long as its process lives: whatever ends that releases it, and no clock that is
+    set hides it."""
 
     def __init__(self, path: Path):
         self.path = path
+        self._locks: dict[str, FileLock] = {}
         self._database = Database(path, MIGRATIONS, DAMAGED)
         self._read, self._write = self._database.reading, self._database.writing
 
@@ -315,22 +328,30 @@ class RoundLedger:
     def begin_watch(self, kind: str, now: datetime, machine_now: datetime) -> tuple[str, datetime | None]:
         """Enter a watcher of this process; returns its id and, when nobody has watched since one was killed, when that
         one was last seen."""
-        own_id, began = secrets.token_hex(6), _process_began(os.getpid())
-        with self._write() as db:
-            rows = db.execute("SELECT * FROM watchers ORDER BY seen DESC").fetchall()
-            living = [row for row in rows if row["ended_at"] is None and _lives(row)]
-            dead = [row for row in rows if row["ended_at"] is None and not _lives(row)]
-            for row in dead:
-                db.execute("UPDATE watchers SET ended_at = ? WHERE id = ?", (row["seen"], row["id"]))
-            db.execute(
-                "INSERT INTO watchers VALUES (?, ?, ?, ?, ?, ?, ?, NULL)",
-                (own_id, kind, os.getpid(), began, time_text(now), time_text(now), time_text(machine_now)),
-            )
-            db.execute(
-                "DELETE FROM watchers WHERE ended_at IS NOT NULL AND id NOT IN"
-                " (SELECT id FROM watchers ORDER BY machine_seen DESC LIMIT ?)",
-                (KEPT_WATCHERS,),
-            )
+        own_id = secrets.token_hex(6)
+        self._hold(own_id)
+        try:
+            with self._write() as db:
+                rows = db.execute("SELECT * FROM watchers ORDER BY seen DESC").fetchall()
+                open_rows = [row for row in rows if row["ended_at"] is None]
+                living = [row for row in open_rows if self._lives(row["id"])]
+                dead = [row for row in open_rows if row not in living]
+                for row in dead:
+                    db.execute("UPDATE watchers SET ended_at = ? WHERE id = ?", (row["seen"], row["id"]))
+                db.execute(
+                    "INSERT INTO watchers VALUES (?, ?, ?, ?, ?, ?, NULL)",
+                    (own_id, kind, os.getpid(), time_text(now), time_text(now), time_text(machine_now)),
+                )
+                db.execute(
+                    "DELETE FROM watchers WHERE ended_at IS NOT NULL AND id NOT IN"
+                    " (SELECT id FROM watchers ORDER BY machine_seen DESC LIMIT ?)",
+                    (KEPT_WATCHERS,),
+                )
+        except BaseException:
+            self._release(own_id)
+            raise
+        for row in dead:
+            self._lock_path(row["id"]).unlink(missing_ok=True)
         killed = [row for row in dead if row["kind"] != "once"]
         if not killed or [row for row in living if row["kind"] != "once"]:
             return own_id, None
@@ -348,6 +369,7 @@ class RoundLedger:
         """Record that a watcher ended as it should."""
         with self._write() as db:
             db.execute("UPDATE watchers SET ended_at = ? WHERE id = ? AND ended_at IS NULL", (time_text(now), watcher))
+        self._release(watcher)
 
     def watchers(self) -> list[WatcherRecord]:
         """The watchers known, the one seen last first."""
@@ -362,10 +384,42 @@ class RoundLedger:
                 seen=text_time(row["seen"]),
                 machine_seen=text_time(row["machine_seen"]),
                 ended_at=text_time_or_none(row["ended_at"]),
-                alive=row["ended_at"] is None and _lives(row),
+                alive=row["ended_at"] is None and self._lives(row["id"]),
             )
             for row in rows
         ]
+
+    def _lock_path(self, watcher: str) -> Path:
+        return self.path.parent / "locks" / f"watcher-{watcher}.lock"
+
+    def _hold(self, watcher: str) -> None:
+        path = self._lock_path(watcher)
+        make_private_folder(path.parent)
+        lock = FileLock(path, thread_local=False)
+        try:
+            lock.acquire(blocking=False)
+        except OSError as error:
+            raise unwritable(path, error) from error
+        self._locks[watcher] = lock
+
+    def _release(self, watcher: str) -> None:
+        lock = self._locks.pop(watcher, None)
+        if lock is not None:
+            lock.release()
+            self._lock_path(watcher).unlink(missing_ok=True)
+
+    def _lives(self, watcher: str) -> bool:
+        if watcher in self._locks:
+            return True
+        if not self._lock_path(watcher).exists():
+            return False
+        lock = FileLock(self._lock_path(watcher))
+        try:
+            lock.acquire(blocking=False)
+        except Timeout:
+            return True
+        lock.release()
+        return False
 
 
 def _forget_round(db: sqlite3.Connection, tournament: int, number: int) -> None:
@@ -387,20 +441,6 @@ def _forget_round(db: sqlite3.Connection, tournament: int, number: int) -> None:
 
 def _followed(db: sqlite3.Connection) -> dict[str, datetime]:
     return {row["name"]: text_time(row["since"]) for row in db.execute("SELECT * FROM nodes")}
-
-
-def _process_began(pid: int) -> float:
-    """When a process began, in seconds since 1970; 0 when there is none: with the pid it names one process for ever."""
-    import psutil
-
-    with contextlib.suppress(psutil.Error):
-        return float(psutil.Process(pid).create_time())
-    return 0.0
-
-
-def _lives(row: sqlite3.Row) -> bool:
-    began: float = row["process_began"]
-    return abs(_process_began(row["pid"]) - began) < 1
 
 
 def _round(row: sqlite3.Row) -> Round:

@@ -7,6 +7,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -184,6 +185,28 @@ def test_watchers_are_known_while_they_live(ledger: RoundLedger) -> None:
     assert ledger.begin_watch("daemon", NOW + 5 * HOUR, NOW)[1] is None
 
 
+def test_a_watcher_is_seen_alive_from_elsewhere_until_it_has_ended(ledger: RoundLedger) -> None:
+    other = RoundLedger(ledger.path)
+    own, _ = ledger.begin_watch("daemon", NOW, NOW)
+    assert [each.alive for each in other.watchers()] == [True]
+    assert other.begin_watch("watch", NOW, NOW)[1] is None
+    ending = threading.Thread(target=ledger.end_watch, args=(own, NOW))  # the daemon ends it from another thread
+    ending.start()
+    ending.join()
+    assert {each.kind: each.alive for each in other.watchers()} == {"daemon": False, "watch": True}
+    other.close()
+
+
+def test_a_watcher_that_cannot_be_entered_holds_nothing(ledger: RoundLedger) -> None:
+    ledger.watchers()
+    ledger.close()
+    with sqlite3.connect(ledger.path) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(NumeraiError):
+        ledger.begin_watch("daemon", NOW, NOW)
+    assert list((ledger.path.parent / "locks").iterdir()) == []
+
+
 def test_a_killed_watcher_is_found_by_the_next_one(ledger: RoundLedger) -> None:
     script = (
         "import os, signal, sys\n"
@@ -194,6 +217,7 @@ def test_a_killed_watcher_is_found_by_the_next_one(ledger: RoundLedger) -> None:
         "os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))\n"
     )
     subprocess.run([sys.executable, "-c", script, str(ledger.path)], timeout=60, check=False)
+    assert [(each.kind, each.alive) for each in ledger.watchers()] == [("daemon", False)]
     once, down = ledger.begin_watch("once", NOW, NOW)
     assert down == NOW - HOUR
     ledger.end_watch(once, NOW)
