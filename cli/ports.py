@@ -170,6 +170,12 @@ class Ledger(Protocol):
     def rounds(self, tournament: int, limit: int) -> list[Round]:
         """The latest rounds seen, newest first."""
 
+    def answered(self, tournament: int) -> None:
+        """Record that Numerai has told a tournament's rounds."""
+
+    def unanswered(self, tournament: int, now: datetime) -> datetime:
+        """Record that Numerai does not tell a tournament's rounds; returns since when."""
+
     def machine_open(self, found: Round) -> datetime | None:
         """When a round opened by this machine's clock; None when it was never seen open."""
 

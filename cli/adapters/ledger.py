@@ -67,6 +67,7 @@ MIGRATIONS = (
         id TEXT PRIMARY KEY, kind TEXT NOT NULL, pid INTEGER NOT NULL,
         since TEXT NOT NULL, seen TEXT NOT NULL, machine_seen TEXT NOT NULL, ended_at TEXT
     );
+    CREATE TABLE silences (tournament INTEGER PRIMARY KEY, since TEXT NOT NULL);
     """,
 )
 
@@ -125,6 +126,25 @@ class RoundLedger:
                 "SELECT * FROM rounds WHERE tournament = ? ORDER BY number DESC LIMIT ?", (int(tournament), limit)
             )
             return [_round(row) for row in rows]
+
+    def answered(self, tournament: int) -> None:
+        """Record that Numerai has told a tournament's rounds."""
+        with self._read() as db:
+            if db.execute("SELECT 1 FROM silences WHERE tournament = ?", (int(tournament),)).fetchone() is None:
+                return
+        with self._write() as db:
+            db.execute("DELETE FROM silences WHERE tournament = ?", (int(tournament),))
+
+    def unanswered(self, tournament: int, now: datetime) -> datetime:
+        """Record that Numerai does not tell a tournament's rounds; returns since when."""
+        since = "SELECT since FROM silences WHERE tournament = ?"
+        with self._read() as db:
+            row = db.execute(since, (int(tournament),)).fetchone()
+        if row is None:
+            with self._write() as db:
+                db.execute("INSERT OR IGNORE INTO silences VALUES (?, ?)", (int(tournament), time_text(now)))
+                row = db.execute(since, (int(tournament),)).fetchone()
+        return text_time(row["since"])
 
     def machine_open(self, found: Round) -> datetime | None:
         """When a round opened by this machine's clock; None when it was never seen."""

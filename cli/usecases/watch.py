@@ -43,6 +43,8 @@ CHECKED_WITHIN = timedelta(minutes=10)
 """After so long a submission that Numerai has not checked is made again."""
 GIVE_UP = timedelta(hours=6)
 """How long after the close a submission that is not checked is followed."""
+SILENCE = timedelta(hours=6)
+"""After so long without an answer somebody is told, once a day: rounds that open meanwhile are not known."""
 FIRST_PAUSE = timedelta(minutes=30)
 SHORTEST_PAUSE = timedelta(minutes=1)
 ROUNDS_BACK = 8
@@ -154,12 +156,14 @@ class _Rounds:
 @dataclass
 class _Pass:
     """What one look has asked so far, each thing once. Numerai is asked no more once it has left two questions in a row
-    without an answer: every further one would take as long, and whoever is to be told waits meanwhile."""
+    without an answer: every further one would take as long, and whoever is to be told waits meanwhile. `refused` is why
+    the keys are of no use."""
 
     api: NumeraiApi | None
     now: datetime
     machine_now: datetime
     problems: list[str]
+    refused: NumeraiError | None = None
     unanswered: list[ApiError] = field(default_factory=list)
     models: dict[str, Model] | None = None
     asked_models: bool = False
@@ -169,7 +173,8 @@ class _Pass:
     def ask(self, question: Callable[[NumeraiApi], Answer]) -> Answer:
         """Numerai's answer to a question."""
         if self.api is None:
-            raise ApiError("Numerai cannot be asked.", code="numerai-unreachable", temporary=True)
+            why = self.refused.message if self.refused else "Numerai cannot be asked."
+            raise ApiError(why, code="numerai-unreachable", temporary=True)
         if len(self.unanswered) >= UNANSWERED:
             raise self.unanswered[-1]
         try:
@@ -177,6 +182,8 @@ class _Pass:
         except ApiError as error:
             if error.temporary:
                 self.unanswered.append(error)
+            if error.code == "keys-refused":
+                self.refused = error
             raise
         self.unanswered.clear()
         return answer
@@ -335,8 +342,9 @@ class Watcher:
         """
         problems: list[str] = []
         nodes = self._nodes(problems)
-        api = self._ask_for_api(problems) if nodes else None
-        current = _Pass(api, self.now(), self._clock.now(), problems)
+        current = _Pass(None, self.now(), self._clock.now(), problems)
+        if nodes:
+            self._ask_for_api(current)
         rounds = {each: self._rounds(current, each) for each in sorted({node.tournament for node in nodes or ()})}
         current.now, current.machine_now = self.now(), self._clock.now()
         self._enter(current)
@@ -348,10 +356,13 @@ class Watcher:
             for tournament, those in rounds.items():
                 if those.unseen is None:
                     self._see(current, tournament, those.latest)
+                else:
+                    self._say_if_silent(current, tournament, those.unseen)
             self._say_if_down(current, rounds)
             for node in nodes:
                 findings += self._node(current, node, rounds[node.tournament], followed[node.name])
                 tried = self._deliver(told, tried)
+        self._say_if_refused(current)
         self._deliver(told, tried)
         busy = bool(problems) or any(not finding.step.settled for finding in findings)
         seconds = self._settings.seconds * (1 if busy else 2)
@@ -368,13 +379,12 @@ class Watcher:
         self._nodes_seen = bool(found)
         return found
 
-    def _ask_for_api(self, problems: list[str]) -> NumeraiApi | None:
+    def _ask_for_api(self, current: _Pass) -> None:
         try:
-            self._api = self._make_api()
+            current.api = self._api = self._make_api()
         except NumeraiError as error:
-            problems.append(f"{error.message} {error.hint or ''}".rstrip())
-            return None
-        return self._api
+            current.refused = error
+            current.problems.append(f"{error.message} {error.hint or ''}".rstrip())
 
     def _rounds(self, current: _Pass, tournament: int) -> _Rounds:
         try:
@@ -386,6 +396,7 @@ class Watcher:
 
     def _see(self, current: _Pass, tournament: int, rounds: list[Round]) -> None:
         """Record the rounds, and the one that comes next: should Numerai not answer then, its close is known."""
+        self._ledger.answered(tournament)
         for found in rounds:
             self._ledger.see_round(found, current.machine_now - (current.now - found.open_time))
         known = self._ledger.rounds(tournament, 1)
@@ -785,6 +796,27 @@ class Watcher:
         )
         notice = Notice(NoticeKind.WATCHER_STOPPED, "The watcher was down", text)
         self._ledger.decide_notice(notice, current.now, f"watcher/down/{since.isoformat()}")
+
+    def _say_if_silent(self, current: _Pass, tournament: int, error: NumeraiError) -> None:
+        """Tell that Numerai has not told a tournament's rounds for long."""
+        since = self._ledger.unanswered(tournament, current.now)
+        if current.refused is not None or current.now - since < SILENCE:
+            return
+        text = (
+            f"Numerai has not told the rounds of tournament {int(tournament)} since {since:%Y-%m-%d %H:%M} UTC:"
+            f" {error.message} A round that opens meanwhile is not known here. Look at https://numer.ai."
+        )
+        notice = Notice(NoticeKind.FAILURE, f"No round of tournament {int(tournament)} is followed", text)
+        self._ledger.decide_notice(notice, current.now, f"unseen/{int(tournament)}/{current.now:%Y-%m-%d}")
+
+    def _say_if_refused(self, current: _Pass) -> None:
+        """Tell that the keys are of no use: nothing gets better by waiting."""
+        error = current.refused
+        if error is not None:
+            notice = Notice(
+                NoticeKind.FAILURE, "Numerai cannot be asked", f"{error.message} {error.hint or ''}".rstrip()
+            )
+            self._ledger.decide_notice(notice, current.now, f"keys/{error.code}/{current.now:%Y-%m-%d}")
 
     def _log(self, look: Look) -> None:
         """Say what is new, not what goes on."""

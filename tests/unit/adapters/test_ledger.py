@@ -81,6 +81,14 @@ def test_a_number_that_comes_again_is_another_round_with_other_trigger_ids(ledge
     assert ledger.decide_attempt(NODE, again, 1, "why", NOW).trigger_id == "watch-8-100-3"
 
 
+def test_a_silence_is_remembered_from_its_beginning_to_its_end(ledger: RoundLedger) -> None:
+    ledger.answered(8)
+    assert ledger.unanswered(8, NOW) == ledger.unanswered(8, NOW + HOUR) == NOW
+    assert ledger.unanswered(11, NOW + HOUR) == NOW + HOUR
+    ledger.answered(8)
+    assert ledger.unanswered(8, NOW + 2 * HOUR) == NOW + 2 * HOUR
+
+
 def test_nodes_are_followed_from_when_they_were_first_seen(ledger: RoundLedger) -> None:
     assert ledger.see_nodes(["a", "b"], NOW) == {"a": NOW, "b": NOW}
     assert ledger.see_nodes(["b", "c"], NOW + HOUR) == {"b": NOW, "c": NOW + HOUR}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.ledger import RoundLedger
-from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
+from numerai_compute.errors import ApiError, EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import (
     Deployment,
     Model,
@@ -596,6 +596,32 @@ def test_a_round_that_was_announced_and_never_came_is_no_missed_round(bench: Ben
     assert "missed" not in bench.notifier.kinds
 
 
+def test_who_hears_nothing_from_numerai_for_long_is_told_once_a_day(bench: Bench, node: Node) -> None:
+    bench.api.fail = {"rounds": unreachable()}
+    for hour in range(24 * 3):
+        bench.at(BEFORE - timedelta(hours=9) + timedelta(hours=hour))  # from midnight
+        if hour == 5:
+            assert bench.notifier.told == []
+    assert bench.notifier.kinds == ["failure"] * 3
+    assert "tournament 8 since 2026-01-06 00:00 UTC: cannot be reached" in bench.notifier.told[-1].text
+    bench.api.fail, bench.api.round = {}, None
+    bench.watcher.look()
+    bench.api.fail = {"rounds": unreachable()}
+    bench.clock.elapsed += 5 * 3600
+    bench.watcher.look()
+    assert len(bench.notifier.told) == 3
+
+
+@pytest.mark.parametrize("asked", ["rounds", "submissions"])
+def test_keys_that_numerai_refuses_are_told_at_once_and_once_a_day(bench: Bench, node: Node, asked: str) -> None:
+    refused = ApiError("Numerai refuses the keys.", "Run `numerai setup`.", code="keys-refused")
+    bench.api.fail = {asked: refused}
+    for minutes in (1, 2, 24 * 60 + 3, 24 * 60 + 4):
+        bench.at(OPENING + timedelta(minutes=minutes))
+    told = [notice for notice in bench.notifier.told if notice.title == "Numerai cannot be asked"]
+    assert [notice.text for notice in told] == ["Numerai refuses the keys. Run `numerai setup`."] * 2
+
+
 def test_numerai_refusing_one_query_is_said_and_survived(bench: Bench, node: Node) -> None:
     bench.api.fail = {"models": unreachable()}
     assert bench.after(1).step is Step.WAITING
@@ -674,6 +700,7 @@ def test_unreadable_nodes_and_missing_keys_are_said_and_looked_for_again(bench: 
     watcher, bench.watcher = bench.watcher, bench.new_watcher()
     bench.watcher._make_api = no_keys
     assert "There are no Numerai keys." in bench.at(OPENING + timedelta(minutes=21)).problems
+    assert [notice.text for notice in bench.notifier.told] == ["There are no Numerai keys."]
     bench.watcher = watcher
     assert bench.after(22).step is Step.TRIGGERED
 
