@@ -30,7 +30,8 @@ PACKAGE_LOGGER = __name__.partition(".")[0]
 @click.option(
     "--grace-minutes",
     type=float,
-    help="How long after the opening a node is left alone that Numerai or a schedule starts.  [default: 10]",
+    help="How long after the opening a node is left alone that Numerai or a schedule starts, half the window at most."
+    "  [default: 10]",
 )
 @output_options
 @click.pass_obj

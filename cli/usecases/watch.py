@@ -33,6 +33,8 @@ from ..schedule import next_occurrence
 
 ATTEMPTS = 3
 """How often the watcher triggers a node in one round at least, before it gives up."""
+GRACE = timedelta(minutes=10)
+"""How long a node whose runs others start is left alone for after the opening, unless the settings say otherwise."""
 WARN_BEFORE = timedelta(minutes=15)
 """How long before the close somebody is told that nothing is submitted yet."""
 PATIENCE = timedelta(minutes=15)
@@ -68,10 +70,11 @@ Answer = TypeVar("Answer")
 @dataclass(frozen=True)
 class WatchSettings:
     """How a watcher looks: every `seconds` while something is to be expected, half as often otherwise. `grace` is what
-    a node whose runs others start is left alone for after the opening."""
+    a node whose runs others start is left alone for after the opening, at most half of the window; None stands for ten
+    minutes, and a sixth of a window that is shorter than an hour."""
 
     seconds: float = 30.0
-    grace: timedelta = timedelta(minutes=10)
+    grace: timedelta | None = None
 
 
 def watch_settings(
@@ -82,12 +85,12 @@ def watch_settings(
 
     Raises `UsageError` with code `bad-setting` for values that cannot be.
     """
-    chosen: dict[str, object] = {"watch_seconds": 30, "watch_grace_minutes": 10, **recorded}
+    chosen: dict[str, object] = {"watch_seconds": 30, "watch_grace_minutes": None, **recorded}
     chosen |= {name: value for name in chosen if (value := environ.get(f"NUMERAI_{name.upper()}"))}
     minutes = chosen["watch_grace_minutes"] if grace_minutes is None else grace_minutes
     return WatchSettings(
         _number("watch_seconds", chosen["watch_seconds"], 0.05, 300),
-        timedelta(minutes=_number("watch_grace_minutes", minutes, 0, 24 * 60)),
+        None if minutes is None else timedelta(minutes=_number("watch_grace_minutes", minutes, 0, 24 * 60)),
     )
 
 
@@ -641,7 +644,9 @@ class Watcher:
         return case.begin + (self._grace(case) if callable_ else timedelta())
 
     def _grace(self, case: _Case) -> timedelta:
-        return min(self._settings.grace, case.length / 6)
+        if self._settings.grace is None:
+            return min(GRACE, case.length / 6)
+        return min(self._settings.grace, case.length / 2)
 
     def _why(self, case: _Case, last: Run | None, held: Submission | None) -> str:
         if held is not None:

@@ -994,8 +994,17 @@ def test_a_watcher_that_is_not_alone_was_not_missed(bench: Bench, node: Node) ->
     assert "watcher-stopped" not in bench.notifier.kinds
 
 
+@pytest.mark.parametrize(("grace", "triggered"), [(None, 10), (5, 5), (25, 25), (50, 30)])
+def test_the_grace_that_is_chosen_counts_up_to_half_of_the_window(
+    bench: Bench, node: Node, grace: int | None, triggered: int
+) -> None:
+    bench.watcher._settings = watch_settings({}, {}, grace)
+    assert bench.after(triggered - 0.1).step is Step.WAITING
+    assert bench.after(triggered).step is Step.TRIGGERED
+
+
 def test_settings_and_what_they_may_be() -> None:
-    assert watch_settings({}, {}) == WatchSettings(30.0, timedelta(minutes=10))
+    assert watch_settings({}, {}) == WatchSettings(30.0, None)
     environ = {"NUMERAI_WATCH_SECONDS": "0.2", "NUMERAI_WATCH_GRACE_MINUTES": "3"}
     assert watch_settings({"watch_seconds": 60, "port": 1}, environ) == WatchSettings(0.2, timedelta(minutes=3))
     assert watch_settings({"watch_grace_minutes": 5}, {}, grace_minutes=0.5).grace == timedelta(seconds=30)
