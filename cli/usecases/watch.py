@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -49,6 +50,8 @@ SILENCE = timedelta(hours=6)
 """After so long without an answer somebody is told, once a day: rounds that open meanwhile are not known."""
 FIRST_PAUSE = timedelta(minutes=30)
 SHORTEST_PAUSE = timedelta(minutes=1)
+SLEPT = timedelta(minutes=15)
+"""A watcher that has not looked for so long was asleep with its machine."""
 ROUNDS_BACK = 8
 """How many rounds back a watcher looks that slept over some."""
 RUNS_BACK = 50
@@ -154,6 +157,14 @@ class _Rounds:
 
     latest: list[Round]
     unseen: NumeraiError | None = None
+
+
+@dataclass(frozen=True)
+class _Down:
+    """Nobody has watched since then, in Numerai's time; it counts from a length of `least` on."""
+
+    since: datetime
+    least: timedelta
 
 
 @dataclass
@@ -277,8 +288,9 @@ class Watcher:
         self._kind = kind
         self._wakes = wakes
         self._api: NumeraiApi | None = None
+        self._own_key = secrets.token_hex(6)
         self._id: str | None = None
-        self._down_since: datetime | None = None
+        self._down: _Down | None = None
         self._nodes_seen: bool = False
         self._asked_upcoming: dict[int, tuple[int, float]] = {}
         self._said: dict[str, str] = {}
@@ -422,7 +434,8 @@ class Watcher:
         """Follow a node through the rounds that are open for it, oldest first."""
         now = self.now()  # taken before Numerai is asked: what its answer cannot hold yet is not missed
         newest = max((found.number for found in rounds.latest), default=0)
-        mine = {found.number: found for found in self._ledger.unsettled(node.name) if found.number <= newest}
+        unsettled = [found for found in self._ledger.unsettled(node.name) if found.close_time > since]
+        mine = {found.number: found for found in unsettled if found.number <= newest}
         mine |= {found.number: found for found in rounds.latest if since <= _warn_at(found)}
         for _, found in sorted(mine.items()):
             if found.open_time > now + DATE_STEP:
@@ -753,7 +766,7 @@ class Watcher:
             return
         notice = Notice(NoticeKind.WATCHER_STOPPED, "The watcher has stopped", text)
         try:
-            if self._ledger.decide_notice(notice, self.now(), f"watcher/{self._id}/{what}"):
+            if self._ledger.decide_notice(notice, self.now(), f"watcher/{self._own_key}/{what}"):
                 self._deliver([])
         except NumeraiError as error:
             log.warning("%s", error.message)
@@ -769,9 +782,13 @@ class Watcher:
 
     def _enter(self, current: _Pass) -> None:
         if self._id is None:
-            self._id, self._down_since = self._ledger.begin_watch(self._kind, current.now, current.machine_now)
-        else:
-            self._ledger.beat(self._id, current.now, current.machine_now)
+            self._id, seen = self._ledger.begin_watch(self._kind, current.now, current.machine_now)
+            self._down = None if seen is None else _Down(seen, timedelta())
+            return
+        last = next(iter(self._ledger.watchers()), None)
+        if self._down is None and last is not None and current.machine_now - last.machine_seen > SLEPT:
+            self._down = _Down(last.seen, SLEPT)
+        self._ledger.beat(self._id, current.now, current.machine_now)
 
     def _living(self) -> list[str]:
         try:
@@ -780,10 +797,13 @@ class Watcher:
             return []
 
     def _say_if_down(self, current: _Pass, rounds: Mapping[int, _Rounds]) -> None:
-        """After a watcher was killed: tell from when until when nobody watched, if a round was open then."""
-        if self._down_since is None or any(those.unseen for those in rounds.values()):
+        """After a watcher was killed, or its machine slept: tell from when until when nobody watched, if a round was
+        open then."""
+        if self._down is None or any(those.unseen for those in rounds.values()):
             return
-        since, self._down_since = self._down_since, None
+        since, least, self._down = self._down.since, self._down.least, None
+        if current.now - since < least:  # by Numerai's time: this machine's clock was put right
+            return
         meanwhile = sorted(
             {
                 found.number
@@ -797,7 +817,7 @@ class Watcher:
         numbers = ", ".join(str(number) for number in meanwhile)
         text = (
             f"Nobody watched from {since:%Y-%m-%d %H:%M:%S} to {current.now:%Y-%m-%d %H:%M:%S} UTC, because the watcher"
-            f" was killed, or its machine was off. Open in that time: round {numbers}. It watches again."
+            f" was killed, or its machine was off or asleep. Open in that time: round {numbers}. It watches again."
         )
         notice = Notice(NoticeKind.WATCHER_STOPPED, "The watcher was down", text)
         self._ledger.decide_notice(notice, current.now, f"watcher/down/{since.isoformat()}")

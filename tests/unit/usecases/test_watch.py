@@ -117,8 +117,11 @@ class Bench:
         return self.providers[name]
 
     def at(self, moment: datetime) -> Look:
-        """Look at that time."""
+        """Look at that time, as a watcher that has looked all the while."""
         self.clock.elapsed = (moment - self.clock.start).total_seconds()
+        for each in self.ledger.watchers():
+            if each.alive:
+                self.ledger.beat(each.id, moment, moment)
         return self.watcher.look()
 
     def after(self, minutes: float) -> Finding:
@@ -816,6 +819,18 @@ def test_nodes_come_and_go(bench: Bench, node: Node) -> None:
     assert late.name not in {notice.node for notice in bench.notifier.told}
 
 
+def test_a_node_that_comes_back_is_not_blamed_for_what_it_left(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.store.by_name.clear()
+    bench.at(OPENING + timedelta(minutes=5))
+    month = timedelta(days=30)
+    bench.api.round, bench.api.past = Round(120, 8, OPENING + month, CLOSING + month), [ROUND]
+    bench.store.by_name[node.name] = node
+    bench.at(OPENING + month - timedelta(hours=1))
+    bench.at(OPENING + month)
+    assert bench.notifier.told == []
+
+
 def test_a_new_node_is_not_blamed_for_the_rounds_before_it(bench: Bench, node: Node) -> None:
     bench.submit(node)
     new = made_node("bob")
@@ -982,13 +997,35 @@ def test_after_a_kill_the_next_start_tells_if_a_round_was_open_meanwhile(
         assert "10:50:00" in stopped[0].text and "round 100" in stopped[0].text
 
 
+@pytest.mark.parametrize("put_right", [False, True])
+def test_after_a_sleep_of_the_machine_it_tells_as_well(bench: Bench, node: Node, put_right: bool) -> None:
+    bench.after(5)
+    bench.api.clock = FakeClock(bench.clock.now())
+    bench.clock.elapsed += 1200
+    bench.api.fail = {"rounds": unreachable()}  # the network is not back yet
+    bench.watcher.look()
+    bench.api.fail = {}
+    bench.clock.elapsed += 30
+    bench.api.clock.elapsed += 30 if put_right else 1230
+    bench.watcher.look()
+    bench.watcher.look()
+    stopped = [notice.text for notice in bench.notifier.told if notice.kind is NoticeKind.WATCHER_STOPPED]
+    assert len(stopped) == (0 if put_right else 1)
+    assert put_right or "from 2026-01-06 12:05:00 to 2026-01-06 12:25:30 UTC" in stopped[0]
+
+
+def test_a_watcher_that_was_never_entered_tells_of_its_own_end(bench: Bench, node: Node) -> None:
+    for _ in range(2):
+        watcher = bench.new_watcher("daemon")
+        watcher.crashed(ValueError("x"))
+        watcher.stopped("with the daemon")
+    assert bench.notifier.kinds == ["watcher-stopped"] * 4
+
+
 def test_a_watcher_that_is_not_alone_was_not_missed(bench: Bench, node: Node) -> None:
     kill_watchers(bench.ledger)
-    second = bench.new_watcher()
-    second._down_since = None
     bench.ledger.begin_watch("daemon", bench.clock.now(), bench.clock.now())
-    kill_one = bench.ledger.watchers()
-    assert len(kill_one) == 2
+    assert len(bench.ledger.watchers()) == 2
     bench.watcher = bench.new_watcher()
     bench.after(30)
     assert "watcher-stopped" not in bench.notifier.kinds
