@@ -188,9 +188,6 @@ class Ledger(Protocol):
     def entry(self, node: str, found: Round) -> RoundEntry | None:
         """The entry of a node in a round."""
 
-    def entries(self, node: str, limit: int) -> list[RoundEntry]:
-        """A node's latest entries, newest round first."""
-
     def unsettled(self, node: str) -> list[Round]:
         """The rounds whose outcome for a node is open, newest first."""
 

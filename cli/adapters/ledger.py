@@ -189,12 +189,6 @@ class RoundLedger:
             row = db.execute("SELECT * FROM entries WHERE node = ? AND round = ?", (node, found.number)).fetchone()
             return None if row is None else _entry(db, row)
 
-    def entries(self, node: str, limit: int) -> list[RoundEntry]:
-        """A node's latest entries, newest round first."""
-        with self._read() as db:
-            rows = db.execute("SELECT * FROM entries WHERE node = ? ORDER BY round DESC LIMIT ?", (node, limit))
-            return [_entry(db, row) for row in rows.fetchall()]
-
     def unsettled(self, node: str) -> list[Round]:
         """The rounds whose outcome for a node is open, newest first."""
         with self._read() as db:

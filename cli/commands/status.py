@@ -44,7 +44,7 @@ def _show(factory: Factory, found: Overview) -> None:
 
 
 def _tournament(found: TournamentGlance) -> str:
-    from ..usecases.history import span
+    from ..schedule import span
 
     def left(seconds: int | None) -> str:
         return span(timedelta(seconds=seconds or 0))
@@ -78,13 +78,13 @@ def _row(found: NodeGlance, now: datetime) -> tuple[str, ...]:
 
 def _show_watch(factory: Factory, found: Overview) -> None:
     from ..render import OK, WARNING, ago
+    from ..usecases.overview import name_of
 
     render = factory.render
     if found.watchers:
         newest = found.watchers[0]
-        by = {"daemon": "the daemon", "watch": "`numerai watch`", "once": "`numerai watch --once`"}
         seen = ago(newest.seen, found.now)
-        render.mark(OK, f"the rounds are followed by {by.get(newest.kind, newest.kind)}; last look: {seen}")
+        render.mark(OK, f"the rounds are followed by {name_of(newest)}; last look: {seen}")
     elif found.needs_watching:
         render.mark(WARNING, "nobody on this machine follows the rounds", mend="numerai daemon start")
     if found.told:

@@ -14,7 +14,7 @@ from ..errors import ApiError, NumeraiError
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, Ledger, NumeraiApi, Provider, Report, StateStore
 from ..source import check_source
-from .overview import needs_watching, watching
+from .overview import name_of, needs_watching, watching
 from .setup import scope_warnings
 
 FIX_MODES, FIX_NODES_FILE, FIX_WEBHOOK, FIX_WAKE = "modes", "nodes-file", "webhook", "start-daemon"
@@ -213,9 +213,7 @@ class Doctor:
         if not found:
             why = "nobody on this machine follows the rounds: a run that does not come goes unnoticed"
             return Check("watcher", CheckStatus.WARNING, why, "numerai daemon start")
-        by = {"daemon": "the daemon", "watch": "`numerai watch`", "once": "`numerai watch --once`"}
-        newest = found[0]
-        return Check("watcher", CheckStatus.OK, f"{by.get(newest.kind, newest.kind)} follows the rounds")
+        return Check("watcher", CheckStatus.OK, f"{name_of(found[0])} follows the rounds")
 
     def _followed(self) -> bool:
         try:

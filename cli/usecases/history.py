@@ -369,14 +369,3 @@ def _remembered_submission(entry: RoundEntry | None, found: Round) -> Submission
         return None
     status = entry.submission_status or "unknown"
     return Submission(entry.submission_id, status, found.number, inserted_at=entry.submitted_at)
-
-
-def span(length: timedelta) -> str:
-    """A length of time in words, as short as it makes sense: `43 min`, `5 h 10 min`, `3 days`."""
-    minutes = max(0, round(length.total_seconds() / 60))
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {rest} min" if rest else f"{hours} h"
-    return f"{round(hours / 24)} days"

@@ -95,6 +95,12 @@ def watching(ledger: Ledger, machine_now: datetime) -> list[WatcherRecord]:
     return [each for each in ledger.watchers() if _counts(each, machine_now)]
 
 
+def name_of(watcher: WatcherRecord) -> str:
+    """What a person calls a watcher."""
+    names = {"daemon": "the daemon", "watch": "`numerai watch`", "once": "`numerai watch --once`"}
+    return names.get(watcher.kind, watcher.kind)
+
+
 def _counts(watcher: WatcherRecord, machine_now: datetime) -> bool:
     if watcher.kind == "once":
         return machine_now - watcher.machine_seen < LOOKED_LATELY

@@ -30,7 +30,7 @@ from ..models import (
     TriggerAttempt,
 )
 from ..ports import Clock, Ledger, Notifier, NotifiesItself, NumeraiApi, Provider, StateStore
-from ..schedule import next_occurrence
+from ..schedule import next_occurrence, span
 
 ATTEMPTS = 3
 """How often the watcher triggers a node in one round at least, before it gives up."""
@@ -514,7 +514,7 @@ class Watcher:
         waited = case.now - max(case.found.close_time, held.inserted_at or case.found.close_time)
         if waited < AFTER_CLOSE:
             return _finding(case, Step.PENDING, f"Numerai checks submission {held.id}")
-        text = f"Numerai has not checked submission {held.id}, {_span(waited)} after the round's close."
+        text = f"Numerai has not checked submission {held.id}, {span(waited)} after the round's close."
         self._decide_notice(case, NoticeKind.FAILURE, "is not checked", text, own_key="unchecked")
         if waited < GIVE_UP:
             return _finding(case, Step.STUCK, text)
@@ -669,7 +669,7 @@ class Watcher:
         past = case.now - case.begin
         if past < self._grace(case):
             return "the round has opened, and Numerai cannot call this node"
-        return f"no run and no submission {_span(past)} after the opening"
+        return f"no run and no submission {span(past)} after the opening"
 
     def _of_round(self, provider: Provider, case: _Case, runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
         """Those of the node's runs that belong to the round, and those that came after it; both newest first."""
@@ -891,7 +891,7 @@ def _overdue(held: Submission, case: _Case) -> datetime:
 
 
 def _unchecked(held: Submission, case: _Case) -> str:
-    return f"Numerai has not checked submission {held.id} for {_span(case.now - (held.inserted_at or case.begin))}"
+    return f"Numerai has not checked submission {held.id} for {span(case.now - (held.inserted_at or case.begin))}"
 
 
 def _hopeless(run: Run | None) -> str | None:
@@ -927,11 +927,6 @@ def _pause(attempt: TriggerAttempt, found: Round) -> timedelta:
     long after each further one. With an attempt in the second half, half a window's trouble costs no round."""
     left = found.close_time - attempt.decided_at
     return min(FIRST_PAUSE * (1 << (attempt.number - 1)), max(SHORTEST_PAUSE, left / 3))
-
-
-def _span(span: timedelta) -> str:
-    minutes = max(0, round(span.total_seconds() / 60))
-    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
 
 
 def _tells_itself(provider: Provider) -> bool:

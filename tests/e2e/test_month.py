@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from numerai_compute.adapters.clock import SystemClock
-from numerai_compute.models import RoundOutcome
+from numerai_compute.models import Round, RoundOutcome
 from numerai_compute.sandbox.records import RoundRecord
 from numerai_compute.usecases.watch import Watcher
 
@@ -198,10 +198,10 @@ class Month:
         return any(each.round_number == current.number and each.status == "success" for each in every)
 
     def _settled(self, current: RoundRecord) -> bool:
-        entries = self.house.factory.ledger.entries(self.node.name, 1)
-        mine = [each for each in entries if each.round_number == current.number]
+        found = Round(current.number, TOURNAMENT, current.open_time, current.close_time)
+        entry = self.house.factory.ledger.entry(self.node.name, found)
         going_on = [run for run in self.house.runs() if not run.state.final]
-        return bool(mine) and mine[0].outcome is not RoundOutcome.OPEN and not going_on
+        return entry is not None and entry.outcome is not RoundOutcome.OPEN and not going_on
 
     def _story(self, current: RoundRecord, plan: Plan) -> str:
         runs = [(run, self.house.log(run)) for run in self.house.runs()[:4]]

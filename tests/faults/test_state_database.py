@@ -148,7 +148,7 @@ def test_a_newer_memory_of_the_watcher_is_refused_by_reads_and_writes_and_left_a
     content, ledger = newer_database(path), RoundLedger(path)
     uses: list[Callable[[], object]] = [
         ledger.watchers,
-        lambda: ledger.entries(NODE.name, 10),
+        lambda: ledger.entry(NODE.name, ROUND),
         lambda: ledger.see_nodes([NODE.name], NOW),
         lambda: ledger.decide_attempt(NODE.name, ROUND, 1, "why", NOW),
         lambda: ledger.begin_watch("daemon", NOW, NOW),

@@ -13,7 +13,7 @@ from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, ProviderError
 from numerai_compute.models import Node, Notice, NoticeKind, Round, RoundOutcome, Run, RunState, Submission
 from numerai_compute.ports import NumeraiApi
-from numerai_compute.usecases.history import RoundReader, RoundRecord, Standing, Trigger, read_history, span
+from numerai_compute.usecases.history import RoundReader, RoundRecord, Standing, Trigger, read_history
 from numerai_compute.usecases.overview import Overview, overview
 
 from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, unreachable
@@ -205,10 +205,3 @@ def test_the_overview_says_who_watches_and_who_is_told(past: Past) -> None:
 def test_an_overview_of_nothing(home: Path, past: Past) -> None:
     empty = overview(HomeStore(home / "other", {}), past.reader(), past.ledger, lambda node: past.provider)
     assert (empty.nodes, empty.tournaments, empty.needs_watching) == ((), (), False)
-
-
-@pytest.mark.parametrize(
-    ("minutes", "words"), [(-3, "0 min"), (43, "43 min"), (60, "1 h"), (310, "5 h 10 min"), (3 * 24 * 60, "3 days")]
-)
-def test_spans(minutes: int, words: str) -> None:
-    assert span(timedelta(minutes=minutes)) == words
