@@ -443,12 +443,14 @@ class Watcher:
             entry = self._ledger.follow(node.name, found)
             end = max(found.close_time, min(found.close_time + AFTER_CLOSE, _next_opening(rounds.latest, found)))
             case = _Case(node, found, entry, max(found.open_time, since), end, now)
-            if entry.outcome is not RoundOutcome.OPEN and case.closed:
-                continue
             if entry.outcome is RoundOutcome.ON_TIME:
-                yield _finding(case, Step.SUBMITTED, f"submission {entry.submission_id}")
+                if not case.closed:
+                    yield _finding(case, Step.SUBMITTED, f"submission {entry.submission_id}")
                 continue
-            if entry.outcome is not RoundOutcome.OPEN:  # its close was put off after it was over
+            if entry.outcome is not RoundOutcome.OPEN:
+                if case.closed or rounds.unseen:
+                    continue
+                # its close was put off after it was over
                 self._ledger.reopen(node.name, found)
                 case = replace(case, entry=self._ledger.follow(node.name, found))
             yield self._follow(current, case, rounds.unseen)

@@ -555,6 +555,16 @@ def test_a_close_that_is_put_off_after_the_round_was_over_opens_it_again(
     assert bench.notifier.kinds == ["missed", "missed"], "of the new close as well"
 
 
+def test_a_machine_whose_clock_is_behind_opens_no_round_again(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    assert bench.after(61).step is Step.MISSED
+    bench.watcher = bench.new_watcher()
+    bench.api.heard_time = lambda: None  # type: ignore[method-assign]  # not heard yet
+    bench.api.fail = {"rounds": unreachable()}
+    assert bench.at(OPENING + timedelta(minutes=30)).findings == ()
+    assert bench.notifier.kinds == ["missed"]
+
+
 # what is in the way
 
 
