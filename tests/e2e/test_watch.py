@@ -124,7 +124,7 @@ def test_a_round_whose_webhook_call_is_lost_is_submitted_by_the_watcher(street: 
     assert street.submitted(number)["selected"]
     assert "The watcher triggered it: no run and no submission" in street.told(f"round {number} is submitted")
     street.looks_on()
-    (run,) = street.house.runs()
+    (run,) = street.house.ended()
     assert run.trigger_id == f"watch-8-{number}-1" and run.state is RunState.SUCCEEDED
     assert street.titles == [f"{node.name}: round {number} is submitted"]
 
@@ -150,7 +150,7 @@ def test_a_node_that_numerai_cannot_call_runs_once_with_two_watchers_and_a_kille
         out, err = watching.communicate(timeout=30)
     assert watching.returncode == 0 and "Traceback" not in err
     assert f'"node": "{node.name}"' in out
-    (run,) = street.house.runs()
+    (run,) = street.house.ended()
     assert (run.trigger_id, run.state, run.attempt) == (f"watch-8-{number}-1", RunState.SUCCEEDED, 1)
     assert [title for title in street.titles if "is submitted" in title] == [
         f"{node.name}: round {number} is submitted"
