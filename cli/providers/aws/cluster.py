@@ -64,12 +64,12 @@ class Cluster:
         keys, urls = require_keys(self._keys()), self._notify_urls()
         with self.file.lock(report):
             stack = self._own()
+            # Before as well: a job definition that refers to a field which the secret has not yet starts no run.
+            self._hand_over(stack.outputs, keys, urls, report)
             self._take_over(stack, report)
             record = stack_node(node, cron, stack.nodes.get(node.name), self._clock.now())
             if stack.nodes.get(node.name) != record:
                 self.file.set_node(node.name, record)
-            # Before as well: a job definition that refers to a field which the secret has not yet starts no run.
-            self._hand_over(stack.outputs, keys, urls, report)
             stack = self._apply(report)
             outputs = ClusterOutputs(stack.outputs)
             self._hand_over(stack.outputs, keys, urls, report, first=True)
@@ -84,6 +84,9 @@ class Cluster:
             if name not in stack.nodes:
                 return
             self._end_runs(stack, name, force=force, report=report)
+            secret = self._secret(stack.outputs)
+            if secret:  # what follows gives the nodes that stay this version's job definitions
+                secret.complete()
             self._take_over(stack, report)
             stack = self.file.set_node(name, replace(stack.nodes[name], leaving=True))
             if stack.staying:
@@ -145,11 +148,14 @@ class Cluster:
         self, outputs: Mapping[str, Any], keys: Keys, urls: Mapping[str, str], report: Report, *, first: bool = False
     ) -> None:
         """Let the secret hold the keys and whom to notify; one that holds nothing yet only the `first` time."""
-        arn = ClusterOutputs(outputs).optional("keys_secret_arn")
-        secret = KeysSecret(self._clients, arn) if arn else None
+        secret = self._secret(outputs)
         if secret and (first or secret.exists) and secret.put(keys, urls):
             whom = f", and {len(urls)} address(es) to notify," if urls else ""
             report(f"Put the Numerai keys{whom} into Secrets Manager")
+
+    def _secret(self, outputs: Mapping[str, Any]) -> KeysSecret | None:
+        arn = ClusterOutputs(outputs).optional("keys_secret_arn")
+        return KeysSecret(self._clients, arn) if arn else None
 
     def _own(self) -> Stack:
         """The cluster as recorded, once it is clear that these credentials are the ones that it belongs to."""

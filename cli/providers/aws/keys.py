@@ -48,13 +48,20 @@ class KeysSecret:
         """Make it hold these; says whether it had to be changed."""
         if self.has_keys(keys) and self.has_notify(urls):
             return False
-        content = _content(keys, urls)
+        self._write(_content(keys, urls))
+        return True
+
+    def complete(self) -> None:
+        """Add the field of whom to notify, empty, to keys that an older version of this tool has put there."""
+        if self._part(KEY_FIELDS) and not self._part((NOTIFY_FIELD,)):
+            self._write({**self._part(KEY_FIELDS), NOTIFY_FIELD: ""})
+
+    def _write(self, content: dict[str, Any]) -> None:
         with aws_errors():
             self._clients.client("secretsmanager").put_secret_value(
                 SecretId=self._arn, SecretString=json.dumps(content)
             )
         self._held = content
-        return True
 
     def _part(self, fields: tuple[str, ...]) -> dict[str, Any]:
         held = self._held if isinstance(self._held, dict) else {}

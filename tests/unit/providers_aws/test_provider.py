@@ -24,6 +24,11 @@ def secret(world: World) -> dict[str, str]:
     return json.loads(held["SecretString"])
 
 
+def put_secret(world: World, **content: str) -> None:
+    client = world.clients.client("secretsmanager")
+    client.put_secret_value(SecretId="numerai/numerai-keys", SecretString=json.dumps(content))
+
+
 # configure
 
 
@@ -117,6 +122,29 @@ def test_whom_to_notify_is_put_beside_the_keys_and_never_told(world: World) -> N
     world.urls = {}
     world.configured()
     assert not world.provider.notifies()
+
+
+@pytest.mark.parametrize("keys", [KEYS, None])
+def test_removing_one_node_of_an_older_version_lets_the_others_start(world: World, keys: Keys | None) -> None:
+    alice, _ = world.configured(), world.configured("bob")
+    put_secret(world, NUMERAI_PUBLIC_ID="OLD", NUMERAI_SECRET_KEY="OLDSECRET")
+    held_then: list[dict[str, str]] = []
+    apply, world.keys = world.terraform.apply, keys
+    world.terraform.apply = lambda *given: held_then.append(secret(world)) or apply(*given)  # type: ignore[method-assign, func-returns-value]
+    world.provider.destroy(alice.name, force=False, report=quiet)
+    complete = {"NUMERAI_PUBLIC_ID": "OLD", "NUMERAI_SECRET_KEY": "OLDSECRET", "NUMERAI_NOTIFY": ""}
+    assert held_then == [complete]
+
+
+def test_an_interrupted_change_is_taken_over_with_a_secret_that_is_complete(world: World) -> None:
+    node = world.configured()
+    put_secret(world, NUMERAI_PUBLIC_ID="OLD", NUMERAI_SECRET_KEY="OLDSECRET")
+    world.parts.cluster.file.change(lambda stack: replaced(stack, applied=None))
+    seen: list[dict[str, str]] = []
+    plan = world.terraform.plan
+    world.terraform.plan = lambda *given, **more: seen.append(secret(world)) or plan(*given, **more)  # type: ignore[method-assign, func-returns-value]
+    world.provider.configure(node, quiet)
+    assert all("NUMERAI_NOTIFY" in held for held in seen) and len(seen) == 2
 
 
 def test_when_aws_does_not_say_it_nobody_relies_on_runs_that_notify(world: World) -> None:
