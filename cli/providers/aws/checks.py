@@ -106,17 +106,20 @@ def _keys(parts: AwsParts, stack: Stack) -> Check:
 def _notifications(parts: AwsParts, stack: Stack) -> Check:
     """Whether somebody hears of a run that failed or did not come."""
     name, urls, email = "AWS notifications", parts.context.notify_urls(), parts.settings.notification_email
-    if not _secret(parts, stack).has_notify(urls):
+    secret = _secret(parts, stack)
+    elsewhere = parts.cluster.leaves_notify(secret, urls)
+    if not elsewhere and not secret.has_notify(urls):
         why = "the addresses to notify at AWS are not the ones recorded here"
         return Check(name, CheckStatus.WARNING, why, "numerai node config")
-    if not urls and email is None:
+    if not secret.notifies and email is None:
         why = "nobody is told when a run fails or a round is missed"
         mend = "numerai notify add, then numerai node config; or numerai setup -P aws with notification_email"
         return Check(name, CheckStatus.WARNING, why, mend)
     watched = (
         "" if parts.settings.watcher else "; the watcher is switched off, so a round without any run goes unnoticed"
     )
-    told = [*sorted(urls), *([email] if email else [])]
+    theirs = [f"{secret.addresses} address(es) of another machine"] if elsewhere else []
+    told = [*sorted(urls), *theirs, *([email] if email else [])]
     return Check(name, CheckStatus.WARNING if watched else CheckStatus.OK, f"told: {', '.join(told)}{watched}")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from ...adapters.private_files import write_private
 from ...errors import ProviderError, UsageError
 from ...models import NUMERAI_API_URL, Keys, Node
 from ...ports import Clock, Report, StackPlan, StackRunner
@@ -149,9 +150,31 @@ class Cluster:
     ) -> None:
         """Let the secret hold the keys and whom to notify; one that holds nothing yet only the `first` time."""
         secret = self._secret(outputs)
-        if secret and (first or secret.exists) and secret.put(keys, urls):
-            whom = f", and {len(urls)} address(es) to notify," if urls else ""
+        if not secret or not (first or secret.exists):
+            return
+        stay = self.leaves_notify(secret, urls)
+        if first and stay:
+            report(f"{secret.addresses} address(es) to notify that another machine has put into Secrets Manager stay")
+        before = secret.addresses
+        if secret.put(keys, None if stay else urls):
+            whom = (
+                f", and {len(urls)} address(es) to notify instead of {before},"
+                if not stay and before + len(urls)
+                else ""
+            )
             report(f"Put the Numerai keys{whom} into Secrets Manager")
+        if not stay:
+            write_private(self._paths.told, secret.notify_hash.encode(), keep_previous=False)
+
+    def leaves_notify(self, secret: KeysSecret, urls: Mapping[str, str]) -> bool:
+        """Whether the addresses in the secret are left to another machine: none is listed here, and it was not this one
+        that put them there."""
+        if urls or not secret.notifies:
+            return False
+        try:
+            return self._paths.told.read_text() != secret.notify_hash
+        except FileNotFoundError:
+            return True
 
     def _secret(self, outputs: Mapping[str, Any]) -> KeysSecret | None:
         arn = ClusterOutputs(outputs).optional("keys_secret_arn")
@@ -249,6 +272,7 @@ class Cluster:
             left = cluster_remains(self._clients, cluster, self._clients.account, self.region)
             _refuse_remains("the cluster", list(left))
         shutil.rmtree(self._paths.terraform, ignore_errors=True)
+        self._paths.told.unlink(missing_ok=True)
         self.file.forget()
 
 

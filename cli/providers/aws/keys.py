@@ -33,28 +33,43 @@ class KeysSecret:
 
     def has_keys(self, keys: Keys) -> bool:
         """Whether it holds these keys."""
-        return _same(self._part(KEY_FIELDS), _content(keys, {}), KEY_FIELDS)
+        return _same(self._part(KEY_FIELDS), _content(keys, ""), KEY_FIELDS)
 
     def has_notify(self, urls: Mapping[str, str]) -> bool:
         """Whether it holds these apprise URLs, in whatever order they were added."""
         return _same(self._part((NOTIFY_FIELD,)), {NOTIFY_FIELD: notify_value(urls)}, (NOTIFY_FIELD,))
 
     @property
+    def addresses(self) -> int:
+        """How many apprise URLs it holds."""
+        return len(self._notify.split())
+
+    @property
     def notifies(self) -> bool:
         """Whether it names anybody to tell."""
-        return bool(str(self._part((NOTIFY_FIELD,)).get(NOTIFY_FIELD) or "").strip())
+        return self.addresses > 0
 
-    def put(self, keys: Keys, urls: Mapping[str, str]) -> bool:
-        """Make it hold these; says whether it had to be changed."""
-        if self.has_keys(keys) and self.has_notify(urls):
+    @property
+    def notify_hash(self) -> str:
+        """A hash over whom it names."""
+        return hashlib.sha256(self._notify.encode()).hexdigest()
+
+    def put(self, keys: Keys, urls: Mapping[str, str] | None) -> bool:
+        """Make it hold these, without `urls` with whom it names already; says whether it had to be changed."""
+        complete = self.has_keys(keys) and bool(self._part((NOTIFY_FIELD,)))
+        if complete and (urls is None or self.has_notify(urls)):
             return False
-        self._write(_content(keys, urls))
+        self._write(_content(keys, self._notify if urls is None else notify_value(urls)))
         return True
 
     def complete(self) -> None:
         """Add the field of whom to notify, empty, to keys that an older version of this tool has put there."""
         if self._part(KEY_FIELDS) and not self._part((NOTIFY_FIELD,)):
             self._write({**self._part(KEY_FIELDS), NOTIFY_FIELD: ""})
+
+    @property
+    def _notify(self) -> str:
+        return str(self._part((NOTIFY_FIELD,)).get(NOTIFY_FIELD) or "").strip()
 
     def _write(self, content: dict[str, Any]) -> None:
         with aws_errors():
@@ -99,12 +114,8 @@ def _held(clients: AwsClients, arn: str) -> Any:
         return {}
 
 
-def _content(keys: Keys, urls: Mapping[str, str]) -> dict[str, str]:
-    return {
-        "NUMERAI_PUBLIC_ID": keys.public_id,
-        "NUMERAI_SECRET_KEY": keys.secret_key,
-        NOTIFY_FIELD: notify_value(urls),
-    }
+def _content(keys: Keys, notify: str) -> dict[str, str]:
+    return {"NUMERAI_PUBLIC_ID": keys.public_id, "NUMERAI_SECRET_KEY": keys.secret_key, NOTIFY_FIELD: notify}
 
 
 def _same(held: Mapping[str, Any], wanted: Mapping[str, str], fields: tuple[str, ...]) -> bool:

@@ -108,6 +108,11 @@ class AwsPaths:
         return self.root / "stack.lock"
 
     @property
+    def told(self) -> Path:
+        """A hash over whom to notify as this machine put that into the cluster's secret last."""
+        return self.root / "told.sha256"
+
+    @property
     def plugins(self) -> Path:
         """Terraform's own plugins, kept for all clusters."""
         return self.home / "terraform-plugins"

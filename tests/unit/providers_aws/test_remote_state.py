@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace as replaced
 from numerai_compute.errors import NumeraiError, UsageError
+from numerai_compute.models import Keys
 from numerai_compute.providers.aws.remote_state import RemoteRecord, make_state_bucket
 from numerai_compute.providers.aws.stack_file import Stack
 
-from .conftest import ACCOUNT, REGION, Registry, World, quiet
+from .conftest import ACCOUNT, KEYS, REGION, Registry, World, quiet
+from .test_provider import secret
 
 BUCKET = f"numerai-state-{ACCOUNT}-{REGION}"
 
@@ -43,6 +45,38 @@ def test_a_second_machine_sees_the_same_cluster(world: World, registry: Registry
     for name in (node.name, bob.name):
         first.provider.destroy(name, force=False, report=quiet)
     assert second.stack().nodes == {}
+
+
+def test_a_second_machine_leaves_whom_the_first_one_notifies(world: World, registry: Registry, tmp_path: Path) -> None:
+    world.urls = {"team": "json://example.org"}
+    node = world.configured()
+    world.provider.move_state(True, quiet)
+    first = machine(world.home, registry, world, state_bucket=BUCKET)
+    (tmp_path / "second").mkdir()
+    second = machine(tmp_path / "second" / "home", registry, world, state_bucket=BUCKET)
+
+    def configured(machine: World, **urls: str) -> list[str]:
+        said: list[str] = []
+        machine.urls = urls
+        machine.provider.configure(node, said.append)
+        return [line for line in said if "address(es)" in line]
+
+    second.keys = Keys("OTHERPUBLIC", "OTHERSECRET", KEYS.api_url)
+    (line,) = configured(second)
+    assert line == "1 address(es) to notify that another machine has put into Secrets Manager stay"
+    assert (secret(world)["NUMERAI_PUBLIC_ID"], secret(world)["NUMERAI_NOTIFY"]) == (
+        "OTHERPUBLIC",
+        "json://example.org",
+    )
+    check = next(check for check in second.provider.checks([node]) if check.name == "AWS notifications")
+    assert "told: 1 address(es) of another machine" in check.why
+    (line,) = configured(second, a="json://a", b="json://b")
+    assert "2 address(es) to notify instead of 1," in line
+    configured(first)
+    assert secret(world)["NUMERAI_NOTIFY"] == "json://a json://b"
+    (line,) = configured(second)
+    assert "0 address(es) to notify instead of 2," in line
+    assert secret(world)["NUMERAI_NOTIFY"] == ""
 
 
 def test_back_home(world: World, registry: Registry) -> None:
