@@ -41,7 +41,9 @@ EARLY = timedelta(minutes=30)
 """A run that was started so long before the opening and goes on may be for this round; an older one hangs."""
 FORGOTTEN = timedelta(days=2)
 """A round that closed longer ago is history."""
-SETTLE_SECONDS = 120.0
+LONGEST_PAUSE = timedelta(minutes=30)
+SHORTEST_PAUSE = timedelta(minutes=1)
+SETTLE = timedelta(minutes=2)
 """A run that was started within this time counts as active whether or not Batch lists it already."""
 CLAIM_SECONDS = 60.0
 """After this a call that claimed a try or a notice and did not finish it is taken for dead."""
@@ -136,7 +138,11 @@ class Numerai:
 
     def now(self) -> datetime:
         """The present moment by Numerai's clock, once it has been asked anything."""
-        return datetime.now(timezone.utc) + self.ahead
+        return self.at(time.time())
+
+    def at(self, moment: float) -> datetime:
+        """A moment of this machine's clock, in seconds since 1970, by Numerai's clock."""
+        return datetime.fromtimestamp(moment, timezone.utc) + self.ahead
 
     @cached_property
     def secret(self) -> dict[str, str]:
@@ -244,7 +250,8 @@ class Numerai:
     def _set_clock(self, date: str | None) -> None:
         """Go by Numerai's clock; by this machine's own while no answer says the time."""
         with contextlib.suppress(ValueError, TypeError, OverflowError):
-            self.ahead = parsedate_to_datetime(str(date)).astimezone(timezone.utc) - datetime.now(timezone.utc)
+            here = datetime.fromtimestamp(time.time(), timezone.utc)
+            self.ahead = parsedate_to_datetime(str(date)).astimezone(timezone.utc) - here
 
     def _said(self, errors: Any) -> str:
         rows = errors if isinstance(errors, list) else [errors]
@@ -335,35 +342,50 @@ class Watch:
             text = f"Round {this.number} has closed and Numerai holds no valid submission of {name}.{refused}"
             self._tell("missed", name, this, f"{name} missed round {this.number}", f"{text} {_last(jobs)}")
             return
-        hopeless = self._mend(name, node, this, jobs)
+        hopeless, state = self._mend(name, node, this, jobs)
         if hopeless or now >= this.closes - TELL:
             minutes = max(0, int((this.closes - now).total_seconds() // 60))
             text = (
                 f"Numerai holds no valid submission of {name} for round {this.number}, which closes in {minutes} min."
             )
             title = f"{name} has not submitted for round {this.number}"
-            self._tell("failure", name, this, title, f"{text}{refused} {hopeless or _last(jobs)}")
+            self._tell("failure", name, this, title, f"{text}{refused} {state}")
 
-    def _mend(self, name: str, node: dict[str, Any], this: Round, jobs: list[Job]) -> str | None:
-        """Start the run that is missing; returns why nothing more can be done, None while something can."""
-        if any(job.active for job in jobs):
+    def _mend(self, name: str, node: dict[str, Any], this: Round, jobs: list[Job]) -> tuple[bool, str]:
+        """Start the run that is missing; whether nothing more can be done, and how it stands, in words."""
+        active = [job for job in jobs if job.active]
+        if active:
             _log(name, this, "running")
-            return None
+            return False, _last(active)
         if jobs and jobs[-1].exit_code in NOT_REPEATED:
             _log(name, this, "not repeated")
             code = jobs[-1].exit_code
-            return (
+            return True, (
                 f"Its run {jobs[-1].id} ended with exit code {code}: {NOT_REPEATED[code]}. "
                 "The same code would end the same way, so it is not started again. `numerai node logs` shows more."
             )
+        now, due = self._numerai.now(), this.opens
         for number in range(1, TRIES + 1):
             trigger_id = f"watch-{this.tournament}-{this.number}-{number}"
-            started = _start(name, node, trigger_id)
-            if started:
-                _log(name, this, started, trigger_id)
-                return None
+            made = self._made(name, trigger_id)
+            if made is None and now < due:
+                _log(name, this, "waiting", trigger_id)
+                return False, f"{_last(jobs)} From {due:%H:%M} UTC on it is started again."
+            if made is None:
+                found = _start(name, node, trigger_id)
+                _log(name, this, found, trigger_id)
+                return False, f"A run of it is {found}."
+            if now < made + SETTLE:
+                _log(name, this, "started a moment ago", trigger_id)
+                return False, "A run of it was started a moment ago."
+            due = made + _pause(made, this)
         _log(name, this, "given up")
-        return f"It was started {TRIES} times in vain. {_last(jobs)}"
+        return True, f"It was started {TRIES} times in vain. {_last(jobs)}"
+
+    def _made(self, name: str, trigger_id: str) -> datetime | None:
+        """When the run of a try was started, None when it was not."""
+        item = _get(f"trigger#{name}#{trigger_id}")
+        return self._numerai.at(float(item["claimed_at"]["N"])) if item and "run_id" in item else None
 
     def _tell(self, kind: str, name: str, this: Round, title: str, text: str) -> None:
         """Publish a notice once, and let a run of the node's own image tell the people whom `numerai notify` lists."""
@@ -420,6 +442,11 @@ def _due(node: dict[str, Any], this: Round) -> datetime:
     return max(due, this.closes - OWN_START) if node.get("scheduled") else due
 
 
+def _pause(made: datetime, this: Round) -> timedelta:
+    """Between tries: a third of what is left of the window, so that three outlast half a window's trouble."""
+    return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, (this.closes - made) / 3))
+
+
 # runs
 
 
@@ -458,13 +485,9 @@ def _last(jobs: list[Job]) -> str:
     return f"Its last run {job.id} ended with exit code {job.exit_code}. `numerai node logs` shows what it printed."
 
 
-def _start(name: str, node: dict[str, Any], trigger_id: str) -> str | None:
-    """Start the run of this try, once; what was done in a word, None when the try was made before."""
+def _start(name: str, node: dict[str, Any], trigger_id: str) -> str:
+    """Start the run of this try, once; what was done, in words."""
     key = f"trigger#{name}#{trigger_id}"
-    item = _get(key)
-    if item and "run_id" in item:
-        fresh = time.time() - float(item["claimed_at"]["N"]) < SETTLE_SECONDS
-        return "started a moment ago" if fresh else None
     taken, before = _claim(key, "run_id")
     if not taken:
         return "being started"
@@ -478,7 +501,7 @@ def _start(name: str, node: dict[str, Any], trigger_id: str) -> str | None:
         )  # the next call looks for the job first: an error does not prove there is none
         raise
     _mark(key, run_id={"S": run_id})
-    return f"started {run_id}"
+    return f"started: {run_id}"
 
 
 def _submit(node: dict[str, Any], job_name: str, trigger_id: str) -> str:

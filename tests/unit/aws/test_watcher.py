@@ -77,6 +77,7 @@ class FakeNumerai:
     def reset(self) -> None:
         self.now = OPENS + timedelta(minutes=11)
         self.rounds = {8: [(NUMBER - 1, OPENS - timedelta(days=1)), (NUMBER, OPENS)]}
+        self.hours = 1
         self.submissions: dict[str, list[dict[str, Any]]] = {}
         self.broken: list[tuple[int, bytes, dict[str, str]]] = []
         self.asked: list[dict[str, Any]] = []
@@ -86,10 +87,10 @@ class FakeNumerai:
         if "submissions" in asked["query"]:
             return {"submissions": self.submissions.get(asked["variables"]["modelId"], [])}
         found = reversed(self.rounds.get(asked["variables"]["tournament"], []))
-        hour = timedelta(hours=1)
+        hours = timedelta(hours=self.hours)
         return {
             "rounds": [
-                {"number": number, "openTime": opens.isoformat(), "closeTime": (opens + hour).isoformat()}
+                {"number": number, "openTime": opens.isoformat(), "closeTime": (opens + hours).isoformat()}
                 for number, opens in found
             ]
         }
@@ -104,7 +105,8 @@ class FakeBatch:
 
     exceptions = None
 
-    def __init__(self) -> None:
+    def __init__(self, clock: list[float]) -> None:
+        self.clock = clock
         self.submitted: list[dict[str, Any]] = []
         self.jobs: list[dict[str, Any]] = []
         self.fail: Exception | None = None
@@ -126,7 +128,7 @@ class FakeBatch:
             "jobId": f"job-{len(self.jobs)}",
             "jobName": name,
             "jobDefinition": f"arn:aws:batch:us-east-1:1:job-definition/{definition}:7",
-            "createdAt": int((time.time() - age) * 1000),
+            "createdAt": int((self.clock[0] - age) * 1000),
             "status": status,
         }
         self.jobs.append(job)
@@ -174,12 +176,14 @@ class Watched:
     def look(self, minutes: float | None = None, event: Any = None) -> Any:
         """One call of the schedule, so many minutes after the opening by Numerai's clock."""
         if minutes is not None:
-            self.numerai.now = OPENS + timedelta(minutes=minutes)
+            self.at(minutes)
         return self.handler.handle(event, None)
 
-    def later(self) -> None:
-        """Let what was begun be old."""
-        self.clock[0] += 1000
+    def at(self, minutes: float) -> None:
+        """Let time pass, by both clocks, until so many minutes after the opening by Numerai's."""
+        then = OPENS + timedelta(minutes=minutes)
+        self.clock[0] += (then - self.numerai.now).total_seconds()
+        self.numerai.now = then
 
     def told(self) -> list[tuple[str, str]]:
         """Subject and text of everything that was published since the last time."""
@@ -259,9 +263,9 @@ def watch(
     monkeypatch.setenv("TOPIC", aws.topic)
     monkeypatch.setenv("GRACE_MINUTES", "10")
     monkeypatch.setenv("NUMERAI_API_URL", numerai.url)
-    batch = FakeBatch()
+    clock = [float(int(time.time()))]
+    batch = FakeBatch(clock)
     monkeypatch.setattr(handler, "_batch", batch)
-    clock = [time.time()]
     still = SimpleNamespace(time=lambda: clock[0], monotonic=time.monotonic, sleep=lambda seconds: None)
     monkeypatch.setattr(handler, "time", still)
     numerai.reset()
@@ -287,10 +291,8 @@ def test_a_webhook_that_never_came_is_made_good_once(watch: Watched) -> None:
     item = watch.world.item(f"trigger#numerai-alice#{FIRST}")
     assert item is not None
     assert item["run_id"]["S"] == "job-0"
-    for minutes in (11, 16, 21):
+    for minutes in (11, 16, 21, 26):
         watch.look(minutes)
-    watch.later()
-    watch.look(26)
     assert len(watch.batch.submitted) == 1
     assert watch.told() == []
 
@@ -342,16 +344,33 @@ def test_another_nodes_runs_and_notices_are_not_taken_for_the_nodes_own(watch: W
 def test_runs_that_fail_are_followed_by_three_others_and_then_somebody_is_told(watch: Watched) -> None:
     watch.batch.add("numerai-alice-webhook", "RUNNING")
     watch.batch.end(1)
-    for minutes in range(11, 41, 5):
+    started = []
+    for minutes in range(11, 50, 5):
+        before = len(watch.batch.submitted)
         watch.look(minutes)
         watch.batch.end(1)
-        watch.later()
+        started += [minutes] * (len(watch.batch.submitted) - before)
+    assert started == [11, 31, 41], "a third of what was left of the window after each"
     triggers = [given["containerOverrides"]["environment"][0]["value"] for given in watch.batch.submitted]
     assert triggers == [f"watch-8-{NUMBER}-{number}" for number in (1, 2, 3)]
     ((title, text),) = watch.told()
     assert title == f"numerai-alice has not submitted for round {NUMBER}"
     assert "started 3 times in vain" in text
     assert "ended with exit code 1" in text
+
+
+def test_the_tries_of_a_long_window_are_half_an_hour_apart(watch: Watched) -> None:
+    watch.numerai.hours = 26
+    watch.batch.add("numerai-alice-webhook", "RUNNING")
+    started = []
+    for minutes in range(11, 120, 5):
+        watch.batch.end(1)
+        before = len(watch.batch.submitted)
+        watch.look(minutes)
+        started += [minutes] * (len(watch.batch.submitted) - before)
+    assert started == [11, 41, 71]
+    ((_, text),) = watch.told()
+    assert "started 3 times in vain" in text
 
 
 def test_a_run_that_was_started_a_moment_ago_counts_before_batch_lists_it(watch: Watched) -> None:
@@ -367,7 +386,6 @@ def test_what_would_end_the_same_way_is_not_repeated_but_told_at_once(watch: Wat
     watch.batch.end(code)
     for minutes in (11, 16, 46):
         watch.look(minutes)
-        watch.later()
     assert watch.batch.submitted == []
     ((_, text),) = watch.told()
     assert f"exit code {code}" in text
