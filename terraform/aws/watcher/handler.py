@@ -33,6 +33,10 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 TRIES = 3
 """How many runs the watcher starts for one node and round."""
+OUTAGE = 2
+"""So many nodes in a row about which Numerai could not be asked are an outage: the others are not asked about."""
+LONGEST_TEXT = 2000
+"""A job's command takes 8 KiB in all."""
 TELL = timedelta(minutes=15)
 """So long before the close somebody is told, so that a person can still act."""
 OWN_START = timedelta(minutes=30)
@@ -49,6 +53,8 @@ CLAIM_SECONDS = 60.0
 """After this a call that claimed a try or a notice and did not finish it is taken for dead."""
 REMEMBER_SECONDS = 90 * 24 * 3600
 
+CALL_SECONDS = 200.0
+"""After this a call asks no more, so that it can still tell; Lambda ends it after 300 s."""
 ASKS = 3
 ASK_SECONDS = 10.0
 ANSWER_SECONDS = 20.0
@@ -134,7 +140,13 @@ class Numerai:
     def __init__(self, url: str):
         self._url = url
         self._opener = urllib.request.build_opener(_NoRedirect)
+        self._end = time.monotonic() + CALL_SECONDS
         self.ahead = timedelta(0)
+
+    @property
+    def spent(self) -> bool:
+        """Whether this call has no time left to ask."""
+        return time.monotonic() > self._end
 
     def now(self) -> datetime:
         """The present moment by Numerai's clock, once it has been asked anything."""
@@ -205,7 +217,10 @@ class Numerai:
         return value
 
     def _send(self, request: urllib.request.Request) -> dict[str, Any]:
+        why = "There was no time left to ask Numerai"
         for number in range(1, ASKS + 1):
+            if self.spent:
+                break
             wait = float(number)
             try:
                 with self._opener.open(request, timeout=ASK_SECONDS) as answer:
@@ -224,7 +239,7 @@ class Numerai:
                 why = f"Numerai's answer broke off: {type(error).__name__}"
             if number < ASKS:
                 time.sleep(min(wait, LONGEST_WAIT))
-        raise CannotAsk(f"{why}, {ASKS} times", outage=True)
+        raise CannotAsk(why, outage=True)
 
     def _refusal(self, error: urllib.error.HTTPError) -> dict[str, Any]:
         """An answer below 500 that is none: GraphQL's own errors come with 400 as well."""
@@ -271,6 +286,7 @@ class Watch:
         self._numerai = numerai
         self._tournament = tournament
         self._nodes = nodes
+        self._failures: list[str] = []
 
     def look(self) -> list[str]:
         """Look at every round that is open, or has closed and was not looked at since; returns what failed here."""
@@ -278,24 +294,22 @@ class Watch:
             try:
                 rounds = self._numerai.rounds(self._tournament)
             except CannotAsk as error:
-                return self._cannot_ask(self._remembered(), str(error))
-            if not rounds:
-                return []
-            return self._look_at(rounds)
+                self._cannot_ask(self._remembered(), str(error), list(self._nodes))
+                return self._failures
+            if rounds:
+                self._look_at(rounds)
         except Exception as error:  # noqa: BLE001 whatever it is, the other tournaments are watched before it is raised
-            return [self._failed("rounds", error)]
+            self._failed("rounds", error)
+        return self._failures
 
-    def _look_at(self, rounds: list[Round]) -> list[str]:
+    def _look_at(self, rounds: list[Round]) -> None:
         now, latest = self._numerai.now(), rounds[-1]
         item = _get(f"round#{self._tournament}") or {}
         judged = int(item["judged"]["N"]) if "judged" in item else latest.number - 1
-        failures: list[str] = []
         for each in rounds:
             if each.number <= judged or each.closes < now - FORGOTTEN:
                 continue
-            done, failed = self._round(each, now)
-            failures += failed
-            if done and now >= each.closes:
+            if self._round(each, now) and now >= each.closes:
                 judged = max(judged, each.number)
         remembered = {
             "number": str(latest.number),
@@ -307,42 +321,49 @@ class Watch:
             numbers = {name: {"N": value} for name, value in remembered.items()}
             key = {"pk": {"S": f"round#{self._tournament}"}}
             _dynamodb.put_item(TableName=_table(), Item={**key, **numbers, "expires_at": _expiry()})
-        return failures
 
-    def _round(self, this: Round, now: datetime) -> tuple[bool, list[str]]:
-        """Look at every node; whether all could be looked at, and what failed."""
-        done, failures = True, []
+    def _round(self, this: Round, now: datetime) -> bool:
+        """Look at every node; whether the round is settled for all of them."""
+        settled, unseen, in_a_row = True, {}, 0
         for name, node in self._nodes.items():
+            if in_a_row == OUTAGE or self._numerai.spent:
+                unseen[name] = next(reversed(unseen.values()), "There was no time left to look")
+                continue
             try:
-                self._node(name, node, this, now)
+                settled &= self._node(name, node, this, now)
+                in_a_row = 0
             except CannotAsk as error:
-                done = False
-                if error.outage:
-                    failures += self._cannot_ask(this, str(error))
-                    break
-                failures += self._cannot_ask(this, str(error), name)
+                unseen[name] = str(error)
+                in_a_row = in_a_row + 1 if error.outage else 0
             except Exception as error:  # noqa: BLE001 whatever it is, the other nodes are watched before it is raised
-                done = False
-                failures.append(self._failed(name, error))
-        return done, failures
+                unseen[name] = self._failed(name, error)
+        if unseen and (in_a_row == OUTAGE or self._numerai.spent or len(unseen) == len(self._nodes)):
+            self._cannot_ask(this, list(unseen.values())[-1], list(unseen))
+        else:
+            for name, why in unseen.items():
+                self._cannot_ask(this, why, [name])
+        return settled and not unseen
 
-    def _node(self, name: str, node: dict[str, Any], this: Round, now: datetime) -> None:
+    def _node(self, name: str, node: dict[str, Any], this: Round, now: datetime) -> bool:
+        """See to it that a node submits; whether nothing more is to be expected of it in this round."""
         since = node.get("since")
         if since and _time(since) + self._numerai.ahead > this.opens:
-            return
+            return True
         if now < min(_due(node, this), this.closes):
-            return
+            return False
         held = self._numerai.submissions(node["model_id"], this.number)
         if any(status != "error" for status, _ in held):
             _log(name, this, "submitted")
-            return
+            return True
         refused = f" Numerai refused what was submitted: {held[0][1] or 'no reason was given'}." if held else ""
         jobs = _jobs(name, node, this, self._numerai.ahead)
         if now >= this.closes:
             text = f"Round {this.number} has closed and Numerai holds no valid submission of {name}.{refused}"
-            self._tell("missed", name, this, f"{name} missed round {this.number}", f"{text} {_last(jobs)}")
-            return
-        hopeless, state = self._mend(name, node, this, jobs)
+            return self._tell("missed", name, this, f"{name} missed round {this.number}", f"{text} {_last(jobs)}")
+        try:
+            hopeless, state = self._mend(name, node, this, jobs)
+        except (ClientError, BotoCoreError) as error:
+            hopeless, state = False, f"A run could not be started: {self._failed(name, error)}. {_last(jobs)}"
         if hopeless or now >= this.closes - TELL:
             minutes = max(0, int((this.closes - now).total_seconds() // 60))
             text = (
@@ -350,6 +371,7 @@ class Watch:
             )
             title = f"{name} has not submitted for round {this.number}"
             self._tell("failure", name, this, title, f"{text}{refused} {state}")
+        return False
 
     def _mend(self, name: str, node: dict[str, Any], this: Round, jobs: list[Job]) -> tuple[bool, str]:
         """Start the run that is missing; whether nothing more can be done, and how it stands, in words."""
@@ -387,36 +409,45 @@ class Watch:
         item = _get(f"trigger#{name}#{trigger_id}")
         return self._numerai.at(float(item["claimed_at"]["N"])) if item and "run_id" in item else None
 
-    def _tell(self, kind: str, name: str, this: Round, title: str, text: str) -> None:
-        """Publish a notice once, and let a run of the node's own image tell the people whom `numerai notify` lists."""
-        key = f"notice#{name}#{this.number}#{kind}"
+    def _tell(self, kind: str, name: str, this: Round, title: str, text: str, about: str = "") -> bool:
+        """Publish a notice once, and let a run of the node's own image tell the people whom `numerai notify` lists;
+        whether both is done. One `about` something else is another notice of that kind."""
+        key = f"notice#{name}#{this.number}#{about or kind}"
         with_image = name if name in self._nodes else next(iter(self._nodes))
-        text = text.strip()
+        text = text.strip()[:LONGEST_TEXT]
 
         def publish() -> None:
             _sns.publish(TopicArn=os.environ["TOPIC"], Subject=title[:100], Message=text)
             _log(name, this, f"told: {kind}")
 
-        _once_only(key, publish)
-        if self._numerai.secret.get("NUMERAI_NOTIFY", "").strip():
-            _once_only(f"{key}#run", lambda: _submit_notice(with_image, self._nodes[with_image], kind, title, text))
+        def start_run() -> None:
+            _submit_notice(with_image, self._nodes[with_image], kind, title, text)
 
-    def _cannot_ask(self, this: Round | None, why: str, name: str | None = None) -> list[str]:
+        # neither may keep the other from being done
+        published = self._tried(name, lambda: _once_only(key, publish))
+        return published & self._tried(name, lambda: self._notifies() and _once_only(f"{key}#run", start_run))
+
+    def _notifies(self) -> bool:
+        return bool(self._numerai.secret.get("NUMERAI_NOTIFY", "").strip())
+
+    def _tried(self, whose: str, do: Callable[[], object]) -> bool:
+        try:
+            do()
+        except (ClientError, BotoCoreError) as error:
+            self._failed(whose, error)
+            return False
+        return True
+
+    def _cannot_ask(self, this: Round | None, why: str, names: list[str]) -> None:
         """An outage passes: it is asked again at the next call. Near the close somebody is told that nobody knows."""
-        _write(
-            {"watch": name or f"tournament {self._tournament}", "round": this.number if this else None, "cause": why}
-        )
+        whose = names[0] if len(names) == 1 else f"tournament-{self._tournament}"
+        _write({"watch": whose, "round": this.number if this else None, "cause": why})
         now = self._numerai.now()
         if this is None or not this.closes - TELL <= now < this.closes + FORGOTTEN:
-            return []
-        whose = name or ", ".join(self._nodes)
-        text = f"Whether {whose} submitted for round {this.number} could not be looked up: {why}. It is asked again."
+            return
+        text = f"Whether these submitted for round {this.number} could not be looked up: {', '.join(names)}. {why}. "
         title = f"Round {this.number}: submissions cannot be looked up"
-        try:
-            self._tell("failure", name or f"tournament-{self._tournament}", this, title, text)
-        except (ClientError, BotoCoreError) as error:
-            return [self._failed(whose, error)]
-        return []
+        self._tell("failure", whose, this, title, f"{text}It is asked again.", about="unseen")
 
     def _remembered(self) -> Round | None:
         """The latest round of the last call, unless its close was looked at."""
@@ -433,7 +464,8 @@ class Watch:
             else f"{type(error).__name__}: {error}"
         )
         _write({"watch": whose, "failed": why})
-        return f"{whose}: {why}"
+        self._failures.append(f"{whose}: {why}")
+        return why
 
 
 def _due(node: dict[str, Any], this: Round) -> datetime:

@@ -52,7 +52,9 @@ class FakeNumerai:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 numerai.asked.append(asked)
                 numerai.authorizations.append(self.headers["Authorization"])
-                if numerai.broken:
+                if asked["variables"].get("modelId") in numerai.fails:
+                    self._answer(503, b"", {})
+                elif numerai.broken:
                     self._answer(*numerai.broken.pop(0))
                 else:
                     self._answer(200, json.dumps({"data": numerai.data(asked)}).encode(), {})
@@ -78,6 +80,7 @@ class FakeNumerai:
         self.now = OPENS + timedelta(minutes=11)
         self.rounds = {8: [(NUMBER - 1, OPENS - timedelta(days=1)), (NUMBER, OPENS)]}
         self.hours = 1
+        self.fails: set[str] = set()
         self.submissions: dict[str, list[dict[str, Any]]] = {}
         self.broken: list[tuple[int, bytes, dict[str, str]]] = []
         self.asked: list[dict[str, Any]] = []
@@ -556,6 +559,40 @@ def test_a_notice_that_could_not_be_published_is_published_by_the_next_call(
     assert len(watch.told()) == 1
 
 
+def test_a_run_that_cannot_be_started_is_told_before_the_close(watch: Watched) -> None:
+    refusal = ClientError({"Error": {"Code": "AccessDeniedException"}}, "SubmitJob")
+    for minutes in range(11, 60, 5):
+        watch.batch.fail = refusal
+        with pytest.raises(watch.handler.WatchFailed, match="numerai-alice: SubmitJob: AccessDenied"):
+            watch.look(minutes)
+    ((title, text),) = watch.told()
+    assert title == f"numerai-alice has not submitted for round {NUMBER}"
+    assert "A run could not be started: SubmitJob: AccessDeniedException." in text
+
+
+def test_a_topic_that_takes_nothing_does_not_keep_the_run_from_telling(
+    watch: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.set_secret(NUMERAI_NOTIFY=NOTIFY_URL)
+    monkeypatch.setenv("TOPIC", watch.handler.os.environ["TOPIC"] + "-gone")
+    for minutes in (61, 66):
+        with pytest.raises(watch.handler.WatchFailed, match="Publish"):
+            watch.look(minutes)
+    assert [given["jobName"] for given in watch.batch.submitted] == ["notice-numerai-alice-missed"]
+
+
+def test_what_aws_does_not_say_is_told_near_the_close(watch: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise ClientError({"Error": {"Code": "AccessDeniedException"}}, "ListJobs")
+
+    monkeypatch.setattr(watch.batch, "get_paginator", denied)
+    for minutes in (11, 46, 51):
+        with pytest.raises(watch.handler.WatchFailed, match="numerai-alice: ListJobs: AccessDenied"):
+            watch.look(minutes)
+    ((_, text),) = watch.told()
+    assert "ListJobs: AccessDeniedException" in text
+
+
 # Numerai fails
 
 
@@ -585,7 +622,7 @@ def test_an_outage_starts_nothing_and_is_over_at_the_next_call(watch: Watched, a
     assert watch.batch.submitted == []
     assert watch.told() == []
     (line,) = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert line["watch"] == "tournament 8"
+    assert line["watch"] == "numerai-alice"
     assert "Numerai" in line["cause"]
     watch.numerai.broken.clear()
     watch.look(16)
@@ -598,13 +635,51 @@ def test_what_passes_within_a_call_does_not_even_cost_the_call(watch: Watched) -
     assert len(watch.batch.submitted) == 1
 
 
-def test_an_outage_in_the_middle_ends_the_look_at_the_round(watch: Watched) -> None:
-    watch.set_nodes(**{f"numerai-n{number}": {} for number in range(5)})
-    true = watch.numerai.data({"query": "rounds", "variables": {"tournament": 8}})
-    watch.numerai.broken = [broken(200, json.dumps({"data": true}).encode()), *[broken()] * 3]
+def test_two_lookups_in_a_row_that_fail_end_the_look_at_the_round(watch: Watched) -> None:
+    watch.set_nodes(**{f"numerai-n{number}": {"job_definition": f"n{number}"} for number in range(5)})
+    watch.numerai.fails = {"id-numerai-n1", "id-numerai-n2"}
+    watch.look(46)
+    asked = {asked["variables"].get("modelId") for asked in watch.numerai.asked}
+    assert asked == {None, "id-numerai-n0", "id-numerai-n1", "id-numerai-n2"}
+    assert [given["jobDefinition"] for given in watch.batch.submitted] == ["n0"]
+    (text,) = [text for title, text in watch.told() if "cannot be looked up" in title]
+    assert "numerai-n1, numerai-n2, numerai-n3, numerai-n4." in text
+
+
+def test_a_lookup_that_fails_takes_nothing_from_the_other_nodes(watch: Watched) -> None:
+    watch.set_nodes(**{f"numerai-n{number}": {"job_definition": f"n{number}"} for number in range(3)})
+    watch.numerai.fails = {"id-numerai-n0"}
     watch.look(11)
-    assert len(watch.numerai.asked) == 4
-    assert watch.batch.submitted == []
+    assert [given["jobDefinition"] for given in watch.batch.submitted] == ["n1", "n2"]
+    watch.look(46)
+    (text,) = [text for title, text in watch.told() if "cannot be looked up" in title]
+    assert "numerai-n0. " in text
+    assert "numerai-n1" not in text
+    watch.numerai.fails.clear()
+    watch.look(51)
+    assert [title for title, _ in watch.told()] == [f"numerai-n0 has not submitted for round {NUMBER}"]
+    watch.look(61)
+    assert len(watch.told()) == 3
+
+
+def test_a_call_that_runs_out_of_time_still_tells_whom_it_has_not_looked_at(
+    watch: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.set_nodes(**{f"numerai-n{number}": {"job_definition": f"n{number}"} for number in range(3)})
+    list_jobs, passed = watch.batch.get_paginator, [0.0]
+
+    def slow(operation: str) -> Any:
+        passed[0] += watch.handler.CALL_SECONDS
+        return list_jobs(operation)
+
+    monkeypatch.setattr(watch.batch, "get_paginator", slow)
+    monkeypatch.setattr(watch.handler.time, "monotonic", lambda: time.monotonic() + passed[0])
+    watch.look(46)
+    (own, _), (title, text) = watch.told()
+    assert own == f"numerai-n0 has not submitted for round {NUMBER}"
+    assert title == f"Round {NUMBER}: submissions cannot be looked up"
+    assert "numerai-n1, numerai-n2. There was no time left" in text
+    assert len(watch.batch.submitted) == 1
 
 
 def test_nobody_who_listens_is_an_outage(watch: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
