@@ -33,9 +33,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 TRIES = 3
 """How many runs the watcher starts for one node and round."""
+AFTER_CLOSE = timedelta(minutes=30)
+"""So long a run that goes on over the close, and a submission that is not checked, are waited for."""
 OUTAGE = 2
 """So many nodes in a row about which Numerai could not be asked are an outage: the others are not asked about."""
-LONGEST_TEXT = 2000
+LONGEST_REASON, LONGEST_TEXT = 300, 2000
 """A job's command takes 8 KiB in all."""
 TELL = timedelta(minutes=15)
 """So long before the close somebody is told, so that a person can still act."""
@@ -98,6 +100,16 @@ class Round:
     tournament: int
     opens: datetime
     closes: datetime
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What Numerai holds of a node for a round; neither accepted nor refused while it is not checked."""
+
+    accepted: bool
+    refused: bool
+    late: bool
+    reason: str
 
 
 @dataclass(frozen=True)
@@ -182,17 +194,23 @@ class Numerai:
             raise CannotAsk("Numerai's answer about the rounds is not understood", outage=True) from error
         return sorted((each for each in found if each.opens <= self.now()), key=lambda each: each.number)
 
-    def submissions(self, model_id: str, number: int) -> list[tuple[str, str]]:
-        """Status and reason of each submission of a model for a round."""
-        query = "query($modelId: ID) { submissions(modelId: $modelId) { status errorInfo round { number } } }"
+    def submissions(self, model_id: str, this: Round) -> list[Submission]:
+        """A model's submissions for a round."""
+        query = "query($modelId: ID) { submissions(modelId: $modelId) "
+        query += "{ status errorInfo insertedAt round { number } } }"
         rows = self._ask(query, {"modelId": model_id}, "submissions", signed=True)
         try:
             return [
-                (str(row["status"] or "pending"), str(row["errorInfo"] or ""))
+                Submission(
+                    row["status"] == "success",
+                    row["status"] == "error",
+                    bool(row["insertedAt"]) and _time(row["insertedAt"]) >= this.closes,
+                    str(row["errorInfo"] or "no reason was given")[:LONGEST_REASON],
+                )
                 for row in rows
-                if (row["round"] or {}).get("number") == number
+                if (row["round"] or {}).get("number") == this.number
             ]
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CannotAsk("Numerai's answer about the submissions is not understood") from error
 
     def _ask(self, query: str, variables: dict[str, Any], field: str, *, signed: bool) -> list[Any]:
@@ -351,27 +369,61 @@ class Watch:
             return True
         if now < min(_due(node, this), this.closes):
             return False
-        held = self._numerai.submissions(node["model_id"], this.number)
-        if any(status != "error" for status, _ in held):
+        # the runs first: what one that has ended by then has submitted is in the answer about the submissions
+        jobs, failure = self._runs(name, node, this)
+        held = self._numerai.submissions(node["model_id"], this)
+        if any(each.accepted and not each.late for each in held):
             _log(name, this, "submitted")
             return True
-        refused = f" Numerai refused what was submitted: {held[0][1] or 'no reason was given'}." if held else ""
-        jobs = _jobs(name, node, this, self._numerai.ahead)
+        if failure:
+            raise failure
+        if any(not each.accepted and not each.refused for each in held):
+            return self._unchecked(name, this, now)
+        if any(each.accepted for each in held):
+            text = f"{name} submitted for round {this.number} after its close: that is scored and cannot be staked."
+            title = f"{name} submitted late for round {this.number}"
+            return self._tell("late", name, this, title, f"{text} {_last(jobs)}", by_run=False)  # it tells itself
+        refused = f"Numerai refused what was submitted: {held[0].reason}. " if held else ""
         if now >= this.closes:
-            text = f"Round {this.number} has closed and Numerai holds no valid submission of {name}.{refused}"
-            return self._tell("missed", name, this, f"{name} missed round {this.number}", f"{text} {_last(jobs)}")
+            return self._closed(name, this, now, jobs, refused)
+        self._missing(name, node, this, now, jobs, refused)
+        return False
+
+    def _runs(self, name: str, node: dict[str, Any], this: Round) -> tuple[list[Job], Exception | None]:
+        """The node's runs, or why they are not known: where Numerai holds a submission that is of no interest."""
+        try:
+            return _jobs(name, node, this, self._numerai.ahead), None
+        except (ClientError, BotoCoreError) as error:
+            return [], error
+
+    def _unchecked(self, name: str, this: Round, now: datetime) -> bool:
+        _log(name, this, "not checked yet")
+        if now < this.closes + AFTER_CLOSE:
+            return False
+        title = f"{name}: the submission for round {this.number} is not checked"
+        text = f"Numerai holds a submission of {name} for round {this.number} and has not checked it since the close. "
+        return self._tell("failure", name, this, title, f"{text}Look at https://numer.ai.", about="unchecked")
+
+    def _closed(self, name: str, this: Round, now: datetime, jobs: list[Job], refused: str) -> bool:
+        """Tell that the round is missed, once a run that goes on over the close has had some time."""
+        if now < this.closes + AFTER_CLOSE and any(job.active for job in jobs):
+            _log(name, this, "running over the close")
+            return False
+        text = f"Round {this.number} has closed and Numerai holds no valid submission of {name}. {refused}{_last(jobs)}"
+        return self._tell("missed", name, this, f"{name} missed round {this.number}", text)
+
+    def _missing(
+        self, name: str, node: dict[str, Any], this: Round, now: datetime, jobs: list[Job], refused: str
+    ) -> None:
+        """Nothing valid is submitted in a round that is open: start what can be started, and tell near the close."""
         try:
             hopeless, state = self._mend(name, node, this, jobs)
         except (ClientError, BotoCoreError) as error:
             hopeless, state = False, f"A run could not be started: {self._failed(name, error)}. {_last(jobs)}"
         if hopeless or now >= this.closes - TELL:
-            minutes = max(0, int((this.closes - now).total_seconds() // 60))
-            text = (
-                f"Numerai holds no valid submission of {name} for round {this.number}, which closes in {minutes} min."
-            )
-            title = f"{name} has not submitted for round {this.number}"
-            self._tell("failure", name, this, title, f"{text}{refused} {state}")
-        return False
+            left = f"which closes in {int((this.closes - now).total_seconds() // 60)} min"
+            text = f"Numerai holds no valid submission of {name} for round {this.number}, {left}. {refused}{state}"
+            self._tell("failure", name, this, f"{name} has not submitted for round {this.number}", text)
 
     def _mend(self, name: str, node: dict[str, Any], this: Round, jobs: list[Job]) -> tuple[bool, str]:
         """Start the run that is missing; whether nothing more can be done, and how it stands, in words."""
@@ -393,6 +445,9 @@ class Watch:
             if made is None and now < due:
                 _log(name, this, "waiting", trigger_id)
                 return False, f"{_last(jobs)} From {due:%H:%M} UTC on it is started again."
+            if made is None and _called_lately(name):
+                _log(name, this, "called a moment ago")
+                return False, "Its webhook was called a moment ago."
             if made is None:
                 found = _start(name, node, trigger_id)
                 _log(name, this, found, trigger_id)
@@ -409,7 +464,9 @@ class Watch:
         item = _get(f"trigger#{name}#{trigger_id}")
         return self._numerai.at(float(item["claimed_at"]["N"])) if item and "run_id" in item else None
 
-    def _tell(self, kind: str, name: str, this: Round, title: str, text: str, about: str = "") -> bool:
+    def _tell(
+        self, kind: str, name: str, this: Round, title: str, text: str, about: str = "", *, by_run: bool = True
+    ) -> bool:
         """Publish a notice once, and let a run of the node's own image tell the people whom `numerai notify` lists;
         whether both is done. One `about` something else is another notice of that kind."""
         key = f"notice#{name}#{this.number}#{about or kind}"
@@ -424,8 +481,10 @@ class Watch:
             _submit_notice(with_image, self._nodes[with_image], kind, title, text)
 
         # neither may keep the other from being done
-        published = self._tried(name, lambda: _once_only(key, publish))
-        return published & self._tried(name, lambda: self._notifies() and _once_only(f"{key}#run", start_run))
+        done = self._tried(name, lambda: _once_only(key, publish))
+        if by_run:
+            done &= self._tried(name, lambda: self._notifies() and _once_only(f"{key}#run", start_run))
+        return done
 
     def _notifies(self) -> bool:
         return bool(self._numerai.secret.get("NUMERAI_NOTIFY", "").strip())
@@ -534,6 +593,13 @@ def _start(name: str, node: dict[str, Any], trigger_id: str) -> str:
         raise
     _mark(key, run_id={"S": run_id})
     return f"started: {run_id}"
+
+
+def _called_lately(name: str) -> bool:
+    """Whether the webhook was just called for the node: Batch may not list that run yet."""
+    now, settle = time.time(), SETTLE.total_seconds()
+    items = [_get(f"rate#{name}#{hour}") for hour in {int(now // 3600), int((now - settle) // 3600)}]
+    return any(item and now - float(item.get("called_at", {"N": "0"})["N"]) < settle for item in items)
 
 
 def _submit(node: dict[str, Any], job_name: str, trigger_id: str) -> str:

@@ -1,7 +1,8 @@
 """The webhook: turns one call of Numerai into exactly one Batch job, and answers in JSON whatever comes.
 
 The table holds three kinds of items: `nodes` (written by Terraform: who may call, and what that starts),
-`trigger#<node>#<trigger id>` (which run a trigger started) and `rate#<node>#<hour>` (how many runs were started).
+`trigger#<node>#<trigger id>` (which run a trigger started) and `rate#<node>#<hour>` (how many runs were started and,
+for the watcher, when the last one was).
 """
 
 from __future__ import annotations
@@ -207,12 +208,14 @@ def _claim(key: str, name: str) -> bool:
                     "Update": {
                         "TableName": _table(),
                         "Key": {"pk": {"S": f"rate#{name}#{hour}"}},
-                        "UpdateExpression": "SET runs = if_not_exists(runs, :none) + :one, expires_at = :expiry",
+                        "UpdateExpression": "SET runs = if_not_exists(runs, :none) + :one, called_at = :now, "
+                        "expires_at = :expiry",
                         "ConditionExpression": "attribute_not_exists(runs) OR runs < :most",
                         "ExpressionAttributeValues": {
                             ":none": {"N": "0"},
                             ":one": {"N": "1"},
                             ":most": {"N": os.environ["RUNS_PER_HOUR"]},
+                            ":now": {"N": f"{time.time():.3f}"},
                             ":expiry": {"N": str((hour + 2) * 3600)},
                         },
                     }

@@ -98,8 +98,11 @@ class FakeNumerai:
             ]
         }
 
-    def hold(self, model_id: str, status: str, number: int = NUMBER, error: str | None = None) -> None:
-        row = {"status": status, "errorInfo": error, "round": {"number": number}}
+    def hold(
+        self, model_id: str, status: str, number: int = NUMBER, error: str | None = None, minutes: float = 5
+    ) -> None:
+        inserted = (OPENS + timedelta(minutes=minutes)).isoformat()
+        row = {"status": status, "errorInfo": error, "insertedAt": inserted, "round": {"number": number}}
         self.submissions.setdefault(model_id, []).append(row)
 
 
@@ -318,6 +321,49 @@ def test_a_submission_that_is_there_needs_nothing(watch: Watched, status: Any) -
     assert watch.told() == []
 
 
+def test_a_submission_that_is_not_checked_is_waited_for_after_the_close(watch: Watched) -> None:
+    watch.numerai.hold("id-numerai-alice", "pending")
+    for minutes in (61, 66, 86):
+        watch.look(minutes)
+    assert watch.told() == []
+    watch.look(91)
+    watch.look(96)
+    ((title, _),) = watch.told()
+    assert title == f"numerai-alice: the submission for round {NUMBER} is not checked"
+
+
+def test_a_submission_that_is_refused_after_the_close_is_a_missed_round(watch: Watched) -> None:
+    watch.numerai.hold("id-numerai-alice", "pending")
+    watch.look(61)
+    watch.numerai.submissions["id-numerai-alice"][0].update(status="error", errorInfo="x" * 20_000)
+    watch.look(66)
+    ((title, text),) = watch.told()
+    assert title == f"numerai-alice missed round {NUMBER}"
+    assert "Numerai refused what was submitted: xxx" in text
+    assert len(text) < 600
+
+
+def test_a_submission_after_the_close_is_told_as_late_once(watch: Watched) -> None:
+    watch.set_secret(NUMERAI_NOTIFY=NOTIFY_URL)
+    watch.batch.add("numerai-alice-webhook", "RUNNING")
+    watch.look(61)
+    assert watch.told() == [], "a run that goes on over the close is waited for"
+    watch.batch.end(69)
+    watch.numerai.hold("id-numerai-alice", "success", minutes=64)
+    watch.look(66)
+    watch.look(71)
+    ((title, _),) = watch.told()
+    assert title == f"numerai-alice submitted late for round {NUMBER}"
+    assert watch.batch.submitted == [], "the run has told it itself"
+
+
+def test_a_run_that_hangs_over_the_close_is_waited_for_half_an_hour(watch: Watched) -> None:
+    watch.batch.add("numerai-alice-webhook", "RUNNING")
+    for minutes in (61, 86, 91):
+        watch.look(minutes)
+    assert [title for title, _ in watch.told()] == [f"numerai-alice missed round {NUMBER}"]
+
+
 def test_what_was_submitted_for_another_round_or_refused_does_not_count(watch: Watched) -> None:
     watch.numerai.hold("id-numerai-alice", "success", NUMBER - 1)
     watch.numerai.hold("id-numerai-alice", "error", error="ids are missing")
@@ -448,6 +494,35 @@ def test_a_cluster_without_nodes_asks_nothing(watch: Watched) -> None:
 
 
 # exactly once
+
+
+def test_a_run_that_submits_and_ends_while_numerai_is_asked_is_not_started_again(
+    watch: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    watch.batch.add("numerai-alice-webhook", "RUNNING")
+    data = watch.numerai.data
+
+    def slow(asked: dict[str, Any]) -> dict[str, Any]:
+        found = data(asked)
+        if "submissions" in asked["query"]:
+            watch.numerai.hold("id-numerai-alice", "success")
+            watch.batch.end(0)
+        return found
+
+    monkeypatch.setattr(watch.numerai, "data", slow)
+    watch.look(16)
+    watch.look(21)
+    assert watch.batch.submitted == []
+
+
+def test_a_call_of_the_webhook_counts_before_its_run_is_listed(watch: Watched) -> None:
+    watch.world.set_nodes({"numerai-alice": TOKEN})
+    assert watch.world.call()[0] == 200
+    watch.set_nodes(**{"numerai-alice": {}})
+    watch.look(11)
+    assert watch.batch.submitted == []
+    watch.look(16)
+    assert len(watch.batch.submitted) == 1
 
 
 def test_a_job_that_was_submitted_without_an_answer_is_found(watch: Watched) -> None:
@@ -591,6 +666,8 @@ def test_what_aws_does_not_say_is_told_near_the_close(watch: Watched, monkeypatc
             watch.look(minutes)
     ((_, text),) = watch.told()
     assert "ListJobs: AccessDeniedException" in text
+    watch.numerai.hold("id-numerai-alice", "success")
+    assert watch.look(56) == {"nodes": 1}
 
 
 # Numerai fails
@@ -658,6 +735,7 @@ def test_a_lookup_that_fails_takes_nothing_from_the_other_nodes(watch: Watched) 
     watch.numerai.fails.clear()
     watch.look(51)
     assert [title for title, _ in watch.told()] == [f"numerai-n0 has not submitted for round {NUMBER}"]
+    watch.batch.end(1)
     watch.look(61)
     assert len(watch.told()) == 3
 
@@ -669,7 +747,7 @@ def test_a_call_that_runs_out_of_time_still_tells_whom_it_has_not_looked_at(
     list_jobs, passed = watch.batch.get_paginator, [0.0]
 
     def slow(operation: str) -> Any:
-        passed[0] += watch.handler.CALL_SECONDS
+        passed[0] += 0.7 * watch.handler.CALL_SECONDS
         return list_jobs(operation)
 
     monkeypatch.setattr(watch.batch, "get_paginator", slow)
@@ -774,6 +852,7 @@ submission_rows = st.fixed_dictionaries(
     {
         "status": st.sampled_from(["pending", "success", "error"]) | json_values,
         "errorInfo": json_values,
+        "insertedAt": times,
         "round": st.just({"number": NUMBER}) | json_values,
     }
 )
@@ -844,5 +923,5 @@ def test_it_imports_only_what_lambda_has() -> None:
 
 def test_the_tool_and_the_functions_use_the_same_names(watch: Watched) -> None:
     assert watch.handler.NOTICE_PREFIX == runs.NOTICE_PREFIX
-    assert {NoticeKind.FAILURE.value, NoticeKind.MISSED.value} == {"failure", "missed"}
+    assert {NoticeKind.FAILURE.value, NoticeKind.LATE.value, NoticeKind.MISSED.value} == {"failure", "late", "missed"}
     assert FIRST.startswith(watch.world.webhook.OWN_TRIGGERS)
