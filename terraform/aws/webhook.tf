@@ -108,7 +108,7 @@ resource "aws_dynamodb_table_item" "nodes" {
           model_id       = node.model_id
           tournament     = node.tournament
           since          = node.since
-          scheduled      = node.cron != null
+          cron           = node.cron
           token_sha256   = node.token_sha256
           job_queue      = aws_batch_job_queue.this[local.kind[name]].arn
           job_definition = aws_batch_job_definition.node[name].name

@@ -39,10 +39,14 @@ OUTAGE = 2
 """So many nodes in a row about which Numerai could not be asked are an outage: the others are not asked about."""
 LONGEST_REASON, LONGEST_TEXT = 300, 2000
 """A job's command takes 8 KiB in all."""
-TELL = timedelta(minutes=15)
-"""So long before the close somebody is told, so that a person can still act."""
+TELL = timedelta(minutes=20)
+"""So long before the close somebody is told: a call comes every five minutes, and a person shall have a quarter of an
+hour to act."""
 OWN_START = timedelta(minutes=30)
-"""A node with a schedule of its own is left to it until so long before the close."""
+"""A node with a schedule that cannot be read here is left to it until so long before the close."""
+MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
+DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
+CRON_FIELDS = ((0, 59, ()), (0, 23, ()), (1, 31, ()), (1, 12, MONTHS), (1, 7, DAYS), (1970, 2199, ()))
 EARLY = timedelta(minutes=30)
 """A run that was started so long before the opening and goes on may be for this round; an older one hangs."""
 FORGOTTEN = timedelta(days=2)
@@ -367,7 +371,7 @@ class Watch:
         since = node.get("since")
         if since and _time(since) + self._numerai.ahead > this.opens:
             return True
-        if now < min(_due(node, this), this.closes):
+        if now < _due(node, this):
             return False
         # the runs first: what one that has ended by then has submitted is in the answer about the submissions
         jobs, failure = self._runs(name, node, this)
@@ -528,9 +532,44 @@ class Watch:
 
 
 def _due(node: dict[str, Any], this: Round) -> datetime:
-    """When the node's own start has had its time."""
-    due = this.opens + timedelta(minutes=float(os.environ["GRACE_MINUTES"]))
-    return max(due, this.closes - OWN_START) if node.get("scheduled") else due
+    """When the node's own start has had its time, and somebody must be told at the latest."""
+    tell, grace = this.closes - TELL, timedelta(minutes=float(os.environ["GRACE_MINUTES"]))
+    start = this.opens
+    if node.get("cron"):
+        try:
+            start = _occurrence(node["cron"], this.opens, tell) or this.opens
+        except ValueError:  # one with L, W or # is left as much time as there is
+            return max(this.opens + grace, this.closes - OWN_START)
+    return min(start + grace, tell)
+
+
+def _occurrence(cron: str, begin: datetime, end: datetime) -> datetime | None:
+    """The first minute from `begin` on and before `end` that a schedule in EventBridge's six fields names; ValueError
+    for one that is not read here."""
+    fields = [_values(field, *kind) for field, kind in zip(cron.upper().split(), CRON_FIELDS, strict=True)]
+    moment = begin.replace(second=0, microsecond=0)
+    moment += timedelta(minutes=1) if moment < begin else timedelta(0)
+    while moment < end:
+        now = (moment.minute, moment.hour, moment.day, moment.month, moment.isoweekday() % 7 + 1, moment.year)
+        if all(value in field for value, field in zip(now, fields, strict=True)):
+            return moment
+        moment += timedelta(minutes=1)
+    return None
+
+
+def _values(field: str, low: int, high: int, names: tuple[str, ...]) -> set[int]:
+    """What a field of a schedule stands for: `*`, `?`, numbers or names, ranges, steps, and lists of these."""
+    found: set[int] = set()
+    for item in field.split(","):
+        base, _, step = item.partition("/")
+        first, _, last = (str(low), "-", str(high)) if base in ("*", "?") else base.partition("-")
+        numbers = [names.index(text) + low if text in names else int(text) for text in (first, last or first)]
+        if step and not last:
+            numbers[1] = high
+        if numbers[0] > numbers[1]:
+            raise ValueError(item)
+        found.update(range(numbers[0], numbers[1] + 1, int(step or 1)))
+    return found
 
 
 def _pause(made: datetime, this: Round) -> timedelta:

@@ -24,8 +24,11 @@ import pytest
 from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numerai_compute.errors import UsageError
 from numerai_compute.models import NoticeKind
 from numerai_compute.providers.aws import outcomes, runs
+from numerai_compute.providers.aws.cron import aws_cron
+from numerai_compute.schedule import next_occurrence
 
 from .conftest import ACCOUNT, REGION, TABLE, TOKEN, World
 
@@ -207,7 +210,7 @@ class Watched:
                 "model_id": f"id-{name}",
                 "tournament": 8,
                 "since": None,
-                "scheduled": False,
+                "cron": None,
                 "job_queue": "queue",
                 "job_definition": "numerai-node",
                 "token_sha256": "0" * 64,
@@ -404,8 +407,7 @@ def test_runs_that_fail_are_followed_by_three_others_and_then_somebody_is_told(w
     assert triggers == [f"watch-8-{NUMBER}-{number}" for number in (1, 2, 3)]
     ((title, text),) = watch.told()
     assert title == f"numerai-alice has not submitted for round {NUMBER}"
-    assert "started 3 times in vain" in text
-    assert "ended with exit code 1" in text
+    assert "closes in 19 min. A run of it is started: job-3." in text
 
 
 def test_the_tries_of_a_long_window_are_half_an_hour_apart(watch: Watched) -> None:
@@ -420,6 +422,7 @@ def test_the_tries_of_a_long_window_are_half_an_hour_apart(watch: Watched) -> No
     assert started == [11, 41, 71]
     ((_, text),) = watch.told()
     assert "started 3 times in vain" in text
+    assert "ended with exit code 1" in text
 
 
 def test_a_run_that_was_started_a_moment_ago_counts_before_batch_lists_it(watch: Watched) -> None:
@@ -469,12 +472,69 @@ def test_a_node_is_watched_from_the_first_round_after_it_was_configured(watch: W
     assert len(watch.batch.submitted) == 1
 
 
-def test_a_node_with_a_schedule_of_its_own_is_left_to_it_until_half_an_hour_before_the_close(watch: Watched) -> None:
-    watch.set_nodes(**{"numerai-alice": {"scheduled": True}})
-    watch.look(29)
+@pytest.mark.parametrize(
+    ("cron", "waits", "starts"),
+    [
+        ("25 12 ? * TUE-FRI *", 34, 35),
+        ("25 12,13 ? * 3 2026", 34, 35),
+        ("0/25 12 6 JAN ? *", 9, 10),
+        ("50 12 ? * TUE-FRI *", 9, 10),  # too late to be waited for
+        ("0 6 * * ? *", 9, 10),  # before the opening: its run had nothing to submit
+        ("25 12 ? * 3#1 *", 29, 30),  # not read: half an hour before the close
+    ],
+)
+def test_a_schedule_of_its_own_has_its_time_first(watch: Watched, cron: str, waits: int, starts: int) -> None:
+    watch.set_nodes(**{"numerai-alice": {"cron": cron}})
+    watch.look(waits)
     assert watch.batch.submitted == []
-    watch.look(31)
+    watch.look(starts)
     assert len(watch.batch.submitted) == 1
+
+
+def test_a_scheduled_run_that_fails_at_the_weekend_is_made_good_at_once(watch: Watched) -> None:
+    watch.numerai.hours = 26
+    watch.set_nodes(**{"numerai-alice": {"cron": "0 13 ? * * *"}})
+    watch.at(61)
+    watch.batch.add("numerai-alice-scheduled", "RUNNING")
+    watch.batch.end(1)
+    watch.look(66)
+    assert watch.batch.submitted == []
+    watch.look(71)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_a_grace_that_is_long_still_ends_before_the_close(watch: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRACE_MINUTES", "45")
+    watch.look(41)
+    assert len(watch.batch.submitted) == 1
+    assert len(watch.told()) == 1
+
+
+schedules = st.tuples(
+    *[
+        st.one_of(
+            st.just("*"),
+            st.integers(low, high).map(str),
+            st.tuples(st.integers(low, high), st.integers(low, high)).map(lambda ends: f"{min(ends)}-{max(ends)}"),
+            st.integers(1, high).map(lambda step: f"*/{step}"),
+        )
+        for low, high in ((0, 59), (0, 23), (1, 31), (1, 12))
+    ]
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(fields=schedules)
+def test_schedules_are_read_as_the_tool_reads_them(fields: tuple[str, ...], handler: ModuleType) -> None:
+    text = " ".join([*fields, "*"])
+    begin = datetime(2026, 1, 10, 12, tzinfo=timezone.utc)
+    end = begin + timedelta(hours=26)
+    try:
+        found = next_occurrence(text, begin - timedelta(seconds=1))
+    except UsageError:
+        return
+    expected = found if found < end else None
+    assert handler._occurrence(aws_cron(text), begin, end) == expected
 
 
 def test_every_tournament_has_its_rounds(watch: Watched) -> None:
@@ -576,13 +636,13 @@ def test_a_watcher_that_calls_the_webhook_starts_the_same_run(watch: Watched, mo
 
 def test_before_the_close_somebody_is_told_once_and_after_it_that_the_round_was_missed(watch: Watched) -> None:
     watch.batch.add("numerai-alice-x", "RUNNING")
-    watch.look(44)
+    watch.look(39)
     assert watch.told() == []
-    for minutes in (46, 51, 56):
+    for minutes in (44, 49, 54, 59):
         watch.look(minutes)
     ((title, text),) = watch.told()
     assert title == f"numerai-alice has not submitted for round {NUMBER}"
-    assert "closes in 13 min" in text or "closes in 14 min" in text
+    assert "closes in 15 min" in text or "closes in 16 min" in text
     assert "Its run job-0 goes on." in text
     watch.batch.end(None)
     for minutes in (61, 66, 71):
