@@ -1,12 +1,13 @@
 """The watcher: asks Numerai whether each node's submission of this round is there, and sees to it when it is not.
 
-It is called on a schedule and does nothing outside the rounds' windows, whose times Numerai says. What it remembers is
-in the webhook's table:
+It is called every few minutes and asks Numerai which rounds there are; outside their windows that is all it does. What
+it remembers is in the webhook's table:
 
 - `trigger#<node>#watch-<tournament>-<round>-<n>`: the run of the n-th try, in the webhook's own form, so that a watcher
   elsewhere, which calls the webhook with the same trigger id, starts nothing twice;
 - `notice#<node>#<round>#<kind>`: what was told;
-- `round#<tournament>`: the latest round, and up to which round the close was looked at.
+- `round#<tournament>`: the latest round, up to which round the close was looked at, and since when Numerai has not said
+  which rounds there are.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 TRIES = 3
 """How many runs the watcher starts for one node and round."""
+PATIENCE = timedelta(minutes=30)
+"""So long Numerai may not say which rounds there are before somebody is told."""
 AFTER_CLOSE = timedelta(minutes=30)
 """So long a run that goes on over the close, and a submission that is not checked, are waited for."""
 OUTAGE = 2
@@ -196,7 +199,10 @@ class Numerai:
             ]
         except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
             raise CannotAsk("Numerai's answer about the rounds is not understood", outage=True) from error
-        return sorted((each for each in found if each.opens <= self.now()), key=lambda each: each.number)
+        opened = sorted((each for each in found if each.opens <= self.now()), key=lambda each: each.number)
+        if not opened:
+            raise CannotAsk(f"Numerai names no round of tournament {tournament}", outage=True)
+        return opened
 
     def submissions(self, model_id: str, this: Round) -> list[Submission]:
         """A model's submissions for a round."""
@@ -316,9 +322,8 @@ class Watch:
             try:
                 rounds = self._numerai.rounds(self._tournament)
             except CannotAsk as error:
-                self._cannot_ask(self._remembered(), str(error), list(self._nodes))
-                return self._failures
-            if rounds:
+                self._deaf(str(error))
+            else:
                 self._look_at(rounds)
         except Exception as error:  # noqa: BLE001 whatever it is, the other tournaments are watched before it is raised
             self._failed("rounds", error)
@@ -339,7 +344,7 @@ class Watch:
             "closes": str(latest.closes.timestamp()),
             "judged": str(judged),
         }
-        if {name: item[name]["N"] for name in remembered if name in item} != remembered:
+        if "deaf_since" in item or {name: item[name]["N"] for name in remembered if name in item} != remembered:
             numbers = {name: {"N": value} for name, value in remembered.items()}
             key = {"pk": {"S": f"round#{self._tournament}"}}
             _dynamodb.put_item(TableName=_table(), Item={**key, **numbers, "expires_at": _expiry()})
@@ -469,17 +474,18 @@ class Watch:
         return self._numerai.at(float(item["claimed_at"]["N"])) if item and "run_id" in item else None
 
     def _tell(
-        self, kind: str, name: str, this: Round, title: str, text: str, about: str = "", *, by_run: bool = True
+        self, kind: str, name: str, when: Round | str, title: str, text: str, about: str = "", *, by_run: bool = True
     ) -> bool:
-        """Publish a notice once, and let a run of the node's own image tell the people whom `numerai notify` lists;
-        whether both is done. One `about` something else is another notice of that kind."""
-        key = f"notice#{name}#{this.number}#{about or kind}"
+        """Publish a notice once in a round (or on a day), and let a run of the node's own image tell the people whom
+        `numerai notify` lists; whether both is done. One `about` something else is another notice of that kind."""
+        during = when if isinstance(when, str) else when.number
+        key = f"notice#{name}#{during}#{about or kind}"
         with_image = name if name in self._nodes else next(iter(self._nodes))
         text = text.strip()[:LONGEST_TEXT]
 
         def publish() -> None:
             _sns.publish(TopicArn=os.environ["TOPIC"], Subject=title[:100], Message=text)
-            _log(name, this, f"told: {kind}")
+            _write({"watch": name, "round": during, "found": f"told: {about or kind}"})
 
         def start_run() -> None:
             _submit_notice(with_image, self._nodes[with_image], kind, title, text)
@@ -512,13 +518,22 @@ class Watch:
         title = f"Round {this.number}: submissions cannot be looked up"
         self._tell("failure", whose, this, title, f"{text}It is asked again.", about="unseen")
 
-    def _remembered(self) -> Round | None:
-        """The latest round of the last call, unless its close was looked at."""
-        item = _get(f"round#{self._tournament}")
-        if not item or int(item["judged"]["N"]) >= int(item["number"]["N"]):
-            return None
-        opens, closes = (datetime.fromtimestamp(float(item[name]["N"]), timezone.utc) for name in ("opens", "closes"))
-        return Round(int(item["number"]["N"]), self._tournament, opens, closes)
+    def _deaf(self, why: str) -> None:
+        """Numerai does not say which rounds there are: remember since when, and tell that once a day if it lasts."""
+        key, now = f"round#{self._tournament}", self._numerai.now()
+        item = _get(key) or {}
+        self._cannot_ask(_remembered(item, self._tournament), why, list(self._nodes))
+        if "deaf_since" not in item:
+            _mark(key, deaf_since={"N": f"{now.timestamp():.0f}"})
+            return
+        since = datetime.fromtimestamp(float(item["deaf_since"]["N"]), timezone.utc)
+        if now >= since + PATIENCE:
+            text = f"Since {since:%Y-%m-%d %H:%M} UTC Numerai does not say which rounds there are: {why}. "
+            text += (
+                f"Until it does, nobody knows whether a round is open and what is submitted: {', '.join(self._nodes)}."
+            )
+            title = f"The watcher cannot ask Numerai for rounds of tournament {self._tournament}"
+            self._tell("failure", f"tournament-{self._tournament}", f"{now:%Y-%m-%d}", title, text, about="deaf")
 
     def _failed(self, whose: str, error: Exception) -> str:
         why = (
@@ -529,6 +544,14 @@ class Watch:
         _write({"watch": whose, "failed": why})
         self._failures.append(f"{whose}: {why}")
         return why
+
+
+def _remembered(item: dict[str, Any], tournament: int) -> Round | None:
+    """The latest round that Numerai has named, unless its close was looked at."""
+    if "number" not in item or int(item["judged"]["N"]) >= int(item["number"]["N"]):
+        return None
+    opens, closes = (datetime.fromtimestamp(float(item[name]["N"]), timezone.utc) for name in ("opens", "closes"))
+    return Round(int(item["number"]["N"]), tournament, opens, closes)
 
 
 def _due(node: dict[str, Any], this: Round) -> datetime:

@@ -840,6 +840,31 @@ def test_an_outage_near_the_close_is_told_once(watch: Watched, monkeypatch: pyte
     assert "HTTP 503" in text
 
 
+@pytest.mark.parametrize("answer", [broken(403, b"<html>blocked"), broken(200, b'{"data": {"rounds": []}}')])
+def test_a_watcher_that_never_hears_of_rounds_says_so_once_a_day(watch: Watched, answer: Any) -> None:
+    watch.clock[0] = watch.numerai.now.timestamp()  # without an answer there is only this machine's clock
+    watch.numerai.broken = [answer] * 1000
+    for minutes in range(-360, -330, 5):
+        watch.look(minutes)
+    assert watch.told() == []
+    for minutes in range(-330, 24 * 60, 60):
+        watch.look(minutes)
+    told = watch.told()
+    assert [title for title, _ in told] == ["The watcher cannot ask Numerai for rounds of tournament 8"] * 2
+    assert "Since 2026-01-06 06:00 UTC" in told[1][1]
+    assert "numerai-alice" in told[1][1]
+
+
+def test_an_outage_that_ends_is_forgotten(watch: Watched) -> None:
+    watch.numerai.hold("id-numerai-alice", "success", NUMBER - 1, minutes=-24 * 60)
+    for minutes in (-180, -120, -60):
+        watch.at(minutes)
+        watch.numerai.broken = [broken()] * 3
+        watch.look()
+        watch.look(minutes + 20)
+    assert watch.told() == []
+
+
 @pytest.mark.parametrize("message", ["Your session is invalid", f"no such key PUBLIC${SECRET_KEY}"])
 def test_keys_that_are_refused_are_told_near_the_close(watch: Watched, message: str) -> None:
     def refuse() -> None:
