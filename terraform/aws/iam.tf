@@ -140,14 +140,9 @@ resource "aws_iam_role_policy" "webhook" {
   policy = data.aws_iam_policy_document.webhook.json
 }
 
-data "aws_iam_policy_document" "webhook" {
+# What webhook and watcher both do.
+data "aws_iam_policy_document" "start" {
   #checkov:skip=CKV_AWS_356:batch:ListJobs knows no resource; it reads.
-  statement {
-    sid       = "WriteLogs"
-    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
-    resources = ["${aws_cloudwatch_log_group.webhook.arn}:log-stream:*"]
-  }
-
   statement {
     sid       = "Remember"
     actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
@@ -161,9 +156,19 @@ data "aws_iam_policy_document" "webhook" {
   }
 
   statement {
-    sid       = "FindAfterACrash"
+    sid       = "SeeWhatRuns"
     actions   = ["batch:ListJobs"]
     resources = ["*"]
+  }
+}
+
+data "aws_iam_policy_document" "webhook" {
+  source_policy_documents = [data.aws_iam_policy_document.start.json]
+
+  statement {
+    sid       = "WriteLogs"
+    actions   = ["logs:CreateLogStream", "logs:PutLogEvents"]
+    resources = ["${aws_cloudwatch_log_group.webhook.arn}:log-stream:*"]
   }
 
   dynamic "statement" {
@@ -194,8 +199,9 @@ resource "aws_iam_role_policy" "watcher" {
 }
 
 data "aws_iam_policy_document" "watcher" {
-  #checkov:skip=CKV_AWS_356:batch:ListJobs knows no resource; it reads.
   for_each = local.watcher
+
+  source_policy_documents = [data.aws_iam_policy_document.start.json]
 
   statement {
     sid       = "WriteLogs"
@@ -204,27 +210,9 @@ data "aws_iam_policy_document" "watcher" {
   }
 
   statement {
-    sid       = "Remember"
-    actions   = ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:UpdateItem"]
-    resources = [aws_dynamodb_table.webhook.arn]
-  }
-
-  statement {
     sid       = "AskNumerai"
     actions   = ["secretsmanager:GetSecretValue"]
     resources = [aws_secretsmanager_secret.numerai_keys.arn]
-  }
-
-  statement {
-    sid       = "Submit"
-    actions   = ["batch:SubmitJob"]
-    resources = concat(local.submittable, local.submittable_definitions)
-  }
-
-  statement {
-    sid       = "SeeWhatRuns"
-    actions   = ["batch:ListJobs"]
-    resources = ["*"]
   }
 
   statement {
