@@ -36,18 +36,17 @@ data "aws_iam_policy_document" "failures" {
   }
 }
 
-# A rule instead of an alarm on a metric: it costs nothing, and its message says which run failed and why.
+# A rule instead of an alarm on a metric: it costs nothing, and its message says which run failed and why. It includes the
+# runs that only tell people something (`notice-`): when such a one fails, they have not heard it.
 resource "aws_cloudwatch_event_rule" "failed_run" {
   name        = "${var.name}-failed-run"
-  description = "A prediction run failed"
+  description = "A run failed"
   event_pattern = jsonencode({
     source      = ["aws.batch"]
     detail-type = ["Batch Job State Change"]
     detail = {
       status   = ["FAILED"]
       jobQueue = sort([for kind in local.kinds : aws_batch_job_queue.this[kind].arn])
-      # What only tells people something is no prediction run; the topic has heard it already.
-      jobName = [{ anything-but = { prefix = "notice-" } }]
     }
   })
 }

@@ -111,16 +111,19 @@ def _notifications(parts: AwsParts, stack: Stack) -> Check:
     if not elsewhere and not secret.has_notify(urls):
         why = "the addresses to notify at AWS are not the ones recorded here"
         return Check(name, CheckStatus.WARNING, why, "numerai node config")
+    mend = "numerai setup -s -P aws --set notification_email=ADDRESS, then numerai node config"
     if not secret.notifies and email is None:
         why = "nobody is told when a run fails or a round is missed"
-        mend = "numerai notify add, then numerai node config; or numerai setup -P aws with notification_email"
-        return Check(name, CheckStatus.WARNING, why, mend)
-    watched = (
-        "" if parts.settings.watcher else "; the watcher is switched off, so a round without any run goes unnoticed"
-    )
+        return Check(name, CheckStatus.WARNING, why, f"{mend}; and numerai notify add")
     theirs = [f"{secret.addresses} address(es) of another machine"] if elsewhere else []
-    told = [*sorted(urls), *theirs, *([email] if email else [])]
-    return Check(name, CheckStatus.WARNING if watched else CheckStatus.OK, f"told: {', '.join(told)}{watched}")
+    told = f"told: {', '.join([*sorted(urls), *theirs, *([email] if email else [])])}"
+    if email is None:
+        why = f"{told}, by runs of the nodes' own images: when one cannot start or tell, nobody hears of it"
+        return Check(name, CheckStatus.WARNING, why, mend)
+    if not parts.settings.watcher:
+        why = f"{told}; the watcher is switched off, so a round without any run goes unnoticed"
+        return Check(name, CheckStatus.WARNING, why)
+    return Check(name, CheckStatus.OK, told)
 
 
 def _secret(parts: AwsParts, stack: Stack) -> KeysSecret:

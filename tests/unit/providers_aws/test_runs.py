@@ -337,8 +337,10 @@ class TestChecks:
         world.urls = {"phone": "json://user:hunter22@example.org"}
         assert "not the ones recorded here" in why(world, "AWS notifications", alice)
         world.configured()
-        told = why(world, "AWS notifications", alice)
-        assert told == "told: phone"
+        assert "told: phone, by runs of the nodes' own images" in why(world, "AWS notifications", alice)
+        assert found(world, alice)["AWS notifications"] == "warning"
+        world.parts.settings = replace(world.parts.settings, notification_email="me@example.org")  # type: ignore[misc]
+        assert why(world, "AWS notifications", alice) == "told: phone, me@example.org"
         assert found(world, alice)["AWS notifications"] == "ok"
         world.parts.settings = replace(world.parts.settings, watcher=False)  # type: ignore[misc]
         assert "the watcher is switched off" in why(world, "AWS notifications", alice)
