@@ -123,7 +123,7 @@ variable "nodes" {
 }
 
 variable "watcher" {
-  description = "Whether a function looks, inside the rounds' windows, if every node has submitted, and starts the runs that are missing."
+  description = "Whether a function looks every five minutes if a round is open and every node has submitted, and starts the runs that are missing."
   type        = bool
   default     = true
   nullable    = false

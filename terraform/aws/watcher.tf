@@ -1,18 +1,10 @@
 locals {
   watcher_name = "${var.name}-watcher"
   watcher      = var.watcher ? { this = true } : {}
-
-  # Inside the windows as Numerai has them, a little after the full minutes of openings, deadlines and closes. Where a
-  # round's times differ the function goes by what Numerai says; a call outside a window asks one question and ends.
-  watcher_times = !var.watcher ? {} : {
-    weekdays = "cron(1/5 12-13 ? * TUE-FRI *)"
-    saturday = "cron(11/20 12-23 ? * SAT *)"
-    sunday   = "cron(11/20 0-14 ? * SUN *)"
-  }
 }
 
 resource "aws_lambda_function" "watcher" {
-  #checkov:skip=CKV_AWS_115:Only the schedule calls it, a few times an hour; calls at once are safe, and a small account cannot reserve any.
+  #checkov:skip=CKV_AWS_115:Only the schedule calls it, every five minutes; calls at once are safe, and a small account cannot reserve any.
   #checkov:skip=CKV_AWS_116:The next call of the schedule does what a lost one did not, and the alarm on its errors tells.
   #checkov:skip=CKV_AWS_117:It needs nothing inside the VPC, and in it would need endpoints at 7 USD a month each.
   #checkov:skip=CKV_AWS_50:Tracing needs a role with write access to every resource; one JSON line a finding says as much.
@@ -50,12 +42,14 @@ resource "aws_lambda_function" "watcher" {
   ]
 }
 
+# All week: when the windows are is Numerai's to say, and differs from round to round. A call outside them asks one question
+# a tournament and ends.
 resource "aws_cloudwatch_event_rule" "watcher" {
-  for_each = local.watcher_times
+  for_each = local.watcher
 
-  name                = "${local.watcher_name}-${each.key}"
-  description         = "Wakes the watcher (UTC)"
-  schedule_expression = each.value
+  name                = local.watcher_name
+  description         = "Wakes the watcher"
+  schedule_expression = "rate(5 minutes)"
 }
 
 resource "aws_cloudwatch_event_target" "watcher" {
@@ -63,7 +57,7 @@ resource "aws_cloudwatch_event_target" "watcher" {
 
   rule      = each.value.name
   target_id = "watcher"
-  arn       = aws_lambda_function.watcher["this"].arn
+  arn       = aws_lambda_function.watcher[each.key].arn
 
   # A call that comes an hour late helps nobody; the next one does the same.
   retry_policy {
@@ -79,7 +73,7 @@ resource "aws_lambda_permission" "watcher" {
   function_name = each.value.function_name
   action        = "lambda:InvokeFunction"
   principal     = "events.amazonaws.com"
-  source_arn    = "arn:${local.partition}:events:${var.region}:${local.account}:rule/${local.watcher_name}-*"
+  source_arn    = aws_cloudwatch_event_rule.watcher[each.key].arn
 }
 
 resource "aws_cloudwatch_log_group" "watcher" {

@@ -28,7 +28,11 @@ WEBHOOK_CALL = 0.0000002 + 0.25 * 1.0 * 0.0000133334
 """One request, and one second of 256 MiB on arm64. The first million requests of a month are free; not counted on."""
 TRIGGER_ITEMS = 6 * 0.000000625 + 3 * 0.000000125
 """What one trigger writes to and reads from the table."""
-WATCHER_CALLS_MONTH = 770
-"""terraform/aws/watcher.tf: 24 calls on each of four weekdays, 36 on Saturdays, 45 on Sundays; times 52 / 12."""
-WATCHER_CALL = 0.0000002 + 0.25 * 4.0 * 0.0000133334 + 0.000005 + 2 * 0.000000625 + 20 * 0.000000125
-"""One request, four seconds of 256 MiB on arm64, one reading of the secret, and some twenty looks at the table."""
+WATCHER_CALLS_MONTH = 12 * 24 * 365 / 12
+"""terraform/aws/watcher.tf: one every five minutes, all year."""
+WATCHER_CALL = 0.0000002 + 0.25 * 1.0 * 0.0000133334 + 3 * 0.000000125
+"""One request, one second of 256 MiB on arm64 (Numerai is asked which rounds there are), three looks at the table."""
+WATCHER_LOOKS_MONTH = 12 * (4 * 1 + 26) * 52 / 12
+"""Those inside a window: an hour on four weekdays, 26 at the weekend."""
+WATCHER_LOOK = 0.25 * 3.0 * 0.0000133334 + 0.000005 + 2 * 0.000000625 + 20 * 0.000000125
+"""Three seconds more, one reading of the secret, and some twenty looks at the table."""

@@ -236,7 +236,8 @@ def test_the_preview_of_what_is_there(world: World) -> None:
 
 def test_what_nodes_share_is_counted_with_the_first(world: World) -> None:
     alice, bob = world.configured(), world.configured("bob")
-    shared = 0.40 + prices.WATCHER_CALLS_MONTH * prices.WATCHER_CALL
+    watcher = prices.WATCHER_CALLS_MONTH * prices.WATCHER_CALL + prices.WATCHER_LOOKS_MONTH * prices.WATCHER_LOOK
+    shared = 0.40 + watcher
     assert world.provider.cost(alice).usd == pytest.approx(world.provider.cost(bob).usd + shared)
 
 
