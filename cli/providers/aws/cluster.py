@@ -85,9 +85,8 @@ class Cluster:
             if name not in stack.nodes:
                 return
             self._end_runs(stack, name, force=force, report=report)
-            secret = self._secret(stack.outputs)
-            if secret:  # what follows gives the nodes that stay this version's job definitions
-                secret.complete()
+            if set(stack.staying) - {name} and (secret := self._secret(stack.outputs)):
+                secret.complete()  # what follows gives the nodes that stay this version's job definitions
             self._take_over(stack, report)
             stack = self.file.set_node(name, replace(stack.nodes[name], leaving=True))
             if stack.staying:
