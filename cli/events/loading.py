@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
@@ -30,30 +31,38 @@ class Loaded:
 def load_handlers(sources: Iterable[str]) -> Loaded:
     """The handlers of files (`path/to/handlers.py`) and entry points (names of the group numerai_compute.handlers).
 
-    Code that fails while it is imported, or a class that cannot be made, becomes a `Failure`; the rest is loaded all
-    the same. `UsageError` when there is no such file or name.
+    Code that fails or calls `sys.exit` while it is imported, or a class that cannot be made, becomes a `Failure`; the
+    rest is loaded all the same. `UsageError` when there is no such file or name.
     """
     loaded = Loaded()
     for source in sources:
-        path = Path(source).expanduser()
-        if path.suffix == ".py" or path.exists():
+        path = _path_of(source)
+        if path is not None:
             _load_file(path, loaded)
         else:
             _load_entry_point(source, loaded)
     return loaded
 
 
-def _load_file(path: Path, loaded: Loaded) -> None:
-    path = path.absolute()
-    if not path.is_file():
-        raise UsageError(f"There is no file {path}.", "Give the path of a Python file with handlers.", code="no-file")
+def _path_of(source: str) -> Path | None:
+    """The file that is meant; None when it is the name of an entry point."""
     try:
-        module = _import_file(path)
-        found = _handlers_of_module(module)
-    except Exception as error:  # noqa: BLE001 - the file is the user's: it may raise anything
-        loaded.failures.append(_failure(path.name, error))
-        return
-    _make(found, path.name, loaded)
+        path = Path(source).expanduser().absolute()
+        if path.is_file():
+            return path
+        named = path.suffix == ".py" or path.exists()
+    except (OSError, RuntimeError, ValueError):  # no file can have this name, or there is no such user
+        named = source.endswith(".py")
+    if not named:
+        return None
+    raise UsageError(
+        f"There is no file {Path(source).absolute()}.", "Give the path of a Python file with handlers.", code="no-file"
+    )
+
+
+def _load_file(path: Path, loaded: Loaded) -> None:
+    with _as_failure(path.name, loaded):
+        _make(_handlers_of_module(_import_file(path)), path.name, loaded)
 
 
 def _load_entry_point(name: str, loaded: Loaded) -> None:
@@ -67,13 +76,10 @@ def _load_entry_point(name: str, loaded: Loaded) -> None:
             f"Give a path that ends with .py. Installed handlers: {known}.",
             code="unknown-handler",
         )
-    try:
+    with _as_failure(name, loaded):
         target = points[name].load()
         found = _handlers_of_module(target) if isinstance(target, ModuleType) else _as_list(target)
-    except Exception as error:  # noqa: BLE001 - code of another package, which may raise anything
-        loaded.failures.append(_failure(name, error))
-        return
-    _make(found, name, loaded)
+        _make(found, name, loaded)
 
 
 def _import_file(path: Path) -> ModuleType:
@@ -89,10 +95,8 @@ def _import_file(path: Path) -> ModuleType:
         sys.path.append(str(path.parent))
     try:
         spec.loader.exec_module(module)
-    except BaseException as error:
+    except BaseException:
         del sys.modules[name]
-        if isinstance(error, SystemExit):  # a script rather than a file with handlers
-            raise ImportError(f"{path.name} left with sys.exit({error.code!r}) while it was imported") from error
         raise
     return module
 
@@ -126,10 +130,23 @@ def _as_list(target: Any) -> list[Any]:
 
 def _make(found: list[Any], source: str, loaded: Loaded) -> None:
     for item in found:
-        try:
+        with _as_failure(getattr(item, "__name__", source), loaded):
             loaded.handlers.append(_instance(item))
-        except Exception as error:  # noqa: BLE001 - a user's constructor may raise anything
-            loaded.failures.append(_failure(getattr(item, "__name__", source), error))
+
+
+@contextmanager
+def _as_failure(source: str, loaded: Loaded) -> Iterator[None]:
+    """Note what the block raises as a failure of `source`; leaving the process (a script rather than a file with
+    handlers) is one too."""
+    try:
+        yield
+    except SystemExit as error:
+        try:
+            raise ImportError(f"{source} left with sys.exit({error.code!r}) while it was loaded") from error
+        except ImportError as left:
+            loaded.failures.append(failure_of("import", source, left, None, retry=False))
+    except Exception as error:  # noqa: BLE001 - code of the user or of another package: it may raise anything
+        loaded.failures.append(failure_of("import", source, error, None, retry=False))
 
 
 def _instance(item: Any) -> EventHandler:
@@ -151,7 +168,3 @@ def _instance(item: Any) -> EventHandler:
             f"{item.__name__} needs {names}: make it in the file, in a list `handlers = [{item.__name__}(...)]`"
         )
     return item()
-
-
-def _failure(source: str, error: Exception) -> Failure:
-    return failure_of("import", source, error, None, retry=False)

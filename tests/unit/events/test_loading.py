@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from collections.abc import Callable
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from numerai_compute.errors import ApiError, NumeraiError, UsageError
@@ -62,13 +64,31 @@ def test_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
     loaded = load_handlers(["one", "many", "broken"])
     assert [handler.name for handler in loaded.handlers] == ["recorder", "a", "b"]
     assert [failure.handler for failure in loaded.failures] == ["broken"]
-    with pytest.raises(UsageError, match="neither a file nor an installed handler 'none'"):
-        load_handlers(["none"])
 
 
-def test_a_file_that_is_not_there() -> None:
+@pytest.mark.parametrize(
+    "load", [lambda: sys.exit(0), lambda: lambda: sys.exit(0), lambda: [type("E", (EventHandler,), {"__init__": exit})]]
+)
+def test_leaving_the_process_while_handlers_are_loaded_is_a_failure(
+    monkeypatch: pytest.MonkeyPatch, load: Callable[[], Any]
+) -> None:
+    points = [SimpleNamespace(name="leaves", load=load), SimpleNamespace(name="good", load=lambda: Recorder)]
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: points)
+    loaded = load_handlers(["leaves", "good"])
+    assert [handler.name for handler in loaded.handlers] == ["recorder"]
+    assert ["left with sys.exit" in str(failure.error) for failure in loaded.failures] == [True]
+
+
+@pytest.mark.parametrize("source", ["nowhere/handlers.py", "~no-such-user/handlers.py", "a" * 300 + ".py", "\0.py"])
+def test_a_file_that_is_not_there(source: str) -> None:
     with pytest.raises(UsageError, match="There is no file"):
-        load_handlers(["nowhere/handlers.py"])
+        load_handlers([source])
+
+
+@pytest.mark.parametrize("source", ["none", "~no-such-user/handlers", "a" * 300, "\0"])
+def test_a_name_that_nothing_has(source: str) -> None:
+    with pytest.raises(UsageError, match="neither a file nor an installed handler"):
+        load_handlers([source])
 
 
 def test_the_others_run_and_are_told(world: World, write_handlers: Callable[..., str]) -> None:
