@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import logging.handlers
 import sys
@@ -61,7 +62,7 @@ def run_handlers(
     secrets: list[str | None] = []
     with contextlib.suppress(NumeraiError):  # keys may stand in the handlers only
         secrets.append(surroundings.keys().secret_key)
-    with logged(path, secrets, report), contextlib.redirect_stdout(sys.stderr):
+    with logged(path, secrets, report), contextlib.redirect_stdout(_Printed()):
         loaded = load_handlers(sources)
         secrets += [getattr(each, name, None) for each in loaded.handlers for name in SECRET_ATTRIBUTES]
         _add(daemon, loaded)
@@ -161,4 +162,21 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None
         why = f": {type(error).__name__}: {error}" if error else ""
-        self._report(self._redact(record.getMessage() + why))
+        with contextlib.suppress(Exception):  # standard error is full or closed, which is no reason to end the round
+            self._report(self._redact(record.getMessage() + why))
+
+
+class _Printed(io.TextIOBase):
+    """Standard error for what handlers print: what cannot be written there fails no handler."""
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(OSError):
+            sys.stderr.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+
+    def fileno(self) -> int:
+        return sys.stderr.fileno()

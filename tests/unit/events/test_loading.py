@@ -108,6 +108,24 @@ def test_the_others_run_and_are_told(world: World, write_handlers: Callable[...,
     assert any("broken.py could not be loaded: ValueError" in line for line in lines)
 
 
+def test_a_log_that_cannot_be_shown_stops_no_submission(
+    world: World, write_handlers: Callable[..., str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = IMPORT + (
+        "class Submits(EventHandler):\n"
+        "    def on_new_tournament_data(self, round_number):\n"
+        "        print('it submits', flush=True)\n"
+        "        self.daemon.submit('predictions')\n"
+    )
+
+    def full(line: str = "") -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(sys, "stderr", SimpleNamespace(write=full, flush=full))
+    assert run_handlers([write_handlers(text)], world.surroundings, single_run=True, report=full).succeeded
+    assert world.node.submitted == ["predictions"]
+
+
 def test_two_handlers_of_one_name_are_one_failure(world: World, write_handlers: Callable[..., str]) -> None:
     text = IMPORT + "handlers = [EventHandler('a'), EventHandler('a'), EventHandler('b')]\n"
     done = run_handlers([write_handlers(text)], world.surroundings, single_run=True)
