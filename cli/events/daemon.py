@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import ApiError, NumeraiError, UsageError
 from ..models import Keys, Model, Round, Tournament
@@ -38,6 +38,12 @@ DEFAULTS: Mapping[str, Any] = {
     "retry_wait": 60,
     # the features that the old CSV files hold
     "feature_set": "small",
+    # what handlers for numerauto may read; nothing here does
+    "check_validation_data": True,
+    "wakeup_time": 360,
+    "invalid_dataset_waittime": 600,
+    "napi_wait_schedule": [60, 60, 60, 60, 60, 600, 600, 600, 3600, 3600, 3600],
+    "upload_verify_wait_schedule": [10, 10, 10, 10, 10, 10, 60, 60, 60, 60, 60, 600, 3600],
 }
 
 
@@ -52,8 +58,11 @@ class EventDaemon:
     `report` (a nested dictionary, new for each round), `persistent_state` with `save_state()`, `napi`,
     `get_dataset_path(round_number)`; and `node` (the node runtime), `submit(predictions)`, `surroundings`.
     `before_start` holds what failed before there was a daemon, for the handlers to be told of; `failed` lists
-    `<handler>: <event>` for what failed and is no step of a round: on_start, on_submission, on_shutdown.
+    `<handler>: <event>` for what failed and is no step of a round: on_start, on_submission, on_shutdown. `running` is
+    the daemon that runs in this process.
     """
+
+    running: ClassVar[EventDaemon | None] = None
 
     def __init__(
         self,
@@ -243,6 +252,7 @@ class EventDaemon:
         """
         self.rounds, self.failed = [], []
         with self._locked(), _sigterm_stops():
+            EventDaemon.running = self
             try:
                 self.failed += self._deliveries.on_all("on_start")
                 for failure in self.before_start:
@@ -253,6 +263,7 @@ class EventDaemon:
             finally:
                 self.failed += self._deliveries.on_all("on_shutdown")
                 self.save_state()
+                EventDaemon.running = None
         return self.rounds
 
     def _follow(self, single_run: bool) -> None:

@@ -5,23 +5,42 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ..errors import NumeraiError
+from ..errors import EnvironmentNotReady, NumeraiError, UsageError
 from ..models import Tournament
 
 if TYPE_CHECKING:
     from .daemon import EventDaemon
 
 NumerAPIError = NumeraiError
+NumerAPIAuthorizationError = EnvironmentNotReady
+"""Raised when there are no keys, as in numerauto."""
 
 
 class RobustNumerAPI:
     """Numerauto's names for asking Numerai. Requests are retried by what is below, so `retry_wait_schedule`,
     `verbosity` and `show_progress_bars` are accepted and mean nothing.
 
-    Without a `daemon` (a handler that makes its own) the one that numerauto's handlers run in has to be given.
+    Without a `daemon` (a handler that makes its own) it is the one that runs in this process; `UsageError` when none
+    does.
     """
 
-    def __init__(self, public_id: str | None = None, secret_key: str | None = None, *, daemon: EventDaemon, **_: Any):
+    def __init__(
+        self,
+        public_id: str | None = None,
+        secret_key: str | None = None,
+        *,
+        daemon: EventDaemon | None = None,
+        **_: Any,
+    ):
+        from .daemon import EventDaemon
+
+        daemon = daemon or EventDaemon.running
+        if daemon is None:
+            raise UsageError(
+                "RobustNumerAPI works only while a daemon runs.",
+                "Make it in a method of a handler, such as on_new_tournament_data, or use `self.numerauto.napi`.",
+                code="no-daemon",
+            )
         self._daemon = daemon
         self._keys = daemon.own_keys(public_id, secret_key) if public_id and secret_key else None
 
@@ -48,12 +67,16 @@ class RobustNumerAPI:
     def upload_predictions(
         self, file_path: str | Path, tournament: int | None = None, model_id: str | None = None
     ) -> str:
-        """Submit a CSV file through all checks; returns the submission's id once Numerai has accepted it."""
+        """Submit a CSV file through all checks; returns the submission's id once Numerai has accepted it, else raises
+        `NumerAPIError`."""
+        from .runtime import NodeError
         from .uploader import read_predictions
 
-        made = self._daemon.submit(
-            read_predictions(Path(file_path)), model=model_id, keys=self._keys, tournament_id=tournament
-        )
+        predictions = read_predictions(Path(file_path))
+        try:
+            made = self._daemon.submit(predictions, model=model_id, keys=self._keys, tournament_id=tournament)
+        except NodeError as error:
+            raise NumerAPIError(str(error)) from error
         return made.submission_id
 
     def __getattr__(self, name: str) -> NoReturn:

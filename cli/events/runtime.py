@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from numerai_node import Node, score
-    from numerai_node.errors import Late
+    from numerai_node.errors import Late, NodeError
     from numerai_node.settings import from_environment
 else:
     from numerai_compute.node_template.numerai_node import Node, score
-    from numerai_compute.node_template.numerai_node.errors import Late
+    from numerai_compute.node_template.numerai_node.errors import Late, NodeError
     from numerai_compute.node_template.numerai_node.settings import from_environment
 
-__all__ = ["Late", "Node", "from_environment", "score"]
+__all__ = ["Late", "Node", "NodeError", "from_environment", "score"]

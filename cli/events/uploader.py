@@ -10,7 +10,7 @@ from .handler import EventHandler
 if TYPE_CHECKING:
     import pandas as pd
 
-OLD_PREFIXES = ("predict_", "probability_")
+OLD_PREFIXES = ("predict_", "prediction_", "probability_")
 
 
 class PredictionUploader(EventHandler):
@@ -59,7 +59,8 @@ class PredictionUploader(EventHandler):
 
 
 def read_predictions(path: Path) -> pd.DataFrame | Path:
-    """Predictions as the node runtime takes them; a column of numerauto's name (`predict_...`) becomes `prediction`."""
+    """Predictions as the node runtime takes them; without a column `prediction` the one that is
+    named as numerauto's handlers do (`prediction_numerai`, `predict_numerai`) becomes it."""
     import pandas as pd
 
     header = pd.read_csv(path, nrows=0)

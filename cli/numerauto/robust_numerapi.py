@@ -1,5 +1,5 @@
 """The names of numerauto's module `robust_numerapi`."""
 
-from ..events.napi import NumerAPIError, RobustNumerAPI
+from ..events.napi import NumerAPIAuthorizationError, NumerAPIError, RobustNumerAPI
 
-__all__ = ["NumerAPIError", "RobustNumerAPI"]
+__all__ = ["NumerAPIAuthorizationError", "NumerAPIError", "RobustNumerAPI"]

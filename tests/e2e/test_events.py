@@ -55,11 +55,11 @@ class Regression(EventHandler):
         table = pd.read_csv(self.numerauto.get_dataset_path(round_number) / 'numerai_tournament_data.csv', header=0)
         tournament = self.numerauto.tournaments[self.numerauto.tournament_id]
         features = [name for name in table if name.startswith('feature')]
-        table['predict_' + tournament] = (table[features] @ self.model).clip(0.01, 0.99)
+        table['prediction_' + tournament] = (table[features] @ self.model).clip(0.01, 0.99)
         part = 'tournament_{}/round_{}'.format(tournament, round_number)
         where = self.numerauto.config['prediction_directory'] / part
         where.mkdir(parents=True, exist_ok=True)
-        table[['id', 'predict_' + tournament]].to_csv(where / 'regression.csv', index=False)
+        table[['id', 'prediction_' + tournament]].to_csv(where / 'regression.csv', index=False)
         self.numerauto.report['regression']['rows'] = len(table)
         self.numerauto.persistent_state['rows'] = len(table)
 

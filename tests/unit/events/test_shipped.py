@@ -173,13 +173,17 @@ def test_notices_of_success_lateness_and_failure(world: World, caplog: pytest.Lo
 class Leaving(EventHandler):
     """Leaves predictions as numerauto's handlers did."""
 
+    column = "prediction_numerai"
+
     def on_new_tournament_data(self, round_number: int) -> None:
         folder = self.daemon.prediction_folder
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "mine.csv").write_text("id,predict_numerai\n001,0.25\n002,0.5\n")
+        (folder / "mine.csv").write_text(f"id,{self.column}\n001,0.25\n002,0.5\n")
 
 
-def test_the_uploader_takes_numerautos_column(world: World) -> None:
+@pytest.mark.parametrize("column", ["prediction_numerai", "predict_numerai", "probability_numerai"])
+def test_the_uploader_takes_numerautos_column(world: World, monkeypatch: pytest.MonkeyPatch, column: str) -> None:
+    monkeypatch.setattr(Leaving, "column", column)
     uploader = PredictionUploader("up", "mine.csv", "PUBLICID", SECRET)
     rounds = world.daemon(Leaving(), uploader).run(single_run=True)
     frame = world.node.submitted[0]
@@ -195,8 +199,9 @@ def test_the_uploader_says_what_is_missing(world: World, caplog: pytest.LogCaptu
 
 def test_todays_files_go_to_the_runtime_as_they_are(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
-    path.write_text("id,prediction\na,0.5\n")
-    assert read_predictions(path) == path
+    for columns in ("prediction", "prediction,prediction_numerai", "prediction_a,prediction_b"):
+        path.write_text(f"id,{columns}\na,0.5,0.5\n")
+        assert read_predictions(path) == path
 
 
 def test_which_model_is_meant(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,6 +225,34 @@ def test_numerautos_names_are_there() -> None:
         assert isinstance(getattr(eventhandlers, name), type)
     assert issubclass(eventhandlers.BasicReportWriter, numerauto.eventhandlers.EventHandler)
     assert robust_numerapi.NumerAPIError is NumerAPIError
+    assert issubclass(robust_numerapi.NumerAPIAuthorizationError, Exception)
+
+
+class Uploading(EventHandler):
+    """Uploads as numerauto's own uploader did."""
+
+    def on_new_tournament_data(self, round_number: int) -> None:
+        path = self.daemon.prediction_folder / "mine.csv"
+        schedule = self.daemon.config["napi_wait_schedule"]
+        napi = RobustNumerAPI(public_id="PUBLICID", secret_key=SECRET, retry_wait_schedule=schedule)
+        try:
+            napi.upload_predictions(path, tournament=8)
+        except NumerAPIError as error:
+            self.state["error"] = str(error)
+
+
+def test_an_uploader_of_ones_own_as_numerautos(world: World) -> None:
+    from numerai_compute.node_template.numerai_node.errors import BadPredictions
+
+    uploading = Uploading()
+    rounds = world.daemon(Leaving(), uploading).run(single_run=True)
+    assert rounds[0].failed == [] and len(rounds[0].submissions) == 1
+    with pytest.raises(UsageError, match="only while a daemon runs"):
+        RobustNumerAPI("PUBLICID", SECRET)
+    world.node.late = BadPredictions("ids are missing")
+    other = Uploading("other")
+    world.daemon(Leaving("leaving again"), other).run(single_run=True)
+    assert other.state == {"error": "ids are missing"}
 
 
 def test_numerautos_daemon(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
