@@ -6,8 +6,8 @@ import collections
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import ApiError, NumeraiError, UsageError
 from ..models import Keys, Model, Round, Tournament
 from ..ports import NumeraiApi
+from ..redaction import Redactor
 from .datasets import RoundData, folder_of, forget_rounds
 from .delivery import CLEANUP, TRAINING, Deliveries, RoundReport
 from .dispatch import failure_of
@@ -26,6 +27,9 @@ from .surroundings import Surroundings, find_model, make_node
 if TYPE_CHECKING:
     from .napi import RobustNumerAPI
     from .runtime import Node
+
+SECRET_ATTRIBUTES = ("secret_key", "_smtp_password")
+"""What handlers may hold and nobody may be shown."""
 
 DEFAULTS: Mapping[str, Any] = {
     # seconds between two looks at which round is open
@@ -91,7 +95,12 @@ class EventDaemon:
         self.rounds: list[RoundReport] = []
         self.failed: list[str] = []
         self.before_start: list[Failure] = []
-        self._deliveries = Deliveries(self.book, lambda: self.event_handlers, lambda: int(self.config["max_attempts"]))
+        self._deliveries = Deliveries(
+            self.book,
+            lambda: self.event_handlers,
+            lambda: int(self.config["max_attempts"]),
+            self.redact,
+        )
         self._api: NumeraiApi | None = None
         self._node: Node | None = None
         self._data: RoundData | None = None
@@ -174,6 +183,17 @@ class EventDaemon:
         """Keys that a handler was made with, for the API that the environment names."""
         url = os.environ.get("NUMERAI_API_URL")
         return Keys(public_id, secret_key, url) if url else Keys(public_id, secret_key)
+
+    def secrets(self) -> list[str | None]:
+        """What no log, notice or report may show: the secret key, and what handlers were made with."""
+        held = secrets_of(self.event_handlers)
+        with suppress(NumeraiError):  # keys may stand in the handlers only
+            held.append(self.surroundings.keys().secret_key)
+        return held
+
+    def redact(self, text: str) -> str:
+        """The text without the secrets."""
+        return Redactor(self.secrets())(text)
 
     def submit(
         self,
@@ -421,6 +441,12 @@ class EventDaemon:
                         code="busy",
                     ) from None
             yield
+
+
+def secrets_of(handlers: Iterable[EventHandler]) -> list[str | None]:
+    """The keys and passwords that handlers were made with."""
+    found = [getattr(each, name, None) for each in handlers for name in SECRET_ATTRIBUTES]
+    return [secret for secret in found if isinstance(secret, str)]
 
 
 def nested() -> Any:

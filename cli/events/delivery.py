@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..errors import NumeraiError
 from .dispatch import deliver, failure_of
@@ -34,12 +34,20 @@ class RoundReport:
 
 
 class Deliveries:
-    """Delivers single events and keeps the record of it in `book`; `handlers` gives those to be told of failures."""
+    """Delivers single events and keeps the record of it in `book`; `handlers` gives those to be told of failures, in
+    whose text `redact` masks the secrets."""
 
-    def __init__(self, book: Book, handlers: Callable[[], list[EventHandler]], max_attempts: Callable[[], int]):
+    def __init__(
+        self,
+        book: Book,
+        handlers: Callable[[], list[EventHandler]],
+        max_attempts: Callable[[], int],
+        redact: Callable[[str], str],
+    ):
         self._book = book
         self._handlers = handlers
         self._max_attempts = max_attempts
+        self._redact = redact
         self._progress: dict[str, Progress] = {}
         self._errors: dict[str, Exception] = {}
 
@@ -119,7 +127,9 @@ class Deliveries:
         return failed
 
     def tell(self, failure: Failure) -> None:
-        """Give a failure to every handler but the one that failed; what `on_failure` raises goes no further."""
+        """Give a failure to every handler but the one that failed, without the secrets that the error may hold: notices
+        and reports leave this machine. What `on_failure` raises goes no further."""
+        failure = replace(failure, text=self._redact(failure.text), traceback=self._redact(failure.traceback))
         for handler in list(self._handlers()):
             if handler.name != failure.handler:
                 deliver(handler, "on_failure", failure)

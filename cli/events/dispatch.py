@@ -23,5 +23,7 @@ def deliver(handler: EventHandler, event: str, *arguments: object) -> Exception 
 
 def failure_of(event: str, handler: str | None, error: Exception, round_number: int | None, retry: bool) -> Failure:
     """A failure as handlers are told of it."""
-    text = "".join(traceback.format_exception(error))
-    return Failure(event, handler, error, text, round_number, retry)
+    told = traceback.TracebackException.from_exception(error)  # as text even where the error's own __str__ fails
+    return Failure(
+        event, handler, error, "".join(told.format()), round_number, retry, f"{type(error).__name__}: {told}"
+    )

@@ -30,7 +30,8 @@ class SubmissionMade:
 class Failure:
     """What went wrong in one event of one handler, or (with `handler` None) in getting the data for all of them.
 
-    `traceback` is the whole traceback as text. `will_retry` is true while the event will be tried again.
+    `text` is the error as one line, `traceback` the whole traceback as text; neither holds a key. `will_retry` is true
+    while the event will be tried again.
     """
 
     event: str
@@ -39,6 +40,7 @@ class Failure:
     traceback: str
     round_number: int | None = None
     will_retry: bool = False
+    text: str = ""
 
 
 class EventHandler:

@@ -28,8 +28,7 @@ class NotificationSender(EventHandler):
             return
         who = f"the handler {failure.handler}" if failure.handler else "the daemon"
         title = f"{failure.event} of {who} failed"
-        text = f"{type(failure.error).__name__}: {failure.error}. The traceback is in the log."
-        self._tell(NoticeKind.FAILURE, title, text, failure.round_number)
+        self._tell(NoticeKind.FAILURE, title, f"{failure.text}. The traceback is in the log.", failure.round_number)
 
     def _tell(self, kind: NoticeKind, title: str, text: str, round_number: int | None) -> None:
         notice = Notice(kind, title, text, round_number=round_number)

@@ -67,7 +67,7 @@ class ReportWriter(EventHandler):
             lines += ["", "## Models", "", *_items(models)]
         lines += ["", "## Failures", ""]
         lines += [
-            f"- {failure.event} of {failure.handler or 'the daemon'}: {type(failure.error).__name__}: {failure.error}"
+            f"- {failure.event} of {failure.handler or 'the daemon'}: {failure.text}"
             + (" (tried again)" if failure.will_retry else "")
             for failure in self._failures
         ] or ["- none"]

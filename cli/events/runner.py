@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ..errors import ApiError, NumeraiError
 from ..redaction import Redactor
-from .daemon import EventDaemon
+from .daemon import EventDaemon, secrets_of
 from .delivery import RoundReport
 from .dispatch import failure_of
 from .handler import LOGGER, logger
@@ -21,8 +21,6 @@ from .loading import Loaded, load_handlers
 from .surroundings import Surroundings
 
 LOG_BYTES, LOG_FILES = 5_000_000, 3
-SECRET_ATTRIBUTES = ("secret_key", "_smtp_password")
-"""What handlers may hold and no log may show."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +57,10 @@ def run_handlers(
     """
     daemon = EventDaemon(surroundings, tournament, model=model)
     path = daemon.book.folder / "events.log"
-    secrets: list[str | None] = []
-    with contextlib.suppress(NumeraiError):  # keys may stand in the handlers only
-        secrets.append(surroundings.keys().secret_key)
+    secrets = daemon.secrets()
     with logged(path, secrets, report), contextlib.redirect_stdout(_Printed()):
         loaded = load_handlers(sources)
-        secrets += [getattr(each, name, None) for each in loaded.handlers for name in SECRET_ATTRIBUTES]
+        secrets += secrets_of(loaded.handlers)
         _add(daemon, loaded)
         if not daemon.event_handlers:
             raise _nothing_to_run(sources, loaded, path, Redactor(secrets))

@@ -50,6 +50,23 @@ def test_a_failing_handler_harms_nobody(world: World, caplog: pytest.LogCaptureF
     assert "on_failure" not in bad.events
 
 
+def test_an_error_that_cannot_say_what_it_is_harms_nobody(world: World) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise ValueError("no words")
+
+    class Bad(EventHandler):
+        secret_key = 123_456
+
+        def on_round_begin(self, round_number: int) -> None:
+            raise Mute
+
+    good = Recorder("good")
+    world.daemon(Bad(), good).run(single_run=True)
+    assert [seen for seen in good.events if seen != "on_failure"] == WHOLE_ROUND
+    assert [detail.text[:5] for event, detail in good.seen if event == "on_failure"] == ["Mute:"]
+
+
 def test_a_failing_on_failure_and_on_submission_go_no_further(world: World) -> None:
     class Submitting(EventHandler):
         def on_new_tournament_data(self, round_number: int) -> None:

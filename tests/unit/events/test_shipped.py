@@ -167,6 +167,37 @@ def test_notices_of_success_lateness_and_failure(world: World, caplog: pytest.Lo
     assert [notice.kind for notice in world.notifier.told] == [NoticeKind.LATE]
 
 
+class Telling(EventHandler):
+    """Fails and says a secret."""
+
+    def __init__(self, secret: str):
+        super().__init__()
+        self.secret = secret
+
+    def on_round_begin(self, round_number: int) -> None:
+        raise ValueError(f"refused: curl -u {self.secret}")
+
+
+@pytest.mark.parametrize("secret", [SECRET, "ITSOWNKEY", "MAILPASSWORD"])
+def test_no_notice_and_no_report_holds_a_secret(world: World, secret: str) -> None:
+    uploader = PredictionUploader("up", "mine.csv", "OTHERID", "ITSOWNKEY")
+    other = Recorder()
+    with smtp_inbox() as inbox:
+        server = ("127.0.0.1", inbox.port, None, "MAILPASSWORD")
+        mailer = ReportMailer("mail", *server, "a@example.org", "b@example.org", smtp_tls=False)
+        handlers = (Telling(secret), NotificationSender(), ReportWriter(), other, mailer, uploader)
+        world.daemon(*handlers, max_attempts=1).run(single_run=True)
+    failure = next(detail for event, detail in other.seen if event == "on_failure")
+    said = (
+        failure.traceback,
+        next(notice.text for notice in world.notifier.told if "Telling" in notice.title),
+        (world.home / "events" / "numerai" / "reports" / "round_100.md").read_text(),
+        inbox.mails[0].get_content(),
+    )
+    assert [secret in text for text in said] == [False] * 4
+    assert all("ValueError: refused: curl -u ***" in text for text in said)
+
+
 # uploads
 
 
