@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import collections
+import copy
 import os
 import signal
 import threading
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import FrameType
@@ -21,10 +22,12 @@ from .datasets import RoundData, folder_of, forget_rounds
 from .delivery import CLEANUP, TRAINING, Deliveries, RoundReport
 from .dispatch import failure_of
 from .handler import EventHandler, Failure, SubmissionMade, logger
-from .state import Book
+from .state import Book, said_if_not_kept
 from .surroundings import Surroundings, find_model, make_node
 
 if TYPE_CHECKING:
+    from filelock import FileLock
+
     from .napi import RobustNumerAPI
     from .runtime import Node
 
@@ -91,6 +94,7 @@ class EventDaemon:
         for name in folders:
             self.config[name] = Path(self.config[name])
         self.persistent_state: dict[str, Any] = {}
+        self._known: dict[str, Any] = {}
         self.load_state()
         self.rounds: list[RoundReport] = []
         self.failed: list[str] = []
@@ -101,6 +105,7 @@ class EventDaemon:
             lambda: int(self.config["max_attempts"]),
             self.redact,
         )
+        self._locks: dict[str, FileLock] | None = None
         self._api: NumeraiApi | None = None
         self._node: Node | None = None
         self._data: RoundData | None = None
@@ -113,12 +118,13 @@ class EventDaemon:
         """Add a handler; `UsageError` when there is one of this name, since its state would be shared."""
         if not handler.name:
             handler.name = type(handler).__name__
-        if any(other.name == handler.name for other in self.event_handlers):
+        if any(self._deliveries.name_of(other) == handler.name for other in self.event_handlers):
             raise UsageError(
                 f"Two handlers are named '{handler.name}', and each needs a name of its own to keep its state.",
                 "Give them different names: EventHandler.__init__(name).",
                 code="handler-twice",
             )
+        self._lock(handler.name)
         handler.numerauto = self
         self._deliveries.enrol(handler)
         self.event_handlers.append(handler)
@@ -253,13 +259,13 @@ class EventDaemon:
     def load_state(self) -> None:
         """Read `persistent_state`, the dictionary that all handlers share."""
         self.persistent_state = {"last_round_processed": None, "last_round_trained": None, **self.book.shared()}
+        self._known = copy.deepcopy(self.persistent_state)
 
     def save_state(self) -> None:
-        """Write `persistent_state`; when that cannot be done the log says why, and the old file stays."""
-        try:
-            self.book.keep_shared(self.persistent_state)
-        except NumeraiError as error:
-            logger.error("%s %s", error.message, error.hint)
+        """Write what has changed in `persistent_state`; when that cannot be done the log says why, and the old file
+        stays."""
+        with said_if_not_kept():
+            self._known = self.book.keep_shared(self.persistent_state, self._known)
 
     # the life of the daemon
 
@@ -268,12 +274,16 @@ class EventDaemon:
 
         With `single_run` it ends after one round: the open one, or the next to open within `single_run_max_wait`
         seconds. SIGTERM ends it quietly and Ctrl-C with `KeyboardInterrupt`, both after `on_shutdown`.
-        `NumeraiError` with code `busy` when another process delivers events to one of these handlers.
+        What is kept is read once nobody else can write it. `NumeraiError` with code `busy` when another process
+        delivers events to one of these handlers.
         """
         self.rounds, self.failed = [], []
         with self._locked(), _sigterm_stops():
             EventDaemon.running = self
             try:
+                self.load_state()
+                for handler in self.event_handlers:
+                    self._deliveries.reload(handler)
                 self.failed += self._deliveries.on_all("on_start")
                 for failure in self.before_start:
                     self._deliveries.tell(failure)
@@ -426,21 +436,34 @@ class EventDaemon:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """Hold every handler's lock, so that no second process delivers the same events."""
+        self._locks = {}
+        try:
+            for handler in self.event_handlers:
+                self._lock(self._deliveries.name_of(handler))
+            yield
+        finally:
+            for lock in self._locks.values():
+                lock.release()
+            self._locks = None
+
+    def _lock(self, name: str) -> None:
+        """Take a handler's lock and keep it while the daemon runs."""
         from filelock import FileLock, Timeout
 
-        with ExitStack() as locks:
-            for handler in self.event_handlers:
-                path = self.book.lock_path(handler.name)
-                path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-                try:
-                    locks.enter_context(FileLock(path, timeout=0))
-                except Timeout:
-                    raise NumeraiError(
-                        f"Another process delivers events to the handler {handler.name}.",
-                        "End that one first, or give the handler another name.",
-                        code="busy",
-                    ) from None
-            yield
+        if self._locks is None or name in self._locks:
+            return
+        path = self.book.lock_path(name)
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(path, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise NumeraiError(
+                f"Another process delivers events to the handler {name}.",
+                "End that one first, or give the handler another name.",
+                code="busy",
+            ) from None
+        self._locks[name] = lock
 
 
 def secrets_of(handlers: Iterable[EventHandler]) -> list[str | None]:

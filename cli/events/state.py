@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ from urllib.parse import quote
 
 from ..errors import EnvironmentNotReady, NumeraiError
 from .handler import logger
+
+LOCK_SECONDS = 10
 
 
 class NotSerialisable(NumeraiError):
@@ -51,13 +54,7 @@ def write_json(path: Path, content: dict[str, Any], what: str) -> None:
     `NotSerialisable` names the keys of what JSON cannot hold, and the file stays as it was; `EnvironmentNotReady` when
     it cannot be written.
     """
-    try:
-        text = json.dumps(content, indent=1)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise NotSerialisable(
-            f"{what} is not kept: {_culprits(content) or error}.",
-            "Keep only what JSON can hold: dictionaries with text as keys, lists, text, numbers, true, false and null.",
-        ) from error
+    text = _as_json(content, what)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -79,12 +76,32 @@ def write_json(path: Path, content: dict[str, Any], what: str) -> None:
         ) from error
 
 
-def _culprits(content: dict[str, Any]) -> str:
+@contextlib.contextmanager
+def said_if_not_kept() -> Iterator[None]:
+    """Say in the log what the block could not write (what is no JSON, a full disk), and go on: the file stays as it
+    was."""
+    try:
+        yield
+    except NumeraiError as error:
+        logger.error("%s %s", error.message, error.hint)
+
+
+def _as_json(content: Mapping[str, Any], what: str) -> str:
+    try:
+        return json.dumps(content, indent=1)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise NotSerialisable(
+            f"{what} is not kept: {_culprits(content) or error}.",
+            "Keep only what JSON can hold: dictionaries with text as keys, lists, text, numbers, true, false and null.",
+        ) from error
+
+
+def _culprits(content: Mapping[str, Any]) -> str:
     found = []
     for key, value in content.items():
         try:
             json.dumps({key: value})
-        except (TypeError, ValueError, RecursionError):
+        except (TypeError, ValueError, RuntimeError):
             found.append(f"{key!r} holds a {type(value).__name__} that is not JSON")
     return "; ".join(found)
 
@@ -143,9 +160,25 @@ class Book:
         """The daemon's own dictionary, which all handlers share."""
         return read_json(self.folder / "shared.json")
 
-    def keep_shared(self, content: dict[str, Any]) -> None:
-        """Keep the daemon's own dictionary; `NotSerialisable` when it cannot be."""
-        write_json(self.folder / "shared.json", content, "The daemon's persistent_state")
+    def keep_shared(self, content: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+        """Keep what was changed in the daemon's own dictionary since it was `known`, and whatever other processes have
+        put there. Returns the content as it is known from now on; `NotSerialisable` when it cannot be kept."""
+        from filelock import FileLock
+
+        what = "The daemon's persistent_state"
+        mine: dict[str, Any] = json.loads(_as_json(content, what))
+        lock = self.folder / "locks" / "shared.lock"
+        try:
+            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with FileLock(lock, timeout=LOCK_SECONDS):
+                others = {key: value for key, value in self.shared().items() if key in mine or key not in known}
+                changed = {key: value for key, value in mine.items() if key not in known or known[key] != value}
+                write_json(self.folder / "shared.json", {**others, **changed}, what)
+        except OSError as error:
+            raise EnvironmentNotReady(
+                f"{what} is not kept: {error.strerror or error}.", f"Look at {lock}.", code="home-unwritable"
+            ) from error
+        return mine
 
     def lock_path(self, name: str) -> Path:
         """The file whose lock says that a process delivers events to this handler."""

@@ -254,6 +254,47 @@ def test_two_processes_do_not_serve_one_handler(world: World) -> None:
         daemon.run(single_run=True)
 
 
+def test_a_process_that_was_started_before_the_first_had_ended_delivers_nothing_twice(world: World) -> None:
+    first, second = Recorder(), Recorder()
+    daemons = [world.daemon(first), world.daemon(second)]
+    for daemon in daemons:
+        daemon.run(single_run=True)
+    assert first.events == WHOLE_ROUND and second.events == ["on_start", "on_shutdown"]
+
+
+def test_a_handler_that_is_added_in_a_run_is_locked_too(world: World) -> None:
+    class Adding(EventHandler):
+        def on_start(self) -> None:
+            self.daemon.remove_event_handler("replaced")
+            self.daemon.add_event_handler(Recorder("replaced"))
+            self.daemon.add_event_handler(Recorder("added"))
+
+    daemon = world.daemon(Adding(), Recorder("replaced"))
+    path = daemon.book.lock_path("added")
+    path.parent.mkdir(parents=True)
+    with FileLock(path):
+        daemon.run(single_run=True)
+    assert daemon.failed == ["Adding: on_start"]
+    assert [handler.name for handler in daemon.event_handlers] == ["Adding", "replaced"]
+
+
+def test_a_handler_that_calls_itself_something_else_is_known_by_its_first_name(world: World) -> None:
+    class Renamed(Recorder):
+        def on_start(self) -> None:
+            super().on_start()
+            self.name = "another"
+
+    renamed, failing, other = Renamed("first"), Recorder("bad", on_round_begin=1), Recorder("other")
+    daemon = world.daemon(renamed, failing, other)
+    daemon.run(single_run=True)
+    assert [seen for seen in renamed.events if seen != "on_failure"] == WHOLE_ROUND
+    with pytest.raises(UsageError, match="Two handlers"):
+        daemon.add_event_handler(Recorder("first"))
+    again = Renamed("first")
+    world.daemon(again).run(single_run=True)
+    assert again.events == ["on_start", "on_shutdown"]
+
+
 def test_a_late_submission_is_announced_as_late(world: World) -> None:
     class Submitting(EventHandler):
         def on_new_tournament_data(self, round_number: int) -> None:

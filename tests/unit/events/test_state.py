@@ -7,9 +7,11 @@ import logging
 import os
 import sys
 
+import filelock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numerai_compute.errors import EnvironmentNotReady
 from numerai_compute.events import EventHandler
 from numerai_compute.events.state import Book, NotSerialisable, Progress, file_name
 
@@ -98,6 +100,27 @@ def test_a_full_disk_stops_no_submission(
     assert "No space left on device" in caplog.text
 
 
+def test_progress_is_written_after_the_state_and_neither_holds_back_the_other(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    class Beginning(EventHandler):
+        def on_round_begin(self, round_number: int) -> None:
+            self.state["begun"] = [*self.state.get("begun", []), round_number]
+
+    def kill(book: Book, name: str, progress: Progress) -> None:
+        raise Killed if progress.done else EnvironmentNotReady("The disk is full.")
+
+    with monkeypatch.context() as patched, pytest.raises(Killed):
+        patched.setattr(Book, "keep_progress", kill)
+        world.daemon(Beginning()).run(single_run=True)
+    assert world.daemon().book.state("Beginning") == {"begun": [100]}
+    world.daemon(Beginning()).run(single_run=True)
+    assert world.daemon().book.state("Beginning") == {"begun": [100, 100]}
+
+
 def test_progress_goes_round(world: World) -> None:
     book = Book(world.home)
     progress = Progress(7, ["on_round_begin"], {"on_new_tournament_data": 2}, "abc")
@@ -123,3 +146,35 @@ def test_the_shared_dictionary_is_kept(world: World) -> None:
     world.daemon(Sharing()).run(single_run=True)
     kept = world.daemon().persistent_state
     assert kept["mine"] == [1, 2] and kept["last_round_processed"] == 100
+
+
+def test_processes_with_different_handlers_share_one_dictionary(world: World) -> None:
+    class Sharing(EventHandler):
+        def on_start(self) -> None:
+            self.daemon.persistent_state[self.name] = 1
+
+    class Outer(Sharing):
+        def on_round_begin(self, round_number: int) -> None:
+            world.daemon(Sharing("inner")).run(single_run=True)
+            del self.daemon.persistent_state["old"]
+            assert "inner" not in self.daemon.persistent_state
+
+    world.daemon(Sharing("old")).run(single_run=True)
+    world.daemon(Outer("outer")).run(single_run=True)
+    kept = world.daemon().persistent_state
+    assert (kept["inner"], kept["outer"], kept["last_round_processed"]) == (1, 1, 100) and "old" not in kept
+
+
+def test_a_shared_dictionary_that_is_no_json_leaves_the_old_one(
+    world: World, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    daemon = world.daemon()
+    daemon.persistent_state["a"] = 1
+    daemon.save_state()
+    daemon.persistent_state["a"] = object()
+    daemon.save_state()
+    assert "'a' holds a object that is not JSON" in caplog.text
+    monkeypatch.setattr(filelock, "FileLock", lambda *given, **options: (_ for _ in ()).throw(OSError(28, "No space")))
+    daemon.persistent_state["a"] = 2
+    daemon.save_state()
+    assert "No space" in caplog.text and world.daemon().persistent_state["a"] == 1
