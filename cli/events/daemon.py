@@ -19,7 +19,7 @@ from ..models import Keys, Model, Round, Tournament
 from ..ports import NumeraiApi
 from ..redaction import Redactor
 from .datasets import RoundData, folder_of, forget_rounds
-from .delivery import CLEANUP, TRAINING, Deliveries, RoundReport
+from .delivery import BEGIN, CLEANUP, Deliveries, RoundReport
 from .dispatch import failure_of
 from .handler import EventHandler, Failure, SubmissionMade, logger
 from .state import Book, said_if_not_kept
@@ -93,7 +93,7 @@ class EventDaemon:
         self.config: dict[str, Any] = {**DEFAULTS, **folders, **(config or {})}
         for name in folders:
             self.config[name] = Path(self.config[name])
-        self.persistent_state: dict[str, Any] = {}
+        self._shared: dict[str, Any] = {}
         self._known: dict[str, Any] = {}
         self.load_state()
         self.rounds: list[RoundReport] = []
@@ -256,6 +256,17 @@ class EventDaemon:
             self.rounds[-1].submissions.append(made)
         self.failed += self._deliveries.on_all("on_submission", made)
 
+    @property
+    def persistent_state(self) -> dict[str, Any]:
+        """The dictionary that all handlers share and that survives restarts."""
+        return self._shared
+
+    @persistent_state.setter
+    def persistent_state(self, value: dict[str, Any]) -> None:
+        if not isinstance(value, dict):
+            raise TypeError(f"persistent_state must be a dictionary, not a {type(value).__name__}.")
+        self._shared = value
+
     def load_state(self) -> None:
         """Read `persistent_state`, the dictionary that all handlers share."""
         self.persistent_state = {"last_round_processed": None, "last_round_trained": None, **self.book.shared()}
@@ -336,6 +347,13 @@ class EventDaemon:
     def _outstanding(self, number: int) -> list[EventHandler]:
         return [each for each in self.event_handlers if not self._deliveries.done(each, number, CLEANUP)]
 
+    def _begun(self, number: int) -> list[EventHandler]:
+        """The handlers whose round is not over, each after its `on_round_begin`; handlers may have been added since."""
+        while new := [each for each in self._outstanding(number) if not self._deliveries.done(each, number, BEGIN)]:
+            for handler in new:
+                self._deliveries.begin(handler, self.rounds[-1])
+        return self._outstanding(number)
+
     def _run_round(self, current: Round) -> None:
         number = current.number
         self.round_number = number
@@ -346,11 +364,10 @@ class EventDaemon:
         self.report["round"] = number
         self.report["round_processing_start_time"] = self._now()
         logger.info("Round %d of %s is open until %s", number, self.tournaments[self.tournament_id], current.close_time)
-        for handler in self._outstanding(number):
-            self._deliveries.begin(handler, self.rounds[-1])
+        self._begun(number)
         self._try_until_done(current)
         self.report["round_processing_end_time"] = self._now()
-        for handler in self._outstanding(number):
+        for handler in self._begun(number):
             self._deliveries.once(handler, CLEANUP, self.rounds[-1])
         self.persistent_state["last_round_processed"] = number
         self.save_state()
@@ -363,7 +380,7 @@ class EventDaemon:
             missing = self._get_data(current)
             if missing is None:
                 self._deliver_training(current.number)
-                for handler in self._outstanding(current.number):
+                for handler in self._begun(current.number):
                     self._deliveries.predict(handler, self.rounds[-1])
                 if not any(self._deliveries.to_be_tried(each, current.number) for each in self.event_handlers):
                     return
@@ -397,7 +414,7 @@ class EventDaemon:
 
     def _deliver_training(self, number: int) -> None:
         report = self.rounds[-1]
-        handlers = [each for each in self._outstanding(number) if each.handles(TRAINING)]
+        handlers = [each for each in self._begun(number) if self._deliveries.trains(each, report)]
         if not handlers or self._data is None:
             return
         trouble = "the training data could not be had"

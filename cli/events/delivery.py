@@ -6,10 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from .dispatch import deliver, failure_of
-from .handler import EventHandler, Failure, SubmissionMade
+from .handler import EventHandler, Failure, SubmissionMade, logger
 from .state import Book, Progress, said_if_not_kept
 
-TRAINING, TOURNAMENT, CLEANUP = "on_new_training_data", "on_new_tournament_data", "on_cleanup"
+BEGIN, TRAINING = "on_round_begin", "on_new_training_data"
+TOURNAMENT, CLEANUP = "on_new_tournament_data", "on_cleanup"
 
 
 @dataclass
@@ -86,7 +87,7 @@ class Deliveries:
         progress = self._progress[self.name_of(handler)]
         if progress.round_number != report.round_number:
             progress.round_number, progress.done, progress.attempts = report.round_number, [], {}
-        self.once(handler, "on_round_begin", report)
+        self.once(handler, BEGIN, report)
 
     def once(self, handler: EventHandler, event: str, report: RoundReport) -> None:
         """Deliver an event that is not tried again when it fails."""
@@ -99,6 +100,18 @@ class Deliveries:
         if error is not None:
             report.add_failure(f"{self.name_of(handler)}: {event}")
             self.tell(failure_of(event, self.name_of(handler), error, number, retry=False))
+
+    def trains(self, handler: EventHandler, report: RoundReport) -> bool:
+        """Whether a handler wants training data; if it cannot say, whether its class has code for them."""
+        try:
+            return bool(handler.handles(TRAINING))
+        except Exception as error:  # noqa: BLE001 - a handler is the user's code: it may raise anything
+            name = self.name_of(handler)
+            if f"{name}: handles" not in report.failed:
+                logger.exception("handles of the handler %s failed", name)
+                report.add_failure(f"{name}: handles")
+                self.tell(failure_of("handles", name, error, report.round_number, retry=False))
+            return EventHandler.handles(handler, TRAINING)
 
     def train(self, handler: EventHandler, fingerprint: str, report: RoundReport) -> None:
         """Deliver `on_new_training_data` if the data are new to this handler."""

@@ -11,6 +11,7 @@ import pytest
 from filelock import FileLock
 from numerai_compute.errors import ApiError, NumeraiError, UsageError
 from numerai_compute.events import EventHandler
+from numerai_compute.events.delivery import TOURNAMENT
 from numerai_compute.models import Round
 from numerai_compute.node_template.numerai_node.errors import Late
 
@@ -65,6 +66,40 @@ def test_an_error_that_cannot_say_what_it_is_harms_nobody(world: World) -> None:
     world.daemon(Bad(), good).run(single_run=True)
     assert [seen for seen in good.events if seen != "on_failure"] == WHOLE_ROUND
     assert [detail.text[:5] for event, detail in good.seen if event == "on_failure"] == ["Mute:"]
+
+
+def test_a_handler_that_breaks_what_the_daemon_uses_harms_nobody(world: World) -> None:
+    class Bad(Recorder):
+        def handles(self, event: str) -> bool:
+            raise RuntimeError("it does not know")
+
+        def on_start(self) -> None:
+            self.daemon.persistent_state = None  # type: ignore[assignment]
+
+    bad, good = Bad("bad"), Recorder("good")
+    daemon = world.daemon(bad, good)
+    rounds = daemon.run(single_run=True)
+    assert [seen for seen in good.events if seen != "on_failure"] == WHOLE_ROUND
+    assert bad.events == WHOLE_ROUND[1:]
+    assert rounds[0].failed == ["bad: handles"] and daemon.failed == ["bad: on_start"]
+    told = [detail.event for event, detail in good.seen if event == "on_failure"]
+    assert told == ["on_start", "handles"]
+
+
+@pytest.mark.parametrize("event", ["on_round_begin", "on_new_training_data", "on_new_tournament_data", "on_cleanup"])
+def test_a_handler_that_is_added_within_a_round_gets_each_event_once(world: World, event: str) -> None:
+    late = Recorder("late")
+
+    class Adding(Recorder):
+        def _saw(self, seen: str, detail: Any = None) -> None:
+            if seen == event:
+                self.daemon.add_event_handler(late)
+
+    rounds = world.daemon(Adding("adding")).run(single_run=True)
+    again = Recorder("late")
+    world.daemon(again).run(single_run=True)
+    events = [seen for seen in late.events + again.events if seen in ("on_round_begin", TOURNAMENT, "on_cleanup")]
+    assert rounds[0].failed == [] and events == ["on_round_begin", TOURNAMENT, "on_cleanup"]
 
 
 def test_a_failing_on_failure_and_on_submission_go_no_further(world: World) -> None:
