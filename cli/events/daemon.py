@@ -253,7 +253,7 @@ class EventDaemon:
         """Record a submission and give it to every handler."""
         logger.info("Submitted for %s in round %s: %s", made.model, made.round_number, made.submission_id)
         if self.rounds:
-            self.rounds[-1].submissions.append(made)
+            self._deliveries.submitted(made, self.rounds[-1])
         self.failed += self._deliveries.on_all("on_submission", made)
 
     @property
@@ -284,7 +284,8 @@ class EventDaemon:
         """Deliver the events of each round as it opens, until interrupted; returns how the rounds went.
 
         With `single_run` it ends after one round: the open one, or the next to open within `single_run_max_wait`
-        seconds. SIGTERM ends it quietly and Ctrl-C with `KeyboardInterrupt`, both after `on_shutdown`.
+        seconds. SIGTERM ends it quietly and Ctrl-C with `KeyboardInterrupt`, both after `on_shutdown`; what was
+        outstanding of a round at SIGTERM is said to have failed.
         What is kept is read once nobody else can write it. `NumeraiError` with code `busy` when another process
         delivers events to one of these handlers.
         """
@@ -301,6 +302,9 @@ class EventDaemon:
                 self._follow(single_run)
             except Stopped:
                 logger.info("Told to stop")
+                for report in self.rounds[-1:]:
+                    for handler in self._outstanding(report.round_number):
+                        self._deliveries.interrupted(handler, report)
             finally:
                 self.failed += self._deliveries.on_all("on_shutdown")
                 self.save_state()
@@ -360,6 +364,7 @@ class EventDaemon:
         self._node = None
         self._data = None
         self.rounds.append(RoundReport(number))
+        self._deliveries.recall(self.rounds[-1])
         self.report = nested()
         self.report["round"] = number
         self.report["round_processing_start_time"] = self._now()
@@ -367,6 +372,8 @@ class EventDaemon:
         self._begun(number)
         self._try_until_done(current)
         self.report["round_processing_end_time"] = self._now()
+        for handler in self._begun(number):
+            self._deliveries.settle(handler, self.rounds[-1])
         for handler in self._begun(number):
             self._deliveries.once(handler, CLEANUP, self.rounds[-1])
         self.persistent_state["last_round_processed"] = number

@@ -51,6 +51,7 @@ class Deliveries:
         self._names: dict[int, str] = {}
         self._progress: dict[str, Progress] = {}
         self._errors: dict[str, Exception] = {}
+        self._busy: EventHandler | None = None
 
     def enrol(self, handler: EventHandler) -> None:
         """Take over what is kept about a handler, under the name that it has now."""
@@ -71,12 +72,12 @@ class Deliveries:
 
     def done(self, handler: EventHandler, number: int, event: str) -> bool:
         """Whether this event of this round needs no delivery any more."""
-        progress = self._progress[self.name_of(handler)]
+        progress = self._of(handler)
         return progress.round_number == number and event in progress.done
 
     def exhausted(self, handler: EventHandler, event: str) -> bool:
         """Whether the event was tried as often as allowed."""
-        return self._progress[self.name_of(handler)].attempts.get(event, 0) >= self._max_attempts()
+        return self._of(handler).attempts.get(event, 0) >= self._max_attempts()
 
     def to_be_tried(self, handler: EventHandler, number: int) -> bool:
         """Whether the handler's predictions are still due."""
@@ -84,22 +85,21 @@ class Deliveries:
 
     def begin(self, handler: EventHandler, report: RoundReport) -> None:
         """Start a round's record, unless this round was begun before, and deliver `on_round_begin`."""
-        progress = self._progress[self.name_of(handler)]
+        progress = self._of(handler)
         if progress.round_number != report.round_number:
-            progress.round_number, progress.done, progress.attempts = report.round_number, [], {}
+            progress.begin(report.round_number)
         self.once(handler, BEGIN, report)
 
     def once(self, handler: EventHandler, event: str, report: RoundReport) -> None:
         """Deliver an event that is not tried again when it fails."""
-        progress, number = self._progress[self.name_of(handler)], report.round_number
+        progress, number = self._of(handler), report.round_number
         if event in progress.done:
             return
-        error = deliver(handler, event, number)
+        error = self._deliver(handler, event, number)
+        if error is not None:
+            self._fail(handler, event, error, report)
         progress.done.append(event)
         self.keep(handler)
-        if error is not None:
-            report.add_failure(f"{self.name_of(handler)}: {event}")
-            self.tell(failure_of(event, self.name_of(handler), error, number, retry=False))
 
     def trains(self, handler: EventHandler, report: RoundReport) -> bool:
         """Whether a handler wants training data; if it cannot say, whether its class has code for them."""
@@ -109,40 +109,74 @@ class Deliveries:
             name = self.name_of(handler)
             if f"{name}: handles" not in report.failed:
                 logger.exception("handles of the handler %s failed", name)
-                report.add_failure(f"{name}: handles")
-                self.tell(failure_of("handles", name, error, report.round_number, retry=False))
+                self._fail(handler, "handles", error, report)
             return EventHandler.handles(handler, TRAINING)
 
     def train(self, handler: EventHandler, fingerprint: str, report: RoundReport) -> None:
         """Deliver `on_new_training_data` if the data are new to this handler."""
-        progress = self._progress[self.name_of(handler)]
+        progress = self._of(handler)
         if progress.trained_on == fingerprint or self.exhausted(handler, TRAINING):
             return
         if self._attempt(handler, TRAINING, report):
             progress.trained_on = fingerprint
+            progress.done.append(TRAINING)
             self.keep(handler)
             report.trained.append(self.name_of(handler))
 
     def predict(self, handler: EventHandler, report: RoundReport) -> None:
         """Deliver `on_new_tournament_data` if it is due."""
         if self.to_be_tried(handler, report.round_number) and self._attempt(handler, TOURNAMENT, report):
-            self._progress[self.name_of(handler)].done.append(TOURNAMENT)
+            self._of(handler).done.append(TOURNAMENT)
             self.keep(handler)
 
     def give_up(self, report: RoundReport) -> None:
         """Say of every handler whose predictions are still due that they will not come."""
-        for handler in self._handlers():
+        for handler in list(self._handlers()):
             if self.to_be_tried(handler, report.round_number):
-                report.add_failure(f"{self.name_of(handler)}: {TOURNAMENT}")
                 error = self._errors.get(self.name_of(handler)) or RuntimeError("there was no time left for it")
-                self.tell(failure_of(TOURNAMENT, self.name_of(handler), error, report.round_number, retry=False))
+                self._fail(handler, TOURNAMENT, error, report)
+                self.keep(handler)
+
+    def settle(self, handler: EventHandler, report: RoundReport) -> None:
+        """Say of what was tried as often as allowed that it failed, where the process ended before that was said."""
+        progress = self._of(handler)
+        for event in (TRAINING, TOURNAMENT):
+            if self.exhausted(handler, event) and event not in (*progress.done, *progress.failed):
+                times = progress.attempts[event]
+                ended = RuntimeError(f"it was tried {times} times, and the process ended before it had succeeded")
+                self._fail(handler, event, ended, report)
+                self.keep(handler)
+
+    def interrupted(self, handler: EventHandler, report: RoundReport) -> None:
+        """Note that the daemon ends before the handler's round is over; after a restart the round goes on."""
+        due = CLEANUP if self.done(handler, report.round_number, TOURNAMENT) else TOURNAMENT
+        report.add_failure(f"{self.name_of(handler)}: {due}")
+
+    def recall(self, report: RoundReport) -> None:
+        """Take over what came of the round before the process ended and was started again."""
+        for handler in self._handlers():
+            name, progress = self.name_of(handler), self._of(handler)
+            if progress.round_number != report.round_number:
+                continue
+            report.trained += [name] if TRAINING in progress.done else []
+            report.submissions += progress.submissions
+            for event in progress.failed:
+                report.add_failure(f"{name}: {event}")
+
+    def submitted(self, made: SubmissionMade, report: RoundReport) -> None:
+        """Note a submission in the report, and in the record of the handler whose event is being delivered."""
+        report.submissions = _with(report.submissions, made)
+        if self._busy is not None:
+            progress = self._of(self._busy)
+            progress.submissions = _with(progress.submissions, made)
+            self.keep(self._busy)
 
     def on_all(self, event: str, made: SubmissionMade | None = None) -> list[str]:
         """Deliver an event that is no step of a round to every handler; returns `<handler>: <event>` of what failed."""
         arguments, number = ((), None) if made is None else ((made,), made.round_number)
         failed = []
         for handler in list(self._handlers()):
-            error = deliver(handler, event, *arguments)
+            error = self._deliver(handler, event, *arguments)
             self.keep(handler)
             if error is not None:
                 failed.append(f"{self.name_of(handler)}: {event}")
@@ -155,7 +189,7 @@ class Deliveries:
         failure = replace(failure, text=self._redact(failure.text), traceback=self._redact(failure.traceback))
         for handler in list(self._handlers()):
             if self.name_of(handler) != failure.handler:
-                deliver(handler, "on_failure", failure)
+                self._deliver(handler, "on_failure", failure)
                 self.keep(handler)
 
     def keep(self, handler: EventHandler) -> None:
@@ -172,19 +206,44 @@ class Deliveries:
     def _attempt(self, handler: EventHandler, event: str, report: RoundReport) -> bool:
         """Deliver an event that is tried again when it fails. The attempt is on record before it begins, so that a
         handler that takes the process down with it is not tried for ever."""
-        progress = self._progress[self.name_of(handler)]
+        progress = self._of(handler)
         progress.attempts[event] = progress.attempts.get(event, 0) + 1
         self.keep(handler)
-        error = deliver(handler, event, report.round_number)
-        self.keep(handler)
-        entry = f"{self.name_of(handler)}: {event}"
+        error = self._deliver(handler, event, report.round_number)
         if error is None:
-            report.drop_failure(entry)
+            report.drop_failure(f"{self.name_of(handler)}: {event}")
+            progress.failed = [other for other in progress.failed if other != event]
             return True
         self._errors[self.name_of(handler)] = error
         # training is tried again with the next try of a prediction, else in the next round: people are told at once
-        retry = event == TOURNAMENT and not self.exhausted(handler, event)
-        if not retry:
-            report.add_failure(entry)
-        self.tell(failure_of(event, self.name_of(handler), error, report.round_number, retry))
+        if event == TOURNAMENT and not self.exhausted(handler, event):
+            self.tell(failure_of(event, self.name_of(handler), error, report.round_number, retry=True))
+        else:
+            self._fail(handler, event, error, report)
+        self.keep(handler)
         return False
+
+    def _fail(self, handler: EventHandler, event: str, error: Exception, report: RoundReport) -> None:
+        """Tell the others of an event that is not tried again, and note it; it has still to be kept."""
+        self.tell(failure_of(event, self.name_of(handler), error, report.round_number, retry=False))
+        report.add_failure(f"{self.name_of(handler)}: {event}")
+        progress = self._of(handler)
+        progress.failed += [event] if event not in progress.failed else []
+
+    def _of(self, handler: EventHandler) -> Progress:
+        return self._progress[self.name_of(handler)]
+
+    def _deliver(self, handler: EventHandler, event: str, *arguments: object) -> Exception | None:
+        before, self._busy = self._busy, handler
+        try:
+            return deliver(handler, event, *arguments)
+        finally:
+            self._busy = before
+
+
+def _with(submissions: list[SubmissionMade], made: SubmissionMade) -> list[SubmissionMade]:
+    """The submissions with one more; one that was announced before is there once, as it was announced last."""
+    others = [
+        each for each in submissions if (each.submission_id, each.model_id) != (made.submission_id, made.model_id)
+    ]
+    return [*others, made]

@@ -6,9 +6,12 @@ import html
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .handler import EventHandler, Failure, SubmissionMade, logger
+
+if TYPE_CHECKING:
+    from .delivery import RoundReport
 
 MAIL_SECONDS = 30
 
@@ -57,22 +60,37 @@ class ReportWriter(EventHandler):
         daemon = self.daemon
         lines = [f"# Round {round_number} of {daemon.tournaments[daemon.tournament_id]}", ""]
         report = plain(daemon.report or {})
-        lines += ["## Submissions", ""]
-        lines += [
-            f"- {made.model}: {made.submission_id} ({made.status}{', late' if made.late else ''})"
-            for made in self._submissions
-        ] or ["- none"]
+        lines += ["## Submissions", "", *(self._submitted(round_number) or ["- none"])]
         models = report.pop("models", {})
         if models:
             lines += ["", "## Models", "", *_items(models)]
-        lines += ["", "## Failures", ""]
-        lines += [
-            f"- {failure.event} of {failure.handler or 'the daemon'}: {failure.text}"
-            + (" (tried again)" if failure.will_retry else "")
-            for failure in self._failures
-        ] or ["- none"]
+        lines += ["", "## Failures", "", *(self._failed(round_number) or ["- none"])]
         lines += ["", "## Everything reported", "", *_items(report), ""]
         return "\n".join(lines)
+
+    def _submitted(self, round_number: int) -> list[str]:
+        """What was submitted, also before the process was started again."""
+        known = [made for report in self._reports(round_number) for made in report.submissions]
+        found = [*(made for made in known if made not in self._submissions), *self._submissions]
+        return [
+            f"- {made.model}: {made.submission_id} ({made.status}{', late' if made.late else ''})" for made in found
+        ]
+
+    def _failed(self, round_number: int) -> list[str]:
+        """What failed; of what this process was not told, only that it did."""
+        told = {f"{failure.handler}: {failure.event}" for failure in self._failures}
+        known = [what for report in self._reports(round_number) for what in report.failed]
+        return [
+            *(f"- {what}; the log says why" for what in known if what not in told and ": " in what),
+            *(
+                f"- {failure.event} of {failure.handler or 'the daemon'}: {failure.text}"
+                + (" (tried again)" if failure.will_retry else "")
+                for failure in self._failures
+            ),
+        ]
+
+    def _reports(self, round_number: int) -> list[RoundReport]:
+        return [report for report in self.daemon.rounds[-1:] if report.round_number == round_number]
 
 
 class ReportMailer(ReportWriter):

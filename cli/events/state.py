@@ -7,13 +7,13 @@ import json
 import os
 import secrets
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import EnvironmentNotReady, NumeraiError
-from .handler import logger
+from .handler import SubmissionMade, logger
 
 LOCK_SECONDS = 10
 
@@ -111,13 +111,20 @@ class Progress:
     """What was delivered to one handler.
 
     `done` names the events of round `round_number` that need not be delivered again, `attempts` how often each was
-    begun. `trained_on` is the fingerprint of the training data at the last `on_new_training_data` that ended well.
+    begun, `failed` those that failed and are not tried again, `submissions` what was submitted in them. `trained_on` is
+    the fingerprint of the training data at the last `on_new_training_data` that ended well.
     """
 
     round_number: int = 0
     done: list[str] = field(default_factory=list)
     attempts: dict[str, int] = field(default_factory=dict)
     trained_on: str | None = None
+    failed: list[str] = field(default_factory=list)
+    submissions: list[SubmissionMade] = field(default_factory=list)
+
+    def begin(self, round_number: int) -> None:
+        """Forget the round before."""
+        self.round_number, self.done, self.attempts, self.failed, self.submissions = round_number, [], {}, [], []
 
 
 class Book:
@@ -147,6 +154,8 @@ class Book:
                 [str(event) for event in kept.get("done", ())],
                 {str(event): int(times) for event, times in kept.get("attempts", {}).items()},
                 kept.get("trained_on"),
+                [str(event) for event in kept.get("failed", ())],
+                [SubmissionMade(**made) for made in kept.get("submissions", ())],
             )
         except (TypeError, ValueError, AttributeError):
             logger.error("What is kept about the progress of %s is not readable and begun anew.", name)
@@ -154,7 +163,7 @@ class Book:
 
     def keep_progress(self, name: str, progress: Progress) -> None:
         """Keep what was delivered to a handler."""
-        write_json(self._progress_path(name), dict(vars(progress)), f"The progress of {name}")
+        write_json(self._progress_path(name), asdict(progress), f"The progress of {name}")
 
     def shared(self) -> dict[str, Any]:
         """The daemon's own dictionary, which all handlers share."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from filelock import FileLock
 from numerai_compute.errors import ApiError, NumeraiError, UsageError
-from numerai_compute.events import EventHandler
+from numerai_compute.events import EventHandler, ReportWriter
+from numerai_compute.events.daemon import Stopped
 from numerai_compute.events.delivery import TOURNAMENT
 from numerai_compute.models import Round
 from numerai_compute.node_template.numerai_node.errors import Late
@@ -148,15 +150,83 @@ def test_a_restart_within_a_round_goes_on_where_it_ended(world: World) -> None:
     assert second.events == ["on_start", "on_new_tournament_data", "on_cleanup", "on_shutdown"]
 
 
-def test_a_handler_that_takes_the_process_down_is_not_tried_for_ever(world: World) -> None:
-    class Killed(EventHandler):
-        def on_new_tournament_data(self, round_number: int) -> None:
-            raise SystemExit(9)
+@pytest.mark.parametrize("event", ["on_new_training_data", "on_new_tournament_data"])
+def test_a_handler_that_takes_the_process_down_is_not_tried_for_ever(world: World, event: str) -> None:
+    class Deadly(Recorder):
+        def _saw(self, seen: str, detail: Any = None) -> None:
+            if seen == event:
+                raise SystemExit(9)
 
     for _ in range(2):
         with pytest.raises(SystemExit):
-            world.daemon(Killed("deadly"), max_attempts=2).run(single_run=True)
-    world.daemon(Killed("deadly"), max_attempts=2).run(single_run=True)
+            world.daemon(Deadly("deadly"), max_attempts=2).run(single_run=True)
+    other = Recorder("other")
+    rounds = world.daemon(Deadly("deadly"), other, max_attempts=2).run(single_run=True)
+    assert rounds[0].failed == [f"deadly: {event}"]
+    told = [detail for seen, detail in other.seen if seen == "on_failure"]
+    assert [(failure.event, failure.handler, failure.will_retry) for failure in told] == [(event, "deadly", False)]
+    assert told[0].text == "RuntimeError: it was tried 2 times, and the process ended before it had succeeded"
+
+
+@pytest.mark.parametrize("killed_in", ["on_failure", "on_cleanup"])
+def test_a_failure_is_not_forgotten_when_the_process_ends(world: World, killed_in: str) -> None:
+    class Killed(Recorder):
+        def _saw(self, seen: str, detail: Any = None) -> None:
+            if seen == killed_in:
+                raise SystemExit(9)
+
+    bad = Recorder("bad", on_new_tournament_data=1)
+    with pytest.raises(SystemExit):
+        world.daemon(bad, Killed("killed"), max_attempts=1).run(single_run=True)
+    other = Recorder("killed")
+    rounds = world.daemon(Recorder("bad"), other, max_attempts=1).run(single_run=True)
+    assert rounds[0].failed == ["bad: on_new_tournament_data"]
+    assert other.events.count("on_failure") == (killed_in == "on_failure")
+
+
+def test_what_came_of_a_round_is_known_after_a_restart(world: World) -> None:
+    class Submitting(Recorder):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            self.daemon.submit("predictions")
+
+    class Killed(Recorder):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            raise SystemExit(9)
+
+    first = world.daemon(Submitting("submitting"), Recorder("bad", on_round_begin=1), Killed("third"))
+    with pytest.raises(SystemExit):
+        first.run(single_run=True)
+    handlers = Submitting("submitting"), Recorder("bad"), Recorder("third"), ReportWriter()
+    rounds = world.daemon(*handlers).run(single_run=True)
+    assert rounds == first.rounds and len(world.node.submitted) == 1
+    assert [made.submission_id for made in rounds[0].submissions] == ["submission-1"]
+    assert (rounds[0].failed, rounds[0].trained) == (["bad: on_round_begin"], ["submitting", "bad", "third"])
+    text = (world.home / "events" / "numerai" / "reports" / "round_100.md").read_text()
+    assert "alice: submission-1" in text and "- bad: on_round_begin; the log says why" in text
+
+
+def test_a_submission_that_is_announced_again_is_one(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Submitting(EventHandler):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            for _ in range(2):
+                self.daemon.submit("predictions")
+
+    held = SimpleNamespace(id="submission-1", status="success", round_number=100)
+    monkeypatch.setattr(world.node, "submit", lambda predictions, datestamp: held)
+    assert len(world.daemon(Submitting()).run(single_run=True)[0].submissions) == 1
+
+
+def test_being_told_to_stop_in_a_round_is_no_success(world: World) -> None:
+    class Told(Recorder):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            raise Stopped
+
+    daemon = world.daemon(Recorder("first"), Told("second"), Recorder("third"))
+    rounds = daemon.run(single_run=True)
+    outstanding = ["first: on_cleanup", "second: on_new_tournament_data", "third: on_new_tournament_data"]
+    assert rounds[0].failed == outstanding
+    again = world.daemon(Recorder("first"), Recorder("second"), Recorder("third"))
+    assert again.run(single_run=True)[0].failed == []
 
 
 def test_a_failed_prediction_is_tried_again_a_few_times(world: World) -> None:

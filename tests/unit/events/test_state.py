@@ -12,10 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numerai_compute.errors import EnvironmentNotReady
-from numerai_compute.events import EventHandler
+from numerai_compute.events import EventHandler, SubmissionMade
 from numerai_compute.events.state import Book, NotSerialisable, Progress, file_name
 
 from tests.unit.events.conftest import Recorder, World
+
+MADE = SubmissionMade(7, "submission-1", "success", "alice", "id-alice", "x", late=True)
 
 
 class Counting(EventHandler):
@@ -123,10 +125,12 @@ def test_progress_is_written_after_the_state_and_neither_holds_back_the_other(
 
 def test_progress_goes_round(world: World) -> None:
     book = Book(world.home)
-    progress = Progress(7, ["on_round_begin"], {"on_new_tournament_data": 2}, "abc")
+    progress = Progress(7, ["on_round_begin"], {"on_new_tournament_data": 2}, "abc", ["on_cleanup"], [MADE])
     book.keep_progress("x", progress)
     assert book.progress("x") == progress
     (world.home / "progress" / file_name("x")).write_text(json.dumps({"attempts": 5}))
+    assert book.progress("x") == Progress()
+    (world.home / "progress" / file_name("x")).write_text(json.dumps({"submissions": [{"id": "a"}]}))
     assert book.progress("x") == Progress()
 
 
