@@ -382,24 +382,39 @@ class EventDaemon:
         forget_rounds(self.config["data_directory"], before=number - 1)
 
     def _try_until_done(self, current: Round) -> None:
-        """Data, training, predictions: again for what failed, as often as allowed and as long as the round is open."""
+        """Data, predictions, training: again for what failed, as often as allowed and as long as the round is open."""
+        number, trained = current.number, False
         while True:
             missing = self._get_data(current)
             if missing is None:
-                self._deliver_training(current.number)
-                for handler in self._begun(current.number):
+                if self._training_comes_first(number):
+                    self._deliver_training(number)
+                    trained = True
+                for handler in self._begun(number):
                     self._deliveries.predict(handler, self.rounds[-1])
-                if not any(self._deliveries.to_be_tried(each, current.number) for each in self.event_handlers):
-                    return
+                if not any(self._deliveries.to_be_tried(each, number) for each in self.event_handlers):
+                    break
             wait = self.config["retry_wait"]
             if not current.is_open(self._now() + timedelta(seconds=wait)):
-                logger.error("Round %d closes before what failed could be tried again", current.number)
+                logger.error("Round %d closes before what failed could be tried again", number)
                 if missing is not None:
                     self.rounds[-1].add_failure("the data could not be had")
-                    self._deliveries.tell(failure_of("data", None, missing, current.number, retry=False))
+                    self._deliveries.tell(failure_of("data", None, missing, number, retry=False))
                 self._deliveries.give_up(self.rounds[-1])
-                return
+                break
             self.surroundings.clock.sleep(wait)
+        if not trained:
+            self._deliver_training(number)
+
+    def _training_comes_first(self, number: int) -> bool:
+        """Whether somebody has no model yet, or a last try may need a newer one. Otherwise training, or the download of
+        its data, could hold back predictions until the round is closed."""
+        return any(map(self._deliveries.untrained, self._to_be_trained(number))) or any(
+            map(self._deliveries.is_last_try, self._begun(number))
+        )
+
+    def _to_be_trained(self, number: int) -> list[EventHandler]:
+        return [each for each in self._begun(number) if self._deliveries.trains(each, self.rounds[-1])]
 
     def _get_data(self, current: Round) -> Exception | None:
         """Have this round's live file; returns why it could not be had."""
@@ -421,7 +436,7 @@ class EventDaemon:
 
     def _deliver_training(self, number: int) -> None:
         report = self.rounds[-1]
-        handlers = [each for each in self._begun(number) if self._deliveries.trains(each, report)]
+        handlers = self._to_be_trained(number)
         if not handlers or self._data is None:
             return
         trouble = "the training data could not be had"

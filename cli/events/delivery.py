@@ -101,8 +101,21 @@ class Deliveries:
         progress.done.append(event)
         self.keep(handler)
 
+    def untrained(self, handler: EventHandler) -> bool:
+        """Whether the handler's training has never ended well."""
+        return self._of(handler).trained_on is None
+
+    def is_last_try(self, handler: EventHandler) -> bool:
+        """Whether predictions have failed, and may be tried only once more."""
+        progress = self._of(handler)
+        tried = progress.attempts.get(TOURNAMENT, 0)
+        return TOURNAMENT not in progress.done and 0 < tried == self._max_attempts() - 1
+
     def trains(self, handler: EventHandler, report: RoundReport) -> bool:
-        """Whether a handler wants training data; if it cannot say, whether its class has code for them."""
+        """Whether a handler wants training data and may still try; if it cannot say, whether its class has code for
+        them."""
+        if self.exhausted(handler, TRAINING):
+            return False
         try:
             return bool(handler.handles(TRAINING))
         except Exception as error:  # noqa: BLE001 - a handler is the user's code: it may raise anything
@@ -115,7 +128,7 @@ class Deliveries:
     def train(self, handler: EventHandler, fingerprint: str, report: RoundReport) -> None:
         """Deliver `on_new_training_data` if the data are new to this handler."""
         progress = self._of(handler)
-        if progress.trained_on == fingerprint or self.exhausted(handler, TRAINING):
+        if progress.trained_on == fingerprint:
             return
         if self._attempt(handler, TRAINING, report):
             progress.trained_on = fingerprint

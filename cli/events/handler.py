@@ -90,7 +90,10 @@ class EventHandler:
 
     def on_new_training_data(self, round_number: int) -> None:
         """The training data are new: at the first time, and whenever features.json, train.parquet or
-        validation.parquet has another content than when this handler last ended this method without an error."""
+        validation.parquet has another content than when this handler last ended this method without an error.
+
+        It comes before this round's predictions while a handler has no model, and after them from then on.
+        """
 
     def on_new_tournament_data(self, round_number: int) -> None:
         """This round's live data are there: predict and submit."""

@@ -15,7 +15,7 @@ from numerai_compute.events import EventHandler, ReportWriter
 from numerai_compute.events.daemon import Stopped
 from numerai_compute.events.delivery import TOURNAMENT
 from numerai_compute.models import Round
-from numerai_compute.node_template.numerai_node.errors import Late
+from numerai_compute.node_template.numerai_node.errors import Late, TemporaryFailure
 
 from tests.fakes import NOW
 from tests.unit.events.conftest import WHOLE_ROUND, Recorder, World
@@ -312,6 +312,62 @@ def test_training_that_failed_is_due_again_in_the_next_round(world: World) -> No
     handler = Recorder("trainer")
     world.daemon(handler).run(single_run=True)
     assert "on_new_training_data" in handler.events
+
+
+def new_training_data(world: World) -> None:
+    """Open the next round with other training data."""
+    next_round(world)
+    (world.node.folder / "train.parquet").write_text("other content")
+
+
+def test_predictions_do_not_wait_for_training_where_there_is_a_model(world: World) -> None:
+    world.daemon(Recorder()).run(single_run=True)
+    new_training_data(world)
+    handler = Recorder()
+    rounds = world.daemon(handler).run(single_run=True)
+    order = ["on_round_begin", "on_new_tournament_data", "on_new_training_data", "on_cleanup"]
+    assert handler.events == ["on_start", *order, "on_shutdown"] and rounds[0].trained == ["recorder"]
+
+
+def test_training_data_that_do_not_come_before_the_close_hold_back_no_predictions(world: World) -> None:
+    world.daemon(Recorder()).run(single_run=True)
+    new_training_data(world)
+
+    def hang(name: str) -> Path:
+        world.clock.sleep(3600)
+        raise TemporaryFailure("503")
+
+    world.node.dataset.file = hang
+    handler = Recorder()
+    rounds = world.daemon(handler).run(single_run=True)
+    assert handler.events.count("on_new_tournament_data") == 1
+    assert rounds[0].failed == ["the training data could not be had"]
+
+
+def test_training_comes_first_for_the_last_try(world: World) -> None:
+    world.daemon(Recorder(), Recorder("fine")).run(single_run=True)
+    new_training_data(world)
+    handler = Recorder(on_new_tournament_data=2)
+    rounds = world.daemon(handler, Recorder("fine")).run(single_run=True)
+    events = [seen for seen in handler.events if seen.startswith("on_new")]
+    assert events == ["on_new_tournament_data"] * 2 + ["on_new_training_data", "on_new_tournament_data"]
+    assert rounds[0].failed == []
+
+
+def test_training_comes_first_while_a_handler_has_no_model(world: World) -> None:
+    world.daemon(Recorder("old")).run(single_run=True)
+    new_training_data(world)
+    old, new = Recorder("old"), Recorder("new")
+    world.daemon(old, new).run(single_run=True)
+    assert old.events == new.events == WHOLE_ROUND
+
+
+def test_predictions_that_are_given_up_do_not_keep_from_training(world: World) -> None:
+    world.daemon(Recorder()).run(single_run=True)
+    new_training_data(world)
+    handler = Recorder(on_new_tournament_data=99)
+    rounds = world.daemon(handler, retry_wait=4000).run(single_run=True)
+    assert rounds[0].trained == ["recorder"] and rounds[0].failed == ["recorder: on_new_tournament_data"]
 
 
 def test_training_data_are_not_fetched_for_handlers_that_do_not_train(world: World) -> None:
