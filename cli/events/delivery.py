@@ -87,15 +87,20 @@ class Deliveries:
         """Start a round's record, unless this round was begun before, and deliver `on_round_begin`."""
         progress = self._of(handler)
         if progress.round_number != report.round_number:
+            self._tell_of_unfinished(handler)
             progress.begin(report.round_number)
         self.once(handler, BEGIN, report)
 
     def once(self, handler: EventHandler, event: str, report: RoundReport) -> None:
         """Deliver an event that is not tried again when it fails."""
-        progress, number = self._of(handler), report.round_number
+        progress = self._of(handler)
         if event in progress.done:
             return
-        error = self._deliver(handler, event, number)
+        error: Exception | None
+        if self.exhausted(handler, event):
+            error = _process_ended(progress, event)
+        else:
+            error = self._try(handler, event, report.round_number)
         if error is not None:
             self._fail(handler, event, error, report)
         progress.done.append(event)
@@ -155,9 +160,7 @@ class Deliveries:
         progress = self._of(handler)
         for event in (TRAINING, TOURNAMENT):
             if self.exhausted(handler, event) and event not in (*progress.done, *progress.failed):
-                times = progress.attempts[event]
-                ended = RuntimeError(f"it was tried {times} times, and the process ended before it had succeeded")
-                self._fail(handler, event, ended, report)
+                self._fail(handler, event, _process_ended(progress, event), report)
                 self.keep(handler)
 
     def interrupted(self, handler: EventHandler, report: RoundReport) -> None:
@@ -216,13 +219,26 @@ class Deliveries:
         with said_if_not_kept():
             self._book.keep_progress(name, self._progress[name])
 
-    def _attempt(self, handler: EventHandler, event: str, report: RoundReport) -> bool:
-        """Deliver an event that is tried again when it fails. The attempt is on record before it begins, so that a
-        handler that takes the process down with it is not tried for ever."""
+    def _tell_of_unfinished(self, handler: EventHandler) -> None:
+        """Say of a round that was closed before the process was started again that its predictions never came."""
+        progress = self._of(handler)
+        begun = BEGIN in progress.done and TOURNAMENT not in (*progress.done, *progress.failed)
+        if begun and EventHandler.handles(handler, TOURNAMENT):
+            ended = RuntimeError("the process ended within the round, and was not started again before it was closed")
+            self.tell(failure_of(TOURNAMENT, self.name_of(handler), ended, progress.round_number, retry=False))
+
+    def _try(self, handler: EventHandler, event: str, number: int) -> Exception | None:
+        """Deliver an event. The attempt is on record before it begins, so that a handler that takes the process down
+        with it is not tried for ever."""
         progress = self._of(handler)
         progress.attempts[event] = progress.attempts.get(event, 0) + 1
         self.keep(handler)
-        error = self._deliver(handler, event, report.round_number)
+        return self._deliver(handler, event, number)
+
+    def _attempt(self, handler: EventHandler, event: str, report: RoundReport) -> bool:
+        """Deliver an event that is tried again when it fails."""
+        progress = self._of(handler)
+        error = self._try(handler, event, report.round_number)
         if error is None:
             report.drop_failure(f"{self.name_of(handler)}: {event}")
             progress.failed = [other for other in progress.failed if other != event]
@@ -252,6 +268,11 @@ class Deliveries:
             return deliver(handler, event, *arguments)
         finally:
             self._busy = before
+
+
+def _process_ended(progress: Progress, event: str) -> Exception:
+    times = progress.attempts[event]
+    return RuntimeError(f"it was tried {times} times, and the process ended before it had succeeded")
 
 
 def _with(submissions: list[SubmissionMade], made: SubmissionMade) -> list[SubmissionMade]:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from filelock import FileLock
 from numerai_compute.errors import ApiError, NumeraiError, UsageError
-from numerai_compute.events import EventHandler, ReportWriter
+from numerai_compute.events import EventHandler, NotificationSender, ReportWriter
 from numerai_compute.events.daemon import Stopped
 from numerai_compute.events.delivery import TOURNAMENT
 from numerai_compute.models import Round
@@ -150,7 +150,7 @@ def test_a_restart_within_a_round_goes_on_where_it_ended(world: World) -> None:
     assert second.events == ["on_start", "on_new_tournament_data", "on_cleanup", "on_shutdown"]
 
 
-@pytest.mark.parametrize("event", ["on_new_training_data", "on_new_tournament_data"])
+@pytest.mark.parametrize("event", WHOLE_ROUND[1:-1])
 def test_a_handler_that_takes_the_process_down_is_not_tried_for_ever(world: World, event: str) -> None:
     class Deadly(Recorder):
         def _saw(self, seen: str, detail: Any = None) -> None:
@@ -168,18 +168,33 @@ def test_a_handler_that_takes_the_process_down_is_not_tried_for_ever(world: Worl
     assert told[0].text == "RuntimeError: it was tried 2 times, and the process ended before it had succeeded"
 
 
-@pytest.mark.parametrize("killed_in", ["on_failure", "on_cleanup"])
-def test_a_failure_is_not_forgotten_when_the_process_ends(world: World, killed_in: str) -> None:
+def test_a_round_that_was_closed_before_the_restart_is_told_of(world: World) -> None:
+    class Killed(Recorder):
+        def on_new_tournament_data(self, round_number: int) -> None:
+            raise SystemExit(9)
+
+    with pytest.raises(SystemExit):
+        world.daemon(Killed("killed"), NotificationSender()).run(single_run=True)
+    next_round(world)
+    rounds = world.daemon(Recorder("killed"), NotificationSender()).run(single_run=True)
+    assert rounds[0].failed == []
+    assert [(notice.title, notice.round_number) for notice in world.notifier.told] == [
+        ("on_new_tournament_data of the handler killed failed", 100)
+    ]
+
+
+@pytest.mark.parametrize(("killed_in", "tries"), [("on_failure", 1), ("on_cleanup", 2)])
+def test_a_failure_is_not_forgotten_when_the_process_ends(world: World, killed_in: str, tries: int) -> None:
     class Killed(Recorder):
         def _saw(self, seen: str, detail: Any = None) -> None:
             if seen == killed_in:
                 raise SystemExit(9)
 
-    bad = Recorder("bad", on_new_tournament_data=1)
+    bad = Recorder("bad", on_new_tournament_data=tries)
     with pytest.raises(SystemExit):
-        world.daemon(bad, Killed("killed"), max_attempts=1).run(single_run=True)
+        world.daemon(bad, Killed("killed"), max_attempts=tries).run(single_run=True)
     other = Recorder("killed")
-    rounds = world.daemon(Recorder("bad"), other, max_attempts=1).run(single_run=True)
+    rounds = world.daemon(Recorder("bad"), other, max_attempts=tries).run(single_run=True)
     assert rounds[0].failed == ["bad: on_new_tournament_data"]
     assert other.events.count("on_failure") == (killed_in == "on_failure")
 
