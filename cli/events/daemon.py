@@ -102,7 +102,7 @@ class EventDaemon:
         self._deliveries = Deliveries(
             self.book,
             lambda: self.event_handlers,
-            lambda: int(self.config["max_attempts"]),
+            lambda: max(1, int(self.config["max_attempts"])),
             self.redact,
         )
         self._locks: dict[str, FileLock] | None = None

@@ -259,6 +259,12 @@ def test_a_failed_prediction_is_tried_again_a_few_times(world: World) -> None:
     assert world.clock.elapsed == 120
 
 
+def test_everything_is_tried_at_least_once(world: World) -> None:
+    handler = Recorder()
+    rounds = world.daemon(handler, max_attempts=0).run(single_run=True)
+    assert handler.events == WHOLE_ROUND and rounds[0].failed == []
+
+
 def test_no_try_is_made_after_the_close(world: World) -> None:
     late, other = Recorder("late", on_new_tournament_data=99), Recorder("other")
     rounds = world.daemon(late, other, retry_wait=2000, max_attempts=99).run(single_run=True)
