@@ -285,15 +285,14 @@ class EventDaemon:
 
         With `single_run` it ends after one round: the open one, or the next to open within `single_run_max_wait`
         seconds. SIGTERM ends it quietly and Ctrl-C with `KeyboardInterrupt`, both after `on_shutdown`; what was
-        outstanding of a round at SIGTERM is said to have failed.
-        What is kept is read once nobody else can write it. `NumeraiError` with code `busy` when another process
+        outstanding of a round at SIGTERM is said to have failed. `NumeraiError` with code `busy` when another process
         delivers events to one of these handlers.
         """
         self.rounds, self.failed = [], []
         with self._locked(), _sigterm_stops():
             EventDaemon.running = self
             try:
-                self.load_state()
+                self.load_state()  # another process may have written since it was read, before the locks were held
                 for handler in self.event_handlers:
                     self._deliveries.reload(handler)
                 self.failed += self._deliveries.on_all("on_start")
