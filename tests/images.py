@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import docker
+from docker.errors import ImageNotFound
+from docker.models.images import Image
 
 
 @contextmanager
@@ -27,3 +30,13 @@ def run_in_container(image: str, command: list[str], entrypoint: str | None = No
     client = docker.from_env(timeout=120)
     output: bytes = client.containers.run(image, command, entrypoint=entrypoint, remove=True, stderr=True)
     return output.decode()
+
+
+def tagged(part: str) -> dict[str, Image]:
+    """The images of this machine whose tag contains the part, by tag. Others may remove images meanwhile."""
+    client = docker.from_env()
+    found = {}
+    for tag in [tag for row in client.api.images() for tag in row["RepoTags"] or () if part in tag]:
+        with contextlib.suppress(ImageNotFound):
+            found[tag] = client.images.get(tag)
+    return found

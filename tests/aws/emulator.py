@@ -24,6 +24,7 @@ from pathlib import Path
 import docker
 from docker.errors import DockerException, ImageNotFound
 
+from ..images import tagged
 from .moto_lambda import CODE, LABEL
 
 REGION = "us-east-1"
@@ -223,10 +224,9 @@ def _remove_containers(label: str) -> None:
 
 def _remove_images(registry: str) -> None:
     """Take away the tags of a registry that ends with the emulator."""
-    images = docker.from_env().images
-    for tag in [tag for image in images.list() for tag in image.tags if tag.startswith(f"{registry}/")]:
+    for tag in tagged(f"{registry}/"):
         with contextlib.suppress(DockerException):
-            images.remove(tag)
+            docker.from_env().images.remove(tag, force=True)
 
 
 def main() -> None:

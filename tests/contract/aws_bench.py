@@ -186,16 +186,6 @@ def using(emulator: Emulator, plugins: Path) -> Iterator[None]:
         yield
 
 
-def remove_images(emulator: Emulator) -> None:
-    """Remove from this machine's engine what was pushed to, or pulled from, the emulator's registry."""
-    import docker
-
-    client = docker.from_env()
-    for tag in [tag for image in client.images.list() for tag in image.tags]:
-        if tag.startswith(f"{emulator.registry}/"):
-            client.images.remove(tag, force=True)
-
-
 def require_emulator() -> None:
     """Skip the test, saying why, where the emulator or Terraform cannot run; with NUMERAI_TEST_REQUIRE=aws it fails."""
     why = missing() or (None if shutil.which("terraform") or shutil.which("tofu") else "Terraform is missing.")

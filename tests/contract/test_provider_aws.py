@@ -14,7 +14,7 @@ from numerai_compute.errors import NumeraiError
 from numerai_compute.models import RunFailure, RunState
 
 from ..aws.emulator import emulated_aws
-from .aws_bench import AwsBench, remove_images, require_emulator, using
+from .aws_bench import AwsBench, require_emulator, using
 from .provider_suite import (
     EAT_MEMORY,
     HELLO,
@@ -46,7 +46,6 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsBench]:
         bench = AwsBench(folder, emulator)
         bench.provision(PROVISIONED)
         yield bench
-        remove_images(emulator)
 
 
 class TestAws(ProviderContract):

@@ -19,8 +19,9 @@ from numerai_compute.providers.aws.settings import AwsPaths, AwsSettings
 from numerai_compute.providers.aws.terraform import terraform_root
 
 from tests.aws.emulator import ACCOUNT, REGION, Emulator, emulated_aws, mirror_configuration
-from tests.contract.aws_bench import remove_images, require_emulator
+from tests.contract.aws_bench import require_emulator
 from tests.e2e.command_line import SMALL, Shell, sandbox_process, watched_command_lines
+from tests.images import tagged
 
 pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.docker]
 
@@ -45,7 +46,6 @@ def emulator() -> Iterator[Emulator]:
     require_emulator()
     with emulated_aws() as running:
         yield running
-        remove_images(running)
 
 
 @pytest.fixture
@@ -125,15 +125,12 @@ def plan(shell: AwsShell) -> list[str]:
 
 def secret_places(shell: AwsShell, secret: str, emulator: Emulator) -> list[str]:
     """Where the Numerai secret can be found, apart from the keys file and Secrets Manager."""
-    import docker
-
     files = [path for path in shell.home.rglob("*") if path.is_file() and not path.name.startswith(".keys")]
     found = [str(path) for path in files if secret.encode() in path.read_bytes()]
     found += [
         tag
-        for image in docker.from_env().images.list()
-        for tag in image.tags
-        if tag.startswith(emulator.registry) and secret in json.dumps([image.history(), image.attrs])
+        for tag, image in tagged(f"{emulator.registry}/").items()
+        if secret in json.dumps([image.history(), image.attrs])
     ]
     batch, function = boto3.client("batch"), boto3.client("lambda")
     jobs = batch.list_jobs(jobQueue="numerai-fargate", filters=[{"name": "JOB_NAME", "values": ["*"]}])

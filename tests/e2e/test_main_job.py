@@ -16,6 +16,7 @@ import requests
 from tests.conftest import missing_docker
 from tests.e2e.command_line import Shell, watched_command_lines
 from tests.e2e.conftest import opened_shell
+from tests.images import tagged
 
 pytestmark = pytest.mark.e2e
 
@@ -32,12 +33,9 @@ def secrets_on_disk(shell: Shell) -> list[str]:
 
 def secrets_in_images(node: str, secret: str) -> list[str]:
     """Images of the node whose history or configuration holds the secret."""
-    import docker
-
-    client = docker.from_env()
-    found = [image for image in client.images.list() if any(node in tag for tag in image.tags)]
+    found = tagged(node)
     assert found
-    return [image.id for image in found if secret in json.dumps([image.history(), image.attrs])]
+    return [tag for tag, image in found.items() if secret in json.dumps([image.history(), image.attrs])]
 
 
 def test_the_main_job(shell: Shell) -> None:
