@@ -16,6 +16,7 @@ from .private_files import make_private_folder, unwritable
 
 BUSY_SECONDS = 15
 _UTC = timezone.utc
+_creating = threading.Lock()
 
 
 class DatabaseUnusable(EnvironmentNotReady):
@@ -142,8 +143,14 @@ def _version(connection: sqlite3.Connection) -> int:
 
 
 def _create_private(path: Path) -> None:
+    """Make the file unless it is there. One that is there is not touched: on POSIX, closing a file takes away all locks
+    that this process has on it, also those of SQLite's connections, and then another process deletes their log
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2)."""
     make_private_folder(path.parent)
-    try:
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    except OSError as error:
-        raise unwritable(path, error) from error
+    with _creating:
+        try:
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            return
+        except OSError as error:
+            raise unwritable(path, error) from error
