@@ -197,10 +197,12 @@ def test_a_bug_in_one_run_does_not_end_the_daemon(bench: Bench) -> None:
     failed = bench.store.run(broken.id)
     assert (failed.state, failed.failure) == (RunState.FAILED, RunFailure.COULD_NOT_START)
     assert "ValueError" in failed.message
-    refused, well = bench.add(), bench.add()
+    refused = bench.add()
+    going.poke()
+    wait_until(lambda: bench.store.run(refused.id).attempt == 2)
+    well = bench.add()
     going.poke()
     wait_until(lambda: bench.store.run(well.id).state is RunState.SUCCEEDED)
-    wait_until(lambda: bench.store.run(refused.id).attempt == 2)
     assert going.stop() == []
 
 
