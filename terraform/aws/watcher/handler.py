@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -33,7 +34,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 TRIES = 3
-"""How many runs the watcher starts for one node and round."""
+"""How many runs the watcher starts for one node and round, at least: in a long window it goes on until one was started
+in the second half."""
 PATIENCE = timedelta(minutes=30)
 """So long Numerai may not say which rounds there are before somebody is told."""
 AFTER_CLOSE = timedelta(minutes=30)
@@ -54,7 +56,7 @@ EARLY = timedelta(minutes=30)
 """A run that was started so long before the opening and goes on may be for this round; an older one hangs."""
 FORGOTTEN = timedelta(days=2)
 """A round that closed longer ago is history."""
-LONGEST_PAUSE = timedelta(minutes=30)
+FIRST_PAUSE = timedelta(minutes=30)
 SHORTEST_PAUSE = timedelta(minutes=1)
 SETTLE = timedelta(minutes=2)
 """A run that was started within this time counts as active whether or not Batch lists it already."""
@@ -426,16 +428,16 @@ class Watch:
     ) -> None:
         """Nothing valid is submitted in a round that is open: start what can be started, and tell near the close."""
         try:
-            hopeless, state = self._mend(name, node, this, jobs)
+            at_once, state = self._mend(name, node, this, jobs)
         except (ClientError, BotoCoreError) as error:
-            hopeless, state = False, f"A run could not be started: {self._failed(name, error)}. {_last(jobs)}"
-        if hopeless or now >= this.closes - TELL:
+            at_once, state = False, f"A run could not be started: {self._failed(name, error)}. {_last(jobs)}"
+        if at_once or now >= this.closes - TELL:
             left = f"which closes in {int((this.closes - now).total_seconds() // 60)} min"
             text = f"Numerai holds no valid submission of {name} for round {this.number}, {left}. {refused}{state}"
             self._tell("failure", name, this, f"{name} has not submitted for round {this.number}", text)
 
     def _mend(self, name: str, node: dict[str, Any], this: Round, jobs: list[Job]) -> tuple[bool, str]:
-        """Start the run that is missing; whether nothing more can be done, and how it stands, in words."""
+        """Start the run that is missing; whether somebody is to hear of it at once, and how it stands, in words."""
         active = [job for job in jobs if job.active]
         if active:
             _log(name, this, "running")
@@ -448,25 +450,27 @@ class Watch:
                 "The same code would end the same way, so it is not started again. `numerai node logs` shows more."
             )
         now, due = self._numerai.now(), this.opens
-        for number in range(1, TRIES + 1):
+        for number in itertools.count(1):
             trigger_id = f"watch-{this.tournament}-{this.number}-{number}"
             made = self._made(name, trigger_id)
             if made is None and now < due:
                 _log(name, this, "waiting", trigger_id)
-                return False, f"{_last(jobs)} From {due:%H:%M} UTC on it is started again."
+                return number > TRIES, f"{_last(jobs)} From {due:%H:%M} UTC on it is started again."
             if made is None and _called_lately(name):
                 _log(name, this, "called a moment ago")
                 return False, "Its webhook was called a moment ago."
             if made is None:
                 found = _start(name, node, trigger_id)
                 _log(name, this, found, trigger_id)
-                return False, f"A run of it is {found}."
+                return number > TRIES, f"A run of it is {found}."
             if now < made + SETTLE:
                 _log(name, this, "started a moment ago", trigger_id)
                 return False, "A run of it was started a moment ago."
-            due = made + _pause(made, this)
+            if number >= TRIES and made >= this.opens + (this.closes - this.opens) / 2:
+                break
+            due = made + _pause(number, made, this)
         _log(name, this, "given up")
-        return True, f"It was started {TRIES} times in vain. {_last(jobs)}"
+        return True, f"It was started {number} times in vain. {_last(jobs)}"
 
     def _made(self, name: str, trigger_id: str) -> datetime | None:
         """When the run of a try was started, None when it was not."""
@@ -595,9 +599,10 @@ def _values(field: str, low: int, high: int, names: tuple[str, ...]) -> set[int]
     return found
 
 
-def _pause(made: datetime, this: Round) -> timedelta:
-    """Between tries: a third of what is left of the window, so that three outlast half a window's trouble."""
-    return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, (this.closes - made) / 3))
+def _pause(number: int, made: datetime, this: Round) -> timedelta:
+    """After a try: a third of what is left of the window, at most half an hour after the first one and twice as long
+    after each further one. With a try in the second half, half a window's trouble costs no round."""
+    return min(FIRST_PAUSE * (1 << (number - 1)), max(SHORTEST_PAUSE, (this.closes - made) / 3))
 
 
 # runs

@@ -410,18 +410,18 @@ def test_runs_that_fail_are_followed_by_three_others_and_then_somebody_is_told(w
     assert "closes in 19 min. A run of it is started: job-3." in text
 
 
-def test_the_tries_of_a_long_window_are_half_an_hour_apart(watch: Watched) -> None:
+def test_the_tries_of_a_long_window_go_on_into_its_second_half(watch: Watched) -> None:
     watch.numerai.hours = 26
     watch.batch.add("numerai-alice-webhook", "RUNNING")
     started = []
-    for minutes in range(11, 120, 5):
+    for minutes in range(11, 26 * 60, 5):
         watch.batch.end(1)
         before = len(watch.batch.submitted)
         watch.look(minutes)
         started += [minutes] * (len(watch.batch.submitted) - before)
-    assert started == [11, 41, 71]
+    assert started == [11, 41, 101, 221, 461, 831], "pauses of 30 min, 1 h, 2 h, 4 h, then a third of what was left"
     ((_, text),) = watch.told()
-    assert "started 3 times in vain" in text
+    assert "closes in 1454 min" in text, "when the third try has failed"
     assert "ended with exit code 1" in text
 
 
