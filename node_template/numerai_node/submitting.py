@@ -59,16 +59,20 @@ class Submitter:
         `data_datestamp` says which day's ids these are, when not today's; `data_round` for which round they were read,
         whose day is named when another one has opened by the time the file is uploaded, or by the time it is refused.
         Raises `BadPredictions` when Numerai refuses them, `TemporaryFailure` when the upload or the confirmation does
-        not come through, and `Late` when it was made, but outside the window of that round.
+        not come through or when none was open then and one has opened since, and `Late` when it was made, but outside
+        the window of that round.
         """
         content = checked.to_csv(index=False, lineterminator="\n").encode()
         name = f"predictions-{hashlib.sha256(content).hexdigest()[:16]}.csv"
         submission_id = self._made_before(name)
+        between_rounds = data_round is None and data_datestamp is None and submission_id is None
         day = data_datestamp
         for sent in range(1, RESENDS + 1):
             made_at = self._transport.clock.now()
             if submission_id is None:
                 filename = self._upload(name, content)
+                if between_rounds:
+                    self._refuse_once_a_round_opened()
                 day = data_datestamp or _day_of(data_round, self._api.current_round())
                 submission_id = self._api.create_submission(filename, day)
                 made_at = self._transport.clock.now()
@@ -76,6 +80,8 @@ class Submitter:
             current = self._api.current_round()
             try:
                 submission = self._confirm(submission_id, current, begun_in_round=data_round is not None)
+                if between_rounds:
+                    self._refuse_once_a_round_opened()
                 checked_back = self._check(submission, content, len(checked))
             except BadPredictions as refused:
                 if sent == RESENDS or day is not None or _day_of(data_round, current) is None:
@@ -112,6 +118,14 @@ class Submitter:
             return None
         log("found", submission_id=newest.id, what="these predictions are submitted already")
         return newest.id
+
+    def _refuse_once_a_round_opened(self) -> None:
+        """For live data that were read while no round was open: whose they are then is not known."""
+        opened = self._api.current_round()
+        if opened is not None:
+            raise TemporaryFailure(
+                f"Round {opened.number} opened since the live data were read. Run again, to read those of that round."
+            )
 
     def _upload(self, name: str, content: bytes) -> str:
         """PUT the content, to a fresh address in each try; returns Numerai's name for it."""

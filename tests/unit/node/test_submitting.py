@@ -70,7 +70,7 @@ def test_each_tournament_has_its_own_door(
     checked = pd.DataFrame({"id": ["a", "b"], "prediction": [0.1, 0.2]})
     from numerai_node.submitting import Submitter
 
-    Submitter(node.settings, node.api, node.api.transport).submit(checked)
+    Submitter(node.settings, node.api, node.api.transport).submit(checked, data_round=node.api.current_round())
     for field in fields:
         assert stub.asked(field) == 1
     assert stub.created[0]["tournament"] == tournament
@@ -334,6 +334,38 @@ class TestLate:
         with pytest.raises(Late, match="submission-2 is late: round 900 closed"):
             node.submit(live)
         assert [each["dataDatestamp"] for each in stub.created] == [None, 20251121]
+
+    def test_data_read_before_the_opening_are_not_the_rounds(self, node: Node, stub: Stub) -> None:
+        """They may be the round before's, whatever Numerai makes of them."""
+        stub.round = None
+        live = predictions(node)
+        stub.round = a_round(901, opened=-0.1)
+        with pytest.raises(TemporaryFailure, match=r"Round 901 opened since the live data were read\. Run again"):
+            node.submit(live)
+        assert stub.created == []
+
+    @pytest.mark.parametrize("verdict", ["success", "error"])
+    def test_a_round_that_opens_while_its_verdict_is_waited_for(self, node: Node, stub: Stub, verdict: str) -> None:
+        stub.round, stub.verdicts = None, [verdict]
+        live = predictions(node)
+
+        def shown(handler: Handler) -> None:
+            stub.round = a_round(901, opened=-0.1)
+            handler.resolve("submissions", {"id": "submission-1"})
+
+        def create(handler: Handler) -> None:
+            stub.script["submissions"] = [shown]
+            handler.resolve("createSubmission", {"filename": "f", "triggerId": TRIGGER_ID})
+
+        stub.script["createSubmission"] = [create]
+        with pytest.raises(TemporaryFailure, match="Round 901 opened"):
+            node.submit(live)
+
+    def test_the_days_ids_may_be_named_all_the_same(self, node: Node, stub: Stub) -> None:
+        stub.round = None
+        live = predictions(node)
+        stub.round = a_round(901, opened=-0.1)
+        assert node.submit(live, data_datestamp=20251121).round_number == 901
 
     def test_a_round_that_closed_meanwhile_is_not_another_day(self, node: Node, stub: Stub) -> None:
         live = predictions(node)
