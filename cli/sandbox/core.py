@@ -65,7 +65,8 @@ class Sandbox:
         self.requests = Table(self.journal, "requests", RequestRecord, keep=500)
         self.webhooks = Webhooks(self.journal, self.faults, self.clock.now, settings.webhook_seconds, self.stopping)
         window = timedelta(minutes=settings.window_minutes)
-        self.rounds = Rounds(self.journal, self.clock, window, self._round_opened)
+        publishes = timedelta(minutes=settings.publish_minutes)
+        self.rounds = Rounds(self.journal, self.clock, window, self._round_opened, publishes)
         self.submissions = Submissions(
             self.journal,
             self.rounds,

@@ -23,14 +23,25 @@ OnOpen = Callable[[RoundRecord], None]
 
 
 class Rounds:
-    """Opens rounds and answers about them. `on_open` is called for every round that opens, in order."""
+    """Opens rounds and answers about them. `on_open` is called for every round that opens, in order.
 
-    def __init__(self, journal: Journal, clock: SandboxClock, window: timedelta, on_open: OnOpen) -> None:
+    `publishes` is how long after a round's opening its live data come out.
+    """
+
+    def __init__(
+        self,
+        journal: Journal,
+        clock: SandboxClock,
+        window: timedelta,
+        on_open: OnOpen,
+        publishes: timedelta = timedelta(0),
+    ) -> None:
         self._journal = journal
         self._table = Table(journal, "rounds", RoundRecord)
         self._clock = clock
         self._window = window
         self._on_open = on_open
+        self._publishes = publishes
 
     def begin(self, history: int, *, calendar: bool) -> None:
         """Make the past rounds and the present one, unless the state already holds some.
@@ -125,16 +136,22 @@ class Rounds:
         )
 
     def published(self, tournament: int, number: int) -> datetime:
-        """When the live data of a round came out, in whole seconds as HTTP has them: when it opened, and later than
-        those of the rounds before; a day before the first one for a round before it."""
+        """When the live data of a round come out, in whole seconds as HTTP has them: when it opens or so long after
+        that, and later than those of the rounds before; a day before the first one for a round before it."""
         held = sorted(self.all(tournament), key=lambda each: each.number)
         earliest = held[0].open_time if held else self._clock.now()
         moment = (earliest - timedelta(days=1)).replace(microsecond=0)
         for each in held:
             if each.number > number:
                 break
-            moment = max(each.open_time.replace(microsecond=0), moment + timedelta(seconds=1))
+            opened = each.open_time.replace(microsecond=0)
+            moment = max(opened + self._publishes, moment + timedelta(seconds=1))
         return moment
+
+    def is_published(self, tournament: int, number: int) -> bool:
+        """Whether the live data of a round are out by now."""
+        found = self.get(tournament, number)
+        return found is None or self._clock.now() >= found.open_time + self._publishes
 
     def is_open(self, found: RoundRecord) -> bool:
         """Whether submissions for that round are in time now."""

@@ -71,7 +71,8 @@ class Settings:
     """Everything a sandbox is made from.
 
     `window_minutes` is how long a round stays open; `late_minutes` how long after that a submission still counts for
-    the closed round, marked late; `url_seconds` how long a presigned URL works; `rate_limit` how many
+    the closed round, marked late; `publish_minutes` how long after a round's opening its live data come out, the
+    round before's being served until then; `url_seconds` how long a presigned URL works; `rate_limit` how many
     setSubmissionWebhook and triggerModelWebhook calls one address may make in a minute (Numerai: 50).
     `spec` None means: what the state folder remembers, else the default.
     """
@@ -88,6 +89,7 @@ class Settings:
     calendar: bool = False
     window_minutes: float = 1440.0
     late_minutes: float = 60.0
+    publish_minutes: float = 0.0
     url_seconds: float = 3600.0
     rate_limit: int = 50
     webhook_seconds: float = 30.0

@@ -41,7 +41,7 @@ class Publication:
 class LiveData:
     """Gets the live file of the round that is open.
 
-    A file is the round before's when the store says that it was last modified before that round had opened, or when
+    A file is the round before's when the store says that it was last modified before that round had closed, or when
     the very same publication was used here for an earlier round already. Outside rounds there is nothing to wait for.
     """
 
@@ -100,8 +100,9 @@ class LiveData:
         self, name: str, etag: str | None, modified: str | None, current: Round, before: Round | None
     ) -> None:
         published = http_date(modified or "")
-        opened = before.open_time if before else None
-        if published and opened and published <= opened:
+        closed = before.close_time if before else None
+        # HTTP has whole seconds; where one round opens as the other closes, the file is of that very second
+        if published and closed and published < closed.replace(microsecond=0):
             raise NotYet(f"{name} is still the round before's, of {modified}")
         known = _recall(self._cache.folder / name)
         if known is not None and known.round < current.number and known.is_also(etag, modified):

@@ -369,6 +369,14 @@ DOWNLOAD = [
         numerapi="reports success, but the submission is void (invalid_submission_ids)",
     ),
     Fault(
+        "live-data-of-after-the-last-opening",
+        "download",
+        "live data come out two minutes after each opening, the run begins before",
+        submitted("still the round before's"),
+        settings={"history": 2, "publish_minutes": 2.0},
+        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+    ),
+    Fault(
         "live-data-missing",
         "download",
         "the live data are not there for twenty minutes (404)",

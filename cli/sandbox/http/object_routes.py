@@ -73,6 +73,8 @@ def _dataset(sandbox: Sandbox, number: int, name: str) -> StoredFile:
     tournament = sandbox.catalog.tournament_of(name)
     if tournament is None:
         raise HttpRefusal(404, "NoSuchKey")
+    if is_live(name) and not sandbox.rounds.is_published(tournament, number):
+        number -= 1
     published = sandbox.rounds.published(tournament, number)
     edition = sandbox.edition(tournament, number)
     if not edition.round_number:

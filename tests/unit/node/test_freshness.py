@@ -39,14 +39,26 @@ def test_this_rounds_file_is_used_at_once(node: Node, stub: Stub, waits: list[fl
     assert waits == []
 
 
+@pytest.mark.parametrize("published", [-1460, -1448, -1391])
 def test_the_round_befores_file_is_waited_for(
-    node: Node, stub: Stub, transport: Transport, capsys: pytest.CaptureFixture[str]
+    node: Node, stub: Stub, transport: Transport, published: float, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stub.modified[LIVE] = http_time(-1460)
+    """Also one that was published only after that round had opened."""
+    stub.modified[LIVE] = http_time(published)
     waited = publishes(stub, transport, after=3)
     assert node.live_file.is_file()
     assert len(waited) == 3
     assert "still the round before" in capsys.readouterr().out
+
+
+def test_a_file_of_the_second_in_which_one_round_follows_the_other_is_this_rounds(
+    node: Node, stub: Stub, waits: list[float]
+) -> None:
+    stub.earlier_rounds = [a_round(900, opened=-1450)]
+    stub.earlier_rounds[0]["closeTime"] = "2025-11-21T12:00:00.900000Z"
+    stub.modified[LIVE] = "Fri, 21 Nov 2025 12:00:00 GMT"
+    assert node.live_file.is_file()
+    assert waits == []
 
 
 def test_a_file_that_is_not_there_yet_is_waited_for(node: Node, stub: Stub, waits: list[float]) -> None:

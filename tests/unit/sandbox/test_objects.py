@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
@@ -102,6 +102,18 @@ class TestPublication:
             sandbox.clock(advance=30 * 86400)
             sandbox.open_round("classic")
             assert self.modified(sandbox) == self.opened(sandbox)
+
+    def test_they_may_come_out_a_little_later(self, sandbox_factory: Factory) -> None:
+        sandbox = sandbox_factory(publish_minutes=2.0)
+        sandbox.clock(advance=3600)
+        before = requests.get(url_of(sandbox, self.LIVE), timeout=10)
+        sandbox.open_round("classic")
+        early = requests.get(url_of(sandbox, self.LIVE), timeout=10)
+        assert early.content == before.content
+        assert early.headers["Last-Modified"] == before.headers["Last-Modified"]
+        sandbox.clock(advance=120)
+        assert requests.get(url_of(sandbox, self.LIVE), timeout=10).content != before.content
+        assert self.modified(sandbox) == self.opened(sandbox) + timedelta(minutes=2)
 
     def test_a_stale_answer_is_the_round_befores(self, sandbox: ServedSandbox) -> None:
         before = requests.get(url_of(sandbox, self.LIVE), timeout=10)
