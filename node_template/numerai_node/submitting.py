@@ -64,7 +64,7 @@ class Submitter:
         """
         content = checked.to_csv(index=False, lineterminator="\n").encode()
         name = f"predictions-{hashlib.sha256(content).hexdigest()[:16]}.csv"
-        submission_id = self._made_before(name)
+        submission_id = self._made_before(name, data_round)
         between_rounds = data_round is None and data_datestamp is None and submission_id is None
         day = data_datestamp
         for sent in range(1, RESENDS + 1):
@@ -100,20 +100,23 @@ class Submitter:
             return self._judge(submission, current, data_round, made_at, checked_back)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _made_before(self, name: str) -> str | None:
-        """The id of the round's newest submission if it holds these very predictions for this trigger: an earlier
-        attempt of this run made it and was ended before it could say so."""
-        current = self._api.current_round()
-        if current is None:
+    def _made_before(self, name: str, data_round: Round | None) -> str | None:
+        """The id of the newest submission of the round that is open and of that of the data, if it holds these very
+        predictions for this trigger: an earlier attempt of this run made it and was ended before it could say so.
+        Without either round it is the trigger's newest one, which may have been made before the close."""
+        current, wanted = self._api.current_round(), self._settings.trigger_id
+        numbers = [each.number for each in (current, data_round) if each is not None]
+        if not numbers and wanted is None:
             return None
         stem = name.removesuffix(".csv")
-        of_round = [
+        of_run = [
             (each.inserted_at, each)
             for each in self._api.submissions()
-            if each.round_number == current.number and each.status != "error" and each.inserted_at is not None
+            if (each.round_number in numbers if numbers else each.trigger_id == wanted)
+            and each.status != "error"
+            and each.inserted_at is not None
         ]
-        newest = max(of_round, key=lambda dated: dated[0], default=(None, None))[1]
-        wanted = self._settings.trigger_id
+        newest = max(of_run, key=lambda dated: dated[0], default=(None, None))[1]
         if newest is None or stem not in (newest.filename or "") or wanted not in (None, newest.trigger_id):
             return None
         log("found", submission_id=newest.id, what="these predictions are submitted already")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -468,6 +469,34 @@ class TestAnEarlierAttempt:
         assert first.submit(predictions(first)).id == second.submit(predictions(second)).id
         assert len(stub.created) == 1
         assert "found submission_id=submission-1" in capsys.readouterr().out
+
+    @pytest.mark.parametrize("closes", ["before the live data are read", "after"])
+    def test_after_the_close_too(self, make_node: MakeNode, stub: Stub, closes: str) -> None:
+        """The first attempt was in time, and a second submission would be late."""
+        first, second = make_node(), make_node()
+        made = first.submit(predictions(first))
+        if closes == "after":
+            second.live()
+        stub.round = None
+        assert second.submit(predictions(second)).id == made.id
+        assert len(stub.created) == 1
+
+    def test_after_the_close_another_triggers_is_another(self, make_node: MakeNode, stub: Stub) -> None:
+        first, second, by_hand = make_node(), make_node(TRIGGER_ID="trigger-2"), make_node(TRIGGER_ID="")
+        first.submit(predictions(first))
+        stub.round = None
+        for node in (second, by_hand):
+            with pytest.raises(Late):
+                node.submit(predictions(node))
+        assert len(stub.created) == 3
+
+    def test_the_same_predictions_for_a_later_round_are_submitted(
+        self, make_node: MakeNode, stub: Stub, tmp_path: Path
+    ) -> None:
+        first, second = make_node(), make_node(NUMERAI_CACHE=str(tmp_path / "another"))
+        first.submit(predictions(first))
+        stub.round = a_round(901)
+        assert second.submit(predictions(second)).round_number == 901
 
     def test_other_predictions_are_submitted(self, make_node: MakeNode, stub: Stub) -> None:
         first, second = make_node(), make_node()
