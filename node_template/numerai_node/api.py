@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -85,8 +85,8 @@ class NumeraiApi:
     def datasets(self) -> list[str]:
         """The names of all files of the tournament's data, e.g. `v5.3/live.parquet`."""
         query = "query($tournament: Int) { listDatasets(tournament: $tournament) }"
-        answer = self._ask(query, {"tournament": self._settings.tournament}, what="listing the data")
-        return [str(name) for name in answer["listDatasets"] or []]
+        names = self._ask("listDatasets", query, {"tournament": self._settings.tournament}, what="listing the data")
+        return [str(name) for name in names or []]
 
     def dataset_url(self, name: str) -> str:
         """A presigned address to download one file from, valid for a short time; `NotThere` when there is no file."""
@@ -95,7 +95,7 @@ class NumeraiApi:
         variables = {"filename": name, "tournament": self._settings.tournament}
         what = f"asking for {name}"
         try:
-            url = self._refusable(query, variables, what=what)["dataset"]
+            url = self._refusable("dataset", query, variables, what=what)
         except GraphQLRefusal as refusal:
             if NOT_THERE.search(str(refusal)):
                 raise NotThere(f"Numerai does not have {name}: {refusal}") from refusal
@@ -109,12 +109,14 @@ class NumeraiApi:
         query = f"query($tournament: Int) {{ rounds(tournament: $tournament, number: 0) {{ {ROUND_FIELDS} }} }}"
         what = "asking for the round"
         try:
-            answer = self._refusable(query, {"tournament": self._settings.tournament}, what=what, final=NO_ROUND)
+            answer = self._refusable(
+                "rounds", query, {"tournament": self._settings.tournament}, what=what, final=NO_ROUND
+            )
         except GraphQLRefusal as refusal:
             if not NO_ROUND.search(str(refusal)):
                 raise _readable(refusal, what) from refusal
-            answer = {"rounds": []}
-        found = [_round(each) for each in answer["rounds"] or []]
+            answer = []
+        found = _rounds(answer)
         current = found[0] if found else None
         self.transport.round_closes(current.close_time if current else None)
         return current
@@ -125,11 +127,10 @@ class NumeraiApi:
             rounds(tournament: $tournament, number: $number) {{ {ROUND_FIELDS} }} }}"""
         variables = {"tournament": self._settings.tournament, "number": number - 1}
         try:
-            answer = self._refusable(query, variables, what="asking for the round before")
+            answer = self._refusable("rounds", query, variables, what="asking for the round before")
         except GraphQLRefusal:
             return None
-        found = [_round(each) for each in answer["rounds"] or []]
-        return next((each for each in found if each.number == number - 1), None)
+        return next((each for each in _rounds(answer) if each.number == number - 1), None)
 
     def check_access(self) -> str:
         """Ask once, before any work, whether the keys and the model are good; returns the model's name.
@@ -157,7 +158,7 @@ class NumeraiApi:
 
     def _ask_scopes(self) -> frozenset[str] | None:
         query = "query { apiTokenInfo { scopes } }"
-        token = self._ask(query, {}, what="checking the keys", signed=True)["apiTokenInfo"]
+        token = self._ask("apiTokenInfo", query, {}, what="checking the keys", signed=True)
         scopes = (token or {}).get("scopes")
         self._scopes = None if scopes is None else frozenset(scopes)
         return self._scopes
@@ -166,7 +167,7 @@ class NumeraiApi:
         query = "query($modelId: ID) { model(modelId: $modelId) { name tournament } }"
         what = "asking for the model"
         try:
-            model = self._refusable(query, {"modelId": model_id}, what=what, signed=True)["model"]
+            model = self._refusable("model", query, {"modelId": model_id}, what=what, signed=True)
         except GraphQLRefusal as refusal:
             if SCOPE_MISSING.search(str(refusal)):
                 # a key that may only submit is enough; whether the model is ours shows at the upload
@@ -186,7 +187,8 @@ class NumeraiApi:
             "tournament": self._settings.tournament,
             "modelId": self._settings.need_model(),
         }
-        auth = self._ask(query, variables, what="asking where to upload", signed=True)[field]
+        needs = ("filename", "url")
+        auth = self._ask(field, query, variables, what="asking where to upload", signed=True, needs=needs)
         return str(auth["filename"]), str(auth["url"])
 
     def create_submission(self, filename: str, data_datestamp: int | None) -> str:
@@ -211,7 +213,7 @@ class NumeraiApi:
 
         def create() -> str:
             try:
-                return str(self._once(query, variables, what=what, signed=True)[field]["id"])
+                return str(self._once(field, query, variables, what=what, signed=True, needs=("id",))["id"])
             except GraphQLRefusal as refusal:
                 readable = _readable(refusal, what)
                 if not isinstance(readable, TemporaryFailure):
@@ -251,42 +253,58 @@ class NumeraiApi:
         """A presigned address to download a submission from; the key needs the scope download_submission."""
         query = "query($id: ID!) { submissionDownloadAuth(id: $id) { url } }"
         what = "asking for what was submitted"
-        return str(self._ask(query, {"id": submission_id}, what=what, signed=True)["submissionDownloadAuth"]["url"])
+        variables = {"id": submission_id}
+        auth = self._ask("submissionDownloadAuth", query, variables, what=what, signed=True, needs=("url",))
+        return str(auth["url"])
 
     def _read_submissions(self, query: str, variables: Mapping[str, object], what: str) -> list[Submission]:
         try:
-            answer = self._refusable(query, variables, what=what, signed=True, final=UNKNOWN_FIELD)
+            answer = self._refusable("submissions", query, variables, what=what, signed=True, final=UNKNOWN_FIELD)
         except GraphQLRefusal as refusal:
             if not UNKNOWN_FIELD.search(str(refusal)):
                 raise _readable(refusal, what) from refusal
             # an API that knows fewer fields still tells what cannot be done without
             fewer = query.replace(COUNT_FIELDS, "").replace(" openTime closeTime", "").replace("insertedAt ", "")
-            answer = self._ask(fewer, variables, what=what, signed=True)
-        return [_submission(each) for each in answer["submissions"] or []]
+            answer = self._ask("submissions", fewer, variables, what=what, signed=True)
+        return [_submission(each) for each in answer or [] if each]
 
-    def _ask(self, query: str, variables: Mapping[str, object], *, what: str, signed: bool = False) -> dict[str, Any]:
-        """The data that answer a query, tried again while that can help; a refusal as a readable error."""
-        try:
-            return self._refusable(query, variables, what=what, signed=signed)
-        except GraphQLRefusal as refusal:
-            raise _readable(refusal, what) from refusal
-
-    def _refusable(
+    def _ask(
         self,
+        field: str,
         query: str,
         variables: Mapping[str, object],
         *,
         what: str,
         signed: bool = False,
+        needs: Sequence[str] = (),
+    ) -> Any:
+        """What a query answers for its field, tried again while that can help; a refusal as a readable error.
+
+        `needs` are what must be in it: without them it is as good as no answer.
+        """
+        try:
+            return self._refusable(field, query, variables, what=what, signed=signed, needs=needs)
+        except GraphQLRefusal as refusal:
+            raise _readable(refusal, what) from refusal
+
+    def _refusable(
+        self,
+        field: str,
+        query: str,
+        variables: Mapping[str, object],
+        *,
+        what: str,
+        signed: bool = False,
+        needs: Sequence[str] = (),
         final: re.Pattern[str] = NOT_THERE,
-    ) -> dict[str, Any]:
+    ) -> Any:
         """Like `_ask`, but raises `GraphQLRefusal`. One that says nothing known, and nothing `final`, is asked again
         a few times first."""
         refusals: list[GraphQLRefusal] = []
 
-        def ask() -> dict[str, Any]:
+        def ask() -> Any:
             try:
-                return self._once(query, variables, what=what, signed=signed)
+                return self._once(field, query, variables, what=what, signed=signed, needs=needs)
             except GraphQLRefusal as refusal:
                 temporary = isinstance(_readable(refusal, what), TemporaryFailure)
                 refusals.append(refusal)
@@ -296,8 +314,17 @@ class NumeraiApi:
 
         return self.transport.retry(what, ask)
 
-    def _once(self, query: str, variables: Mapping[str, object], *, what: str, signed: bool = False) -> dict[str, Any]:
-        """One request: the data, or `GraphQLRefusal`, or `Passing` when the answer is none that can be used."""
+    def _once(
+        self,
+        field: str,
+        query: str,
+        variables: Mapping[str, object],
+        *,
+        what: str,
+        signed: bool = False,
+        needs: Sequence[str] = (),
+    ) -> Any:
+        """One request: what the field holds, or `GraphQLRefusal`, or `Passing` when that is none that can be used."""
         headers = {"Accept": "application/json"}
         if signed:
             public_id, secret_key = self._settings.need_keys()
@@ -307,7 +334,15 @@ class NumeraiApi:
         with self.transport.request(
             "POST", url, timeout=QUERY_TIMEOUT, tells_time=True, json=body, headers=headers
         ) as (answer, _):
-            return _data(answer.status_code, _json(answer), host(url), what)
+            data = _data(answer.status_code, _json(answer), host(url), what)
+        found = data.get(field)
+        if (
+            field not in data
+            or (needs and not isinstance(found, dict))
+            or any(found.get(each) is None for each in needs)
+        ):
+            raise Passing(f"{host(url)} answered without {field}", lost=True)
+        return found
 
 
 def _json(answer: requests.Response) -> object:
@@ -336,13 +371,17 @@ def _message(error: object) -> str:
     return str(error.get("message", error)) if isinstance(error, dict) else str(error)
 
 
-def _round(item: Mapping[str, Any]) -> Round:
-    return Round(
-        number=int(item["number"]),
-        data_datestamp=item["dataDatestamp"],
-        open_time=moment(item.get("openTime")),
-        close_time=moment(item.get("closeTime")),
-    )
+def _rounds(items: Sequence[Mapping[str, Any] | None] | None) -> list[Round]:
+    return [
+        Round(
+            number=int(item["number"]),
+            data_datestamp=item["dataDatestamp"],
+            open_time=moment(item.get("openTime")),
+            close_time=moment(item.get("closeTime")),
+        )
+        for item in items or []
+        if item
+    ]
 
 
 def _submission(item: Mapping[str, Any]) -> Submission:

@@ -249,6 +249,49 @@ def test_another_trigger_is_not_ours(node: Node, stub: Stub) -> None:
         node.submit(predictions(node))
 
 
+def says(**data: Any) -> Any:
+    """A GraphQL answer with these fields."""
+    return lambda handler: handler.data(data)
+
+
+@pytest.mark.parametrize(
+    "nothing",
+    [
+        {"rounds": [None]},
+        {"submissionUploadAuth": None},
+        {"submissionUploadAuth": {"filename": "f", "url": None}},
+        {"createSubmission": None},
+        {"createSubmission": {"id": None}},
+        {"submissionDownloadAuth": None},
+        {"submissions": [None]},
+    ],
+    ids=str,
+)
+def test_an_answer_that_holds_nothing_is_no_crash(node: Node, stub: Stub, nothing: dict[str, Any]) -> None:
+    stub.scopes.append("download_submission")
+    node.check_access()
+    live = predictions(node)
+    (field,) = nothing
+    stub.script[field] = [says(**nothing)]
+    assert node.submit(live).status == "success"
+    assert len(stub.created) == 1
+
+
+@pytest.mark.parametrize("field", ["submissionUploadAuth", "createSubmission"])
+def test_answers_without_what_was_asked_for_are_temporary(node: Node, stub: Stub, field: str) -> None:
+    live = predictions(node)
+    stub.script[field] = [says()] * 3
+    with pytest.raises(TemporaryFailure, match=f"answered without {field}"):
+        node.submit(live)
+
+
+def test_what_cannot_be_looked_at_stays_accepted(node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
+    stub.scopes.append("download_submission")
+    stub.script["submissionDownloadAuth"] = [says(submissionDownloadAuth=None)] * 9
+    assert node.submit(predictions(node)).status == "success"
+    assert "could not be read back" in capsys.readouterr().out
+
+
 class TestLate:
     """The submission is made in any case; whether it was in time is said by exit code and log."""
 
