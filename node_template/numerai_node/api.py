@@ -335,7 +335,7 @@ class NumeraiApi:
             "POST", url, timeout=QUERY_TIMEOUT, tells_time=True, json=body, headers=headers
         ) as (answer, _):
             data = _data(answer.status_code, _json(answer), host(url), what)
-        found = data.get(field)
+        found: Any = data.get(field)
         if (
             field not in data
             or (needs and not isinstance(found, dict))
@@ -357,14 +357,16 @@ def _data(status: int, body: object, said_by: str, what: str) -> dict[str, Any]:
     if isinstance(errors, list) and errors:
         raise GraphQLRefusal([_message(error) for error in errors])
     if status in (401, 403):
-        raise GraphQLRefusal([f"{said_by} answered {status}: unauthorized"])
+        refusal = GraphQLRefusal([f"{said_by} answered {status}: unauthorized"])
+        raise Passing(str(refusal), lost=True, at_most=REFUSALS, then=_readable(refusal, what))
     if status == 200 and isinstance(body, dict) and isinstance(body.get("data"), dict):
         data: dict[str, Any] = body["data"]
         return data
     why = f"{said_by} answered {status} without usable data"
     if status == 200:
         raise Passing(why, lost=True)
-    raise TemporaryFailure(f"{what} failed: {why}. Is NUMERAI_API_URL right?")
+    meaning = TemporaryFailure(f"{what} failed: {why}. Is NUMERAI_API_URL right?")
+    raise Passing(why, lost=True, at_most=REFUSALS, then=meaning)
 
 
 def _message(error: object) -> str:

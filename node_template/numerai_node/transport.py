@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import requests
 
 from .clock import NumeraiClock
-from .errors import TemporaryFailure
+from .errors import NodeError, TemporaryFailure
 from .log import log
 from .watchdog import ConnectionAdapter, Watchdog
 
@@ -40,13 +40,23 @@ T = TypeVar("T")
 
 class Passing(Exception):
     """A try failed in a way that may pass. `at_least` is how many seconds the server asks to wait; `lost` says that
-    the request may have been carried out all the same; `at_most` limits how often this is tried."""
+    the request may have been carried out all the same; `at_most` limits how often such a refusal is tried, and `then`
+    is what it means when it stays."""
 
-    def __init__(self, why: str, *, at_least: float | None = None, lost: bool = False, at_most: int | None = None):
+    def __init__(
+        self,
+        why: str,
+        *,
+        at_least: float | None = None,
+        lost: bool = False,
+        at_most: int | None = None,
+        then: NodeError | None = None,
+    ):
         super().__init__(why)
         self.at_least = at_least
         self.lost = lost
         self.at_most = at_most
+        self.then = then
 
 
 class Transport:
@@ -133,13 +143,15 @@ class Transport:
 
         `what` names it in messages, which never hold an address's query (it may be signed).
         """
+        refusals = 0
         with self.one_thing():
             for failures in itertools.count(1):
                 started = self.monotonic()
                 try:
                     return work()
                 except Passing as passing:
-                    self.pause(failures, what, passing, started)
+                    refusals += passing.at_most is not None
+                    self.pause(failures, what, passing, started, refusals)
         raise AssertionError("unreachable: the loop ends with a result or an error")
 
     @contextmanager
@@ -153,20 +165,23 @@ class Transport:
             if not self._depth:
                 self._trouble_since = None
 
-    def pause(self, failures: int, what: str, passing: Passing, started: float) -> None:
-        """Say why `what` is tried again and sleep before it. `failures` counts from 1; `started` is when the last try
-        began. `TemporaryFailure` when there is no use in trying again."""
+    def pause(self, failures: int, what: str, passing: Passing, started: float, refusals: int = 0) -> None:
+        """Say why `what` is tried again and sleep before it. `failures` counts from 1, `refusals` are those of them
+        that had an `at_most`; `started` is when the last try began. `TemporaryFailure`, or what the refusal means, when
+        there is no use in trying again."""
         now = self.monotonic()
         if self._trouble_since is None:
             self._trouble_since = started
         left = self._worth_trying(now)
-        most = passing.at_most or self.attempts
-        if failures >= most and (passing.at_most is not None or left <= 0):
-            raise TemporaryFailure(f"{what} failed {failures} times, last because {passing}.")
+        most = self.attempts
+        in_vain = failures >= most and left <= 0 if passing.at_most is None else refusals >= passing.at_most
+        if in_vain:
+            raise passing.then or TemporaryFailure(f"{what} failed {failures} times, last because {passing}.")
         seconds = min(FIRST_WAIT * 2 ** min(failures - 1, 16), LONGEST_WAIT) * random.uniform(0.5, 1.5)  # noqa: S311
         seconds = min(seconds, LONGEST_WAIT)
         if passing.at_least is not None:
-            seconds = max(seconds, _honoured(passing.at_least, left))
+            # nobody knows yet whether a round is open, and for how long
+            seconds = max(seconds, _honoured(passing.at_least, 0.0 if self._round_expected else left))
         if failures >= most:
             seconds = min(seconds, left)
         log("retrying", what=what, why=passing, attempt=failures + 1, wait=round(seconds, 1))

@@ -602,7 +602,14 @@ def test_access_is_checked_before_any_work(
     assert "SECRETSECRET" not in str(caught.value)
 
 
-@pytest.mark.parametrize("fault", [lambda h: h.answer(200, b"<html>"), refusal("Something went wrong"), status(502)])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        lambda h: h.answer(200, b"<html>"),
+        refusal("Something went wrong"),
+        *(status(code) for code in (401, 403, 404, 408, 502)),
+    ],
+)
 def test_an_answer_that_is_none_is_asked_for_again(node: Node, stub: Stub, fault: Any) -> None:
     stub.script["graphql"] = [fault, fault]
     node.check_access()

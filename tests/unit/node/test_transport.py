@@ -8,11 +8,12 @@ import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 import requests
 from numerai_node.clock import NumeraiClock, moment
-from numerai_node.errors import TemporaryFailure
+from numerai_node.errors import ConfigurationError, TemporaryFailure
 from numerai_node.transport import LONGEST_TROUBLE, Passing, Transport, describe
 
 from .conftest import Stub, drop, status
@@ -59,9 +60,9 @@ def get(transport: Transport, stub: Stub) -> bytes:
     return transport.retry("the test", lambda: once(transport, address))
 
 
-def always(why: str = "it is down", **options: float) -> Callable[[], None]:
+def always(why: str = "it is down", **options: Any) -> Callable[[], None]:
     def work() -> None:
-        raise Passing(why, **options)  # type: ignore[arg-type]
+        raise Passing(why, **options)
 
     return work
 
@@ -177,6 +178,28 @@ class TestTheRound:
         patient.round_closes(NOON + timedelta(hours=1))
         with pytest.raises(TemporaryFailure, match="3 times"):
             patient.retry("the test", always(at_most=3))
+
+    def test_refusals_are_counted_apart_from_other_failures(self, patient: Transport) -> None:
+        patient.round_closes(NOON + timedelta(hours=1))
+        limits = iter([None, None, None, 3, 3])
+        done = object()
+
+        def work() -> None:
+            limit = next(limits, done)
+            if limit is not done:
+                raise Passing("it is down", at_most=limit)  # type: ignore[arg-type]
+
+        patient.retry("the test", work)
+
+    def test_a_refusal_that_stays_is_what_it_means(self, patient: Transport) -> None:
+        with pytest.raises(ConfigurationError, match="the keys"):
+            patient.retry("the test", always(at_most=3, then=ConfigurationError("the keys")))
+
+    def test_retry_after_is_capped_before_the_round_is_known(self, patient: Transport, waiting: Waiting) -> None:
+        patient.expect_round()
+        asked = iter([True])
+        patient.retry("the test", lambda: always(at_least=2400.0)() if next(asked, False) else None)
+        assert waiting.waits == [120.0]
 
     def test_retry_after_is_honoured_in_full(self, patient: Transport, waiting: Waiting) -> None:
         patient.round_closes(NOON + timedelta(hours=1))
