@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from .api import NumeraiApi, Submission
 from .errors import NodeError
 from .log import log
-from .transport import DOWNLOAD_TIMEOUT, REFUSALS, Passing, Transport, host
+from .transport import DOWNLOAD_TIMEOUT, LOOK_SECONDS, Passing, Transport, host
 
 TOLERANCE = 1e-6
-READ_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,10 @@ class ReadBack:
 def read_back(api: NumeraiApi, transport: Transport, submission: Submission, content: bytes) -> ReadBack | None:
     """Compare what Numerai holds with `content`, a CSV file; None when it cannot be read back, which only warns."""
     try:
-        if not api.may_read_back():
-            return None
-        held = transport.retry("reading the submission back", lambda: _get(api, transport, submission.id))
+        with transport.briefly():
+            if not api.may_read_back():
+                return None
+            held = transport.retry("reading the submission back", lambda: _get(api, transport, submission.id))
     except NodeError as error:
         log("warning", what="the submission could not be read back", why=error)
         return None
@@ -43,15 +43,10 @@ def read_back(api: NumeraiApi, transport: Transport, submission: Submission, con
 
 def _get(api: NumeraiApi, transport: Transport, submission_id: str) -> bytes:
     url = api.submission_url(submission_id)
-    try:
-        with transport.request("GET", url, timeout=DOWNLOAD_TIMEOUT, seconds=READ_SECONDS) as (answer, _):
-            if answer.ok:
-                return answer.content
-            raise Passing(f"{host(url)} answered {answer.status_code}")
-    except Passing as passing:
-        # a look back is worth a few tries, never the round
-        passing.at_most = REFUSALS
-        raise
+    with transport.request("GET", url, timeout=DOWNLOAD_TIMEOUT, seconds=LOOK_SECONDS) as (answer, _):
+        if answer.ok:
+            return answer.content
+        raise Passing(f"{host(url)} answered {answer.status_code}")
 
 
 UNREADABLE = "what Numerai holds is no CSV file of these columns"

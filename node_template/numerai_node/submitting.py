@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .api import NumeraiApi, Round, Submission
 from .downloads import etag_like_md5, md5_of
-from .errors import BadPredictions, Late, TemporaryFailure
+from .errors import BadPredictions, Late, NodeError, TemporaryFailure
 from .log import log, seconds_since
 from .readback import read_back
 from .settings import Settings
@@ -108,10 +108,16 @@ class Submitter:
         numbers = [each.number for each in (current, data_round) if each is not None]
         if not numbers and wanted is None:
             return None
+        try:
+            with self._transport.briefly():
+                listed = self._api.submissions()
+        except NodeError as error:
+            log("warning", what="whether these predictions are submitted already is not known", why=error)
+            return None  # a second submission does no harm, a missed round does
         stem = name.removesuffix(".csv")
         of_run = [
             (each.inserted_at, each)
-            for each in self._api.submissions()
+            for each in listed
             if (each.round_number in numbers if numbers else each.trigger_id == wanted)
             and each.status != "error"
             and each.inserted_at is not None

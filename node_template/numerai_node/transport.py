@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +34,10 @@ DOWNLOAD_TIMEOUT = (10.0, 60.0)
 UPLOAD_TIMEOUT = (10.0, 120.0)
 QUERY_SECONDS = 90.0
 """How long a query may take in all, from the connection to the last byte of its answer."""
+SHORTEST_REQUEST = 10.0
+"""How long a request may take, in seconds, however little is left."""
+LOOK_SECONDS = 120.0
+"""How long is tried what is worth a few tries and never the round."""
 TOO_MANY_REQUESTS = 429
 SERVER_ERROR = 500
 T = TypeVar("T")
@@ -86,6 +91,7 @@ class Transport:
         self._round_expected = False
         self._depth = 0
         self._trouble_since: float | None = None
+        self._brief_until: float | None = None
 
     def expect_round(self) -> None:
         """Suppose that a round is open until Numerai says which is, or that none is: a run exists to submit."""
@@ -116,10 +122,12 @@ class Transport:
         """Send one request, once, and give its answer, which is neither 429 nor 5xx, while it is being read.
 
         `timeout` limits the connecting and each wait for bytes, `seconds` the whole, however slowly bytes drip; the
-        watchdog lets what makes progress go on. `tells_time` says that the server's clock is Numerai's. Raises
-        `Passing` for everything else, also when reading the answer in the block fails.
+        watchdog lets what makes progress go on, while a round is open for half of what is left of it. `tells_time`
+        says that the server's clock is Numerai's. Raises `Passing` for everything else, also when reading the answer
+        in the block fails.
         """
-        with self._connections.watched(seconds) as watchdog:
+        longest = self._longest_request()
+        with self._connections.watched(min(seconds, longest), longest) as watchdog:
             try:
                 with self._session.request(method, url, timeout=timeout, **options) as answer:
                     if tells_time:
@@ -165,6 +173,15 @@ class Transport:
             if not self._depth:
                 self._trouble_since = None
 
+    @contextmanager
+    def briefly(self) -> Iterator[None]:
+        """What is tried within is worth a few tries in two minutes, and never the round."""
+        self._brief_until = self.monotonic() + LOOK_SECONDS
+        try:
+            yield
+        finally:
+            self._brief_until = None
+
     def pause(self, failures: int, what: str, passing: Passing, started: float, refusals: int = 0) -> None:
         """Say why `what` is tried again and sleep before it. `failures` counts from 1, `refusals` are those of them
         that had an `at_most`; `started` is when the last try began. `TemporaryFailure`, or what the refusal means, when
@@ -173,9 +190,10 @@ class Transport:
         if self._trouble_since is None:
             self._trouble_since = started
         left = self._worth_trying(now)
-        most = self.attempts
-        in_vain = failures >= most and left <= 0 if passing.at_most is None else refusals >= passing.at_most
-        if in_vain:
+        most, in_vain = self.attempts, left <= 0
+        if self._brief_until is not None:
+            most, left, in_vain = min(most, REFUSALS), max(0.0, self._brief_until - now), True
+        if refusals >= passing.at_most if passing.at_most is not None else failures >= most and in_vain:
             raise passing.then or TemporaryFailure(f"{what} failed {failures} times, last because {passing}.")
         seconds = min(FIRST_WAIT * 2 ** min(failures - 1, 16), LONGEST_WAIT) * random.uniform(0.5, 1.5)  # noqa: S311
         seconds = min(seconds, LONGEST_WAIT)
@@ -193,6 +211,14 @@ class Transport:
         if self._round_expected:
             return max(0.0, left)
         return max(0.0, min(left, self.seconds_left() or 0.0))
+
+    def _longest_request(self) -> float:
+        """How many seconds one request may take: half of what is left, so that there is time for another."""
+        if self._brief_until is not None:
+            left = self._brief_until - self.monotonic()
+        else:
+            left = self.seconds_left() or math.inf
+        return max(SHORTEST_REQUEST, left / 2)
 
     def _retry_after(self, headers: Mapping[str, str]) -> float | None:
         """The seconds that the server asks to wait; a date is read against its own clock."""

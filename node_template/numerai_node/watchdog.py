@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -17,11 +18,15 @@ Sockets = list[ref[socket.socket]]
 
 
 class Watchdog:
-    """Shuts the connections of one request once its time is up; whoever reads from them then sees them end."""
+    """Shuts the connections of one request once its time is up; whoever reads from them then sees them end.
 
-    def __init__(self, sockets: Sockets, seconds: float):
+    `seconds` is its time unless it gets on, `at_most` however well it does.
+    """
+
+    def __init__(self, sockets: Sockets, seconds: float, at_most: float = math.inf):
         self._sockets = sockets
-        self._ends = time.monotonic() + seconds
+        started = time.monotonic()
+        self._ends, self._latest = started + seconds, started + at_most
         self._done = threading.Event()
         self.expired = False
         self._thread = threading.Thread(target=self._watch, daemon=True, name="watchdog")
@@ -29,7 +34,7 @@ class Watchdog:
 
     def allow(self, seconds: float) -> None:
         """Give the request so many seconds from now, because it got on."""
-        self._ends = max(self._ends, time.monotonic() + seconds)
+        self._ends = min(max(self._ends, time.monotonic() + seconds), self._latest)
 
     def stop(self) -> None:
         """Let the connections be: the request has ended."""
@@ -55,10 +60,10 @@ class ConnectionAdapter(HTTPAdapter):
         super().__init__(**options)
 
     @contextmanager
-    def watched(self, seconds: float) -> Iterator[Watchdog]:
+    def watched(self, seconds: float, at_most: float = math.inf) -> Iterator[Watchdog]:
         """A watchdog over everything that is sent within the block."""
         self._sockets[:] = [reference for reference in self._sockets if reference() is not None]
-        watchdog = Watchdog(self._sockets, seconds)
+        watchdog = Watchdog(self._sockets, seconds, at_most)
         try:
             yield watchdog
         finally:

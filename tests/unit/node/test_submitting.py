@@ -485,6 +485,12 @@ class TestConfirmation:
         assert "could not be read back" in shown
         assert "read_back=no" in shown
 
+    @pytest.mark.parametrize("field", ["submissionDownloadAuth", "apiTokenInfo"])
+    def test_a_look_is_never_worth_the_round(self, node: Node, stub: Stub, field: str) -> None:
+        stub.round, stub.script[field] = a_round(), [status(503)] * 10
+        assert node.submit(predictions(node)).status == "success"
+        assert stub.asked(field) == 3
+
     def test_a_refusal_of_what_was_sent_stands(self, node: Node, stub: Stub) -> None:
         stub.verdicts, stub.error_info = ["error"], "invalid_submission_ids: duplicates"
         with pytest.raises(BadPredictions, match="duplicates"):
@@ -540,6 +546,16 @@ class TestAnEarlierAttempt:
         first.submit(predictions(first))
         stub.round = a_round(901)
         assert second.submit(predictions(second)).round_number == 901
+
+    def test_not_knowing_is_no_failure(
+        self, make_node: MakeNode, stub: Stub, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """A second submission of the same predictions does no harm, a missed round does."""
+        node = make_node()
+        live = predictions(node)
+        stub.script["submissions"] = [status(503)] * 3
+        assert node.submit(live).status == "success"
+        assert "submitted already is not known" in capsys.readouterr().out
 
     def test_other_predictions_are_submitted(self, make_node: MakeNode, stub: Stub) -> None:
         first, second = make_node(), make_node()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -179,6 +180,19 @@ class TestTheRound:
         with pytest.raises(TemporaryFailure, match="3 times"):
             patient.retry("the test", always(at_most=3))
 
+    def test_what_is_worth_a_look_is_never_worth_the_round(self, patient: Transport, waiting: Waiting) -> None:
+        patient.round_closes(NOON + timedelta(hours=1))
+        with patient.briefly(), pytest.raises(TemporaryFailure, match="3 times"):
+            patient.retry("the test", always(at_least=600.0))
+        assert sum(waiting.waits) <= 120
+        with pytest.raises(TemporaryFailure, match=r"\d\d times"):
+            patient.retry("the test", always())
+
+    @pytest.mark.parametrize(("left", "seconds"), [(3600, 1800), (60, 30), (12, 10), (0, math.inf)])
+    def test_a_request_leaves_time_for_another(self, patient: Transport, left: float, seconds: float) -> None:
+        patient.round_closes(NOON + timedelta(seconds=left + 5))
+        assert patient._longest_request() == seconds
+
     def test_refusals_are_counted_apart_from_other_failures(self, patient: Transport) -> None:
         patient.round_closes(NOON + timedelta(hours=1))
         limits = iter([None, None, None, 3, 3])
@@ -335,6 +349,19 @@ def test_what_gets_on_is_let_be(transport: Transport, stub: Stub) -> None:
         time.sleep(0.15)
         assert not watchdog.expired
         assert answer.content == b"old"
+
+
+def test_a_server_that_drips_faster_than_that_is_given_up_in_the_round(
+    transport: Transport, dripping: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transport, "_longest_request", lambda: 0.3)
+    address = dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+    with (
+        pytest.raises(Passing, match="did not answer in time"),
+        transport.request("GET", address, timeout=TIMEOUT, seconds=10.0, stream=True) as (answer, watchdog),
+    ):
+        for _ in answer.iter_content(1):
+            watchdog.allow(10.0)
 
 
 @pytest.mark.parametrize(
