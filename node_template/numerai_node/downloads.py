@@ -120,7 +120,8 @@ class Cache:
         etag_file, part, part_etag_file = (_beside(path, end) for end in (".etag", ".part", ".part.etag"))
         cached_etag = _read(etag_file) if path.exists() else None
         part_etag = _read(part_etag_file)
-        have = part.stat().st_size if part_etag and part.exists() else 0
+        # from the last byte that is here: beyond the end of a file that is whole there would be nothing to ask for
+        have = max(0, part.stat().st_size - 1) if part_etag and part.exists() else 0
         headers = {"Accept-Encoding": "identity"}
         if have and part_etag:
             headers |= {"Range": f"bytes={have}-", "If-Range": part_etag}
@@ -177,10 +178,13 @@ def _span(answer: requests.Response, have: int) -> tuple[int, int | None]:
 
 
 def _receive(answer: requests.Response, part: Path, start: int, watchdog: Watchdog) -> None:
-    with part.open("ab" if start else "wb") as file:
+    with part.open("r+b" if start else "wb") as file:
+        file.truncate(start)
+        file.seek(start)
         for chunk in answer.iter_content(CHUNK):
             file.write(chunk)
             watchdog.allow(CHUNK_SECONDS)
+        watchdog.stop()
         file.flush()
         os.fsync(file.fileno())
 

@@ -75,7 +75,7 @@ def test_new_content_of_the_same_size_is_downloaded(stub: Stub, fetch: Callable[
 def test_a_broken_download_resumes(stub: Stub, cache: Cache, fetch: Callable[..., Path]) -> None:
     stub.script["download"] = [cut(1000)]
     assert fetch().read_bytes() == stub.files[NAME]
-    assert stub.headers_of("download")[1]["Range"] == "bytes=1000-"
+    assert stub.headers_of("download")[1]["Range"] == "bytes=999-"
     assert stub.headers_of("download")[1]["If-Range"] == stub.etag(NAME)
     assert leftovers(cache) == set()
 
@@ -91,7 +91,27 @@ def test_a_later_run_resumes_too(stub: Stub, fetch: Callable[..., Path]) -> None
     with pytest.raises(TemporaryFailure):
         fetch()
     assert fetch().read_bytes() == stub.files[NAME]
-    assert stub.headers_of("download")[-1]["Range"] == "bytes=1000-"
+    assert stub.headers_of("download")[-1]["Range"] == "bytes=999-"
+
+
+def test_a_part_that_is_whole_is_not_downloaded_again(stub: Stub, cache: Cache, fetch: Callable[..., Path]) -> None:
+    """A run that was ended as it looked through what had arrived leaves one."""
+    part = cache.folder / f"{NAME}.part"
+    part.parent.mkdir(parents=True)
+    part.write_bytes(stub.files[NAME])
+    part.with_name(part.name + ".etag").write_text(stub.etag(NAME))
+    assert fetch().read_bytes() == stub.files[NAME]
+    assert [headers["Range"] for headers in stub.headers_of("download")] == [f"bytes={len(stub.files[NAME]) - 1}-"]
+
+
+def test_what_has_arrived_is_not_hurried(fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow disk must not cost a whole download."""
+    watched: list[str] = []
+    monkeypatch.setattr(
+        "os.fsync", lambda _: watched.extend(each.name for each in threading.enumerate() if each.name == "watchdog")
+    )
+    fetch()
+    assert watched == []
 
 
 def test_a_file_that_changed_meanwhile_is_started_over(stub: Stub, fetch: Callable[..., Path]) -> None:
@@ -230,7 +250,7 @@ def test_a_download_that_drips_is_ended_and_resumed(
         assert fetch().read_bytes() == stub.files[NAME]
     finally:
         gave_up.set()
-    assert stub.headers_of("download")[1]["Range"].startswith("bytes=1")
+    assert stub.headers_of("download")[1]["Range"].startswith(("bytes=999-", "bytes=1"))
 
 
 def test_two_at_once_get_the_same_whole_file(stub: Stub, tmp_path: Path) -> None:
