@@ -15,9 +15,9 @@ from pathlib import Path
 
 import requests
 
-from .errors import ConfigurationError
+from .errors import ConfigurationError, TemporaryFailure
 from .log import log, seconds_since
-from .transport import DOWNLOAD_TIMEOUT, Passing, Transport, host
+from .transport import DOWNLOAD_TIMEOUT, LONGEST_TROUBLE, Passing, Transport, host
 from .watchdog import Watchdog
 
 CHUNK = 1 << 16
@@ -86,7 +86,7 @@ class Cache:
     def _fetch(self, name: str, address: Callable[[], str], accept: Accept | None, wait_for_missing: bool) -> Path:
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(_beside(path, ".lock")), self._transport.one_thing():
+        with _locked(_beside(path, ".lock"), name, self._transport), self._transport.one_thing():
             return self._fetch_locked(name, path, address, accept, wait_for_missing)
 
     def _fetch_locked(
@@ -260,11 +260,21 @@ def _remove(*paths: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold an exclusive lock that the system gives up when this process ends, however it ends."""
+def _locked(path: Path, name: str, transport: Transport) -> Iterator[None]:
+    """Hold an exclusive lock that the system gives up when this process ends, however it ends.
+
+    Another process's is waited for while the round is open, and never longer than 45 minutes: `TemporaryFailure` then.
+    """
     with path.open("a+b") as file:
+        deadline = transport.monotonic() + min(transport.seconds_left() or LONGEST_TROUBLE, LONGEST_TROUBLE)
+        waiting = False
         while not _try_lock(file.fileno()):
-            time.sleep(LOCK_POLL)
+            if transport.monotonic() >= deadline:
+                raise TemporaryFailure(f"Another run downloads {name} and does not come to an end.")
+            if not waiting:
+                log("waiting", what=f"another run downloads {name}")
+                waiting = True
+            transport.sleep(LOCK_POLL)
         try:
             yield
         finally:

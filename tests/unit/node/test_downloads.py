@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from numerai_node.downloads import Cache
 from numerai_node.errors import ConfigurationError, TemporaryFailure
-from numerai_node.transport import Transport
+from numerai_node.transport import LONGEST_TROUBLE, Transport
 
 from .conftest import Answer, Handler, Stub, drop, status
 
@@ -268,6 +268,30 @@ def test_two_at_once_get_the_same_whole_file(stub: Stub, tmp_path: Path) -> None
         thread.join()
     assert results == [stub.files[NAME]] * 4
     assert sum("If-None-Match" not in headers for headers in stub.headers_of("download")) == 1
+
+
+@pytest.mark.parametrize(
+    ("round_left", "seconds"), [(600.0, 600.0), (None, LONGEST_TROUBLE), (90_000.0, LONGEST_TROUBLE)]
+)
+def test_another_runs_download_is_not_waited_for_without_end(
+    cache: Cache,
+    fetch: Callable[..., Path],
+    transport: Transport,
+    monkeypatch: pytest.MonkeyPatch,
+    round_left: float | None,
+    seconds: float,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("numerai_node.downloads.LOCK_POLL", 60.0)
+    monkeypatch.setattr("numerai_node.downloads._try_lock", lambda _: False)
+    monkeypatch.setattr(transport, "seconds_left", lambda: round_left)
+    transport.monotonic = lambda: now[0]
+    transport.sleep = lambda wait: now.__setitem__(0, now[0] + wait)
+    with pytest.raises(TemporaryFailure, match=f"Another run downloads {NAME}"):
+        fetch()
+    assert now[0] == seconds
+    assert capsys.readouterr().out.count("another run downloads") == 1
 
 
 def test_a_cache_that_cannot_be_written_is_replaced(
