@@ -79,7 +79,7 @@ class Submitter:
                 log("created", submission_id=submission_id)
             current = self._api.current_round()
             try:
-                submission = self._confirm(submission_id, current, begun_in_round=data_round is not None)
+                submission = self._confirm(submission_id, current, data_round, made_at)
                 if between_rounds:
                     self._refuse_once_a_round_opened()
                 checked_back = self._check(submission, content, len(checked))
@@ -168,9 +168,11 @@ class Submitter:
         log("uploaded", file=filename, bytes=len(content), seconds=seconds_since(started))
         return filename
 
-    def _confirm(self, submission_id: str, current: Round | None, *, begun_in_round: bool) -> Submission:
+    def _confirm(
+        self, submission_id: str, current: Round | None, data_round: Round | None, made_at: datetime
+    ) -> Submission:
         """The submission once it is judged; `Late` when no round is open and Numerai keeps it for the next one."""
-        patience = CONFIRM_SECONDS if current is not None or begun_in_round else QUEUED_SECONDS
+        patience = CONFIRM_SECONDS if current is not None or data_round is not None else QUEUED_SECONDS
         in_round = self._transport.seconds_left()
         if current is not None and in_round is not None:
             patience = max(patience, min(in_round, LONGEST_CONFIRM))
@@ -185,7 +187,10 @@ class Submitter:
             self._sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK)
         status = submission.status if submission else "not shown"
-        if current is None:
+        closes = submission.close_time if submission else None
+        of_past = data_round is not None or (closes is not None and closes <= self._transport.clock.now())
+        in_time = of_past and _late(submission, current, data_round, made_at) is None
+        if current is None and not in_time:
             raise Late(
                 f"No round is open, so Numerai keeps the submission {submission_id} for the next one"
                 f" (its status: {status}). It is queued; running again would only queue another."
@@ -247,13 +252,15 @@ def _day_of(data_round: Round | None, current: Round | None) -> int | None:
     return data_round.data_datestamp
 
 
-def _late(submission: Submission, current: Round | None, data_round: Round | None, made_at: datetime) -> str | None:
-    """Why the submission is not in time for the round that the data were read for; None when it is."""
-    number = submission.round_number
+def _late(
+    submission: Submission | None, current: Round | None, data_round: Round | None, made_at: datetime
+) -> str | None:
+    """Why the submission, shown or not, is not in time for the round that the data were read for; None when it is."""
+    number = submission.round_number if submission else None
     if data_round is not None and number is not None and number > data_round.number:
         return f"round {data_round.number} closed before it was made, and it counts for round {number}"
-    made = submission.inserted_at or made_at
-    close = submission.close_time
+    made = (submission.inserted_at if submission else None) or made_at
+    close = submission.close_time if submission else None
     if close is None and data_round is not None and number in (None, data_round.number):
         close = data_round.close_time
     if close is not None and made < close:

@@ -332,6 +332,22 @@ class TestLate:
         assert node.submit(predictions(node)).round_number == 900
         assert "late=" not in capsys.readouterr().out
 
+    @pytest.mark.usefixtures("impatient")
+    @pytest.mark.parametrize("shown", [True, False])
+    def test_a_verdict_that_comes_too_late_for_one_made_in_time(self, node: Node, stub: Stub, shown: bool) -> None:
+        stub.round, stub.inserted_at, stub.verdicts = a_round(closes=1), at(0), ["pending"]
+        live = predictions(node)
+
+        def close(handler: Handler) -> None:
+            handler.resolve("createSubmission", {"filename": "f", "triggerId": TRIGGER_ID})
+            stub.round = None
+            if not shown:
+                stub.submissions.clear()
+
+        stub.script["createSubmission"] = [close]
+        with pytest.raises(TemporaryFailure, match="has not judged the submission submission-1"):
+            node.submit(live)
+
     def test_without_the_time_it_was_made_the_clock_tells(self, node: Node, stub: Stub) -> None:
         stub.round = a_round(closes=0.1)
         node.submit(predictions(node))
@@ -342,6 +358,12 @@ class TestLate:
     @pytest.mark.usefixtures("impatient")
     def test_what_numerai_keeps_for_the_next_round_is_said_to_be_queued(self, node: Node, stub: Stub) -> None:
         stub.round, stub.verdicts = None, ["pending"]
+
+        def create(handler: Handler) -> None:
+            handler.resolve("createSubmission", {"filename": "f", "triggerId": TRIGGER_ID})
+            stub.submissions[0]["round"] = a_round(901, opened=60, closes=120)
+
+        stub.script["createSubmission"] = [create]
         with pytest.raises(Late, match="queued") as caught:
             node.submit(predictions(node))
         assert caught.value.exit_code == 69
@@ -529,6 +551,16 @@ class TestAnEarlierAttempt:
         stub.round = None
         assert second.submit(predictions(second)).id == made.id
         assert len(stub.created) == 1
+
+    @pytest.mark.usefixtures("impatient")
+    def test_after_the_close_one_that_is_still_not_judged_is_not_queued(self, make_node: MakeNode, stub: Stub) -> None:
+        first, second = make_node(), make_node()
+        stub.round, stub.inserted_at = a_round(closes=0.1), at(-1)
+        first.submit(predictions(first))
+        stub.round, stub.verdicts = None, ["pending"]
+        stub.submissions[0]["round"] = a_round(closes=-0.1)
+        with pytest.raises(TemporaryFailure, match="has not judged the submission submission-1"):
+            second.submit(predictions(second))
 
     def test_after_the_close_another_triggers_is_another(self, make_node: MakeNode, stub: Stub) -> None:
         first, second, by_hand = make_node(), make_node(TRIGGER_ID="trigger-2"), make_node(TRIGGER_ID="")
