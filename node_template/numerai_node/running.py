@@ -54,7 +54,10 @@ def run(main: Callable[[Node], object], *, tells: bool = True) -> NoReturn:
     nodes: list[Node] = []
     ending = ending_of(lambda: _keeping_artifacts(main, nodes))
     if tells:
-        _tell(ending, nodes)
+        try:
+            _tell(ending, nodes)
+        except (Interrupted, KeyboardInterrupt):
+            log("warning", what="told to stop before the notification was sent")
     sys.exit(ending.exit_code)
 
 
@@ -93,6 +96,8 @@ def _tell(ending: Ending, nodes: list[Node]) -> None:
         title, text = f"{name} was late", ending.reason or "It submitted after the round had closed."
     else:
         title, text = f"{name} failed", f"Exit code {ending.exit_code}: {ending.reason or 'its log says why'}"
+        if submissions:
+            text += f"\nNumerai has accepted the submission {submissions[-1].id} all the same."
     tell(kind, title, redact(text), seconds=LAST_WORDS_SECONDS if ending.stopped else SECONDS)
 
 

@@ -71,6 +71,13 @@ def test_a_script_beside_the_dockerfile_is_found(node: Node, stub: Stub, tmp_pat
     assert len(stub.created) == 1
 
 
+def test_a_programs_69_is_not_a_late_submission(node: Node, stub: Stub) -> None:
+    with pytest.raises(ProgramFailed, match=r"ended with exit code 69\.") as caught:
+        execute(node, [sys.executable, "-c", "raise SystemExit(69)"])
+    assert caught.value.exit_code == 1
+    assert stub.created == []
+
+
 @pytest.mark.parametrize(("code", "meaning"), [(3, ""), (65, "bad predictions"), (137, "memory")])
 def test_the_programs_exit_code_is_the_runs(node: Node, stub: Stub, tmp_path: Path, code: int, meaning: str) -> None:
     with pytest.raises(ProgramFailed, match=f"ended with exit code {code}.*{meaning}") as caught:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from numerai_node import BadPredictions, Late, Node, run
 from numerai_node.__main__ import main
+from numerai_node.errors import Interrupted
 from numerai_node.notify import tell
 
 TEMPLATE = Path(__file__).parents[3] / "node_template"
@@ -107,6 +108,37 @@ def test_an_accepted_submission_is_told(
     assert ends(work, monkeypatch, environment) == 0
     assert [post["title"] for post in inbox.posts] == ["numerai-alice submitted"]
     assert "submission-1 for round 900" in inbox.posts[0]["message"]
+
+
+def test_a_failure_after_the_submission_says_that_it_stands(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    def work(node: Node) -> None:
+        live = node.live(node.features("all"))
+        live["prediction"] = [(row + 1) / (len(live) + 1) for row in range(len(live))]
+        node.submit(live["prediction"])
+        raise ValueError("the plot failed")
+
+    assert ends(work, monkeypatch, environment) == 1
+    (post,) = inbox.posts
+    assert post["title"] == "numerai-alice failed"
+    assert "the plot failed" in post["message"]
+    assert "Numerai has accepted the submission submission-1 all the same." in post["message"]
+
+
+@pytest.mark.parametrize("signal", [Interrupted, KeyboardInterrupt])
+def test_being_told_to_stop_while_telling_changes_no_exit_code(
+    monkeypatch: pytest.MonkeyPatch,
+    environment: dict[str, str],
+    signal: type[BaseException],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise signal
+
+    monkeypatch.setattr("numerai_node.running.tell", stopped)
+    assert ends(lambda node: None, monkeypatch, environment) == 0
+    assert "before the notification was sent" in capsys.readouterr().out
 
 
 def test_a_notice_that_is_refused_changes_no_exit_code(
