@@ -9,22 +9,36 @@ import hashlib
 import hmac
 import os
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, TypeVar
 from urllib.parse import quote, urlsplit
 
 import requests
 
-from .errors import ConfigurationError, TemporaryFailure
+from .errors import ConfigurationError
 from .log import log
+from .transport import (
+    DOWNLOAD_TIMEOUT,
+    QUERY_TIMEOUT,
+    REFUSALS,
+    SLOWEST_UPLOAD,
+    UPLOAD_TIMEOUT,
+    Passing,
+    Transport,
+)
+from .watchdog import Watchdog
 
-SECONDS = 300
+BLOCK = 1 << 20
+BLOCK_SECONDS = 60.0
+"""How long each MiB may take, and the answer's beginning."""
 CREDENTIALS_HOST = "http://169.254.170.2"
 """Where a container on AWS gets the credentials of its role (ECS, task IAM roles)."""
 UNSIGNED = "UNSIGNED-PAYLOAD"
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -37,9 +51,11 @@ class Credentials:
 
 
 class Bucket:
-    """The objects below `s3://bucket/prefix`."""
+    """The objects below `s3://bucket/prefix`. What may pass is tried again; `TemporaryFailure` when it does not, and
+    `ConfigurationError` when the bucket refuses."""
 
-    def __init__(self, address: str, environment: Mapping[str, str] | None = None):
+    def __init__(self, address: str, transport: Transport, environment: Mapping[str, str] | None = None):
+        self._transport = transport
         parts = urlsplit(address)
         self._name, self._prefix = parts.netloc, parts.path.strip("/")
         self._env = os.environ if environment is None else environment
@@ -52,7 +68,8 @@ class Bucket:
         """The names of the objects, without the prefix."""
         query = {"list-type": "2", "prefix": f"{self._prefix}/"}
         while True:
-            tree = ET.fromstring(self._request("GET", "", query=query).content)  # noqa: S314  (S3's own answer)
+            listing = self._request("GET", "", lambda answer, _: answer.content, query=query)
+            tree = ET.fromstring(listing)  # noqa: S314  (S3's own answer)
             space = tree.tag.partition("}")[0] + "}" if tree.tag.startswith("{") else ""
             for entry in tree.iter(f"{space}Key"):
                 name = (entry.text or "").removeprefix(f"{self._prefix}/")
@@ -67,30 +84,58 @@ class Bucket:
         """Write an object to a file, complete or not at all."""
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.part")
-        with temporary.open("wb") as file:
-            for block in self._request("GET", name, stream=True).iter_content(1 << 20):
-                file.write(block)
+
+        def write(answer: requests.Response, watchdog: Watchdog) -> None:
+            with temporary.open("wb") as file:
+                for block in answer.iter_content(BLOCK):
+                    file.write(block)
+                    watchdog.allow(BLOCK_SECONDS)
+            watchdog.stop()
+
+        self._request("GET", name, write)
         temporary.replace(target)
 
     def put(self, name: str, source: Path) -> None:
         """Make a file an object."""
-        with source.open("rb") as file:
-            self._request("PUT", name, data=file)
+        self._request("PUT", name, lambda answer, _: None, source=source)
 
-    def _request(self, method: str, name: str, *, query: Mapping[str, str] | None = None, **more: Any) -> Any:
+    def _request(
+        self,
+        method: str,
+        name: str,
+        read: Callable[[requests.Response, Watchdog], T],
+        *,
+        query: Mapping[str, str] | None = None,
+        source: Path | None = None,
+    ) -> T:
+        """What `read` makes of the answer. `source` is a file to send."""
         key = f"{self._prefix}/{name}" if name else ""
         path = quote(f"/{self._name}/{key}".rstrip("/"))
         asked = "&".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in sorted((query or {}).items()))
-        headers = self._signed(method, path, asked)
-        try:
-            url = f"{self._endpoint}{path}" + (f"?{asked}" if asked else "")
-            response = requests.request(method, url, headers=headers, timeout=SECONDS, **more)
-        except requests.RequestException as error:
-            raise TemporaryFailure(f"The bucket {self._name} cannot be reached: {type(error).__name__}.") from error
-        if not response.ok:
-            what = f"The bucket {self._name} answered {response.status_code} to {method} {key or 'a listing'}."
-            raise (TemporaryFailure if response.status_code >= 500 else ConfigurationError)(what)
-        return response
+        url = f"{self._endpoint}{path}" + (f"?{asked}" if asked else "")
+        size = source.stat().st_size if source else 0
+
+        def send() -> T:
+            # requests would send an empty file in chunks, which S3 does not take
+            opened: AbstractContextManager[BinaryIO | None] = source.open("rb") if source and size else nullcontext()
+            with (
+                opened as data,
+                self._transport.request(
+                    method,
+                    url,
+                    timeout=UPLOAD_TIMEOUT if source else DOWNLOAD_TIMEOUT,
+                    seconds=BLOCK_SECONDS + size / SLOWEST_UPLOAD,
+                    headers=self._signed(method, path, asked),
+                    data=data,
+                    stream=True,
+                ) as (answer, watchdog),
+            ):
+                if answer.ok:
+                    return read(answer, watchdog)
+                what = f"The bucket {self._name} answered {answer.status_code} to {method} {key or 'a listing'}."
+                raise ConfigurationError(what)
+
+        return self._transport.retry(f"{method} of {key or 'the listing'} in the bucket {self._name}", send)
 
     def _signed(self, method: str, path: str, query: str) -> dict[str, str]:
         """The headers of a signed request (AWS Signature Version 4)."""
@@ -125,11 +170,17 @@ class Bucket:
         path = self._env.get("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
         if not path:
             raise ConfigurationError("NUMERAI_ARTIFACTS is a bucket, but there are no AWS credentials here.")
-        try:
-            found = requests.get(f"{CREDENTIALS_HOST}{path}", timeout=10).json()
-            return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["Token"])
-        except (requests.RequestException, ValueError, KeyError) as error:
-            raise TemporaryFailure(f"AWS gives no credentials to this run: {type(error).__name__}.") from error
+        url = f"{CREDENTIALS_HOST}{path}"
+
+        def ask() -> Credentials:
+            with self._transport.request("GET", url, timeout=QUERY_TIMEOUT) as (answer, _):
+                try:
+                    found = answer.json()
+                    return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["Token"])
+                except (ValueError, KeyError):
+                    raise Passing("AWS gives none to this run", at_most=REFUSALS) from None
+
+        return self._transport.retry("asking for the credentials of the run's role", ask)
 
 
 class Mirror:

@@ -48,7 +48,7 @@ class Node:
         written.
         """
         if self.settings.artifacts.startswith("s3://"):
-            self._mirror = Mirror(Bucket(self.settings.artifacts), self.settings.cache / "artifacts")
+            self._mirror = Mirror(Bucket(self.settings.artifacts, self._transport), self.settings.cache / "artifacts")
             return self._mirror.fetch()
         if "://" in self.settings.artifacts:
             kind = self.settings.artifacts.partition("://")[0]
@@ -70,6 +70,7 @@ class Node:
         a bucket that cannot be written only means that the next run trains again."""
         if self._mirror is None:
             return
+        self._transport.round_closes(None)  # what is left to do is worth a few tries, whatever is open
         try:
             self._mirror.put_back()
         except NodeError as error:

@@ -14,7 +14,7 @@ from .errors import BadPredictions, Late, NodeError, TemporaryFailure
 from .log import log, seconds_since
 from .readback import read_back
 from .settings import Settings
-from .transport import REFUSALS, UPLOAD_TIMEOUT, Passing, Transport, host
+from .transport import REFUSALS, SLOWEST_UPLOAD, UPLOAD_TIMEOUT, Passing, Transport, host
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +23,6 @@ CONFIRM_SECONDS, QUEUED_SECONDS = 180.0, 15.0
 LONGEST_CONFIRM = 30 * 60.0
 """While the round is open a verdict is waited for so long: another submission would not be judged sooner."""
 FIRST_LOOK, LONGEST_LOOK = 0.2, 5.0
-SLOWEST_UPLOAD = 10_000
-"""Bytes a second below which an upload counts as stalled."""
 RESENDS = 3
 """How often predictions are sent at most when Numerai turns out to hold other ones than were sent."""
 

@@ -32,6 +32,8 @@ BEFORE_CLOSE = timedelta(seconds=5)
 QUERY_TIMEOUT = (10.0, 30.0)
 DOWNLOAD_TIMEOUT = (10.0, 60.0)
 UPLOAD_TIMEOUT = (10.0, 120.0)
+SLOWEST_UPLOAD = 10_000
+"""Bytes a second below which an upload counts as stalled."""
 QUERY_SECONDS = 90.0
 """How long a query may take in all, from the connection to the last byte of its answer."""
 SHORTEST_REQUEST = 10.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -13,6 +14,7 @@ import pytest
 from numerai_node import bucket as module
 from numerai_node.bucket import Bucket, Mirror
 from numerai_node.errors import ConfigurationError, TemporaryFailure
+from numerai_node.transport import Transport
 
 from .test_node import MakeNode
 
@@ -20,11 +22,14 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "SECRET", "AWS_SES
 
 
 class Store:
-    """An S3 of one bucket on this machine, which lists two objects a page. `refuse` is a status to answer with."""
+    """An S3 of one bucket on this machine, which lists two objects a page. `refuse` is a status to answer with,
+    `refusals` are such for one request each, and so many (`cuts`) objects break off as they are read."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.refuse = 0
+        self.refusals: list[int] = []
+        self.cuts = 0
         self.seen: list[tuple[str, str]] = []
         store = self
 
@@ -33,7 +38,12 @@ class Store:
                 parts = urlsplit(self.path)
                 key = unquote(parts.path).removeprefix("/models").lstrip("/")
                 store.seen.append(("GET", key))
-                if store.refuse:
+                if store.refusals:
+                    self._send(store.refusals.pop(), b"")
+                elif store.cuts and key:
+                    store.cuts -= 1
+                    self._send(200, store.objects[key], cut=5)
+                elif store.refuse:
                     self._send(store.refuse, b"")
                 elif key:
                     self._send(200 if key in store.objects else 404, store.objects.get(key, b""))
@@ -45,15 +55,16 @@ class Store:
                 content = self.rfile.read(int(self.headers["content-length"]))
                 assert self.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
                 store.seen.append(("PUT", key))
-                if not store.refuse:
+                refused = store.refusals.pop() if store.refusals else store.refuse
+                if not refused:
                     store.objects[key] = content
-                self._send(store.refuse or 200, b"")
+                self._send(refused or 200, b"")
 
-            def _send(self, status: int, body: bytes) -> None:
+            def _send(self, status: int, body: bytes, cut: int | None = None) -> None:
                 self.send_response(status)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(body[:cut])
 
             def log_message(self, *_: object) -> None:
                 """Keep the tests' output clean."""
@@ -82,8 +93,12 @@ def store() -> Iterator[Store]:
     thread.join()
 
 
+def transport() -> Transport:
+    return Transport(sleep=lambda _: None, attempts=3)
+
+
 def bucket(store: Store, **changes: str) -> Bucket:
-    return Bucket("s3://models/numerai-alice", {"AWS_ENDPOINT_URL": store.url, **KEYS, **changes})
+    return Bucket("s3://models/numerai-alice", transport(), {"AWS_ENDPOINT_URL": store.url, **KEYS, **changes})
 
 
 def test_everything_is_fetched_and_only_what_is_new_is_put_back(store: Store, tmp_path: Path) -> None:
@@ -96,11 +111,12 @@ def test_everything_is_fetched_and_only_what_is_new_is_put_back(store: Store, tm
     (folder / "a.txt").write_text("changed")
     (folder / "new").mkdir()
     (folder / "new" / "model").write_bytes(b"m" * 100_000)
+    (folder / "new" / "empty").touch()
     (folder / ".temporary").write_text("x")
     mirror.put_back()
     mirror.put_back()
     puts = [key for method, key in store.seen if method == "PUT"]
-    assert sorted(puts) == ["numerai-alice/a.txt", "numerai-alice/new/model"]
+    assert sorted(puts) == ["numerai-alice/a.txt", "numerai-alice/new/empty", "numerai-alice/new/model"]
     assert store.objects["numerai-alice/a.txt"] == b"changed"
     assert store.objects["numerai-alice/new/model"] == b"m" * 100_000
 
@@ -120,6 +136,10 @@ def test_a_node_keeps_its_artifacts_in_the_bucket(
     (node.artifacts / "model.txt").write_text("newest")
     store.refuse = 403
     node.keep_artifacts()
+    node.api.transport.round_closes(datetime.now(timezone.utc) + timedelta(hours=1))
+    store.refuse, store.seen = 503, []
+    node.keep_artifacts()
+    assert len(store.seen) == 3
     assert "the next run trains again" in capsys.readouterr().out
 
 
@@ -130,9 +150,28 @@ def test_a_bucket_that_refuses(store: Store, status: int, kind: type[Exception])
         list(bucket(store).names())
 
 
+def test_what_passes_is_tried_again(store: Store, tmp_path: Path) -> None:
+    store.objects["numerai-alice/model"] = b"m" * 1000
+    store.refusals, store.cuts = [503, 500], 2
+    mirror = Mirror(bucket(store), tmp_path / "artifacts")
+    folder = mirror.fetch()
+    assert (folder / "model").read_bytes() == b"m" * 1000
+    (folder / "model").write_bytes(b"n" * 2000)
+    store.refusals = [503]
+    mirror.put_back()
+    assert store.objects["numerai-alice/model"] == b"n" * 2000
+
+
+def test_an_object_that_always_breaks_off_is_a_temporary_failure(store: Store, tmp_path: Path) -> None:
+    store.objects["numerai-alice/model"], store.cuts = b"m" * 1000, 3
+    with pytest.raises(TemporaryFailure, match="GET of numerai-alice/model in the bucket models failed 3 times"):
+        Mirror(bucket(store), tmp_path / "artifacts").fetch()
+    assert not (tmp_path / "artifacts" / "model").exists()
+
+
 def test_a_bucket_that_cannot_be_reached() -> None:
-    gone = Bucket("s3://models/x", {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", **KEYS})
-    with pytest.raises(TemporaryFailure, match="cannot be reached"):
+    gone = Bucket("s3://models/x", transport(), {"AWS_ENDPOINT_URL": "http://127.0.0.1:1", **KEYS})
+    with pytest.raises(TemporaryFailure, match=r"in the bucket models failed 3 times, .* could not be reached"):
         list(gone.names())
 
 
@@ -149,7 +188,7 @@ def test_a_container_on_aws_has_the_credentials_of_its_role(store: Store, monkey
     role = {"AWS_ACCESS_KEY_ID": "", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI": path}
     assert list(bucket(store, **role).names()) == []
     store.objects["role"] = b"{}"
-    with pytest.raises(TemporaryFailure, match="no credentials"):
+    with pytest.raises(TemporaryFailure, match="gives none to this run"):
         list(bucket(store, **role).names())
 
 
@@ -157,7 +196,7 @@ def test_requests_are_signed_as_the_sdk_signs_them() -> None:
     auth = pytest.importorskip("botocore.auth")
     request_class = pytest.importorskip("botocore.awsrequest").AWSRequest
     credentials = pytest.importorskip("botocore.credentials").Credentials("AKID", "SECRET", "TOKEN")
-    ours = Bucket("s3://models/x", {**KEYS, "AWS_REGION": "eu-west-1"})._signed(
+    ours = Bucket("s3://models/x", transport(), {**KEYS, "AWS_REGION": "eu-west-1"})._signed(
         "GET", "/models", "list-type=2&prefix=x%2F"
     )
     signer = auth.S3SigV4Auth(credentials, "s3", "eu-west-1")
