@@ -17,11 +17,8 @@ class NumeraiClock:
 
     def learn(self, date: str | None) -> None:
         """Take over the time of an answer's Date header; what is none changes nothing."""
-        try:
-            moment = parsedate_to_datetime(date or "")
-        except (ValueError, IndexError):
-            return
-        if moment.tzinfo is not None:
+        moment = http_date(date or "")
+        if moment is not None:
             self._told = (moment, self._monotonic())
 
     def now(self) -> datetime:
@@ -30,6 +27,15 @@ class NumeraiClock:
             return datetime.now(timezone.utc)
         moment, then = self._told
         return moment + timedelta(seconds=self._monotonic() - then)
+
+
+def http_date(value: str) -> datetime | None:
+    """A date of an HTTP header, aware; None when it is none."""
+    try:
+        moment = parsedate_to_datetime(value)
+    except (ValueError, IndexError):
+        return None
+    return None if moment.tzinfo is None else moment
 
 
 def moment(text: object) -> datetime | None:

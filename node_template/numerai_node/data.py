@@ -69,8 +69,8 @@ class Dataset:
 
     def live_file(self) -> Path:
         """The file with today's ids, and with the features where the tournament has them."""
-        name = next((name for name in LIVE_FILES if name in self.files()), LIVE_FILES[0])
-        return self.file(name)
+        name = self.live_name()
+        return self.file(LIVE_FILES[0]) if name is None else self.fetch(name)
 
     def live_name(self) -> str | None:
         """The name, with the version, of the file with today's ids; None while none is listed."""

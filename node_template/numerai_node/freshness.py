@@ -10,11 +10,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from .api import NotThere, NumeraiApi, Round
+from .clock import http_date
 from .data import Dataset
 from .downloads import Cache, Missing
 from .errors import TemporaryFailure
 from .log import log
-from .transport import LONGEST_TROUBLE, http_date
+from .transport import LONGEST_TROUBLE
 
 FIRST_POLL, LONGEST_POLL = 5.0, 60.0
 

@@ -101,11 +101,6 @@ def _tell(ending: Ending, nodes: list[Node]) -> None:
     tell(kind, title, redact(text), seconds=LAST_WORDS_SECONDS if ending.stopped else SECONDS)
 
 
-def exit_code_of(work: Callable[[], object]) -> int:
-    """Do the work, log how it failed if it did, and return the exit code."""
-    return ending_of(work).exit_code
-
-
 def ending_of(work: Callable[[], object]) -> Ending:
     """Do the work, log how it failed if it did, and say how it ended."""
     try:

@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
 
-from .clock import NumeraiClock
+from .clock import NumeraiClock, http_date
 from .errors import NodeError, TemporaryFailure
 from .log import log
 from .watchdog import ConnectionAdapter, Watchdog
@@ -241,15 +240,6 @@ def _honoured(at_least: float, left: float) -> float:
     if left <= 0:
         return min(at_least, LONGEST_RETRY_AFTER)
     return at_least if at_least < left else left / 2
-
-
-def http_date(value: str) -> datetime | None:
-    """A date of an HTTP header, aware; None when it is none."""
-    try:
-        moment = parsedate_to_datetime(value)
-    except (ValueError, IndexError):
-        return None
-    return None if moment.tzinfo is None else moment
 
 
 def host(url: str) -> str:

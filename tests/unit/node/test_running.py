@@ -64,12 +64,12 @@ def fail(error: BaseException) -> Callable[[], None]:
     ],
 )
 def test_exit_codes(error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert running.exit_code_of(fail(error)) == code
+    assert running.ending_of(fail(error)).exit_code == code
     assert line in capsys.readouterr().out.splitlines()[-1]
 
 
 def test_every_problem_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
-    running.exit_code_of(fail(BadPredictions("bad", ["first problem", "second problem"])))
+    running.ending_of(fail(BadPredictions("bad", ["first problem", "second problem"])))
     assert [line.split("s ", 1)[1] for line in capsys.readouterr().out.splitlines()] == [
         'problem what="first problem"',
         'problem what="second problem"',
@@ -79,14 +79,14 @@ def test_every_problem_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_traceback_is_shown_without_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     hide("HUSHHUSH")
-    assert running.exit_code_of(fail(ValueError("Token x$HUSHHUSH"))) == 1
+    assert running.ending_of(fail(ValueError("Token x$HUSHHUSH"))).exit_code == 1
     shown = capsys.readouterr()
     assert "Traceback" in shown.err
     assert "HUSHHUSH" not in shown.err + shown.out
 
 
 def test_work_that_ends_well() -> None:
-    assert running.exit_code_of(lambda: None) == 0
+    assert running.ending_of(lambda: None).exit_code == 0
 
 
 @posix
