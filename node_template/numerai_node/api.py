@@ -116,8 +116,9 @@ class NumeraiApi:
             if not NO_ROUND.search(str(refusal)):
                 raise _readable(refusal, what) from refusal
             answer = []
-        found = _rounds(answer)
-        current = found[0] if found else None
+        now = self.transport.clock.now()
+        is_open = (each for each in _rounds(answer) if each.close_time is None or now < each.close_time)
+        current = next(is_open, None)
         self.transport.round_closes(current.close_time if current else None)
         return current
 

@@ -32,7 +32,7 @@ def read_back(api: NumeraiApi, transport: Transport, submission: Submission, con
         return None
     if held == content:
         return ReadBack(None)
-    difference = _difference(held, content)
+    difference = _difference(held, content, submission.filtered or 0)
     if difference is None or submission.status == "error":
         return ReadBack(difference)
     if difference == UNREADABLE:
@@ -52,8 +52,9 @@ def _get(api: NumeraiApi, transport: Transport, submission_id: str) -> bytes:
 UNREADABLE = "what Numerai holds is no CSV file of these columns"
 
 
-def _difference(held: bytes, content: bytes) -> str | None:
-    """How two CSV files of ids and values differ, but for their order and rounding; None when they do not."""
+def _difference(held: bytes, content: bytes, left_out: int) -> str | None:
+    """How two CSV files of ids and values differ, but for their order and rounding and up to so many rows that Numerai
+    may have left out; None when they do not."""
     import numpy as np
     import pandas as pd
 
@@ -65,9 +66,10 @@ def _difference(held: bytes, content: bytes) -> str | None:
         there, sent = read(held), read(content)
     except (ValueError, IndexError, UnicodeDecodeError):
         return UNREADABLE
-    if len(there) != len(sent) or set(there.index) != set(sent.index):
+    missing, lacking = set(sent.index) - set(there.index), len(sent) - len(there)
+    if not set(there.index) <= set(sent.index) or not (len(missing) <= left_out and 0 <= lacking <= left_out):
         return f"Numerai holds {len(there)} rows with other ids than the {len(sent)} that were sent"
-    if there.index.has_duplicates:
+    if sent.index.has_duplicates or there.index.has_duplicates:
         return None
-    wrong = int((~np.isclose(there.loc[sent.index], sent, rtol=0, atol=TOLERANCE)).sum())
-    return f"{wrong} of the {len(sent)} values that Numerai holds differ" if wrong else None
+    wrong = int((~np.isclose(sent.loc[there.index], there, rtol=0, atol=TOLERANCE)).sum())
+    return f"{wrong} of the {len(there)} values that Numerai holds differ" if wrong else None

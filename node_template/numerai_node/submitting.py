@@ -200,7 +200,8 @@ class Submitter:
     def _check(self, submission: Submission, content: bytes, rows: int) -> bool:
         """Whether the submission could be read back. `Damaged` when Numerai does not hold what was sent, for whatever
         it said of that; `BadPredictions` when it refused what was sent."""
-        if submission.status == "success" and submission.submitted not in (None, rows):
+        counted = (None, rows, rows - (submission.filtered or 0))
+        if submission.status == "success" and submission.submitted not in counted:
             raise Damaged(f"Numerai counts {submission.submitted} rows, and {rows} were sent")
         back = read_back(self._api, self._transport, submission, content)
         if back is not None and back.difference is not None:

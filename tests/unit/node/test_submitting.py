@@ -310,6 +310,12 @@ class TestLate:
         assert "status=success read_back=no late=yes" in shown
         assert "warning" in shown
 
+    def test_a_round_that_is_over_is_not_open_whatever_is_answered(self, node: Node, stub: Stub) -> None:
+        stub.round = a_round(closes=-1)
+        assert node.api.current_round() is None
+        stub.round = a_round(opened=1)  # by a clock of whole seconds it may seem to open only just now
+        assert node.api.current_round() is not None
+
     def test_the_round_closed_before_it_was_made(self, node: Node, stub: Stub) -> None:
         stub.round = a_round()
         live = predictions(node)
@@ -495,6 +501,31 @@ class TestConfirmation:
         with pytest.raises(TemporaryFailure, match="Numerai counts 199 rows, and 200 were sent"):
             node.submit(predictions(node))
         assert len(stub.created) == 3
+
+    @pytest.mark.parametrize("counted", [197, 200])
+    @pytest.mark.parametrize("held", [197, 200])
+    def test_rows_that_numerai_leaves_out_are_no_difference(
+        self, node: Node, stub: Stub, counted: int, held: int, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def filtered(handler: Handler) -> None:
+            lines = stub.uploads[stub.created[0]["filename"]].splitlines(keepends=True)
+            handler.answer(200, b"".join(lines[: 1 + held]))
+
+        stub.counts = {"tickersSubmittedCount": counted, "filteredCount": 3}
+        stub.script["submitted"] = [filtered]
+        node.submit(predictions(node))
+        assert len(stub.created) == 1
+        assert "Numerai left rows out" in capsys.readouterr().out
+
+    def test_more_rows_missing_than_numerai_left_out(self, node: Node, stub: Stub) -> None:
+        def cut(handler: Handler) -> None:
+            lines = stub.uploads[stub.created[0]["filename"]].splitlines(keepends=True)
+            handler.answer(200, b"".join(lines[:-4]))
+
+        stub.counts = {"tickersSubmittedCount": 200, "filteredCount": 3}
+        stub.script["submitted"] = [cut]
+        node.submit(predictions(node))
+        assert len(stub.created) == 2
 
     @pytest.mark.parametrize("fault", [status(404), status(503), drop])
     def test_not_being_able_to_look_is_no_failure(
