@@ -81,6 +81,10 @@ class Submitter:
                 if between_rounds:
                     self._refuse_once_a_round_opened()
                 checked_back = self._check(submission, content, len(checked))
+            except Late:
+                if between_rounds:
+                    self._refuse_once_a_round_opened()
+                raise
             except BadPredictions as refused:
                 if sent == RESENDS or day is not None or _day_of(data_round, current) is None:
                     raise

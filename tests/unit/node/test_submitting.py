@@ -416,7 +416,8 @@ class TestLate:
             node.submit(live)
         assert stub.created == []
 
-    @pytest.mark.parametrize("verdict", ["success", "error"])
+    @pytest.mark.usefixtures("impatient")
+    @pytest.mark.parametrize("verdict", ["success", "error", "pending"])
     def test_a_round_that_opens_while_its_verdict_is_waited_for(self, node: Node, stub: Stub, verdict: str) -> None:
         stub.round, stub.verdicts = None, [verdict]
         live = predictions(node)
