@@ -89,10 +89,11 @@ def needs_watching(node: Node, provider_of: ProviderOf) -> bool:
 
 
 def watching(ledger: Ledger, machine_now: datetime) -> list[WatcherRecord]:
-    """Who follows the rounds from this machine: watchers whose process lives, and looks by cron in the last day."""
+    """Who follows the rounds from this machine: watchers whose process lives, then looks by cron in the last day."""
     if not ledger.exists():
         return []
-    return [each for each in ledger.watchers() if _counts(each, machine_now)]
+    counted = [each for each in ledger.watchers() if _counts(each, machine_now)]
+    return sorted(counted, key=lambda each: each.kind == "once")
 
 
 def name_of(watcher: WatcherRecord) -> str:

@@ -69,6 +69,8 @@ def test_nobody_who_watches_and_nobody_who_is_told_are_warned_of(clinic: Clinic)
     clinic.ledger.begin_watch("daemon", clinic.clock.now(), clinic.clock.now())
     clinic.store.save_notify_url("team", "json://127.0.0.1:9/secret")
     assert clinic.check("watcher").status is clinic.check("notifications").status is CheckStatus.OK
+    clinic.ledger.begin_watch("once", clinic.clock.now(), clinic.clock.now())
+    assert "the daemon" in clinic.check("watcher").why, "who watches all the time is named before a look by cron"
     assert "secret" not in clinic.check("notifications").why
 
 
