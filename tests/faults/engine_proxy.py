@@ -13,7 +13,7 @@ from pathlib import Path
 class EngineProxy:
     """Listens beside the engine's own socket; `url` is for DOCKER_HOST."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self) -> None:
         self._engine = os.environ.get("DOCKER_HOST", "unix:///var/run/docker.sock").removeprefix("unix://")
         # A socket's path may have 107 bytes, which a test's own folder can exceed.
         self._folder = tempfile.TemporaryDirectory(prefix="engine-")

@@ -38,7 +38,6 @@ class Rule:
     | `no-length` | so many bytes pass as an answer of no stated length |
     | `no-range` | the request is passed on without its Range |
     | `change` | `change` makes other bytes of the answer's body |
-    | `date` | the answer's Date is moved by `seconds` |
     | `event` | `Proxy.events[event]` is called, then the request is passed on |
     """
 
@@ -77,7 +76,6 @@ class Proxy:
         self.reached = threading.Event()
         self.released = threading.Event()
         self.closing = threading.Event()
-        self.seen: list[str] = []
         self._lock = threading.Lock()
         handler = type("BoundHandler", (_Handler,), {"proxy": self})
         self._server = _Server(("127.0.0.1", 0), handler)
@@ -92,7 +90,6 @@ class Proxy:
         """The first rule for a request, counted down."""
         spelt = _bare(subject)
         with self._lock:
-            self.seen.append(subject.partition("\n")[0])
             for number, rule in enumerate(self.rules):
                 if _bare(rule.match) not in spelt or (rule.header is not None and rule.header not in headers):
                     continue
@@ -195,8 +192,6 @@ class _Handler(BaseHTTPRequestHandler):
             self._send(status, headers, content[: rule.after], length=None)
         elif kind == "slow":
             self._send(status, headers, content, seconds=rule.seconds)
-        elif kind == "date":
-            self._send(status, {**headers, "Date": _moved(headers["Date"], rule.seconds)}, content)
         elif kind == "change" and rule.change is not None:
             self._send(status, headers, rule.change(content) if status in (200, 206) else content)
         else:
@@ -244,12 +239,6 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _bare(text: str) -> str:
     return text.replace("_", "").lower()
-
-
-def _moved(date: str, seconds: float) -> str:
-    from email.utils import formatdate, parsedate_to_datetime
-
-    return formatdate(parsedate_to_datetime(date).timestamp() + seconds, usegmt=True)
 
 
 def self_signed(folder: str) -> ssl.SSLContext:

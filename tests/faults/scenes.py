@@ -71,7 +71,7 @@ class Stage:
 
     # what there is
 
-    def house(self, *rules: Rule, told: bool = True, daemon: bool = True, **settings: str | int) -> House:
+    def house(self, *rules: Rule, told: bool = True, **settings: str | int) -> House:
         """A home whose requests to Numerai suffer the rules; with `told` its notices come here."""
         url = self.proxy(*rules).url if rules else None
         house = self._stack.enter_context(opened_house(self.folder / "house", self.sandbox, url, **settings))
@@ -443,7 +443,7 @@ def engine_gone(stage: Stage) -> None:
     """The Docker engine cannot be reached for a while in the middle of a run: the run is found again."""
     from tests.faults.engine_proxy import EngineProxy
 
-    with EngineProxy(stage.folder) as engine:
+    with EngineProxy() as engine:
         before = os.environ.get("DOCKER_HOST")
         os.environ["DOCKER_HOST"] = engine.url
         try:
