@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime
@@ -18,8 +19,10 @@ from tests.faults.matrix import Fault, Order, Outcome
 from tests.faults.model import PREDICT
 from tests.faults.proxy import Proxy, Rule, self_signed
 from tests.fixtures.sandbox import ServedSandbox
+from tests.listeners import Inbox, http_inbox
 
-TRIGGER = "7c9f1f9e-3b0a-4a53-9d6f-0d8f5a1c2b3e"
+TOLD = {0: ("submitted", "success"), 69: ("was late", "warning")}
+"""How a node's title ends and the type that apprise gives it, by exit code (docs/node.md); any other is a failure."""
 
 
 class Bench:
@@ -33,6 +36,7 @@ class Bench:
         self.proxy: Proxy | None = None
         self.url = sandbox.url
         self.models = (MODEL, "dora") if fault.twins else (MODEL,)
+        self._inbox: Inbox = stack.enter_context(http_inbox())
         self._outputs = 0
 
     # before
@@ -51,6 +55,7 @@ class Bench:
                 "close the round": lambda: self.sandbox.clock(advance=3600 + 60),
                 "let six minutes pass": lambda: self.sandbox.clock(advance=360),
                 "open the next round": lambda: self.sandbox.open_round(TOURNAMENT),
+                "wait for the twin": threading.Barrier(2, timeout=60).wait,
             }
             proxy = Proxy(self.sandbox.url, rules, tls=tls, events=events, minutes=self._minutes)
             self.proxy = self._stack.enter_context(proxy)
@@ -61,6 +66,7 @@ class Bench:
         if self.fault.yesterday:
             child = self.child(what)
             assert child.wait(30) == 0, child.output
+            self._inbox.posts.clear()
             self.sandbox.open_round(TOURNAMENT)
 
     def _now(self) -> datetime:
@@ -80,7 +86,8 @@ class Bench:
             **self.sandbox.environment,
             "NUMERAI_API_URL": self.url,
             "MODEL_ID": self.sandbox.models[model],
-            "NUMERAI_NODE": f"numerai-{MODEL}",
+            "NUMERAI_NODE": node_of(model),
+            "NUMERAI_NOTIFY": f"json://127.0.0.1:{self._inbox.port}/",
             "NUMERAI_CACHE": str(self.folder / "cache"),
             "TMPDIR": str(self.folder),
         }
@@ -109,19 +116,50 @@ class Bench:
 
     # after
 
-    def check(self, outcome: Outcome, code: int | None, output: str) -> None:
-        """Assert that a run ended as it must."""
+    def check(self, outcome: Outcome, code: int | None, output: str, model: str = MODEL) -> None:
+        """Assert that a model's run ended as it must, and that people were told so."""
         assert code == outcome.exit, f"exit {code}, not {outcome.exit}:\n{output}"
         for word in outcome.words:
             assert word in output, f"“{word}” is missing:\n{output}"
         self.no_secret(output)
+        self._check_told(outcome, model)
         if outcome.right:
-            for model in self.models:
-                assert_submitted(self.sandbox, model=model, made=outcome.held, late=outcome.late)
+            assert_submitted(self.sandbox, model=model, made=outcome.held, late=outcome.late)
         else:
-            found = held(self.sandbox)
+            found = held(self.sandbox, model=model)
             assert len(found) == outcome.held, [found, output]
             assert not any(each["selected"] for each in found), found
+
+    def _check_told(self, outcome: Outcome, model: str) -> None:
+        """Assert that one notice of the run came, of the right kind, which says why where it failed; none of a run
+        that was killed. It is then forgotten."""
+        mine = [each for each in self._inbox.posts if each[1]["title"].startswith(f"{node_of(model)} ")]
+        for each in mine:
+            self._inbox.posts.remove(each)
+        notices = [post for _, post in mine]
+        ending, kind = TOLD.get(outcome.exit, ("failed", "failure"))
+        told = [(f"{node_of(model)} {ending}", kind)] if outcome.exit >= 0 else []
+        assert [(post["title"], post["type"]) for post in notices] == told, notices
+        for post in notices:
+            self.no_secret(json.dumps(post))
+            assert outcome.exit == 0 or all(word in post["message"] for word in outcome.words[:1]), post
+
+    def check_rest(self) -> None:
+        """Assert that the row's faults have all struck, as often as they should, and that nothing else was told."""
+        for order in self.fault.orders:
+            times = order.times if isinstance(order, Rule) else order.options.get("times", 1)
+            assert self._strikes(order) >= (times or 1), f"it did not strike so often: {order}"
+        assert not self._inbox.posts, self._inbox.posts
+
+    def met(self) -> bool:
+        """Whether each of the row's faults has struck."""
+        return all(self._strikes(order) for order in self.fault.orders)
+
+    def _strikes(self, order: Order | Rule) -> int:
+        if isinstance(order, Rule):
+            assert self.proxy is not None
+            return self.proxy.strikes(order)
+        return sum(each["fault"] == order.kind for each in self.sandbox.state()["requests"])
 
     def no_secret(self, text: str) -> None:
         """Assert that no secret is in a text: neither the key nor a signature of an address."""
@@ -156,3 +194,8 @@ class Bench:
             message = f" ({result['message']})" if re.fullmatch(r"[\w' .]{1,50}", result["message"]) else ""
             return f"{result['error']}{message}{waited}; {'although it was ' if right else ''}{holds}"
         return f"{holds}{waited}" if right else f"reports success{waited}, but {holds}"
+
+
+def node_of(model: str) -> str:
+    """The name of a model's node."""
+    return f"numerai-{model}"

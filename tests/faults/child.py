@@ -21,6 +21,7 @@ CHUNK = 1 << 14
 """How many bytes numerapi writes at once here; with its own mebibyte the small file would show nothing."""
 
 sys.path.insert(0, str(NODE_TEMPLATE))
+import apprise  # noqa: E402
 import numerai_node.__main__  # noqa: E402  with the clock above
 import numerai_tools.submissions  # noqa: E402, F401
 import numerapi  # noqa: E402
@@ -32,6 +33,8 @@ from numerai_node.running import run_and_submit  # noqa: E402
 
 from tests.faults.job import Job  # noqa: E402
 from tests.faults.model import features_of, predict  # noqa: E402
+
+apprise.Apprise().add("json://127.0.0.1/")  # loads every notification service, which lasts
 
 
 def work(job: Job) -> None:

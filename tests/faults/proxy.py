@@ -76,6 +76,8 @@ class Proxy:
         self.reached = threading.Event()
         self.released = threading.Event()
         self.closing = threading.Event()
+        self.struck: list[Rule] = []
+        """What has taken effect, as often as it did, whatever its `times`."""
         self._lock = threading.Lock()
         handler = type("BoundHandler", (_Handler,), {"proxy": self})
         self._server = _Server(("127.0.0.1", 0), handler)
@@ -101,6 +103,10 @@ class Proxy:
                     self.rules[number] = replace(rule, times=rule.times - 1)
                 return rule
         return None
+
+    def strikes(self, rule: Rule) -> int:
+        """How often a rule has taken effect."""
+        return self.struck.count(replace(rule, times=None))
 
     def release(self) -> None:
         """End the stalls, with a reset."""
@@ -144,6 +150,10 @@ class _Handler(BaseHTTPRequestHandler):
         subject = f"{self.command} {self.path}\n{body.decode(errors='replace')}"
         rule = self.proxy.take(subject, self.headers)
         kind = rule.kind if rule else ""
+        if rule is not None:
+            if kind == "event":
+                self.proxy.events[rule.event]()
+            self.proxy.struck.append(replace(rule, times=None))
         if rule is not None and kind in ("reset-request", "stall-request"):
             self.rfile.read(rule.after)
             self._reset_or_stall(kind)
@@ -157,8 +167,6 @@ class _Handler(BaseHTTPRequestHandler):
         elif kind == "answer":
             self._send(rule.status, dict(rule.headers), rule.body)
         else:
-            if kind == "event":
-                self.proxy.events[rule.event]()
             self._pass_on(body, rule)
 
     do_POST = do_PUT = do_HEAD = do_DELETE = do_GET
