@@ -17,7 +17,7 @@ from pathlib import Path
 import psutil
 import pytest
 from numerai_compute.adapters.clock import SystemClock
-from numerai_compute.models import Round, RoundOutcome
+from numerai_compute.models import Round, RoundOutcome, RunState
 from numerai_compute.sandbox.records import RoundRecord
 from numerai_compute.usecases.watch import Watcher
 
@@ -207,6 +207,14 @@ class Month:
         runs = [(run, self.house.log(run)) for run in self.house.runs()[:4]]
         return f"round {current.number} with {plan} is not settled at {self._now()}: {runs} {self.house.daemon_log()}"
 
+    def triggers(self, number: int) -> set[str | None]:
+        """The triggers under which a round may be submitted: Numerai's calls whose runs ended well, or none where the
+        watcher's run did."""
+        calls = {call.id for call in self.sandbox.running.sandbox.webhooks.all() if call.round_number == number}
+        runs = self.house.provider.runs(self.node.name, 10 * ROUNDS)
+        well = {run.trigger_id for run in runs if run.state is RunState.SUCCEEDED}
+        return (calls & well) or {None}
+
     def told(self) -> Counter[str]:
         """What people were told in all: also what a killed daemon had begun to tell, which is told again later."""
         self.house.close()
@@ -249,11 +257,13 @@ def test_every_round_of_a_month_has_its_one_right_submission(
         served = sandbox_factory(calendar=True)
         month = Month(served, tmp_path / "house", stack, webhook=seed != BY_WATCHER)
         numbers = [month.live_through(plan) for plan in planned]
+        triggers = {number: month.triggers(number) for number in numbers}
         told = month.told()
         log = month.house.daemon_log()
     assert numbers == list(range(numbers[0], numbers[0] + ROUNDS))
     for number in numbers:
-        submission = assert_submitted(served, number)
+        (trigger,) = triggers[number]
+        submission = assert_submitted(served, number, trigger_id=trigger)
         assert submission["data_datestamp"] in (None, month.datestamp(number))
     assert "Traceback" not in log and served.secret_key not in log
 

@@ -59,14 +59,22 @@ def wrong_with(sandbox: ServedSandbox, submission: dict[str, Any]) -> str | None
 
 
 def assert_submitted(
-    sandbox: ServedSandbox, round_number: int | None = None, *, model: str = MODEL, made: int = 1, late: bool = False
+    sandbox: ServedSandbox,
+    round_number: int | None = None,
+    *,
+    trigger_id: str | None,
+    model: str = MODEL,
+    made: int = 1,
+    late: bool = False,
 ) -> dict[str, Any]:
-    """The one submission that counts for the round; AssertionError unless `made` were made and it is the right one."""
+    """The one submission that counts for the round; AssertionError unless `made` were made and it is the right one,
+    under that trigger."""
     found = held(sandbox, round_number, model)
     assert len(found) == made, found
     counting = [each for each in found if each["selected"]]
     assert len(counting) == 1, found
     assert counting[0]["status"] == "success"
     assert counting[0]["late"] == late, counting
+    assert counting[0]["trigger_id"] == trigger_id, counting
     assert wrong_with(sandbox, counting[0]) is None, wrong_with(sandbox, counting[0])
     return counting[0]

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import psutil
@@ -80,14 +81,16 @@ class House:
         webhook: bool = True,
         memory_mib: int = 1024,
         container: bool = False,
+        files: Mapping[str, str] = MappingProxyType({}),
     ) -> Node:
         """Configure and deploy a node; without `webhook` Numerai does not call it, with `container` it needs no library
-        and runs in one."""
+        and runs in one. `files` are what its folder holds besides."""
         source = self.folder / f"source-{model}"
         source.mkdir(parents=True)
         command = json.dumps(["python" if container else sys.executable, "-u", "main.py"])
         (source / "Dockerfile").write_text(f"FROM python:3.13-slim\nCOPY . /app\nWORKDIR /app\nCMD {command}\n")
-        (source / "main.py").write_text(main)
+        for name, text in {"main.py": main, **files}.items():
+            (source / name).write_text(text)
         made = configure_node(
             NodeRequest(path=source, cpu=1, memory=memory_mib / 1024, timeout_minutes=30),
             model,

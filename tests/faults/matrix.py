@@ -29,6 +29,16 @@ def submitted(*words: str) -> Outcome:
     return Outcome("submitted once, right", 0, words)
 
 
+def once(more: str = "", *, exit: int = 0, late: bool = False) -> Outcome:
+    """One submission of the right predictions in a scene, which asserts what `more` says."""
+    return Outcome(f"submitted once, right{more}", exit, late=late)
+
+
+def nothing(text: str, exit: int) -> Outcome:
+    """No submission in a scene, and what becomes of it instead."""
+    return Outcome(text, exit, held=0, right=False)
+
+
 def late(*words: str) -> Outcome:
     """One submission of the right predictions, after the close, and the exit code that has somebody told."""
     return Outcome("submitted once, right, late; exit 69", 69, words, late=True)
@@ -99,10 +109,16 @@ class Fault:
 
 
 def scene(
-    name: str, what: str, text: str, which: str, *, docker: bool = False, disk_kib: int = 0, **options: Any
+    name: str,
+    what: str,
+    outcome: Outcome,
+    which: str,
+    *,
+    docker: bool = False,
+    disk_kib: int = 0,
+    **options: Any,
 ) -> Fault:
-    """A row with a whole home folder, of which the scene asserts what the text says."""
-    outcome = Outcome(text, 0, right="submitted once" in text or "ends well" in text)
+    """A row with a whole home folder. The outcome is its last run's; what else the text says the scene asserts."""
     group, without = "nodes, daemon and watcher", "has neither daemon nor watcher"
     return Fault(
         name, group, what, outcome, scene=which, options=options, docker=docker, disk_kib=disk_kib, without=without

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.faults.matrix import Fault, Outcome, fails, late, proxy, sandbox, scene, submitted
+from tests.faults.matrix import Fault, Outcome, fails, late, nothing, once, proxy, sandbox, scene, submitted
 
 LIVE = "GET /objects/datasets/1000/v5.3/live.parquet"
 LIVE_NEXT = "GET /objects/datasets/1001/v5.3/live.parquet"
@@ -142,6 +142,15 @@ GRAPHQL = [
         "the submission is made, the answer is lost",
         submitted("created"),
         (proxy("lose", CREATE),),
+        numerapi="KeyError ('data'); although it was submitted",
+    ),
+    Fault(
+        "create-answer-lost-by-hand",
+        "GraphQL",
+        "the same in a run that nobody triggered, without a trigger id",
+        submitted("created"),
+        (proxy("lose", CREATE),),
+        environment={"TRIGGER_ID": ""},
         numerapi="KeyError ('data'); although it was submitted",
     ),
     Fault(
@@ -649,7 +658,7 @@ ROUNDS = [
     ),
 ]
 
-BY_WATCHER = "submitted once, right, by the watcher"
+BY_WATCHER = once(", by the watcher")
 NODES = [
     scene("webhook-never-comes", "Numerai has no webhook of the node", BY_WATCHER, "webhook fault"),
     scene("webhook-lost", "the call of the webhook is lost", BY_WATCHER, "webhook fault", kind="drop"),
@@ -662,77 +671,73 @@ NODES = [
         status=500,
     ),
     scene("webhook-times-out", "the webhook's call times out", BY_WATCHER, "webhook fault", kind="hang", seconds=1),
-    scene(
-        "webhook-twice", "the webhook is called twice for one trigger", "submitted once, right", "same webhook twice"
-    ),
-    scene("watcher-and-webhook", "two watchers look on as the webhook comes", "submitted once, right", "webhook comes"),
-    scene(
-        "two-watchers", "two watchers see that no webhook will come", "submitted once, right; told once", "two watchers"
-    ),
+    scene("webhook-twice", "the webhook is called twice for one trigger", once(), "same webhook twice"),
+    scene("watcher-and-webhook", "two watchers look on as the webhook comes", once(), "webhook comes"),
+    scene("two-watchers", "two watchers see that no webhook will come", once("; told once"), "two watchers"),
     scene(
         "daemon-killed-in-upload",
         "SIGKILL for the daemon in the middle of a PUT",
-        "submitted once, right: the run is taken over",
+        once(": the run is taken over"),
         "daemon killed in upload",
     ),
     scene(
         "daemon-dead-at-the-opening",
         "the daemon is dead when the round opens, and back after half an hour",
-        f"{BY_WATCHER}; told that nobody watched",
+        once(", by the watcher; told that nobody watched"),
         "daemon dead at the opening",
     ),
     scene(
         "node-killed-in-upload",
         "SIGKILL for the node in the middle of its PUT, by somebody else",
-        "submitted once, right: the watcher triggers a second run",
+        once(": the watcher triggers a second run"),
         "node killed in upload",
     ),
     scene(
         "temporary-failure-twice",
         "the node ends with 75, twice",
-        "submitted once, right, by the provider's third attempt",
+        once(", by the provider's third attempt"),
         "node exits 75 twice",
     ),
     scene(
         "bad-predictions",
         "the node's code makes predictions above one",
-        "nothing submitted, one run; told at once, and again when the round is missed",
+        nothing("nothing submitted, one run, exit 65; told at once, and again when the round is missed", 65),
         "predictions refused",
     ),
     scene(
         "code-crashes",
         "the node's code crashes in every run",
-        "nothing submitted after three more tries; told before the close, and when the round is missed",
+        nothing("nothing submitted after three more tries; told before the close, and when the round is missed", 1),
         "code crashes",
     ),
     scene(
         "node-late",
         "the node uploads only after the close",
-        "submitted once, right, late; exit 69; told that it is late",
+        once(", late; exit 69; told that it is late", exit=69, late=True),
         "too late",
     ),
     scene(
         "nobody-can-be-told",
         "the notification service cannot be reached at first",
-        "submitted once, right; told later",
+        once("; told later"),
         "notices refused",
     ),
     scene(
         "home-disk-full",
         "the disk of the home folder is full when the round opens, and has room again after twenty minutes",
-        f"{BY_WATCHER}; told at once that it cannot work",
+        once(", by the watcher; told at once that it cannot work"),
         "home disk full",
         disk_kib=64 * 1024,
     ),
     scene(
         "event-handler-raises",
         "an event handler raises in every round, another one submits",
-        "submitted once, right, by the other one; told that the first has failed; exit 1",
+        once(", by the other one; told that the first has failed; exit 1", exit=1),
         "event handler raises",
     ),
     scene(
         "numerai-down-half-the-window",
-        "503 to watcher and node for half an hour, and no webhook",
+        "503 to the watcher for half an hour, and no webhook",
         BY_WATCHER,
         "numerai down",
     ),
@@ -753,14 +758,14 @@ NODES = [
     scene(
         "out-of-memory",
         "the container needs more memory than the node has",
-        "the run fails and says so; told with the option that gives more",
+        nothing("the run fails and says so; told with the option that gives more", 137),
         "out of memory",
         docker=True,
     ),
     scene(
         "engine-gone",
-        "the Docker engine cannot be reached for four seconds in the middle of a run",
-        "the run is found again and ends well, once",
+        "the Docker engine cannot be reached from the middle of a run until it has submitted",
+        once(": the run is found again and ends well"),
         "engine gone",
         docker=True,
     ),

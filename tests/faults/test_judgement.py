@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.faults.held import LIVE, MODEL, held, wrong_with
+from tests.faults.held import LIVE, MODEL, assert_submitted, held, wrong_with
 from tests.faults.model import difference, predict
 from tests.fixtures.sandbox import ServedSandbox, wait_for
 
@@ -28,6 +28,15 @@ def test_every_wrong_number_is_found(sandbox: ServedSandbox, tmp_path: Path, how
     assert submission["selected"], (submission["status"], submission["error"])
     wrong = wrong_with(sandbox, submission)
     assert wrong is None if not how else "predictions differ" in (wrong or "")
+
+
+def test_another_trigger_is_found(sandbox: ServedSandbox, tmp_path: Path) -> None:
+    right = predict(pd.read_parquet(sandbox.download(LIVE, tmp_path))).rename_axis("id").reset_index()
+    sandbox.submit(right.to_csv(index=False), MODEL, trigger_id="one")
+    assert_submitted(sandbox, trigger_id="one")
+    for wrong in (None, "another"):
+        with pytest.raises(AssertionError):
+            assert_submitted(sandbox, trigger_id=wrong)
 
 
 def test_nothing_passes_for_nothing() -> None:

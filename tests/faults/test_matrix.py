@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numerai_compute.adapters.docker_engine import DockerEngine
 from numerai_compute.sandbox.data.catalog import Catalog
-from numerai_compute.sandbox.serve import serve
+from numerai_compute.sandbox.serve import LOOPBACK, serve
 from numerai_compute.sandbox.settings import DataSpec, Settings, parse_models
 
 from tests.conftest import REQUIRED
@@ -71,7 +72,9 @@ def make_bench(matrix_catalog: Catalog, tmp_path: Path) -> Iterator[MakeBench]:
             settings = Settings(
                 models=parse_models((*MODELS, "dora")), spec=SPEC, window_minutes=60.0, rate_limit=100_000
             )
-            served = stack.enter_context(serve(replace(settings, **fault.settings), catalog=matrix_catalog))
+            settings = replace(settings, **fault.settings)
+            hosts = [LOOPBACK, DockerEngine().gateway() or LOOPBACK] if fault.docker else [LOOPBACK]
+            served = stack.enter_context(serve(settings, hosts=hosts, catalog=matrix_catalog))
             return Bench(fault, ServedSandbox(served), folder, stack)
 
         yield make
@@ -123,7 +126,9 @@ def test_product(fault: Fault, make_bench: MakeBench) -> None:
     if fault.scene:
         with ExitStack() as stack:
             bench = make_bench(fault)
-            SCENES[fault.scene](Stage(bench.sandbox, bench.folder, stack), **fault.options)
+            stage = Stage(bench.sandbox, bench.folder, stack)
+            SCENES[fault.scene](stage, **fault.options)
+            stage.check(fault.outcome)
         return
     bench = make_bench(fault)
     for model, (code, output) in zip(bench.models, run(bench, "node"), strict=True):
