@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..models import Keys
     from ..ports import NumeraiApi
     from ..render import Renderer
-    from ..usecases.watch import Finding, Look, Watcher
+    from ..usecases.rounds import Finding
+    from ..usecases.watch import Look, Watcher
 
 PACKAGE_LOGGER = __name__.partition(".")[0]
 
@@ -53,7 +54,8 @@ def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
 
 def watcher_of(factory: Factory, kind: str, *, wakes: bool = True, grace_minutes: float | None = None) -> Watcher:
     """The watcher of this home folder. Keys and nodes are read anew at every look."""
-    from ..usecases.watch import Watcher, watch_settings
+    from ..usecases.watch import Watcher
+    from ..usecases.watch_settings import watch_settings
 
     return Watcher(
         store=factory.store,

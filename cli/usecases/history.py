@@ -21,7 +21,7 @@ from ..models import (
     TriggerAttempt,
 )
 from ..ports import Clock, Ledger, NumeraiApi, Provider
-from .watch import DATE_STEP, counting, late
+from .rounds import DATE_STEP, counting, late
 
 RUNS_A_ROUND = 6
 """How many runs of a round are asked for, retries and tries by hand included."""

@@ -4,134 +4,63 @@ people are told."""
 from __future__ import annotations
 
 import logging
-import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta, timezone
-from enum import Enum
-from typing import TypeVar
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from ..errors import ApiError, NumeraiError, UsageError
 from ..models import (
-    KeptNotice,
-    Model,
     Node,
     Notice,
     NoticeKind,
     Round,
-    RoundEntry,
     RoundOutcome,
     Run,
-    RunFailure,
-    RunState,
     Submission,
     TriggerAttempt,
 )
 from ..ports import Clock, Ledger, Notifier, NotifiesItself, NumeraiApi, Provider, StateStore
 from ..schedule import next_occurrence, span
+from .delivery import Delivery
+from .questions import RUNS_BACK, Questions
+from .rounds import (
+    DATE_STEP,
+    Case,
+    Finding,
+    Step,
+    counting,
+    end_of,
+    how_ended,
+    late,
+    next_opening,
+    pause_after,
+    warn_at,
+    why_hopeless,
+)
+from .watch_settings import DEFAULTS, WatchSettings
 
 ATTEMPTS = 3
 """How often the watcher triggers a node in one round at least, before it gives up."""
 GRACE = timedelta(minutes=10)
 """How long a node whose runs others start is left alone for after the opening, unless the settings say otherwise."""
-WARN_BEFORE = timedelta(minutes=15)
-"""How long before the close somebody is told that nothing is submitted yet."""
 PATIENCE = timedelta(minutes=15)
 """How long a due trigger may be prevented before somebody is told."""
 AFTER_CLOSE = timedelta(minutes=30)
 """How long a run that goes on over the close, or a submission that is not checked yet, is waited for."""
-CHECKED_WITHIN = timedelta(minutes=10)
-"""After so long a submission that Numerai has not checked is made again."""
 GIVE_UP = timedelta(hours=6)
 """How long after the close a submission that is not checked is followed."""
 SILENCE = timedelta(hours=6)
 """After so long without an answer somebody is told, once a day: rounds that open meanwhile are not known."""
-FIRST_PAUSE = timedelta(minutes=30)
-SHORTEST_PAUSE = timedelta(minutes=1)
 SLEPT = timedelta(minutes=15)
 """A watcher that has not looked for so long was asleep with its machine."""
 ROUNDS_BACK = 8
 """How many rounds back a watcher looks that slept over some."""
-RUNS_BACK = 50
 UPCOMING_SECONDS = 600.0
 """How often Numerai is asked for the next round while it does not say which."""
-UNANSWERED = 2
-"""How many questions in a row Numerai leaves without an answer before a look asks it nothing more."""
-NOTICE_TRIES = 9
-"""The first two again at the next look, then after 1, 2, 4, ... minutes: somewhat over an hour in all."""
-DATE_STEP = timedelta(seconds=1)
-"""Numerai tells the time in whole seconds."""
-
-HOPELESS_EXIT_CODES = {65: "the same code would make the same predictions", 78: "the configuration has to be mended"}
 
 log = logging.getLogger(__name__)
-Answer = TypeVar("Answer")
-
-
-@dataclass(frozen=True)
-class WatchSettings:
-    """How a watcher looks: every `seconds` while something is to be expected, half as often otherwise. `grace` is what
-    a node whose runs others start is left alone for after the opening, at most half of the window; None stands for ten
-    minutes, and a sixth of a window that is shorter than an hour."""
-
-    seconds: float = 30.0
-    grace: timedelta | None = None
-
-
-def watch_settings(
-    recorded: Mapping[str, str | int], environ: Mapping[str, str] = os.environ, grace_minutes: float | None = None
-) -> WatchSettings:
-    """The settings from what is recorded (`watch_seconds`, `watch_grace_minutes`), overridden by the environment
-    (NUMERAI_WATCH_SECONDS, NUMERAI_WATCH_GRACE_MINUTES) and by `grace_minutes`.
-
-    Raises `UsageError` with code `bad-setting` for values that cannot be.
-    """
-    chosen: dict[str, object] = {"watch_seconds": 30, "watch_grace_minutes": None, **recorded}
-    chosen |= {name: value for name in chosen if (value := environ.get(f"NUMERAI_{name.upper()}"))}
-    minutes = chosen["watch_grace_minutes"] if grace_minutes is None else grace_minutes
-    return WatchSettings(
-        _number("watch_seconds", chosen["watch_seconds"], 0.05, 300),
-        None if minutes is None else timedelta(minutes=_number("watch_grace_minutes", minutes, 0, 24 * 60)),
-    )
-
-
-class Step(str, Enum):
-    """Where a node is in a round."""
-
-    SUBMITTED = "submitted"
-    PENDING = "pending"
-    WAITING = "waiting"
-    RUNNING = "running"
-    TRIGGERED = "triggered"
-    STUCK = "stuck"
-    FAILED = "failed"
-    UNSEEN = "unseen"
-    LATE = "late"
-    MISSED = "missed"
-
-    @property
-    def well(self) -> bool:
-        """Whether nobody has to do anything."""
-        return self in (Step.SUBMITTED, Step.PENDING, Step.WAITING, Step.RUNNING, Step.TRIGGERED)
-
-    @property
-    def settled(self) -> bool:
-        """Whether nothing more is expected."""
-        return self in (Step.SUBMITTED, Step.LATE, Step.MISSED)
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a look has found of a node in a round, and in `detail` why."""
-
-    node: str
-    tournament: int
-    round_number: int
-    closes: datetime
-    step: Step
-    detail: str
 
 
 @dataclass(frozen=True)
@@ -167,100 +96,6 @@ class _Down:
     least: timedelta
 
 
-@dataclass
-class _Pass:
-    """What one look has asked so far, each thing once. Numerai is asked no more once it has left two questions in a row
-    without an answer: every further one would take as long, and whoever is to be told waits meanwhile. `refused` is why
-    the keys are of no use."""
-
-    api: NumeraiApi | None
-    now: datetime
-    machine_now: datetime
-    problems: list[str]
-    refused: NumeraiError | None = None
-    unanswered: list[ApiError] = field(default_factory=list)
-    models: dict[str, Model] | None = None
-    asked_models: bool = False
-    held: dict[str, list[Submission]] = field(default_factory=dict)
-    started: dict[str, list[Run] | NumeraiError] = field(default_factory=dict)
-
-    def ask(self, question: Callable[[NumeraiApi], Answer]) -> Answer:
-        """Numerai's answer to a question."""
-        if self.api is None:
-            why = self.refused.message if self.refused else "Numerai cannot be asked."
-            raise ApiError(why, code="numerai-unreachable", temporary=True)
-        if len(self.unanswered) >= UNANSWERED:
-            raise self.unanswered[-1]
-        try:
-            answer = question(self.api)
-        except ApiError as error:
-            if error.temporary:
-                self.unanswered.append(error)
-            if error.code == "keys-refused":
-                self.refused = error
-            raise
-        self.unanswered.clear()
-        return answer
-
-    def runs(self, provider: Provider, node: Node) -> list[Run] | NumeraiError:
-        """The node's runs, asked once a look and before `submissions`: what an ended run has submitted is in those."""
-        if node.name not in self.started:
-            try:
-                self.started[node.name] = provider.runs(node.name, RUNS_BACK)
-            except NumeraiError as error:
-                self.started[node.name] = error
-        return self.started[node.name]
-
-    def submissions(self, node: Node) -> list[Submission]:
-        """What Numerai holds of a node's model, asked once a look."""
-        if node.model_id not in self.held:
-            self.held[node.model_id] = self.ask(lambda api: api.submissions(node.model_id))
-        return self.held[node.model_id]
-
-    def model(self, node: Node) -> Model | None:
-        """The node's model; None where that is not to be had now."""
-        if not self.asked_models:
-            self.asked_models = True
-            try:
-                self.models = {model.id: model for model in self.ask(lambda api: api.models())}
-            except ApiError as error:
-                log.info("the models of the account cannot be asked for: %s", error.message)
-        return (self.models or {}).get(node.model_id)
-
-
-@dataclass(frozen=True)
-class _Case:
-    """A node in a round, as a look has come upon it. `begin` is when it became the watcher's business; runs that begin
-    at `end` or later are for the next round, or for none."""
-
-    node: Node
-    found: Round
-    entry: RoundEntry
-    begin: datetime
-    end: datetime
-    now: datetime
-
-    @property
-    def name(self) -> str:
-        return f"{self.node.name}, round {self.found.number}"
-
-    @property
-    def command(self) -> str:
-        return f"numerai node -m {self.node.model_name}"
-
-    @property
-    def length(self) -> timedelta:
-        return self.found.close_time - self.found.open_time
-
-    @property
-    def closed(self) -> bool:
-        return self.now >= self.found.close_time
-
-    @property
-    def warn_at(self) -> datetime:
-        return _warn_at(self.found)
-
-
 class Watcher:
     """Follows the rounds of all nodes. `kind` is `daemon`, `watch` or `once`; with `wakes` what executes the runs is
     started where it does not run. Several watchers may be at work at once."""
@@ -274,7 +109,7 @@ class Watcher:
         ledger: Ledger,
         notifier: Notifier,
         clock: Clock,
-        settings: WatchSettings = WatchSettings(),
+        settings: WatchSettings = DEFAULTS,
         kind: str = "watch",
         wakes: bool = True,
     ):
@@ -283,6 +118,7 @@ class Watcher:
         self._provider_named = provider_named
         self._ledger = ledger
         self._notifier = notifier
+        self._delivery = Delivery(ledger, notifier, clock)
         self._clock = clock
         self._settings = settings
         self._kind = kind
@@ -357,7 +193,7 @@ class Watcher:
         """
         problems: list[str] = []
         nodes = self._nodes(problems)
-        current = _Pass(None, self.now(), self._clock.now(), problems)
+        current = Questions(None, self.now(), self._clock.now(), problems)
         if nodes:
             self._ask_for_api(current)
         rounds = {each: self._rounds(current, each) for each in sorted({node.tournament for node in nodes or ()})}
@@ -376,9 +212,9 @@ class Watcher:
             self._say_if_down(current, rounds)
             for node in nodes:
                 findings += self._node(current, node, rounds[node.tournament], followed[node.name])
-                tried = self._deliver(told, tried)
+                tried = self._delivery.send(told, tried)
         self._say_if_refused(current)
-        self._deliver(told, tried)
+        self._delivery.send(told, tried)
         busy = bool(problems) or any(not finding.step.settled for finding in findings)
         seconds = self._settings.seconds * (1 if busy else 2)
         look = Look(current.now, tuple(findings), tuple(problems), tuple(told), seconds)
@@ -394,14 +230,14 @@ class Watcher:
         self._nodes_seen = bool(found)
         return found
 
-    def _ask_for_api(self, current: _Pass) -> None:
+    def _ask_for_api(self, current: Questions) -> None:
         try:
             current.api = self._api = self._make_api()
         except NumeraiError as error:
             current.refused = error
             current.problems.append(f"{error.message} {error.hint or ''}".rstrip())
 
-    def _rounds(self, current: _Pass, tournament: int) -> _Rounds:
+    def _rounds(self, current: Questions, tournament: int) -> _Rounds:
         try:
             return _Rounds(current.ask(lambda api: api.rounds(tournament, ROUNDS_BACK)))
         except ApiError as error:
@@ -409,7 +245,7 @@ class Watcher:
                 current.problems.append(f"tournament {int(tournament)}: {error.message}")
             return _Rounds(self._ledger.rounds(tournament, ROUNDS_BACK), error)
 
-    def _see(self, current: _Pass, tournament: int, rounds: list[Round]) -> None:
+    def _see(self, current: Questions, tournament: int, rounds: list[Round]) -> None:
         """Record the rounds, and the one that comes next: should Numerai not answer then, its close is known."""
         self._ledger.answered(tournament)
         for found in rounds:
@@ -430,22 +266,22 @@ class Watcher:
         if upcoming is not None and upcoming.open_time > current.now:
             self._ledger.see_round(upcoming, None)
 
-    def _node(self, current: _Pass, node: Node, rounds: _Rounds, since: datetime) -> Iterable[Finding]:
+    def _node(self, current: Questions, node: Node, rounds: _Rounds, since: datetime) -> Iterable[Finding]:
         """Follow a node through the rounds that are open for it, oldest first."""
         now = self.now()  # taken before Numerai is asked: what its answer cannot hold yet is not missed
         newest = max((found.number for found in rounds.latest), default=0)
         unsettled = [found for found in self._ledger.unsettled(node.name) if found.close_time > since]
         mine = {found.number: found for found in unsettled if found.number <= newest}
-        mine |= {found.number: found for found in rounds.latest if since <= _warn_at(found)}
+        mine |= {found.number: found for found in rounds.latest if since <= warn_at(found)}
         for _, found in sorted(mine.items()):
             if found.open_time > now + DATE_STEP:
                 continue
             entry = self._ledger.follow(node.name, found)
-            end = max(found.close_time, min(found.close_time + AFTER_CLOSE, _next_opening(rounds.latest, found)))
-            case = _Case(node, found, entry, max(found.open_time, since), end, now)
+            end = max(found.close_time, min(found.close_time + AFTER_CLOSE, next_opening(rounds.latest, found)))
+            case = Case(node, found, entry, max(found.open_time, since), end, now)
             if entry.outcome is RoundOutcome.ON_TIME:
                 if not case.closed:
-                    yield _finding(case, Step.SUBMITTED, f"submission {entry.submission_id}")
+                    yield case.finding(Step.SUBMITTED, f"submission {entry.submission_id}")
                 continue
             if entry.outcome is not RoundOutcome.OPEN:
                 if case.closed or rounds.unseen:
@@ -455,7 +291,7 @@ class Watcher:
                 case = replace(case, entry=self._ledger.follow(node.name, found))
             yield self._follow(current, case, rounds.unseen)
 
-    def _follow(self, current: _Pass, case: _Case, unseen: NumeraiError | None) -> Finding:
+    def _follow(self, current: Questions, case: Case, unseen: NumeraiError | None) -> Finding:
         try:
             if unseen is not None:
                 raise unseen
@@ -468,14 +304,14 @@ class Watcher:
             log.exception("%s", case.name)
             return self._prevented(current, case, NumeraiError(f"A bug: {type(error).__name__}: {error}"))
 
-    def _decide(self, current: _Pass, case: _Case) -> Finding:
+    def _decide(self, current: Questions, case: Case) -> Finding:
         """What there is to be done for a node in a round, done."""
         provider = self._provider_named(case.node.provider)
         runs = current.runs(provider, case.node)
         held = self._held(current, case)
         if held is not None and held.accepted:
             return self._submitted(provider, case, held)
-        if held is not None and (case.closed or case.now < _overdue(held, case)):
+        if held is not None and (case.closed or case.now < case.overdue(held)):
             return self._pending(case, held)
         if isinstance(runs, NumeraiError):
             raise runs
@@ -488,14 +324,14 @@ class Watcher:
             return self._missed(case, next(iter(of_round), None))
         return self._missing(current, provider, case, of_round, held)
 
-    def _held(self, current: _Pass, case: _Case) -> Submission | None:
+    def _held(self, current: Questions, case: Case) -> Submission | None:
         """The submission of the round that counts, recorded."""
         best = counting(current.submissions(case.node), case.found)
         if best is not None and (best.id, best.status) != (case.entry.submission_id, case.entry.submission_status):
             self._ledger.record_submission(case.node.name, case.found, best)
         return best
 
-    def _submitted(self, provider: Provider, case: _Case, held: Submission) -> Finding:
+    def _submitted(self, provider: Provider, case: Case, held: Submission) -> Finding:
         at = f" at {held.inserted_at:%H:%M:%S} UTC" if held.inserted_at else ""
         if late(held, case.found):
             text = (
@@ -504,35 +340,35 @@ class Watcher:
             )
             self._decide_notice(case, NoticeKind.LATE, "was submitted late", text, provider=provider)
             self._ledger.settle(case.node.name, case.found, RoundOutcome.LATE)
-            return _finding(case, Step.LATE, text)
+            return case.finding(Step.LATE, text)
         tried = f" The watcher triggered it: {case.entry.attempts[-1].why}." if case.entry.attempts else ""
         text = f"Numerai accepted submission {held.id}{at}.{tried}"
         self._decide_notice(case, NoticeKind.SUCCESS, "is submitted", text, provider=provider)
         self._ledger.settle(case.node.name, case.found, RoundOutcome.ON_TIME)
-        return _finding(case, Step.SUBMITTED, text)
+        return case.finding(Step.SUBMITTED, text)
 
-    def _pending(self, case: _Case, held: Submission) -> Finding:
+    def _pending(self, case: Case, held: Submission) -> Finding:
         """Numerai has not checked a submission yet."""
         waited = case.now - max(case.found.close_time, held.inserted_at or case.found.close_time)
         if waited < AFTER_CLOSE:
-            return _finding(case, Step.PENDING, f"Numerai checks submission {held.id}")
+            return case.finding(Step.PENDING, f"Numerai checks submission {held.id}")
         text = f"Numerai has not checked submission {held.id}, {span(waited)} after the round's close."
         self._decide_notice(case, NoticeKind.FAILURE, "is not checked", text, own_key="unchecked")
         if waited < GIVE_UP:
-            return _finding(case, Step.STUCK, text)
+            return case.finding(Step.STUCK, text)
         return self._missed(case, None, text)
 
-    def _running(self, provider: Provider, case: _Case, run: Run) -> Finding:
+    def _running(self, provider: Provider, case: Case, run: Run) -> Finding:
         self._wake(provider, case)
         waits = "waits for its start" if run.started_at is None else "goes on"
         if case.closed and case.now >= case.found.close_time + AFTER_CLOSE:
             return self._missed(case, run)
         if not case.closed:
             self._warn(case, f"Run {run.id} {waits}.")
-        return _finding(case, Step.RUNNING, f"run {run.id} {waits}")
+        return case.finding(Step.RUNNING, f"run {run.id} {waits}")
 
     def _missing(
-        self, current: _Pass, provider: Provider, case: _Case, runs: list[Run], held: Submission | None
+        self, current: Questions, provider: Provider, case: Case, runs: list[Run], held: Submission | None
     ) -> Finding:
         """Nothing is submitted and nothing goes on, in a round that is open; or what is submitted, `held`, is not
         checked although it ought to be."""
@@ -543,42 +379,42 @@ class Watcher:
             text = f"{case.node.name} was never deployed, so nothing can run. Run `{case.command} deploy`."
             if case.now >= case.begin + self._grace(case):
                 self._decide_notice(case, NoticeKind.FAILURE, "cannot run", text)
-            return _finding(case, Step.STUCK, text)
-        hopeless = _hopeless(last)
+            return case.finding(Step.STUCK, text)
+        hopeless = why_hopeless(last)
         if last is not None and hopeless and not (last.ended_at and deployment.deployed_at > last.ended_at):
-            text = f"Run {last.id} failed and is not tried again, as {hopeless}. {_said(last)}"
+            text = f"Run {last.id} failed and is not tried again, as {hopeless}. {end_of(last)}"
             began = last.exit_code is not None  # what never began has told nobody
             self._decide_notice(case, NoticeKind.FAILURE, "failed", text, provider=provider if began else None)
-            return _finding(case, Step.FAILED, text)
+            return case.finding(Step.FAILED, text)
         attempts = case.entry.attempts
         if attempts and attempts[-1].run_id is None:
             return self._trigger(current, provider, case, attempts[-1])
         if len(attempts) >= ATTEMPTS:
             spent = attempts[-1].decided_at >= case.found.open_time + case.length / 2
             goes_on = "which is the limit" if spent else "and goes on with longer pauses"
-            text = f"The watcher has triggered it {len(attempts)} times, {goes_on}. {_said(last)}"
-            self._decide_notice(case, NoticeKind.FAILURE, "has no submission", f"{text} {_mend(case)}")
+            text = f"The watcher has triggered it {len(attempts)} times, {goes_on}. {end_of(last)}"
+            self._decide_notice(case, NoticeKind.FAILURE, "has no submission", f"{text} {case.mend}")
             if spent:
-                return _finding(case, Step.FAILED, text)
+                return case.finding(Step.FAILED, text)
         if attempts:
-            due = max(due, attempts[-1].decided_at + _pause(attempts[-1], case.found))
+            due = max(due, attempts[-1].decided_at + pause_after(attempts[-1], case.found))
         if case.now < due:
-            what = _unchecked(held, case) if held else _said(last) if last else "Its run is expected"
+            what = case.unchecked(held) if held else end_of(last) if last else "Its run is expected"
             self._warn(case, what)
-            return _finding(case, Step.WAITING, f"{what.rstrip('.')}; the watcher triggers it at {due:%H:%M:%S} UTC")
+            return case.finding(Step.WAITING, f"{what.rstrip('.')}; the watcher triggers it at {due:%H:%M:%S} UTC")
         attempt = self._ledger.decide_attempt(
             case.node.name, case.found, len(attempts) + 1, self._why(case, last, held), case.now
         )
         return self._trigger(current, provider, case, attempt)
 
-    def _trigger(self, current: _Pass, provider: Provider, case: _Case, attempt: TriggerAttempt) -> Finding:
+    def _trigger(self, current: Questions, provider: Provider, case: Case, attempt: TriggerAttempt) -> Finding:
         """Start the run of an attempt. Doing that twice gives the same run, so it may be done again after a crash."""
         name = case.node.name
         try:
             seen = current.runs(provider, case.node)
             ids = set() if isinstance(seen, NumeraiError) else {run.id for run in seen}
             if [run for run in provider.runs(name, RUNS_BACK) if run.id not in ids]:
-                return _finding(case, Step.RUNNING, "a run has just begun")
+                return case.finding(Step.RUNNING, "a run has just begun")
             run = provider.trigger(case.node, attempt.trigger_id)
         except NumeraiError as error:
             self._ledger.attempt_refused(name, attempt.trigger_id, error.message)
@@ -587,31 +423,31 @@ class Watcher:
         log.info("%s: triggered run %s (%s): %s", case.name, run.id, attempt.trigger_id, attempt.why)
         self._wake(provider, case)
         self._warn(case, f"Run {run.id} has just been triggered.")
-        return _finding(case, Step.TRIGGERED, f"run {run.id} (attempt {attempt.number}): {attempt.why}")
+        return case.finding(Step.TRIGGERED, f"run {run.id} (attempt {attempt.number}): {attempt.why}")
 
-    def _missed(self, case: _Case, last: Run | None, why: str = "") -> Finding:
+    def _missed(self, case: Case, last: Run | None, why: str = "") -> Finding:
         if not (why or last or case.entry.attempts):
             why = "No run of it is known: was the machine or the daemon off?"
         closed = (
             f"The round closed at {case.found.close_time:%Y-%m-%d %H:%M} UTC without a submission that is accepted."
         )
-        text = " ".join(filter(None, (closed, why, _said(last) if last else "")))
-        self._decide_notice(case, NoticeKind.MISSED, "was missed", f"{text} {_mend(case)}")
+        text = " ".join(filter(None, (closed, why, end_of(last) if last else "")))
+        self._decide_notice(case, NoticeKind.MISSED, "was missed", f"{text} {case.mend}")
         self._ledger.settle(case.node.name, case.found, RoundOutcome.MISSED)
-        return _finding(case, Step.MISSED, text)
+        return case.finding(Step.MISSED, text)
 
     # what is in the way
 
-    def _unseen(self, case: _Case, error: NumeraiError) -> Finding:
+    def _unseen(self, case: Case, error: NumeraiError) -> Finding:
         text = f"Whether it has submitted cannot be seen: {error.message}"
         if case.now >= case.warn_at:
             closes = f"The round {'closed' if case.closed else 'closes'} at {case.found.close_time:%H:%M} UTC."
             self._decide_notice(
                 case, NoticeKind.FAILURE, "cannot be seen", f"{text} {closes} Look at https://numer.ai."
             )
-        return _finding(case, Step.UNSEEN, text)
+        return case.finding(Step.UNSEEN, text)
 
-    def _prevented(self, current: _Pass, case: _Case, error: NumeraiError) -> Finding:
+    def _prevented(self, current: Questions, case: Case, error: NumeraiError) -> Finding:
         text = f"{error.message} {error.hint or ''}".rstrip()
         current.problems.append(f"{case.node.name}: {error.message}")
         patience = case.begin + self._grace(case) + min(PATIENCE, case.length / 4)
@@ -622,17 +458,17 @@ class Watcher:
                 "cannot be triggered",
                 f"No submission is accepted, and nothing can be done: {text}",
             )
-        return _finding(case, Step.STUCK, text)
+        return case.finding(Step.STUCK, text)
 
-    def _warn(self, case: _Case, state: str) -> None:
+    def _warn(self, case: Case, state: str) -> None:
         """Tell, well before the close, that nothing is submitted yet."""
         if case.closed or case.now < case.warn_at:
             return
         closes = f"The round closes at {case.found.close_time:%H:%M} UTC"
-        text = f"{closes}, and no submission is accepted yet. {state.rstrip('.')}. {_mend(case)}"
+        text = f"{closes}, and no submission is accepted yet. {state.rstrip('.')}. {case.mend}"
         self._decide_notice(case, NoticeKind.FAILURE, "has no submission yet", text)
 
-    def _wake(self, provider: Provider, case: _Case) -> None:
+    def _wake(self, provider: Provider, case: Case) -> None:
         if not self._wakes:
             return
         try:
@@ -643,7 +479,7 @@ class Watcher:
 
     # knowledge
 
-    def _due(self, current: _Pass, provider: Provider, case: _Case) -> datetime:
+    def _due(self, current: Questions, provider: Provider, case: Case) -> datetime:
         """When the watcher triggers the node, unless it has submitted or runs by then."""
         node, found = case.node, case.found
         if node.cron:
@@ -658,22 +494,22 @@ class Watcher:
         callable_ = registered and current.api is not None and provider.reachable_by(current.api.url)
         return case.begin + (self._grace(case) if callable_ else timedelta())
 
-    def _grace(self, case: _Case) -> timedelta:
+    def _grace(self, case: Case) -> timedelta:
         if self._settings.grace is None:
             return min(GRACE, case.length / 6)
         return min(self._settings.grace, case.length / 2)
 
-    def _why(self, case: _Case, last: Run | None, held: Submission | None) -> str:
+    def _why(self, case: Case, last: Run | None, held: Submission | None) -> str:
         if held is not None:
-            return _unchecked(held, case)
+            return case.unchecked(held)
         if last is not None:
-            return f"run {last.id} {_how(last)}, and nothing was submitted"
+            return f"run {last.id} {how_ended(last)}, and nothing was submitted"
         past = case.now - case.begin
         if past < self._grace(case):
             return "the round has opened, and Numerai cannot call this node"
         return f"no run and no submission {span(past)} after the opening"
 
-    def _of_round(self, provider: Provider, case: _Case, runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
+    def _of_round(self, provider: Provider, case: Case, runs: Iterable[Run]) -> tuple[list[Run], list[Run]]:
         """Those of the node's runs that belong to the round, and those that came after it; both newest first."""
         own = {attempt.run_id for attempt in case.entry.attempts}
         of_round, later = [run for run in runs if run.id in own], []
@@ -684,7 +520,7 @@ class Watcher:
             later = [run for run in runs if run.id not in own and run.created_at >= ended]
         return of_round, later
 
-    def _reconciled(self, provider: Provider, case: _Case, runs: list[Run]) -> _Case:
+    def _reconciled(self, provider: Provider, case: Case, runs: list[Run]) -> Case:
         """The case with what has become of its attempts: also those that a killed watcher had made, and runs that the
         provider does not know any more."""
         entry = self._ledger.follow(case.node.name, case.found)
@@ -715,7 +551,7 @@ class Watcher:
 
     def _decide_notice(
         self,
-        case: _Case,
+        case: Case,
         kind: NoticeKind,
         title: str,
         text: str,
@@ -734,42 +570,13 @@ class Watcher:
         )
         self._ledger.decide_notice(notice, case.now, key)
 
-    def _deliver(self, sent: list[Notice], after: int = 0) -> int:
-        """Send what is to be told, beginning after the notice of that serial number; returns the last one's. What went
-        out is added to `sent`."""
-        while (kept := self._ledger.claim_notice(self._clock.now(), NOTICE_TRIES, after)) is not None:
-            after = kept.serial
-            if self._send(kept):
-                sent.append(kept.notice)
-        return after
-
-    def _send(self, kept: KeptNotice) -> bool:
-        """Send one notice; whether it reached anybody."""
-        answers = self._notifier.tell(kept.notice)
-        failures = [f"{name}: {why}" for name, why in answers.items() if why is not None]
-        for failure in failures:
-            log.warning("'%s' did not reach %s", kept.notice.title, failure)
-        if failures and len(failures) == len(answers):
-            if kept.tries + 1 >= NOTICE_TRIES:
-                log.error("'%s' reached nobody and is given up: %s", kept.notice.title, kept.notice.text)
-            wait = timedelta(minutes=2 ** (kept.tries - 2)) if kept.tries >= 2 else timedelta()
-            self._ledger.notice_failed(kept.key, "; ".join(failures), self._clock.now() + wait)
-            return False
-        if not answers:
-            log.warning("nobody is listed to be told: %s: %s", kept.notice.title, kept.notice.text)
-            self._ledger.notice_dropped(kept.key, "nobody is listed", self._clock.now())
-            return False
-        log.info("told %s: %s: %s", ", ".join(answers), kept.notice.title, kept.notice.text)
-        self._ledger.notice_sent(kept.key, self._clock.now())
-        return True
-
     def _tell_of_watcher(self, what: str, text: str) -> None:
         if not self._has_nodes():
             return
         notice = Notice(NoticeKind.WATCHER_STOPPED, "The watcher has stopped", text)
         try:
             if self._ledger.decide_notice(notice, self.now(), f"watcher/{self._own_key}/{what}"):
-                self._deliver([])
+                self._delivery.send([])
         except NumeraiError as error:
             log.warning("%s", error.message)
             self._notifier.tell(notice)
@@ -782,7 +589,7 @@ class Watcher:
 
     # being known
 
-    def _enter(self, current: _Pass) -> None:
+    def _enter(self, current: Questions) -> None:
         if self._id is None:
             self._id, seen = self._ledger.begin_watch(self._kind, current.now, current.machine_now)
             self._down = None if seen is None else _Down(seen, timedelta())
@@ -798,7 +605,7 @@ class Watcher:
         except NumeraiError:
             return []
 
-    def _say_if_down(self, current: _Pass, rounds: Mapping[int, _Rounds]) -> None:
+    def _say_if_down(self, current: Questions, rounds: Mapping[int, _Rounds]) -> None:
         """After a watcher was killed, or its machine slept: tell from when until when nobody watched, if a round was
         open then."""
         if self._down is None or any(those.unseen for those in rounds.values()):
@@ -824,7 +631,7 @@ class Watcher:
         notice = Notice(NoticeKind.WATCHER_STOPPED, "The watcher was down", text)
         self._ledger.decide_notice(notice, current.now, f"watcher/down/{since.isoformat()}")
 
-    def _say_if_silent(self, current: _Pass, tournament: int, error: NumeraiError) -> None:
+    def _say_if_silent(self, current: Questions, tournament: int, error: NumeraiError) -> None:
         """Tell that Numerai has not told a tournament's rounds for long."""
         since = self._ledger.unanswered(tournament, current.now)
         if current.refused is not None or current.now - since < SILENCE:
@@ -836,7 +643,7 @@ class Watcher:
         notice = Notice(NoticeKind.FAILURE, f"No round of tournament {int(tournament)} is followed", text)
         self._ledger.decide_notice(notice, current.now, f"unseen/{int(tournament)}/{current.now:%Y-%m-%d}")
 
-    def _say_if_refused(self, current: _Pass) -> None:
+    def _say_if_refused(self, current: Questions) -> None:
         """Tell that the keys are of no use: nothing gets better by waiting."""
         error = current.refused
         if error is not None:
@@ -858,96 +665,9 @@ class Watcher:
         self._said = {name: finding.step.value for name, finding in steps.items()}
 
 
-def _finding(case: _Case, step: Step, detail: str) -> Finding:
-    return Finding(
-        case.node.name, int(case.node.tournament), case.found.number, case.found.close_time, step, detail.strip()
-    )
-
-
-def _next_opening(rounds: Iterable[Round], found: Round) -> datetime:
-    later = (each.open_time for each in rounds if each.open_time > found.open_time)
-    return min(later, default=datetime.max.replace(tzinfo=timezone.utc))
-
-
-def _warn_at(found: Round) -> datetime:
-    return found.close_time - min(WARN_BEFORE, (found.close_time - found.open_time) / 4)
-
-
-def counting(submissions: Iterable[Submission], found: Round) -> Submission | None:
-    """The submission of a round that counts: accepted in time, else not checked yet, else accepted late."""
-    mine = [each for each in submissions if each.round_number == found.number]
-    accepted = [each for each in mine if each.accepted]
-    in_time = [each for each in accepted if not late(each, found)]
-    pending = [each for each in mine if not each.accepted and not each.refused]
-    return next(iter([*in_time, *pending, *accepted]), None)
-
-
-def late(submission: Submission, found: Round) -> bool:
-    """Whether a submission was made after the round's close."""
-    return submission.inserted_at is not None and submission.inserted_at >= found.close_time
-
-
-def _overdue(held: Submission, case: _Case) -> datetime:
-    """When Numerai ought to have checked a submission."""
-    return (held.inserted_at or case.begin) + min(CHECKED_WITHIN, case.length / 6)
-
-
-def _unchecked(held: Submission, case: _Case) -> str:
-    return f"Numerai has not checked submission {held.id} for {span(case.now - (held.inserted_at or case.begin))}"
-
-
-def _hopeless(run: Run | None) -> str | None:
-    """Why a run that has ended need not be tried again."""
-    if run is None or run.state is not RunState.FAILED:
-        return None
-    if run.failure is RunFailure.NOT_DEPLOYED:
-        return "there was nothing to run"
-    if run.failure is RunFailure.EXIT_CODE and run.exit_code is not None:
-        return HOPELESS_EXIT_CODES.get(run.exit_code)
-    return None
-
-
-def _how(run: Run) -> str:
-    if run.state is RunState.FAILED:
-        return f"failed with exit code {run.exit_code}" if run.exit_code is not None else "failed"
-    words = {RunState.SUCCEEDED: "ended well", RunState.CANCELLED: "was cancelled"}
-    return words.get(run.state, f"is {run.state.value}")
-
-
-def _said(run: Run | None) -> str:
-    if run is None:
-        return "No run of it is known."
-    return f"Run {run.id} {_how(run)}. {run.message or ''}".rstrip()
-
-
-def _mend(case: _Case) -> str:
-    return f"See `{case.command} status` and `{case.command} logs`; `{case.command} trigger` starts a run."
-
-
-def _pause(attempt: TriggerAttempt, found: Round) -> timedelta:
-    """After an attempt: a third of what is left of the window, at most half an hour after the first one and twice as
-    long after each further one. With an attempt in the second half, half a window's trouble costs no round."""
-    left = found.close_time - attempt.decided_at
-    return min(FIRST_PAUSE * (1 << (attempt.number - 1)), max(SHORTEST_PAUSE, left / 3))
-
-
 def _tells_itself(provider: Provider) -> bool:
     try:
         return isinstance(provider, NotifiesItself) and provider.notifies()
     except NumeraiError as error:
         log.warning("whether %s tells by itself is not known: %s", provider.name, error.message)
         return False
-
-
-def _number(name: str, value: object, low: float, high: float) -> float:
-    try:
-        number = float(str(value))
-    except ValueError:
-        number = float("nan")
-    if not low <= number <= high:
-        raise UsageError(
-            f"'{value}' is no value for {name}.",
-            f"Give a number from {low:g} to {high:g} (also in NUMERAI_{name.upper()}).",
-            code="bad-setting",
-        )
-    return number

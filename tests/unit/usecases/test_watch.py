@@ -23,7 +23,9 @@ from numerai_compute.models import (
     RunState,
     Submission,
 )
-from numerai_compute.usecases.watch import Finding, Look, Step, Watcher, WatchSettings, watch_settings
+from numerai_compute.usecases.rounds import Finding, Step
+from numerai_compute.usecases.watch import Look, Watcher
+from numerai_compute.usecases.watch_settings import WatchSettings, watch_settings
 
 from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, unreachable
 

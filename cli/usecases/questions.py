@@ -1,0 +1,81 @@
+"""What one look of a watcher asks Numerai and the providers, each thing once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeVar
+
+from ..errors import ApiError, NumeraiError
+from ..models import Model, Node, Run, Submission
+from ..ports import NumeraiApi, Provider
+
+RUNS_BACK = 50
+UNANSWERED = 2
+"""How many questions in a row Numerai leaves without an answer before a look asks it nothing more."""
+
+log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
+
+
+@dataclass
+class Questions:
+    """What one look has asked so far, each thing once. Numerai is asked no more once it has left two questions in a row
+    without an answer: every further one would take as long, and whoever is to be told waits meanwhile. `refused` is why
+    the keys are of no use."""
+
+    api: NumeraiApi | None
+    now: datetime
+    machine_now: datetime
+    problems: list[str]
+    refused: NumeraiError | None = None
+    unanswered: list[ApiError] = field(default_factory=list)
+    models: dict[str, Model] | None = None
+    asked_models: bool = False
+    held: dict[str, list[Submission]] = field(default_factory=dict)
+    started: dict[str, list[Run] | NumeraiError] = field(default_factory=dict)
+
+    def ask(self, question: Callable[[NumeraiApi], Answer]) -> Answer:
+        """Numerai's answer to a question."""
+        if self.api is None:
+            why = self.refused.message if self.refused else "Numerai cannot be asked."
+            raise ApiError(why, code="numerai-unreachable", temporary=True)
+        if len(self.unanswered) >= UNANSWERED:
+            raise self.unanswered[-1]
+        try:
+            answer = question(self.api)
+        except ApiError as error:
+            if error.temporary:
+                self.unanswered.append(error)
+            if error.code == "keys-refused":
+                self.refused = error
+            raise
+        self.unanswered.clear()
+        return answer
+
+    def runs(self, provider: Provider, node: Node) -> list[Run] | NumeraiError:
+        """The node's runs, asked once a look and before `submissions`: what an ended run has submitted is in those."""
+        if node.name not in self.started:
+            try:
+                self.started[node.name] = provider.runs(node.name, RUNS_BACK)
+            except NumeraiError as error:
+                self.started[node.name] = error
+        return self.started[node.name]
+
+    def submissions(self, node: Node) -> list[Submission]:
+        """What Numerai holds of a node's model, asked once a look."""
+        if node.model_id not in self.held:
+            self.held[node.model_id] = self.ask(lambda api: api.submissions(node.model_id))
+        return self.held[node.model_id]
+
+    def model(self, node: Node) -> Model | None:
+        """The node's model; None where that is not to be had now."""
+        if not self.asked_models:
+            self.asked_models = True
+            try:
+                self.models = {model.id: model for model in self.ask(lambda api: api.models())}
+            except ApiError as error:
+                log.info("the models of the account cannot be asked for: %s", error.message)
+        return (self.models or {}).get(node.model_id)
