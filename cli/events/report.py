@@ -151,7 +151,7 @@ def as_html(markdown: str, title: str) -> str:
         depth = level
         text = html.escape(line.strip().lstrip("#- ").strip())
         if level:
-            body.append(f"<li>{text}</li>")
+            body.append(f"<li>{text}")  # HTML closes it where the next one, or the list, ends
         elif line.startswith("#"):
             number = len(line) - len(line.lstrip("#"))
             body.append(f"<h{number}>{text}</h{number}>")
