@@ -232,7 +232,10 @@ class Ledger(Protocol):
 
     def begin_watch(self, kind: str, now: datetime, machine_now: datetime) -> tuple[str, datetime | None]:
         """Enter a watcher of this process; returns its id and, when nobody has watched since one was killed, when that
-        one was last seen."""
+        one was last seen, or since when nobody had watched before it if it never came to saying so."""
+
+    def said_unwatched(self, watcher: str) -> None:
+        """Record that a watcher has said since when nobody had watched."""
 
     def beat(self, watcher: str, now: datetime, machine_now: datetime) -> None:
         """Record a watcher's sign of life."""

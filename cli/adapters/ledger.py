@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -57,15 +57,8 @@ MIGRATIONS = (
     );
     CREATE INDEX notices_by_round ON notices (node, round);
     CREATE TABLE watchers (
-        id TEXT PRIMARY KEY, kind TEXT NOT NULL, pid INTEGER NOT NULL, process_began REAL NOT NULL,
-        since TEXT NOT NULL, seen TEXT NOT NULL, machine_seen TEXT NOT NULL, ended_at TEXT
-    );
-    """,
-    """
-    DROP TABLE watchers;
-    CREATE TABLE watchers (
         id TEXT PRIMARY KEY, kind TEXT NOT NULL, pid INTEGER NOT NULL,
-        since TEXT NOT NULL, seen TEXT NOT NULL, machine_seen TEXT NOT NULL, ended_at TEXT
+        since TEXT NOT NULL, seen TEXT NOT NULL, machine_seen TEXT NOT NULL, ended_at TEXT, unwatched_since TEXT
     );
     CREATE TABLE silences (tournament INTEGER PRIMARY KEY, since TEXT NOT NULL);
     """,
@@ -341,7 +334,7 @@ class RoundLedger:
 
     def begin_watch(self, kind: str, now: datetime, machine_now: datetime) -> tuple[str, datetime | None]:
         """Enter a watcher of this process; returns its id and, when nobody has watched since one was killed, when that
-        one was last seen."""
+        one was last seen, or since when nobody had watched before it if it never came to saying so."""
         own_id = secrets.token_hex(6)
         self._hold(own_id)
         try:
@@ -352,9 +345,13 @@ class RoundLedger:
                 dead = [row for row in open_rows if row not in living]
                 for row in dead:
                     db.execute("UPDATE watchers SET ended_at = ? WHERE id = ?", (row["seen"], row["id"]))
+                unwatched_since = _unwatched_since(rows, living)
+                if unwatched_since is not None:
+                    db.execute("UPDATE watchers SET unwatched_since = NULL")
+                times = (time_text(now), time_text(now), time_text(machine_now))
                 db.execute(
-                    "INSERT INTO watchers VALUES (?, ?, ?, ?, ?, ?, NULL)",
-                    (own_id, kind, os.getpid(), time_text(now), time_text(now), time_text(machine_now)),
+                    "INSERT INTO watchers VALUES (?, ?, ?, ?, ?, ?, NULL, ?)",
+                    (own_id, kind, os.getpid(), *times, unwatched_since),
                 )
                 db.execute(
                     "DELETE FROM watchers WHERE ended_at IS NOT NULL AND id NOT IN"
@@ -366,10 +363,12 @@ class RoundLedger:
             raise
         for row in dead:
             self._lock_path(row["id"]).unlink(missing_ok=True)
-        killed = [row for row in dead if row["kind"] != "once"]
-        if not killed or [row for row in living if row["kind"] != "once"]:
-            return own_id, None
-        return own_id, text_time(max(row["seen"] for row in rows))
+        return own_id, text_time_or_none(unwatched_since)
+
+    def said_unwatched(self, watcher: str) -> None:
+        """Record that a watcher has said since when nobody had watched."""
+        with self._write() as db:
+            db.execute("UPDATE watchers SET unwatched_since = NULL WHERE id = ?", (watcher,))
 
     def beat(self, watcher: str, now: datetime, machine_now: datetime) -> None:
         """Record a watcher's sign of life."""
@@ -455,6 +454,19 @@ def _forget_round(db: sqlite3.Connection, tournament: int, number: int) -> None:
 
 def _followed(db: sqlite3.Connection) -> dict[str, datetime]:
     return {row["name"]: text_time(row["since"]) for row in db.execute("SELECT * FROM nodes")}
+
+
+def _unwatched_since(rows: Sequence[sqlite3.Row], living: Sequence[sqlite3.Row]) -> str | None:
+    """Since when nobody has watched, as far as it was not said: since a sign of life of one that was killed, unless
+    another one lives."""
+    if any(row["kind"] != "once" for row in living):
+        return None
+    gone = [row for row in rows if row not in living]
+    unsaid = [row["unwatched_since"] for row in gone if row["unwatched_since"] is not None]
+    if unsaid:
+        return str(min(unsaid))
+    killed = any(row["ended_at"] is None and row["kind"] != "once" for row in gone)
+    return str(max(row["seen"] for row in rows)) if killed else None
 
 
 def _round(row: sqlite3.Row) -> Round:

@@ -611,8 +611,6 @@ class Watcher:
         if self._down is None or any(those.unseen for those in rounds.values()):
             return
         since, least, self._down = self._down.since, self._down.least, None
-        if current.now - since < least:  # by Numerai's time: this machine's clock was put right
-            return
         meanwhile = sorted(
             {
                 found.number
@@ -621,15 +619,18 @@ class Watcher:
                 if found.open_time < current.now and found.close_time > since
             }
         )
-        if not meanwhile:
-            return
-        numbers = ", ".join(str(number) for number in meanwhile)
-        text = (
-            f"Nobody watched from {since:%Y-%m-%d %H:%M:%S} to {current.now:%Y-%m-%d %H:%M:%S} UTC, because the watcher"
-            f" was killed, or its machine was off or asleep. Open in that time: round {numbers}. It watches again."
-        )
-        notice = Notice(NoticeKind.WATCHER_STOPPED, "The watcher was down", text)
-        self._ledger.decide_notice(notice, current.now, f"watcher/down/{since.isoformat()}")
+        # by Numerai's time: this machine's clock may have been put right
+        if meanwhile and current.now - since >= least - DATE_STEP:
+            numbers = ", ".join(str(number) for number in meanwhile)
+            text = (
+                f"Nobody watched from {since:%Y-%m-%d %H:%M:%S} to {current.now:%Y-%m-%d %H:%M:%S} UTC, because the"
+                " watcher was killed, or its machine was off or asleep."
+                f" Open in that time: round {numbers}. It watches again."
+            )
+            notice = Notice(NoticeKind.WATCHER_STOPPED, "The watcher was down", text)
+            self._ledger.decide_notice(notice, current.now, f"watcher/down/{since.isoformat()}")
+        if self._id is not None:
+            self._ledger.said_unwatched(self._id)
 
     def _say_if_silent(self, current: Questions, tournament: int, error: NumeraiError) -> None:
         """Tell that Numerai has not told a tournament's rounds for long."""

@@ -118,6 +118,7 @@ class Month:
         self.house: House = stack.enter_context(opened_house(folder, sandbox, self.way.url))
         self.house.factory.store.save_notify_url("people", f"json://127.0.0.1:{self.inbox.port}/")
         self.node = self.house.node(main=_quick(sandbox.url), webhook=webhook)
+        self.kills = 0
         self._start_daemon()
 
     def _monday(self) -> None:
@@ -152,7 +153,7 @@ class Month:
         """Let the next round open, strike, and return its number when its submission is settled."""
         blow = plan.blow
         if blow == DEAD_AT_THE_OPENING:
-            self.house.kill_daemon()
+            self._kill_daemon()
         self.way.struck.clear()
         self.way.rules[:] = [plan.stall] if blow == NODE_KILLED else []
         self.way.rules += [fault for fault in plan.faults if isinstance(fault, Rule)]
@@ -173,7 +174,7 @@ class Month:
                 blow = ""
             elif blow in DAEMON_KILLED and (active if blow == KILLED_IN_THE_RUN else self._made(current)):
                 time.sleep(plan.after if active else 0.0)
-                self.house.kill_daemon()
+                self._kill_daemon()
                 self._back(plan)
                 blow = ""
             elif not active and self._now() < current.close_time - timedelta(minutes=2):
@@ -184,6 +185,10 @@ class Month:
         self.way.rules.clear()
         self._set(max(self._now(), current.close_time + timedelta(minutes=5)))
         return current.number
+
+    def _kill_daemon(self) -> None:
+        self.house.kill_daemon()
+        self.kills += 1
 
     def _kill_node(self) -> None:
         killed = 0
@@ -210,7 +215,11 @@ class Month:
         found = Round(current.number, TOURNAMENT, current.open_time, current.close_time)
         entry = self.house.factory.ledger.entry(self.node.name, found)
         going_on = [run for run in self.house.runs() if not run.state.final]
-        return entry is not None and entry.outcome is not RoundOutcome.OPEN and not going_on
+        decided = entry is not None and entry.outcome is not RoundOutcome.OPEN and not going_on
+        return decided and self._titles()[DOWN] >= self.kills
+
+    def _titles(self) -> Counter[str]:
+        return Counter(post["title"] for _, post in self.inbox.posts)
 
     def _story(self, current: RoundRecord, plan: Plan) -> str:
         runs = [(run, self.house.log(run)) for run in self.house.runs()[:4]]
@@ -240,7 +249,7 @@ class Month:
         )
         watcher.look()
         watcher.end()
-        return Counter(post["title"] for _, post in self.inbox.posts)
+        return self._titles()
 
 
 class _Later(SystemClock):

@@ -229,7 +229,11 @@ def test_a_killed_watcher_is_found_by_the_next_one(ledger: RoundLedger) -> None:
     once, down = ledger.begin_watch("once", NOW, NOW)
     assert down == NOW - HOUR
     ledger.end_watch(once, NOW)
-    assert ledger.begin_watch("daemon", NOW + HOUR, NOW)[1] is None
+    second, down = ledger.begin_watch("daemon", NOW + HOUR, NOW)
+    assert down == NOW - HOUR, "nobody has said it"
+    ledger.said_unwatched(second)
+    ledger.end_watch(second, NOW + HOUR)
+    assert ledger.begin_watch("daemon", NOW + 2 * HOUR, NOW)[1] is None
 
 
 def test_the_list_of_watchers_does_not_grow_for_ever(ledger: RoundLedger) -> None:
