@@ -17,6 +17,43 @@ from moto.s3.models import FakeBucket
 BATCH = "batch.amazonaws.com"
 
 
+class Repeated:
+    """A WSGI application in front of moto's that answers a request which a client sends again, because it has lost the
+    answer, as it was answered the first time. Clients send a name of the call (`amz-sdk-invocation-id`) along; what was
+    refused the first time is tried anew."""
+
+    KEPT = 500
+
+    def __init__(self, application: Any):
+        self._application = application
+        self._answers: dict[str, tuple[str, list[Any], bytes]] = {}
+        self._going_on: dict[str, threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        call = environ.get("HTTP_AMZ_SDK_INVOCATION_ID")
+        if not call:
+            return self._application(environ, start_response)
+        with self._lock:
+            going_on = self._going_on.setdefault(call, threading.Lock())
+        with going_on:
+            status, headers, body = self._answers.get(call) or self._answer(call, environ)
+        start_response(status, headers)
+        return [body]
+
+    def _answer(self, call: str, environ: dict[str, Any]) -> tuple[str, list[Any], bytes]:
+        begun: list[Any] = []
+        body = b"".join(self._application(environ, lambda status, headers, *_: begun.extend((status, headers))))
+        answer = begun[0], begun[1], body
+        with self._lock:
+            if answer[0].startswith("2"):
+                self._answers[call] = answer
+            for old in list(self._going_on)[: -self.KEPT]:
+                self._answers.pop(old, None)
+                self._going_on.pop(old)
+        return answer
+
+
 class OneAtATime:
     """A WSGI application in front of moto's that lets requests to DynamoDB in one by one: moto's tables are plain
     dictionaries, and a conditional write that races with another one would succeed twice."""
