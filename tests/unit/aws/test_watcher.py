@@ -414,14 +414,14 @@ def test_the_tries_of_a_long_window_go_on_into_its_second_half(watch: Watched) -
     watch.numerai.hours = 26
     watch.batch.add("numerai-alice-webhook", "RUNNING")
     started = []
-    for minutes in range(11, 26 * 60, 5):
+    for minutes in range(11, 26 * 60, 15):
         watch.batch.end(1)
         before = len(watch.batch.submitted)
         watch.look(minutes)
         started += [minutes] * (len(watch.batch.submitted) - before)
-    assert started == [11, 41, 101, 221, 461, 831], "pauses of 30 min, 1 h, 2 h, 4 h, then a third of what was left"
+    assert started == [11, 41, 101, 221, 461, 836], "pauses of 30 min, 1 h, 2 h, 4 h, then a third of what was left"
     ((_, text),) = watch.told()
-    assert "closes in 1454 min" in text, "when the third try has failed"
+    assert "closes in 1444 min" in text, "when the third try has failed"
     assert "ended with exit code 1" in text
 
 
