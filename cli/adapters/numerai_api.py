@@ -132,10 +132,10 @@ class HttpNumeraiApi:
     def server_time(self) -> datetime:
         """What the API's Date header says, in UTC."""
         response = self._send(lambda http, timeout: http.head(self.url, timeout=timeout), READ_SECONDS)
-        try:
-            return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
-        except (KeyError, ValueError, TypeError) as error:
-            raise ApiError(f"{self.url} does not tell the time.") from error
+        moment = _date_of(response)
+        if moment is None:
+            raise ApiError(f"{self.url} does not tell the time.")
+        return moment
 
     def heard_time(self) -> datetime | None:
         """What Numerai's clock shows now, by the Date of its latest answer and the time that has passed since."""
@@ -258,11 +258,9 @@ class HttpNumeraiApi:
         return answer
 
     def _hear(self, response: requests.Response) -> None:
-        try:
-            moment = parsedate_to_datetime(response.headers["Date"])
-        except (KeyError, ValueError, TypeError):
-            return
-        self._heard = moment.astimezone(timezone.utc), self._monotonic()
+        moment = _date_of(response)
+        if moment is not None:
+            self._heard = moment, self._monotonic()
 
     def _session(self, retries: int) -> requests.Session:
         import requests
@@ -306,6 +304,14 @@ class HttpNumeraiApi:
             "Run `numerai setup` with keys from numer.ai (Settings, API keys).",
             code="keys-refused",
         )
+
+
+def _date_of(response: requests.Response) -> datetime | None:
+    """When an answer was sent, by its Date header."""
+    try:
+        return parsedate_to_datetime(response.headers["Date"]).astimezone(timezone.utc)
+    except (KeyError, ValueError, TypeError):
+        return None
 
 
 def _time(text: str) -> datetime:

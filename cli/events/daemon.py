@@ -110,7 +110,6 @@ class EventDaemon:
         self._node: Node | None = None
         self._data: RoundData | None = None
         self._data_datestamp: int | None = None
-        self._server_time: tuple[datetime, float] | None = None
 
     # what handlers use
 
@@ -333,7 +332,6 @@ class EventDaemon:
         on nothing ends it."""
         try:
             current = self.api.current_round(self.tournament_id)
-            self._server_time = self.api.server_time(), self.surroundings.clock.monotonic()
         except ApiError as error:
             if must_answer and not error.temporary:
                 raise
@@ -342,10 +340,8 @@ class EventDaemon:
         return current if current is not None and current.is_open(self._now()) else None
 
     def _now(self) -> datetime:
-        if self._server_time is None:
-            return self.surroundings.clock.now()
-        then, mark = self._server_time
-        return then + timedelta(seconds=self.surroundings.clock.monotonic() - mark)
+        heard = self._api.heard_time() if self._api is not None else None
+        return heard or self.surroundings.clock.now()
 
     def _outstanding(self, number: int) -> list[EventHandler]:
         return [each for each in self.event_handlers if not self._deliveries.done(each, number, CLEANUP)]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from tests.faults.matrix import Fault, Outcome, fails, late, nothing, once, proxy, sandbox, scene, submitted
 
 LIVE = "GET /objects/datasets/1000/v5.3/live.parquet"
-LIVE_NEXT = "GET /objects/datasets/1001/v5.3/live.parquet"
 PUT = "PUT /objects/uploads"
 CREATE = "createSubmission"
 SAME_SIZE = 400_000

@@ -415,7 +415,7 @@ def test_single_run_does_not_wait_for_ever(world: World) -> None:
 
 def test_numerais_own_time_decides_whether_a_round_is_open(world: World) -> None:
     behind = NOW + timedelta(days=3)
-    world.api.server_time = lambda: NOW  # type: ignore[method-assign]
+    world.api.heard_time = lambda: NOW  # type: ignore[method-assign]
     world.clock.start = behind
     assert len(world.daemon(Recorder()).run(single_run=True)) == 1
 
