@@ -64,6 +64,7 @@ setup(
         "click>=8.1.8,<9",
         "rich>=13.7,<16",
         "requests>=2.32,<3",
+        "urllib3>=1.26,<3",
         "docker>=7.1,<8",
         "filelock>=3.16,<5",
         "msgspec>=0.19,<1",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .events.surroundings import Surroundings
     from .models import Keys, Node
     from .ports import (
+        ApiProbe,
         Clock,
         ContainerEngine,
         Ledger,
@@ -86,11 +87,18 @@ class Factory:
         return HttpNumeraiApi
 
     @property
+    def api_probe(self) -> ApiProbe:
+        """Sends any request to Numerai's API with the user's keys."""
+        from .adapters.numerai_api import HttpNumeraiApi
+
+        return HttpNumeraiApi(self.keys())
+
+    @property
     def watchers_api_with(self) -> Callable[[Keys], NumeraiApi]:
         """Makes Numerai's API with given keys for who asks again soon: every question has a total deadline."""
         from .adapters.numerai_api import HttpNumeraiApi
 
-        return partial(HttpNumeraiApi, retries=1, deadline_seconds=20.0)
+        return partial(HttpNumeraiApi, tries=2, seconds=20.0)
 
     @cached_property
     def ledger(self) -> Ledger:

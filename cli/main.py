@@ -17,7 +17,7 @@ from .factory import Factory
 COMMANDS = {
     "setup": ("setup", "setup", "Record your Numerai keys and choose where nodes run."),
     "node": ("node", "node", "Configure, deploy, test and watch prediction nodes."),
-    "status": ("status", "status", "Show all nodes at a glance, with the time to the next close."),
+    "status": ("status", "status", "Show all nodes at a glance, with the time to the next deadline."),
     "history": ("history", "history", "Show per round what was triggered, run and submitted."),
     "watch": ("watch", "watch", "Follow the rounds: trigger what is missing, and tell somebody in time."),
     "events": ("events", "events", "Run your own code as rounds open (event handlers)."),

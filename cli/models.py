@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
 
+from .errors import UsageError
+
+_KEY_HALF = re.compile(r"[!-~]+")
 NUMERAI_API_URL = "https://api-tournament.numer.ai"
 
 
@@ -66,11 +70,26 @@ DEFAULT_EXAMPLE = "tournament-python3"
 
 @dataclass(frozen=True)
 class Keys:
-    """The two halves of a Numerai API token, and the API they belong to. Never printed: `repr` hides the secret."""
+    """The two halves of a Numerai API token, and the API they belong to. Never printed: `repr` hides the secret.
+
+    Blanks and line ends around a value are dropped (a .env file written on Windows has them). `UsageError`, without
+    the value, where a half holds anything but printable ASCII: an HTTP header cannot carry it.
+    """
 
     public_id: str
     secret_key: str
     api_url: str = NUMERAI_API_URL
+
+    def __post_init__(self) -> None:
+        for field, name in (("public_id", "NUMERAI_PUBLIC_ID"), ("secret_key", "NUMERAI_SECRET_KEY")):
+            value = getattr(self, field).strip()
+            if not _KEY_HALF.fullmatch(value):
+                raise UsageError(
+                    f"{name} is empty or holds characters that no key has (blanks, accents, line ends).",
+                    "Copy it again from numer.ai (Settings, API keys) and run `numerai setup`.",
+                    code="keys-malformed",
+                )
+            object.__setattr__(self, field, value)
 
     def __repr__(self) -> str:
         return f"Keys(public_id={self.public_id!r}, secret_key='***', api_url={self.api_url!r})"
@@ -78,12 +97,14 @@ class Keys:
 
 @dataclass(frozen=True)
 class Model:
-    """A model slot in a Numerai account. `webhook` is the address that Numerai calls when a round opens."""
+    """A model slot in a Numerai account. `webhook` is the address that Numerai calls when a round opens; `pickle` is
+    the id of the model upload that Numerai runs for it instead, if one is assigned."""
 
     id: str
     name: str
     tournament: int
     webhook: str | None = None
+    pickle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -100,7 +121,8 @@ class Node:
     """One model, the folder with its code, and where and how big it runs.
 
     `cpu` is in vCPUs, `memory_mib` in MiB; `path` is absolute; `webhook_url` holds the unguessable token and is
-    treated as a secret; `cron` is a UTC schedule, or None when Numerai's webhook starts the runs.
+    treated as a secret; `cron` is a UTC schedule, or None when Numerai's webhook starts the runs. `data_version` is a
+    version of Numerai's data (`v5.3`) or `newest`; None lets a run use the version that its model was trained on.
     `legacy` keeps what the official tool had recorded about the node, unread.
     """
 
@@ -116,11 +138,21 @@ class Node:
     cron: str | None = None
     webhook_url: str | None = None
     legacy: dict[str, str | int | float | bool | None] | None = None
+    data_version: str | None = None
 
 
 def node_name(tournament: int, model_name: str) -> str:
     """The name of the node of a model: `<tournament>-<model>`, e.g. `numerai-alice`."""
     return f"{Tournament(tournament).prefix}-{model_name}"
+
+
+@dataclass(frozen=True)
+class DataVersions:
+    """The versions of a tournament's data, e.g. `v5.3`: those that a node can use, the oldest first, and the newest of
+    them that is complete (Numerai lists a version file by file); None where there is none."""
+
+    served: tuple[str, ...]
+    newest: str | None
 
 
 class RunState(str, Enum):
@@ -147,6 +179,8 @@ class RunFailure(str, Enum):
     NOT_DEPLOYED = "not-deployed"
     NO_KEYS = "no-keys"
     LATE = "late"
+    COVERED = "covered"
+    UNCONFIRMED = "unconfirmed"
     COULD_NOT_START = "could-not-start"
     LOST = "lost"
 
@@ -201,39 +235,52 @@ class Deployment:
 
 @dataclass(frozen=True)
 class Round:
-    """A submission window of a tournament. Times are aware and in UTC."""
+    """A submission window of a tournament. Times are aware and in UTC.
+
+    `deadline` (Numerai's closeStakingTime) ends the on-time window; `close_time` (its closeTime) ends the late period,
+    usually with the next opening.
+    """
 
     number: int
     tournament: int
     open_time: datetime
+    deadline: datetime
     close_time: datetime
 
     def is_open(self, now: datetime) -> bool:
-        """Whether a submission made at `now` (aware) is in time."""
-        return self.open_time <= now < self.close_time
+        """Whether a submission made at `now` (aware) is on time."""
+        return self.open_time <= now < self.deadline
 
 
 @dataclass(frozen=True)
 class Submission:
-    """What Numerai holds after a run. `status` is Numerai's word: `pending`, `success` or `error`, say."""
+    """A file that Numerai holds. It says nothing of whether the file counts for its round: `SubmissionEntry` does."""
 
     id: str
-    status: str
     round_number: int | None
     trigger_id: str | None = None
-    error: str | None = None
     filename: str | None = None
     inserted_at: datetime | None = None
 
-    @property
-    def accepted(self) -> bool:
-        """Whether Numerai has checked the file and taken it."""
-        return self.status == "success"
 
-    @property
-    def refused(self) -> bool:
-        """Whether Numerai has checked the file and refused it."""
-        return self.status == "error"
+class EntryStatus(str, Enum):
+    """Numerai's word for a model in a round (`latestSubmissions`)."""
+
+    ON_TIME = "on-time"
+    LATE = "late"
+    QUEUED = "queued"
+    NONE = "none"
+
+
+@dataclass(frozen=True)
+class SubmissionEntry:
+    """What Numerai says of a model in one round. `status` is None for a word that this version does not know."""
+
+    round_number: int
+    status: EntryStatus | None
+    id: str | None = None
+    filename: str | None = None
+    timestamp: datetime | None = None
 
 
 class CheckStatus(str, Enum):
@@ -265,7 +312,9 @@ class NoticeKind(str, Enum):
     SUCCESS = "success"
     FAILURE = "failure"
     LATE = "late"
+    COVERED = "covered"
     MISSED = "missed"
+    DATA = "data"
     WATCHER_STOPPED = "watcher-stopped"
     TEST = "test"
 
@@ -282,10 +331,15 @@ class Notice:
 
 
 class RoundOutcome(str, Enum):
-    """How a round went for a node. It stays `open` until Numerai's answer after the close, or before, settles it."""
+    """How a round went for a node. It stays `open` until Numerai's answer after the deadline, or before, settles it.
+
+    `late`: made after the deadline, so it is not staked and is queued for the next round. `covered`: the round has an
+    on-time submission, but it is the clone of an earlier file and not of a run for this round.
+    """
 
     OPEN = "open"
     ON_TIME = "on-time"
+    COVERED = "covered"
     LATE = "late"
     MISSED = "missed"
 

@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from .models import (
     Check,
+    DataVersions,
     Deployment,
     KeptNotice,
     Keys,
@@ -23,6 +24,7 @@ from .models import (
     RoundOutcome,
     Run,
     Submission,
+    SubmissionEntry,
     TokenInfo,
     TriggerAttempt,
     WatcherRecord,
@@ -77,7 +79,13 @@ class NumeraiApi(Protocol):
         """The round that opens next; None where Numerai does not say."""
 
     def submissions(self, model_id: str) -> list[Submission]:
-        """The model's submissions, newest first."""
+        """The files that Numerai holds of a model, newest first."""
+
+    def entries(self, model_id: str) -> list[SubmissionEntry]:
+        """What Numerai says of a model in its latest rounds, newest round first; one entry for each round."""
+
+    def data_versions(self, tournament: int) -> DataVersions:
+        """The versions of a tournament's data that a node can use now."""
 
     def server_time(self) -> datetime:
         """What the API's Date header says, in UTC. Asks."""
@@ -85,6 +93,23 @@ class NumeraiApi(Protocol):
     def heard_time(self) -> datetime | None:
         """What Numerai's clock shows now, by the Date of its latest answer and the time that has passed since. Asks
         nothing; None when there was no answer yet."""
+
+
+class ApiProbe(Protocol):
+    """Sends any request to Numerai's API and gives the answer as it is, for `numerai doctor --api`."""
+
+    url: str
+
+    @property
+    def documents(self) -> Mapping[str, str]:
+        """Every GraphQL document of this version by name."""
+
+    def answer(self, document: str, variables: Mapping[str, object], *, signed: bool = True) -> Mapping[str, Any]:
+        """The JSON object that answers a request, its `errors` included; `ApiError` when there is none. Without
+        `signed` the keys are not sent."""
+
+    def heard_time(self) -> datetime | None:
+        """What Numerai's clock shows now, as far as it was heard."""
 
 
 class Notifier(Protocol):
@@ -141,6 +166,10 @@ class StateStore(Protocol):
     def node_lock(self, name: str) -> AbstractContextManager[object]:
         """Held while a command changes one node; `NumeraiError` with code `busy` when another command holds it."""
 
+    def folder_lock(self, folder: Path) -> AbstractContextManager[object]:
+        """Held while a command changes files in a node's folder; `NumeraiError` with code `busy` when another command
+        holds it for long."""
+
     def previous_nodes(self) -> tuple[Path, int] | None:
         """The kept previous nodes file, if it is readable, and how many nodes it holds."""
 
@@ -162,10 +191,11 @@ class Ledger(Protocol):
     def exists(self) -> bool:
         """Whether anything was ever recorded. Every other method makes the ledger where there is none."""
 
-    def see_round(self, found: Round, machine_open: datetime | None) -> None:
+    def see_round(self, round_: Round, machine_open: datetime | None) -> None:
         """Record a round and its times; `machine_open` is its opening by this machine's clock, kept from the first
-        time, and None as long as it has not opened. A number that comes again on another day is another round (a
-        sandbox that began anew): what was recorded for it is forgotten, but its trigger ids are not used again."""
+        time that this opening was seen, and None as long as it has not opened. A number that comes again on another day
+        is another round (a sandbox that began anew): what was recorded for it is forgotten, but its trigger ids are not
+        used again."""
 
     def rounds(self, tournament: int, limit: int) -> list[Round]:
         """The latest rounds seen, newest first."""
@@ -176,22 +206,22 @@ class Ledger(Protocol):
     def unanswered(self, tournament: int, now: datetime) -> datetime:
         """Record that Numerai does not tell a tournament's rounds; returns since when."""
 
-    def machine_open(self, found: Round) -> datetime | None:
+    def machine_open(self, round_: Round) -> datetime | None:
         """When a round opened by this machine's clock; None when it was never seen open."""
 
     def see_nodes(self, names: Iterable[str], now: datetime) -> Mapping[str, datetime]:
         """Since when each of the nodes that are configured now is followed. Others are forgotten, and begin anew."""
 
-    def follow(self, node: str, found: Round) -> RoundEntry:
+    def follow(self, node: str, round_: Round) -> RoundEntry:
         """The entry of a node in a round, made when there is none."""
 
-    def entry(self, node: str, found: Round) -> RoundEntry | None:
+    def entry(self, node: str, round_: Round) -> RoundEntry | None:
         """The entry of a node in a round."""
 
     def unsettled(self, node: str) -> list[Round]:
         """The rounds whose outcome for a node is open, newest first."""
 
-    def decide_attempt(self, node: str, found: Round, number: int, why: str, now: datetime) -> TriggerAttempt:
+    def decide_attempt(self, node: str, round_: Round, number: int, why: str, now: datetime) -> TriggerAttempt:
         """Record that attempt `number` (from 1) is to be made; returns it as whoever came first has recorded it."""
 
     def attempt_started(self, node: str, trigger_id: str, run_id: str) -> None:
@@ -203,15 +233,18 @@ class Ledger(Protocol):
     def attempt_ended(self, node: str, trigger_id: str, state: str, exit_code: int | None, message: str | None) -> None:
         """Record how the run of an attempt ended."""
 
-    def record_submission(self, node: str, found: Round, submission: Submission) -> None:
-        """Record what Numerai holds of a node for a round."""
+    def see_entries(
+        self, node: str, round_: Round, entries: Iterable[SubmissionEntry], now: datetime
+    ) -> Mapping[str, datetime]:
+        """Record what Numerai says of a node, for a round and of the names of its files; returns when each of its files
+        was first seen."""
 
-    def settle(self, node: str, found: Round, outcome: RoundOutcome) -> None:
+    def settle(self, node: str, round_: Round, outcome: RoundOutcome) -> None:
         """Record how a round went; what is settled stays."""
 
-    def reopen(self, node: str, found: Round) -> None:
-        """Follow a round anew that was missed or late, because its close was put off; what was told of it is
-        forgotten."""
+    def reopen(self, node: str, round_: Round) -> None:
+        """Follow a round again that was missed, late or covered, because its deadline was put off; what was told of
+        it is forgotten."""
 
     def decide_notice(self, notice: Notice, now: datetime, key: str | None = None) -> bool:
         """Record that something is to be told; False when that was decided before. Without `key` it is the notice of

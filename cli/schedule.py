@@ -1,10 +1,9 @@
-"""Cron expressions of nodes, in UTC: five fields, or the six of the AWS form (with `?` and a year); and lengths of time
-in words."""
+"""Cron expressions of nodes, in UTC: five fields, or the six of the AWS form (with `?` and a year)."""
 
 from __future__ import annotations
 
 import re
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 from .errors import UsageError
 
@@ -42,17 +41,6 @@ def next_occurrence(text: str, after: datetime) -> datetime:
 
 def _start_in(year: int, start: datetime) -> datetime:
     return start if year == start.year else datetime(year - 1, 12, 31, 23, 59, 59)
-
-
-def span(length: timedelta) -> str:
-    """A length of time in words, as short as it makes sense: `43 min`, `5 h 10 min`, `3 days`."""
-    minutes = max(0, round(length.total_seconds() / 60))
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    if hours < 48:
-        return f"{hours} h {rest} min" if rest else f"{hours} h"
-    return f"{round(hours / 24)} days"
 
 
 def _parse(text: str) -> tuple[str, list[int] | None]:

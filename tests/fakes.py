@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from typing import Any
 
 from numerai_compute.errors import ApiError, NumeraiError, ProviderError
 from numerai_compute.models import (
     Check,
+    DataVersions,
     Deployment,
     Keys,
     LogLine,
@@ -19,6 +21,7 @@ from numerai_compute.models import (
     Run,
     RunState,
     Submission,
+    SubmissionEntry,
     TokenInfo,
     WebhookCall,
 )
@@ -26,6 +29,11 @@ from numerai_compute.ports import Report
 
 NOW = datetime(2026, 1, 6, 12, 0, tzinfo=timezone.utc)
 SCOPES = ("upload_submission", "read_submission_info", "read_user_info", "write_user_info")
+
+
+def round_of(number: int, opens: datetime, tournament: int = 8) -> Round:
+    """A round of a weekday: an hour until the deadline, a day until the next opening."""
+    return Round(number, tournament, opens, opens + timedelta(hours=1), opens + timedelta(days=1))
 
 
 class FakeClock:
@@ -51,11 +59,13 @@ class FakeApi:
         self.url = url
         self.account = TokenInfo("tester", "key", SCOPES)
         self.by_id = {model.id: model for model in models}
-        self.round: Round | None = Round(100, 8, NOW, NOW + timedelta(hours=1))
+        self.round: Round | None = round_of(100, NOW)
         self.held: list[Submission] = []
+        self.entries_by: dict[str, list[SubmissionEntry]] = {}
         self.held_by: dict[str, list[Submission]] = {}
         self.past: list[Round] = []
         self.upcoming: Round | None = None
+        self.data = DataVersions(("v5.2", "v5.3"), "v5.3")
         self.fail: dict[str, Exception] = {}
         self.clock: FakeClock = FakeClock()
         self.on_trigger = lambda model, trigger_id: None
@@ -84,6 +94,10 @@ class FakeApi:
         self.on_trigger(self.by_id[model_id], trigger_id)
         return trigger_id
 
+    def data_versions(self, tournament: int) -> DataVersions:
+        self._called("data_versions", tournament)
+        return self.data
+
     def current_round(self, tournament: int) -> Round | None:
         self._called("current_round", tournament)
         return self.round
@@ -101,6 +115,10 @@ class FakeApi:
     def submissions(self, model_id: str) -> list[Submission]:
         self._called("submissions", model_id)
         return list(self.held_by.get(model_id, self.held))
+
+    def entries(self, model_id: str) -> list[SubmissionEntry]:
+        self._called("entries", model_id)
+        return sorted(self.entries_by.get(model_id, ()), key=lambda entry: entry.round_number, reverse=True)
 
     def server_time(self) -> datetime:
         self._called("server_time")
@@ -207,6 +225,81 @@ class FakeProvider:
 
     def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
         yield from self.found
+
+
+DOCUMENTS = {
+    "rounds": "query($tournament: Int!, $limit: Int!) { rounds(tournament: $tournament, limit: $limit) "
+    "{ number openTime closeStakingTime closeTime dataDatestamp } }",
+    "round": "query($tournament: Int!, $number: Int!) { rounds(tournament: $tournament, number: $number) { number } }",
+    "token_info": "query { apiTokenInfo { scopes } }",
+    "datasets": "query($tournament: Int) { listDatasets(tournament: $tournament) }",
+    "models": "query { account { models { id name } } }",
+    "entries": "query($modelId: ID) { model(modelId: $modelId) { latestSubmissions { id status } } }",
+    "submissions": "query($modelId: ID) { submissions(modelId: $modelId) { id } }",
+    "download": "query($id: ID!) { submissionDownloadAuth(id: $id) { url } }",
+    "webhook": "mutation($modelId: String) { setSubmissionWebhook(modelId: $modelId) }",
+}
+
+
+GRAPHQL_CORE, ABSINTHE = "Cannot query field '{}' on type '{}'.", 'Cannot query field "{}" on type "{}".'
+
+
+class FakeProbe:
+    """Answers by a document's only field; `gone` are fields that the API says it does not have."""
+
+    url = "http://127.0.0.1:9"
+
+    def __init__(
+        self, gone: str = "", introspection: Any = None, scheme: str = "Cannot query field '{}' on type '{}'."
+    ):
+        self.documents: Mapping[str, str] = DOCUMENTS
+        self.gone, self.introspection, self.scheme = gone, introspection, scheme
+        self.sent: list[tuple[str, Mapping[str, object], bool]] = []
+        self.fail: dict[str, ApiError] = {}
+        self.data: dict[str, Any] = {
+            "rounds": [
+                {
+                    "number": 100,
+                    "openTime": "2026-01-06T12:00:00Z",
+                    "closeStakingTime": "2026-01-06T13:00:00Z",
+                    "closeTime": "2026-01-07T12:00:00Z",
+                    "dataDatestamp": 20260105,
+                },
+                {"number": 99},
+                "nonsense",
+            ],
+            "apiTokenInfo": {"scopes": ["stake"]},
+            "listDatasets": ["v5.3/live.parquet"],
+            "account": {"models": [{"id": "MODEL-ID", "name": "ALICE", "tournament": 8, "submissionWebhook": "HOOK"}]},
+            "model": {
+                "latestSubmissions": [
+                    {"roundNumber": 100, "status": "Odd ALICE", "id": "ENTRY", "filename": "FILE", "timestamp": "junk"},
+                    {"roundNumber": "x"},
+                ]
+            },
+            "submissions": [
+                {"id": "SUB", "filename": "FILE", "insertedAt": "2026-01-06T12:10:00Z", "round": {"number": 100}}
+            ],
+            "submissionDownloadAuth": {"url": "SECRET"},
+        }
+
+    def answer(self, document: str, variables: Mapping[str, object], *, signed: bool = True) -> Mapping[str, Any]:
+        self.sent.append((document, variables, signed))
+        if "__schema" in document:
+            if isinstance(self.introspection, ApiError):
+                raise self.introspection
+            return self.introspection or {"errors": [{"error": "introspection is off", "code": "x"}]}
+        if "doctorAsksForNoSuchField" in document:
+            return {"errors": [{"message": self.scheme.format("doctorAsksForNoSuchField", "RootMutationType")}]}
+        field = document.partition("{")[2].split("(")[0].split()[0]
+        if field in self.fail:
+            raise self.fail[field]
+        if self.gone and self.gone in document:
+            return {"errors": [{"message": self.scheme.format(self.gone, "Round")}]}
+        return {"data": {field: self.data[field]}}
+
+    def heard_time(self) -> datetime | None:
+        return NOW + timedelta(hours=3)
 
 
 class FakeNotifier:

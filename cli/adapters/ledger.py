@@ -18,7 +18,7 @@ from ..models import (
     Round,
     RoundEntry,
     RoundOutcome,
-    Submission,
+    SubmissionEntry,
     TriggerAttempt,
     WatcherRecord,
 )
@@ -32,6 +32,8 @@ ANOTHER_ROUND = timedelta(hours=12)
 LEASE = timedelta(minutes=2)
 """How long whoever has claimed a notice may take to send it; after a kill -9 in between, it is sent (again) then."""
 KEPT_WATCHERS = 20
+KEPT_FILES = timedelta(days=60)
+"""How long the name of a file is remembered: Numerai carries a file over by one round only."""
 
 MIGRATIONS = (
     """
@@ -62,6 +64,20 @@ MIGRATIONS = (
     );
     CREATE TABLE silences (tournament INTEGER PRIMARY KEY, since TEXT NOT NULL);
     """,
+    # The deadline (Numerai's closeStakingTime) beside the close, for which it was taken before; Numerai's word for a
+    # round's entry instead of a status of the file, which was always null; and the names of the files seen.
+    """
+    ALTER TABLE rounds ADD COLUMN deadline TEXT NOT NULL DEFAULT '';
+    UPDATE rounds SET deadline = close_time;
+    UPDATE entries SET submission_status = CASE WHEN outcome IN ('on-time', 'late') THEN outcome END;
+    CREATE TABLE files (
+        node TEXT NOT NULL, filename TEXT NOT NULL, seen TEXT NOT NULL, PRIMARY KEY (node, filename)
+    );
+    CREATE VIEW open_entries AS
+        SELECT entries.node, rounds.* FROM entries JOIN rounds
+        ON rounds.tournament = entries.tournament AND rounds.number = entries.round
+        WHERE entries.outcome = 'open';
+    """,
 )
 
 
@@ -87,29 +103,30 @@ class RoundLedger:
 
     # rounds and nodes
 
-    def see_round(self, found: Round, machine_open: datetime | None) -> None:
+    def see_round(self, round_: Round, machine_open: datetime | None) -> None:
         """Record a round and its times; a number that comes again on another day is another round."""
-        key = (int(found.tournament), found.number)
-        times = (time_text(found.open_time), time_text(found.close_time))
+        key = (int(round_.tournament), round_.number)
+        times = (time_text(round_.open_time), time_text(round_.deadline), time_text(round_.close_time))
         opened = time_text(machine_open) if machine_open else None
         one = "SELECT * FROM rounds WHERE tournament = ? AND number = ?"
         with self._read() as db:
             known = db.execute(one, key).fetchone()
-        same = known is not None and (known["open_time"], known["close_time"]) == times
+        same = known is not None and (known["open_time"], known["deadline"], known["close_time"]) == times
         if same and (opened is None or known["machine_open"] is not None):
             return
         with self._write() as db:
             db.execute(
-                "INSERT OR IGNORE INTO rounds (tournament, number, open_time, close_time) VALUES (?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO rounds (tournament, number, open_time, deadline, close_time)"
+                " VALUES (?, ?, ?, ?, ?)",
                 (*key, *times),
             )
             known = db.execute(one, key).fetchone()
-            if abs(text_time(known["open_time"]) - found.open_time) > ANOTHER_ROUND:
+            if abs(text_time(known["open_time"]) - round_.open_time) > ANOTHER_ROUND:
                 _forget_round(db, *key)
             db.execute(
-                "UPDATE rounds SET open_time = ?, close_time = ?, machine_open = COALESCE(machine_open, ?)"
-                " WHERE tournament = ? AND number = ?",
-                (*times, opened, *key),
+                "UPDATE rounds SET machine_open = COALESCE(CASE WHEN open_time = ? THEN machine_open END, ?),"
+                " open_time = ?, deadline = ?, close_time = ? WHERE tournament = ? AND number = ?",
+                (times[0], opened, *times, *key),
             )
 
     def rounds(self, tournament: int, limit: int) -> list[Round]:
@@ -139,12 +156,12 @@ class RoundLedger:
                 row = db.execute(since, (int(tournament),)).fetchone()
         return text_time(row["since"])
 
-    def machine_open(self, found: Round) -> datetime | None:
+    def machine_open(self, round_: Round) -> datetime | None:
         """When a round opened by this machine's clock; None when it was never seen."""
         with self._read() as db:
             row = db.execute(
                 "SELECT machine_open FROM rounds WHERE tournament = ? AND number = ?",
-                (int(found.tournament), found.number),
+                (int(round_.tournament), round_.number),
             ).fetchone()
         return None if row is None else text_time_or_none(row["machine_open"])
 
@@ -164,40 +181,36 @@ class RoundLedger:
 
     # entries
 
-    def follow(self, node: str, found: Round) -> RoundEntry:
+    def follow(self, node: str, round_: Round) -> RoundEntry:
         """The entry of a node in a round, made when there is none."""
-        known = self.entry(node, found)
+        known = self.entry(node, round_)
         if known is not None:
             return known
         with self._write() as db:
             db.execute(
                 "INSERT OR IGNORE INTO entries (node, tournament, round) VALUES (?, ?, ?)",
-                (node, int(found.tournament), found.number),
+                (node, int(round_.tournament), round_.number),
             )
-        return RoundEntry(node, int(found.tournament), found.number)
+        return RoundEntry(node, int(round_.tournament), round_.number)
 
-    def entry(self, node: str, found: Round) -> RoundEntry | None:
+    def entry(self, node: str, round_: Round) -> RoundEntry | None:
         """The entry of a node in a round."""
         with self._read() as db:
-            row = db.execute("SELECT * FROM entries WHERE node = ? AND round = ?", (node, found.number)).fetchone()
+            row = db.execute("SELECT * FROM entries WHERE node = ? AND round = ?", (node, round_.number)).fetchone()
             return None if row is None else _entry(db, row)
 
     def unsettled(self, node: str) -> list[Round]:
         """The rounds whose outcome for a node is open, newest first."""
         with self._read() as db:
-            rows = db.execute(
-                "SELECT rounds.* FROM entries JOIN rounds ON rounds.tournament = entries.tournament"
-                " AND rounds.number = entries.round WHERE node = ? AND outcome = 'open' ORDER BY number DESC",
-                (node,),
-            )
+            rows = db.execute("SELECT * FROM open_entries WHERE node = ? ORDER BY number DESC", (node,))
             return [_round(row) for row in rows]
 
-    def decide_attempt(self, node: str, found: Round, number: int, why: str, now: datetime) -> TriggerAttempt:
+    def decide_attempt(self, node: str, round_: Round, number: int, why: str, now: datetime) -> TriggerAttempt:
         """Record that attempt `number` (from 1) is to be made; returns it as whoever came first has recorded it."""
         with self._write() as db:
             before = db.execute(
                 "SELECT attempts_before FROM rounds WHERE tournament = ? AND number = ?",
-                (int(found.tournament), found.number),
+                (int(round_.tournament), round_.number),
             ).fetchone()
             serial = number + (before["attempts_before"] if before else 0)
             db.execute(
@@ -205,15 +218,15 @@ class RoundLedger:
                 " VALUES (?, ?, ?, ?, ?, ?)",
                 (
                     node,
-                    found.number,
+                    round_.number,
                     number,
-                    f"watch-{int(found.tournament)}-{found.number}-{serial}",
+                    f"watch-{int(round_.tournament)}-{round_.number}-{serial}",
                     why,
                     time_text(now),
                 ),
             )
             row = db.execute(
-                "SELECT * FROM attempts WHERE node = ? AND round = ? AND number = ?", (node, found.number, number)
+                "SELECT * FROM attempts WHERE node = ? AND round = ? AND number = ?", (node, round_.number, number)
             ).fetchone()
             return _attempt(row)
 
@@ -241,31 +254,48 @@ class RoundLedger:
                 (state, exit_code, message, node, trigger_id),
             )
 
-    def record_submission(self, node: str, found: Round, submission: Submission) -> None:
-        """Record what Numerai holds of a node for a round."""
-        moment = time_text(submission.inserted_at) if submission.inserted_at else None
+    def see_entries(
+        self, node: str, round_: Round, entries: Iterable[SubmissionEntry], now: datetime
+    ) -> Mapping[str, datetime]:
+        """Record what Numerai says of a node; returns when each of its files was first seen."""
+        entries = list(entries)
+        names = {entry.filename for entry in entries if entry.filename is not None}
+        mine = next((entry for entry in entries if entry.round_number == round_.number), None)
+        with self._read() as db:
+            seen = _files(db, node)
+            known = self.entry(node, round_)
+        new = mine is not None and known is not None and (known.submission_id, known.submission_status) != _word(mine)
+        if names <= set(seen) and not new:
+            return seen
         with self._write() as db:
-            db.execute(
-                "UPDATE entries SET submission_id = ?, submission_status = ?, submitted_at = ?"
-                " WHERE node = ? AND round = ?",
-                (submission.id, submission.status, moment, node, found.number),
-            )
+            db.execute("DELETE FROM files WHERE seen < ?", (time_text(now - KEPT_FILES),))
+            for name in names:
+                db.execute("INSERT OR IGNORE INTO files VALUES (?, ?, ?)", (node, name, time_text(now)))
+            if mine is not None:
+                moment = time_text(mine.timestamp) if mine.timestamp else None
+                db.execute(
+                    "UPDATE entries SET submission_id = ?, submission_status = ?, submitted_at = ?"
+                    " WHERE node = ? AND round = ?",
+                    (*_word(mine), moment, node, round_.number),
+                )
+            return _files(db, node)
 
-    def settle(self, node: str, found: Round, outcome: RoundOutcome) -> None:
+    def settle(self, node: str, round_: Round, outcome: RoundOutcome) -> None:
         """Record how a round went; what is settled stays."""
         with self._write() as db:
             db.execute(
                 "UPDATE entries SET outcome = ? WHERE node = ? AND round = ? AND outcome = 'open'",
-                (outcome.value, node, found.number),
+                (outcome.value, node, round_.number),
             )
 
-    def reopen(self, node: str, found: Round) -> None:
-        """Follow a round anew that was missed or late, because its close was put off; what was told of it is
-        forgotten."""
-        key = (node, found.number)
+    def reopen(self, node: str, round_: Round) -> None:
+        """Follow a round again that was missed, late or covered, because its deadline was put off; what was told of
+        it is forgotten."""
+        key = (node, round_.number)
         with self._write() as db:
             reopened = db.execute(
-                "UPDATE entries SET outcome = 'open' WHERE node = ? AND round = ? AND outcome IN ('missed', 'late')",
+                "UPDATE entries SET outcome = 'open'"
+                " WHERE node = ? AND round = ? AND outcome IN ('missed', 'late', 'covered')",
                 key,
             ).rowcount
             if reopened:
@@ -276,6 +306,9 @@ class RoundLedger:
     def decide_notice(self, notice: Notice, now: datetime, key: str | None = None) -> bool:
         """Record that something is to be told; False when that was decided before."""
         own_key = key or f"{notice.node}/{notice.round_number}/{notice.kind.value}"
+        with self._read() as db:
+            if db.execute("SELECT 1 FROM notices WHERE key = ?", (own_key,)).fetchone() is not None:
+                return False
         with self._write() as db:
             changed = db.execute(
                 "INSERT OR IGNORE INTO notices (key, kind, title, text, node, round, decided_at)"
@@ -470,7 +503,18 @@ def _unwatched_since(rows: Sequence[sqlite3.Row], living: Sequence[sqlite3.Row])
 
 
 def _round(row: sqlite3.Row) -> Round:
-    return Round(row["number"], row["tournament"], text_time(row["open_time"]), text_time(row["close_time"]))
+    times = (text_time(row[name]) for name in ("open_time", "deadline", "close_time"))
+    return Round(row["number"], row["tournament"], *times)
+
+
+def _files(db: sqlite3.Connection, node: str) -> dict[str, datetime]:
+    rows = db.execute("SELECT filename, seen FROM files WHERE node = ?", (node,))
+    return {row["filename"]: text_time(row["seen"]) for row in rows}
+
+
+def _word(entry: SubmissionEntry) -> tuple[str | None, str | None]:
+    """The file that an entry names, and Numerai's word for it."""
+    return entry.id, entry.status.value if entry.status else None
 
 
 def _entry(db: sqlite3.Connection, row: sqlite3.Row) -> RoundEntry:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -100,6 +101,11 @@ class HomeStore:
     def node_lock(self, name: str) -> AbstractContextManager[object]:
         """Held while a command changes one node; `NumeraiError` with code `busy` when another command holds it."""
         return self._lock(f"node-{name}", seconds=0, what=f"the node {name}")
+
+    def folder_lock(self, folder: Path) -> AbstractContextManager[object]:
+        """Held while a command changes files in a node's folder, which several nodes may share."""
+        digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
+        return self._lock(f"folder-{digest[:16]}", seconds=LOCK_SECONDS, what=str(folder))
 
     # keys
 

@@ -54,7 +54,7 @@ def demo(factory: Factory, folder: Path | None, executor: str, keep: bool) -> in
 
     result = player.play(hold if keep else None)
     render.result(result, lambda: _show(factory, result))
-    return 0 if result.accepted else 1
+    return 0 if result.confirmed else 1
 
 
 def _show(factory: Factory, result: DemoResult) -> None:
@@ -65,7 +65,7 @@ def _show(factory: Factory, result: DemoResult) -> None:
     rows = [
         ("round", str(result.round_number)),
         ("submission", str(result.submission_id)),
-        ("accepted", "yes" if result.accepted else "no"),
+        ("confirmed", "yes" if result.confirmed else "no"),
         ("validation score", score),
         *((f"seconds: {stage}", f"{seconds:.1f}") for stage, seconds in result.seconds.items()),
     ]

@@ -11,8 +11,7 @@ from .options import output_options
 
 if TYPE_CHECKING:
     from ..factory import Factory
-    from ..models import Submission
-    from ..usecases.history import History, RoundReader, RoundRecord, RunRecord
+    from ..usecases.history import History, RoundReader, RoundRecord, RunRecord, Standing
 
 MOST_ROUNDS = 100
 
@@ -102,23 +101,22 @@ def _ran(run: RunRecord, record: RoundRecord) -> str:
 
 
 def _submission(record: RoundRecord) -> str:
-    found = record.submission
-    lines = [f"{_moment(found, record)}{_word(found)} {found.id}"] if found is not None else []
-    lines += [f"{_moment(each, record)}refused: {each.error or each.id}" for each in record.refused]
-    return "\n".join(lines) or "-"
+    file = record.submission
+    if file is None:
+        return "-"
+    moment = f"{_time(file.inserted_at, record)} " if file.inserted_at is not None else ""
+    return f"{moment}{file.id}{' (earlier file)' if record.covered else ''}"
 
 
-def _word(found: Submission) -> str:
-    return {"success": "accepted", "error": "refused"}.get(found.status, found.status)
-
-
-def _moment(found: Submission, record: RoundRecord) -> str:
-    return f"{_time(found.inserted_at, record)} " if found.inserted_at is not None else ""
+def words_of(standing: Standing) -> str:
+    """A standing as a person says it."""
+    words = {"covered": "covered by an earlier file", "late": "late and queued"}
+    return words.get(standing.value, standing.value.replace("-", " "))
 
 
 def _result(record: RoundRecord) -> str:
     told = [kind.value for kind in record.told]
-    words = record.standing.value.replace("-", " ")
+    words = words_of(record.standing)
     return f"{words} (told: {', '.join(told)})" if told else words
 
 

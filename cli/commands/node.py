@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,6 +89,12 @@ def node() -> None:
 @click.option("-e", "--example", help="Copy this example into the folder first.")
 @click.option("-c", "--cron", help="Run by this schedule (UTC), not by the webhook; '' ends that.")
 @click.option("--timeout-minutes", type=int, help="Stop a run that takes longer.  [default: 60]")
+@click.option(
+    "--data-version",
+    metavar="V",
+    help="Use this version of Numerai's data, e.g. v5.3; or newest; or trained: the one its model was trained on."
+    "  [default: trained]",
+)
 @click.option("-r", "--register-webhook", is_flag=True, help="Register the webhook even where --cron is given.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before something is made that costs money.")
 @dry_run_option
@@ -103,6 +110,7 @@ def config(
     example: str | None,
     cron: str | None,
     timeout_minutes: int | None,
+    data_version: str | None,
     register_webhook: bool,
     yes: bool,
     dry_run: bool,
@@ -115,7 +123,9 @@ def config(
     from ..usecases.configure import Configured, NodeRequest, configure_node
 
     chosen = _chosen()
-    request = NodeRequest(provider, size, cpu, memory, path, example, cron, timeout_minutes, register_webhook)
+    request = NodeRequest(
+        provider, size, cpu, memory, path, example, cron, timeout_minutes, register_webhook, data_version
+    )
     done = configure_node(
         request,
         chosen.model,
@@ -125,6 +135,7 @@ def config(
         provider_named=factory.provider,
         report=factory.render.progress,
         agree=lambda preview: _agree(factory, preview, yes),
+        insist=lambda why: _insist(factory, why, yes),
         dry_run=dry_run,
     )
     render = factory.render
@@ -149,6 +160,18 @@ def _agree(factory: Factory, preview: list[str], yes: bool) -> None:
     confirm("Make this?", yes)
 
 
+def _insist(factory: Factory, why: str, yes: bool) -> None:
+    """Ask whether to go on with a node that cannot work yet. `--yes` agrees to costs, not to that."""
+    from ..errors import NumeraiError
+    from ..usecases.configure import UNASSIGN_PICKLE
+
+    if yes or not sys.stdin.isatty():
+        hint = f"First, {UNASSIGN_PICKLE}. To prepare the node before that, configure it in a terminal without --yes."
+        raise NumeraiError(why, hint, code="pickle-assigned")
+    factory.render.warn(why)
+    confirm("Prepare the node all the same?", False)
+
+
 def _show_plan(factory: Factory, steps: list[str], notes: tuple[str, ...] = ()) -> None:
     def show() -> None:
         factory.render.say("This would be done:")
@@ -163,20 +186,30 @@ def _show_plan(factory: Factory, steps: list[str], notes: tuple[str, ...] = ()) 
 @node.command()
 @node_options
 @click.option("--force", is_flag=True, help="Build even when nothing has changed.")
+@click.option(
+    "--runtime",
+    type=click.Choice(["keep", "replace"]),
+    help="Keep an old numerai_node, or replace a modified one.  [default: replace an old, unmodified one]",
+)
 @dry_run_option
 @output_options
 @click.pass_obj
-def deploy(factory: Factory, force: bool, dry_run: bool) -> None:
-    """Build what the node runs from its folder, and put it in place."""
+def deploy(factory: Factory, force: bool, runtime: str | None, dry_run: bool) -> None:
+    """Build what the node runs from its folder, and put it in place.
+
+    An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept."""
     from ..render import OK
-    from ..usecases.deploy import deploy_node, plan_deploy
+    from ..usecases.deploy import deploy_node, plan_deploy, runtime_note
+    from ..usecases.runtime import RuntimeChoice
 
     chosen = _node(factory)
-    provider = factory.provider_of(chosen)
+    provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
     if dry_run:
-        _show_plan(factory, plan_deploy(chosen, provider, factory.store, force=force))
+        steps = plan_deploy(chosen, provider, factory.store, force=force, runtime=choice)
+        note = runtime_note(chosen, choice)
+        _show_plan(factory, steps, (note,) if note else ())
         return
-    done = deploy_node(chosen, provider, factory.store, factory.render.progress, force=force)
+    done = deploy_node(chosen, provider, factory.store, factory.render.progress, force=force, runtime=choice)
 
     def show() -> None:
         what = "is deployed" if done.changed else "is deployed already: nothing has changed"
@@ -379,6 +412,7 @@ def _show_status(factory: Factory, found: NodeStatus) -> None:
         ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
         ("started by", f"cron '{node.cron}' (UTC)" if node.cron else "webhook"),
         ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
+        ("data", node.data_version or "the version its model was trained on"),
     ]
     if found.changed_since_deploy:
         rows.append(("changed", f"the folder has changed since: numerai node -m {node.model_name} deploy"))

@@ -42,13 +42,25 @@ def sandbox() -> None:
 @click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Remember everything in this folder.")
 @click.option("--history", type=int, default=0, show_default=True, help="Past rounds to invent, with real scores.")
 @click.option("--calendar", is_flag=True, help="Open and close rounds at Numerai's own times.")
-@click.option("--window", type=float, default=1440, show_default=True, help="Minutes that a round stays open.")
+@click.option(
+    "--opening-delay", type=float, default=0, help="With --calendar: minutes that rounds open late, up to 60."
+)
+@click.option("--opening-delay-seed", type=int, help="Draw each round's delay between 0 and --opening-delay.")
+@click.option("--window", type=float, default=1440, show_default=True, help="Minutes until a round's deadline.")
 @click.option("--seed", type=int, help="Draws the made-up data.  [default: 0]")
 @click.option("--eras", type=int, help="Training eras of the made-up data.  [default: 100]")
 @click.option("--rows-per-era", type=int, help="Rows in each era, and of live data.  [default: 250]")
 @click.option("--features", type=int, help="Features of the made-up data.  [default: 60]")
 @click.option("--missing", type=float, help="Share of feature values that are missing.  [default: 0]")
 @click.option("--scopes", help="What the API token may do, separated by commas.")
+@click.option("--data-version", "data_versions", multiple=True, help="A data version to list besides the usual ones.")
+@click.option(
+    "--switch", "switches", multiple=True, metavar="NAME=VALUE", help="Answer an open question about Numerai."
+)
+@click.option("--documented-rate-limits", is_flag=True, help="Hold every operation to Numerai's limit.")
+@click.option("--no-introspection", "introspection", flag_value=False, default=True, help="Refuse introspection.")
+@click.option("--schema-change", "schema_changes", multiple=True, help='For example "remove Round.closeStakingTime".')
+@click.option("--close-is-deadline", is_flag=True, help="Answer the deadline as closeTime: the old, wrong meaning.")
 @click.option("--rate-limit", type=int, default=50, show_default=True, help="Webhook calls a minute, as at Numerai.")
 @click.pass_obj
 def serve(
@@ -61,9 +73,17 @@ def serve(
     state: Path | None,
     history: int,
     calendar: bool,
+    opening_delay: float,
+    opening_delay_seed: int | None,
     window: float,
     scopes: str | None,
     rate_limit: int,
+    data_versions: tuple[str, ...],
+    switches: tuple[str, ...],
+    documented_rate_limits: bool,
+    introspection: bool,
+    schema_changes: tuple[str, ...],
+    close_is_deadline: bool,
     **sizes: Any,
 ) -> None:
     """Serve until stopped. Prints one line of JSON: url, public_id, secret_key and models.
@@ -72,6 +92,7 @@ def serve(
     """
     from ..sandbox.command import listening_hosts, serve_until_stopped
     from ..sandbox.settings import DEFAULT_SCOPES, Settings, data_spec, parse_models
+    from ..sandbox.switches import parse_switches
 
     settings = Settings(
         models=parse_models(models.split(",")),
@@ -83,6 +104,14 @@ def serve(
         calendar=calendar,
         window_minutes=window,
         rate_limit=rate_limit,
+        opening_delay_minutes=opening_delay,
+        opening_delay_seed=opening_delay_seed,
+        data_versions=data_versions,
+        switches=parse_switches(switches),
+        documented_rate_limits=documented_rate_limits,
+        introspection=introspection,
+        schema_changes=schema_changes,
+        close_is_deadline=close_is_deadline,
     )
     serve_until_stopped(settings, listening_hosts(hosts, lambda: factory.engine), port, announce=click.echo)
 
@@ -90,7 +119,7 @@ def serve(
 @sandbox.command("round")
 @url_option
 @click.option("--tournament", type=click.Choice(["classic", "signals", "crypto"]), help="Only this one.")
-@click.option("--minutes", type=float, help="How long it stays open.")
+@click.option("--minutes", type=float, help="Minutes until its deadline.")
 @output_options
 @click.pass_obj
 def open_round(factory: Factory, url: str, tournament: str | None, minutes: float | None) -> None:
@@ -118,13 +147,14 @@ def state(factory: Factory, url: str) -> None:
 @click.option("--target", type=click.Choice(["graphql", "download", "upload", "webhook"]), help="What goes wrong.")
 @click.option(
     "--kind",
-    type=click.Choice(["status", "drop", "hang", "truncate", "corrupt", "slow", "stale"]),
+    type=click.Choice(["status", "drop", "hang", "truncate", "corrupt", "slow", "stale", "error", "bare-error"]),
     help="How it goes wrong.",
 )
 @click.option("--status", type=int, help="The status of a `status` fault.  [default: 503]")
 @click.option("--times", type=int, help="How often.  [default: 1]")
 @click.option("--match", help="Only requests whose path, operation, file or model holds this text.")
 @click.option("--seconds", type=float, help="How long a `hang` or `slow` fault takes.")
+@click.option("--message", help="What an `error` fault says.  [default: that an uploaded file is missing]")
 @click.option("--when", type=click.Choice(["before", "after"]), help="Before or after the request has taken effect.")
 @click.option("--clear", is_flag=True, help="Forget every fault instead.")
 @output_options
@@ -144,6 +174,33 @@ def fault(factory: Factory, /, url: str, clear: bool, **order: Any) -> None:
     made = client.set_fault(**{name: value for name, value in order.items() if value is not None})
     said = f"The next {made['times']} {made['target']} requests will suffer: {made['kind']}."
     factory.render.result(made, lambda: factory.render.say(said))
+
+
+@sandbox.command()
+@url_option
+@click.option("--publish", help="A version to list, for example v6.0.")
+@click.option("--file", "files", multiple=True, help="Only this file of it; may be repeated.")
+@click.option("--renames", is_flag=True, help="Its features have other names, as after a major release.")
+@click.option("--remove", help="A version to stop serving.")
+@output_options
+@click.pass_obj
+def data(
+    factory: Factory, url: str, publish: str | None, files: tuple[str, ...], renames: bool, remove: str | None
+) -> None:
+    """Publish a data version, or some of its files, or remove one."""
+    from ..errors import UsageError
+    from ..sandbox.client import SandboxClient
+
+    client = SandboxClient(url)
+    versions: list[str] = []
+    if publish is None and remove is None:
+        raise UsageError("Say what to --publish or to --remove.", "For example: --publish v6.0", code="input-missing")
+    if publish is not None:
+        versions = client.publish_data(publish, list(files) or None, renames=renames)
+    if remove is not None:
+        versions = client.remove_data(remove)
+    said = f"Served now: {', '.join(versions)}."
+    factory.render.result({"versions": versions}, lambda: factory.render.say(said))
 
 
 @sandbox.command()
@@ -168,7 +225,7 @@ def clock(factory: Factory, url: str, advance: float | None, now: str | None, fr
 
 def _say_rounds(factory: Factory, rounds: list[dict[str, Any]]) -> None:
     for found in rounds:
-        line = f"Round {found['number']} of tournament {found['tournament']} is open until {found['close_time']}."
+        line = f"Round {found['number']} of tournament {found['tournament']} is open until {found['deadline']}."
         factory.render.say(line)
 
 
@@ -178,11 +235,12 @@ def _say_state(factory: Factory, found: dict[str, Any]) -> None:
     for model in found["models"]:
         say(f"Model {model['name']} (tournament {model['tournament']}): webhook {model['webhook'] or 'not set'}")
     for held in found["rounds"][:6]:
-        say(f"Round {held['number']} of tournament {held['tournament']}: {held['status']}, closes {held['close_time']}")
-    for sent in found["submissions"][:10]:
-        why = f" ({sent['error']})" if sent["error"] else ""
-        late = ", late" if sent["late"] else ""
-        say(f"Submission {sent['id']} for round {sent['round_number']}: {sent['status']}{late}{why}")
+        say(f"Round {held['number']} of tournament {held['tournament']}: {held['status']}, deadline {held['deadline']}")
+    entries = [entry for entry in found["entries"] if entry["id"] is not None]
+    for entry in entries[:10]:
+        say(f"Model {entry['model']} in round {entry['round_number']}: {entry['status']}, submission {entry['id']}")
+    for request in [request for request in found["requests"] if request["error"]][-5:]:
+        say(f"{request['operation']} was answered with an error: {request['error']}")
     for call in found["webhook_calls"][-10:]:
         say(f"Webhook call {call['trigger_id']}: {call['status'] or call['error'] or 'under way'}")
     say(f"{len(found['requests'])} requests, {len(found['faults'])} faults to come")

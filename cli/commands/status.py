@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @output_options
 @click.pass_obj
 def status(factory: Factory) -> None:
-    """Show all nodes at a glance, with the time to the next close.
+    """Show all nodes at a glance, with the time to the next deadline.
 
     Also says who follows the rounds and who is told. What could not be asked is said first.
     """
@@ -30,6 +30,9 @@ def status(factory: Factory) -> None:
 
 
 def _show(factory: Factory, found: Overview) -> None:
+    from ..render import FAILED
+    from ..usecases.configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
+
     render = factory.render
     for problem in found.problems:
         render.warn(problem)
@@ -40,40 +43,46 @@ def _show(factory: Factory, found: Overview) -> None:
         render.say(_tournament(each))
     columns = ("node", "provider", "round", "result", "last run", "submission")
     render.table(columns, [_row(each, found.now) for each in found.nodes])
+    for glance in found.nodes:
+        if glance.pickle is not None:
+            render.mark(FAILED, f"{glance.node}: {PICKLE_ASSIGNED}", mend=UNASSIGN_PICKLE)
     _show_watch(factory, found)
 
 
-def _tournament(found: TournamentGlance) -> str:
-    from ..schedule import span
+def _tournament(glance: TournamentGlance) -> str:
+    from ..watching.policy import span
 
     def left(seconds: int | None) -> str:
         return span(timedelta(seconds=seconds or 0))
 
-    if found.closes is not None:
+    if glance.deadline is not None:
         return (
-            f"{found.name}: round {found.round_number} closes in {left(found.closes_in_seconds)}"
-            f" ({found.closes:%a %H:%M} UTC)"
+            f"{glance.name}: round {glance.round_number}, deadline in {left(glance.deadline_in_seconds)}"
+            f" ({glance.deadline:%a %H:%M} UTC)"
         )
-    if found.opens is not None:
-        opens = f"{left(found.opens_in_seconds)} ({found.opens:%a %H:%M} UTC)"
-        return f"{found.name}: no round is open; the next opens in {opens}"
-    return f"{found.name}: no round is open, and when the next one opens is not known"
+    if glance.opens is not None:
+        opens = f"{left(glance.opens_in_seconds)} ({glance.opens:%a %H:%M} UTC)"
+        return f"{glance.name}: no round is open; the next opens in {opens}"
+    return f"{glance.name}: no round is open, and when the next one opens is not known"
 
 
-def _row(found: NodeGlance, now: datetime) -> tuple[str, ...]:
+def _row(glance: NodeGlance, now: datetime) -> tuple[str, ...]:
     from ..render import ago
+    from .history import words_of
 
-    latest = found.latest
-    name = found.node if found.deployed is not False else f"{found.node} (not deployed)"
+    latest = glance.latest
+    name = glance.node if glance.deployed is not False else f"{glance.node} (not deployed)"
     if latest is None:
-        return name, found.provider, "-", "-", "-", "-"
+        return name, glance.provider, "-", "-", "-", "-"
     run = latest.runs[-1] if latest.runs else None
     ran = "-" if run is None else f"{run.id or 'none'} {run.state or run.message or ''}".rstrip()
-    made = latest.submission
+    file = latest.submission
     submitted = "-"
-    if made is not None:
-        submitted = f"{made.id} {ago(made.inserted_at, now)}" if made.inserted_at else made.id
-    return name, found.provider, str(latest.round_number), latest.standing.value.replace("-", " "), ran, submitted
+    if file is not None:
+        submitted = f"{file.id} {ago(file.inserted_at, now)}" if file.inserted_at else file.id
+        if latest.covered:
+            submitted += " (earlier file)"
+    return name, glance.provider, str(latest.round_number), words_of(latest.standing), ran, submitted
 
 
 def _show_watch(factory: Factory, found: Overview) -> None:

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from ..models import Keys
     from ..ports import NumeraiApi
     from ..render import Renderer
-    from ..usecases.rounds import Finding
-    from ..usecases.watch import Look, Watcher
+    from ..watching.watcher import Finding, Look, Watcher
 
 PACKAGE_LOGGER = __name__.partition(".")[0]
 
@@ -39,13 +38,13 @@ PACKAGE_LOGGER = __name__.partition(".")[0]
 def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
     """Follow the rounds: trigger what is missing, and tell somebody in time.
 
-    It watches all nodes, whatever their provider, until Ctrl-C. Nodes that Numerai cannot call are triggered when a
-    round opens. The others get a grace time; whoever has not submitted then is triggered, three times and in long
-    windows more often, and somebody is told well before the close. The daemon (`numerai daemon start`) does the same in
-    the background.
+    It watches all nodes, whatever their provider, until Ctrl-C. A node that Numerai cannot call is started when a round
+    opens. Any other gets a grace time first; without a submission it is started then, three times and in long windows
+    more often, and people are told well before the deadline. The daemon (`numerai daemon start`) does the same in the
+    background.
 
-    With --once it ends with 1 when this look finds anything wrong (missing, failed, late, missed, or not to be seen);
-    what an earlier look has found and told of the rounds that are over does not count.
+    With --once it ends with 1 when this look finds anything wrong (missing, failed, late, covered by an earlier file,
+    missed, or not to be seen); what an earlier look has found and told of rounds that are over does not count.
     """
     watcher = watcher_of(factory, "once" if once else "watch", grace_minutes=grace_minutes)
     with _warnings_shown(factory.render):
@@ -54,8 +53,8 @@ def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
 
 def watcher_of(factory: Factory, kind: str, *, wakes: bool = True, grace_minutes: float | None = None) -> Watcher:
     """The watcher of this home folder. Keys and nodes are read anew at every look."""
-    from ..usecases.watch import Watcher
-    from ..usecases.watch_settings import watch_settings
+    from ..watching.settings import watch_settings
+    from ..watching.watcher import Watcher
 
     return Watcher(
         store=factory.store,

@@ -209,39 +209,29 @@ class EventDaemon:
         tournament_id: int | None = None,
         handler: str | None = None,
     ) -> SubmissionMade:
-        """Check predictions, send them, and return once Numerai has accepted them; then every handler gets
-        `on_submission`.
+        """Check predictions, send them, and return once Numerai counts them, or is known not to; then every handler
+        gets `on_submission`, whose `status` says which.
 
         Takes what `Node.submit` takes: a frame, a series indexed by id, or the path of a CSV file. Raises
         `BadPredictions` when they break a rule, `TemporaryFailure` when Numerai could not be reached.
         """
-        from .runtime import Late
+        from .runtime import Submitted
 
         tournament = tournament_id or self.tournament_id
         chosen = self.find_model(model, keys, tournament)
         node, datestamp = self._node_of(chosen, keys, tournament)
         try:
             found = node.submit(predictions, datestamp)
-        except Late as error:
+        except Submitted as error:
             logger.warning("%s: %s", chosen.name, error)
-            made = self._late(chosen, keys, handler)
+            number, made_id, status = error.round_number, error.submission_id, error.status
         else:
-            number = found.round_number or self.round_number
-            made = SubmissionMade(number, found.id, found.status, chosen.name, chosen.id, handler)
+            number, made_id, status = found.round_number, found.id, "on-time"
+        made = SubmissionMade(
+            number or self.round_number, made_id, status, chosen.name, chosen.id, handler, status == "late"
+        )
         self.announce(made)
         return made
-
-    def _late(self, model: Model, keys: Keys | None, handler: str | None) -> SubmissionMade:
-        """The late submission that was just made, as far as Numerai tells."""
-        api = self.surroundings.api_with(keys) if keys else self.api
-        try:
-            newest = next(iter(api.submissions(model.id)), None)
-        except ApiError:
-            newest = None
-        if newest is None:
-            return SubmissionMade(self.round_number, "unknown", "unknown", model.name, model.id, handler, late=True)
-        number = newest.round_number or self.round_number
-        return SubmissionMade(number, newest.id, newest.status, model.name, model.id, handler, late=True)
 
     def find_model(self, name: str | None, keys: Keys | None = None, tournament_id: int | None = None) -> Model:
         """The model to submit to; `UsageError` when it is not clear which."""
@@ -363,7 +353,7 @@ class EventDaemon:
         self.report = nested()
         self.report["round"] = number
         self.report["round_processing_start_time"] = self._now()
-        logger.info("Round %d of %s is open until %s", number, self.tournaments[self.tournament_id], current.close_time)
+        logger.info("Round %d of %s: deadline %s", number, self.tournaments[self.tournament_id], current.deadline)
         self._begun(number)
         self._try_until_done(current)
         self.report["round_processing_end_time"] = self._now()
@@ -377,7 +367,7 @@ class EventDaemon:
         forget_rounds(self.config["data_directory"], before=number - 1)
 
     def _try_until_done(self, current: Round) -> None:
-        """Data, predictions, training: again for what failed, as often as allowed and as long as the round is open."""
+        """Data, predictions, training: again for what failed, as often as allowed and until the deadline."""
         number, trained = current.number, False
         while True:
             missing = self._get_data(current)
@@ -391,7 +381,7 @@ class EventDaemon:
                     break
             wait = self.config["retry_wait"]
             if not current.is_open(self._now() + timedelta(seconds=wait)):
-                logger.error("Round %d closes before what failed could be tried again", number)
+                logger.error("The deadline of round %d comes before what failed can be tried again", number)
                 if missing is not None:
                     self.rounds[-1].add_failure("the data could not be had")
                     self._deliveries.tell(failure_of("data", None, missing, number, retry=False))

@@ -15,7 +15,8 @@ logger = logging.getLogger(LOGGER)
 
 @dataclass(frozen=True)
 class SubmissionMade:
-    """A submission that Numerai holds. `late` when it was made outside the window: scored, but not to be staked."""
+    """A submission that Numerai holds. `status` is on-time, late, covered (the round counts an earlier file) or
+    unconfirmed (Numerai does not say whether it counts); `late` repeats that it was made after the deadline."""
 
     round_number: int | None
     submission_id: str

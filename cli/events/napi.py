@@ -46,18 +46,19 @@ class RobustNumerAPI:
 
     def get_current_round(self, tournament: int | None = None) -> int | None:
         """The number of the round that is open, or of the latest one."""
-        found = self._daemon.api.current_round(tournament or self._daemon.tournament_id)
-        return found.number if found else None
+        round_ = self._daemon.api.current_round(tournament or self._daemon.tournament_id)
+        return round_.number if round_ else None
 
     def get_current_round_details(self, tournament: int | None = None) -> dict[str, Any]:
-        """The round's number, `openTime` and `closeTime` (ISO 8601)."""
-        found = self._daemon.api.current_round(tournament or self._daemon.tournament_id)
-        if found is None:
+        """The round's number, `openTime`, `closeStakingTime` (the deadline) and `closeTime` (ISO 8601)."""
+        round_ = self._daemon.api.current_round(tournament or self._daemon.tournament_id)
+        if round_ is None:
             raise NumeraiError("Numerai knows no round of this tournament.", code="no-round")
         return {
-            "number": found.number,
-            "openTime": found.open_time.isoformat(),
-            "closeTime": found.close_time.isoformat(),
+            "number": round_.number,
+            "openTime": round_.open_time.isoformat(),
+            "closeStakingTime": round_.deadline.isoformat(),
+            "closeTime": round_.close_time.isoformat(),
         }
 
     def get_tournaments(self) -> list[dict[str, Any]]:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from ..models import Notice, NoticeKind
 from .handler import EventHandler, Failure, SubmissionMade, logger
 
+KINDS = {
+    "on-time": (NoticeKind.SUCCESS, "on time"),
+    "late": (NoticeKind.LATE, "too late to be staked, and queued"),
+    "covered": (NoticeKind.COVERED, "but covered by an earlier file"),
+    "unconfirmed": (NoticeKind.FAILURE, "but unconfirmed"),
+}
+"""The kind of notice for each status of a submission, and the end of its title."""
+
 
 class NotificationSender(EventHandler):
-    """Sends a notice for each submission, late or not, and for each failure that is not tried again."""
+    """Sends a notice for each submission, on time or not, and for each failure that is not tried again."""
 
     def __init__(self, name: str = "notify", *, successes: bool = True):
         super().__init__(name)
@@ -15,10 +23,9 @@ class NotificationSender(EventHandler):
 
     def on_submission(self, submission: SubmissionMade) -> None:
         """Tell of a submission."""
-        if not (self.successes or submission.late):
+        kind, how = KINDS.get(submission.status, (NoticeKind.FAILURE, submission.status))
+        if kind is NoticeKind.SUCCESS and not self.successes:
             return
-        kind = NoticeKind.LATE if submission.late else NoticeKind.SUCCESS
-        how = "too late to be staked" if submission.late else "accepted"
         title = f"{submission.model}: round {submission.round_number} submitted, {how}"
         self._tell(kind, title, f"Numerai holds the submission {submission.submission_id}.", submission.round_number)
 

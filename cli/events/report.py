@@ -72,9 +72,7 @@ class ReportWriter(EventHandler):
         """What was submitted, also before the process was started again."""
         known = [made for report in self._reports(round_number) for made in report.submissions]
         found = [*(made for made in known if made not in self._submissions), *self._submissions]
-        return [
-            f"- {made.model}: {made.submission_id} ({made.status}{', late' if made.late else ''})" for made in found
-        ]
+        return [f"- {made.model}: {made.submission_id} ({made.status})" for made in found]
 
     def _failed(self, round_number: int) -> list[str]:
         """What failed; of what this process was not told, only that it did."""

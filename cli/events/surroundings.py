@@ -72,6 +72,7 @@ def make_node(folder: Path, keys: Keys, tournament: int, model: Model | None) ->
         "NUMERAI_CACHE": os.environ.get("NUMERAI_CACHE") or str(folder / "cache"),
         "NUMERAI_ARTIFACTS": os.environ.get("NUMERAI_ARTIFACTS") or str(folder / "artifacts"),
         "NUMERAI_CPU": os.environ.get("NUMERAI_CPU", ""),
+        "NUMERAI_DATA_VERSION": os.environ.get("NUMERAI_DATA_VERSION", ""),
         "MODEL_ID": model.id if model else "",
     }
     return Node(from_environment(given))

@@ -31,7 +31,8 @@ def container_environment(
 
     `artifacts` is the folder or prefix where trained models live and `cache` the folder for downloads, both as the
     run sees them. `TRIGGER_ID` is absent when no trigger of Numerai started the run, `NUMERAI_API_URL` where the keys
-    belong to Numerai's own API. With `in_container` a loopback address is rewritten to the host's.
+    belong to Numerai's own API, `NUMERAI_DATA_VERSION` where the node names no data version. With `in_container` a
+    loopback address is rewritten to the host's.
     """
     environment = {
         "NUMERAI_PUBLIC_ID": keys.public_id,
@@ -43,6 +44,8 @@ def container_environment(
         "NUMERAI_ARTIFACTS": artifacts,
         "NUMERAI_CPU": f"{node.cpu:g}",
     }
+    if node.data_version is not None:
+        environment["NUMERAI_DATA_VERSION"] = node.data_version
     if trigger_id is not None:
         environment["TRIGGER_ID"] = trigger_id
     if cache is not None:

@@ -7,12 +7,24 @@ from dataclasses import dataclass
 from ..models import RunFailure, RunState
 
 RETRY_EXIT_CODE = 75
-LATE_EXIT_CODE = 69
 CANCELLED = "Cancelled."
-LATE = (
-    "It submitted outside the round's window: a late submission is scored but cannot be staked."
-    " `numerai node logs` shows what held it up."
-)
+SUBMITTED = {
+    69: (
+        RunFailure.LATE,
+        "It submitted after the round's deadline: that is not staked, and queued for the next round."
+        " `numerai node logs` shows what held it up.",
+    ),
+    73: (
+        RunFailure.COVERED,
+        "Numerai counts an earlier file for this round, and not the one that this run submitted."
+        " `numerai node logs` names both.",
+    ),
+    76: (
+        RunFailure.UNCONFIRMED,
+        "It submitted, and Numerai did not say whether that counts. Look at the model's submissions on https://numer.ai.",
+    ),
+}
+"""Exit codes of a run that made a submission which does not count, or of which that is not known."""
 
 _MEANINGS = {
     65: "the predictions are not what Numerai takes",
@@ -53,8 +65,8 @@ def ended(exit_code: int, *, limit: str, out_of_memory: bool = False) -> Outcome
             f"It needed more than its {limit} of memory and was killed."
             " Give it more with `numerai node config --size` or `--memory`.",
         )
-    if exit_code == LATE_EXIT_CODE:
-        return Outcome(RunState.FAILED, exit_code, RunFailure.LATE, LATE)
+    if exit_code in SUBMITTED:
+        return Outcome(RunState.FAILED, exit_code, *SUBMITTED[exit_code])
     meaning = _MEANINGS.get(exit_code)
     explained = f": {meaning}" if meaning else ""
     return Outcome(

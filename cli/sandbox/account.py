@@ -1,4 +1,8 @@
-"""The sandbox's one account: its token, its scopes and its model slots."""
+"""The sandbox's one account: its token, its scopes and its model slots.
+
+Source of the scopes: the API's apiTokenScopes. In which words Numerai refuses a token or a name is known for a wrong
+token only (numerapi passes it on).
+"""
 
 from __future__ import annotations
 
@@ -6,10 +10,7 @@ import hmac
 import re
 import secrets
 import string
-import threading
-import time
 import uuid
-from collections import defaultdict, deque
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
@@ -17,7 +18,7 @@ from msgspec import Struct, structs
 
 from .journal import Journal, Table
 from .records import ModelRecord
-from .refusal import HttpRefusal, Refusal
+from .refusal import Refusal
 from .settings import ModelSpec
 
 NOT_AUTHENTICATED = "Your session is invalid or has expired."
@@ -116,27 +117,6 @@ class Account:
     def _add(self, name: str, tournament: int) -> ModelRecord:
         identity = str(uuid.uuid5(_MODEL_SPACE, f"{tournament}:{name}"))
         return self._models.put(ModelRecord(identity, name, tournament, self._now()))
-
-
-class RateLimit:
-    """At most so many calls in any minute from one address, by the machine's clock."""
-
-    def __init__(self, calls: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._calls = calls
-        self._clock = clock
-        self._lock = threading.Lock()
-        self._recent: defaultdict[str, deque[float]] = defaultdict(deque)
-
-    def spend(self, address: str, what: str) -> None:
-        """Count one call; `HttpRefusal` 429 when it is one too many."""
-        now = self._clock()
-        with self._lock:
-            recent = self._recent[f"{what} {address}"]
-            while recent and recent[0] <= now - 60:
-                recent.popleft()
-            if len(recent) >= self._calls:
-                raise HttpRefusal(429, f"Too many requests: {what} may be called {self._calls} times a minute")
-            recent.append(now)
 
 
 def _random(alphabet: str, length: int) -> str:

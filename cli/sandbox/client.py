@@ -12,7 +12,7 @@ _SECONDS = 60
 
 
 class SandboxClient:
-    """Moves rounds, clock and faults of the sandbox at `url`.
+    """Moves rounds, clock, data and faults of the sandbox at `url`.
 
     Every method raises `NumeraiError`: code `sandbox-unreachable` when nobody answers there or it is no sandbox,
     `sandbox-refused` when the sandbox does not take the order.
@@ -36,6 +36,12 @@ class SandboxClient:
         opened: list[dict[str, Any]] = self._ask("POST", "rounds", given)["rounds"]
         return opened
 
+    def move_deadline(self, minutes: float, tournament: int | str | None = None) -> list[dict[str, Any]]:
+        """Move the deadline of the latest round (of every tournament, for None) by so many minutes."""
+        order = {"minutes": minutes} if tournament is None else {"minutes": minutes, "tournament": tournament}
+        moved: list[dict[str, Any]] = self._ask("POST", "deadline", order)["rounds"]
+        return moved
+
     def clock(
         self, *, advance: float | None = None, now: str | None = None, freeze: bool | None = None
     ) -> dict[str, Any]:
@@ -44,8 +50,18 @@ class SandboxClient:
         given = {name: value for name, value in order.items() if value is not None}
         return self._ask("POST", "clock", given) if given else self._ask("GET", "clock")
 
+    def publish_data(self, version: str, files: list[str] | None = None, *, renames: bool = False) -> list[str]:
+        """List a data version, or these files of it; returns every version that is listed now."""
+        order = {"publish": version, "files": files, "renames": renames}
+        return list(self._ask("POST", "data", order)["versions"])
+
+    def remove_data(self, version: str) -> list[str]:
+        """Stop serving a data version; returns every version that is listed now."""
+        return list(self._ask("POST", "data", {"remove": version})["versions"])
+
     def set_fault(self, target: str, kind: str, **order: Any) -> dict[str, Any]:
-        """Order a fault; `status`, `times` (None: until cleared), `match`, `seconds`, `when` are in docs/sandbox.md."""
+        """Order a fault; `status`, `times` (None: until cleared), `match`, `seconds`, `when`, `message` are in
+        docs/sandbox.md."""
         return self._ask("POST", "faults", {"target": target, "kind": kind, **order})
 
     def clear_faults(self) -> int:

@@ -1,4 +1,7 @@
-"""Model uploads (pickles) and the two lists that say what they may run on."""
+"""Model uploads (pickles), the slots they are assigned to, and the two lists that say what they may run on.
+
+Source: docs.numer.ai model-uploads; numerapi 3.1.1 model_upload.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from .journal import Journal, Table
-from .records import PickleRecord
+from .records import ModelRecord, PickleRecord
 from .refusal import Refusal
 
 _SPACE = uuid.UUID("0d9e5d0a-52a5-4c0e-8f0c-0f9b6d1e7c44")
@@ -31,7 +34,7 @@ DATA_VERSIONS = [
         ("v5.3", "classic", True),
         ("v5.2", "classic", False),
         ("signals/v2.1", "signals", False),
-        ("crypto/v1.0", "crypto", False),
+        ("crypto/v2.0", "crypto", False),
     )
 ]
 DOCKER_IMAGES = [
@@ -49,8 +52,22 @@ DOCKER_IMAGES = [
 ]
 
 
+RUN_BY_NUMERAI = "This model has an assigned pickle and is run by Numerai"
+"""Numerai neither calls the webhook of such a model nor takes its submissions. Its words for that are not known.
+
+Source: docs.numer.ai model-uploads.
+"""
+
+
+def require_own_runs(model: ModelRecord) -> ModelRecord:
+    """The model; `Refusal` when a pickle is assigned to it, so that Numerai runs it."""
+    if model.pickle_id is not None:
+        raise Refusal(RUN_BY_NUMERAI)
+    return model
+
+
 class ComputeUploads:
-    """The uploaded models. They are kept and listed, never run."""
+    """The uploaded models. They are kept, listed and assigned, never run; each counts as validated at once."""
 
     def __init__(self, journal: Journal, now: Callable[[], datetime]) -> None:
         self._table = Table(journal, "pickles", PickleRecord)
@@ -59,6 +76,10 @@ class ComputeUploads:
     def all(self) -> list[PickleRecord]:
         """Every upload, newest first."""
         return self._table.all()[::-1]
+
+    def get(self, pickle_id: str | None) -> PickleRecord | None:
+        """One upload."""
+        return self._table.get(pickle_id)
 
     def create(
         self,

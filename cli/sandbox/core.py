@@ -12,7 +12,7 @@ from pathlib import Path
 from msgspec import Struct
 
 from ..errors import NumeraiError
-from .account import Account, RateLimit
+from .account import Account
 from .clock import SandboxClock
 from .compute import ComputeUploads
 from .data.catalog import Catalog
@@ -22,6 +22,7 @@ from .faults import Faults
 from .history import History
 from .journal import Journal, Table
 from .objects import Signer, UploadStore
+from .rate_limits import DOCUMENTED, Limit, RateLimits
 from .records import RequestRecord, RoundRecord, UploadRecord
 from .rounds import TOURNAMENTS, Rounds
 from .scores import Scores
@@ -39,7 +40,7 @@ class SpecRecord(Struct, frozen=True):
 
 
 class Sandbox:
-    """One stand-in of Numerai. `catalog` may be shared by several sandboxes with the same data."""
+    """One stand-in of Numerai. The files of `catalog` may be shared by several sandboxes with the same data."""
 
     def __init__(self, settings: Settings, catalog: Catalog | None = None) -> None:
         self.settings = settings
@@ -49,7 +50,12 @@ class Sandbox:
         self.journal = Journal(settings.state)
         try:
             spec, data = _settled_data(self.journal, settings)
-            self.catalog = catalog or Catalog(folder / "data", spec, data)
+            if catalog is None:
+                self.catalog = Catalog(folder / "data", spec, data, settings.data_versions)
+            else:
+                self.catalog = catalog.own()
+                for version in settings.data_versions:
+                    self.catalog.publish(version)
         except NumeraiError:
             self.journal.close()
             raise
@@ -58,22 +64,37 @@ class Sandbox:
         self.account = Account(
             self.journal, self.clock.now, settings.username, settings.scopes, settings.public_id, settings.secret_key
         )
-        self.rate_limit = RateLimit(settings.rate_limit)
+        webhook_limit = Limit(settings.rate_limit)
+        self.rate_limits = RateLimits(
+            {
+                **(DOCUMENTED if settings.documented_rate_limits else {}),
+                "setSubmissionWebhook": webhook_limit,
+                "triggerModelWebhook": webhook_limit,
+            }
+        )
         self.signer = Signer(self.account.token.signing_secret.encode(), self.clock.now, settings.url_seconds)
         self.upload_store = UploadStore(folder / "objects")
         self.uploads = Table(self.journal, "uploads", UploadRecord)
         self.requests = Table(self.journal, "requests", RequestRecord, keep=500)
-        self.webhooks = Webhooks(self.journal, self.faults, self.clock.now, settings.webhook_seconds, self.stopping)
+        self.webhooks = Webhooks(self.journal, self.faults, self.clock.now, settings.switches, self.stopping)
         window = timedelta(minutes=settings.window_minutes)
-        publishes = timedelta(minutes=settings.publish_minutes)
-        self.rounds = Rounds(self.journal, self.clock, window, self._round_opened, publishes)
+        publishes = timedelta(minutes=settings.publish_minutes - settings.switches.live_minutes_before_opening)
+        self.rounds = Rounds(
+            self.journal,
+            self.clock,
+            window,
+            self._round_opened,
+            publishes,
+            settings.round_calendar,
+            current_until_close=settings.switches.round_zero_after_deadline,
+        )
         self.submissions = Submissions(
             self.journal,
             self.rounds,
             self.catalog,
             self.upload_store,
             self.clock.now,
-            timedelta(minutes=settings.late_minutes),
+            settings.switches,
         )
         self.history = History(self.account, self.rounds, self.submissions, self.catalog)
         self.scores = Scores(self.account, self.rounds, self.submissions, self.catalog, self.history, self.clock.now)
@@ -86,10 +107,9 @@ class Sandbox:
         """Make the account's models and the first rounds, and finish what an earlier sandbox left undone."""
         self.account.add_models(self.settings.models)
         fresh = not self.rounds.all()
-        self.rounds.begin(self.settings.history, calendar=self.settings.calendar)
+        self.rounds.begin(self.settings.history)
         if fresh:
             self.history.invent()
-        self.submissions.resume()
         self.diagnostics.resume()
         if self.settings.calendar:
             self._ticker.start()
@@ -100,7 +120,6 @@ class Sandbox:
         if self._ticker.is_alive():
             self._ticker.join(timeout=5)
         self.webhooks.close()
-        self.submissions.close()
         self.diagnostics.close()
         self.journal.close()
         if self._scratch is not None:
@@ -122,8 +141,8 @@ class Sandbox:
             return self.rounds.follow_calendar()
 
     def edition(self, tournament: int, round_number: int | None = None) -> Edition:
-        """Which live data a round has; the latest round's when none is named."""
-        found = self.rounds.get(tournament, round_number) if round_number else self.rounds.latest(tournament)
+        """Which live data a round has; those of the newest round that has any when none is named."""
+        found = self.rounds.get(tournament, round_number or self.rounds.newest_data(tournament))
         return Edition(0, 0) if found is None else Edition(found.number, found.data_datestamp)
 
     def new_upload(self, filename: str, purpose: str, tournament: int, model_id: str | None) -> UploadRecord:
@@ -135,7 +154,7 @@ class Sandbox:
         return self.uploads.put(UploadRecord(name, purpose, tournament, model_id))
 
     def _round_opened(self, opened: RoundRecord) -> None:
-        self.submissions.release(opened)
+        self.submissions.convert(opened)
         self.webhooks.settle(before=opened.open_time)
         models = [model for model in self.account.models() if model.tournament == opened.tournament]
         self.webhooks.announce(opened, models)

@@ -9,13 +9,16 @@ from msgspec import structs
 
 from .journal import Journal, Table
 from .records import FaultRecord
-from .refusal import HttpRefusal
+from .refusal import MISSING_OBJECT, HttpRefusal
 
 TARGETS = ("graphql", "download", "upload", "webhook")
-KINDS = ("status", "drop", "hang", "truncate", "corrupt", "slow", "stale")
+ERROR_KINDS = ("error", "bare-error")
+KINDS = ("status", "drop", "hang", "truncate", "corrupt", "slow", "stale", *ERROR_KINDS)
+_ONLY_FOR = {"stale": "download", **dict.fromkeys(ERROR_KINDS, "graphql")}
+"""The one target of each fault that has only one."""
 WHEN = ("before", "after")
 DEFAULT_SECONDS = {"hang": 3600.0, "slow": 5.0}
-_FIELDS = {"target", "kind", "status", "times", "match", "seconds", "when"}
+_FIELDS = {"target", "kind", "status", "times", "match", "seconds", "when", "message"}
 
 
 class Faults:
@@ -71,26 +74,38 @@ def parse_fault(order: Mapping[str, object]) -> FaultRecord:
         raise HttpRefusal(400, "times must be at least 1, or null for 'until cleared'")
     if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or seconds < 0):
         raise HttpRefusal(400, "seconds must be a number, at least 0")
-    if order.get("kind") == "stale" and order.get("target") != "download":
-        raise HttpRefusal(400, "stale is a fault of downloads only")
-    match = order.get("match")
-    if match is not None and not isinstance(match, str):
-        raise HttpRefusal(400, "match must be a text")
+    only_for = _ONLY_FOR.get(str(order.get("kind")))
+    if only_for is not None and order.get("target") != only_for:
+        raise HttpRefusal(400, f"{order['kind']} is a fault of {only_for} only")
     return FaultRecord(
         id=uuid.uuid4().hex,
         target=_choice(order, "target", TARGETS),
         kind=_choice(order, "kind", KINDS),
         status=status,
         times=times,
-        match=match,
+        match=_optional_text(order, "match"),
         seconds=None if seconds is None else float(seconds),
         when=_choice({"when": "before", **order}, "when", WHEN),
+        message=_optional_text(order, "message"),
     )
 
 
 def seconds_of(fault: FaultRecord) -> float:
     """How long a `hang` or `slow` fault takes."""
     return fault.seconds if fault.seconds is not None else DEFAULT_SECONDS.get(fault.kind, 0.0)
+
+
+def graphql_error(fault: FaultRecord, operation: str | None) -> dict[str, object]:
+    """The answer of an `error` fault: HTTP 200 and one error. A `bare-error` has no `message`.
+
+    Source of the latter: an error object of the API with `error` and `code` only, seen in a recorded answer, 2025-09.
+    """
+    message = fault.message or MISSING_OBJECT
+    if fault.kind == "bare-error":
+        return {"errors": [{"error": message, "code": fault.status}]}
+    fields = (operation or "").split("+")
+    errors = [{"message": message, "locations": [{"line": 1, "column": 1}], "path": [field]} for field in fields]
+    return {"data": dict.fromkeys(fields), "errors": errors}
 
 
 def corrupted(body: bytes) -> bytes:
@@ -107,6 +122,13 @@ def _choice(order: Mapping[str, object], name: str, choices: tuple[str, ...]) ->
     value = order.get(name)
     if not isinstance(value, str) or value not in choices:
         raise HttpRefusal(400, f"{name} must be one of {', '.join(choices)}")
+    return value
+
+
+def _optional_text(order: Mapping[str, object], name: str) -> str | None:
+    value = order.get(name)
+    if value is not None and not isinstance(value, str):
+        raise HttpRefusal(400, f"{name} must be a text")
     return value
 
 

@@ -12,7 +12,7 @@ from .data.catalog import Catalog
 from .data.source import Edition
 from .records import SubmissionRecord
 from .rounds import Rounds
-from .submissions import SUCCESS, Submissions
+from .submissions import Submissions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,8 +41,8 @@ class History:
                         tournament=model.tournament,
                         round_number=past.number,
                         filename=f"{model.name}-{past.number}-{identity[:8]}.csv",
-                        status=SUCCESS,
                         inserted_at=past.open_time + timedelta(minutes=10),
+                        ids_round=past.number,
                         invented=True,
                         source="sandbox",
                     )

@@ -13,8 +13,8 @@ from filelock import FileLock, Timeout
 
 from ..errors import NumeraiError
 
-VERSION = 1
-"""The layout of the state file; a file with a higher number was written by a newer release and is refused."""
+VERSION = 2
+"""The layout of the state file; a file with another number was written by another release and is refused."""
 
 
 class Record(Protocol):
@@ -32,7 +32,7 @@ class Journal:
     """Where records are written. Without a folder nothing is written at all.
 
     `NumeraiError` with code `state-busy` when another sandbox uses the folder, `state-newer` when a newer release
-    wrote it, `state-damaged` when it is not a state file.
+    wrote it, `state-older` when an older one did, `state-damaged` when it is not a state file.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -149,6 +149,13 @@ def _open(path: Path) -> sqlite3.Connection:
                 f"The state in {path.parent} was written by a newer release of this tool (layout {version}).",
                 "Update the tool, or choose another --state folder.",
                 code="state-newer",
+            )
+        if 0 < version < VERSION:
+            database.close()
+            raise NumeraiError(
+                f"The state in {path.parent} was written by an older release of this tool (layout {version}).",
+                "Choose another --state folder; the sandbox's states are not carried over.",
+                code="state-older",
             )
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")

@@ -1,4 +1,7 @@
-"""Accepts GraphQL names as Numerai's server does: camelCase and snake_case alike, and ID where String is meant."""
+"""Accepts GraphQL names as Numerai's server does: camelCase and snake_case alike, and ID where String is meant.
+
+Source: numerapi 3.1.1 asks in both spellings, and declares variables as String where the introspection says ID.
+"""
 
 from __future__ import annotations
 

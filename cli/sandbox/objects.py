@@ -1,4 +1,7 @@
-"""The object store: uploaded files, and presigned URLs that name one object, one method and an end."""
+"""The object store: uploaded files, and presigned URLs that name one object, one method and an end.
+
+It behaves as Amazon S3 is documented to, which Numerai uses.
+"""
 
 from __future__ import annotations
 

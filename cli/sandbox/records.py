@@ -8,7 +8,10 @@ from msgspec import Struct
 
 
 class ModelRecord(Struct, frozen=True):
-    """A model slot of the account. `webhook` holds a secret address and is redacted wherever it is shown."""
+    """A model slot of the account. `webhook` holds a secret address and is redacted wherever it is shown.
+
+    `pickle_id` is the uploaded model that is assigned to the slot.
+    """
 
     id: str
     name: str
@@ -18,15 +21,20 @@ class ModelRecord(Struct, frozen=True):
     bio: str | None = None
     link_url: str | None = None
     link_text: str | None = None
+    pickle_id: str | None = None
 
 
 class RoundRecord(Struct, frozen=True):
-    """A round that has been opened, or that a queued submission waits for. Times are aware and in UTC."""
+    """A round that has been opened, or that a queued submission waits for. Times are aware and in UTC.
+
+    `deadline` ends the on-time window (Numerai's closeStakingTime), `close_time` the late period (its closeTime).
+    """
 
     id: str
     tournament: int
     number: int
     open_time: datetime
+    deadline: datetime
     close_time: datetime
     data_datestamp: int
     opened: bool = True
@@ -42,29 +50,37 @@ class UploadRecord(Struct, frozen=True):
 
 
 class SubmissionRecord(Struct, frozen=True):
-    """A submission. `invented` ones belong to the made-up history: their file is made when somebody asks for it."""
+    """A submission whose file was found valid.
+
+    `late`: made after the deadline of its round. `queued`: waits to be cloned when the next round opens; `clone_of` is
+    the id of the submission that a clone was made from. `ids_round` is the round whose ids the file has. `invented`
+    ones belong to the made-up history: their file is made when someone asks for it.
+    """
 
     id: str
     model_id: str
     tournament: int
     round_number: int
     filename: str
-    status: str
     inserted_at: datetime
+    ids_round: int
     late: bool = False
     queued: bool = False
+    clone_of: str | None = None
     invented: bool = False
     trigger_id: str | None = None
     data_datestamp: int | None = None
     source: str | None = None
-    error: str | None = None
     submitted_count: int | None = None
     accepted_count: int | None = None
     invalid_tickers: tuple[str, ...] = ()
 
 
 class WebhookCallRecord(Struct, frozen=True):
-    """One call of a model's webhook. `url` is redacted; `reason` is `round` or `trigger`; `id` is the trigger id."""
+    """One call of a model's webhook. `url` is redacted; `reason` is `round` or `trigger`; `id` is the trigger id.
+
+    `attempts` counts how often it was made; the other figures are the last attempt's.
+    """
 
     id: str
     model_id: str
@@ -76,6 +92,7 @@ class WebhookCallRecord(Struct, frozen=True):
     status: int | None = None
     answer: str | None = None
     error: str | None = None
+    attempts: int = 0
 
 
 class DiagnosticsRecord(Struct, frozen=True):
@@ -94,7 +111,7 @@ class DiagnosticsRecord(Struct, frozen=True):
 
 
 class PickleRecord(Struct, frozen=True):
-    """An uploaded model (a pickle) and the slot it is assigned to."""
+    """An uploaded model (a pickle) and the slot it was uploaded for."""
 
     id: str
     filename: str
@@ -116,10 +133,15 @@ class FaultRecord(Struct, frozen=True):
     match: str | None = None
     seconds: float | None = None
     when: str = "before"
+    message: str | None = None
 
 
 class RequestRecord(Struct, frozen=True):
-    """One HTTP request that the sandbox answered; never its query string, headers or body."""
+    """One HTTP request that the sandbox answered; never its query string, headers or body.
+
+    `client` is the product in the User-Agent header (`python-requests/2.32.3`). Of a GraphQL request: `error` is the
+    first error of its answer, `deprecated` the deprecated fields that it asked for (`V2Submission.status`).
+    """
 
     id: str
     time: datetime
@@ -129,3 +151,6 @@ class RequestRecord(Struct, frozen=True):
     milliseconds: float
     operation: str | None = None
     fault: str | None = None
+    client: str | None = None
+    error: str | None = None
+    deprecated: tuple[str, ...] = ()

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from msgspec import structs
 
 from ..models import Tournament
-from .calendar import windows_after, windows_before
+from .calendar import Calendar, Window
 from .clock import SandboxClock
 from .journal import Journal, Table
 from .records import RoundRecord
@@ -16,7 +16,15 @@ from .records import RoundRecord
 FIRST_ROUND = 1000
 SCORE_DELAY = timedelta(days=2)
 RESOLVE_DELAY = timedelta(days=31)
-"""A 20 business day target with two days of lag is scored from the second day on and resolved about a month later."""
+"""A 20 business day target with two days of lag is scored from the second day on and resolved about a month later.
+
+Source: docs.numer.ai, scoring."""
+LATE_PERIOD = timedelta(hours=23)
+SHORTEST_LATE_PERIOD = timedelta(hours=6)
+"""How long late submissions are taken after a deadline: by hand, and at least with the calendar.
+
+Source: a recorded answer of the API, 2025-09: closeTime is the next opening, about 23 hours after a weekday's
+closeStakingTime and longer after the weekend's."""
 
 TOURNAMENTS = tuple(tournament.value for tournament in Tournament)
 OnOpen = Callable[[RoundRecord], None]
@@ -25,7 +33,13 @@ OnOpen = Callable[[RoundRecord], None]
 class Rounds:
     """Opens rounds and answers about them. `on_open` is called for every round that opens, in order.
 
-    `publishes` is how long after a round's opening its live data come out.
+    A round has three times: its opening, its deadline (Numerai's closeStakingTime: on time means `open_time <= t <
+    deadline`) and its close, the end of the late period. Sources: numerapi 3.1.1 check_round_open;
+    forum.numer.ai/t/6253; a recorded answer of the API, 2025-09, in which all 23 late submissions fit.
+
+    `window` is how long the on-time window of a round opened by hand is, `calendar` when rounds really open; None means
+    that they open by hand only. `publishes` is how long after a round's opening its live data come out; below 0, how
+    long before the opening that the calendar has planned.
     """
 
     def __init__(
@@ -35,6 +49,9 @@ class Rounds:
         window: timedelta,
         on_open: OnOpen,
         publishes: timedelta = timedelta(0),
+        calendar: Calendar | None = None,
+        *,
+        current_until_close: bool = True,
     ) -> None:
         self._journal = journal
         self._table = Table(journal, "rounds", RoundRecord)
@@ -42,8 +59,10 @@ class Rounds:
         self._window = window
         self._on_open = on_open
         self._publishes = publishes
+        self._calendar = calendar
+        self._current_until_close = current_until_close
 
-    def begin(self, history: int, *, calendar: bool) -> None:
+    def begin(self, history: int) -> None:
         """Make the past rounds and the present one, unless the state already holds some.
 
         With the calendar the latest round is the one whose opening time has just passed, and may be over.
@@ -51,44 +70,54 @@ class Rounds:
         if self.all():
             return
         now = self._clock.now()
-        past = windows_before(now)
-        windows = [] if calendar else [(now, now + self._window)]
-        windows += [next(past) for _ in range(history + (1 if calendar else 0))]
-        windows.reverse()
-        nexts = [opens for opens, _ in windows[1:]] + [windows[-1][1]]
+        past = (self._calendar or Calendar()).before(now)
+        if self._calendar is None:
+            past = (window for window in past if window[1] + SHORTEST_LATE_PERIOD <= now)
+            windows = [(now, now + self._window)]
+        else:
+            windows = [next(past)]
+        windows += [next(past) for _ in range(history)]
         for tournament in TOURNAMENTS:
-            for (opens, closes), next_opens in zip(windows, nexts, strict=True):
-                self._table.put(self._following(tournament, opens, min(closes, next_opens)))
+            for window in reversed(windows):
+                self._open(tournament, window)
 
-    def open_next(
-        self, tournament: int, minutes: float | None = None, window: tuple[datetime, datetime] | None = None
-    ) -> RoundRecord:
-        """Open the tournament's next round now (or with the given window) and close the one before it."""
-        with self._journal.lock:
-            now = self._clock.now()
-            length = self._window if minutes is None else timedelta(minutes=minutes)
-            opens, closes = window or (now, now + length)
-            latest = self.latest(tournament)
-            if latest is not None and latest.close_time > opens:
-                self._table.put(structs.replace(latest, close_time=opens))
-            opened = self._table.put(self._following(tournament, opens, closes))
+    def open_next(self, tournament: int, minutes: float | None = None, window: Window | None = None) -> RoundRecord:
+        """Open the tournament's next round now (or with the given window) and end the one before it."""
+        now = self._clock.now()
+        length = self._window if minutes is None else timedelta(minutes=minutes)
+        opened = self._open(tournament, window or (now, now + length))
         self._on_open(opened)
         return opened
 
+    def move_deadline(self, tournament: int, minutes: float) -> RoundRecord | None:
+        """Move the latest round's deadline by so many minutes, as Numerai does when something holds it up.
+
+        Not before the opening; the close goes along if need be. None without a round.
+        """
+        with self._journal.lock:
+            latest = self.latest(tournament)
+            if latest is None:
+                return None
+            deadline = max(latest.open_time, latest.deadline + timedelta(minutes=minutes))
+            close = max(latest.close_time, deadline)
+            return self._table.put(structs.replace(latest, deadline=deadline, close_time=close))
+
     def follow_calendar(self) -> list[RoundRecord]:
-        """Open every round whose time in Numerai's calendar has come since the last one, each in turn."""
+        """Open every round whose time in the calendar has come since the last one, each in turn."""
+        if self._calendar is None:
+            return []
         opened = []
         now = self._clock.now()
-        latest = max((found.open_time for found in self.all() if found.opened), default=now)
-        for window in windows_after(latest):
+        latest = max((round_.open_time for round_ in self.all() if round_.opened), default=now)
+        for window in self._calendar.after(latest):
             if window[0] > now:
                 break
             opened += [self.open_next(tournament, window=window) for tournament in TOURNAMENTS]
         return opened
 
-    def next_opening(self) -> datetime:
-        """When Numerai's calendar has the next opening."""
-        return next(windows_after(self._clock.now()))[0]
+    def next_opening(self) -> datetime | None:
+        """When the next round will really open; None when rounds open by hand."""
+        return None if self._calendar is None else next(self._calendar.after(self._clock.now()))[0]
 
     def all(self, tournament: int | None = None) -> list[RoundRecord]:
         """The rounds so far, newest first."""
@@ -109,19 +138,42 @@ class Rounds:
         return found[0] if found else None
 
     def current(self, tournament: int) -> RoundRecord | None:
-        """The round that is open now."""
+        """The round that `rounds(number: 0)` names: the open one; None for "Current round not open for submissions".
+
+        Whether a round is still named between its deadline and its close is not known: a switch
+        (`round_zero_after_deadline`). Source of the error: numerapi 3.1.1 check_round_open.
+        """
         latest = self.latest(tournament)
-        return latest if latest is not None and self.is_open(latest) else None
+        return latest if latest is not None and self.status(latest) == "OPEN" else None
 
     def upcoming(self, tournament: int) -> RoundRecord:
-        """The round after the latest one, with the times that Numerai's calendar gives it."""
-        opens, closes = next(windows_after(self._clock.now()))
-        return structs.replace(self._following(tournament, opens, closes), opened=False)
+        """The round after the latest one, with the times of Numerai's published calendar: nobody announces a delay."""
+        moment = self._clock.now()
+        opening = self.next_opening()
+        if opening is not None:
+            moment = opening.replace(hour=0, minute=0, second=0)
+        return structs.replace(self._following(tournament, next(Calendar().after(moment))), opened=False)
 
-    def _following(self, tournament: int, opens: datetime, closes: datetime) -> RoundRecord:
-        """The round after the latest one. Its data are from the day it opens, and never as old as the last one's."""
+    def _open(self, tournament: int, window: Window) -> RoundRecord:
+        """Record the tournament's next round. Its opening ends the round before, on-time window included."""
+        with self._journal.lock:
+            latest = self.latest(tournament)
+            if latest is not None and latest.close_time > window[0]:
+                deadline = min(latest.deadline, window[0])
+                self._table.put(structs.replace(latest, deadline=deadline, close_time=window[0]))
+            return self._table.put(self._following(tournament, window))
+
+    def _following(self, tournament: int, window: Window) -> RoundRecord:
+        """The round after the latest one. Its data are of the day before it opens, and never as old as the last one's.
+
+        Source of the day: one round in a recorded answer of the API, 2025-09.
+        """
+        opens, deadline = window
+        close = deadline + LATE_PERIOD
+        if self._calendar is not None:
+            close = max(next(Calendar().after(opens))[0], deadline + SHORTEST_LATE_PERIOD)
         latest = self.latest(tournament)
-        day = opens.date()
+        day = opens.date() - timedelta(days=1)
         if latest is not None:
             last_day = datetime.strptime(str(latest.data_datestamp), "%Y%m%d").replace(tzinfo=timezone.utc).date()
             day = max(day, last_day + timedelta(days=1))
@@ -131,14 +183,17 @@ class Rounds:
             tournament=tournament,
             number=number,
             open_time=opens,
-            close_time=closes,
+            deadline=deadline,
+            close_time=close,
             data_datestamp=int(day.strftime("%Y%m%d")),
         )
 
     def published(self, tournament: int, number: int) -> datetime:
-        """When the live data of a round come out, in whole seconds as HTTP has them: when it opens or so long after
+        """When the live data of a round come out, in whole seconds as HTTP has them: when it opens or so long from
         that, and later than those of the rounds before; a day before the first one for a round before it."""
         held = sorted(self.all(tournament), key=lambda each: each.number)
+        if held and number > held[-1].number:
+            held.append(self.upcoming(tournament))
         earliest = held[0].open_time if held else self._clock.now()
         moment = (earliest - timedelta(days=1)).replace(microsecond=0)
         for each in held:
@@ -148,22 +203,44 @@ class Rounds:
             moment = max(opened + self._publishes, moment + timedelta(seconds=1))
         return moment
 
+    def newest_data(self, tournament: int) -> int:
+        """The number of the newest round whose live data can be asked for: the latest one's, or the one's after it.
+
+        When live data appear before the opening is not known: a switch (`live_minutes_before_opening`).
+        """
+        latest = self.latest(tournament)
+        if latest is None:
+            return 0
+        if self._calendar is not None and self._publishes < timedelta(0):
+            upcoming = self.upcoming(tournament)
+            if self.is_published(tournament, upcoming.number):
+                return upcoming.number
+        return latest.number
+
     def is_published(self, tournament: int, number: int) -> bool:
         """Whether the live data of a round are out by now."""
         found = self.get(tournament, number)
         return found is None or self._clock.now() >= found.open_time + self._publishes
 
     def is_open(self, found: RoundRecord) -> bool:
-        """Whether submissions for that round are in time now."""
-        return found.opened and found.open_time <= self._clock.now() < found.close_time
+        """Whether submissions for that round are on time now."""
+        return found.opened and found.open_time <= self._clock.now() < found.deadline
+
+    def phase(self, found: RoundRecord) -> str:
+        """upcoming, open (on time), late, resolving or resolved."""
+        now = self._clock.now()
+        if not found.opened:
+            return "upcoming"
+        if now < found.deadline:
+            return "open"
+        if now < found.close_time:
+            return "late"
+        return "resolved" if now >= resolve_time(found) else "resolving"
 
     def status(self, found: RoundRecord) -> str:
-        """UPCOMING, OPEN, RESOLVING or RESOLVED."""
-        if not found.opened:
-            return "UPCOMING"
-        if self.is_open(found):
-            return "OPEN"
-        return "RESOLVED" if self._clock.now() >= resolve_time(found) else "RESOLVING"
+        """Numerai's RoundStatus: UPCOMING, OPEN, RESOLVING or RESOLVED. OPEN ends when `current` does."""
+        phase = self.phase(found)
+        return {"late": "OPEN" if self._current_until_close else "RESOLVING"}.get(phase, phase.upper())
 
 
 def score_time(found: RoundRecord) -> datetime:

@@ -36,7 +36,12 @@ def serve(
     _require_libraries()
     from .core import Sandbox
 
-    sandbox = Sandbox((settings or Settings()).with_environment(), catalog)
+    chosen = (settings or Settings()).with_environment()
+    if chosen.schema_changes:
+        from .api.executor import schema
+
+        schema(chosen.schema_changes)
+    sandbox = Sandbox(chosen, catalog)
     servers: list[SandboxServer] = []
     try:
         sandbox.start()

@@ -6,11 +6,14 @@ import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
 from ..models import Tournament
+from .calendar import Calendar
+from .switches import Switches
 
 PUBLIC_ID_VARIABLE = "NUMERAI_SANDBOX_PUBLIC_ID"
 SECRET_KEY_VARIABLE = "NUMERAI_SANDBOX_SECRET_KEY"  # noqa: S105 the name of a variable, not a secret
@@ -44,7 +47,8 @@ class DataSpec:
     """The size of the made-up Classic dataset. The same spec always gives the same rows.
 
     `eras` counts the training eras; a quarter as many follow for validation. `missing` is the share of feature values
-    that are null. Numerai's own v5.3 is eras=574, rows_per_era=4700, features=2748.
+    that are missing: 2 since v5.3, null in older versions. Numerai's own v5.3 is eras=574, rows_per_era=4700,
+    features=3555.
     """
 
     seed: int = 0
@@ -70,11 +74,16 @@ class DataSpec:
 class Settings:
     """Everything a sandbox is made from.
 
-    `window_minutes` is how long a round stays open; `late_minutes` how long after that a submission still counts for
-    the closed round, marked late; `publish_minutes` how long after a round's opening its live data come out, the
+    `window_minutes` is how long submissions for a round that is opened by hand are on time. `opening_delay_minutes` is
+    how late rounds open with the calendar (0 to 60; the whole window shifts); with an `opening_delay_seed` each day's
+    delay is drawn between 0 and that. `publish_minutes` is how long after a round's opening its live data come out, the
     round before's being served until then; `url_seconds` how long a presigned URL works; `rate_limit` how many
     setSubmissionWebhook and triggerModelWebhook calls one address may make in a minute (Numerai: 50).
-    `spec` None means: what the state folder remembers, else the default.
+    `spec` None means: what the state folder remembers, else the default. `data_versions` are listed besides the usual
+    ones (`v5.2`). `switches` decide what is not known of Numerai. `documented_rate_limits` holds every operation to
+    Numerai's limit. An API that changes: without `introspection` it refuses to describe itself; `close_is_deadline`
+    answers the deadline as closeTime too; `schema_changes` are orders such as "remove Round.closeStakingTime",
+    "deprecate Round.number" and "rename Round.openTime opensAt".
     """
 
     models: tuple[ModelSpec, ...] = (ModelSpec("alice"),)
@@ -85,14 +94,20 @@ class Settings:
     data: Path | None = None
     state: Path | None = None
     spec: DataSpec | None = None
+    data_versions: tuple[str, ...] = ()
     history: int = 0
     calendar: bool = False
     window_minutes: float = 1440.0
-    late_minutes: float = 60.0
+    opening_delay_minutes: float = 0.0
+    opening_delay_seed: int | None = None
     publish_minutes: float = 0.0
     url_seconds: float = 3600.0
     rate_limit: int = 50
-    webhook_seconds: float = 30.0
+    switches: Switches = field(default_factory=Switches)
+    close_is_deadline: bool = False
+    documented_rate_limits: bool = False
+    introspection: bool = True
+    schema_changes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         unknown = [scope for scope in self.scopes if scope not in ALL_SCOPES]
@@ -106,9 +121,18 @@ class Settings:
                     )
         if not 0 <= self.history <= 1000:
             raise UsageError(f"--history {self.history} is out of range: it must be between 0 and 1000.")
+        if not 0 <= self.opening_delay_minutes <= 60:
+            raise UsageError(f"An opening delay of {self.opening_delay_minutes} is out of range: it must be 0 to 60.")
         for name, value in (("window", self.window_minutes), ("rate-limit", self.rate_limit)):
             if value <= 0:
                 raise UsageError(f"--{name} {value} is out of range: it must be above 0.")
+
+    @property
+    def round_calendar(self) -> Calendar | None:
+        """When rounds open by themselves; None when they open by hand only."""
+        if not self.calendar:
+            return None
+        return Calendar(timedelta(minutes=self.opening_delay_minutes), self.opening_delay_seed)
 
     def with_environment(self) -> Settings:
         """These settings with the token that the environment fixes, if it does."""

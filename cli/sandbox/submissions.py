@@ -1,12 +1,11 @@
-"""Submissions: how they are accepted, queued, checked by Numerai's own rules, replaced and marked late."""
+"""Submissions: checked by Numerai's own rules, placed by a round's times, queued, cloned and replaced."""
 
 from __future__ import annotations
 
-import logging
 import uuid
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,18 +17,29 @@ from .data.source import Edition
 from .journal import Journal, Table
 from .objects import UploadStore
 from .records import ModelRecord, RoundRecord, SubmissionRecord, UploadRecord
-from .refusal import Refusal
+from .refusal import MISSING_OBJECT, Refusal
 from .rounds import Rounds
+from .switches import Switches
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PENDING, SUCCESS, ERROR = "pending", "success", "error"
-_LOG = logging.getLogger(__name__)
+ON_TIME, LATE, QUEUED, NONE = "on-time", "late", "queued", "none"
+"""Every status of an entry in `latestSubmissions`. Source: 1,163 entries in a recorded answer of the API, 2025-09."""
+_SPACE = uuid.UUID("a7a5c7b5-8e0f-4d0a-9a2e-3b1f0c9d6e52")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A model in one round: its status, and the submission that has it (None for the status `none`)."""
+
+    round: RoundRecord
+    status: str
+    submission: SubmissionRecord | None = None
 
 
 class Submissions:
-    """The submissions of every model. They are checked in the background, one after the other."""
+    """The submissions of every model. Only valid ones are kept: an invalid file is refused, and displaces nothing."""
 
     def __init__(
         self,
@@ -38,7 +48,7 @@ class Submissions:
         catalog: Catalog,
         uploads: UploadStore,
         now: Callable[[], datetime],
-        late: timedelta,
+        switches: Switches,
     ) -> None:
         self._journal = journal
         self._table = Table(journal, "submissions", SubmissionRecord)
@@ -46,17 +56,7 @@ class Submissions:
         self._catalog = catalog
         self._uploads = uploads
         self._now = now
-        self._late = late
-        self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-check")
-
-    def resume(self) -> None:
-        """Check what was still pending when the state was last used."""
-        for found in self._table.select(lambda each: each.status == PENDING and not each.queued):
-            self._worker.submit(self.check, found.id)
-
-    def close(self) -> None:
-        """Stop checking."""
-        self._worker.shutdown(wait=True, cancel_futures=True)
+        self._switches = switches
 
     def all(self, model_id: str | None = None) -> list[SubmissionRecord]:
         """The submissions (of one model), newest first."""
@@ -64,17 +64,49 @@ class Submissions:
         return sorted(found, key=lambda each: each.inserted_at)[::-1]
 
     def get(self, submission_id: str) -> SubmissionRecord | None:
-        """One submission."""
-        return self._table.get(submission_id)
+        """One submission, by the id that createSubmission returned or the one it is listed under."""
+        found = self._table.get(submission_id)
+        return found or next((each for each in self._table.all() if self.listed_id(each) == submission_id), None)
+
+    def listed(self, model_id: str | None = None) -> list[SubmissionRecord]:
+        """What the root query `submissions` shows, newest first. Whether clones are among them is a switch."""
+        return [each for each in self.all(model_id) if self._switches.clones_listed or each.clone_of is None]
+
+    def listed_id(self, found: SubmissionRecord) -> str:
+        """The id under which it is listed: the one that createSubmission returned, unless the switch says otherwise."""
+        return found.id if self._switches.entry_ids_match else str(uuid.uuid5(_SPACE, found.id))
 
     def put(self, record: SubmissionRecord) -> None:
         """Record a submission that needs no check (of the made-up history)."""
         self._table.put(record)
 
     def selected(self, model_id: str, round_number: int) -> SubmissionRecord | None:
-        """The submission that counts for a round: the latest valid one, of those in time if there is any."""
-        valid = [each for each in self.all(model_id) if each.round_number == round_number and each.status == SUCCESS]
-        return next((each for each in valid if not each.late), valid[0] if valid else None)
+        """The submission that counts for a round: the latest one, of those on time if there is any.
+
+        Source: docs.numer.ai (the latest valid one is selected; a late one counts only without one on time).
+        """
+        found = [each for each in self.all(model_id) if each.round_number == round_number]
+        return next((each for each in found if not each.late), found[0] if found else None)
+
+    def entries(self, model: ModelRecord, rounds: int | None = None) -> list[Entry]:
+        """The model in each of the latest rounds, newest first; a queued submission is under the upcoming round.
+
+        Source: a recorded answer of the API, 2025-09: one entry a round, a queued submission twice under one id.
+        """
+        seen = self._now() - timedelta(seconds=self._switches.entry_delay_seconds)
+        entries = [
+            Entry(self._rounds.upcoming(model.tournament), QUEUED, each)
+            for each in self._table.select(lambda each: each.model_id == model.id and each.queued)
+        ]
+        for round_ in self._rounds.all(model.tournament)[:rounds]:
+            chosen = self.selected(model.id, round_.number)
+            status = NONE if chosen is None else LATE if chosen.late else ON_TIME
+            entries.append(Entry(round_, status, chosen))
+        shown = [
+            entry if entry.submission is None or entry.submission.inserted_at <= seen else Entry(entry.round, NONE)
+            for entry in entries
+        ]
+        return shown[:rounds]
 
     def create(
         self,
@@ -83,120 +115,130 @@ class Submissions:
         trigger_id: str | None = None,
         data_datestamp: int | None = None,
         source: str | None = None,
-        trigger_round: int | None = None,
     ) -> SubmissionRecord:
-        """Take an uploaded file for the round that is open; late or queued for the next round when none is.
+        """Check an uploaded file and take it for the latest round; late and queued for the next one after the deadline.
 
-        `trigger_round` is the round in which the trigger was made: its submission belongs to that round, however late.
+        `Refusal` in Numerai's words for a file that is not valid or not there. Being late is no error.
+        Sources: numerai-tools submissions.py (the rules and texts); forum.numer.ai/t/6253 (late and queued, only the
+        latest late one is queued).
         """
-        number, late, queued = self._placed(model.tournament, trigger_round)
-        record = self._table.put(
-            SubmissionRecord(
+        latest = self._rounds.latest(model.tournament)
+        if latest is None:
+            raise Refusal("Current round not open for submissions")
+        checked = self._checked(upload, latest, data_datestamp)
+        with self._journal.lock:
+            late = not self._rounds.is_open(latest)
+            record = SubmissionRecord(
                 id=str(uuid.uuid4()),
                 model_id=model.id,
                 tournament=model.tournament,
-                round_number=number,
+                round_number=latest.number,
                 filename=upload.id,
-                status=PENDING,
                 inserted_at=self._now(),
+                ids_round=checked.ids_round,
                 late=late,
-                queued=queued,
+                queued=late,
                 trigger_id=trigger_id,
                 data_datestamp=data_datestamp,
                 source=source,
+                submitted_count=checked.submitted,
+                accepted_count=len(checked.frame),
+                invalid_tickers=tuple(sorted(checked.invalid)[:1000]),
             )
-        )
-        if not queued:
-            self._worker.submit(self.check, record.id)
-        return record
+            if late:
+                for earlier in self._table.select(lambda each: each.model_id == model.id and each.queued):
+                    self._table.put(structs.replace(earlier, queued=False))
+            return self._table.put(record)
 
-    def release(self, opened: RoundRecord) -> None:
-        """Check the submissions that were waiting for this round."""
-        for found in self._table.select(lambda each: each.queued and each.tournament == opened.tournament):
-            self._table.put(structs.replace(found, queued=False, round_number=opened.number))
-            self._worker.submit(self.check, found.id)
+    def convert(self, opened: RoundRecord) -> None:
+        """Clone the submissions that were queued for this round: a new id, the same filename, on time.
 
-    def check(self, submission_id: str) -> None:
-        """Check one submission now and record the verdict."""
-        found = self._table.get(submission_id)
-        if found is None or found.status != PENDING:
-            return
-        try:
-            self._table.put(self._judged(found))
-        except Exception:  # noqa: BLE001 a fault of the sandbox itself must end as a verdict, not leave the client waiting
-            _LOG.exception("checking submission %s failed", submission_id)
-            message = "internal_error: the sandbox could not check this submission"
-            self._table.put(structs.replace(found, status=ERROR, error=message))
+        Source: four cases in a recorded answer of the API, 2025-09; their timestamps are those of the conversion.
+        Whether a clone keeps the trigger id is a switch.
+        """
+        for queued in self._table.select(lambda each: each.queued and each.tournament == opened.tournament):
+            self._table.put(structs.replace(queued, queued=False))
+            self._table.put(
+                structs.replace(
+                    queued,
+                    id=str(uuid.uuid4()),
+                    round_number=opened.number,
+                    inserted_at=opened.open_time,
+                    late=False,
+                    queued=False,
+                    clone_of=queued.id,
+                    trigger_id=queued.trigger_id if self._switches.clone_keeps_trigger else None,
+                )
+            )
 
     def predictions(self, found: SubmissionRecord) -> pd.Series[float]:
-        """The checked predictions of a submission, by the round's ids."""
+        """The checked predictions of a submission, by the ids of the round that it counts for."""
+        universe = self._live(found.tournament, found.ids_round)
         frame, id_column, value_column, _ = _validated(
-            found.tournament, self._universe(found), self._read(self._uploads.path(found.filename))
+            found.tournament, universe, _read(self._uploads.path(found.filename), found.tournament)
         )
-        universe = self._universe(found)
         own = self._catalog.source(found.tournament).id_column
         mapping = universe.set_index(id_column, drop=False)[own].astype(str)
-        current = self._current_ids(found)
+        current = self._live(found.tournament, found.round_number)[own]
         series = frame.set_index(id_column)[value_column]
         series.index = mapping.loc[series.index].map(dict(zip(universe[own], current, strict=True)))
         return series
 
-    def _placed(self, tournament: int, trigger_round: int | None) -> tuple[int, bool, bool]:
-        current = self._rounds.current(tournament)
-        latest = self._rounds.latest(tournament)
-        if trigger_round is not None and latest is not None and trigger_round <= latest.number:
-            return trigger_round, current is None or current.number != trigger_round, False
-        if current is not None:
-            return current.number, False, False
-        if latest is not None and self._now() < latest.close_time + self._late:
-            return latest.number, True, False
-        return self._rounds.upcoming(tournament).number, False, True
+    def _checked(self, upload: UploadRecord, latest: RoundRecord, data_datestamp: int | None) -> Checked:
+        """The file's rows by the latest round's ids, else by those of the round before.
 
-    def _judged(self, found: SubmissionRecord) -> SubmissionRecord:
-        path = self._uploads.path(found.filename)
+        Numerai takes the previous round's ids and maps them (docs.numer.ai); whether it needs the dataDatestamp for
+        that is a switch.
+        """
+        path = self._uploads.path(upload.id)
         if not path.is_file():
-            return structs.replace(found, status=ERROR, error="file_not_found: nothing was uploaded under this name")
-        try:
-            submission = self._read(path)
-            count = len(submission)
-            frame, _, _, invalid = _validated(found.tournament, self._universe(found), submission)
-        except (AssertionError, KeyError, ValueError, TypeError) as error:
-            return structs.replace(found, status=ERROR, error=str(error).splitlines()[0] if str(error) else repr(error))
-        return structs.replace(
-            found,
-            status=SUCCESS,
-            submitted_count=count,
-            accepted_count=len(frame),
-            invalid_tickers=tuple(sorted(invalid)[:1000]),
-        )
+            raise Refusal(MISSING_OBJECT)
+        previous = self._rounds.get(latest.tournament, latest.number - 1)
+        by_stamp = {each.data_datestamp: each for each in (latest, previous) if each is not None}
+        if data_datestamp is not None or self._switches.previous_ids_need_datestamp or previous is None:
+            candidates = [by_stamp.get(data_datestamp or latest.data_datestamp, latest)]
+        else:
+            candidates = [latest, previous]
+        newest = self._rounds.get(latest.tournament, self._rounds.newest_data(latest.tournament))
+        if newest is not None and newest not in candidates:
+            candidates.append(newest)
+        refusals = []
+        for each in candidates:
+            try:
+                submission = _read(path, each.tournament)
+                universe = self._live(each.tournament, each.number)
+                frame, _, _, invalid = _validated(each.tournament, universe, submission)
+                return Checked(each.number, frame, len(submission), invalid)
+            except (AssertionError, KeyError, ValueError, TypeError) as error:
+                refusals.append(str(error).splitlines()[0] if str(error) else repr(error))
+        raise Refusal(refusals[0])
 
-    def _read(self, path: Path) -> pd.DataFrame:
-        import pandas as pd
+    def _live(self, tournament: int, number: int) -> pd.DataFrame:
+        """The live rows of a round."""
+        round_ = self._rounds.get(tournament, number)
+        edition = Edition(number, 0 if round_ is None else round_.data_datestamp)
+        return self._catalog.source(tournament).live(edition)
 
-        try:
-            return pd.read_csv(path, keep_default_na=True)
-        except (ValueError, UnicodeDecodeError) as error:
-            raise ValueError(f"invalid_submission_file: this is not a CSV file ({error})") from error
 
-    def _edition(self, found: SubmissionRecord, number: int) -> Edition:
-        held = self._rounds.get(found.tournament, number)
-        return Edition(number, 0 if held is None else held.data_datestamp)
+@dataclass(frozen=True)
+class Checked:
+    """A valid file: the round its ids are from, the rows that count, how many it had, and the ids that are unknown."""
 
-    def _universe(self, found: SubmissionRecord) -> pd.DataFrame:
-        """The live rows that the submission's ids are from: the round's, or those of the day its datestamp names."""
-        number = found.round_number
-        if found.data_datestamp is not None:
-            earlier = [
-                each.number
-                for each in self._rounds.all(found.tournament)
-                if each.data_datestamp == found.data_datestamp and each.number <= number
-            ]
-            number = earlier[0] if earlier else number
-        return self._catalog.source(found.tournament).live(self._edition(found, number))
+    ids_round: int
+    frame: pd.DataFrame
+    submitted: int
+    invalid: list[str]
 
-    def _current_ids(self, found: SubmissionRecord) -> pd.Series[str]:
-        source = self._catalog.source(found.tournament)
-        return source.live(self._edition(found, found.round_number))[source.id_column]
+
+def _read(path: Path, tournament: int) -> pd.DataFrame:
+    """An uploaded file: CSV, or Parquet for Signals and Crypto (source: docs.numer.ai)."""
+    import pandas as pd
+
+    is_parquet = path.suffix == ".parquet" and tournament != CLASSIC
+    try:
+        return pd.read_parquet(path) if is_parquet else pd.read_csv(path, keep_default_na=True)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise ValueError(f"invalid_submission_file: this is no {'Parquet' if is_parquet else 'CSV'} file") from error
 
 
 def upload_for(uploads: Table[UploadRecord], filename: str, purpose: str) -> UploadRecord:

@@ -1,4 +1,9 @@
-"""Calls the models' webhooks, as Numerai does, and remembers what was answered."""
+"""Calls the models' webhooks, as Numerai does, and remembers what was answered.
+
+The body is `{"roundNumber": 368, "dataVersion": 1, "triggerId": "<uuid>"}`. Source: calls that were received in 2022
+and 2023; the official code reads triggerId only. Only the answer 200 counts. Source: numerai-cli's Azure example, which
+changes 202 to 200 "to tell Numerai that the request was successful".
+"""
 
 from __future__ import annotations
 
@@ -18,20 +23,27 @@ from .faults import Faults, corrupted, seconds_of
 from .journal import Journal, Table
 from .records import FaultRecord, ModelRecord, RoundRecord, WebhookCallRecord
 from .refusal import Refusal
+from .switches import Switches
 
 _ANSWER_CHARACTERS = 2000
+_SUCCESS = 200
 
 
 class Webhooks:
-    """Makes the calls. `seconds` is how long a webhook may take to answer."""
+    """Makes the calls. How long a webhook may take, and whether a call is made again, are switches."""
 
     def __init__(
-        self, journal: Journal, faults: Faults, now: Callable[[], datetime], seconds: float, stopping: threading.Event
+        self,
+        journal: Journal,
+        faults: Faults,
+        now: Callable[[], datetime],
+        switches: Switches,
+        stopping: threading.Event,
     ) -> None:
         self._table = Table(journal, "webhook_calls", WebhookCallRecord, keep=2000)
         self._faults = faults
         self._now = now
-        self._seconds = seconds
+        self._switches = switches
         self._stopping = stopping
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sandbox-webhook")
         self._announced: list[tuple[datetime, Future[WebhookCallRecord]]] = []
@@ -51,9 +63,9 @@ class Webhooks:
     def announce(self, opened: RoundRecord, models: list[ModelRecord]) -> None:
         """Call the webhook of each model that has one, in the background, because a round has opened."""
         for model in models:
-            if model.webhook:
+            if model.webhook and model.pickle_id is None:
                 call = self._begin(model, "round", opened.number)
-                self._announced.append((opened.open_time, self._pool.submit(self._deliver, call, model)))
+                self._announced.append((opened.open_time, self._pool.submit(self._deliver_repeatedly, call, model)))
 
     def settle(self, before: datetime) -> None:
         """Return once the calls for rounds that opened before that moment have ended."""
@@ -64,14 +76,14 @@ class Webhooks:
     def trigger(self, model: ModelRecord, round_number: int | None) -> str:
         """Call the model's webhook now and return the trigger id.
 
-        `Refusal` with the webhook's answer when it is not 2xx, or with the reason when it cannot be reached.
+        `Refusal` with the webhook's answer when it is not 200, or with the reason when it cannot be reached.
         """
         if not model.webhook:
             raise Refusal("This model has no submission webhook")
         call = self._deliver(self._begin(model, "trigger", round_number), model)
         if call.error is not None:
             raise Refusal(f"Error received from your webhook server: {call.error}")
-        if call.status is None or not 200 <= call.status < 300:
+        if call.status != _SUCCESS:
             raise Refusal(f"Error received from your webhook server: {call.answer}")
         return call.id
 
@@ -87,9 +99,19 @@ class Webhooks:
             )
         )
 
+    def _deliver_repeatedly(self, call: WebhookCallRecord, model: ModelRecord) -> WebhookCallRecord:
+        done = self._deliver(call, model)
+        for _ in range(self._switches.webhook_repeats):
+            if done.status == _SUCCESS or self._stopping.is_set():
+                break
+            done = self._deliver(done, model)
+        return done
+
     def _deliver(self, call: WebhookCallRecord, model: ModelRecord) -> WebhookCallRecord:
         fault = self._faults.take("webhook", model.name, model.id)
-        body = msgspec.json.encode({"triggerId": call.id, "modelId": model.id, "roundNumber": call.round_number})
+        as_test = call.reason == "trigger" and self._switches.trigger_round_is_test
+        number = "test" if as_test else call.round_number
+        body = msgspec.json.encode({"roundNumber": number, "dataVersion": 1, "triggerId": call.id})
         url = model.webhook or ""
         started = time.monotonic()
         status, answer, error = None, None, None
@@ -104,6 +126,7 @@ class Webhooks:
                 status=status,
                 answer=None if answer is None else without_token(answer, url)[:_ANSWER_CHARACTERS],
                 error=error,
+                attempts=call.attempts + 1,
             )
         )
 
@@ -114,7 +137,7 @@ class Webhooks:
             if fault.kind == "drop":
                 raise requests.ConnectionError("connection reset (a fault ordered from the sandbox)")
             if fault.kind == "hang":
-                self._stopping.wait(min(seconds_of(fault), self._seconds))
+                self._stopping.wait(min(seconds_of(fault), self._switches.webhook_seconds))
                 raise requests.ReadTimeout("timed out (a fault ordered from the sandbox)")
             if fault.kind == "slow":
                 self._stopping.wait(seconds_of(fault))
@@ -123,7 +146,9 @@ class Webhooks:
             else:
                 body = corrupted(body)
         headers = {"Content-Type": "application/json", "User-Agent": "numerai-sandbox"}
-        response = requests.post(url, data=body, headers=headers, timeout=self._seconds, allow_redirects=False)
+        response = requests.post(
+            url, data=body, headers=headers, timeout=self._switches.webhook_seconds, allow_redirects=False
+        )
         return response.status_code, response.text
 
 

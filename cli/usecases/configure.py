@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from ..models import (
     DEFAULT_SIZE,
     DEFAULT_TIMEOUT_MINUTES,
     SIZES,
+    DataVersions,
     Model,
     Node,
     Tournament,
@@ -25,6 +27,15 @@ from .resolve import resolve_model
 from .scaffold import plan_scaffold, scaffold
 
 MAX_TIMEOUT_MINUTES = 24 * 60
+NEWEST_DATA, TRAINED_DATA = "newest", "trained"
+"""What --data-version takes besides a version: the newest complete one, or the one that the model was trained on."""
+_DATA_VERSION = re.compile(r"v\d{1,4}(\.\d{1,4})?")
+PICKLE_ASSIGNED = (
+    "a model upload (pickle) is assigned to the model: Numerai runs that, and will neither call the node nor accept "
+    "what it submits"
+)
+UNASSIGN_PICKLE = "at numer.ai (Submissions, Settings of the model) unassign the upload, then numerai node config"
+"""What to do about it. The API has no call for that (numerapi 3.1.1, the API's introspection)."""
 _MIB_FROM = 256
 _MILLI_CPU_FROM = 128
 
@@ -42,6 +53,7 @@ class NodeRequest:
     cron: str | None = None
     timeout_minutes: int | None = None
     register_webhook: bool = False
+    data_version: str | None = None
 
 
 @dataclass(frozen=True)
@@ -63,24 +75,29 @@ def configure_node(
     provider_named: Callable[[str], Provider],
     report: Report,
     agree: Callable[[list[str]], None],
+    insist: Callable[[str], None],
     dry_run: bool = False,
 ) -> Plan | Configured:
     """Make a node what the request says and return it, or with `dry_run` only the plan.
 
-    `agree` is given what a provider says before it makes things that are billed, and raises when the person does not
-    want them; nothing has been touched then. One command at a time changes a node: `NumeraiError` with code `busy`
-    otherwise.
+    `agree` is given what a provider says before it makes things that are billed, `insist` why the node cannot work yet
+    (its model has an assigned pickle); each raises when the person does not want to go on, and nothing has been touched
+    then. One command at a time changes a node: `NumeraiError` with code `busy` otherwise.
     """
     refuse_legacy(store)
     model = resolve_model(api, model_name, tournament)
     node = decide_node(request, model, None)
+    if request.data_version is not None and node.data_version not in (None, NEWEST_DATA):
+        _check_served(node.data_version, api.data_versions(model.tournament))
     with store.node_lock(node.name):
         node = decide_node(request, model, store.nodes().get(node.name))
         provider = provider_named(node.provider)
-        plan = plan_configure(request, node, provider, api, store)
+        plan = plan_configure(request, node, model, provider, api, store)
         preview = provider.preview(node) if isinstance(provider, PreviewsChanges) else []
         if dry_run:
             return replace(plan, notes=(*preview, *plan.notes))
+        if model.pickle is not None:
+            insist(f"{model.name}: {PICKLE_ASSIGNED}.")
         if preview:
             agree(preview)
         return configure(plan, provider, api, store, report)
@@ -123,10 +140,13 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
         timeout_minutes=timeout,
         cron=cron,
         webhook_url=existing.webhook_url if existing else None,
+        data_version=_data_version(request.data_version, existing),
     )
 
 
-def plan_configure(request: NodeRequest, node: Node, provider: Provider, api: NumeraiApi, store: StateStore) -> Plan:
+def plan_configure(
+    request: NodeRequest, node: Node, model: Model, provider: Provider, api: NumeraiApi, store: StateStore
+) -> Plan:
     """The steps that make the node what it should be. Checks everything that can be checked before."""
     steps: list[Step] = []
     notes: list[str] = []
@@ -137,7 +157,9 @@ def plan_configure(request: NodeRequest, node: Node, provider: Provider, api: Nu
     else:
         check_source(folder, home=store.home)
     steps += [Provision(node), SaveNode(node.name, store.nodes_path)]
-    if node.cron and not request.register_webhook:
+    if model.pickle is not None:
+        notes.append(f"{model.name}: {PICKLE_ASSIGNED}. No webhook is registered. To change that: {UNASSIGN_PICKLE}.")
+    elif node.cron and not request.register_webhook:
         notes.append("It runs by its schedule; the webhook is not registered (--register-webhook does it).")
     elif provider.reachable_by(api.url) or request.register_webhook:
         steps.append(RegisterWebhook(node.model_name, node.model_id))
@@ -172,6 +194,23 @@ def configure(plan: Plan, provider: Provider, api: NumeraiApi, store: StateStore
 
     carry_out(plan, execute, report)
     return Configured(done["node"], registered, plan.notes)
+
+
+def _data_version(wanted: str | None, existing: Node | None) -> str | None:
+    if wanted is None:
+        return existing.data_version if existing else None
+    if wanted not in (NEWEST_DATA, TRAINED_DATA) and not _DATA_VERSION.fullmatch(wanted):
+        raise UsageError(
+            f"--data-version must be a version such as v5.3, or {NEWEST_DATA} or {TRAINED_DATA}, not '{wanted}'."
+        )
+    return None if wanted == TRAINED_DATA else wanted
+
+
+def _check_served(version: str | None, data: DataVersions) -> None:
+    if version not in data.served:
+        raise UsageError(
+            f"Numerai serves no data version {version} for this tournament.", f"There are: {', '.join(data.served)}."
+        )
 
 
 def _folder(request: NodeRequest, existing: Node | None) -> Path:

@@ -1,4 +1,4 @@
-"""Shows the main job on this machine: a sandbox, a node, a trigger, a container, an accepted submission."""
+"""Shows the main job on this machine: a sandbox, a node, a trigger, a container, a confirmed submission."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ SIZE = "gen-sm"
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo reached: the sandbox's round, the accepted submission, the model's score on validation eras (mean
+    """What the demo reached: the sandbox's round, the confirmed submission, the model's score on validation eras (mean
     CORR per era; None when the log does not tell) and the seconds that each stage took."""
 
     folder: Path
     executor: str
     round_number: int | None
     submission_id: str | None
-    accepted: bool
+    confirmed: bool
     validation_corr: float | None
     seconds: Mapping[str, float]
     url: str
@@ -96,7 +96,7 @@ class Demo:
             executor=self.executor,
             round_number=int(submitted["round"]) if "round" in submitted else None,
             submission_id=submitted.get("submission_id"),
-            accepted=submitted.get("status") == "success",
+            confirmed=submitted.get("status") == "on-time",
             validation_corr=float(score) if score else None,
             seconds=dict(self._seconds),
             url=str(sandbox["url"]),

@@ -8,23 +8,94 @@ from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
 from ..ports import Provider, Report, RollsBack, StateStore
 from ..source import check_source
+from .runtime import (
+    RUNTIME,
+    RuntimeChoice,
+    RuntimeCopy,
+    RuntimeState,
+    backup_folder,
+    finish_interrupted,
+    own_version,
+    replace_runtime,
+    runtime_copy,
+)
 
 
-def deploy_node(node: Node, provider: Provider, store: StateStore, report: Report, *, force: bool) -> Deployment:
+def deploy_node(
+    node: Node,
+    provider: Provider,
+    store: StateStore,
+    report: Report,
+    *,
+    force: bool,
+    runtime: RuntimeChoice | None = None,
+) -> Deployment:
     """Build and put in place. Nothing is built when nothing has changed, unless forced; a failed build leaves what is
-    deployed as it was. One command at a time changes a node."""
+    deployed as it was. One command at a time changes a node.
+
+    An unmodified old copy of the runtime in the node's folder is replaced first; `runtime` keeps it, or replaces a
+    modified one too."""
     check_source(Path(node.path), home=store.home)
     with store.node_lock(node.name):
+        _bring_runtime_up(node, store, report, runtime)
         return provider.deploy(node, force=force, report=report)
 
 
-def plan_deploy(node: Node, provider: Provider, store: StateStore, *, force: bool) -> list[str]:
+def plan_deploy(
+    node: Node, provider: Provider, store: StateStore, *, force: bool, runtime: RuntimeChoice | None = None
+) -> list[str]:
     """What a deploy would do, in words."""
     check_source(Path(node.path), home=store.home)
-    current = provider.deployment(node.name)
-    if current and not force and current.source_hash == provider.source_hash(node):
+    current, copy, steps = provider.deployment(node.name), runtime_copy(Path(node.path)), []
+    if copy and copy.state is RuntimeState.INTERRUPTED:
+        steps.append(f"finish replacing {RUNTIME} in {node.path}, which was interrupted")
+    elif copy and copy.replaced(runtime):
+        steps.append(_replacement(node, store, copy))
+    if current and not force and not steps and current.source_hash == provider.source_hash(node):
         return [f"nothing: {node.path} has not changed since the last deploy"]
-    return [f"build {node.path} for {node.provider}", f"replace {current.image}" if current else "deploy it"]
+    steps.append(f"build {node.path} for {node.provider}")
+    return [*steps, f"replace {current.image}" if current else "deploy it"]
+
+
+def runtime_note(node: Node, runtime: RuntimeChoice | None = None) -> str | None:
+    """Why a deploy leaves another runtime than the tool's where it is; None when it does not."""
+    copy = runtime_copy(Path(node.path))
+    if copy is None or copy.replaced(runtime):
+        return None
+    what = f"{copy.folder / RUNTIME} is left alone:"
+    mend = f"`numerai node -m {node.model_name} deploy --runtime replace` puts {RUNTIME} {own_version()} there."
+    if copy.state is RuntimeState.OLD:
+        return f"{what} --runtime keep. It is older than this tool's: {copy.label}."
+    if copy.state is RuntimeState.NEWER:
+        return f"{what} {copy.label} is newer than this tool's, {own_version()}. Update the tool."
+    if copy.state is RuntimeState.LINK:
+        return f"{what} it is a link."
+    if copy.state is RuntimeState.CHANGED and copy.version != own_version():
+        return f"{what} {copy.label} with changes of your own. {mend}"
+    return None
+
+
+def _bring_runtime_up(node: Node, store: StateStore, report: Report, choice: RuntimeChoice | None) -> None:
+    folder = Path(node.path)
+    with store.folder_lock(folder):
+        finish_interrupted(folder)
+        copy, note = runtime_copy(folder), runtime_note(node, choice)
+        if note:
+            report(note)
+        if copy and copy.replaced(choice):
+            report(_replacement(node, store, copy))
+            replace_runtime(folder, backup_folder(store.home, node.name, copy))
+
+
+def _replacement(node: Node, store: StateStore, copy: RuntimeCopy) -> str:
+    if copy.state is RuntimeState.LINK:
+        raise UsageError(
+            f"{copy.folder / RUNTIME} is a link, so what it points to is left alone.",
+            "Remove the link, and copy the runtime with `numerai copy-example`.",
+            code="runtime-is-a-link",
+        )
+    backup = backup_folder(store.home, node.name, copy)
+    return f"replace {copy.label} in {node.path} by {own_version()}; the old copy is kept in {backup}"
 
 
 def choose_earlier(node: Node, provider: Provider, tag: str | None) -> str:

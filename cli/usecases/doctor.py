@@ -14,7 +14,9 @@ from ..errors import ApiError, NumeraiError
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, Ledger, NumeraiApi, Provider, Report, StateStore
 from ..source import check_source
+from .configure import NEWEST_DATA, PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .overview import name_of, needs_watching, watching
+from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
 from .setup import scope_warnings
 
 FIX_MODES, FIX_NODES_FILE, FIX_WEBHOOK, FIX_WAKE = "modes", "nodes-file", "webhook", "start-daemon"
@@ -171,14 +173,59 @@ class Doctor:
             yield Check("folder", CheckStatus.OK, node.path, node=node.name)
         except NumeraiError as error:
             yield Check("folder", CheckStatus.FAILED, error.message, error.hint, node=node.name)
+        yield from (replace(check, node=node.name) for check in self._runtime(node))
         if api is not None and models is not None:
             yield replace(self._webhook(node, api, models), node=node.name)
+        if api is not None and node.data_version not in (None, NEWEST_DATA):
+            yield replace(_data_version(node, api), node=node.name)
+
+    def _runtime(self, node: Node) -> Iterator[Check]:
+        """Whether the node's copy of the runtime, and what is deployed of it, are the tool's. Says nothing of folders
+        without one."""
+        deploy, own = f"numerai node -m {node.model_name} deploy", own_version()
+        try:
+            copy = runtime_copy(Path(node.path))
+            if copy is None:
+                return
+            deployed = self.provider_named(node.provider).deployment(node.name)
+            stale = deployed and deployed.source_hash != self.provider_named(node.provider).source_hash(node)
+        except NumeraiError as error:
+            yield Check("runtime", CheckStatus.WARNING, error.message, error.hint)
+            return
+        why, mend = {
+            RuntimeState.OLD: (
+                f"{copy.label} is older than this tool's, {own}; so is what was deployed from it",
+                deploy,
+            ),
+            RuntimeState.CHANGED: (
+                f"{copy.label} has changes of your own, so it does not get the fixes of {own}",
+                f"{deploy} --runtime replace",
+            ),
+            RuntimeState.NEWER: (
+                f"{copy.label} is newer than this tool's, {own}",
+                "pip install --upgrade numerai-compute",
+            ),
+            RuntimeState.LINK: (f"{copy.folder / RUNTIME} is a link: deploy never replaces it", None),
+            RuntimeState.INTERRUPTED: (f"replacing {RUNTIME} was interrupted", deploy),
+            RuntimeState.CURRENT: (
+                f"{copy.label}; what is deployed was built earlier and may hold an older one",
+                deploy,
+            ),
+        }[copy.state]
+        if copy.state is RuntimeState.CURRENT and not stale:
+            yield Check("runtime", CheckStatus.OK, copy.label)
+        elif copy.state is RuntimeState.CHANGED and copy.version == own:
+            yield Check("runtime", CheckStatus.OK, f"{copy.label}, with changes of your own")
+        else:
+            yield Check("runtime", CheckStatus.WARNING, why, mend)
 
     def _webhook(self, node: Node, api: NumeraiApi, models: dict[str, Model]) -> Check:
         model = models.get(node.model_id)
         if model is None:
             why = f"the account has no model {node.model_name} any more"
             return Check("webhook", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} destroy")
+        if model.pickle is not None:
+            return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
         if node.cron and model.webhook != node.webhook_url:
             return Check("webhook", CheckStatus.OK, "not registered: the node runs by its schedule")
         if node.webhook_url is None:
@@ -238,6 +285,24 @@ class Doctor:
         node, keys = self.store.nodes()[name], self.store.keys()
         if keys is not None:
             self.api_with(keys).set_webhook(node.model_id, node.webhook_url)
+
+
+def _data_version(node: Node, api: NumeraiApi) -> Check:
+    """Whether the data version that the node is pinned to is served, and the newest one. What an unpinned node's model
+    was trained on is known to its runs only, which say the same."""
+    try:
+        data = api.data_versions(node.tournament)
+    except ApiError as error:
+        return Check("data version", CheckStatus.WARNING, error.message, error.hint)
+    pinned, newest = node.data_version, data.newest
+    mend = f"train the model on {newest}, then numerai node -m {node.model_name} config --data-version trained"
+    if pinned not in data.served:
+        why = f"{pinned} is pinned, and Numerai no longer serves it: runs use {newest}, which the model may not fit"
+        return Check("data version", CheckStatus.FAILED, why, mend)
+    later = data.served[data.served.index(pinned) + 1 :]
+    if newest in later:
+        return Check("data version", CheckStatus.WARNING, f"{pinned} is pinned, and {newest} is out", mend)
+    return Check("data version", CheckStatus.OK, f"{pinned} is pinned, and the newest")
 
 
 def _python() -> Check:

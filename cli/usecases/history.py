@@ -7,9 +7,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
+from typing import TypeVar
 
 from ..errors import NumeraiError
 from ..models import (
+    EntryStatus,
+    Model,
     Node,
     NoticeKind,
     Round,
@@ -18,23 +21,33 @@ from ..models import (
     Run,
     RunState,
     Submission,
+    SubmissionEntry,
     TriggerAttempt,
 )
 from ..ports import Clock, Ledger, NumeraiApi, Provider
-from .rounds import DATE_STEP, counting, late
+from ..watching import policy
+from ..watching.facts import model_facts, round_facts, run_facts
+from ..watching.policy import DATE_STEP, GIVE_UP, UNCONFIRMED_CODE
 
+T = TypeVar("T")
 RUNS_A_ROUND = 6
 """How many runs of a round are asked for, retries and tries by hand included."""
 MOST_RUNS = 500
 
 
 class Standing(str, Enum):
-    """How a round stands for a node, or how it went."""
+    """How a round stands for a node, or how it went.
+
+    `unconfirmed`: Numerai holds a file of the round, or a run made one, but Numerai does not say that it counts.
+    `covered`, `late`, `missed`: as in `RoundOutcome`. `unknown`: what Numerai says could not be asked or is no longer
+    listed (it lists a model's latest 20 rounds).
+    """
 
     ON_TIME = "on-time"
+    COVERED = "covered"
     LATE = "late"
     MISSED = "missed"
-    CHECKING = "checking"
+    UNCONFIRMED = "unconfirmed"
     RUNNING = "running"
     FAILED = "failed"
     WAITING = "waiting"
@@ -75,18 +88,18 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class RoundRecord:
-    """A node in a round. `submission` is the one that counts, `refused` those that Numerai did not take; `told` is what
-    people were told of it."""
+    """A node in a round. `submission` is the file that Numerai counts, queues or holds; with `covered` it is an earlier
+    round's file that Numerai submitted again. `told` is what people were told of it."""
 
     node: str
     tournament: int
     round_number: int
     opened: datetime
-    closes: datetime
+    deadline: datetime
     standing: Standing
     runs: tuple[RunRecord, ...]
     submission: Submission | None
-    refused: tuple[Submission, ...]
+    covered: bool
     told: tuple[NoticeKind, ...]
 
 
@@ -97,6 +110,31 @@ class History:
     now: datetime
     rounds: tuple[RoundRecord, ...]
     problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What Numerai says of one model: its rounds' entries and the files it holds; None where it could not be asked."""
+
+    entries: Sequence[SubmissionEntry] | None
+    files: Sequence[Submission] | None
+
+    def entry(self, round_: Round) -> SubmissionEntry | None:
+        """The round's entry."""
+        return next((entry for entry in self.entries or () if entry.round_number == round_.number), None)
+
+    def lists(self, round_: Round) -> bool:
+        """Whether Numerai's answer reaches back to the round, so that a round without an entry has no submission."""
+        return round_.number >= min((entry.round_number for entry in self.entries or ()), default=0)
+
+    def of(self, round_: Round) -> list[Submission]:
+        """The files of the round, newest first."""
+        return [file for file in self.files or () if file.round_number == round_.number]
+
+    def standing(self, node: Node, round_: Round, runs: Iterable[Run], ahead: timedelta) -> policy.Standing:
+        """How the model stands in the round, by the rules that the watchers go by."""
+        model = model_facts(node.model_name, self.entries or (), self.files or ())
+        return policy.standing(model, round_facts(round_), [run_facts(run, -ahead) for run in runs])
 
 
 class RoundReader:
@@ -115,6 +153,7 @@ class RoundReader:
         self._ledger = ledger
         self._clock = clock
         self._rounds: dict[int, list[Round]] = {}
+        self._models: list[Model] | None = None
         self.problems: list[str] = []
         self._make_api = api
         self._api: NumeraiApi | None = None
@@ -161,14 +200,21 @@ class RoundReader:
         rounds = self.rounds(node.tournament, limit)
         if not rounds:
             return []
-        held, runs = self._submissions(node), self._runs(node, limit)
-        entries = {found.number: self._entry(node, found) for found in rounds}
-        ahead = {found.number: self._ahead(node, found) for found in rounds}
-        by_round = self._sorted(rounds, entries, held or [], runs or [], ahead)
+        answers, runs = self._answers(node), self._runs(node, limit)
+        known = {round_.number: self._entry(node, round_) for round_ in rounds}
+        ahead = {round_.number: self._ahead(node, round_) for round_ in rounds}
+        by_round = self._sorted(rounds, known, answers.files or [], runs or [], ahead)
         return [
-            self._record(node, found, entries[found.number], held, by_round[found.number], ahead[found.number])
-            for found in rounds
+            self._record(node, round_, known[round_.number], answers, by_round[round_.number], ahead[round_.number])
+            for round_ in rounds
         ]
+
+    def pickle(self, node: Node) -> str | None:
+        """The id of the model upload that is assigned to the node's model, None where none is or Numerai is silent."""
+        if self._models is None:
+            api = self._numerai()
+            self._models = (self._asked(api.models, "the models of the account") if api else None) or []
+        return next((model.pickle for model in self._models if model.id == node.model_id), None)
 
     # asking
 
@@ -197,14 +243,20 @@ class RoundReader:
             self.note_error(error)
             return []
 
-    def _submissions(self, node: Node) -> list[Submission] | None:
+    def _answers(self, node: Node) -> _Answers:
         api = self._numerai()
         if api is None:
-            return None
+            return _Answers(None, None)
+        return _Answers(
+            self._asked(lambda: api.entries(node.model_id), f"{node.name}: Numerai's submissions"),
+            self._asked(lambda: api.submissions(node.model_id), f"{node.name}: Numerai's files"),
+        )
+
+    def _asked(self, ask: Callable[[], list[T]], what: str) -> list[T] | None:
         try:
-            return api.submissions(node.model_id)
+            return ask()
         except NumeraiError as error:
-            self.note(f"{node.name}: Numerai's submissions are not known: {error.message}")
+            self.note(f"{what} are not known: {error.message}")
             return None
 
     def _runs(self, node: Node, limit: int) -> list[Run] | None:
@@ -262,55 +314,74 @@ class RoundReader:
     def _record(
         self,
         node: Node,
-        found: Round,
-        entry: RoundEntry | None,
-        held: list[Submission] | None,
+        round_: Round,
+        known: RoundEntry | None,
+        answers: _Answers,
         runs: list[Run],
         ahead: timedelta,
     ) -> RoundRecord:
-        mine = [each for each in held or () if each.round_number == found.number]
-        attempts = {attempt.run_id: attempt for attempt in entry.attempts if attempt.run_id} if entry else {}
-        records = [_run_record(run, attempts.get(run.id), mine, ahead) for run in runs]
-        known = {run.id for run in runs}
-        if entry:
-            records += [_attempt_record(each) for each in entry.attempts if each.run_id not in known]
-        in_time = [run for run in runs if run.created_at < found.close_time + ahead]
-        best = counting(mine, found)
+        attempts = {attempt.run_id: attempt for attempt in known.attempts if attempt.run_id} if known else {}
+        records = [_run_record(run, attempts.get(run.id), answers.of(round_), ahead) for run in runs]
+        run_ids = {run.id for run in runs}
+        if known:
+            records += [_attempt_record(attempt) for attempt in known.attempts if attempt.run_id not in run_ids]
+        tried = known is not None or any(run.created_at < round_.deadline + ahead for run in runs)
+        said = answers.standing(node, round_, runs, ahead)
+        standing, covered = self._standing(round_, known, answers, said, runs, tried)
         return RoundRecord(
             node=node.name,
             tournament=int(node.tournament),
-            round_number=found.number,
-            opened=found.open_time,
-            closes=found.close_time,
-            standing=self._standing(found, entry, held is not None, best, runs, bool(in_time)),
+            round_number=round_.number,
+            opened=round_.open_time,
+            deadline=round_.deadline,
+            standing=standing,
             runs=tuple(sorted(records, key=lambda record: record.triggered_at)),
-            submission=best or _remembered_submission(entry, found),
-            refused=tuple(each for each in mine if each.refused),
-            told=tuple(sorted(entry.reached, key=lambda kind: kind.value)) if entry else (),
+            submission=_submission(round_, answers) or _remembered_submission(known, round_),
+            covered=covered,
+            told=tuple(sorted(known.reached, key=lambda kind: kind.value)) if known else (),
         )
 
     def _standing(
         self,
-        found: Round,
-        entry: RoundEntry | None,
-        asked: bool,
-        best: Submission | None,
+        round_: Round,
+        known: RoundEntry | None,
+        answers: _Answers,
+        said: policy.Standing,
         runs: Sequence[Run],
         tried: bool,
-    ) -> Standing:
-        if best is not None and best.accepted:
-            return Standing.LATE if late(best, found) else Standing.ON_TIME
-        if best is not None and (entry is None or entry.outcome is RoundOutcome.OPEN):
-            return Standing.CHECKING
-        if entry is not None and entry.outcome is not RoundOutcome.OPEN:
-            return Standing(entry.outcome.value)
-        if not asked:
-            return Standing.UNKNOWN
+    ) -> tuple[Standing, bool]:
+        """How the round stands, and whether an earlier file covers it. What Numerai has `said` goes before what the
+        watcher remembers; a covered round waits for a run of its own until the deadline."""
+        outcome, now = known.outcome if known else RoundOutcome.OPEN, self.now()
+        on_time = said in (policy.Standing.ON_TIME, policy.Standing.COVERED)
+        covered = said is policy.Standing.COVERED or (on_time and outcome is RoundOutcome.COVERED)
+        if said is policy.Standing.LATE or (on_time and not (covered and round_.is_open(now))):
+            return Standing(RoundOutcome.COVERED.value if covered else said.value), covered
+        if outcome is not RoundOutcome.OPEN:
+            return Standing(outcome.value), covered
+        if answers.entries is None:
+            return Standing.UNKNOWN, covered
         if runs and not runs[-1].state.final:
-            return Standing.RUNNING
-        if found.is_open(self.now()):
-            return Standing.FAILED if runs and runs[-1].state is RunState.FAILED else Standing.WAITING
-        return Standing.MISSED if entry is not None or tried else Standing.NOT_FOLLOWED
+            return Standing.RUNNING, covered
+        if said is policy.Standing.UNCONFIRMED or (runs and runs[-1].exit_code == UNCONFIRMED_CODE):
+            entry = answers.entry(round_)
+            if now < round_.deadline + GIVE_UP or entry is None or entry.status is not EntryStatus.NONE:
+                return Standing.UNCONFIRMED, covered
+        if round_.is_open(now):
+            failed = bool(runs) and runs[-1].state is RunState.FAILED
+            return Standing.FAILED if failed else Standing.WAITING, covered
+        if not tried:
+            return Standing.NOT_FOLLOWED, covered
+        return Standing.MISSED if answers.lists(round_) else Standing.UNKNOWN, covered
+
+
+def _submission(round_: Round, answers: _Answers) -> Submission | None:
+    """The round's submission as its entry names it, or else the newest file that Numerai holds of the round."""
+    entry, files = answers.entry(round_), answers.of(round_)
+    if entry is None or entry.id is None:
+        return next(iter(files), None)
+    trigger_id = next((file.trigger_id for file in files if file.id == entry.id), None)
+    return Submission(entry.id, round_.number, trigger_id, entry.filename, entry.timestamp)
 
 
 def read_history(nodes: Iterable[Node], reader: RoundReader, limit: int) -> History:
@@ -364,8 +435,7 @@ def _attempt_record(attempt: TriggerAttempt) -> RunRecord:
     )
 
 
-def _remembered_submission(entry: RoundEntry | None, found: Round) -> Submission | None:
-    if entry is None or entry.submission_id is None:
+def _remembered_submission(known: RoundEntry | None, round_: Round) -> Submission | None:
+    if known is None or known.submission_id is None:
         return None
-    status = entry.submission_status or "unknown"
-    return Submission(entry.submission_id, status, found.number, inserted_at=entry.submitted_at)
+    return Submission(known.submission_id, round_.number, inserted_at=known.submitted_at)

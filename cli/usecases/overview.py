@@ -19,21 +19,22 @@ LOOKED_LATELY = timedelta(days=1)
 
 @dataclass(frozen=True)
 class TournamentGlance:
-    """The latest round of a tournament and the next one. `closes` is None when none is open; `opens` when Numerai does
-    not say."""
+    """The latest round of a tournament and the next one. `deadline` is None when no on-time window is open; `opens`
+    when Numerai does not say."""
 
     tournament: int
     name: str
     round_number: int | None
-    closes: datetime | None
-    closes_in_seconds: int | None
+    deadline: datetime | None
+    deadline_in_seconds: int | None
     opens: datetime | None
     opens_in_seconds: int | None
 
 
 @dataclass(frozen=True)
 class NodeGlance:
-    """A node; `deployed` is None when its provider could not be asked, `latest` when no round is known."""
+    """A node; `deployed` is None when its provider could not be asked, `latest` when no round is known. `pickle` is the
+    id of the model upload that is assigned to its model: Numerai then neither calls nor hears the node."""
 
     node: str
     model_name: str
@@ -41,6 +42,7 @@ class NodeGlance:
     provider: str
     deployed: bool | None
     latest: RoundRecord | None
+    pickle: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,22 +117,23 @@ def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf) -> NodeGla
     except NumeraiError as error:
         reader.note(f"{node.name}: {error.message}")
     latest = next(iter(reader.records(node, 1)), None)
-    return NodeGlance(node.name, node.model_name, int(node.tournament), node.provider, deployed, latest)
+    return NodeGlance(
+        node.name, node.model_name, int(node.tournament), node.provider, deployed, latest, reader.pickle(node)
+    )
 
 
 def _tournament(tournament: int, reader: RoundReader) -> TournamentGlance:
-    now = reader.now()
     latest = next(iter(reader.rounds(tournament, 1)), None)
-    open_now = latest is not None and latest.is_open(now)
+    now = reader.now()  # after the rounds were asked for: their answer tells Numerai's time
     upcoming = reader.upcoming(tournament)
-    closes = latest.close_time if latest is not None and open_now else None
+    deadline = latest.deadline if latest is not None and latest.is_open(now) else None
     opens = upcoming.open_time if upcoming is not None else None
     return TournamentGlance(
         tournament=tournament,
         name=_name(tournament),
         round_number=latest.number if latest is not None else None,
-        closes=closes,
-        closes_in_seconds=_seconds(closes, now),
+        deadline=deadline,
+        deadline_in_seconds=_seconds(deadline, now),
         opens=opens,
         opens_in_seconds=_seconds(opens, now),
     )

@@ -5,18 +5,10 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 from ..errors import EnvironmentNotReady, UsageError
-
-RUNTIME = "numerai_node"
-_LEFT_OUT = ("__pycache__", "__init__.py")
-
-
-def templates() -> Path:
-    """The folder that the examples and the runtime are installed in."""
-    return Path(str(files("numerai_compute.node_template")))
+from .runtime import RUNTIME, RuntimeState, runtime_copy, runtime_files, templates
 
 
 def example_names() -> list[str]:
@@ -48,7 +40,7 @@ def plan_scaffold(example: str, folder: Path) -> ScaffoldPlan:
     new: list[tuple[Path, Path]] = []
     same: list[Path] = []
     different: list[Path] = []
-    for source, relative in _files(example):
+    for source, relative in _files(example, folder):
         target = folder / relative
         if not target.exists():
             new.append((source, target))
@@ -85,19 +77,14 @@ def scaffold(plan: ScaffoldPlan) -> list[Path]:
     return written
 
 
-def _files(example: str) -> Iterator[tuple[Path, Path]]:
+def _files(example: str, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """The files of an example and of the runtime; an unmodified older runtime stays, as `node deploy` replaces it."""
     root = templates()
-    for source in _tree(root / example):
-        yield source, source.relative_to(root / example)
-    for source in _tree(root / RUNTIME, keep_init=True):
-        yield source, source.relative_to(root)
-
-
-def _tree(folder: Path, *, keep_init: bool = False) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        relative = path.relative_to(folder)
-        if not path.is_file() or "__pycache__" in relative.parts:
-            continue
-        if relative.name in _LEFT_OUT and not keep_init:
-            continue
-        yield path
+    for source in sorted((root / example).rglob("*")):
+        relative = source.relative_to(root / example)
+        if source.is_file() and "__pycache__" not in relative.parts and relative.name != "__init__.py":
+            yield source, relative
+    copy = runtime_copy(folder)
+    if copy is None or copy.state is not RuntimeState.OLD:
+        for name in runtime_files(root / RUNTIME):
+            yield root / RUNTIME / name, Path(RUNTIME, name)

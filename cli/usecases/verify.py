@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 from ..errors import ApiError, NumeraiError
-from ..models import LogLine, Node, Run, RunFailure, RunState, Submission
+from ..models import EntryStatus, LogLine, Node, Run, RunFailure, RunState, Submission, SubmissionEntry
 from ..ports import Clock, NumeraiApi, Provider, Report
 
 _T = TypeVar("_T")
@@ -17,17 +17,20 @@ _T = TypeVar("_T")
 REACHED = "Numerai reached the webhook"
 STARTED = "the trigger started a container"
 ENDED = "the container ran to its end"
-ACCEPTED = "Numerai accepted the submission"
-FACTS = (REACHED, STARTED, ENDED, ACCEPTED)
+CONFIRMED = "Numerai confirmed the submission"
+FACTS = (REACHED, STARTED, ENDED, CONFIRMED)
+WEBSITE = "https://numer.ai"
 
 START_SECONDS = 120.0
 """How long a queued run may wait for its start before the test calls that a failure."""
-ACCEPT_SECONDS = 120.0
-"""How long Numerai may take to check a submission."""
+CONFIRM_SECONDS = 120.0
+"""How long Numerai may take to list a submission as on time, late or queued. Nobody says how long it takes."""
 APPEAR_SECONDS = 15.0
 """How long a submission may take to show up once the run, which made it, has ended."""
 POLL_SECONDS = 0.3
 LAST_LINES = 10
+SUBMITTED = (RunFailure.LATE, RunFailure.COVERED, RunFailure.UNCONFIRMED)
+"""How a run fails that has made a submission: it says itself what counts."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,7 @@ class Verification:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed and the submission was accepted."""
+        """Whether nothing failed and the submission is confirmed."""
         return len(self.facts) == len(FACTS) and all(fact.holds is not False for fact in self.facts)
 
 
@@ -84,7 +87,7 @@ class Verifier:
     _log: list[LogLine] = field(init=False, default_factory=list)
 
     def verify(self) -> Verification:
-        """Trigger the node as Numerai does and follow it to the accepted submission."""
+        """Trigger the node as Numerai does and follow it to the confirmed submission."""
         if self.provider.deployment(self.node.name) is None:
             raise NumeraiError(
                 f"{self.node.name} is not deployed.",
@@ -101,7 +104,7 @@ class Verifier:
             trigger_id = self._reach()
             run = self._start(trigger_id)
             run = self._end(run)
-            submission = self._accept(run, trigger_id, began)
+            submission = self._confirm(run, trigger_id, began)
         except _Failed as failed:
             self._say(failed.fact)
         return Verification(
@@ -172,40 +175,43 @@ class Verifier:
         limit = self.node.timeout_minutes * 60 * 3 + START_SECONDS  # a temporary failure is tried again
         ended = self._wait(lambda: _if_final(self.provider.run(run.id)), limit)
         if ended is None or ended.state is not RunState.SUCCEEDED:
-            raise _Failed(self._run_failed(ENDED, ended or self.provider.run(run.id)))
+            failed = self._run_failed(ENDED, ended or self.provider.run(run.id))
+            submitted = ended is not None and ended.failure in SUBMITTED
+            entry = None if submitted else self._on_time_entry()
+            if entry is not None:  # of whatever file: it is not this run's, which failed
+                failed = replace(failed, detail=f"{failed.detail.rstrip('.')}. {_covered(entry)}, not by this run")
+            raise _Failed(failed)
         took = (ended.ended_at - ended.started_at).total_seconds() if ended.ended_at and ended.started_at else 0.0
         self._say(Fact(ENDED, True, self._seconds(), f"exit code 0 after {took:.1f} s" + _attempts(ended)))
         return ended
 
-    def _accept(self, run: Run, trigger_id: str | None, began: datetime) -> Submission:
-        def checked() -> Submission | None:
-            submission = self._submission(trigger_id, began)
-            return submission if submission and (submission.accepted or submission.refused) else None
-
-        submission = None
-        if self._wait(lambda: self._submission(trigger_id, began), APPEAR_SECONDS):
-            submission = self._wait(checked, ACCEPT_SECONDS)
-        again = f"numerai node -m {self.node.model_name} logs"
+    def _confirm(self, run: Run, trigger_id: str | None, began: datetime) -> Submission:
+        """The run's submission, once Numerai's entry of the model names it as on time."""
+        submission = self._wait(lambda: self._submission(trigger_id, began), APPEAR_SECONDS)
         if submission is None:
-            pending = self._submission(trigger_id, began)
+            why = "the run ended well, but Numerai holds no submission of it: does the code submit, for this model?"
+            raise _Failed(self._not_confirmed(why))
+        entry = self._wait(lambda: self._entry_of(submission), CONFIRM_SECONDS) or self._on_time_entry()
+        if entry is None:
             why = (
-                f"submission {pending.id} is still '{pending.status}' after {ACCEPT_SECONDS:.0f} s"
-                if pending
-                else "the run ended well, but Numerai holds no submission of it: does the code submit, for this model?"
+                f"Numerai holds submission {submission.id} and has not said within {CONFIRM_SECONDS:.0f} s whether it"
+                " counts: it is unconfirmed"
             )
-            raise _Failed(Fact(ACCEPTED, False, self._seconds(), why, mend=again))
-        if submission.refused:
-            why = f"Numerai refused submission {submission.id}: {submission.error or 'it does not say why'}"
-            raise _Failed(Fact(ACCEPTED, False, self._seconds(), why, mend="mend the code, then deploy and test"))
-        self._check_round(submission)
-        self._say(Fact(ACCEPTED, True, self._seconds(), f"submission {submission.id}, round {submission.round_number}"))
+            raise _Failed(self._not_confirmed(why, mend=f"look at the model's submissions on {WEBSITE}"))
+        if not _names(entry, submission):
+            raise _Failed(self._not_confirmed(f"{_covered(entry)}, and not submission {submission.id} of this run"))
+        if entry.status is not EntryStatus.ON_TIME:
+            why = (
+                f"submission {submission.id} is late and queued: the deadline of round {entry.round_number} was over,"
+                " so it is not staked and counts for the next round at most"
+            )
+            raise _Failed(self._not_confirmed(why, mend="test again while a round is open (`numerai status`)"))
+        detail = f"submission {submission.id}, round {entry.round_number}, on time"
+        self._say(Fact(CONFIRMED, True, self._seconds(), detail))
         return submission
 
-    def _check_round(self, submission: Submission) -> None:
-        current = self.api.current_round(self.node.tournament)
-        if current is not None and submission.round_number != current.number:
-            why = f"submission {submission.id} is for round {submission.round_number}, now is round {current.number}"
-            raise _Failed(Fact(ACCEPTED, False, self._seconds(), why, mend="test again: a round may have just opened"))
+    def _not_confirmed(self, why: str, mend: str | None = None) -> Fact:
+        return Fact(CONFIRMED, False, self._seconds(), why, mend=mend or f"numerai node -m {self.node.model_name} logs")
 
     # the causes
 
@@ -250,6 +256,28 @@ class Verifier:
                 return submission
         return None
 
+    def _entry_of(self, submission: Submission) -> SubmissionEntry | None:
+        """Numerai's entry that names the submission. One that is late is listed twice: that of its own round."""
+        named = [entry for entry in self._entries() if _names(entry, submission)]
+        return min(named, key=lambda entry: (entry.status is not EntryStatus.ON_TIME, entry.round_number), default=None)
+
+    def _on_time_entry(self) -> SubmissionEntry | None:
+        """What counts for the round whose window is open, of whatever file."""
+        try:
+            current = self.api.current_round(self.node.tournament)
+        except ApiError:
+            return None
+        number = current.number if current is not None else None
+        on_time = (entry for entry in self._entries() if entry.status is EntryStatus.ON_TIME)
+        return next((entry for entry in on_time if entry.round_number == number), None)
+
+    def _entries(self) -> list[SubmissionEntry]:
+        """Numerai's entries of the model; none where it does not answer, which is no verdict."""
+        try:
+            return self.api.entries(self.node.model_id)
+        except ApiError:
+            return []
+
     def _wait(self, look: Callable[[], _T | None], seconds: float) -> _T | None:
         deadline = self.clock.monotonic() + seconds
         while True:
@@ -264,6 +292,18 @@ class Verifier:
     def _say(self, fact: Fact) -> None:
         self._facts.append(fact)
         self.on_fact(fact)
+
+
+def _names(entry: SubmissionEntry, submission: Submission) -> bool:
+    """Whether an entry is a submission: by its id, or by the file name, which is unique to an upload."""
+    by_name = submission.filename is not None and entry.filename == submission.filename
+    return entry.status in (EntryStatus.ON_TIME, EntryStatus.LATE, EntryStatus.QUEUED) and (
+        entry.id == submission.id or by_name
+    )
+
+
+def _covered(entry: SubmissionEntry) -> str:
+    return f"Round {entry.round_number} is covered by an earlier file ({entry.filename or entry.id})"
 
 
 def _if_final(run: Run) -> Run | None:

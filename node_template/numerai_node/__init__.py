@@ -8,7 +8,8 @@ def main(node: Node) -> None:
 run_and_submit(main)
 """
 
-from .errors import BadPredictions, ConfigurationError, Late, NodeError, TemporaryFailure
+from ._version import __version__
+from .errors import BadPredictions, ConfigurationError, Covered, Late, NodeError, TemporaryFailure, Unconfirmed
 from .log import log
 from .node import Node
 from .running import run, run_and_submit
@@ -17,11 +18,14 @@ from .scores import Score, score
 __all__ = [
     "BadPredictions",
     "ConfigurationError",
+    "Covered",
     "Late",
     "Node",
     "NodeError",
     "Score",
     "TemporaryFailure",
+    "Unconfirmed",
+    "__version__",
     "log",
     "run",
     "run_and_submit",

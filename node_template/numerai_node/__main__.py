@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from .errors import EXIT_ACCEPTED, EXIT_CONFIGURATION, EXIT_TEMPORARY
+from ._version import __version__
+from .errors import EXIT_CONFIGURATION, EXIT_CONFIRMED, EXIT_TEMPORARY
 from .execute import execute
 from .log import log
 from .node import Node
@@ -20,6 +21,7 @@ from .settings import NOTIFY_VARIABLE
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     top = argparse.ArgumentParser(prog="python -m numerai_node", description=__doc__)
+    top.add_argument("--version", action="version", version=f"numerai_node {__version__}")
     commands = top.add_subparsers(dest="command", required=True)
     exec_ = commands.add_parser("exec", help="run a program on today's data and submit the predictions.csv it writes")
     exec_.add_argument("--csv", action="store_true", help="give it live.csv besides live.parquet")
@@ -55,7 +57,7 @@ def _notify(kind: str, title: str, text: str) -> int:
     if not addresses():
         log("failed", exit=EXIT_CONFIGURATION, reason=f"{NOTIFY_VARIABLE} is not set: there is nobody to tell.")
         return EXIT_CONFIGURATION
-    return EXIT_ACCEPTED if tell(kind, title, text) else EXIT_TEMPORARY
+    return EXIT_CONFIRMED if tell(kind, title, text) else EXIT_TEMPORARY
 
 
 def _submit(node: Node, file: Path) -> None:

@@ -14,11 +14,10 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import quote, urlsplit
 
-import requests
-
+from .downloads import inside
 from .errors import ConfigurationError
 from .log import log
 from .transport import (
@@ -27,10 +26,10 @@ from .transport import (
     REFUSALS,
     SLOWEST_UPLOAD,
     UPLOAD_TIMEOUT,
+    Answer,
     Passing,
     Transport,
 )
-from .watchdog import Watchdog
 
 BLOCK = 1 << 20
 BLOCK_SECONDS = 60.0
@@ -68,7 +67,7 @@ class Bucket:
         """The names of the objects, without the prefix."""
         query = {"list-type": "2", "prefix": f"{self._prefix}/"}
         while True:
-            listing = self._request("GET", "", lambda answer, _: answer.content, query=query)
+            listing = self._request("GET", "", Answer.content, query=query)
             tree = ET.fromstring(listing)  # noqa: S314  (S3's own answer)
             space = tree.tag.partition("}")[0] + "}" if tree.tag.startswith("{") else ""
             for entry in tree.iter(f"{space}Key"):
@@ -85,25 +84,23 @@ class Bucket:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = target.with_name(f".{target.name}.part")
 
-        def write(answer: requests.Response, watchdog: Watchdog) -> None:
+        def write(answer: Answer) -> None:
             with temporary.open("wb") as file:
-                for block in answer.iter_content(BLOCK):
+                for block in answer.blocks(BLOCK, BLOCK_SECONDS):
                     file.write(block)
-                    watchdog.allow(BLOCK_SECONDS)
-            watchdog.stop()
 
         self._request("GET", name, write)
         temporary.replace(target)
 
     def put(self, name: str, source: Path) -> None:
         """Make a file an object."""
-        self._request("PUT", name, lambda answer, _: None, source=source)
+        self._request("PUT", name, lambda _: None, source=source)
 
     def _request(
         self,
         method: str,
         name: str,
-        read: Callable[[requests.Response, Watchdog], T],
+        read: Callable[[Answer], T],
         *,
         query: Mapping[str, str] | None = None,
         source: Path | None = None,
@@ -116,8 +113,8 @@ class Bucket:
         size = source.stat().st_size if source else 0
 
         def send() -> T:
-            # requests would send an empty file in chunks, which S3 does not take
-            opened: AbstractContextManager[BinaryIO | None] = source.open("rb") if source and size else nullcontext()
+            opened: AbstractContextManager[BinaryIO | None] = source.open("rb") if source else nullcontext()
+            length = {"content-length": str(size)} if source else {}  # S3 takes nothing in chunks
             with (
                 opened as data,
                 self._transport.request(
@@ -125,14 +122,13 @@ class Bucket:
                     url,
                     timeout=UPLOAD_TIMEOUT if source else DOWNLOAD_TIMEOUT,
                     seconds=BLOCK_SECONDS + size / SLOWEST_UPLOAD,
-                    headers=self._signed(method, path, asked),
+                    headers={**self._signed(method, path, asked), **length},
                     data=data,
-                    stream=True,
-                ) as (answer, watchdog),
+                ) as answer,
             ):
                 if answer.ok:
-                    return read(answer, watchdog)
-                what = f"The bucket {self._name} answered {answer.status_code} to {method} {key or 'a listing'}."
+                    return read(answer)
+                what = f"The bucket {self._name} answered {answer.status} to {method} {key or 'a listing'}."
                 raise ConfigurationError(what)
 
         return self._transport.retry(f"{method} of {key or 'the listing'} in the bucket {self._name}", send)
@@ -173,11 +169,11 @@ class Bucket:
         url = f"{CREDENTIALS_HOST}{path}"
 
         def ask() -> Credentials:
-            with self._transport.request("GET", url, timeout=QUERY_TIMEOUT) as (answer, _):
+            with self._transport.request("GET", url, timeout=QUERY_TIMEOUT) as answer:
+                given: Any = answer.json()
                 try:
-                    found = answer.json()
-                    return Credentials(found["AccessKeyId"], found["SecretAccessKey"], found["Token"])
-                except (ValueError, KeyError):
+                    return Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["Token"])
+                except (TypeError, KeyError):
                     raise Passing("AWS gives none to this run", at_most=REFUSALS) from None
 
         return self._transport.retry("asking for the credentials of the run's role", ask)
@@ -195,7 +191,7 @@ class Mirror:
         """Bring everything here, and return the folder."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for name in list(self._bucket.names()):
-            self._bucket.get(name, self._folder / name)
+            self._bucket.get(name, inside(self._folder, name))
         self._known = self._files()
         log("fetched", artifacts=len(self._known))
         return self._folder

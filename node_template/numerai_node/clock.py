@@ -21,6 +21,11 @@ class NumeraiClock:
         if moment is not None:
             self._told = (moment, self._monotonic())
 
+    @property
+    def heard(self) -> bool:
+        """Whether Numerai has told the time."""
+        return self._told is not None
+
     def now(self) -> datetime:
         """The present moment, aware; by this machine's clock as long as Numerai has not answered."""
         if self._told is None:

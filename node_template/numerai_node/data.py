@@ -1,4 +1,4 @@
-"""The tournament's data: which version is newest, and its files as frames with only the wanted columns."""
+"""The tournament's data: the files of one version, as frames with only the wanted columns."""
 
 from __future__ import annotations
 
@@ -6,65 +6,99 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .api import NumeraiApi
 from .downloads import Accept, Cache
 from .errors import ConfigurationError, TemporaryFailure
 from .log import log
 from .settings import CLASSIC, CRYPTO, SIGNALS
+from .versions import LIVE_FILES, PREFIX, Choice, choose, listed_versions
 
 if TYPE_CHECKING:
     import pandas as pd
 
-PREFIX = {CLASSIC: "", SIGNALS: "signals/", CRYPTO: "crypto/"}
+MISSING = 2
+"""What Numerai writes for a missing feature value since v5.3, and the middle bin too. Files before it have nulls."""
 ID_COLUMNS = {
     CLASSIC: ("id",),
     SIGNALS: ("numerai_ticker", "composite_figi", "bloomberg_ticker", "sedol", "ticker"),
     CRYPTO: ("symbol",),
 }
-LIVE_FILES = ("live.parquet", "live_universe.parquet")
+SAFE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*(/[A-Za-z0-9_][A-Za-z0-9_.-]*)*")
 T = TypeVar("T")
-
-VERSION = re.compile(r"v(\d+)(?:\.(\d+))?")
 
 
 class Dataset:
-    """The newest version of a tournament's data, downloaded file by file as it is needed."""
+    """One version of a tournament's data, downloaded file by file as it is needed.
 
-    def __init__(self, api: NumeraiApi, cache: Cache, tournament: int):
+    The version is chosen when it is first needed, and stays the same for all of a run: by `pinned`, else by what
+    `trained_on` answers, else it is the newest complete one (`versions.choose`). `chosen` hears of it once.
+    """
+
+    def __init__(
+        self,
+        api: NumeraiApi,
+        cache: Cache,
+        tournament: int,
+        *,
+        pinned: str | None = None,
+        trained_on: Callable[[], str | None] = lambda: None,
+        chosen: Callable[[Choice], None] = lambda choice: None,
+    ):
         self._api = api
         self._cache = cache
         self.tournament = tournament
+        self._pinned = pinned
+        self._trained_on = trained_on
+        self._chosen = chosen
         self._names: list[str] | None = None
+        self._choice: Choice | None = None
+
+    @property
+    def choice(self) -> Choice:
+        """The version in use and why; `TemporaryFailure` when Numerai lists no data.
+
+        While no live file is listed it is chosen anew each time.
+        """
+        if self._choice is not None:
+            return self._choice
+        files = listed_versions(self._all_names(), self.tournament)
+        if not files:
+            self.forget_names()
+            raise TemporaryFailure(f"Numerai lists no data for tournament {self.tournament}.")
+        choice = choose(files, self._pinned, None if self._pinned else self._trained_on())
+        if choice.live:
+            self._choice = choice
+            self._chosen(choice)
+        return choice
 
     @property
     def version(self) -> str:
-        """The newest version, e.g. `v5.3`, `signals/v2.1`; `ConfigurationError` when there is no data."""
-        prefix = PREFIX[self.tournament]
-        found = {name.rpartition("/")[0] for name in self._all_names() if name.startswith(prefix)}
-        versions = [(version_key(folder.removeprefix(prefix)), folder) for folder in found]
-        known = [(key, folder) for key, folder in versions if key is not None]
-        if not known:
-            raise ConfigurationError(f"Numerai lists no data for tournament {self.tournament}.")
-        return max(known)[1]
+        """The version in use with its folder, e.g. `v5.3`, `signals/v2.1`."""
+        return PREFIX[self.tournament] + self.choice.version
 
     def files(self) -> list[str]:
-        """The files of the newest version, without its name, e.g. `live.parquet`."""
+        """The files of the version in use, without its name, e.g. `live.parquet`."""
         start = self.version + "/"
         return sorted(name.removeprefix(start) for name in self._all_names() if name.startswith(start))
 
     def file(self, name: str) -> Path:
-        """The path of a current copy of one file of the newest version; `ConfigurationError` when there is no such."""
+        """The path of a current copy of one file of the version in use; `ConfigurationError` when there is no such."""
         if name not in self.files():
             known = ", ".join(self.files())
-            raise ConfigurationError(f"There is no file {name} in {self.version}. There are: {known}.")
+            raise ConfigurationError(f"There is no file {name} in {self.version}. There are: {known}.{self.advice()}")
         return self.fetch(f"{self.version}/{name}")
 
     def fetch(self, full_name: str, accept: Accept | None = None, *, wait_for_missing: bool = True) -> Path:
-        """`Cache.fetch` of a file by its name with the version."""
+        """`Cache.fetch` of a file by its name with the version; `ConfigurationError` for a name like `../file`."""
+        if not SAFE_NAME.fullmatch(full_name):
+            raise ConfigurationError(f"{full_name!r} is no name of a data file.")
         return self._cache.fetch(
-            full_name, lambda: self._api.dataset_url(full_name), accept, wait_for_missing=wait_for_missing
+            full_name,
+            lambda patience: self._api.dataset_url(full_name, patience),
+            accept,
+            wait_for_missing=wait_for_missing,
         )
 
     def live_file(self) -> Path:
@@ -76,7 +110,7 @@ class Dataset:
         """The name, with the version, of the file with today's ids; None while none is listed."""
         try:
             files = self.files()
-        except ConfigurationError:
+        except TemporaryFailure:
             return None
         return next((f"{self.version}/{name}" for name in LIVE_FILES if name in files), None)
 
@@ -91,6 +125,15 @@ class Dataset:
             raise ConfigurationError(f"There is no feature set {feature_set}. There are: {', '.join(sets)}.")
         return [str(name) for name in sets[feature_set]]
 
+    def advice(self) -> str:
+        """What to do when a model does not fit the data because its version is gone; empty when it is not."""
+        if self.choice.gone is None:
+            return ""
+        return (
+            f" The version {self.choice.gone} that this model needs is no longer served. Train it on"
+            f" {self.choice.version}, and unpin it if it is pinned: `numerai node config --data-version trained`."
+        )
+
     def ids(self, path: Path) -> pd.DataFrame:
         """The ids in a live file: one row each, a column for each kind of id that it has."""
         names = self.columns(path)
@@ -100,9 +143,19 @@ class Dataset:
         """The names of all columns of a file of the cache; `TemporaryFailure` when it is damaged again and again."""
         return self._undamaged(path, column_names)
 
-    def read(self, path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    def numeric(self, path: Path) -> list[str]:
+        """The names of the columns that hold numbers."""
+        return self._undamaged(path, numeric_columns)
+
+    def read(self, path: Path, columns: Sequence[str], fill: Sequence[str] = ()) -> pd.DataFrame:
         """`read_columns` of a file of the cache; `TemporaryFailure` when it is damaged again and again."""
-        return self._undamaged(path, lambda file: read_columns(file, columns))
+        absent = [name for name in dict.fromkeys(columns) if name not in self.columns(path)]
+        if absent:
+            raise ConfigurationError(
+                f"{path.name} of {self.version} lacks {len(absent)} of the columns asked for: {_some(absent)}."
+                f"{self.advice()}"
+            )
+        return self._undamaged(path, lambda file: read_columns(file, columns, fill))
 
     def _undamaged(self, path: Path, read: Callable[[Path], T]) -> T:
         try:
@@ -123,12 +176,6 @@ class Dataset:
         return self._names
 
 
-def version_key(name: str) -> tuple[int, int] | None:
-    """`v5.10` -> (5, 10), so that versions sort as numbers; None for what is no version."""
-    match = VERSION.fullmatch(name)
-    return (int(match[1]), int(match[2] or 0)) if match else None
-
-
 def column_names(path: Path) -> list[str]:
     """The names of all columns of a Parquet file, the index included."""
     import pyarrow.parquet as pq
@@ -136,22 +183,45 @@ def column_names(path: Path) -> list[str]:
     return list(pq.read_schema(path).names)
 
 
-def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+def numeric_columns(path: Path) -> list[str]:
+    """The names of the columns of a Parquet file that hold numbers, and not text, dates or the like."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pq.read_schema(path)
+    return [field.name for field in schema if pa.types.is_integer(field.type) or pa.types.is_floating(field.type)]
+
+
+def read_columns(path: Path, columns: Sequence[str], fill: Sequence[str] = ()) -> pd.DataFrame:
     """Read only these columns of a Parquet file; `id` is the index where the file has it.
 
-    `ConfigurationError` names the columns that the file does not have.
+    In the columns of `fill` a null or NaN becomes 2, Numerai's own word for a missing value since v5.3. A 2 that is in
+    the file stays: nobody can tell a missing value from the middle bin.
     """
-    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     names = column_names(path)
-    absent = [name for name in columns if name not in names]
-    if absent:
-        raise ConfigurationError(f"{path.name} lacks {len(absent)} of the columns asked for: {_some(absent)}.")
     wanted = list(dict.fromkeys([*columns, *(["id"] if "id" in names else [])]))
-    frame: pd.DataFrame = pd.read_parquet(path, columns=wanted).reset_index()
+    table = pq.read_table(path, columns=wanted)
+    if fill:
+        to_fill = set(fill)
+        pairs = zip(table.column_names, table.columns, strict=True)
+        values = [_filled(column) if name in to_fill else column for name, column in pairs]
+        table = pa.table(values, names=table.column_names)
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
     if "id" in names:
         frame = frame.set_index("id", drop="id" not in columns)
     return frame[list(columns)]
+
+
+def _filled(column: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pa.types.is_floating(column.type) and pc.any(pc.is_nan(column)).as_py():
+        column = pc.if_else(pc.is_nan(column), MISSING, column).cast(column.type)
+    return column.fill_null(MISSING) if column.null_count else column
 
 
 def _some(names: Sequence[str], most: int = 5) -> str:

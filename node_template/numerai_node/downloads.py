@@ -11,14 +11,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from pathlib import Path
-
-import requests
+from pathlib import Path, PurePosixPath
 
 from .errors import ConfigurationError, TemporaryFailure
 from .log import log, seconds_since
-from .transport import DOWNLOAD_TIMEOUT, LONGEST_TROUBLE, Passing, Transport, host
-from .watchdog import Watchdog
+from .transport import DOWNLOAD_TIMEOUT, LONGEST_TROUBLE, Answer, Passing, Patience, Transport, host
 
 CHUNK = 1 << 16
 CHUNK_SECONDS = 45.0
@@ -27,9 +24,12 @@ PARQUET_MAGIC = b"PAR1"
 LOCK_POLL = 0.2
 NOT_FOUND = 404
 MD5_ETAG = re.compile(r'"([0-9a-f]{32})"')
+DRIVE = re.compile(r"[A-Za-z]:")
 CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
+Address = Callable[[Patience], str]
+"""Gives an address to download from, asked for with so much patience."""
 Accept = Callable[[Mapping[str, str]], None]
 """Looks at an answer's headers before its body is read, and raises what ends the download."""
 
@@ -50,15 +50,15 @@ class Cache:
         self._transport = transport
 
     def fetch(
-        self, name: str, address: Callable[[], str], accept: Accept | None = None, *, wait_for_missing: bool = True
+        self, name: str, address: Address, accept: Accept | None = None, *, wait_for_missing: bool = True
     ) -> Path:
         """The path of a complete, current copy of the file `name` (e.g. `v5.3/live.parquet`).
 
         `address` gives a presigned address and is asked again for each try; a try that got further than all before it
-        starts the count of failures anew. A file whose ETag has not changed is not downloaded again. `accept` sees the
-        headers first. A folder that cannot be written is replaced by one for temporary files, with a warning.
-        Raises `TemporaryFailure` when trying on is of no use, `ConfigurationError` when no folder can be written, and,
-        without `wait_for_missing`, `Missing` at the first 404.
+        starts the count of failures, and the time for them, anew. A file whose ETag has not changed is not downloaded
+        again. `accept` sees the headers first. A folder that cannot be written is replaced by one for temporary files,
+        with a warning. Raises `TemporaryFailure` when trying on is of no use, `ConfigurationError` when no folder can
+        be written, and, without `wait_for_missing`, `Missing` at the first 404.
         """
         try:
             return self._fetch(name, address, accept, wait_for_missing)
@@ -76,28 +76,28 @@ class Cache:
 
     def etag(self, name: str) -> str | None:
         """The ETag of the copy that is here; None where there is none."""
-        path = self.folder / name
+        path = inside(self.folder, name)
         return _read(_beside(path, ".etag")) if path.exists() else None
 
     def discard(self, path: Path) -> None:
         """Forget a file that turned out to be unreadable, so that the next run downloads it again."""
         _remove(_beside(path, ".etag"), path)
 
-    def _fetch(self, name: str, address: Callable[[], str], accept: Accept | None, wait_for_missing: bool) -> Path:
-        path = self.folder / name
+    def _fetch(self, name: str, address: Address, accept: Accept | None, wait_for_missing: bool) -> Path:
+        path = inside(self.folder, name)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(_beside(path, ".lock"), name, self._transport), self._transport.one_thing():
+        with _locked(_beside(path, ".lock"), name, self._transport):
             return self._fetch_locked(name, path, address, accept, wait_for_missing)
 
     def _fetch_locked(
-        self, name: str, path: Path, address: Callable[[], str], accept: Accept | None, wait_for_missing: bool
+        self, name: str, path: Path, address: Address, accept: Accept | None, wait_for_missing: bool
     ) -> Path:
         started = time.monotonic()
         part, furthest, failures = _beside(path, ".part"), 0, 0
+        patience = self._transport.patience()
         while True:
-            try_started = self._transport.monotonic()
             try:
-                size = self._try_once(path, address(), accept)
+                size = self._try_once(path, address(patience), accept, patience)
                 break
             except Missing as missing:
                 if not wait_for_missing:
@@ -106,36 +106,37 @@ class Cache:
             except Passing as error:
                 passing = error
             reached = part.stat().st_size if part.exists() else 0
-            failures = 1 if reached > furthest else failures + 1
-            furthest = max(furthest, reached)
-            self._transport.pause(failures, f"downloading {name}", passing, try_started)
+            failures += 1
+            if reached > furthest:
+                failures, furthest, patience = 1, reached, self._transport.patience()
+            self._transport.pause(failures, f"downloading {name}", passing, patience)
         if size is None:
             log("cached", file=name, bytes=path.stat().st_size)
         else:
             log("downloaded", file=name, bytes=size, seconds=seconds_since(started))
         return path
 
-    def _try_once(self, path: Path, url: str, accept: Accept | None) -> int | None:
+    def _try_once(self, path: Path, url: str, accept: Accept | None, patience: Patience) -> int | None:
         """One request; the size of the file in bytes when it was downloaded, None when the cached copy is current."""
         etag_file, part, part_etag_file = (_beside(path, end) for end in (".etag", ".part", ".part.etag"))
         cached_etag = _read(etag_file) if path.exists() else None
         part_etag = _read(part_etag_file)
         # from the last byte that is here: beyond the end of a file that is whole there would be nothing to ask for
         have = max(0, part.stat().st_size - 1) if part_etag and part.exists() else 0
-        headers = {"Accept-Encoding": "identity"}
+        headers: dict[str, str] = {}
         if have and part_etag:
             headers |= {"Range": f"bytes={have}-", "If-Range": part_etag}
         elif cached_etag:
             headers["If-None-Match"] = cached_etag
         with self._transport.request(
-            "GET", url, timeout=DOWNLOAD_TIMEOUT, seconds=CHUNK_SECONDS, headers=headers, stream=True
-        ) as (answer, watchdog):
+            "GET", url, timeout=DOWNLOAD_TIMEOUT, seconds=CHUNK_SECONDS, patience=patience, headers=headers
+        ) as answer:
             etag = answer.headers.get("ETag")
-            unchanged = answer.status_code == 304 and cached_etag is not None
-            if not unchanged and answer.status_code not in (200, 206):
+            unchanged = answer.status == 304 and cached_etag is not None
+            if not unchanged and answer.status not in (200, 206):
                 _remove(part, part_etag_file)
-                kind = Missing if answer.status_code == NOT_FOUND else Incomplete
-                raise kind(f"{host(url)} answered {answer.status_code}")
+                kind = Missing if answer.status == NOT_FOUND else Incomplete
+                raise kind(f"{host(url)} answered {answer.status}")
             if accept is not None:
                 accept(answer.headers)
             if unchanged:
@@ -149,7 +150,7 @@ class Cache:
                 if etag and not etag.startswith("W/"):
                     part_etag_file.write_text(etag, encoding="utf-8")
             try:
-                _receive(answer, part, start, watchdog)
+                _receive(answer, part, start)
                 _verify(part, size, answer.headers, path.name)
             except Incomplete:
                 _remove(part, part_etag_file)
@@ -166,9 +167,17 @@ class Cache:
         return path.stat().st_size
 
 
-def _span(answer: requests.Response, have: int) -> tuple[int, int | None]:
+def inside(folder: Path, name: str) -> Path:
+    """The path of a file that somebody else named, in a folder; `ConfigurationError` when it would be outside."""
+    pure = PurePosixPath(name.replace("\\", "/"))
+    if pure.is_absolute() or ".." in pure.parts or DRIVE.match(name) or not pure.name:
+        raise ConfigurationError(f"{name!r} is refused: it names no file inside {folder}.")
+    return folder / name
+
+
+def _span(answer: Answer, have: int) -> tuple[int, int | None]:
     """Where in the file the answer's bytes start, and the size of the whole file in bytes if the server tells."""
-    if answer.status_code == 206:
+    if answer.status == 206:
         match = CONTENT_RANGE.fullmatch(answer.headers.get("Content-Range", ""))
         if match is None or int(match[1]) != have:
             raise Incomplete("the server sent another part of the file than was asked for")
@@ -177,14 +186,12 @@ def _span(answer: requests.Response, have: int) -> tuple[int, int | None]:
     return 0, int(length) if length and length.isdigit() else None
 
 
-def _receive(answer: requests.Response, part: Path, start: int, watchdog: Watchdog) -> None:
+def _receive(answer: Answer, part: Path, start: int) -> None:
     with part.open("r+b" if start else "wb") as file:
         file.truncate(start)
         file.seek(start)
-        for chunk in answer.iter_content(CHUNK):
+        for chunk in answer.blocks(CHUNK, CHUNK_SECONDS):
             file.write(chunk)
-            watchdog.allow(CHUNK_SECONDS)
-        watchdog.stop()
         file.flush()
         os.fsync(file.fileno())
 

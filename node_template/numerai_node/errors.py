@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-EXIT_ACCEPTED = 0
+EXIT_CONFIRMED = 0
 EXIT_USER_CODE = 1
 EXIT_BAD_PREDICTIONS = 65
 EXIT_LATE = 69
+EXIT_COVERED = 73
 EXIT_TEMPORARY = 75
+EXIT_UNCONFIRMED = 76
 EXIT_CONFIGURATION = 78
 EXIT_KEYBOARD = 130
+AFTER_SUBMITTING = (EXIT_LATE, EXIT_COVERED, EXIT_UNCONFIRMED)
+"""A run that ends with one of these has made a submission."""
 
 
 class NodeError(Exception):
-    """A run cannot go on. `exit_code` follows sysexits: 65 predictions, 69 late, 75 temporary, 78 configuration."""
+    """A run cannot go on. `exit_code` follows sysexits: 65 predictions, 69 late and queued, 73 covered by an earlier
+    file, 75 temporary, 76 unconfirmed, 78 configuration."""
 
     exit_code = EXIT_USER_CODE
 
@@ -35,10 +40,34 @@ class TemporaryFailure(NodeError):
     exit_code = EXIT_TEMPORARY
 
 
-class Late(NodeError):
-    """The submission was made, but not within a round's window: it is scored and cannot be staked."""
+class Submitted(NodeError):
+    """A submission was made, and does not count for its round, or nobody knows whether it does. Running again would
+    only submit it again. `status` is the word for it; `round_number` is None where Numerai has not said it."""
 
-    exit_code = EXIT_LATE
+    status = ""
+
+    def __init__(self, message: str, submission_id: str, round_number: int | None = None):
+        super().__init__(message)
+        self.submission_id = submission_id
+        self.round_number = round_number
+
+
+class Late(Submitted):
+    """It was made after the deadline: it is not staked, and Numerai queues it for the next round."""
+
+    exit_code, status = EXIT_LATE, "late"
+
+
+class Covered(Submitted):
+    """The round has an on-time submission, but of an earlier file."""
+
+    exit_code, status = EXIT_COVERED, "covered"
+
+
+class Unconfirmed(Submitted):
+    """Numerai did not say whether it counts."""
+
+    exit_code, status = EXIT_UNCONFIRMED, "unconfirmed"
 
 
 class ConfigurationError(NodeError):

@@ -42,8 +42,13 @@ class Publication:
 class LiveData:
     """Gets the live file of the round that is open.
 
-    A file is the round before's when the store says that it was last modified before that round had closed, or when
+    A file is the round before's when the store says that it was last modified before that round's deadline, or when
     the very same publication was used here for an earlier round already. Outside rounds there is nothing to wait for.
+
+    Whether Numerai publishes a round's file before or after the opening is not known, so both are right here: a file of
+    the time between the deadline of one round and the opening of the next is taken to be the next one's. Were it the
+    round before's after all, published late, its ids would still be accepted and mapped (forum.numer.ai/t/6253), while
+    a run that waited for another file would miss the round.
     """
 
     def __init__(self, dataset: Dataset, api: NumeraiApi, cache: Cache):
@@ -53,7 +58,7 @@ class LiveData:
 
     def file(self, current: Round | None) -> Path:
         """The path of the live file; `TemporaryFailure` when it is not published before the round closes."""
-        if current is None or current.open_time is None:
+        if current is None:
             return self._dataset.live_file()
         transport = self._api.transport
         before = self._api.round_before(current.number)
@@ -76,9 +81,9 @@ class LiveData:
             wait = min(wait * 1.5, LONGEST_POLL)
 
     def _published(self, current: Round, before: Round | None) -> Path:
-        self._dataset.forget_names()
         name = self._dataset.live_name()
         if name is None:
+            self._dataset.forget_names()  # else listed once: listDatasets takes 10 calls a minute from one address
             raise NotYet("Numerai lists no live file yet")
         seen: list[tuple[str | None, str | None]] = []
 
@@ -101,9 +106,9 @@ class LiveData:
         self, name: str, etag: str | None, modified: str | None, current: Round, before: Round | None
     ) -> None:
         published = http_date(modified or "")
-        closed = before.close_time if before else None
-        # HTTP has whole seconds; where one round opens as the other closes, the file is of that very second
-        if published and closed and published < closed.replace(microsecond=0):
+        deadline = before.deadline if before else None
+        # HTTP has whole seconds: a file of the deadline's very second may be of after it
+        if published and deadline and published < deadline.replace(microsecond=0):
             raise NotYet(f"{name} is still the round before's, of {modified}")
         known = _recall(self._cache.folder / name)
         if known is not None and known.round < current.number and known.is_also(etag, modified):

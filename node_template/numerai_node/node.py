@@ -9,22 +9,32 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ._version import __version__
 from .api import NumeraiApi, Round, Submission
 from .bucket import Bucket, Mirror
-from .data import LIVE_FILES, Dataset
+from .data import Dataset
 from .downloads import Cache
 from .errors import ConfigurationError, NodeError
 from .freshness import LiveData
 from .log import log, seconds_since
+from .notify import addresses, tell
 from .rules import check_predictions
-from .settings import CLASSIC, Settings, from_environment
+from .settings import CLASSIC, VERSION, Settings, from_environment
 from .submitting import Submitter
 from .transport import Transport
+from .versions import LIVE_FILES, Choice
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from .rules import Predictions
+
+
+TRAINED_ON = "data_version"
+"""A text file beside the trained model: the data version that it was trained on."""
+NOTICES = "data_notices"
+"""A text file beside it: which notices about data versions went out, a line each."""
+NOTICE_SECONDS = 5.0
 
 
 class Node:
@@ -35,7 +45,14 @@ class Node:
         self._transport = transport or Transport()
         self.api = NumeraiApi(self.settings, self._transport)
         self._cache = Cache(self.settings.cache, self._transport)
-        self.dataset = Dataset(self.api, self._cache, self.settings.tournament)
+        self.dataset = Dataset(
+            self.api,
+            self._cache,
+            self.settings.tournament,
+            pinned=self.settings.data_version,
+            trained_on=lambda: self.trained_on,
+            chosen=self._version_chosen,
+        )
         self._data_round: Round | None = None
         self.submissions: list[Submission] = []
         self._mirror: Mirror | None = None
@@ -70,7 +87,7 @@ class Node:
         a bucket that cannot be written only means that the next run trains again."""
         if self._mirror is None:
             return
-        self._transport.round_closes(None)  # what is left to do is worth a few tries, whatever is open
+        self._transport.submit_by(None)  # what is left to do is worth a few tries, whatever is open
         try:
             self._mirror.put_back()
         except NodeError as error:
@@ -85,41 +102,72 @@ class Node:
         """Find out whether the keys and the model are good before any long work; `ConfigurationError` if not."""
         self.settings.need_keys()
         self.settings.need_model()
-        self._transport.expect_round()
-        self.api.current_round()
+        self.api.current_round(self._transport.patience_for_a_round())
         name = self.api.check_access()
-        log("ready", model=name, node=self.settings.node, trigger_id=self.settings.trigger_id)
+        settings = self.settings
+        log("ready", model=name, node=settings.node, trigger_id=settings.trigger_id, runtime=__version__)
+
+    @property
+    def trained_on(self) -> str | None:
+        """The data version that the kept model was trained on, e.g. `v5.3`; None when none is remembered."""
+        kept = self._kept(TRAINED_ON)
+        version = kept[0] if kept else None
+        if version is not None and not VERSION.fullmatch(version):
+            log("warning", what=f"{TRAINED_ON} in the artifacts folder is not understood", text=version[:20])
+            return None
+        return version
+
+    def remember_version(self) -> None:
+        """Remember that the model in `artifacts` was trained on this run's data version, or works with it.
+
+        Later runs use that version as long as Numerai serves it. Call it when you save a model.
+        """
+        if self.trained_on != self.dataset.choice.version:
+            self._keep(TRAINED_ON, [self.dataset.choice.version])
 
     def features(self, feature_set: str = "small") -> list[str]:
-        """The names of the features of a set: `small`, `medium` or `all`."""
-        return self.dataset.features(feature_set)
+        """The names of the features of a set: `small`, `medium` or `all`.
+
+        Signals and Crypto have no sets, only `all`: the columns of the live file that are called feature* and hold
+        numbers. A text column such as `feature_country` is no feature.
+        """
+        if self.settings.tournament == CLASSIC:
+            return self.dataset.features(feature_set)
+        if feature_set not in ("small", "all"):
+            raise ConfigurationError(f"There is no feature set {feature_set}. There is: all.")
+        return [name for name in self.dataset.numeric(self.live_file) if name.startswith("feature")]
 
     def train(self, features: Sequence[str], target: str = "target") -> pd.DataFrame:
-        """The training rows: era, these features and the target, indexed by id."""
-        return self.frame("train.parquet", ["era", *features, target])
+        """The training rows: era, these features and the target, indexed by id. A missing feature value is 2."""
+        return self._frame("train.parquet", ["era", *features, target], features)
 
     def validation(self, features: Sequence[str], target: str = "target") -> pd.DataFrame:
-        """The validation rows: era, these features and the target, indexed by id."""
-        return self.frame("validation.parquet", ["era", *features, target])
+        """The validation rows: era, these features and the target, indexed by id. A missing feature value is 2."""
+        return self._frame("validation.parquet", ["era", *features, target], features)
 
     def frame(self, name: str, columns: Sequence[str]) -> pd.DataFrame:
-        """These columns of any Parquet file of the newest data; `id` is the index where the file has it."""
+        """These columns of any Parquet file of the data; `id` is the index where the file has it."""
+        return self._frame(name, columns)
+
+    def _frame(self, name: str, columns: Sequence[str], fill: Sequence[str] = ()) -> pd.DataFrame:
         path = self.live_file if name in LIVE_FILES and name == self.live_file.name else self.dataset.file(name)
         started = time.monotonic()
-        frame = self.dataset.read(path, columns)
+        frame = self.dataset.read(path, columns, fill)
         log("read", file=name, rows=len(frame), columns=len(frame.columns), seconds=seconds_since(started))
         return frame
 
     def columns(self, name: str) -> list[str]:
-        """The names of all columns of a Parquet file of the newest data."""
+        """The names of all columns of a Parquet file of the data."""
         is_live = name in LIVE_FILES and name == self.live_file.name
         return self.dataset.columns(self.live_file if is_live else self.dataset.file(name))
 
     def live(self, features: Sequence[str] = ()) -> pd.DataFrame:
-        """Today's rows with these features; the ids are the index (Classic) or columns of their own."""
+        """Today's rows with these features; the ids are the index (Classic, whose missing values are 2) or columns of
+        their own."""
         path = self.live_file
-        ids = [] if self.settings.tournament == CLASSIC else list(self.universe.columns)
-        return self.dataset.read(path, [*ids, *features])
+        if self.settings.tournament == CLASSIC:
+            return self.dataset.read(path, features, fill=features)
+        return self.dataset.read(path, [*self.universe.columns, *features])
 
     @cached_property
     def live_file(self) -> Path:
@@ -156,6 +204,52 @@ class Node:
         submission = submitter.submit(checked, data_datestamp, self._data_round)
         self.submissions.append(submission)
         return submission
+
+    def _version_chosen(self, choice: Choice) -> None:
+        log("data", version=choice.version, why=choice.why, newer=choice.newer, gone=choice.gone, coming=choice.coming)
+        if choice.gone is not None:
+            self._tell_once(
+                f"gone {choice.gone}",
+                f"{self.settings.node}: the data version {choice.gone} is gone",
+                f"Numerai no longer serves {choice.gone}, which its model needs; this run uses {choice.version}."
+                f" Train the model on {choice.version}, and unpin the old version if it is pinned:"
+                " `numerai node config --data-version trained`.",
+            )
+        elif choice.newer is not None:
+            self._tell_once(
+                f"newer {choice.newer}",
+                f"{self.settings.node}: the data version {choice.newer} is out",
+                f"It goes on with {choice.version} ({choice.why}) while Numerai serves that. To move, train a model on"
+                f" {choice.newer}: `numerai node config --data-version newest`.",
+            )
+
+    def _tell_once(self, about: str, title: str, text: str) -> None:
+        """Send a notice, unless the artifacts folder knows that it went out, or cannot remember it."""
+        known = self._kept(NOTICES)
+        if known is None or about in known or not addresses():
+            return
+        if tell("data", title, text, seconds=NOTICE_SECONDS):
+            self._keep(NOTICES, [*known, about])
+
+    def _kept(self, name: str) -> list[str] | None:
+        """The lines of a file in the artifacts folder, none when there is no such; None without a folder to use.
+
+        A folder that is not there is not made.
+        """
+        try:
+            is_bucket = "://" in self.settings.artifacts
+            folder = self.artifacts if is_bucket else Path(self.settings.artifacts)
+            return (folder / name).read_text(encoding="utf-8").split("\n")[:-1] if (folder / name).exists() else []
+        except (ConfigurationError, OSError, UnicodeDecodeError):
+            return None
+
+    def _keep(self, name: str, lines: Sequence[str]) -> None:
+        try:
+            draft = self.artifacts / f".{name}.{os.getpid()}"
+            draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+            draft.replace(self.artifacts / name)
+        except (ConfigurationError, OSError) as error:
+            log("warning", what=f"{name} cannot be kept in the artifacts folder", why=error)
 
 
 def _cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:

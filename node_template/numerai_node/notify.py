@@ -11,8 +11,16 @@ from typing import Any
 from .log import hide, log
 from .settings import NOTIFY_VARIABLE
 
-SUCCESS, FAILURE, LATE = "success", "failure", "late"
-TYPES = {SUCCESS: "success", FAILURE: "failure", LATE: "warning", "missed": "failure", "watcher-stopped": "failure"}
+SUCCESS, FAILURE, LATE, COVERED = "success", "failure", "late", "covered"
+TYPES = {
+    SUCCESS: "success",
+    FAILURE: "failure",
+    LATE: "warning",
+    COVERED: "warning",
+    "missed": "failure",
+    "data": "warning",
+    "watcher-stopped": "failure",
+}
 """What is told about, and the type that apprise gives it; anything else is `info`."""
 SECONDS = 15.0
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import io
 from dataclasses import dataclass
 
-from .api import NumeraiApi, Submission
+from .api import NumeraiApi
 from .errors import NodeError
 from .log import log
-from .transport import DOWNLOAD_TIMEOUT, LOOK_SECONDS, Passing, Transport, host
+from .transport import DOWNLOAD_TIMEOUT, LOOK_SECONDS, Passing, Patience, Transport, host
 
 TOLERANCE = 1e-6
 
@@ -20,41 +20,40 @@ class ReadBack:
     difference: str | None
 
 
-def read_back(api: NumeraiApi, transport: Transport, submission: Submission, content: bytes) -> ReadBack | None:
+def read_back(api: NumeraiApi, transport: Transport, submission_id: str, content: bytes) -> ReadBack | None:
     """Compare what Numerai holds with `content`, a CSV file; None when it cannot be read back, which only warns."""
+    patience = transport.briefly()
     try:
-        with transport.briefly():
-            if not api.may_read_back():
-                return None
-            held = transport.retry("reading the submission back", lambda: _get(api, transport, submission.id))
+        if not api.may_read_back(patience):
+            return None
+        held = transport.retry(
+            "reading the submission back", lambda: _get(api, transport, submission_id, patience), patience
+        )
     except NodeError as error:
         log("warning", what="the submission could not be read back", why=error)
         return None
     if held == content:
         return ReadBack(None)
-    difference = _difference(held, content, submission.filtered or 0)
-    if difference is None or submission.status == "error":
-        return ReadBack(difference)
+    difference = _difference(held, content)
     if difference == UNREADABLE:
         log("warning", what="the submission could not be read back", why=difference)
         return None
     return ReadBack(difference)
 
 
-def _get(api: NumeraiApi, transport: Transport, submission_id: str) -> bytes:
-    url = api.submission_url(submission_id)
-    with transport.request("GET", url, timeout=DOWNLOAD_TIMEOUT, seconds=LOOK_SECONDS) as (answer, _):
+def _get(api: NumeraiApi, transport: Transport, submission_id: str, patience: Patience) -> bytes:
+    url = api.submission_url(submission_id, patience)
+    with transport.request("GET", url, timeout=DOWNLOAD_TIMEOUT, seconds=LOOK_SECONDS, patience=patience) as answer:
         if answer.ok:
-            return answer.content
-        raise Passing(f"{host(url)} answered {answer.status_code}")
+            return answer.content()
+        raise Passing(f"{host(url)} answered {answer.status}")
 
 
 UNREADABLE = "what Numerai holds is no CSV file of these columns"
 
 
-def _difference(held: bytes, content: bytes, left_out: int) -> str | None:
-    """How two CSV files of ids and values differ, but for their order and rounding and up to so many rows that Numerai
-    may have left out; None when they do not."""
+def _difference(held: bytes, content: bytes) -> str | None:
+    """How two CSV files of ids and values differ, but for their order and rounding; None when they do not."""
     import numpy as np
     import pandas as pd
 
@@ -66,8 +65,7 @@ def _difference(held: bytes, content: bytes, left_out: int) -> str | None:
         there, sent = read(held), read(content)
     except (ValueError, IndexError, UnicodeDecodeError):
         return UNREADABLE
-    missing, lacking = set(sent.index) - set(there.index), len(sent) - len(there)
-    if not set(there.index) <= set(sent.index) or not (len(missing) <= left_out and 0 <= lacking <= left_out):
+    if len(there) != len(sent) or set(there.index) != set(sent.index):
         return f"Numerai holds {len(there)} rows with other ids than the {len(sent)} that were sent"
     if sent.index.has_duplicates or there.index.has_duplicates:
         return None

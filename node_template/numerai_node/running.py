@@ -16,10 +16,12 @@ from types import FrameType
 from typing import NoReturn
 
 from .errors import (
-    EXIT_ACCEPTED,
+    EXIT_CONFIRMED,
+    EXIT_COVERED,
     EXIT_KEYBOARD,
     EXIT_LATE,
     EXIT_TEMPORARY,
+    EXIT_UNCONFIRMED,
     EXIT_USER_CODE,
     BadPredictions,
     Interrupted,
@@ -27,12 +29,19 @@ from .errors import (
 )
 from .log import log, redact
 from .node import Node
-from .notify import FAILURE, LATE, SECONDS, SUCCESS, addresses, tell
+from .notify import COVERED, FAILURE, LATE, SECONDS, SUCCESS, addresses, tell
 
 GRACE_SECONDS = 8.0
 """How long a run may tidy up after SIGTERM; an engine kills 10 s after it (`docker stop`)."""
 LAST_WORDS_SECONDS = 4.0
 """How long a notification may take within that."""
+ENDINGS = {
+    EXIT_CONFIRMED: (SUCCESS, "submitted"),
+    EXIT_LATE: (LATE, "was late"),
+    EXIT_COVERED: (COVERED, "is covered by an earlier file"),
+    EXIT_UNCONFIRMED: (FAILURE, "submitted, unconfirmed"),
+}
+"""The notice of an exit code: its kind and the end of its title."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +54,7 @@ class Ending:
 
 
 def run(main: Callable[[Node], object], *, tells: bool = True) -> NoReturn:
-    """Call `main` with this run's node and end the process: 0, 65, 69, 75, 78, or 1 when the code in `main` failed.
+    """Call `main` with this run's node and end the process: 0, 65, 69, 73, 75, 76, 78, or 1 when its code failed.
 
     With `tells`, the people of NUMERAI_NOTIFY are told how it ended.
     """
@@ -83,21 +92,19 @@ def _keeping_artifacts(main: Callable[[Node], object], nodes: list[Node]) -> Non
 def _tell(ending: Ending, nodes: list[Node]) -> None:
     name = nodes[0].settings.node if nodes else os.environ.get("NUMERAI_NODE", "").strip() or "a node"
     submissions = nodes[0].submissions if nodes else []
-    kind = {EXIT_ACCEPTED: SUCCESS, EXIT_LATE: LATE}.get(ending.exit_code, FAILURE)
-    if kind is SUCCESS and submissions:
+    kind, title = ENDINGS.get(ending.exit_code, (FAILURE, "failed"))
+    title = f"{name} {title}"
+    if ending.exit_code == EXIT_CONFIRMED and submissions:
         last = submissions[-1]
-        title, text = (
-            f"{name} submitted",
-            f"Numerai has accepted the submission {last.id} for round {last.round_number}.",
-        )
-    elif kind is SUCCESS:
+        text = f"Numerai counts the submission {last.id} for round {last.round_number}, on time."
+    elif ending.exit_code == EXIT_CONFIRMED:
         title, text = f"{name} ended well", "It submitted nothing."
-    elif kind is LATE:
-        title, text = f"{name} was late", ending.reason or "It submitted after the round had closed."
+    elif ending.exit_code in ENDINGS and ending.reason:
+        text = ending.reason
     else:
-        title, text = f"{name} failed", f"Exit code {ending.exit_code}: {ending.reason or 'its log says why'}"
+        text = f"Exit code {ending.exit_code}: {ending.reason or 'its log says why'}"
         if submissions:
-            text += f"\nNumerai has accepted the submission {submissions[-1].id} all the same."
+            text += f"\nNumerai counts the submission {submissions[-1].id} all the same."
     tell(kind, title, redact(text), seconds=LAST_WORDS_SECONDS if ending.stopped else SECONDS)
 
 
@@ -126,13 +133,13 @@ def ending_of(work: Callable[[], object]) -> Ending:
         reason = f"{type(error).__name__}: {error}"
         log("failed", exit=EXIT_USER_CODE, reason=reason)
         return Ending(EXIT_USER_CODE, reason)
-    return Ending(EXIT_ACCEPTED)
+    return Ending(EXIT_CONFIRMED)
 
 
 def _of_system_exit(end: SystemExit) -> Ending:
     """How a program that calls `sys.exit` ends: with its number, 0 for nothing, 1 and its words for anything else."""
     if end.code is None or isinstance(end.code, int):
-        return Ending(end.code or EXIT_ACCEPTED, None)
+        return Ending(end.code or EXIT_CONFIRMED, None)
     sys.stderr.write(redact(f"{end.code}\n"))
     return Ending(EXIT_USER_CODE, str(end.code))
 

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from .addresses import is_secure
 from .errors import ConfigurationError
 from .log import hide
 
@@ -17,13 +17,19 @@ NUMERAI_API_URL = "https://api-tournament.numer.ai"
 CLASSIC, SIGNALS, CRYPTO = 8, 11, 12
 KEY_VARIABLES = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY")
 NOTIFY_VARIABLE = "NUMERAI_NOTIFY"
+VERSION_VARIABLE = "NUMERAI_DATA_VERSION"
+VERSION = re.compile(r"v(\d{1,4})(?:\.(\d{1,4}))?")
+NEWEST = "newest"
 SECRET_VARIABLES = (*KEY_VARIABLES, NOTIFY_VARIABLE)
 """What a program that a node wraps has no business to know."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What this run is about. `trigger_id` is None when the run was started by hand."""
+    """What this run is about. `trigger_id` is None when the run was started by hand.
+
+    `data_version` is a version of the data (`v5.3`), `newest`, or None for the one that the model was trained on.
+    """
 
     public_id: str | None
     secret_key: str | None
@@ -35,6 +41,7 @@ class Settings:
     artifacts: str
     cache: Path
     cpu: float | None
+    data_version: str | None = None
 
     def __repr__(self) -> str:
         return f"Settings(node={self.node!r}, model_id={self.model_id!r}, tournament={self.tournament})"
@@ -75,6 +82,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         artifacts=text("NUMERAI_ARTIFACTS") or "artifacts",
         cache=Path(text("NUMERAI_CACHE") or Path(tempfile.gettempdir()) / "numerai-cache"),
         cpu=_cpu(text("NUMERAI_CPU")),
+        data_version=_version(text(VERSION_VARIABLE)),
     )
     hide(settings.secret_key or "")
     return settings
@@ -91,9 +99,10 @@ def _word(name: str, value: str | None) -> str | None:
 
 
 def _url(name: str, value: str) -> str:
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ConfigurationError(f"{name} is malformed: it must be a http:// or https:// address.")
+    if not is_secure(value):
+        raise ConfigurationError(
+            f"{name} is malformed: it must be an https:// address (plain http:// is accepted for this machine only)."
+        )
     return value
 
 
@@ -113,3 +122,9 @@ def _cpu(value: str | None) -> float | None:
     if not 0 < cpu < float("inf"):
         raise ConfigurationError("NUMERAI_CPU is malformed: it must be a number of vCPUs above 0.")
     return cpu
+
+
+def _version(value: str | None) -> str | None:
+    if value is not None and value != NEWEST and not VERSION.fullmatch(value):
+        raise ConfigurationError(f"{VERSION_VARIABLE} is malformed: it must be a version like v5.3, or {NEWEST}.")
+    return value

@@ -1,16 +1,17 @@
-"""Uploads checked predictions and ends only when Numerai says that it holds and accepts them."""
+"""Uploads checked predictions, and ends well only when Numerai says that this very file counts for the round."""
 
 from __future__ import annotations
 
 import hashlib
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from .api import NumeraiApi, Round, Submission
+from .api import Entry, NumeraiApi, Round, Submission
 from .downloads import etag_like_md5, md5_of
-from .errors import BadPredictions, Late, NodeError, TemporaryFailure
+from .errors import BadPredictions, Covered, Late, NodeError, TemporaryFailure, Unconfirmed
 from .log import log, seconds_since
 from .readback import read_back
 from .settings import Settings
@@ -19,20 +20,56 @@ from .transport import REFUSALS, SLOWEST_UPLOAD, UPLOAD_TIMEOUT, Passing, Transp
 if TYPE_CHECKING:
     import pandas as pd
 
-CONFIRM_SECONDS, QUEUED_SECONDS = 180.0, 15.0
-LONGEST_CONFIRM = 30 * 60.0
-"""While the round is open a verdict is waited for so long: another submission would not be judged sooner."""
+ON_TIME, LATE, QUEUED = "on-time", "late", "queued"
+"""Numerai's words for an entry that names a file; the only other one is none (recorded answers of 2025-09)."""
+CONFIRM_SECONDS = 180.0
+"""How long to look for the submission among the model's entries. How soon Numerai lists it is not documented."""
 FIRST_LOOK, LONGEST_LOOK = 0.2, 5.0
 RESENDS = 3
-"""How often predictions are sent at most when Numerai turns out to hold other ones than were sent."""
+"""How often predictions are sent when Numerai holds, or refuses, something else than was sent."""
 
 
-class Damaged(Exception):
-    """Numerai holds something else than was sent."""
+@dataclass(frozen=True)
+class Made:
+    """A submission as createSubmission made it. `filename` is Numerai's name for the upload, unique to it."""
+
+    id: str
+    filename: str | None
+    at: datetime
+
+    def is_in(self, entry: Entry) -> bool:
+        """Whether an entry is this submission. createSubmission and latestSubmissions most likely share their ids, but
+        no source says so; the file name, with its random part, is the second key."""
+        return entry.id == self.id or (self.filename is not None and entry.filename == self.filename)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """The submission counts for its round, on time."""
+
+    submission: Submission
+
+
+@dataclass(frozen=True)
+class SendAgain:
+    """What Numerai got is not what was sent, so far as can be told. `then` is the error when it stays so."""
+
+    why: str
+    then: NodeError
+
+
+@dataclass(frozen=True)
+class Ended:
+    """Sending again would not help."""
+
+    error: NodeError
+
+
+Verdict = Counts | SendAgain | Ended
 
 
 class Submitter:
-    """Sends one submission: PUT to a presigned address, createSubmission, then looks until Numerai has judged it."""
+    """Sends one submission: PUT to a presigned address, createSubmission, then a look at what Numerai says of it."""
 
     def __init__(
         self,
@@ -52,91 +89,83 @@ class Submitter:
     def submit(
         self, checked: pd.DataFrame, data_datestamp: int | None = None, data_round: Round | None = None
     ) -> Submission:
-        """Upload the frame as CSV and return the accepted submission.
+        """Upload the frame as CSV and return the submission once this round's entry names it, on time.
 
         `data_datestamp` says which day's ids these are, when not today's; `data_round` for which round they were read,
-        whose day is named when another one has opened by the time the file is uploaded, or by the time it is refused.
-        Raises `BadPredictions` when Numerai refuses them, `TemporaryFailure` when the upload or the confirmation does
-        not come through or when none was open then and one has opened since, and `Late` when it was made, but outside
-        the window of that round.
+        whose day is named when another one has opened by the time the file is uploaded. Raises `BadPredictions` when
+        Numerai refuses them, `TemporaryFailure` when the upload does not come through or when no round was open then
+        and one has opened since, `Late` when the file came after the deadline of that round, `Covered` when Numerai
+        counts another file, and `Unconfirmed` when it does not say.
         """
         content = checked.to_csv(index=False, lineterminator="\n").encode()
         name = f"predictions-{hashlib.sha256(content).hexdigest()[:16]}.csv"
-        submission_id = self._made_before(name, data_round)
-        between_rounds = data_round is None and data_datestamp is None and submission_id is None
-        day = data_datestamp
-        for sent in range(1, RESENDS + 1):
-            made_at = self._transport.clock.now()
-            if submission_id is None:
-                filename = self._upload(name, content)
-                if between_rounds:
-                    self._refuse_once_a_round_opened()
-                day = data_datestamp or _day_of(data_round, self._api.current_round())
-                submission_id = self._api.create_submission(filename, day)
-                made_at = self._transport.clock.now()
-                log("created", submission_id=submission_id)
-            current = self._api.current_round()
-            try:
-                submission = self._confirm(submission_id, current, data_round, made_at)
-                if between_rounds:
-                    self._refuse_once_a_round_opened()
-                checked_back = self._check(submission, content, len(checked))
-            except Late:
-                if between_rounds:
-                    self._refuse_once_a_round_opened()
-                raise
-            except BadPredictions as refused:
-                if sent == RESENDS or day is not None or _day_of(data_round, current) is None:
-                    raise
-                log("retrying", what="the submission", why=refused, attempt=sent + 1)
-                submission_id = None
-                continue
-            except Damaged as damage:
-                if sent == RESENDS:
-                    raise TemporaryFailure(
-                        f"The submission {submission_id} is not what was sent: {damage}."
-                    ) from damage
-                log("retrying", what="the submission", why=damage, attempt=sent + 1)
-                submission_id = None
-                continue
-            return self._judge(submission, current, data_round, made_at, checked_back)
+        made = self._made_before(name, data_round)
+        for number in range(1, RESENDS + 1):
+            match self._attempt(name, content, data_datestamp, data_round, made if number == 1 else None):
+                case Counts(submission):
+                    return submission
+                case Ended(error):
+                    raise error
+                case SendAgain(why, then):
+                    if number == RESENDS or (number > 1 and isinstance(then, BadPredictions)):
+                        raise then
+                    log("retrying", what="the submission", why=why, attempt=number + 1)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    def _made_before(self, name: str, data_round: Round | None) -> str | None:
-        """The id of the newest submission of the round that is open and of that of the data, if it holds these very
-        predictions for this trigger: an earlier attempt of this run made it and was ended before it could say so.
-        Without either round it is the trigger's newest one, which may have been made before the close."""
-        current, wanted = self._api.current_round(), self._settings.trigger_id
-        numbers = [each.number for each in (current, data_round) if each is not None]
+    def _attempt(
+        self, name: str, content: bytes, day: int | None, data_round: Round | None, made: Made | None
+    ) -> Verdict:
+        """Send the file once, unless an earlier attempt of this run has `made` the submission, and see what becomes of
+        it."""
+        between_rounds = data_round is None and day is None and made is None
+        filename = self._upload(name, content) if made is None else ""
+        current = self._api.current_round()
+        if between_rounds and current is not None:
+            return Ended(_opened_since(current.number))
+        if made is None:
+            try:
+                made = self._create(filename, day or _day_of(data_round, current))
+            except BadPredictions as refused:
+                # they keep every rule here, so the store may hold something else, or a round opened this very moment
+                return SendAgain(str(refused), refused)
+        entry, silence = self._look_for(made, data_round or current)
+        if entry is None:
+            return Ended(self._unconfirmed(made, silence))
+        if not made.is_in(entry):
+            return Ended(_covered(made, entry))
+        if between_rounds and entry.status == ON_TIME:
+            return Ended(_opened_since(entry.round_number))
+        back = read_back(self._api, self._transport, made.id, content)
+        if back is not None and back.difference is not None:
+            why = f"the submission {made.id} is not what was sent: {back.difference}"
+            return SendAgain(why, TemporaryFailure(f"{why[0].upper()}{why[1:]}."))
+        return self._judge(made, entry, data_round, read_back=back is not None)
+
+    def _made_before(self, name: str, data_round: Round | None) -> Made | None:
+        """The newest submission of the round that is open and of that of the data, if it holds these very predictions
+        for this trigger: an earlier attempt of this run made it and was ended before it could say so. Without either
+        round it is the trigger's newest one, which may have been made before the deadline."""
+        wanted = self._settings.trigger_id
+        numbers = [round_.number for round_ in (self._api.current_round(), data_round) if round_ is not None]
         if not numbers and wanted is None:
             return None
         try:
-            with self._transport.briefly():
-                listed = self._api.submissions()
+            listed = self._api.submissions(self._transport.briefly())
         except NodeError as error:
             log("warning", what="whether these predictions are submitted already is not known", why=error)
             return None  # a second submission does no harm, a missed round does
-        stem = name.removesuffix(".csv")
         of_run = [
-            (each.inserted_at, each)
-            for each in listed
-            if (each.round_number in numbers if numbers else each.trigger_id == wanted)
-            and each.status != "error"
-            and each.inserted_at is not None
+            (submission.inserted_at, submission)
+            for submission in listed
+            if (submission.round_number in numbers if numbers else submission.trigger_id == wanted)
+            and submission.inserted_at is not None
         ]
         newest = max(of_run, key=lambda dated: dated[0], default=(None, None))[1]
+        stem = name.removesuffix(".csv")
         if newest is None or stem not in (newest.filename or "") or wanted not in (None, newest.trigger_id):
             return None
         log("found", submission_id=newest.id, what="these predictions are submitted already")
-        return newest.id
-
-    def _refuse_once_a_round_opened(self) -> None:
-        """For live data that were read while no round was open: whose they are then is not known."""
-        opened = self._api.current_round()
-        if opened is not None:
-            raise TemporaryFailure(
-                f"Round {opened.number} opened since the live data were read. Run again, to read those of that round."
-            )
+        return Made(newest.id, newest.filename, newest.inserted_at or self._transport.clock.now())
 
     def _upload(self, name: str, content: bytes) -> str:
         """PUT the content, to a fresh address in each try; returns Numerai's name for it."""
@@ -144,14 +173,13 @@ class Submitter:
         doubts: list[str] = []
 
         def put() -> str:
-            filename, url = self._api.upload_address(name)
+            filename, url = self._api.upload_address(name, patience)
             seconds = UPLOAD_TIMEOUT[1] + len(content) / SLOWEST_UPLOAD
-            with self._transport.request("PUT", url, timeout=UPLOAD_TIMEOUT, seconds=seconds, data=content) as (
-                answer,
-                _,
-            ):
+            with self._transport.request(
+                "PUT", url, timeout=UPLOAD_TIMEOUT, seconds=seconds, patience=patience, data=content
+            ) as answer:
                 if not answer.ok:
-                    raise Passing(f"it was refused: {host(url)} answered {answer.status_code}", at_most=REFUSALS)
+                    raise Passing(f"it was refused: {host(url)} answered {answer.status}", at_most=REFUSALS)
                 told = etag_like_md5(answer.headers)
                 if told is None or told == hashlib.md5(content, usedforsecurity=False).hexdigest():
                     return filename
@@ -162,89 +190,83 @@ class Submitter:
                 log("warning", what="the store's checksum is not the file's", instead="what it holds is checked later")
                 return filename
 
-        with self._transport.one_thing():
-            try:
-                filename = self._transport.retry("the upload", put)
-            except TemporaryFailure as failure:
-                raise TemporaryFailure(f"{failure} Nothing was submitted.") from failure
+        patience = self._transport.patience()
+        try:
+            filename = self._transport.retry("the upload", put, patience)
+        except TemporaryFailure as failure:
+            raise TemporaryFailure(f"{failure} Nothing was submitted.") from failure
         log("uploaded", file=filename, bytes=len(content), seconds=seconds_since(started))
         return filename
 
-    def _confirm(
-        self, submission_id: str, current: Round | None, data_round: Round | None, made_at: datetime
-    ) -> Submission:
-        """The submission once it is judged; `Late` when no round is open and Numerai keeps it for the next one."""
-        patience = CONFIRM_SECONDS if current is not None or data_round is not None else QUEUED_SECONDS
-        in_round = self._transport.seconds_left()
-        if current is not None and in_round is not None:
-            patience = max(patience, min(in_round, LONGEST_CONFIRM))
-        deadline = self._monotonic() + patience
-        wait = FIRST_LOOK
+    def _create(self, filename: str, day: int | None) -> Made:
+        submission_id = self._api.create_submission(filename, day)
+        log("created", submission_id=submission_id)
+        return Made(submission_id, filename, self._transport.clock.now())
+
+    def _look_for(self, made: Made, round_: Round | None) -> tuple[Entry | None, str]:
+        """The entry that names the submission, else the one of another file that counts on time for the round, else
+        None and why Numerai's answers are no verdict. An entry that is `none` or missing is none either."""
+        ends, wait = self._monotonic() + CONFIRM_SECONDS, FIRST_LOOK
+        other: Entry | None = None
+        silence = ""
         while True:
-            submission = self._api.submission(submission_id)
-            if submission is not None and submission.status in ("success", "error"):
-                return submission
-            if self._monotonic() >= deadline:
-                break
+            try:
+                entries = self._api.entries(self._transport.briefly())
+            except TemporaryFailure as error:
+                silence = str(error)
+            except NodeError as error:  # a missing scope, say: asking again would not help
+                return other, str(error)
+            else:
+                silence = "it does not list the submission"
+                ours = [entry for entry in entries if made.is_in(entry) and entry.status in (ON_TIME, LATE, QUEUED)]
+                if ours:  # one that is late is listed as queued for the next round too
+                    return min(ours, key=lambda entry: (entry.status != ON_TIME, entry.round_number)), ""
+                wanted = None if round_ is None else round_.number
+                other = next((e for e in entries if e.round_number == wanted and e.status == ON_TIME), None)
+            if self._monotonic() >= ends:
+                return other, silence
             self._sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK)
-        status = submission.status if submission else "not shown"
-        closes = submission.close_time if submission else None
-        of_past = data_round is not None or (closes is not None and closes <= self._transport.clock.now())
-        in_time = of_past and _late(submission, current, data_round, made_at) is None
-        if current is None and not in_time:
-            raise Late(
-                f"No round is open, so Numerai keeps the submission {submission_id} for the next one"
-                f" (its status: {status}). It is queued; running again would only queue another."
-            )
-        raise TemporaryFailure(
-            f"Numerai has not judged the submission {submission_id} within {patience:.0f} s (its status: {status})."
+
+    def _unconfirmed(self, made: Made, why: str) -> Unconfirmed:
+        return Unconfirmed(
+            f"The submission {made.id} (file {made.filename}) was made at {made.at:%H:%M:%S} UTC, and in"
+            f" {CONFIRM_SECONDS:.0f} s Numerai has not said whether it counts: {why.rstrip('.')}."
+            " It is not sent again for that. Check the model's submissions on https://numer.ai.",
+            made.id,
         )
 
-    def _check(self, submission: Submission, content: bytes, rows: int) -> bool:
-        """Whether the submission could be read back. `Damaged` when Numerai does not hold what was sent, for whatever
-        it said of that; `BadPredictions` when it refused what was sent."""
-        counted = (None, rows, rows - (submission.filtered or 0))
-        if submission.status == "success" and submission.submitted not in counted:
-            raise Damaged(f"Numerai counts {submission.submitted} rows, and {rows} were sent")
-        back = read_back(self._api, self._transport, submission, content)
-        if back is not None and back.difference is not None:
-            raise Damaged(back.difference)
-        if submission.status == "error":
-            why = submission.error or "Numerai gave no reason"
-            raise BadPredictions(f"Numerai refused the submission {submission.id}: {why}", [why])
-        if submission.filtered:
-            log("warning", what="Numerai left rows out", rows=submission.filtered)
-        return back is not None
-
-    def _judge(
-        self,
-        submission: Submission,
-        current: Round | None,
-        data_round: Round | None,
-        made_at: datetime,
-        checked_back: bool,
-    ) -> Submission:
-        wanted = self._settings.trigger_id
-        if wanted is not None and submission.trigger_id != wanted:
-            raise TemporaryFailure(
-                f"Numerai holds the submission {submission.id} under the trigger {submission.trigger_id}, not {wanted}."
-            )
-        late = _late(submission, current, data_round, made_at)
+    def _judge(self, made: Made, entry: Entry, data_round: Round | None, *, read_back: bool) -> Verdict:
+        submission = Submission(made.id, entry.round_number, self._settings.trigger_id, made.filename, made.at)
+        late = _late(entry, data_round)
         log(
             "submitted",
-            submission_id=submission.id,
-            round=submission.round_number,
-            trigger_id=submission.trigger_id,
-            status=submission.status,
-            rows=submission.submitted,
-            read_back="yes" if checked_back else "no",
-            late="yes" if late else None,
+            submission_id=made.id,
+            round=entry.round_number,
+            trigger_id=self._settings.trigger_id,
+            status=entry.status,
+            read_back="yes" if read_back else "no",
         )
-        if late:
-            log("warning", what=late)
-            raise Late(f"The submission {submission.id} is late: {late}.")
-        return submission
+        if late is None:
+            return Counts(submission)
+        log("warning", what=late)
+        return Ended(Late(f"The submission {made.id} is late: {late}.", made.id, entry.round_number))
+
+
+def _opened_since(number: int) -> TemporaryFailure:
+    """For live data that were read while no round was open: whose they are then is not known."""
+    return TemporaryFailure(
+        f"Round {number} opened since the live data were read. Run again, to read those of that round."
+    )
+
+
+def _covered(made: Made, entry: Entry) -> Covered:
+    return Covered(
+        f"Round {entry.round_number} is covered by an earlier file: Numerai counts {entry.filename or entry.id},"
+        f" and not the submission {made.id} of this run. Check the model's submissions on https://numer.ai.",
+        made.id,
+        entry.round_number,
+    )
 
 
 def _day_of(data_round: Round | None, current: Round | None) -> int | None:
@@ -255,20 +277,14 @@ def _day_of(data_round: Round | None, current: Round | None) -> int | None:
     return data_round.data_datestamp
 
 
-def _late(
-    submission: Submission | None, current: Round | None, data_round: Round | None, made_at: datetime
-) -> str | None:
-    """Why the submission, shown or not, is not in time for the round that the data were read for; None when it is."""
-    number = submission.round_number if submission else None
-    if data_round is not None and number is not None and number > data_round.number:
-        return f"round {data_round.number} closed before it was made, and it counts for round {number}"
-    made = (submission.inserted_at if submission else None) or made_at
-    close = submission.close_time if submission else None
-    if close is None and data_round is not None and number in (None, data_round.number):
-        close = data_round.close_time
-    if close is not None and made < close:
+def _late(entry: Entry, data_round: Round | None) -> str | None:
+    """Why the submission is not on time for the round that the data were read for; None when it is."""
+    if data_round is not None and entry.round_number > data_round.number and entry.status == ON_TIME:
+        return f"round {data_round.number} was over before it was made, and it counts for round {entry.round_number}"
+    if entry.status == ON_TIME:
         return None
-    if close is None and current is not None and number in (None, current.number):
-        return None
-    closed = "the round" if number is None else f"round {number}"
-    return f"{closed} had closed before it was made; it is scored but cannot be staked"
+    if entry.status == QUEUED:
+        return f"it is queued for round {entry.round_number}; running again would only queue another"
+    return (
+        f"it was made after the deadline of round {entry.round_number}, so it is not staked, and is queued for the next"
+    )

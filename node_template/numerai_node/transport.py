@@ -1,23 +1,26 @@
-"""HTTP with time limits, and retries for what may pass, for as long as the round that is open leaves time."""
+"""HTTP with time limits on urllib3, and retries for what may pass, for as long as a plain value allows."""
 
 from __future__ import annotations
 
-import itertools
+import json
 import math
 import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
-import requests
+import urllib3
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SSLError
 
 from .clock import NumeraiClock, http_date
+from .connections import Connections, Deadline
 from .errors import NodeError, TemporaryFailure
+from .kinds import SERVER_ERROR, TOO_MANY_REQUESTS, Kind
 from .log import log
-from .watchdog import ConnectionAdapter, Watchdog
 
 ATTEMPTS = 6
 REFUSALS = 3
@@ -27,21 +30,42 @@ LONGEST_WAIT = 30.0
 LONGEST_RETRY_AFTER = 120.0
 LONGEST_TROUBLE = 45 * 60.0
 """For how many seconds one thing is tried while a round is open: a provider's own limit is an hour."""
-BEFORE_CLOSE = timedelta(seconds=5)
+BEFORE_DEADLINE = timedelta(seconds=5)
 QUERY_TIMEOUT = (10.0, 30.0)
 DOWNLOAD_TIMEOUT = (10.0, 60.0)
 UPLOAD_TIMEOUT = (10.0, 120.0)
 SLOWEST_UPLOAD = 10_000
 """Bytes a second below which an upload counts as stalled."""
 QUERY_SECONDS = 90.0
-"""How long a query may take in all, from the connection to the last byte of its answer."""
+"""How long a query may take in all, from the name's resolution to the last byte of its answer."""
 SHORTEST_REQUEST = 10.0
-"""How long a request may take, in seconds, however little is left."""
+"""How long a request may take, in seconds, where so much is left."""
 LOOK_SECONDS = 120.0
 """How long is tried what is worth a few tries and never the round."""
-TOO_MANY_REQUESTS = 429
-SERVER_ERROR = 500
+LARGEST_ANSWER = 8 * 1024 * 1024
+"""Bytes of an answer that is read into memory; a longer one is not used. Downloads have no limit."""
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long one thing is worth trying, however many requests it takes.
+
+    It is tried `tries` times, and on until `until`. Nothing starts after `ends`: requests and waits leave time for
+    another try before it. Both are seconds of the transport's `monotonic`.
+    """
+
+    tries: int = ATTEMPTS
+    until: float = -math.inf
+    ends: float = math.inf
+
+
+class NoAnswer(TemporaryFailure):
+    """There was no answer that can be used. `kind` says what came instead, the last time."""
+
+    def __init__(self, message: str, kind: Kind):
+        super().__init__(message)
+        self.kind = kind
 
 
 class Passing(Exception):
@@ -53,24 +77,64 @@ class Passing(Exception):
         self,
         why: str,
         *,
+        kind: Kind = Kind.UNUSABLE,
         at_least: float | None = None,
         lost: bool = False,
         at_most: int | None = None,
         then: NodeError | None = None,
     ):
         super().__init__(why)
+        self.kind = kind
         self.at_least = at_least
         self.lost = lost
         self.at_most = at_most
         self.then = then
 
 
-class Transport:
-    """Sends requests and decides how long it is worth trying. For one thread.
+class Answer:
+    """An answer whose body is still to be read. `headers` ignore case. Nothing is decompressed: nothing compressed was
+    asked for, and a few bytes could become gigabytes."""
 
-    Waits between tries grow from half a second to 30 s, each varied by half of it either way. Whatever fails is tried
-    `attempts` times; while a round is open, until shortly before its close, but never longer than 45 minutes in a row.
-    `sleep` and `monotonic` are in seconds.
+    def __init__(self, raw: Any, deadline: Deadline, said_by: str):
+        self.status: int = raw.status
+        self.headers: Mapping[str, str] = raw.headers
+        self._raw = raw
+        self._deadline = deadline
+        self._said_by = said_by
+
+    @property
+    def ok(self) -> bool:
+        """Whether the request was done. A redirect is no such answer: none is followed."""
+        return 200 <= self.status < 300
+
+    def content(self) -> bytes:
+        """The whole body; `Passing` when it is larger than 8 MiB."""
+        body: bytes = self._raw.read(LARGEST_ANSWER + 1, decode_content=False)
+        if len(body) > LARGEST_ANSWER:
+            raise Passing(f"{self._said_by} answered more than {LARGEST_ANSWER >> 20} MiB", lost=True)
+        return body
+
+    def json(self) -> object:
+        """The body's JSON value; None when it is none."""
+        try:
+            return json.loads(self.content())
+        except (ValueError, RecursionError):
+            return None
+
+    def blocks(self, size: int, seconds: float) -> Iterator[bytes]:
+        """The body in blocks of at most `size` bytes, each of which may take so many seconds more."""
+        while block := self._raw.read(size, decode_content=False):
+            yield block
+            self._deadline.allow(seconds)
+
+
+class Transport:
+    """Sends requests and decides how long it is worth trying. For any thread.
+
+    Waits between tries grow from half a second to 30 s, each varied by half of it either way. `patience()` tries
+    whatever fails `attempts` times; while a round is open, until shortly before its deadline, but never longer than 45
+    minutes. `sleep` and `monotonic` are in seconds; `report` is told, as `log` is, of each try that is made again;
+    `agent` names this program to servers.
     """
 
     def __init__(
@@ -79,35 +143,46 @@ class Transport:
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
         attempts: int = ATTEMPTS,
+        report: Callable[..., None] = log,
+        agent: str = "numerai-node",
     ):
-        self._session = requests.Session()
-        self._connections = ConnectionAdapter()
-        for scheme in ("http://", "https://"):
-            self._session.mount(scheme, self._connections)
+        self._connections = Connections()
         self.sleep = sleep
         self.monotonic = monotonic
         self.attempts = attempts
         self.clock = NumeraiClock(monotonic)
-        self._close: datetime | None = None
-        self._round_expected = False
-        self._depth = 0
-        self._trouble_since: float | None = None
-        self._brief_until: float | None = None
+        self._report = report
+        self._agent = agent
+        self._deadline: datetime | None = None
 
-    def expect_round(self) -> None:
-        """Suppose that a round is open until Numerai says which is, or that none is: a run exists to submit."""
-        self._round_expected = True
-
-    def round_closes(self, close: datetime | None) -> None:
-        """When the round that is open closes by Numerai's clock; None when none is open, or nobody knows."""
-        self._round_expected = False
-        self._close = close
+    def submit_by(self, deadline: datetime | None) -> None:
+        """The deadline of the round that is open, by Numerai's clock; None when none is open, or nobody knows."""
+        self._deadline = deadline
 
     def seconds_left(self) -> float | None:
         """The seconds for which trying is still worth it in this round; None when no round is known to be open."""
-        if self._close is None:
+        if self._deadline is None:
             return None
-        return max(0.0, (self._close - BEFORE_CLOSE - self.clock.now()).total_seconds())
+        return max(0.0, (self._deadline - BEFORE_DEADLINE - self.clock.now()).total_seconds())
+
+    def patience(self) -> Patience:
+        """A few tries; while a round is open, as long as there is time before its deadline."""
+        left, now = self.seconds_left(), self.monotonic()
+        if not left:
+            return Patience(self.attempts)
+        return Patience(self.attempts, until=now + min(left, LONGEST_TROUBLE), ends=now + left)
+
+    def patience_for_a_round(self) -> Patience:
+        """As if a round were open, as long as Numerai has not said which: a run exists to submit."""
+        return Patience(self.attempts, until=self.monotonic() + LONGEST_TROUBLE)
+
+    def within(self, seconds: float, tries: int = REFUSALS) -> Patience:
+        """A few tries that together take no longer than so many seconds."""
+        return Patience(min(tries, self.attempts), ends=self.monotonic() + seconds)
+
+    def briefly(self) -> Patience:
+        """A few tries in two minutes, for what is never worth the round."""
+        return self.within(LOOK_SECONDS)
 
     @contextmanager
     def request(
@@ -117,109 +192,95 @@ class Transport:
         *,
         timeout: tuple[float, float],
         seconds: float = QUERY_SECONDS,
+        patience: Patience | None = None,
         tells_time: bool = False,
-        **options: Any,
-    ) -> Iterator[tuple[requests.Response, Watchdog]]:
+        headers: Mapping[str, str] | None = None,
+        data: bytes | BinaryIO | None = None,
+    ) -> Iterator[Answer]:
         """Send one request, once, and give its answer, which is neither 429 nor 5xx, while it is being read.
 
-        `timeout` limits the connecting and each wait for bytes, `seconds` the whole, however slowly bytes drip; the
-        watchdog lets what makes progress go on, while a round is open for half of what is left of it. `tells_time`
-        says that the server's clock is Numerai's. Raises `Passing` for everything else, also when reading the answer
-        in the block fails.
+        `timeout` limits the connecting and each wait for bytes, `seconds` the whole, however slowly bytes drip; what
+        makes progress may go on, where `patience` has an end for half of what is left. A file as `data` needs the
+        header Content-Length. `tells_time` says that the server's clock is Numerai's. Raises `Passing` for everything
+        else, also when reading the answer in the block fails.
         """
-        longest = self._longest_request()
-        with self._connections.watched(min(seconds, longest), longest) as watchdog:
-            try:
-                with self._session.request(method, url, timeout=timeout, **options) as answer:
+        longest = self._longest_request(patience or self.patience())
+        deadline = Deadline(min(seconds, longest), longest, *timeout)
+        named = {"User-Agent": self._agent, "Accept-Encoding": "identity", **(headers or {})}
+        try:
+            with deadline.active():
+                raw: Any = self._connections.manager(url).urlopen(
+                    method,
+                    url,
+                    body=data,
+                    headers=named,
+                    retries=False,
+                    redirect=False,
+                    preload_content=False,
+                    decode_content=False,
+                    enforce_content_length=True,
+                    timeout=urllib3.Timeout(*timeout),
+                )
+                try:
                     if tells_time:
-                        self.clock.learn(answer.headers.get("Date"))
-                    if answer.status_code == TOO_MANY_REQUESTS or answer.status_code >= SERVER_ERROR:
+                        self.clock.learn(raw.headers.get("Date"))
+                    if raw.status == TOO_MANY_REQUESTS or raw.status >= SERVER_ERROR:
                         raise Passing(
-                            f"{host(url)} answered {answer.status_code}",
-                            at_least=self._retry_after(answer.headers),
-                            lost=answer.status_code != TOO_MANY_REQUESTS,
+                            f"{host(url)} answered {raw.status}",
+                            kind=Kind.BUSY,
+                            at_least=self._retry_after(raw.headers),
+                            lost=raw.status != TOO_MANY_REQUESTS,
                         )
-                    yield answer, watchdog
-                if watchdog.expired:
-                    raise Passing(f"{host(url)} did not answer in time", lost=True)
-            except requests.RequestException as error:
-                why = f"{host(url)} did not answer in time" if watchdog.expired else describe(error, url)
-                lost = not (isinstance(error, requests.ConnectTimeout) or _refused(error))
-                raise Passing(why, lost=lost) from error
+                    yield Answer(raw, deadline, host(url))
+                finally:
+                    raw.close()
+        except (HTTPError, TimeoutError) as error:
+            kind, why = describe(error, url, late=deadline.expired)
+            untrusted = kind is Kind.UNTRUSTED
+            raise Passing(
+                why, kind=kind, lost=not (deadline.connecting or untrusted), at_most=REFUSALS if untrusted else None
+            ) from error
 
-    def retry(self, what: str, work: Callable[[], T]) -> T:
-        """Do `work` until it raises no `Passing`; `TemporaryFailure` when trying on is no longer worth it.
+    def retry(self, what: str, work: Callable[[], T], patience: Patience | None = None) -> T:
+        """Do `work` until it raises no `Passing`; `NoAnswer` when trying on is no longer worth it.
 
         `what` names it in messages, which never hold an address's query (it may be signed).
         """
-        refusals = 0
-        with self.one_thing():
-            for failures in itertools.count(1):
-                started = self.monotonic()
-                try:
-                    return work()
-                except Passing as passing:
-                    refusals += passing.at_most is not None
-                    self.pause(failures, what, passing, started, refusals)
-        raise AssertionError("unreachable: the loop ends with a result or an error")
+        patience = patience or self.patience()
+        failures = refusals = 0
+        while True:
+            try:
+                return work()
+            except Passing as passing:
+                failures += 1
+                refusals += passing.at_most is not None
+                self.pause(failures, what, passing, patience, refusals)
 
-    @contextmanager
-    def one_thing(self) -> Iterator[None]:
-        """What is tried within is one thing to the limit of 45 minutes, however many requests it takes."""
-        self._depth += 1
-        try:
-            yield
-        finally:
-            self._depth -= 1
-            if not self._depth:
-                self._trouble_since = None
-
-    @contextmanager
-    def briefly(self) -> Iterator[None]:
-        """What is tried within is worth a few tries in two minutes, and never the round."""
-        self._brief_until = self.monotonic() + LOOK_SECONDS
-        try:
-            yield
-        finally:
-            self._brief_until = None
-
-    def pause(self, failures: int, what: str, passing: Passing, started: float, refusals: int = 0) -> None:
+    def pause(self, failures: int, what: str, passing: Passing, patience: Patience, refusals: int = 0) -> None:
         """Say why `what` is tried again and sleep before it. `failures` counts from 1, `refusals` are those of them
-        that had an `at_most`; `started` is when the last try began. `TemporaryFailure`, or what the refusal means, when
-        there is no use in trying again."""
+        that had an `at_most`. `NoAnswer`, or what the refusal means, when there is no use in trying again."""
         now = self.monotonic()
-        if self._trouble_since is None:
-            self._trouble_since = started
-        left = self._worth_trying(now)
-        most, in_vain = self.attempts, left <= 0
-        if self._brief_until is not None:
-            most, left, in_vain = min(most, REFUSALS), max(0.0, self._brief_until - now), True
-        if refusals >= passing.at_most if passing.at_most is not None else failures >= most and in_vain:
-            raise passing.then or TemporaryFailure(f"{what} failed {failures} times, last because {passing}.")
+        left = max(0.0, patience.until - now)
+        over = failures >= patience.tries and left <= 0
+        if passing.at_most is not None:
+            over = refusals >= passing.at_most
+        if over or now >= patience.ends:
+            times = "once" if failures == 1 else f"{failures} times, last"
+            raise passing.then or NoAnswer(f"{what} failed {times} because {passing}.", passing.kind) from passing
         seconds = min(FIRST_WAIT * 2 ** min(failures - 1, 16), LONGEST_WAIT) * random.uniform(0.5, 1.5)  # noqa: S311
         seconds = min(seconds, LONGEST_WAIT)
         if passing.at_least is not None:
-            # nobody knows yet whether a round is open, and for how long
-            seconds = max(seconds, _honoured(passing.at_least, 0.0 if self._round_expected else left))
-        if failures >= most:
+            seconds = max(seconds, _honoured(passing.at_least, patience.ends - now))
+        if failures >= patience.tries:
             seconds = min(seconds, left)
-        log("retrying", what=what, why=passing, attempt=failures + 1, wait=round(seconds, 1))
+        seconds = min(seconds, patience.ends - now)
+        self._report("retrying", what=what, why=passing, attempt=failures + 1, wait=round(seconds, 1))
         self.sleep(seconds)
 
-    def _worth_trying(self, now: float) -> float:
-        """For how many more seconds the present trouble may go on after the first few tries."""
-        left = 0.0 if self._trouble_since is None else self._trouble_since + LONGEST_TROUBLE - now
-        if self._round_expected:
-            return max(0.0, left)
-        return max(0.0, min(left, self.seconds_left() or 0.0))
-
-    def _longest_request(self) -> float:
+    def _longest_request(self, patience: Patience) -> float:
         """How many seconds one request may take: half of what is left, so that there is time for another."""
-        if self._brief_until is not None:
-            left = self._brief_until - self.monotonic()
-        else:
-            left = self.seconds_left() or math.inf
-        return max(SHORTEST_REQUEST, left / 2)
+        left = max(0.0, patience.ends - self.monotonic())
+        return max(min(SHORTEST_REQUEST, left), left / 2)
 
     def _retry_after(self, headers: Mapping[str, str]) -> float | None:
         """The seconds that the server asks to wait; a date is read against its own clock."""
@@ -235,9 +296,9 @@ class Transport:
 
 
 def _honoured(at_least: float, left: float) -> float:
-    """How long to wait for a server that asks for so many seconds: as long as that leaves time before the deadline,
-    else for half of what is left, and outside a round never long."""
-    if left <= 0:
+    """How long to wait for a server that asks for so many seconds: as long as that leaves time before the end, else for
+    half of what is left, and never long where there is no end."""
+    if math.isinf(left):
         return min(at_least, LONGEST_RETRY_AFTER)
     return at_least if at_least < left else left / 2
 
@@ -247,19 +308,21 @@ def host(url: str) -> str:
     return urlsplit(url).hostname or "the server"
 
 
-def describe(error: Exception, url: str) -> str:
-    """Why a request got no answer, in a few words and without its address."""
-    if isinstance(error, requests.exceptions.SSLError):
-        return f"the TLS certificate of {host(url)} is not trusted here"
-    if isinstance(error, requests.ConnectTimeout):
-        return f"{host(url)} could not be reached in time"
-    if isinstance(error, requests.Timeout) or "ReadTimeoutError" in repr(error):
-        return f"{host(url)} did not answer in time"
-    if _refused(error):
-        return f"{host(url)} could not be reached"
-    return f"the connection to {host(url)} broke"
+def describe(error: Exception, url: str, *, late: bool = False) -> tuple[Kind, str]:
+    """Why a request got no answer, in a few words and without its address. `late` says that its time was up."""
+    causes: list[BaseException] = [error]
+    while (cause := getattr(causes[-1], "original_error", None) or causes[-1].__cause__) and len(causes) < 5:
+        causes.append(cause)
 
+    def is_a(*kinds: type[Exception]) -> bool:
+        return any(isinstance(each, kinds) for each in causes)
 
-def _refused(error: Exception) -> bool:
-    names = ("NewConnectionError", "NameResolutionError")
-    return isinstance(error, requests.ConnectionError) and any(name in repr(error) for name in names)
+    if is_a(NewConnectionError):
+        return Kind.UNREACHABLE, f"{host(url)} could not be reached"
+    if is_a(ConnectTimeoutError):
+        return Kind.TOO_SLOW, f"{host(url)} could not be reached in time"
+    if late or is_a(ReadTimeoutError, TimeoutError):
+        return Kind.TOO_SLOW, f"{host(url)} did not answer in time"
+    if is_a(SSLError):
+        return Kind.UNTRUSTED, f"the TLS certificate of {host(url)} is not trusted here"
+    return Kind.UNREACHABLE, f"the connection to {host(url)} broke"

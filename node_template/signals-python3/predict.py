@@ -20,8 +20,8 @@ TREES = 300
 
 
 def main(node: Node) -> None:
-    # 1. Which features are there today? Signals data name them feature_*.
-    features = [name for name in node.columns("live.parquet") if name.startswith("feature")]
+    # 1. Which features are there today? The columns called feature_* that hold numbers: feature_country is text.
+    features = node.features("all")
 
     # 2. Train on the stocks and dates whose target is known. It is fast enough to be done in every run.
     rows = node.frame("train.parquet", [*features, TARGET]).dropna(subset=[TARGET])

@@ -46,11 +46,12 @@ def train(node: Node, features: list[str]) -> lgb.Booster:
         "corr_mean": result.corr_mean,
         "corr_sharpe": result.corr_sharpe,
     }
-    save(node.artifacts, model, about)
+    if save(node.artifacts, model, about):
+        node.remember_version()
     return model
 
 
-def save(folder: Path, model: lgb.Booster, about: dict[str, object]) -> None:
+def save(folder: Path, model: lgb.Booster, about: dict[str, object]) -> bool:
     """Write model.txt (LightGBM's own format) and model.json beside it, each complete or not at all."""
     try:
         for name, text in (("model.txt", model.model_to_string()), ("model.json", json.dumps(about, indent=1))):
@@ -59,8 +60,9 @@ def save(folder: Path, model: lgb.Booster, about: dict[str, object]) -> None:
             temporary.replace(folder / name)
     except OSError as error:
         log("warning", what=f"the model cannot be kept in {folder}, so the next run trains again", why=error.strerror)
-        return
+        return False
     log("saved", model=folder / "model.txt")
+    return True
 
 
 def load(node: Node, features: list[str]) -> lgb.Booster | None:
@@ -75,8 +77,10 @@ def load(node: Node, features: list[str]) -> lgb.Booster | None:
         log("warning", what="the saved model cannot be read and is trained anew", why=error)
         return None
     if known.get("features") != features or booster.feature_name() != features:
-        log("warning", what="the saved model was trained on other features and is trained anew")
+        why = f"{node.dataset.version} has other features than {known.get('data')}"
+        log("warning", what="the saved model was trained on other features and is trained anew", why=why)
         return None
+    node.remember_version()
     log("loaded", model=model, trained_at=known.get("trained_at"), corr_mean=known.get("corr_mean"))
     return booster
 

@@ -215,6 +215,13 @@ data "aws_iam_policy_document" "watcher" {
     resources = [aws_secretsmanager_secret.numerai_keys.arn]
   }
 
+  # A run that waits for capacity is cancelled before it is replaced: CancelJob does nothing to one that has started.
+  statement {
+    sid       = "CancelWhatWaits"
+    actions   = ["batch:CancelJob"]
+    resources = ["arn:${local.partition}:batch:${var.region}:${local.account}:job/*"]
+  }
+
   statement {
     sid       = "Tell"
     actions   = ["sns:Publish"]

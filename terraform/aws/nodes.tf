@@ -72,6 +72,7 @@ resource "aws_batch_job_definition" "node" {
             NUMERAI_NODE       = each.key
             NUMERAI_TOURNAMENT = tostring(each.value.tournament)
           },
+          each.value.data_version == null ? {} : { NUMERAI_DATA_VERSION = each.value.data_version },
           var.numerai_api_url == null ? {} : { NUMERAI_API_URL = var.numerai_api_url }
         ) : { name = name, value = value }
       ]

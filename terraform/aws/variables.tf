@@ -34,8 +34,9 @@ variable "nodes" {
   description = <<-EOT
     The prediction nodes by name (`<tournament>-<model>`). `cpu` is in vCPUs, `memory_mib` and `disk_gib` in MiB and GiB,
     `cron` the six fields of an EventBridge schedule in UTC, `token_sha256` the hex SHA-256 of the 256-bit random token
-    in the node's webhook address (the token itself is never given to Terraform). The watcher looks at the rounds that
-    open after `since` (RFC 3339), at all of them without one.
+    in the node's webhook address (the token itself is never given to Terraform), `data_version` the version of Numerai's
+    data (`v5.3`, or `newest`; without one a run uses the version that its model was trained on). The watcher looks at
+    the rounds that open after `since` (RFC 3339), at all of them without one.
   EOT
   type = map(object({
     model_id        = string
@@ -48,6 +49,7 @@ variable "nodes" {
     timeout_minutes = optional(number, 60)
     cron            = optional(string)
     since           = optional(string)
+    data_version    = optional(string)
   }))
   default  = {}
   nullable = false
@@ -65,6 +67,13 @@ variable "nodes" {
   validation {
     condition     = alltrue([for node in values(var.nodes) : contains([8, 11, 12], node.tournament)])
     error_message = "A node's tournament must be 8 (Classic), 11 (Signals) or 12 (Crypto)."
+  }
+
+  validation {
+    condition = alltrue([
+      for node in values(var.nodes) : node.data_version == null || can(regex("^(newest|v[0-9]{1,4}(\\.[0-9]{1,4})?)$", node.data_version))
+    ])
+    error_message = "A node's data_version must be a version such as `v5.3`, or `newest`."
   }
 
   validation {
@@ -141,7 +150,7 @@ variable "watcher_grace_minutes" {
 }
 
 variable "watcher_package_path" {
-  description = "Path of the watcher's zip, made reproducibly by the CLI from watcher/handler.py."
+  description = "Path of the watcher's zip, made reproducibly by the CLI from watcher/ and what it shares with the CLI."
   type        = string
 }
 
@@ -156,7 +165,7 @@ variable "watcher_package_sha256" {
 }
 
 variable "webhook_package_path" {
-  description = "Path of the webhook's zip, made reproducibly by the CLI from webhook/handler.py."
+  description = "Path of the webhook's zip, made reproducibly by the CLI from webhook/ and what it shares with the CLI."
   type        = string
 }
 

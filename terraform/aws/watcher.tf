@@ -9,7 +9,7 @@ resource "aws_lambda_function" "watcher" {
   #checkov:skip=CKV_AWS_117:It needs nothing inside the VPC, and in it would need endpoints at 7 USD a month each.
   #checkov:skip=CKV_AWS_50:Tracing needs a role with write access to every resource; one JSON line a finding says as much.
   #checkov:skip=CKV_AWS_173:The variables hold names and a number, no secret: the keys are read from Secrets Manager at run time.
-  #checkov:skip=CKV_AWS_272:The package is one file of this tree, built by the owner's own machine, and its hash is in the state.
+  #checkov:skip=CKV_AWS_272:The package is made of files of this tree, built by the owner's own machine, and its hash is in the state.
   for_each = local.watcher
 
   function_name = local.watcher_name

@@ -7,7 +7,7 @@ resource "aws_lambda_function" "webhook" {
   #checkov:skip=CKV_AWS_117:It needs nothing inside the VPC, and in it would need endpoints at 7 USD a month each to reach Batch.
   #checkov:skip=CKV_AWS_50:Tracing needs a role with write access to every resource; one JSON line a call says as much.
   #checkov:skip=CKV_AWS_173:The variables hold the names of a table and a limit, no secret.
-  #checkov:skip=CKV_AWS_272:The package is one file of this tree, built by the owner's own machine, and its hash is in the state.
+  #checkov:skip=CKV_AWS_272:The package is made of files of this tree, built by the owner's own machine, and its hash is in the state.
   function_name = local.webhook_name
   description   = "Turns a call of Numerai into one Batch job"
   role          = aws_iam_role.webhook.arn

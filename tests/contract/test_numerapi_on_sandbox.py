@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from numerai_compute.sandbox.switches import Switches
 from numerapi import CryptoAPI, NumerAPI, SignalsAPI, base_api
 
 from tests.fixtures.sandbox import ServedSandbox, wait_for
@@ -137,7 +138,7 @@ class TestDatasets:
         prefix = {8: "v5.3/", 11: "signals/", 12: "crypto/"}[tournament]
         names = login(served, kind).list_datasets()
         assert (
-            f"{'v5.3' if tournament == 8 else prefix + ('v2.1' if tournament == 11 else 'v1.0')}/live.parquet" in names
+            f"{'v5.3' if tournament == 8 else prefix + ('v3.1' if tournament == 11 else 'v2.0')}/live.parquet" in names
         )
         assert all(each.startswith(prefix) for each in names)
 
@@ -250,6 +251,25 @@ class TestRounds:
         assert len(api.list_rounds(limit=2)) == 2
         assert [each["number"] for each in api.list_rounds(number=1001)] == [1001]
 
+    @pytest.mark.parametrize("named", [True, False])
+    def test_open_ends_with_the_staking_close(
+        self,
+        sandbox_factory: Callable[..., ServedSandbox],
+        monkeypatch: pytest.MonkeyPatch,
+        named: bool,
+    ) -> None:
+        """numerapi goes by the machine's clock, so the sandbox's is set back for the opening and forward again."""
+        found = sandbox_factory(switches=Switches(round_zero_after_deadline=named))
+        monkeypatch.setattr(base_api, "API_TOURNAMENT_URL", found.url)
+        api = login(found)
+        for hours, is_open in ((2, True), (3, False), (23, False)):
+            found.clock(advance=-3600 * hours)
+            found.open_round("classic", minutes=150)
+            found.clock(advance=3600 * hours)
+            assert api.check_round_open() is is_open
+        round_ = api.list_rounds(limit=1)[0]
+        assert round_["closeTime"] > datetime.now(timezone.utc), "the late period goes on"
+
     def test_no_round_is_open(self, served: ServedSandbox, classic: NumerAPI) -> None:
         served.clock(advance=2 * 86400)
         assert classic.check_round_open() is False
@@ -278,8 +298,9 @@ class TestSubmissions:
         model = served.models["alice"]
         predictions(classic, "v5.3/live_example_preds.parquet").to_csv("mine.csv", index=False)
         submission = classic.upload_predictions("mine.csv", model_id=model)
-        found = served.settled(submission)
-        assert (found["status"], found["round_number"], found["source"]) == ("success", 1003, "numerapi")
+        found = served.submission(submission)
+        assert (found["round_number"], found["source"]) == (1003, "numerapi")
+        assert (served.entry()["status"], served.entry()["id"]) == ("on-time", submission)
         assert found["trigger_id"] == "0a6e9a5e-3c53-4c8e-9d0e-6f7a0a1b2c3d"
         assert classic.submission_ids(model)[0]["id"] == submission
         names = classic.get_submission_filenames(tournament=8, round_num=1003, model_id=model)
@@ -293,7 +314,7 @@ class TestSubmissions:
         [
             (NumerAPI, "alice", "v5.3/live_example_preds.parquet", "prediction"),
             (SignalsAPI, "bob", "signals/v2.1/live_example_preds.parquet", "signal"),
-            (CryptoAPI, "carol", "crypto/v1.0/live_example_preds.parquet", "prediction"),
+            (CryptoAPI, "carol", "crypto/v2.0/live_example_preds.parquet", "prediction"),
         ],
         ids=["classic", "signals", "crypto"],
     )
@@ -301,16 +322,15 @@ class TestSubmissions:
         api = login(served, kind)
         frame = predictions(api, file, column)
         submission = api.upload_predictions(df=frame, model_id=served.models[name])
-        found = served.settled(submission)
-        assert (found["status"], found["error"]) == ("success", None)
+        found = served.submission(submission)
+        assert served.entry(name)["status"] == "on-time"
         assert found["accepted_count"] == len(frame)
         assert served.state()["submissions"][0]["selected"] is True
 
     def test_a_bad_file_is_refused_in_numerais_words(self, served: ServedSandbox, classic: NumerAPI) -> None:
         frame = predictions(classic, "v5.3/live_example_preds.parquet").iloc[:-1]
-        found = served.settled(classic.upload_predictions(df=frame, model_id=served.models["alice"]))
-        assert found["status"] == "error"
-        assert found["error"].startswith("invalid_submission_ids: Not enough stocks submitted.")
+        with pytest.raises(ValueError, match="invalid_submission_ids: Not enough stocks submitted"):
+            classic.upload_predictions(df=frame, model_id=served.models["alice"])
 
     def test_the_newest_submission_of_a_model(self, served: ServedSandbox, classic: NumerAPI) -> None:
         path = classic.download_submission(model_id=served.models["alice"], dest_path="latest.csv")
@@ -323,9 +343,9 @@ class TestSubmissions:
         stamp = classic.list_rounds(limit=1)[0]["dataDatestamp"]
         served.open_round("classic")
         model = served.models["alice"]
-        assert served.settled(classic.upload_predictions(df=frame, model_id=model))["status"] == "error"
-        delayed = served.settled(classic.upload_predictions(df=frame, model_id=model, data_datestamp=stamp))
-        assert (delayed["status"], delayed["round_number"]) == ("success", 1004)
+        delayed = classic.upload_predictions(df=frame, model_id=model, data_datestamp=stamp)
+        assert served.submission(delayed)["round_number"] == 1004
+        assert (served.entry()["status"], served.entry()["id"]) == ("on-time", delayed)
 
 
 class TestScores:
@@ -378,9 +398,7 @@ class TestScores:
 
     def test_a_submission_is_scored_later(self, served: ServedSandbox, classic: NumerAPI) -> None:
         model = served.models["alice"]
-        served.settled(
-            classic.upload_predictions(df=predictions(classic, "v5.3/live_example_preds.parquet"), model_id=model)
-        )
+        classic.upload_predictions(df=predictions(classic, "v5.3/live_example_preds.parquet"), model_id=model)
         assert 1003 not in {score["roundNumber"] for score in classic.submission_scores(model)}
         served.clock(advance=timedelta(days=3).total_seconds())
         scores = [score for score in classic.submission_scores(model) if score["roundNumber"] == 1003]
@@ -420,7 +438,7 @@ class TestModelUpload:
         listed = served.graphql("{compute_pickles {id data_version_id assigned_model_slots}}")["data"][
             "compute_pickles"
         ]
-        assert listed == [{"id": upload, "data_version_id": versions["v5.3"], "assigned_model_slots": [model]}]
+        assert listed == [{"id": upload, "data_version_id": versions["v5.3"], "assigned_model_slots": []}]
 
 
 STAKING: list[Callable[[Any, str], object]] = [

@@ -1,4 +1,4 @@
-"""The main job as a user does it: from an example to an accepted submission, and what is said when it fails."""
+"""The main job as a user does it: from an example to a confirmed submission, and what is said when it fails."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
@@ -38,6 +39,11 @@ def secrets_in_images(node: str, secret: str) -> list[str]:
     return [tag for tag, image in found.items() if secret in json.dumps([image.history(), image.attrs])]
 
 
+def standings(state: dict[str, Any]) -> dict[int, str]:
+    """Numerai's word for the only node's model in each round in which it has submitted."""
+    return {entry["round_number"]: entry["status"] for entry in state["entries"] if entry["status"] != "none"}
+
+
 def test_the_main_job(shell: Shell) -> None:
     secret = shell.sandbox["secret_key"]
     with watched_command_lines() as command_lines:
@@ -49,7 +55,7 @@ def test_the_main_job(shell: Shell) -> None:
         assert tested.out.count("✓") == 4 and "submitted submission_id=" in tested.err
         assert "nothing has changed" in shell.ok("node", "deploy").out
         again = shell.ok("node", "test", "--json").json
-        assert again["submission"]["status"] == "success" and again["submission"]["trigger_id"] == again["trigger_id"]
+        assert again["facts"][-1]["holds"] and again["submission"]["trigger_id"] == again["trigger_id"]
         assert "loaded" in shell.ok("node", "logs", "-n", "100").out
         assert "succeeded" in shell.ok("node", "status").out
         examined = shell.ok("doctor", "--json").json
@@ -61,14 +67,13 @@ def test_the_main_job(shell: Shell) -> None:
     assert secrets_on_disk(shell) == []
 
     state = requests.get(f"{shell.sandbox['url']}/sandbox/state", timeout=30).json()
-    held = [submission for submission in state["submissions"] if submission["status"] == "success"]
-    assert len(held) == 2
+    assert len(state["submissions"]) == 2 and standings(state) == {1000: "on-time"}
 
     # Numerai opens the next round: the node answers by itself.
     requests.post(f"{shell.sandbox['url']}/sandbox/rounds", json={}, timeout=30).raise_for_status()
     list(follow_until_ended(shell))
     state = requests.get(f"{shell.sandbox['url']}/sandbox/state", timeout=30).json()
-    assert len([found for found in state["submissions"] if found["status"] == "success"]) == 3
+    assert len(state["submissions"]) == 3 and standings(state) == {1000: "on-time", 1001: "on-time"}
 
     shell.ok("node", "destroy", "--yes")
     assert shell.ok("node", "list", "--json").json == []
@@ -130,7 +135,7 @@ def test_a_node_that_fails_names_fact_cause_and_mend(deployed: Shell) -> None:
             "more than its 256 MiB",
             "--mem",
         ),
-        "print('all is well')": ("✗ Numerai accepted", "holds no submission", "->"),
+        "print('all is well')": ("✗ Numerai confirmed", "holds no submission", "->"),
     }
     for code, words in failures.items():
         deploy(deployed, code)
@@ -227,7 +232,7 @@ def test_demo(tmp_path: Path) -> None:
         executor = "process" if missing_docker() else "docker"
         done = shell("demo", "--dir", "demo", "--executor", executor, "--json")
         assert done.exit_code == 0, done.out + done.err
-        assert done.json["accepted"] and done.json["validation_corr"] > 0 and done.json["round_number"]
+        assert done.json["confirmed"] and done.json["validation_corr"] > 0 and done.json["round_number"]
         assert set(done.json["seconds"]) == {"sandbox", "scaffold", "setup", "config", "deploy", "test"}
         assert shell("demo", "--dir", "demo").exit_code == 2
         left = shell("daemon", "status", NUMERAI_HOME=str(tmp_path / "demo" / "home"))

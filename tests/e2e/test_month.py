@@ -1,6 +1,7 @@
 """A month of rounds with random faults, the daemon killed at random: every round gets its one right submission.
 
-The daemon with its watcher and the nodes are real processes; the sandbox is on Numerai's calendar, its clock is moved.
+The daemon with its watcher and the nodes are real processes; the sandbox is on Numerai's calendar, with its late
+openings, and its clock is moved. What is not known of Numerai is answered differently in each month.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,9 +20,10 @@ import pytest
 from numerai_compute.adapters.clock import SystemClock
 from numerai_compute.models import Round, RoundOutcome, RunState
 from numerai_compute.sandbox.records import RoundRecord
-from numerai_compute.usecases.watch import Watcher
+from numerai_compute.sandbox.switches import Switches
+from numerai_compute.watching.watcher import Watcher
 
-from tests.faults.held import TOURNAMENT, assert_submitted
+from tests.faults.held import TOURNAMENT, assert_submitted, held
 from tests.faults.house import MAIN, House, opened_house
 from tests.faults.matrix import Order, proxy, sandbox
 from tests.faults.proxy import Proxy, Rule
@@ -34,6 +36,26 @@ ROUNDS = 22
 SEEDS = (1, 2, 3)
 BY_WATCHER = 3
 """In this seed's month Numerai never calls the webhook: the watcher triggers every round."""
+SWITCHES = {
+    1: Switches(),
+    2: Switches(
+        round_zero_after_deadline=False,
+        previous_ids_need_datestamp=True,
+        entry_ids_match=False,
+        clone_keeps_trigger=True,
+        clones_listed=False,
+        entry_delay_seconds=20.0,
+        live_minutes_before_opening=10.0,
+        webhook_repeats=1,
+        trigger_round_is_test=True,
+    ),
+    3: Switches(round_zero_after_deadline=False, entry_ids_match=False, clones_listed=False, entry_delay_seconds=5.0),
+}
+"""How Numerai behaves in a seed's month where its behaviour is not known."""
+NOT_OF_A_MONTH = {"webhook_seconds", "null_pickle_unassigns"}
+"""Switches that no round meets: how long a webhook may take, and what takes a pickle away."""
+OPENING_DELAY_MINUTES = 54.0
+"""How late a round opens at most."""
 LOOK_SECONDS = 0.1
 STEP = timedelta(minutes=1)
 """By how much the sandbox's clock is moved while nothing goes on."""
@@ -73,9 +95,13 @@ DEAD_AT_THE_OPENING, KILLED_IN_THE_RUN, KILLED_AT_THE_SUBMISSION = "dead at the 
 NODE_KILLED = "the node killed"
 STALLS = (proxy("stall", LIVE), proxy("stall-request", PUT, after=1000), proxy("stall", CREATE))
 """Where a node is that is killed."""
+HOLD = proxy("stall-request", PUT, after=1000)
+"""Where it is when it is held up."""
 BLOWS = (DEAD_AT_THE_OPENING, KILLED_IN_THE_RUN, KILLED_AT_THE_SUBMISSION, NODE_KILLED, "", "", "", "")
 """Which process is killed in a round, and when."""
 DAEMON_KILLED = BLOWS[:3]
+HELD_UP = "the node held up until after the deadline"
+"""Strikes in one round of the month, between its first and its last third. That round cannot be on time."""
 DOWN, STOPPED = "The watcher was down", "The watcher has stopped"
 
 
@@ -94,7 +120,7 @@ class Plan:
 def plans(seed: int) -> list[Plan]:
     """A month's plans: the same for the same seed."""
     chance = random.Random(seed)
-    return [
+    month = [
         Plan(
             tuple(chance.sample(FAULTS, chance.choice((0, 1, 1, 2)))),
             chance.choice(BLOWS),
@@ -104,6 +130,9 @@ def plans(seed: int) -> list[Plan]:
         )
         for _ in range(ROUNDS)
     ]
+    late = chance.randrange(ROUNDS // 3, 2 * ROUNDS // 3)
+    month[late] = Plan((), HELD_UP, 0.0, timedelta(), HOLD)
+    return month
 
 
 class Month:
@@ -135,10 +164,10 @@ class Month:
 
     def _minutes(self) -> float:
         """How long the latest round is open."""
-        latest = self._latest()
+        latest = self.latest()
         return (self._now() - latest.open_time).total_seconds() / 60
 
-    def _latest(self) -> RoundRecord:
+    def latest(self) -> RoundRecord:
         latest = self.rounds.latest(TOURNAMENT)
         assert latest is not None
         return latest
@@ -155,13 +184,16 @@ class Month:
         if blow == DEAD_AT_THE_OPENING:
             self._kill_daemon()
         self.way.struck.clear()
-        self.way.rules[:] = [plan.stall] if blow == NODE_KILLED else []
+        self.way.released.clear()
+        self.way.rules[:] = [plan.stall] if blow in (NODE_KILLED, HELD_UP) else []
         self.way.rules += [fault for fault in plan.faults if isinstance(fault, Rule)]
         for fault in plan.faults:
             if isinstance(fault, Order):
                 self.sandbox.set_fault(fault.target, fault.kind, **fault.options)
-        self._set(self.rounds.next_opening() + timedelta(seconds=1))
-        current = self._latest()
+        opening = self.rounds.next_opening()
+        assert opening is not None
+        self._set(opening + timedelta(seconds=1))
+        current = self.latest()
         if blow == DEAD_AT_THE_OPENING:
             self._back(plan)
             blow = ""
@@ -172,18 +204,22 @@ class Month:
             if blow == NODE_KILLED and self.way.strikes(plan.stall):
                 self._kill_node()
                 blow = ""
+            elif blow == HELD_UP and self.way.strikes(plan.stall):
+                self._set(current.deadline + timedelta(minutes=1))
+                self.way.release()
+                blow = ""
             elif blow in DAEMON_KILLED and (active if blow == KILLED_IN_THE_RUN else self._made(current)):
                 time.sleep(plan.after if active else 0.0)
                 self._kill_daemon()
                 self._back(plan)
                 blow = ""
-            elif not active and self._now() < current.close_time - timedelta(minutes=2):
+            elif not active and self._now() < current.deadline - timedelta(minutes=2):
                 self.sandbox.clock(advance=STEP.total_seconds())
             time.sleep(LOOK_SECONDS)
         assert not blow, f"nothing was killed: {self._story(current, plan)}"
         self.sandbox.clear_faults()
         self.way.rules.clear()
-        self._set(max(self._now(), current.close_time + timedelta(minutes=5)))
+        self._set(max(self._now(), current.deadline + timedelta(minutes=5)))
         return current.number
 
     def _kill_daemon(self) -> None:
@@ -209,13 +245,19 @@ class Month:
 
     def _made(self, current: RoundRecord) -> bool:
         every = self.sandbox.running.sandbox.submissions.all()
-        return any(each.round_number == current.number and each.status == "success" for each in every)
+        return any(each.round_number == current.number and each.clone_of is None for each in every)
+
+    def outcome(self, number: int) -> RoundOutcome:
+        """How the round went, as the watcher has recorded it."""
+        record = self.rounds.get(TOURNAMENT, number)
+        assert record is not None
+        round_ = Round(number, TOURNAMENT, record.open_time, record.deadline, record.close_time)
+        kept = self.house.factory.ledger.entry(self.node.name, round_)
+        return RoundOutcome.OPEN if kept is None else kept.outcome
 
     def _settled(self, current: RoundRecord) -> bool:
-        found = Round(current.number, TOURNAMENT, current.open_time, current.close_time)
-        entry = self.house.factory.ledger.entry(self.node.name, found)
         going_on = [run for run in self.house.runs() if not run.state.final]
-        decided = entry is not None and entry.outcome is not RoundOutcome.OPEN and not going_on
+        decided = self.outcome(current.number) is not RoundOutcome.OPEN and not going_on
         return decided and self._titles()[DOWN] >= self.kills
 
     def _titles(self) -> Counter[str]:
@@ -227,7 +269,7 @@ class Month:
 
     def triggers(self, number: int) -> set[str | None]:
         """The triggers under which a round may be submitted: Numerai's calls whose runs ended well, or none where the
-        watcher's run did."""
+        watcher's run did, or none in time."""
         calls = {call.id for call in self.sandbox.running.sandbox.webhooks.all() if call.round_number == number}
         runs = self.house.provider.runs(self.node.name, 10 * ROUNDS)
         well = {run.trigger_id for run in runs if run.state is RunState.SUCCEEDED}
@@ -274,27 +316,43 @@ def test_every_round_of_a_month_has_its_one_right_submission(
 ) -> None:
     planned = plans(seed)
     with ExitStack() as stack:
-        served = sandbox_factory(calendar=True)
+        served = sandbox_factory(
+            calendar=True,
+            switches=SWITCHES[seed],
+            opening_delay_minutes=OPENING_DELAY_MINUTES,
+            opening_delay_seed=seed,
+        )
         month = Month(served, tmp_path / "house", stack, webhook=seed != BY_WATCHER)
         numbers = [month.live_through(plan) for plan in planned]
         triggers = {number: month.triggers(number) for number in numbers}
+        outcomes = {number: month.outcome(number) for number in numbers}
         told = month.told()
         log = month.house.daemon_log()
     assert numbers == list(range(numbers[0], numbers[0] + ROUNDS))
+    late = numbers[[plan.blow for plan in planned].index(HELD_UP)]
     for number in numbers:
         (trigger,) = triggers[number]
-        submission = assert_submitted(served, number, trigger_id=trigger)
+        if number == late:
+            trigger = held(served, number)[0]["trigger_id"]
+        submission = assert_submitted(served, number, trigger_id=trigger, late=number == late)
         assert submission["data_datestamp"] in (None, month.datestamp(number))
+        assert outcomes[number] is (RoundOutcome.LATE if number == late else RoundOutcome.ON_TIME)
+    clones = [each for each in served.state()["submissions"] if each["clone_of"] is not None]
+    assert [each["round_number"] for each in clones] == [late + 1], "the late file was to be cloned, and replaced"
+    delays = {round_.open_time.minute for round_ in month.rounds.all(TOURNAMENT)}
+    assert len(delays) > ROUNDS / 2, "the rounds were to open late"
     assert "Traceback" not in log and served.secret_key not in log
 
-    submitted = {f"{month.node.name}: round {number} is submitted" for number in numbers}
+    told_late = {f"{month.node.name}: round {late} was submitted late"}
+    submitted = {f"{month.node.name}: round {number} is submitted" for number in numbers if number != late}
     killed = [plan.blow in DAEMON_KILLED for plan in planned]
     warned = {f"{month.node.name}: round {number} has no submission yet" for number in numbers} & told.keys()
-    assert told.keys() == submitted | warned | {DOWN, STOPPED}
-    assert len(warned) < ROUNDS / 2  # of those that were still without a submission 15 minutes before the close
+    assert told.keys() == submitted | told_late | warned | {DOWN, STOPPED}
+    assert len(warned) < ROUNDS / 2  # of those that were still without a submission 15 minutes before the deadline
     # Who is killed between telling and recording that it was told tells again.
     for number, here, after in zip(numbers, killed, [*killed[1:], False], strict=True):
-        assert 1 <= told[f"{month.node.name}: round {number} is submitted"] <= 1 + (here or after), number
+        title = "was submitted late" if number == late else "is submitted"
+        assert 1 <= told[f"{month.node.name}: round {number} {title}"] <= 1 + (here or after), number
     assert sum(killed) <= told[DOWN] <= 2 * sum(killed)
     assert told[STOPPED] == 1
 
@@ -303,6 +361,13 @@ def test_a_month_has_faults_enough() -> None:
     for seed in SEEDS:
         planned = plans(seed)
         assert sum(bool(plan.faults) for plan in planned) > ROUNDS / 2
-        assert {plan.blow for plan in planned} == set(BLOWS), seed
+        assert {plan.blow for plan in planned} == {*BLOWS, HELD_UP}, seed
+        assert sum(plan.blow == HELD_UP for plan in planned) == 1
     struck = [fault for seed in SEEDS for plan in plans(seed) for fault in plan.faults]
     assert sum(fault in struck for fault in FAULTS) > 0.8 * len(FAULTS)
+
+
+def test_the_months_answer_every_open_question_both_ways() -> None:
+    for field in fields(Switches):
+        answers = {getattr(switches, field.name) for switches in SWITCHES.values()}
+        assert len(answers) > 1 or field.name in NOT_OF_A_MONTH, field.name

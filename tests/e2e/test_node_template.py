@@ -134,9 +134,15 @@ def submissions(sandbox: ServedSandbox) -> list[dict[str, object]]:
 
 
 def accepted(sandbox: ServedSandbox, trigger_id: str) -> bool:
-    """Whether the sandbox holds exactly one submission, of this trigger, and has accepted it."""
-    (found,) = submissions(sandbox)
-    return found["status"] == "success" and found["trigger_id"] == trigger_id
+    """Whether the sandbox holds exactly one submission, of this trigger, and it is on time."""
+    (submission,) = submissions(sandbox)
+    return statuses(sandbox) == ["on-time"] and submission["trigger_id"] == trigger_id
+
+
+def statuses(sandbox: ServedSandbox) -> list[str]:
+    """How the submissions stand in their rounds."""
+    entries = {entry["id"]: entry["status"] for entry in sandbox.state()["entries"]}
+    return [entries[submission["id"]] for submission in submissions(sandbox)]
 
 
 def test_the_first_run_trains_and_the_second_loads(classic: Runner, sandbox: ServedSandbox, trigger_id: str) -> None:
@@ -148,7 +154,7 @@ def test_the_first_run_trains_and_the_second_loads(classic: Runner, sandbox: Ser
     assert -0.3 < corr_mean < 0.3
     (last,) = first.splitlines()[-1:]
     assert " submitted submission_id=" in last
-    assert f"trigger_id={trigger_id} status=success" in last
+    assert f"trigger_id={trigger_id} status=on-time" in last
 
     code, second = classic("predict.py")
     assert code == 0, second
@@ -166,7 +172,7 @@ def test_a_new_round_has_new_rows(classic: Runner, sandbox: ServedSandbox) -> No
     code, out = classic("predict.py")
     assert code == 0, out
     assert "downloaded file=v5.3/live.parquet" in out
-    assert {found["status"] for found in submissions(sandbox)} == {"success"}
+    assert statuses(sandbox) == ["on-time", "on-time"]
 
 
 def test_a_model_of_other_features_is_trained_anew(classic: Runner) -> None:

@@ -12,8 +12,10 @@ from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
+from numerai_compute.sandbox.compute import RUN_BY_NUMERAI
+
 from tests.faults.children import Child
-from tests.faults.held import MODEL, TOURNAMENT, assert_submitted, held, wrong_with
+from tests.faults.held import MODEL, TOURNAMENT, assert_submitted, entry, held, wrong_with
 from tests.faults.job import Job
 from tests.faults.matrix import Fault, Order, Outcome
 from tests.faults.model import PREDICT
@@ -23,7 +25,14 @@ from tests.listeners import Inbox, http_inbox
 
 TRIGGER = "7c9f1f9e-3b0a-4a53-9d6f-0d8f5a1c2b3e"
 """The webhook's call that every run answers, but for those of a row whose environment says otherwise."""
-TOLD = {0: ("submitted", "success"), 69: ("was late", "warning")}
+MORE_MODELS = tuple(f"model{number:02}" for number in range(2, 31))
+"""What a row with several nodes has besides."""
+TOLD = {
+    0: ("submitted", "success"),
+    69: ("was late", "warning"),
+    73: ("is covered by an earlier file", "warning"),
+    76: ("submitted, unconfirmed", "failure"),
+}
 """How a node's title ends and the type that apprise gives it, by exit code (docs/node.md); any other is a failure."""
 
 
@@ -37,7 +46,7 @@ class Bench:
         self._stack = stack
         self.proxy: Proxy | None = None
         self.url = sandbox.url
-        self.models = (MODEL, "dora") if fault.twins else (MODEL,)
+        self.models = (MODEL, *MORE_MODELS)[: fault.nodes]
         self.trigger = fault.environment.get("TRIGGER_ID", TRIGGER) or None
         self._inbox: Inbox = stack.enter_context(http_inbox())
         self._outputs = 0
@@ -48,16 +57,17 @@ class Bench:
         """Bring about the state of things that the row asks for, and the fault."""
         if self.fault.round == "none":
             self.sandbox.clock(advance=2 * 86400)
-        elif self.fault.round == "just closed":
+        elif self.fault.round == "late":
             self.sandbox.clock(advance=3600 + 600)
         self.start = self._now()
         rules = [order for order in self.fault.orders if isinstance(order, Rule)]
         tls = self_signed(str(self.folder)) if self.fault.tls else None
         if rules or tls:
             events: dict[str, Callable[[], object]] = {
-                "close the round": lambda: self.sandbox.clock(advance=3600 + 60),
+                "let the deadline pass": lambda: self.sandbox.clock(advance=3600 + 60),
                 "let six minutes pass": lambda: self.sandbox.clock(advance=360),
                 "open the next round": lambda: self.sandbox.open_round(TOURNAMENT),
+                "bring the deadline forward": lambda: self.sandbox.move_deadline(-60, TOURNAMENT),
                 "wait for the twin": threading.Barrier(2, timeout=60).wait,
             }
             proxy = Proxy(self.sandbox.url, rules, tls=tls, events=events, minutes=self._minutes)
@@ -65,12 +75,24 @@ class Bench:
             self.url = self.proxy.url
         for order in self.fault.orders:
             if isinstance(order, Order):
-                self.sandbox.set_fault(order.target, order.kind, **order.options)
+                self._order(order)
         if self.fault.yesterday:
             child = self.child(what)
             assert child.wait(30) == 0, child.output
             self._inbox.posts.clear()
             self.sandbox.open_round(TOURNAMENT)
+
+    def _order(self, order: Order) -> None:
+        """Ask the sandbox for a fault, a change of its data, or a pickle for the model."""
+        if order.kind == "publish":
+            self.sandbox.publish_data(order.options["version"], order.options.get("files"))
+        elif order.kind == "remove":
+            self.sandbox.remove_data(order.options["version"])
+        elif order.kind == "assign":
+            account = self.sandbox.running.sandbox.account
+            account.change(account.model(self.sandbox.models[MODEL]), pickle_id="a-pickle")
+        else:
+            self.sandbox.set_fault(order.target, order.kind, **order.options)
 
     def _now(self) -> datetime:
         return datetime.fromisoformat(self.sandbox.clock()["now"].replace("Z", "+00:00"))
@@ -132,11 +154,14 @@ class Bench:
         else:
             found = held(self.sandbox, model=model)
             assert len(found) == outcome.held, [found, output]
-            assert not any(each["selected"] for each in found), found
+            assert found or entry(self.sandbox, model=model)["status"] == outcome.entry
 
     def _check_told(self, outcome: Outcome, model: str) -> None:
         """Assert that one notice of the run came, of the right kind, which says why where it failed; none of a run
-        that was killed. It is then forgotten."""
+        that was killed. Of what is told besides, each came once. All are then forgotten."""
+        for words in self.fault.also_told:
+            (other,) = [each for each in self._inbox.posts if words in each[1]["title"]]
+            self._inbox.posts.remove(other)
         mine = [each for each in self._inbox.posts if each[1]["title"].startswith(f"{node_of(model)} ")]
         for each in mine:
             self._inbox.posts.remove(each)
@@ -154,6 +179,7 @@ class Bench:
             times = order.times if isinstance(order, Rule) else order.options.get("times", 1)
             assert self._strikes(order) >= (times or 1), f"it did not strike so often: {order}"
         assert not self._inbox.posts, self._inbox.posts
+        assert not self.fault.at_once or self._minutes() < 1
 
     def met(self) -> bool:
         """Whether each of the row's faults has struck."""
@@ -163,7 +189,12 @@ class Bench:
         if isinstance(order, Rule):
             assert self.proxy is not None
             return self.proxy.strikes(order)
-        return sum(each["fault"] == order.kind for each in self.sandbox.state()["requests"])
+        requests = self.sandbox.state()["requests"]
+        if order.target == "data":
+            return sum("listDatasets" in (each["operation"] or "") for each in requests)
+        if order.target == "model":
+            return sum(RUN_BY_NUMERAI in (each["error"] or "") for each in requests)
+        return sum(each["fault"] == order.kind for each in requests)
 
     def no_secret(self, text: str) -> None:
         """Assert that no secret is in a text: neither the key nor a signature of an address."""
@@ -173,19 +204,15 @@ class Bench:
 
     def numerapi_did(self, code: int | None, output: str, model: str = MODEL) -> str:
         """What numerapi made of it, in words that are the same in every run."""
-        every = held(self.sandbox, model=model)
-        found = [each for each in every if not each["queued"]]
-        counting = [each for each in found if each["selected"]]
+        self.sandbox.clock(advance=60)  # Numerai may show an entry only after a while
+        found, counts = held(self.sandbox, model=model), entry(self.sandbox, model=model)
+        counting = [each for each in found if each["filename"] == counts["filename"]]
         wrong = wrong_with(self.sandbox, counting[0]) if counting else None
         right = bool(counting) and wrong is None
         if right:
-            holds = "submitted" + (", late" if counting[0]["late"] else "")
+            holds = "submitted" + (", late" if counts["status"] == "late" else "")
         elif counting:
             holds = f"Numerai holds a wrong file ({wrong})"
-        elif found:
-            holds = f"the submission is void ({(found[-1]['error'] or '').partition(':')[0]})"
-        elif every:
-            holds = "the submission waits for the next round, whose ids are others"
         else:
             holds = "nothing is submitted"
         if len(found) > 1:
@@ -195,7 +222,8 @@ class Bench:
         result = json.loads(output.strip().splitlines()[-1])
         waited = f" after {result['waited']:.0f} s" if result["waited"] else ""
         if "error" in result:
-            message = f" ({result['message']})" if re.fullmatch(r"[\w' .]{1,50}", result["message"]) else ""
+            words = result["message"].partition(":")[0]
+            message = f" ({words})" if re.fullmatch(r"[\w' .]{1,50}", words) else ""
             return f"{result['error']}{message}{waited}; {'although it was ' if right else ''}{holds}"
         return f"{holds}{waited}" if right else f"reports success{waited}, but {holds}"
 

@@ -29,8 +29,8 @@ class Child:
         return self._file.read_text(errors="replace") if self._file.exists() else ""
 
     def begun(self) -> bool:
-        """Whether it has started to work."""
-        return self._file.exists()
+        """Whether it has started to work, or has ended."""
+        return self._file.exists() or not self._process.is_alive()
 
     def wait(self, seconds: float) -> int | None:
         """Its exit code (minus the signal that ended it), or None, and then it is killed, when it takes longer."""

@@ -100,6 +100,7 @@ class House:
             provider_named=self.factory.provider,
             report=quiet,
             agree=lambda lines: None,
+            insist=lambda why: None,
         )
         assert isinstance(made, Configured)
         if not webhook:

@@ -38,6 +38,7 @@ class Rule:
     | `no-length` | so many bytes pass as an answer of no stated length |
     | `no-range` | the request is passed on without its Range |
     | `change` | `change` makes other bytes of the answer's body |
+    | `rewrite` | `rewrite` makes other bytes of the request's body and the answer's |
     | `event` | `Proxy.events[event]` is called, then the request is passed on |
     """
 
@@ -50,6 +51,7 @@ class Rule:
     after: int = 0
     seconds: float = 0.0
     change: Change | None = None
+    rewrite: Callable[[bytes, bytes], bytes] | None = None
     event: str = ""
     header: str | None = None
     """The request must also have this header."""
@@ -183,11 +185,13 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.close()
         kept = {name: value for name, value in answer.getheaders() if name.lower() not in _HOP}
         kept["Date"] = answer.getheader("Date") or ""
+        if rule is not None and rule.rewrite is not None and answer.status == 200:
+            content = rule.rewrite(body, content)
         self._deliver(answer.status, kept, content, rule)
 
     def _deliver(self, status: int, headers: dict[str, str], content: bytes, rule: Rule | None) -> None:
         kind = rule.kind if rule else ""
-        if rule is None or kind in ("event", "no-range"):
+        if rule is None or kind in ("event", "no-range", "rewrite"):
             self._send(status, headers, content)
         elif kind == "lose" and rule.status != 200:
             self._send(rule.status, {}, b"")

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
+from numerai_compute.sandbox.switches import Switches
+
+from tests.faults.dead import null_dead_fields
 from tests.faults.matrix import Fault, Outcome, fails, late, nothing, once, proxy, sandbox, scene, submitted
 
 LIVE = "GET /objects/datasets/1000/v5.3/live.parquet"
@@ -17,7 +22,7 @@ def _of_one_size(parquet: bytes) -> bytes:
     return parquet[:-footer] + bytes(SAME_SIZE - len(parquet)) + parquet[-footer:]
 
 
-SHORT_QUERY = {"numerai_node.api.QUERY_TIMEOUT": (2.0, 0.7)}
+SHORT_QUERY = {"numerai_node.client.QUERY_TIMEOUT": (2.0, 0.7)}
 SHORT_DOWNLOAD = {"numerai_node.downloads.DOWNLOAD_TIMEOUT": (2.0, 0.7)}
 SHORT_UPLOAD = {"numerai_node.submitting.UPLOAD_TIMEOUT": (2.0, 0.7)}
 
@@ -28,7 +33,7 @@ UPLOAD = [
         "the PUT is answered 403, always",
         fails(75, "answered 403"),
         (sandbox("upload", "status", status=403, times=None),),
-        numerapi="reports success, but the submission is void (file_not_found)",
+        numerapi="ValueError; nothing is submitted",
     ),
     Fault(
         "upload-refused-once",
@@ -36,7 +41,7 @@ UPLOAD = [
         "the PUT is answered 403, once",
         submitted("retrying"),
         (sandbox("upload", "status", status=403),),
-        numerapi="reports success, but the submission is void (file_not_found)",
+        numerapi="ValueError; nothing is submitted",
     ),
     Fault(
         "upload-500-thrice",
@@ -44,7 +49,7 @@ UPLOAD = [
         "the PUT is answered 500, three times",
         submitted("answered 500"),
         (sandbox("upload", "status", status=500, times=3),),
-        numerapi="reports success, but the submission is void (file_not_found)",
+        numerapi="ValueError; nothing is submitted",
     ),
     Fault(
         "upload-503-half-the-window",
@@ -52,7 +57,7 @@ UPLOAD = [
         "the PUT is answered 503 for half an hour",
         submitted("answered 503"),
         (proxy("answer", PUT, status=503, times=None, minutes=30),),
-        numerapi="reports success, but the submission is void (file_not_found)",
+        numerapi="ValueError; nothing is submitted",
     ),
     Fault(
         "upload-cut",
@@ -60,7 +65,7 @@ UPLOAD = [
         "half of the file is stored, the answer is 200",
         submitted(),
         (sandbox("upload", "truncate"),),
-        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+        numerapi="ValueError (invalid_submission_ids); nothing is submitted",
     ),
     Fault(
         "upload-garbled",
@@ -68,7 +73,7 @@ UPLOAD = [
         "the file is stored garbled, the answer is 200",
         submitted(),
         (sandbox("upload", "corrupt"),),
-        numerapi="reports success, but the submission is void (invalid_submission_file)",
+        numerapi="ValueError (invalid_submission_file); nothing is submitted",
     ),
     Fault(
         "upload-reset",
@@ -102,14 +107,20 @@ UPLOAD = [
         submitted("403"),
         (proxy("event", PUT, event="let six minutes pass"),),
         settings={"url_seconds": 300.0},
-        numerapi="reports success, but the submission is void (file_not_found)",
+        numerapi="ValueError; nothing is submitted",
     ),
     Fault(
         "upload-host-unknown",
         "upload",
         "the name of the presigned address's host does not resolve, once",
         submitted("could not be reached"),
-        (proxy("change", "submissionUploadAuth", change=lambda body: body.replace(b"127.0.0.1", b"s3.invalid")),),
+        (
+            proxy(
+                "change",
+                "submissionUploadAuth",
+                change=lambda body: body.replace(b"http://127.0.0.1", b"https://s3.invalid"),
+            ),
+        ),
         numerapi="ConnectionError; nothing is submitted",
     ),
     Fault(
@@ -244,7 +255,7 @@ GRAPHQL = [
     Fault(
         "graphql-always-down",
         "GraphQL",
-        "503 until the round has closed",
+        "503 until the deadline has passed",
         fails(75, "answered 503"),
         (proxy("answer", "POST /", status=503, times=None),),
         numerapi="KeyError ('data') after 15 s; nothing is submitted",
@@ -254,7 +265,7 @@ GRAPHQL = [
         "GraphQL",
         "the API's name does not resolve",
         fails(75, "could not be reached"),
-        environment={"NUMERAI_API_URL": "http://api.numerai.invalid"},
+        environment={"NUMERAI_API_URL": "https://api.numerai.invalid"},
         numerapi="KeyError ('data'); nothing is submitted",
     ),
     Fault(
@@ -307,6 +318,109 @@ GRAPHQL = [
     ),
 ]
 
+UNSAID = re.compile(rb'"latestSubmissions": ?\[.*?\]')
+"""Every entry of a model in an answer."""
+SAID = re.compile(rb'("(?:id|filename)": ?")[^"]*')
+"""The id and the file name of each entry."""
+
+ANSWERS = [
+    Fault(
+        "dead-fields-null",
+        "answers",
+        "every field that Numerai's schema calls dead is null in every answer",
+        submitted(),
+        (proxy("rewrite", "POST /", times=None, rewrite=null_dead_fields),),
+        at_once=True,
+        numerapi="submitted",
+    ),
+    Fault(
+        "entry-ids-differ",
+        "answers",
+        "Numerai lists the submission under another id than createSubmission returned",
+        submitted(),
+        settings={"switches": Switches(entry_ids_match=False)},
+        numerapi="submitted",
+    ),
+    Fault(
+        "entries-null",
+        "answers",
+        "Numerai lists no entry of the model, ever",
+        Outcome("submitted once, right; exit 76: “It is not sent again”", 76, ("It is not sent again",)),
+        (
+            proxy(
+                "change",
+                "latestSubmissions",
+                times=None,
+                change=lambda body: UNSAID.sub(b'"latestSubmissions": null', body),
+            ),
+        ),
+        numerapi="submitted; it does not meet the fault",
+    ),
+    Fault(
+        "another-file-counts",
+        "answers",
+        "Numerai's entry of the round is on time, but of another file than the run's",
+        Outcome("submitted once, right; exit 73: “covered by an earlier file”", 73, ("is covered by an earlier file",)),
+        (proxy("change", "latestSubmissions", times=None, change=lambda body: SAID.sub(rb"\1another", body)),),
+        numerapi="submitted; it does not meet the fault",
+    ),
+    Fault(
+        "create-passing-fault",
+        "answers",
+        "createSubmission answers that the file is not in Numerai's storage (in `errors`), six times",
+        submitted("HeadObject"),
+        (sandbox("graphql", "error", match=CREATE, times=6),),
+        numerapi="ValueError; nothing is submitted",
+    ),
+    Fault(
+        "create-error-without-message",
+        "answers",
+        "createSubmission answers an error object without `message`, twice",
+        submitted("retrying"),
+        (sandbox("graphql", "bare-error", match=CREATE, times=2),),
+        numerapi="ValueError; nothing is submitted",
+    ),
+    Fault(
+        "create-refuses-the-file",
+        "answers",
+        "createSubmission refuses the file in `errors`, always",
+        fails(65, "invalid_submission_values"),
+        (
+            sandbox(
+                "graphql", "error", match=CREATE, times=None, message="invalid_submission_values: values must be unique"
+            ),
+        ),
+        numerapi="ValueError (invalid_submission_values); nothing is submitted",
+    ),
+    Fault(
+        "api-field-removed",
+        "answers",
+        "Round.closeStakingTime is gone from Numerai's API",
+        fails(75, "closeStakingTime"),
+        settings={"schema_changes": ("remove Round.closeStakingTime",)},
+        numerapi="submitted",
+    ),
+    Fault(
+        "pickle-assigned",
+        "answers",
+        "a pickle is assigned to the model: Numerai runs it, and refuses submissions",
+        fails(78, "pickle"),
+        (sandbox("model", "assign"),),
+        numerapi="ValueError; nothing is submitted",
+    ),
+    Fault(
+        "rate-limits-30-nodes",
+        "answers",
+        "30 nodes of one address begin at once, under Numerai's documented rate limits",
+        submitted(),
+        settings={"documented_rate_limits": True, "window_minutes": 26 * 60.0},
+        nodes=30,
+        seconds=120.0,
+        without="is one model at a time",
+    ),
+]
+
+
 DOWNLOAD = [
     Fault(
         "download-cut",
@@ -330,7 +444,7 @@ DOWNLOAD = [
         "503, three times",
         submitted("answered 503"),
         (sandbox("download", "status", match="live.parquet", times=3),),
-        numerapi="HTTPError; nothing is submitted",
+        numerapi="HTTPError (503 Server Error); nothing is submitted",
     ),
     Fault(
         "download-403-once",
@@ -338,7 +452,7 @@ DOWNLOAD = [
         "the presigned address is refused, once",
         submitted("answered 403"),
         (sandbox("download", "status", status=403, match="live.parquet"),),
-        numerapi="HTTPError; nothing is submitted",
+        numerapi="HTTPError (403 Client Error); nothing is submitted",
     ),
     Fault(
         "download-address-expired",
@@ -347,7 +461,7 @@ DOWNLOAD = [
         submitted("answered 403"),
         (proxy("event", LIVE, event="let six minutes pass"),),
         settings={"url_seconds": 300.0},
-        numerapi="HTTPError; nothing is submitted",
+        numerapi="HTTPError (403 Client Error); nothing is submitted",
     ),
     Fault(
         "download-stalls",
@@ -365,7 +479,7 @@ DOWNLOAD = [
         submitted("still the round before's"),
         (sandbox("download", "stale", match="live.parquet", times=4),),
         settings={"history": 2},
-        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+        numerapi="reports success, but Numerai holds a wrong file (its rows are those of the round before)",
     ),
     Fault(
         "live-data-stale-to-the-end",
@@ -374,7 +488,7 @@ DOWNLOAD = [
         fails(75, "are not published", "still the round before's"),
         (sandbox("download", "stale", match="live.parquet", times=None),),
         settings={"history": 2},
-        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+        numerapi="reports success, but Numerai holds a wrong file (its rows are those of the round before)",
     ),
     Fault(
         "live-data-of-after-the-last-opening",
@@ -382,7 +496,7 @@ DOWNLOAD = [
         "live data come out two minutes after each opening, the run begins before",
         submitted("still the round before's"),
         settings={"history": 2, "publish_minutes": 2.0},
-        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+        numerapi="reports success, but Numerai holds a wrong file (its rows are those of the round before)",
     ),
     Fault(
         "live-data-missing",
@@ -390,7 +504,7 @@ DOWNLOAD = [
         "the live data are not there for twenty minutes (404)",
         submitted("is not there yet"),
         (proxy("answer", LIVE, status=404, body=b"NoSuchKey", times=None, minutes=20),),
-        numerapi="HTTPError; nothing is submitted",
+        numerapi="HTTPError (404 Client Error); nothing is submitted",
     ),
     Fault(
         "live-data-not-listed",
@@ -456,7 +570,7 @@ DOWNLOAD = [
         (proxy("stall-answer", LIVE, after=150_000),),
         signal="SIGKILL then the next round",
         again=submitted(),
-        numerapi="OSError; nothing is submitted",
+        numerapi="OSError (Couldn't deserialize thrift); nothing is submitted",
     ),
     Fault(
         "same-size-other-content",
@@ -465,7 +579,7 @@ DOWNLOAD = [
         submitted(),
         (proxy("change", "/v5.3/live.parquet", times=None, change=_of_one_size),),
         yesterday=True,
-        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+        numerapi="reports success, but Numerai holds a wrong file (its rows are those of the round before)",
     ),
     Fault(
         "data-garbled",
@@ -481,8 +595,37 @@ DOWNLOAD = [
         "two models of one machine want the live data at the same time",
         submitted(),
         (proxy("event", "POST /", event="wait for the twin", times=2), proxy("slow", LIVE, seconds=1.0, times=None)),
-        twins=True,
+        nodes=2,
         numerapi="0 of 2 submitted",
+    ),
+    Fault(
+        "data-half-published",
+        "download",
+        "a new data version is out with two of its files",
+        submitted("version=v5.3", "coming=v6.0"),
+        (sandbox("data", "publish", version="v6.0", files=["features.json", "live.parquet"]),),
+        numerapi="submitted; it does not meet the fault",
+    ),
+    Fault(
+        "data-renamed",
+        "download",
+        "a new major version is out, and the node is pinned to the one before",
+        submitted("version=v5.3", "newer=v6.0"),
+        (sandbox("data", "publish", version="v6.0"),),
+        environment={"NUMERAI_DATA_VERSION": "v5.3"},
+        also_told=("v6.0 is out",),
+        numerapi="submitted; it does not meet the fault",
+    ),
+    Fault(
+        "pinned-version-removed",
+        "download",
+        "Numerai no longer serves the data version that the node is pinned to",
+        submitted("version=v5.3", "gone=v5.2"),
+        (sandbox("data", "remove", version="v5.2"),),
+        settings={"data_versions": ("v5.2",)},
+        environment={"NUMERAI_DATA_VERSION": "v5.2"},
+        also_told=("v5.2 is gone",),
+        numerapi="submitted; it does not meet the fault",
     ),
     Fault(
         "cache-disk-full",
@@ -518,7 +661,7 @@ PREDICTIONS = [
         "one prediction is NaN",
         fails(65, "1 value is missing"),
         spoil="nan",
-        numerapi="reports success, but the submission is void (invalid_submission_values)",
+        numerapi="ValueError (invalid_submission_values); nothing is submitted",
     ),
     Fault(
         "prediction-above-one",
@@ -526,7 +669,7 @@ PREDICTIONS = [
         "one prediction is 1.5",
         fails(65, "1 value is not between 0 and 1"),
         spoil="above-one",
-        numerapi="reports success, but the submission is void (invalid_submission_values)",
+        numerapi="ValueError (invalid_submission_values); nothing is submitted",
     ),
     Fault(
         "id-twice",
@@ -534,7 +677,7 @@ PREDICTIONS = [
         "one id is there twice, another is not",
         fails(65, "1 id appears twice"),
         spoil="doubled",
-        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+        numerapi="ValueError (invalid_submission_ids); nothing is submitted",
     ),
     Fault(
         "ids-foreign",
@@ -542,7 +685,7 @@ PREDICTIONS = [
         "ten ids are not today's",
         fails(65, "10 of today's 1000 ids have no prediction"),
         spoil="foreign",
-        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+        numerapi="ValueError (invalid_submission_ids); nothing is submitted",
     ),
     Fault(
         "rows-missing",
@@ -550,7 +693,7 @@ PREDICTIONS = [
         "five rows are missing",
         fails(65, "5 of today's 1000 ids have no prediction"),
         spoil="missing",
-        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+        numerapi="ValueError (invalid_submission_ids); nothing is submitted",
     ),
     Fault(
         "predictions-constant",
@@ -558,7 +701,7 @@ PREDICTIONS = [
         "all predictions are 0.5",
         fails(65, "All values are the same"),
         spoil="constant",
-        numerapi="reports success, but the submission is void (invalid_submission_values)",
+        numerapi="ValueError (invalid_submission_values); nothing is submitted",
     ),
     Fault(
         "predictions-empty",
@@ -566,7 +709,7 @@ PREDICTIONS = [
         "there are no rows",
         fails(65, "1000 of today's 1000 ids have no prediction"),
         spoil="empty",
-        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+        numerapi="ValueError (invalid_submission_ids); nothing is submitted",
     ),
     Fault(
         "ids-in-the-index",
@@ -574,7 +717,7 @@ PREDICTIONS = [
         "a frame with the ids as its index",
         submitted(),
         spoil="index",
-        numerapi="reports success, but the submission is void (invalid_submission_headers)",
+        numerapi="ValueError (invalid_submission_headers); nothing is submitted",
     ),
     Fault(
         "program-in-another-language",
@@ -583,7 +726,7 @@ PREDICTIONS = [
         submitted("finished"),
         (sandbox("upload", "status", times=3),),
         program=True,
-        numerapi="reports success, but the submission is void (file_not_found)",
+        numerapi="ValueError; nothing is submitted",
     ),
 ]
 
@@ -591,26 +734,43 @@ ROUNDS = [
     Fault(
         "no-round-open",
         "round and clock",
-        "no round is open",
-        fails(69, "It is queued", held=1),
+        "the round before is closed, the next one is not open yet",
+        late("queued"),
         round="none",
-        numerapi="reports success, but the submission waits for the next round, whose ids are others",
-    ),
-    Fault(
-        "round-just-closed",
-        "round and clock",
-        "the round closed ten minutes ago",
-        late(),
-        round="just closed",
         numerapi="submitted, late",
     ),
     Fault(
-        "round-closes-during-the-run",
+        "late-and-queued",
         "round and clock",
-        "the round closes before the PUT",
-        late(),
-        (proxy("event", PUT, event="close the round"),),
-        numerapi="reports success, but the submission is void (file_not_found)",
+        "the deadline passed ten minutes ago",
+        late("queued"),
+        round="late",
+        numerapi="submitted, late",
+    ),
+    Fault(
+        "deadline-during-the-run",
+        "round and clock",
+        "the deadline passes before the PUT",
+        late("queued"),
+        (proxy("event", PUT, event="let the deadline pass"),),
+        numerapi="ValueError; nothing is submitted",
+    ),
+    Fault(
+        "deadline-brought-forward",
+        "round and clock",
+        "Numerai moves the staking close forward, to before the PUT",
+        late("queued"),
+        (proxy("event", PUT, event="bring the deadline forward"),),
+        numerapi="submitted, late",
+    ),
+    Fault(
+        "round-zero-fails-late",
+        "round and clock",
+        "ten minutes after the deadline, where Numerai answers “Current round not open for submissions”",
+        late("queued"),
+        round="late",
+        settings={"switches": Switches(round_zero_after_deadline=False)},
+        numerapi="submitted, late",
     ),
     Fault(
         "round-opens-during-the-run",
@@ -622,22 +782,28 @@ ROUNDS = [
             ("it counts for",),
         ),
         (proxy("event", PUT, event="open the next round"),),
-        numerapi="reports success, but the submission is void (invalid_submission_ids)",
+        numerapi="reports success, but Numerai holds a wrong file (its rows are those of the round before)",
     ),
     Fault(
-        "verdict-after-a-while",
+        "round-opens-and-the-day-is-needed",
         "round and clock",
-        "Numerai says pending, ten times",
-        submitted(),
-        (
-            proxy(
-                "change",
-                "submissions(id",
-                times=10,
-                change=lambda body: body.replace(b'"success"', b'"pending"'),
-            ),
+        "the same where Numerai takes ids of the round before only with their day (dataDatestamp)",
+        Outcome(
+            "submitted once, right, with its data's day named; counts for the next round; exit 69",
+            69,
+            ("it counts for",),
         ),
-        numerapi="submitted; it does not meet the fault",
+        (proxy("event", PUT, event="open the next round"),),
+        settings={"switches": Switches(previous_ids_need_datestamp=True)},
+        numerapi="ValueError (invalid_submission_ids); nothing is submitted",
+    ),
+    Fault(
+        "entry-after-a-while",
+        "round and clock",
+        "Numerai shows the model as on time only 40 seconds after the submission",
+        submitted(),
+        settings={"switches": Switches(entry_delay_seconds=40.0)},
+        numerapi="submitted",
     ),
     Fault(
         "clock-a-day-ahead",
@@ -657,6 +823,7 @@ ROUNDS = [
     ),
 ]
 
+CLONES_DIFFER = Switches(clones_listed=False, clone_keeps_trigger=True, entry_ids_match=False)
 BY_WATCHER = once(", by the watcher")
 NODES = [
     scene("webhook-never-comes", "Numerai has no webhook of the node", BY_WATCHER, "webhook fault"),
@@ -706,14 +873,90 @@ NODES = [
     scene(
         "code-crashes",
         "the node's code crashes in every run",
-        nothing("nothing submitted after three more tries; told before the close, and when the round is missed", 1),
+        nothing("nothing submitted after three more tries; told before the deadline, and when the round is missed", 1),
         "code crashes",
     ),
     scene(
         "node-late",
-        "the node uploads only after the close",
+        "the node uploads only after the deadline",
         once(", late; exit 69; told that it is late", exit=69, late=True),
         "too late",
+    ),
+    scene(
+        "clone-of-a-queued-file",
+        "yesterday's late file is on time for this round as it opens, and this round's run fails",
+        nothing(
+            "not taken for a submission: the failure is told at once, and “covered by an earlier file” after the"
+            " deadline",
+            65,
+            entry="on-time",
+        ),
+        "covered",
+        works=False,
+    ),
+    scene(
+        "clone-that-is-not-listed",
+        "the same where Numerai's list of files leaves the clone out, its ids are others, and it keeps its trigger",
+        nothing("not taken for a submission: told the same", 65, entry="on-time"),
+        "covered",
+        settings={"switches": CLONES_DIFFER},
+        works=False,
+    ),
+    scene(
+        "clone-and-a-run",
+        "yesterday's late file is on time for this round as it opens, and the node works",
+        once(", by the watcher, in place of the earlier file"),
+        "covered",
+        works=True,
+    ),
+    scene(
+        "clone-not-listed-and-a-run",
+        "the same where Numerai's list of files leaves the clone out, its ids are others, and it keeps its trigger",
+        once(", by the watcher, in place of the earlier file"),
+        "covered",
+        settings={"switches": CLONES_DIFFER},
+        works=True,
+    ),
+    scene(
+        "round-opens-50-minutes-late",
+        "the round opens 50 minutes after Numerai's calendar says, and no webhook comes",
+        once(", by the watcher; nothing is run or told before"),
+        "opens late",
+        settings={"calendar": True, "opening_delay_minutes": 50.0},
+    ),
+    scene(
+        "deadline-12-minutes-after-the-opening",
+        "Numerai moves the staking close forward to twelve minutes after the opening, and no webhook comes",
+        BY_WATCHER,
+        "deadline brought forward",
+    ),
+    scene(
+        "deadline-put-off",
+        "the node crashes until the round is missed; then Numerai puts the staking close off",
+        once(", by the watcher, after it was told that the round was missed"),
+        "deadline put off",
+    ),
+    scene(
+        "round-zero-fails-between-rounds",
+        "between rounds Numerai answers “Current round not open for submissions”; the webhook's call is lost",
+        BY_WATCHER,
+        "webhook fault",
+        kind="drop",
+        settings={"switches": Switches(round_zero_after_deadline=False)},
+    ),
+    scene(
+        "entry-ids-differ-for-the-watcher",
+        "Numerai lists submissions under other ids than createSubmission returned; the webhook's call is lost",
+        BY_WATCHER,
+        "webhook fault",
+        kind="drop",
+        settings={"switches": Switches(entry_ids_match=False)},
+    ),
+    scene(
+        "capacity-never-comes",
+        "the node's run waits for a place, because another node's holds the only one",
+        nothing("nothing submitted: tried again, told before the deadline, and when the round is missed", None),
+        "capacity never comes",
     ),
     scene(
         "nobody-can-be-told",
@@ -770,4 +1013,4 @@ NODES = [
     ),
 ]
 
-ROWS = [*UPLOAD, *GRAPHQL, *DOWNLOAD, *PREDICTIONS, *ROUNDS, *NODES]
+ROWS = [*UPLOAD, *GRAPHQL, *ANSWERS, *DOWNLOAD, *PREDICTIONS, *ROUNDS, *NODES]

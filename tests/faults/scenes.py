@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,10 +21,10 @@ import psutil
 from numerai_compute.models import Run, RunFailure, RunState
 
 from tests.faults.engine_proxy import EngineProxy
-from tests.faults.held import LIVE, TOURNAMENT, assert_submitted, held, latest_round
+from tests.faults.held import LIVE, TOURNAMENT, assert_submitted, entry, held, latest_round
 from tests.faults.house import MAIN, House, opened_house
 from tests.faults.matrix import Outcome
-from tests.faults.model import PREDICT
+from tests.faults.model import PREDICT, predict
 from tests.faults.proxy import Proxy, Rule
 from tests.fixtures.sandbox import ServedSandbox, wait_for
 from tests.listeners import Inbox, http_inbox
@@ -166,7 +167,7 @@ class Stage:
 
     def submitted(self, number: int, *, late: bool = False) -> dict[str, Any]:
         """The right submission of a round, waited for, under the trigger that its last run was started by."""
-        self.until(lambda: any(each["selected"] for each in held(self.sandbox, number)))
+        self.until(lambda: held(self.sandbox, number))
         triggers = [run.trigger_id for run in self._runs()]
         by_watcher = not triggers or (triggers[0] or "").startswith("watch-")
         trigger_id = None if by_watcher else triggers[0]
@@ -174,8 +175,8 @@ class Stage:
         assert trigger_id in {None, self.called_with, *calls}
         return assert_submitted(self.sandbox, number, late=late, trigger_id=trigger_id)
 
-    def close_round(self) -> None:
-        """Let the round close."""
+    def pass_deadline(self) -> None:
+        """Let the round's deadline pass."""
         self.sandbox.clock(advance=HOUR + 60)
 
     # what holds in the end
@@ -194,7 +195,7 @@ class Stage:
         if outcome.right:
             self.submitted(number, late=outcome.late)
         else:
-            assert not held(self.sandbox, number)
+            assert not held(self.sandbox, number) and entry(self.sandbox, number)["status"] == outcome.entry
         assert not [rule for way in self._ways for rule in way.rules if rule.times is not None]
         assert not self.sandbox.state()["faults"]
         assert len(set(self.titles)) == len(self.titles), self.titles
@@ -219,7 +220,7 @@ class Stage:
 
 
 def _no_more(stage: Stage, house: House, runs: int) -> None:
-    """Let the round close: nothing else is triggered or submitted on the way."""
+    """Let the deadline pass: nothing else is triggered or submitted on the way."""
     number = latest_round(stage.sandbox)
     before = held(stage.sandbox, number)
     for _ in range(4):
@@ -388,8 +389,8 @@ def predictions_refused(stage: Stage) -> None:
     house.start_daemon()
     number = stage.open_round()
     stage.told(f"round {number} failed", "the same code would make the same predictions", minutes=5)
-    stage.close_round()
-    stage.told(f"round {number} was missed", "closed")
+    stage.pass_deadline()
+    stage.told(f"round {number} was missed", "passed")
     (run,) = house.ended()
     assert run.state is RunState.FAILED
 
@@ -401,25 +402,126 @@ def code_crashes(stage: Stage) -> None:
     house.start_daemon()
     number = stage.open_round()
     stage.told(f"round {number}", "limit", minutes=59)
-    stage.close_round()
+    stage.pass_deadline()
     stage.told(f"round {number} was missed")
     runs: list[Run] = house.ended()
     assert len(runs) == 4 and {run.exit_code for run in runs} == {1}
 
 
 def too_late(stage: Stage) -> None:
-    """The model takes until after the close: submitted, and told that it is late."""
+    """The model takes until after the deadline: submitted, and told that it is late."""
     house = stage.house(Rule("stall", PUT))
     house.node()
     house.start_daemon()
     number = stage.open_round()
     wait_for(stage.way.reached.is_set, PATIENCE)
-    stage.close_round()
+    stage.pass_deadline()
     stage.way.release()
     stage.submitted(number, late=True)
+    queued = entry(stage.sandbox, number + 1)
+    assert queued["status"] == "queued" and queued["filename"] == entry(stage.sandbox, number)["filename"]
     (run,) = house.ended()
     assert run.failure is RunFailure.LATE
     stage.told(f"round {number} was submitted late", "cannot be staked")
+
+
+def covered(stage: Stage, *, works: bool) -> None:
+    """A late file of the round before becomes an entry of this round, on time, as it opens. That is no run of this
+    round: a node that works submits all the same, and of one that does not people are told."""
+    house = stage.house()
+    live = pd.read_parquet(stage.sandbox.download(LIVE, stage.folder))
+    stage.sandbox.submit(predict(live).rename_axis("id").reset_index().to_csv(index=False))
+    house.node(main=MAIN if works else BAD, webhook=False)
+    house.start_daemon()
+    wait_for(house.factory.ledger.watchers, PATIENCE)
+    number = stage.open_round()
+    earlier = entry(stage.sandbox, number)
+    assert earlier["status"] == "on-time" and earlier["filename"] == entry(stage.sandbox, number - 1)["filename"]
+    if works:
+        stage.submitted(number)
+        stage.told(f"round {number} is submitted")
+        _no_more(stage, house, runs=1)
+        return
+    stage.told(f"round {number} failed", minutes=5)
+    stage.pass_deadline()
+    stage.told(f"round {number} is covered by an earlier file")
+    assert entry(stage.sandbox, number) == earlier
+    assert len(house.runs()) == 1
+
+
+def opens_late(stage: Stage) -> None:
+    """The round opens 50 minutes after Numerai's calendar says: nothing is run or told before, and it is on time."""
+    house = stage.house()
+    opening = stage.sandbox.running.sandbox.rounds.next_opening()
+    assert opening is not None
+    planned = opening - timedelta(minutes=50)
+    stage.sandbox.clock(now=(planned - timedelta(minutes=5)).isoformat())
+    house.node(webhook=False)
+    house.start_daemon()
+    wait_for(house.factory.ledger.watchers, PATIENCE)
+    before = latest_round(stage.sandbox)
+    for minutes in (0, 20, 49):
+        stage.sandbox.clock(now=(planned + timedelta(minutes=minutes)).isoformat())
+        time.sleep(QUIET_SECONDS)
+    assert latest_round(stage.sandbox) == before and not house.runs() and not stage.titles
+    stage.sandbox.clock(now=(opening + timedelta(seconds=1)).isoformat())
+    number = latest_round(stage.sandbox)
+    assert number == before + 1
+    stage.submitted(number)
+    stage.told(f"round {number} is submitted")
+
+
+def deadline_brought_forward(stage: Stage) -> None:
+    """The staking close is moved to twelve minutes after the opening, and no webhook comes: the watcher is in time."""
+    house = stage.house()
+    house.node()
+    house.start_daemon()
+    stage.sandbox.set_fault("webhook", "drop")
+    number = stage.open_round()
+    stage.sandbox.move_deadline(-48, TOURNAMENT)
+    stage.submitted(number)
+    stage.told(f"round {number} is submitted", "The watcher triggered it")
+
+
+def deadline_put_off(stage: Stage) -> None:
+    """The node crashes until after the deadline, so the round was missed; then the staking close is put off."""
+    house = stage.house()
+    fixed = stage.folder / "fixed"
+    house.node(main=f"from pathlib import Path\nassert Path({str(fixed)!r}).exists(), 'a bug of the model'\n{MAIN}")
+    house.start_daemon()
+    number = stage.open_round()
+    stage.until(lambda: len(house.ended()) > 1, minutes=40)
+    stage.pass_deadline()
+    stage.told(f"round {number} was missed")
+    fixed.touch()
+    stage.sandbox.move_deadline(120, TOURNAMENT)
+    stage.submitted(number)
+    stage.told(f"round {number} is submitted", "The watcher triggered it")
+
+
+def capacity_never_comes(stage: Stage) -> None:
+    """Another node's run holds the only place: the node's own waits, is tried again, told of, and missed."""
+    house = stage.house(concurrency=1)
+    house.node()
+    other = house.node(model="bob", main="import time\nprint('busy', flush=True)\ntime.sleep(3600)\n")
+    house.start_daemon()
+    running = house.provider.trigger(other)
+    wait_for(lambda: "busy" in house.log(running), PATIENCE)
+    number = stage.open_round()
+    wait_for(house.runs, PATIENCE)
+    for _ in range(11):
+        stage.sandbox.clock(advance=300)
+        time.sleep(QUIET_SECONDS)
+    stage.told(f"round {number} has no submission", "it waits for capacity", minutes=0)
+    stage.pass_deadline()
+    stage.sandbox.clock(advance=HOUR)
+    stage.told(f"round {number} was missed", minutes=0)
+    assert len(house.runs()) > 1, "it was not tried again"
+    assert all(run.started_at is None for run in house.runs())
+    for run in house.runs():
+        if not run.state.final:
+            house.provider.cancel(run.id)
+    house.provider.cancel(running.id)
 
 
 def notices_refused(stage: Stage) -> None:
@@ -471,7 +573,7 @@ def event_handler_raises(stage: Stage) -> None:
     assert "failed: Broken" in done.stdout, done.stdout
     stage.printed += [done.stdout, done.stderr]
     stage.told("Broken", "a bug of the handler")
-    stage.told(f"round {number} submitted, accepted")
+    stage.told(f"round {number} submitted, on time")
 
 
 def numerai_down_for_half_the_window(stage: Stage) -> None:
@@ -561,6 +663,11 @@ SCENES: Mapping[str, Callable[..., None]] = {
     "predictions refused": predictions_refused,
     "code crashes": code_crashes,
     "too late": too_late,
+    "covered": covered,
+    "opens late": opens_late,
+    "deadline brought forward": deadline_brought_forward,
+    "deadline put off": deadline_put_off,
+    "capacity never comes": capacity_never_comes,
     "notices refused": notices_refused,
     "home disk full": home_disk_full,
     "event handler raises": event_handler_raises,

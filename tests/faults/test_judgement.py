@@ -8,9 +8,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.faults.held import LIVE, MODEL, assert_submitted, held, wrong_with
+from tests.faults.held import LIVE, MODEL, assert_submitted, entry, held, wrong_with
 from tests.faults.model import difference, predict
-from tests.fixtures.sandbox import ServedSandbox, wait_for
+from tests.fixtures.sandbox import ServedSandbox
 
 SPOILED: dict[str, Callable[[pd.Series[float]], pd.Series[float]]] = {
     "another number in one row": lambda right: right.where(right.index != right.index[3], 0.123456),
@@ -24,8 +24,7 @@ def test_every_wrong_number_is_found(sandbox: ServedSandbox, tmp_path: Path, how
     right = predict(pd.read_parquet(sandbox.download(LIVE, tmp_path)))
     sent = SPOILED[how](right) if how else right
     sandbox.submit(sent.rename_axis("id").reset_index().to_csv(index=False), MODEL)
-    (submission,) = wait_for(lambda: held(sandbox))
-    assert submission["selected"], (submission["status"], submission["error"])
+    (submission,) = held(sandbox)
     wrong = wrong_with(sandbox, submission)
     assert wrong is None if not how else "predictions differ" in (wrong or "")
 
@@ -37,6 +36,17 @@ def test_another_trigger_is_found(sandbox: ServedSandbox, tmp_path: Path) -> Non
     for wrong in (None, "another"):
         with pytest.raises(AssertionError):
             assert_submitted(sandbox, trigger_id=wrong)
+
+
+def test_a_clone_does_not_pass_for_a_submission(sandbox: ServedSandbox, tmp_path: Path) -> None:
+    right = predict(pd.read_parquet(sandbox.download(LIVE, tmp_path))).rename_axis("id").reset_index()
+    sandbox.clock(advance=86_400 + 60)
+    sandbox.submit(right.to_csv(index=False), MODEL)
+    assert_submitted(sandbox, trigger_id=None, late=True)
+    sandbox.open_round(8)
+    assert entry(sandbox)["status"] == "on-time" and not held(sandbox)
+    with pytest.raises(AssertionError):
+        assert_submitted(sandbox, trigger_id=None, made=0)
 
 
 def test_nothing_passes_for_nothing() -> None:

@@ -17,7 +17,7 @@ from numerai_compute.sandbox.serve import LOOPBACK, serve
 from numerai_compute.sandbox.settings import DataSpec, Settings, parse_models
 
 from tests.conftest import REQUIRED
-from tests.faults.bench import Bench
+from tests.faults.bench import MORE_MODELS, Bench
 from tests.faults.matrix import Fault
 from tests.faults.rows import ROWS
 from tests.faults.scenes import SCENES, Stage
@@ -69,12 +69,13 @@ def make_bench(matrix_catalog: Catalog, tmp_path: Path) -> Iterator[MakeBench]:
             folder.mkdir()
             if fault.disk_kib:
                 stack.enter_context(small_disk(folder, fault.disk_kib))
-            settings = Settings(
-                models=parse_models((*MODELS, "dora")), spec=SPEC, window_minutes=60.0, rate_limit=100_000
-            )
+            models = parse_models((*MODELS, *MORE_MODELS[: fault.nodes - 1]))
+            settings = Settings(models=models, spec=SPEC, window_minutes=60.0, rate_limit=100_000)
             settings = replace(settings, **fault.settings)
             hosts = [LOOPBACK, DockerEngine().gateway() or LOOPBACK] if fault.docker else [LOOPBACK]
             served = stack.enter_context(serve(settings, hosts=hosts, catalog=matrix_catalog))
+            limits, clock = served.sandbox.rate_limits, served.sandbox.clock
+            limits._clock = lambda: clock.now().timestamp()  # a run's waiting moves this clock
             return Bench(fault, ServedSandbox(served), folder, stack)
 
         yield make

@@ -9,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,14 +17,14 @@ from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import NumeraiError
 from numerai_compute.factory import Factory
 from numerai_compute.main import run
-from numerai_compute.models import Keys, Node, Round
+from numerai_compute.models import Keys, Node
 from numerai_compute.providers.local.store import RunStore
 
-from tests.fakes import NOW
+from tests.fakes import NOW, round_of
 
 ROOT = Path(__file__).parents[2]
 MEMORY = Path("/dev/shm")
-ROUND = Round(1000, 8, NOW, NOW + timedelta(hours=1))
+ROUND = round_of(1000, NOW)
 NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", cpu=1, memory_mib=512)
 
 

@@ -12,24 +12,24 @@ from pathlib import Path
 from numerai_compute.adapters.ledger import DATABASE_FILE, RoundLedger
 from numerai_compute.models import (
     Deployment,
+    EntryStatus,
     Model,
     Node,
     Notice,
     NoticeKind,
-    Round,
     RoundOutcome,
     Run,
     RunFailure,
     RunState,
-    Submission,
+    SubmissionEntry,
 )
-from numerai_compute.usecases.watch import Watcher
+from numerai_compute.watching.watcher import Watcher
 
-from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider
+from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, round_of
 
 NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", cpu=1, memory_mib=512)
-DAY, HOUR = timedelta(days=1), timedelta(hours=1)
-GOOD, BAD = Round(100, 8, NOW, NOW + HOUR), Round(101, 8, NOW + DAY, NOW + DAY + HOUR)
+DAY = timedelta(days=1)
+GOOD, BAD = round_of(100, NOW), round_of(101, NOW + DAY)
 NEXT_DAY = 24 * 60
 LOOKS = (-180, 0, 1, 21, 22, 70, NEXT_DAY, NEXT_DAY + 1, NEXT_DAY + 70, NEXT_DAY + 75, NEXT_DAY + 80)
 """In minutes after the opening of the first round."""
@@ -82,9 +82,9 @@ class FileApi(FakeApi):
         self._provider, self.clock = provider, clock
         self.round, self.past = BAD, [GOOD]
 
-    def submissions(self, model_id: str) -> list[Submission]:
+    def entries(self, model_id: str) -> list[SubmissionEntry]:
         well = [run for run in self._provider.runs(NODE.name) if run.state is RunState.SUCCEEDED]
-        return [Submission("sub", "success", GOOD.number, inserted_at=run.ended_at) for run in well]
+        return [SubmissionEntry(GOOD.number, EntryStatus.ON_TIME, "sub", "sub.csv", run.ended_at) for run in well]
 
 
 class WatchWork:

@@ -9,12 +9,12 @@ from typing import Any
 
 from ...models import Run, RunFailure, RunState
 from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, timed_out
+from ..webhooks.calls import OWN_TRIGGER
 from .stack_file import StackNode
+from .trigger_table import image_is_missing
 
 CANCEL_REASON = "Cancelled with numerai"
 """What TerminateJob is told, and by which a cancelled run is known afterwards."""
-OWN_TRIGGER = "NUMERAI_OWN_TRIGGER"
-"""Where a run has the id of a trigger that Numerai did not make: a watcher's."""
 _STATES = {
     "SUBMITTED": RunState.QUEUED,
     "PENDING": RunState.QUEUED,
@@ -24,8 +24,6 @@ _STATES = {
 }
 _TIMED_OUT = re.compile(r"attempt duration exceeded timeout", re.IGNORECASE)
 _NO_MEMORY = re.compile(r"OutOfMemory", re.IGNORECASE)
-_PULL = re.compile(r"CannotPull\w*Error", re.IGNORECASE)
-_NOT_THERE = re.compile(r"not ?found|manifest unknown|does not exist|no such", re.IGNORECASE)
 _NO_SECRET = re.compile(r"secret", re.IGNORECASE)
 _TAKEN_AWAY = re.compile(r"Spot Task was interrupted|Host EC2", re.IGNORECASE)
 
@@ -104,7 +102,7 @@ def _exited(exit_code: int, attempts: int, node: StackNode) -> Outcome:
 
 
 def _never_started(reason: str, node: StackNode) -> Outcome:
-    if _PULL.search(reason) and _NOT_THERE.search(reason):
+    if image_is_missing(reason):
         if node.deployment is None:
             return _failed(RunFailure.NOT_DEPLOYED, "It was never deployed. Run `numerai node deploy`.")
         return _failed(

@@ -239,6 +239,7 @@ class AwsProvider:
             return replaced(stack, nodes={**stack.nodes, node_name: record})
 
         self._parts.cluster.file.change(changed)
+        self._runs().record_deployment(done)
 
     def _require_node(self, name: str) -> tuple[StackNode, str]:
         """The node's record and the repository of its images."""

@@ -20,7 +20,7 @@ _ABSENT = (
     "RepositoryNotFoundException",
     "ResourceNotFound",
 )
-_REMEMBERED = ("trigger", "rate", "notice")
+_REMEMBERED = ("trigger", "rate", "notice", "deployed", "watch")
 """Begin the table's items of a node."""
 _BATCH_WRITE = 25  # the most that BatchWriteItem takes
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
 from ...errors import ProviderError, UsageError
-from ...models import Run
+from ...models import Deployment, Run
 from ...ports import Clock
 from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .outcomes import CANCEL_REASON, environment, run_of
 from .stack_file import Stack
+from .trigger_table import Table, deployment_key, is_run, jobs, trigger_key
 
 STOP_SECONDS = 180.0
 """Fargate gives a container 30 s between SIGTERM and SIGKILL, and Batch some more to notice."""
 LOOK_SECONDS = 1.0
-NOTICE_PREFIX = "notice-"
-"""Begins the names of the watcher's jobs that run a node's image in order to tell people something."""
 _DESCRIBED = 100  # the most that DescribeJobs takes
 
 
@@ -88,29 +88,24 @@ class BatchRuns:
         node, since = self._outputs.node(name), self._stack.nodes[name].since.timestamp() * 1000
         found: dict[str, Mapping[str, Any]] = {}
         with aws_errors():
-            pages = self._batch.get_paginator("list_jobs").paginate(
-                jobQueue=node["job_queue"],
-                filters=[{"name": "JOB_DEFINITION", "values": [node["job_definition"]]}],
-            )
-            for page in pages:
-                ours = [job for job in page["jobSummaryList"] if _is_run(job, name, node["job_definition"])]
-                found.update((job["jobId"], job) for job in ours if job["createdAt"] >= since)
+            for job in jobs(self._batch, node, "JOB_DEFINITION", node["job_definition"]):
+                if is_run(job, name, node["job_definition"]) and job["createdAt"] >= since:
+                    found[job["jobId"]] = job
         newest = sorted(found.values(), key=lambda job: job["createdAt"], reverse=True)[:limit]
         return [self._as_run(job) for job in self._described([job["jobId"] for job in newest])]
 
     def find(self, name: str, trigger_id: str) -> Run | None:
         """The run that a trigger started."""
         with aws_errors():
-            item = (
-                self._clients.client("dynamodb")
-                .get_item(
-                    TableName=self._outputs.text("webhook_table"),
-                    Key={"pk": {"S": f"trigger#{name}#{trigger_id}"}},
-                    ConsistentRead=True,
-                )
-                .get("Item", {})
+            claim = self._table.read(trigger_key(name, trigger_id))
+        return self.run(claim.result) if claim and claim.result else None
+
+    def record_deployment(self, deployment: Deployment) -> None:
+        """Let the watcher know since when the node has this code: a run that failed before says nothing about it."""
+        with aws_errors():
+            self._table.put(
+                deployment_key(deployment.node), deployed_at={"N": f"{deployment.deployed_at.timestamp():.3f}"}
             )
-        return self.run(item["run_id"]["S"]) if "run_id" in item else None
 
     def cancel(self, run_id: str) -> Run:
         """Stop a run and return it once it has stopped; `ProviderError` with code `not-stopped`."""
@@ -146,15 +141,9 @@ class BatchRuns:
         return run_of(job, name, self._stack.nodes[name])
 
     @property
+    def _table(self) -> Table:
+        return Table(self._clients.client("dynamodb"), self._outputs.text("webhook_table"), time)
+
+    @property
     def _batch(self) -> Any:
         return self._clients.client("batch")
-
-
-def _is_run(job: Mapping[str, Any], name: str, definition: str) -> bool:
-    """Whether a job is a run of the node, and not one that only tells people something."""
-    return _definition(job) == definition and not str(job["jobName"]).startswith(f"{NOTICE_PREFIX}{name}-")
-
-
-def _definition(job: Mapping[str, Any]) -> str:
-    """The name of a job's definition, without account and revision."""
-    return str(job["jobDefinition"]).rpartition("job-definition/")[2].partition(":")[0]

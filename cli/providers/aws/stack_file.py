@@ -42,6 +42,7 @@ class StackNode(msgspec.Struct, frozen=True):
     cron: str | None = None
     leaving: bool = False
     deployment: Deployment | None = None
+    data_version: str | None = None
 
     @property
     def token_sha256(self) -> str:
@@ -221,4 +222,5 @@ def stack_node(node: Node, cron: str | None, existing: StackNode | None, now: da
         since=kept.since if kept else now,
         cron=cron,
         deployment=kept.deployment if kept else None,
+        data_version=node.data_version,
     )

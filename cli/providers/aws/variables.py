@@ -77,4 +77,6 @@ def _node(node: StackNode) -> dict[str, Any]:
         "timeout_minutes": node.timeout_minutes,
         "cron": node.cron,
         "since": node.since.isoformat(timespec="seconds"),
+        # left out where there is none, so that a cluster made before this variable has nothing to apply
+        **({} if node.data_version is None else {"data_version": node.data_version}),
     }

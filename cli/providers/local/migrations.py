@@ -29,4 +29,7 @@ MIGRATIONS = (
     );
     CREATE INDEX webhook_calls_by_node ON webhook_calls (node, number);
     """,
+    """
+    ALTER TABLE nodes ADD COLUMN data_version TEXT;
+    """,
 )

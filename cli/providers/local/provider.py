@@ -13,6 +13,7 @@ from ...ports import Report
 from ...schedule import validate_cron
 from ...source import check_source, source_hash
 from ..registry import ProviderContext
+from ..webhooks.calls import TRIGGER_ID
 from .checks import local_checks
 from .daemon import COMMAND, lock_is_held, no_daemon, start_daemon
 from .docker_executor import DockerExecutor
@@ -121,8 +122,6 @@ class LocalProvider:
 
     def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
         """Queue one run; the daemon executes it. A trigger id that was seen before gives the run that it started."""
-        from .webhook import TRIGGER_ID
-
         if trigger_id is not None and not TRIGGER_ID.fullmatch(trigger_id):
             raise UsageError(
                 f"'{trigger_id}' is not a trigger id.",

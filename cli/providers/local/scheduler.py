@@ -15,6 +15,7 @@ from ...ports import Clock
 from ...schedule import next_occurrence
 from ..environment import container_environment
 from ..outcomes import Outcome, cancelled
+from ..webhooks.calls import is_own
 from .executor import Attempt, Executor, StartFailed
 from .settings import LocalSettings
 from .store import Job, RunStore
@@ -23,8 +24,6 @@ LOOK_SECONDS = 0.25
 CRON_LOOK_SECONDS = 1.0
 MISSED_CRON = timedelta(hours=1)
 """An occurrence that the daemon was not there for is made up for when it is not older than a round is open at least."""
-OWN_TRIGGERS = ("cron-", "watch-")
-"""Begin the trigger ids of schedules and of the watcher. Numerai does not know them, so runs never see them."""
 REHEARSAL_PREFIX = "rehearsal-"
 """Begins the ids of runs in the foreground, which the daemon leaves alone."""
 
@@ -169,7 +168,7 @@ class RunExecution:
         if keys is None:
             raise StartFailed(RunFailure.NO_KEYS, "There are no Numerai keys. Run `numerai setup`.")
         artifacts, cache = self._executors(executor_name).environment_places(node)
-        trigger = run.trigger_id if run.trigger_id and not run.trigger_id.startswith(OWN_TRIGGERS) else None
+        trigger = run.trigger_id if run.trigger_id and not is_own(run.trigger_id) else None
         in_container = executor_name == "docker"
         return container_environment(node, keys, run.id, trigger, artifacts, in_container=in_container, cache=cache)
 

@@ -96,7 +96,7 @@ class RunStore:
             token = row["token"] if row else secrets.token_urlsafe(32)
             cron_after = row["cron_after"] if row and row["cron"] == node.cron else time_text(now)
             db.execute(
-                "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     node.name,
                     token,
@@ -109,6 +109,7 @@ class RunStore:
                     node.timeout_minutes,
                     node.cron,
                     cron_after,
+                    node.data_version,
                 ),
             )
         return StoredNode(node, token)
@@ -354,6 +355,7 @@ def _stored_node(row: sqlite3.Row) -> StoredNode:
         memory_mib=row["memory_mib"],
         timeout_minutes=row["timeout_minutes"],
         cron=row["cron"],
+        data_version=row["data_version"],
     )
     return StoredNode(node, row["token"])
 

@@ -6,8 +6,9 @@ from typing import Any
 
 from ..records import ModelRecord
 from ..refusal import Refusal
+from ..settings import ALL_SCOPES
 from .caller import Caller
-from .views import View, latest_submission_view, model_view, submission_view
+from .views import View, entry_view, model_view, submission_view
 
 
 def account(caller: Caller) -> View:
@@ -30,6 +31,16 @@ def account(caller: Caller) -> View:
 def api_token_info(caller: Caller) -> View:
     """What the token may do."""
     return {"accountUsername": caller.sandbox.account.username, **_token(caller)}
+
+
+def api_token_scopes(caller: Caller) -> list[View]:
+    """Every scope that a token may have."""
+    return [{"name": scope, "description": scope.replace("_", " ")} for scope in ALL_SCOPES]
+
+
+def model_name_available(caller: Caller, name: str, tournament: int) -> bool:
+    """Whether a new slot may have that name."""
+    return caller.sandbox.account.named(name, tournament) is None
 
 
 def account_profile(caller: Caller, username: str, tournament: int = 8) -> View:
@@ -83,9 +94,9 @@ def v3_user_profile(caller: Caller, modelName: str, tournament: int = 8) -> View
     }
 
 
-def v2_signals_profile(caller: Caller, modelName: str) -> View:  # noqa: N803 the API's own name
+def v2_signals_profile(caller: Caller, modelName: str, tournament: int = 11) -> View:  # noqa: N803 the API's own name
     """A Signals model's public profile."""
-    return v3_user_profile(caller, modelName, 11)
+    return v3_user_profile(caller, modelName, tournament)
 
 
 def model(caller: Caller, modelId: str | None = None) -> View:  # noqa: N803 the API's own name
@@ -119,8 +130,8 @@ def set_user_link(
 
 def model_submissions(caller: Caller, view: dict[str, Any]) -> list[View]:
     """Every submission of a model, newest first."""
-    found = caller.sandbox.submissions.all(view["record"].id)
-    return [submission_view(caller.sandbox, each) for each in found]
+    ours = caller.sandbox.submissions
+    return [submission_view(caller.sandbox, each, ours.listed_id(each)) for each in ours.listed(view["record"].id)]
 
 
 def model_latest_submission(caller: Caller, view: dict[str, Any]) -> list[View]:
@@ -131,13 +142,11 @@ def model_latest_submission(caller: Caller, view: dict[str, Any]) -> list[View]:
 def model_latest_submissions(
     caller: Caller,
     view: dict[str, Any],
-    latestNRounds: int | None = None,  # noqa: N803 the API's own name
+    latestNRounds: int | None = 20,  # noqa: N803 the API's own name
 ) -> list[View]:
-    """The submissions that count in the latest rounds, newest first."""
+    """The model in each of the latest rounds, newest first."""
     record: ModelRecord = view["record"]
-    held = caller.sandbox.rounds.all(record.tournament)[:latestNRounds]
-    found = [caller.sandbox.submissions.selected(record.id, each.number) for each in held]
-    return [latest_submission_view(caller.sandbox, each) for each in found if each is not None]
+    return [entry_view(caller.sandbox, each) for each in caller.sandbox.submissions.entries(record, latestNRounds)]
 
 
 def _token(caller: Caller) -> View:

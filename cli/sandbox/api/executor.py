@@ -1,4 +1,9 @@
-"""Executes GraphQL requests against the sandbox."""
+"""Executes GraphQL requests against the sandbox.
+
+The scopes beside the resolvers are the ones that the fields' subjects suggest. Known are upload_submission for uploads
+of submissions and models, download_submission for downloads, and read_submission_info for `latestSubmissions`.
+Source: docs.numer.ai, numerapi 3.1.1.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +29,11 @@ from graphql import (
     parse,
     validate,
 )
+from graphql.validation import NoDeprecatedCustomRule, NoSchemaIntrospectionCustomRule
 
 from ..names import RULES, camel_case, in_camel_case
 from ..refusal import HttpRefusal, Refusal
+from ..schema_changes import apply_change
 from . import account, rounds, standings, webhooks
 from . import files as stored
 from .caller import Caller
@@ -40,11 +47,13 @@ PUBLIC = "public"
 QUERIES: dict[str, tuple[Resolver, str | None]] = {
     "account": (account.account, "read_user_info"),
     "apiTokenInfo": (account.api_token_info, None),
+    "apiTokenScopes": (account.api_token_scopes, PUBLIC),
     "accountProfile": (account.account_profile, PUBLIC),
     "accountLeaderboard": (standings.account_leaderboard, PUBLIC),
     "v3UserProfile": (account.v3_user_profile, PUBLIC),
     "v2SignalsProfile": (account.v2_signals_profile, PUBLIC),
     "model": (account.model, "read_user_info"),
+    "modelNameAvailable": (account.model_name_available, PUBLIC),
     "tournaments": (rounds.tournaments, PUBLIC),
     "rounds": (rounds.rounds, PUBLIC),
     "roundDetails": (rounds.round_details, PUBLIC),
@@ -63,7 +72,6 @@ QUERIES: dict[str, tuple[Resolver, str | None]] = {
     "cryptosignalsLeaderboard": (standings.leaderboard(12, standings.crypto_scores), PUBLIC),
     "diagnosticsUploadAuth": (stored.diagnostics_upload_auth, "upload_submission"),
     "diagnostics": (stored.diagnostics, "read_submission_info"),
-    "triggerLogs": (webhooks.trigger_logs, "read_submission_info"),
     "computePickles": (stored.compute_pickles, "read_submission_info"),
     "computePickleUploadAuth": (stored.compute_pickle_upload_auth, "upload_submission"),
     "computePickleDataVersions": (stored.compute_pickle_data_versions, None),
@@ -77,9 +85,31 @@ MUTATIONS: dict[str, tuple[Resolver, str | None]] = {
     "createSignalsSubmission": (stored.create_signals_submission, "upload_submission"),
     "createDiagnostics": (stored.create_diagnostics, "upload_submission"),
     "createComputePickleUpload": (stored.create_compute_pickle_upload, "upload_submission"),
+    "assignPickleToModel": (stored.assign_pickle_to_model, "upload_submission"),
     "setUserBio": (account.set_user_bio, "write_user_info"),
     "setUserLink": (account.set_user_link, "write_user_info"),
 }
+UNAVAILABLE = {
+    "emailPreferences",
+    "tournamentOverview",
+    "v2TournamentOverview",
+    "signalsLeaderboardOverview",
+    "cryptosignalsLeaderboardOverview",
+    "userScores",
+    "stakeTransactions",
+    "diagnosticsTriggerLogs",
+    "triggerLogs",
+    "computePickleDownloadAuth",
+    "renameModel",
+    "archiveModel",
+    "unarchiveModel",
+    "deleteDiagnostics",
+    "triggerComputePickleUpload",
+    "updatePickleLabel",
+    "setComputeWeekdayEnabled",
+    "updateEmailPreferences",
+}
+"""Root fields that neither numerapi nor this project asks for."""
 MODEL_FIELDS: dict[str, tuple[Resolver, str]] = {
     "submissions": (account.model_submissions, "read_submission_info"),
     "latestSubmission": (account.model_latest_submission, "read_submission_info"),
@@ -99,8 +129,11 @@ NO_MONEY = "The sandbox has no stakes and no wallet: {} is refused."
 
 
 @cache
-def schema() -> GraphQLSchema:
-    """The schema with a resolver for each root field."""
+def schema(changes: tuple[str, ...] = ()) -> GraphQLSchema:
+    """The schema with a resolver for each root field, changed as ordered.
+
+    `UsageError` for a change that is none or names a field that is not there.
+    """
     text = files(__package__).joinpath("../schema.graphql").read_text(encoding="utf-8")
     built = build_schema(text)
     _attach(built.query_type, QUERIES)
@@ -113,7 +146,19 @@ def schema() -> GraphQLSchema:
     _serialise(built, "Time", _time)
     _serialise(built, "Date", str)
     _serialise(built, "Nmr", str)
+    _serialise(built, "Usd", str)
+    for change in changes:
+        apply_change(built, change)
     return built
+
+
+def deprecated_fields(document: DocumentNode | None) -> tuple[str, ...]:
+    """The deprecated fields that a request asks for, as `V2Submission.status`; ordered changes do not count."""
+    if document is None:
+        return ()
+    problems = validate(schema(), in_camel_case(document), [NoDeprecatedCustomRule])
+    words = (problem.message.partition(" is deprecated")[0].removeprefix("The field ") for problem in problems)
+    return tuple(dict.fromkeys(words))
 
 
 def operation_label(document: DocumentNode | None) -> str | None:
@@ -146,13 +191,18 @@ def execute(caller: Caller, body: object) -> dict[str, Any]:
     money = _money(document)
     if money is not None:
         return {"data": None, "errors": [{"message": NO_MONEY.format(money), "locations": [], "path": [money]}]}
+    settings = caller.sandbox.settings
     document = in_camel_case(document)
-    problems = validate(schema(), document, RULES)
+    built = schema(settings.schema_changes)
+    rules = RULES if settings.introspection else [*RULES, NoSchemaIntrospectionCustomRule]
+    problems = validate(built, document, rules)
     if problems:
         return {"errors": [problem.formatted for problem in problems]}
+    for field in _root_fields(document):
+        caller.sandbox.rate_limits.spend(caller.address, field.name.value)
     operation = body.get("operationName")
     result = execute_sync(
-        schema(),
+        built,
         document,
         context_value=caller,
         variable_values=dict(variables),
@@ -174,10 +224,18 @@ def _told(error: GraphQLError) -> dict[str, Any]:
 
 
 def _attach(kind: GraphQLObjectType | None, resolvers: Mapping[str, tuple[Resolver, str | None]]) -> None:
-    if kind is None or set(kind.fields) != set(resolvers):
+    if kind is None or set(resolvers) != set(kind.fields) - UNAVAILABLE:
         raise TypeError("the schema and the resolvers do not name the same fields")
-    for name, (resolver, scope) in resolvers.items():
-        _resolve_with(kind.fields[name], resolver, scope)
+    for name, field in kind.fields.items():
+        resolver, scope = resolvers.get(name, (_unavailable(name), PUBLIC))
+        _resolve_with(field, resolver, scope)
+
+
+def _unavailable(name: str) -> Resolver:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise Refusal(f"{name} is not available in the sandbox")
+
+    return refuse
 
 
 def _resolve_with(field: GraphQLField, resolver: Resolver, scope: str | None) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..account import Account
-from ..compute import DATA_VERSIONS, DOCKER_IMAGES
+from ..compute import DATA_VERSIONS, DOCKER_IMAGES, require_own_runs
+from ..data.catalog import CLASSIC
 from ..refusal import Refusal
 from ..submissions import upload_for
 from .caller import Caller
@@ -34,7 +35,7 @@ def submission_upload_auth(
     modelId: str | None = None,  # noqa: N803 the API's own name
 ) -> View:
     """Where to put predictions."""
-    model = caller.sandbox.account.model(modelId, tournament)
+    model = require_own_runs(caller.sandbox.account.model(modelId, tournament))
     return _upload_auth(caller, filename, SUBMISSION, tournament, model.id)
 
 
@@ -83,8 +84,9 @@ def submissions(
 ) -> list[View]:
     """Submissions, newest first; of one model, or the one of that id."""
     model_id = caller.sandbox.account.model(modelId).id if modelId else None
-    found = caller.sandbox.submissions.all(model_id)
-    return [submission_view(caller.sandbox, each) for each in found if id is None or each.id == id]
+    ours = caller.sandbox.submissions
+    found = [(each, ours.listed_id(each)) for each in ours.listed(model_id)]
+    return [submission_view(caller.sandbox, each, shown) for each, shown in found if id in (None, each.id, shown)]
 
 
 def create_submission(
@@ -97,16 +99,16 @@ def create_submission(
     dataDatestamp: int | None = None,  # noqa: N803 the API's own name
     version: int | None = None,
 ) -> View:
-    """Make an uploaded file count."""
+    """Make an uploaded file count. A file that is not valid is refused in `errors`, while this is called.
+
+    Source: several threads at forum.numer.ai; nothing was found of a later rejection of an accepted CSV.
+    """
     sandbox = caller.sandbox
-    model = sandbox.account.model(modelId, tournament)
+    model = require_own_runs(sandbox.account.model(modelId, tournament))
     upload = upload_for(sandbox.uploads, filename, SUBMISSION)
     if (upload.model_id, upload.tournament) != (model.id, tournament):
         raise Refusal(f"File {filename} was uploaded for another model")
-    call = sandbox.webhooks.get(triggerId) if triggerId else None
-    trigger_round = call.round_number if call is not None and call.model_id == model.id else None
-    found = sandbox.submissions.create(upload, model, triggerId, dataDatestamp, source, trigger_round)
-    return submission_view(sandbox, found)
+    return submission_view(sandbox, sandbox.submissions.create(upload, model, triggerId, dataDatestamp, source))
 
 
 def create_signals_submission(
@@ -156,14 +158,37 @@ def compute_pickles(
     modelId: str | None = None,  # noqa: N803 the API's own name
     unassigned: bool = False,
 ) -> list[View]:
-    """Uploaded models, newest first."""
-    return [
-        pickle_view(each)
+    """Uploaded models, newest first; `modelId` is the slot that they were uploaded for."""
+    views = [
+        pickle_view(caller.sandbox, each)
         for each in caller.sandbox.compute.all()
-        if id in (None, each.id)
-        and (not modelId or each.model_id == modelId)
-        and (not unassigned or each.model_id is None)
+        if id in (None, each.id) and (not modelId or each.model_id == modelId)
     ]
+    return [view for view in views if not (unassigned and view["assignedModelSlots"])]
+
+
+def assign_pickle_to_model(
+    caller: Caller,
+    modelId: str | None = None,  # noqa: N803 the API's own name
+    pickleId: str | None = None,  # noqa: N803 the API's own name
+) -> str:
+    """Let Numerai run an uploaded model in a slot from now on. The slot's webhook has to be cleared before that.
+
+    Source: docs.numer.ai model-uploads (Classic only); no model in a recorded answer had a webhook and a pickle.
+    """
+    sandbox = caller.sandbox
+    model = sandbox.account.model(modelId)
+    if pickleId is None and sandbox.settings.switches.null_pickle_unassigns:
+        sandbox.account.change(model, pickle_id=None)
+        return "true"
+    if sandbox.compute.get(pickleId) is None:
+        raise Refusal("Pickle not found")
+    if model.tournament != CLASSIC:
+        raise Refusal("Model uploads are for the tournament numerai only")
+    if model.webhook is not None:
+        raise Refusal("This model has a submission webhook: clear it first")
+    sandbox.account.change(model, pickle_id=pickleId)
+    return "true"
 
 
 def create_compute_pickle_upload(
@@ -181,7 +206,7 @@ def create_compute_pickle_upload(
     upload = upload_for(sandbox.uploads, filename, PICKLE)
     if not sandbox.upload_store.path(upload.id).is_file():
         raise Refusal(f"File {filename} was not uploaded")
-    return pickle_view(sandbox.compute.create(upload.id, tournament, model_id, dataVersionId, dockerImageId))
+    return pickle_view(sandbox, sandbox.compute.create(upload.id, tournament, model_id, dataVersionId, dockerImageId))
 
 
 def compute_pickle_data_versions(caller: Caller, deprecated: bool = False) -> list[View]:

@@ -6,9 +6,8 @@ import datetime as dt
 
 from ..refusal import Refusal
 from ..rounds import TOURNAMENTS, resolve_time, score_time
-from ..submissions import SUCCESS
 from .caller import Caller
-from .views import TARGETS, View, round_view
+from .views import TARGETS, View, round_view, shown_close
 
 NO_ROUND = "Current round not open for submissions"
 _NAMES = {8: "numerai", 11: "signals", 12: "crypto"}
@@ -36,7 +35,10 @@ def rounds(
     target: str | None = None,
     limit: int | None = None,
 ) -> list[View]:
-    """The rounds that fit, newest first; number 0 stands for the round that is open now."""
+    """The rounds that fit, newest first; number 0 stands for the current round. Source: numerapi 3.1.1.
+
+    `rounds(tournament: 8, status: OPEN, limit: 1)` is how docs.numer.ai asks for the open round.
+    """
     held = caller.sandbox.rounds
     chosen = TOURNAMENTS if tournament is None else (tournament,)
     if number == 0:
@@ -64,7 +66,7 @@ def round_details(caller: Caller, roundNumber: int, tournament: int) -> View:  #
     models = {
         each.model_id
         for each in caller.sandbox.submissions.all()
-        if (each.tournament, each.round_number, each.status) == (tournament, roundNumber, SUCCESS)
+        if (each.tournament, each.round_number) == (tournament, roundNumber)
     }
     return {
         "roundId": found.id,
@@ -72,18 +74,22 @@ def round_details(caller: Caller, roundNumber: int, tournament: int) -> View:  #
         "tournament": found.tournament,
         "status": held.status(found).lower(),
         "openTime": found.open_time,
-        "closeTime": found.close_time,
+        "closeTime": shown_close(caller.sandbox, found),
+        "closeStakingTime": found.deadline,
         "scoreTime": score_time(found),
         "roundResolveTime": resolve_time(found),
         "totalSubmitted": len(models),
         "totalStakes": 0,
         "totalAtStake": 0.0,
         "payoutFactor": "0.0",
+        "isDaily": True,
+        "roundResolved": held.status(found) == "RESOLVED",
+        "roundTarget": TARGETS[found.tournament],
     }
 
 
 def pipeline_status(caller: Caller, date: str | None = None, tournament: str = "classic") -> View:
-    """What the scoring pipeline did on a day: data are ready at 11:00 UTC, scores come at 21:00."""
+    """What the scoring pipeline did on a day, at made-up hours: data are ready at 11:00 UTC, scores come at 21:00."""
     now = caller.sandbox.clock.now()
     try:
         day = dt.date.fromisoformat(date) if date else now.date()

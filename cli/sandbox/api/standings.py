@@ -1,8 +1,9 @@
-"""Scores, performances and leaderboards."""
+"""Scores, performances and leaderboards. Their fields are the schema's; rivals, multipliers and returns are made up."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 
 from ..records import ModelRecord
 from ..refusal import Refusal
@@ -46,6 +47,9 @@ def v2_round_model_performances(
     roundNumberEq: int | None = None,  # noqa: N803 the API's own name
     roundNumberGte: int | None = None,  # noqa: N803 the API's own name
     roundNumberLte: int | None = None,  # noqa: N803 the API's own name
+    roundDataDatestampGte: int | None = None,  # noqa: N803 the API's own name
+    scoredWithinLastNDays: int | None = None,  # noqa: N803 the API's own name
+    resolvedWithinLastNDays: int | None = None,  # noqa: N803 the API's own name
     limit: int | None = None,
     offset: int | None = None,
     tournament: int = 8,
@@ -53,6 +57,7 @@ def v2_round_model_performances(
     """How a model did in each round, newest first."""
     model = _model(caller, modelId, tournament)
     sandbox = caller.sandbox
+    now = sandbox.clock.now()
     by_round: dict[str, list[Score]] = {}
     for score in sandbox.scores.of_model(model):
         by_round.setdefault(score.round.id, []).append(score)
@@ -66,6 +71,9 @@ def v2_round_model_performances(
             or (roundNumberEq is not None and held.number != roundNumberEq)
             or (roundNumberGte is not None and held.number < roundNumberGte)
             or (roundNumberLte is not None and held.number > roundNumberLte)
+            or (roundDataDatestampGte is not None and held.data_datestamp < roundDataDatestampGte)
+            or (scoredWithinLastNDays is not None and not _within(score_time(held), now, scoredWithinLastNDays))
+            or (resolvedWithinLastNDays is not None and not _within(resolve_time(held), now, resolvedWithinLastNDays))
         )
         if unwanted:
             continue
@@ -81,9 +89,10 @@ def v2_round_model_performances(
                 "roundId": held.id,
                 "roundNumber": held.number,
                 "roundOpenTime": held.open_time,
+                "roundDataDatestamp": held.data_datestamp,
                 "roundScoreTime": score_time(held),
                 "roundResolveTime": resolve_time(held),
-                "roundCloseStakingTime": held.close_time,
+                "roundCloseStakingTime": held.deadline,
                 "roundPayoutFactor": "0.0",
                 "roundResolved": resolved,
                 "roundTarget": TARGETS[held.tournament],
@@ -163,7 +172,6 @@ def signals_scores(standing: Standing) -> View:
     """What the Signals leaderboard shows."""
     return {
         "prevRank": standing.rank,
-        "corrRep": standing.corr,
         "mmc": standing.mmc,
         "mmcRep": standing.mmc,
         "icRep": standing.corr,
@@ -174,6 +182,10 @@ def signals_scores(standing: Standing) -> View:
 def crypto_scores(standing: Standing) -> View:
     """What the Crypto leaderboard shows."""
     return {"corrRep": standing.corr, "mmcRep": standing.mmc}
+
+
+def _within(moment: datetime, now: datetime, days: int) -> bool:
+    return now - timedelta(days=days) <= moment <= now
 
 
 def _model(caller: Caller, model_id: str, tournament: int | None) -> ModelRecord:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime
 
 from ..core import Sandbox
 from ..records import DiagnosticsRecord, ModelRecord, PickleRecord, RoundRecord, SubmissionRecord
 from ..rounds import resolve_time, score_time
 from ..scores import DAYS, METRICS, Score
+from ..submissions import Entry
 
 View = dict[str, object]
 
@@ -26,8 +27,8 @@ def round_view(sandbox: Sandbox, found: RoundRecord) -> View:
         "isDaily": True,
         "dataDatestamp": found.data_datestamp,
         "openTime": found.open_time,
-        "closeTime": found.close_time,
-        "closeStakingTime": found.close_time,
+        "closeTime": shown_close(sandbox, found),
+        "closeStakingTime": found.deadline,
         "scoreTime": score_time(found),
         "resolveTime": resolve_time(found),
         "resolvedGeneral": resolved,
@@ -45,6 +46,14 @@ def round_view(sandbox: Sandbox, found: RoundRecord) -> View:
         "defaultTcMultiplier": 0.0,
         "roundScoreConfigs": lambda *_: [_score_config(found, name) for name in METRICS],
     }
+
+
+def shown_close(sandbox: Sandbox, found: RoundRecord) -> datetime:
+    """A round's closeTime as the API tells it: the end of the late period, usually the next opening.
+
+    Source: a recorded answer of the API, 2025-09. The setting `close_is_deadline` brings the wrong meaning back.
+    """
+    return found.deadline if sandbox.settings.close_is_deadline else found.close_time
 
 
 def _score_config(found: RoundRecord, metric: str) -> View:
@@ -88,61 +97,61 @@ def payout_multipliers(found: RoundRecord) -> list[View]:
     ]
 
 
-def submission_view(sandbox: Sandbox, found: SubmissionRecord) -> View:
-    """A submission."""
+def submission_view(sandbox: Sandbox, found: SubmissionRecord, id: str | None = None) -> View:
+    """A submission under its own id, or under the one given. Every field that is not here is always null.
+
+    Source: the API's introspection, 2026, whose deprecations say "Always nil" of status, errorInfo and many others.
+    """
     held = sandbox.rounds.get(found.tournament, found.round_number)
     selected = sandbox.submissions.selected(found.model_id, found.round_number)
-    accepted, submitted = found.accepted_count, found.submitted_count
     return {
-        "id": found.id,
+        "id": id or found.id,
         "filename": found.filename,
         "insertedAt": found.inserted_at,
-        "status": found.status,
         "selected": selected is not None and selected.id == found.id,
         "triggerId": found.trigger_id,
-        "errorInfo": found.error,
         "dataDatestamp": found.data_datestamp,
         "round": None if held is None else round_view(sandbox, held),
         "sourcePlatform": found.source,
-        "tickersAcceptedCount": accepted,
-        "tickersSubmittedCount": submitted,
-        "submittedCount": submitted,
-        "filteredCount": None if accepted is None or submitted is None else submitted - accepted,
-        "invalidTickers": ",".join(found.invalid_tickers) or None,
-        "firstEffectiveDate": None if held is None else (held.open_time + timedelta(days=1)).date(),
+        "tickersAcceptedCount": found.accepted_count,
+        "tickersSubmittedCount": found.submitted_count,
     }
 
 
-def latest_submission_view(sandbox: Sandbox, found: SubmissionRecord) -> View:
-    """A submission beside the days of its round."""
-    held = sandbox.rounds.get(found.tournament, found.round_number)
+def entry_view(sandbox: Sandbox, entry: Entry) -> View:
+    """A model in one round (LatestSubmission)."""
+    submission = entry.submission
     return {
-        "id": found.id,
-        "roundNumber": found.round_number,
-        "roundOpen": None if held is None else held.open_time.date(),
-        "roundClose": None if held is None else held.close_time.date(),
-        "roundCloseStaking": None if held is None else held.close_time.date(),
-        "filename": found.filename,
-        "status": found.status,
-        "timestamp": found.inserted_at,
+        "id": None if submission is None else sandbox.submissions.listed_id(submission),
+        "roundNumber": entry.round.number,
+        "roundOpen": entry.round.open_time.date(),
+        "roundClose": shown_close(sandbox, entry.round).date(),
+        "roundCloseStaking": entry.round.deadline.date(),
+        "filename": None if submission is None else submission.filename,
+        "status": entry.status,
+        "timestamp": None if submission is None else submission.inserted_at,
     }
 
 
 def model_view(sandbox: Sandbox, model: ModelRecord) -> View:
-    """A model slot as its owner sees it."""
+    """A model slot as its owner sees it.
+
+    computeEnabled is true exactly when a webhook is set. Source: 19 of 19 models in a recorded answer of the API.
+    """
+    pickle = sandbox.compute.get(model.pickle_id)
     return {
         "id": model.id,
         "name": model.name,
         "username": model.name,
         "tournament": model.tournament,
-        "accountId": sandbox.settings.username,
         "archived": False,
         "hidden": False,
         "insertedAt": model.inserted_at,
         "submissionWebhook": model.webhook,
         "computeEnabled": model.webhook is not None,
-        "isComputeWeekdayEnabled": model.webhook is not None,
+        "isComputeWeekdayEnabled": True,
         "v2Stake": None,
+        "computePickleUpload": None if pickle is None else pickle_view(sandbox, pickle),
         "record": model,
     }
 
@@ -164,7 +173,7 @@ def score_view(score: Score) -> View:
         "roundNumber": score.round.number,
         "roundScoreTime": score_time(score.round),
         "roundResolveTime": resolve_time(score.round),
-        "roundCloseStakingTime": score.round.close_time,
+        "roundCloseStakingTime": score.round.deadline,
         "submissionId": score.submission.id,
     }
 
@@ -186,7 +195,7 @@ def diagnostics_view(found: DiagnosticsRecord) -> View:
     }
 
 
-def pickle_view(found: PickleRecord) -> View:
+def pickle_view(sandbox: Sandbox, found: PickleRecord) -> View:
     """An uploaded model."""
     return {
         "id": found.id,
@@ -198,7 +207,7 @@ def pickle_view(found: PickleRecord) -> View:
         "dataVersionId": found.data_version_id,
         "dockerImageId": found.docker_image_id,
         "triggerStatus": None,
-        "validationStatus": "pending",
+        "validationStatus": "validated",
         "diagnosticsStatus": None,
-        "assignedModelSlots": [found.model_id] if found.model_id else [],
+        "assignedModelSlots": [model.id for model in sandbox.account.models() if model.pickle_id == found.id],
     }

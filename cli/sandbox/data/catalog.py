@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+from msgspec import Struct
+
+from ...errors import UsageError
 from ..objects import file_etag
 from ..refusal import HttpRefusal
 from ..settings import DataSpec
@@ -19,6 +24,12 @@ if TYPE_CHECKING:
     from .source import Edition, Source, ValidationSource
 
 CLASSIC, SIGNALS, CRYPTO = 8, 11, 12
+_PREFIXES = {CLASSIC: "", SIGNALS: "signals/", CRYPTO: "crypto/"}
+_VERSION = re.compile(r"(signals/|crypto/)?v\d{1,3}(\.\d{1,3})?")
+SERVED = ("v5.3", "signals/v1.0", "signals/v2.1", "signals/v3.1", "crypto/v2.0")
+"""The versions that are listed unless others are asked for. numerapi asks for signals/v1.0/live.parquet."""
+_ONLY_LIVE = ("signals/v1.0",)
+_LISTING = "versions.json"
 _UNIVERSE_SIZE = 300
 _UNIVERSE_WEEKS = 60
 
@@ -37,26 +48,78 @@ class StoredFile:
     published: datetime | None = None
 
 
-class Catalog:
-    """The data of all tournaments. Safe for several threads; a file is made once, however many ask for it.
+class Published(Struct, frozen=True):
+    """A version that is listed: the short names of its files (None for all), and whether its features are renamed."""
 
+    files: tuple[str, ...] | None = None
+    renames: bool = False
+
+
+class Catalog:
+    """The data of all tournaments, in several versions. Safe for several threads; a file is made once.
+
+    `versions` are listed besides `SERVED`, e.g. `v5.2`. What `publish` and `remove` change is remembered in the folder.
     Nothing is imported or made before the first question about it.
     """
 
-    def __init__(self, folder: Path, spec: DataSpec, data: Path | None = None) -> None:
+    def __init__(self, folder: Path, spec: DataSpec, data: Path | None = None, versions: Iterable[str] = ()) -> None:
         self.spec = spec
         self._folder = folder
         self._data = data
         self._lock = threading.RLock()
         self._file_locks: defaultdict[Path, threading.Lock] = defaultdict(threading.Lock)
-        self._sources: Mapping[int, Source] | None = None
+        self._sources: dict[tuple[str, bool], Source] = {}
+        self._listing: Path | None = folder / _LISTING
+        self._published = self._remembered() or {
+            version: Published(("live.parquet",) if version in _ONLY_LIVE else None)
+            for version in dict.fromkeys([*SERVED, *versions])
+        }
+
+    def own(self) -> Catalog:
+        """The same files with a listing of its own: what is published there is not published here."""
+        other = copy.copy(self)
+        with self._lock:
+            other._published, other._listing = dict(self._published), None
+        return other
+
+    def publish(self, version: str, files: Iterable[str] | None = None, renames: bool = False) -> None:
+        """List a version, or more of its files: those of these short names, or all for None.
+
+        A version before v5.3 has v5.2's features, a later one v5.3's. With `renames` the features have other names, as
+        after a major release. `UsageError` for a name that is none, or a file that the version cannot have.
+        """
+        source = self._source(version, renames)
+        if files is not None:
+            known = [name.rpartition("/")[2] for name in source.names()]
+            for name in files:
+                if name not in known:
+                    raise UsageError(f"There is no file '{name}' in {version}.", f"There are: {', '.join(known)}.")
+        with self._lock:
+            before = self._published.get(version)
+            if before is not None and before.renames == renames and files is not None and before.files is not None:
+                files = [*before.files, *files]
+            chosen = None if files is None else tuple(dict.fromkeys(files))
+            self._published[version] = Published(chosen, renames)
+            self._remember()
+
+    def remove(self, version: str) -> None:
+        """Stop serving a version; `UsageError` when it is not listed."""
+        with self._lock:
+            if version not in self._published:
+                listed = ", ".join(self._published)
+                raise UsageError(f"There is no data version {version}.", f"There are: {listed}.")
+            del self._published[version]
+            self._remember()
+
+    def versions(self) -> list[str]:
+        """The versions that are listed."""
+        with self._lock:
+            return sorted(self._published)
 
     def source(self, tournament: int) -> Source:
-        """The data of one tournament."""
-        with self._lock:
-            if self._sources is None:
-                self._sources = self._make_sources()
-            return self._sources[tournament]
+        """A tournament's live rows and what became of them, which are the same in every version."""
+        first = next(version for version in reversed(SERVED) if _tournament(version) == tournament)
+        return self._source(first, False)
 
     def classic(self) -> ValidationSource:
         """The Classic data as diagnostics need it."""
@@ -69,23 +132,29 @@ class Catalog:
         return source
 
     def names(self, tournament: int | None) -> list[str]:
-        """The files of a tournament (of all, for None)."""
-        chosen = (CLASSIC, SIGNALS, CRYPTO) if tournament is None else (tournament,)
-        return [name for each in chosen for name in self.source(each).names()]
+        """The files that are listed for a tournament (for all, for None)."""
+        with self._lock:
+            published = dict(self._published)
+        names: list[str] = []
+        for version, about in published.items():
+            if tournament in (None, _tournament(version)):
+                shown = self._source(version, about.renames).names()
+                names += shown if about.files is None else [f"{version}/{name}" for name in about.files]
+        return sorted(names)
 
     def tournament_of(self, name: str) -> int | None:
-        """Which tournament a file belongs to; None when there is no such file."""
-        for tournament in (CLASSIC, SIGNALS, CRYPTO):
-            if name in self.source(tournament).names():
-                return tournament
-        return None
+        """Which tournament a listed file belongs to; None when there is no such file."""
+        version = name.rpartition("/")[0]
+        tournament = _tournament(version)
+        return tournament if tournament is not None and name in self.names(tournament) else None
 
     def file(self, name: str, edition: Edition) -> StoredFile:
         """The file, made if need be; `HttpRefusal` 404 when there is none of that name."""
-        tournament = self.tournament_of(name)
-        if tournament is None:
+        version = name.rpartition("/")[0]
+        about = self._published.get(version)
+        if about is None or self.tournament_of(name) is None:
             raise HttpRefusal(404, "NoSuchKey")
-        source = self.source(tournament)
+        source = self._source(version, about.renames)
         given = source.given(name)
         if given is not None:
             return StoredFile(given, file_etag(given))
@@ -99,17 +168,47 @@ class Catalog:
                 source.write(name, edition, path)
         return StoredFile(path, file_etag(path))
 
-    def _make_sources(self) -> Mapping[int, Source]:
+    def _source(self, version: str, renames: bool) -> Source:
+        with self._lock:
+            source = self._sources.get((version, renames))
+            if source is None:
+                source = self._sources[version, renames] = self._make_source(version, renames)
+            return source
+
+    def _make_source(self, version: str, renames: bool) -> Source:
         from .folder import FolderClassic
         from .made_classic import MadeClassic
         from .made_universe import CRYPTO as COINS
         from .made_universe import SIGNALS as STOCKS
         from .made_universe import MadeUniverse
 
-        classic = MadeClassic(self.spec) if self._data is None else FolderClassic(self._data, self.spec.seed)
+        tournament = _tournament(version)
+        if tournament is None:
+            raise UsageError(f"'{version}' is no data version.", "Name one like v6.0, signals/v3.2 or crypto/v2.1.")
         seed = self.spec.seed
-        return {
-            CLASSIC: classic,
-            SIGNALS: MadeUniverse(STOCKS, seed, _UNIVERSE_SIZE, _UNIVERSE_WEEKS),
-            CRYPTO: MadeUniverse(COINS, seed, _UNIVERSE_SIZE, _UNIVERSE_WEEKS),
-        }
+        if tournament != CLASSIC:
+            kind = STOCKS if tournament == SIGNALS else COINS
+            return MadeUniverse(kind, seed, _UNIVERSE_SIZE, _UNIVERSE_WEEKS, version, renames=renames)
+        if self._data is None:
+            return MadeClassic(self.spec, version, renames=renames)
+        if renames:
+            raise UsageError("The files of --data are served as they are: their features cannot be renamed.")
+        return FolderClassic(self._data, seed, version)
+
+    def _remembered(self) -> dict[str, Published] | None:
+        path = self._folder / _LISTING
+        return msgspec.json.decode(path.read_bytes(), type=dict[str, Published]) if path.is_file() else None
+
+    def _remember(self) -> None:
+        if self._listing is not None:
+            self._listing.parent.mkdir(parents=True, exist_ok=True)
+            draft = self._listing.with_suffix(".new")
+            draft.write_bytes(msgspec.json.encode(self._published))
+            draft.replace(self._listing)
+
+
+def _tournament(version: str) -> int | None:
+    if not _VERSION.fullmatch(version):
+        return None
+    prefix = version.rpartition("v")[0]
+    return next(tournament for tournament, start in _PREFIXES.items() if start == prefix)

@@ -12,7 +12,9 @@ from .parquet import write_parquet, write_whole
 from .signal import Signal, predictions
 from .source import Edition, ValidationSource
 
-BENCHMARKS = ("v53_lgbm_ender20", "v53_lgbm_teager2b20", "v53_lgbm_cyrusd20")
+BENCHMARKS = ("lgbm_ender20", "lgbm_cyrusd20", "lgbm_teager2b20")
+"""The benchmark models. In a file each carries its data version in front: `v53_lgbm_ender20`.
+Source: the columns of Numerai's v5.3/live_benchmark_models.parquet."""
 META_MODEL = "numerai_meta_model"
 
 _EXAMPLE_FLAW = 0.5
@@ -25,6 +27,7 @@ class Derived:
         self._rows = rows
         self._signal = signal
         self._seed = seed
+        self._prefix = rows.version.replace(".", "")
 
     @staticmethod
     def names() -> list[str]:
@@ -62,7 +65,10 @@ class Derived:
     def benchmarks(self, part: str, edition: Edition) -> Iterator[pd.DataFrame]:
         """Frames with `era` and one column for each benchmark model, indexed by id."""
         signal = self._signal()
-        models = {name: signal.blurred([self._seed, 200 + n], 0.4 + 0.2 * n) for n, name in enumerate(BENCHMARKS)}
+        models = {
+            f"{self._prefix}_{name}": signal.blurred([self._seed, 200 + n], 0.4 + 0.2 * n)
+            for n, name in enumerate(BENCHMARKS)
+        }
         for block in self._rows.blocks(part, signal.columns, edition):
             values = {name: predictions(model.value(block)).astype(np.float32) for name, model in models.items()}
             yield pd.DataFrame({"era": block["era"], **values}, index=block.index)

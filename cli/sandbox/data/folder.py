@@ -25,17 +25,18 @@ _BATCH_ROWS = 65_536
 
 
 class FolderClassic:
-    """The folder's files under the newest version's name. Live rows are the same in every round.
+    """The folder's files under a version's name. Live rows are the same in every round.
 
     The folder must have `train.parquet` and `live.parquet`.
     """
 
     id_column = "id"
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, version: str = VERSION) -> None:
         self._folder = folder
         self._seed = seed
-        self.fingerprint = hashlib.sha256(f"{folder}:{seed}".encode()).hexdigest()[:16]
+        self.version = version
+        self.fingerprint = hashlib.sha256(f"{folder}:{seed}:{version}".encode()).hexdigest()[:16]
         self._derived = Derived(self, lambda: self.signal, seed)
 
     @cached_property
@@ -66,7 +67,7 @@ class FolderClassic:
         parts = [part for part in _ROWS if f"{part}.parquet" in own]
         derived = {name for name in Derived.names() if name.partition("_")[0] in parts}
         meta = {"meta_model.parquet"} if "validation" in parts else set()
-        return sorted(f"{VERSION}/{name}" for name in own | derived | meta | {"features.json"})
+        return sorted(f"{self.version}/{name}" for name in own | derived | meta | {"features.json"})
 
     def per_round(self, name: str) -> bool:
         """The folder's files are served as they are, in every round."""

@@ -1,4 +1,4 @@
-"""A Classic dataset made up from a seed, with the shape of Numerai's v5.3."""
+"""A Classic dataset made up from a seed, with the shape of Numerai's v5.3 or of another version."""
 
 from __future__ import annotations
 
@@ -16,26 +16,44 @@ from .derive import Derived
 from .parquet import write_parquet, write_whole
 from .signal import Signal, Truth, made_signal, made_truth, outcome, targets
 from .source import Edition
-from .words import feature_names
+from .words import feature_names, renamed
 
 VERSION = "v5.3"
+_QUANTUM_SHARE = 807 / 3555
+_SMALL, _MEDIUM = 42, 780
+"""Sizes of the feature sets, and the share of all features in the set `quantum`, which came with v5.3.
+Source: feature_sets in Numerai's v5.3/features.json."""
 MAIN_TARGET = "target"
 SAME_AS_MAIN = "target_ender_20"
 AUXILIARY = ("target_cyrusd_20", "target_ender_60", "target_cyrusd_60", "target_teager2b_20")
 TARGETS = (MAIN_TARGET, SAME_AS_MAIN, *AUXILIARY)
 _PARTS = {"train": 1, "validation": 2, "live": 3}
 _NULL_SHARE = 0.15
+MISSING = 2
+"""What stands for a missing value since v5.3, and the middle bin too. Source: Numerai's v5.3 files, whose int8 features
+hold no nulls."""
 
 
 class MadeClassic:
-    """Rows drawn era by era; each era has its own generator, so any of them can be made again without the others."""
+    """Rows drawn era by era; each era has its own generator, so any of them can be made again without the others.
+
+    Every version has the same rows with the same targets. Versions before v5.3 lack the features of the set `quantum`,
+    and their missing values are nulls; since v5.3 a missing value is 2, like the middle bin. With `renames` the
+    features have other names, as after a major release (v4 to v5).
+    """
 
     id_column = "id"
 
-    def __init__(self, spec: DataSpec) -> None:
+    def __init__(self, spec: DataSpec, version: str = VERSION, *, renames: bool = False) -> None:
         self.spec = spec
-        self.fingerprint = hashlib.sha256(repr(spec).encode()).hexdigest()[:16]
-        self.features = feature_names(spec.features)
+        self.version = version
+        key = f"{spec!r}" if (version, renames) == (VERSION, False) else f"{spec!r}:{version}:{renames}"
+        self.fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
+        self._drawn = feature_names(spec.features)
+        self._is_older = version_key(version) < version_key(VERSION)
+        self._classic = spec.features - max(1, round(spec.features * _QUANTUM_SHARE))
+        kept = self._drawn[: self._classic] if self._is_older else self._drawn
+        self.features = [renamed(name) if renames else name for name in kept]
         self._derived = Derived(self, lambda: self.signal, spec.seed)
 
     @cached_property
@@ -44,16 +62,16 @@ class MadeClassic:
         return made_signal(self.feature_sets()["small"], self.spec.seed)
 
     def feature_sets(self) -> dict[str, list[str]]:
-        """Small (at most 42), medium (at most 740) and all, each within the next."""
-        count = len(self.features)
-        small = max(5, min(42, count // 4))
-        medium = max(small, min(740, count // 2))
-        return {"small": self.features[:small], "medium": self.features[:medium], "all": list(self.features)}
+        """Small (at most 42) within medium (at most 780) within all; and quantum, the features that v5.3 added."""
+        small = min(self._classic, max(5, min(_SMALL, self.spec.features // 4)))
+        medium = max(small, min(_MEDIUM, self._classic // 2))
+        sets = {"small": self.features[:small], "medium": self.features[:medium], "all": list(self.features)}
+        return sets if self._is_older else {**sets, "quantum": self.features[self._classic :]}
 
     def names(self) -> list[str]:
         """Every file of the dataset."""
         own = ["features.json", "live.parquet", "train.parquet", "validation.parquet", *Derived.names()]
-        return sorted(f"{VERSION}/{name}" for name in own)
+        return sorted(f"{self.version}/{name}" for name in own)
 
     def per_round(self, name: str) -> bool:
         """Live files are new in every round."""
@@ -91,12 +109,16 @@ class MadeClassic:
         generator = np.random.default_rng([self.spec.seed, _PARTS[part], era])
         count = self.spec.rows_per_era
         ids = pd.Index([f"n{number:015x}" for number in generator.integers(0, 1 << 60, size=count)], name="id")
-        values = generator.integers(0, 5, size=(len(self.features), count), dtype=np.int8)
-        frame = pd.DataFrame(values.T, index=ids, columns=self.features, copy=False)
+        values = generator.integers(0, 5, size=(len(self._drawn), count), dtype=np.int8)
+        holes = None
         if self.spec.missing:
-            frame = self._with_holes(frame, generator)
-        head = pd.DataFrame({"era": "X" if part == "live" else f"{era:04d}", "data_type": part}, index=ids)
+            holes = generator.random(values.shape, dtype=np.float32) < self.spec.missing
+            values[holes] = MISSING
+        frame = pd.DataFrame(values[: len(self.features)].T, index=ids, columns=self.features, copy=False)
         tail = [] if part == "live" else [self._targets(frame, generator)]
+        if holes is not None and self._is_older:
+            frame = frame.astype("Int8").mask(holes[: len(self.features)].T)
+        head = pd.DataFrame({"era": "X" if part == "live" else f"{era:04d}", "data_type": part}, index=ids)
         return pd.concat([head, frame, *tail], axis=1)
 
     def blocks(self, part: str, columns: Sequence[str], edition: Edition | None = None) -> Iterator[pd.DataFrame]:
@@ -128,6 +150,7 @@ class MadeClassic:
             columns[name] = column
         return pd.DataFrame(columns, index=frame.index)
 
-    def _with_holes(self, frame: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
-        holes = generator.random(frame.shape, dtype=np.float32) < self.spec.missing
-        return frame.astype("Int8").mask(pd.DataFrame(holes, index=frame.index, columns=frame.columns))
+
+def version_key(version: str) -> tuple[int, ...]:
+    """`v5.10` -> (5, 10), so that versions sort as numbers."""
+    return tuple(int(part) for part in version.removeprefix("v").split("."))

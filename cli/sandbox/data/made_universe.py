@@ -12,38 +12,47 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .made_classic import version_key
 from .parquet import write_parquet, write_whole
 from .signal import Signal, Truth, made_signal, made_truth, outcome, predictions, targets
 from .source import Edition
-from .words import feature_names
+from .words import feature_names, renamed
 
 _FIRST_FRIDAY = date(2022, 1, 7)
+_COUNTRY_SINCE = (3,)
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-_FEATURES = 20
 
 
 @dataclass(frozen=True)
 class Kind:
-    """What tells Signals from Crypto."""
+    """What tells Signals from Crypto. `targets` are its targets' names; the first is the one that is scored."""
 
-    folder: str
     id_column: str
     tag: int
     universe: Callable[[int], pd.DataFrame]
-    copies: tuple[tuple[str, str], ...]
-    """Names that older clients ask for, and the file that each stands for."""
+    features: int
+    targets: tuple[str, ...]
+    files: tuple[str, ...]
 
 
 class MadeUniverse:
-    """A universe of `size` names over `weeks` weeks of training data, and the live values of any round."""
+    """One version: a universe of `size` names over `weeks` weeks of training data, and the live values of any round.
 
-    def __init__(self, kind: Kind, seed: int, size: int, weeks: int) -> None:
+    Every version has the same names and values. Signals has a text column among its features since v3
+    (`feature_country`), as Numerai's has. With `renames` the features have other names.
+    """
+
+    def __init__(self, kind: Kind, seed: int, size: int, weeks: int, version: str, *, renames: bool = False) -> None:
         self.kind = kind
+        self.version = version
         self._seed = seed
         self._weeks = weeks
-        self.fingerprint = hashlib.sha256(f"{kind.tag}:{seed}:{size}:{weeks}".encode()).hexdigest()[:16]
-        self.features = feature_names(_FEATURES)
+        key = f"{kind.tag}:{seed}:{size}:{weeks}:{version}:{renames}"
+        self.fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
+        self.features = [renamed(name) if renames else name for name in feature_names(kind.features)]
         self.universe = kind.universe(size)
+        if kind is SIGNALS and version_key(version.partition("/")[2]) >= _COUNTRY_SINCE:
+            self.universe["feature_country"] = "US"
 
     @property
     def id_column(self) -> str:
@@ -56,10 +65,8 @@ class MadeUniverse:
         return made_signal(self.features, self._seed + self.kind.tag)
 
     def names(self) -> list[str]:
-        """Every file of the dataset."""
-        own = ["live", "live_example_preds", "live_universe", "train", "train_targets", "validation"]
-        files = [f"{self.kind.folder}/{name}.parquet" for name in own]
-        return sorted([*files, f"{self.kind.folder}/live_example_preds.csv", *(name for name, _ in self.kind.copies)])
+        """Every file of the version."""
+        return sorted(f"{self.version}/{name}" for name in self.kind.files)
 
     def per_round(self, name: str) -> bool:
         """Live files are new in every round."""
@@ -71,18 +78,13 @@ class MadeUniverse:
 
     def write(self, name: str, edition: Edition, path: Path) -> None:
         """Make one file."""
-        short = dict(self.kind.copies).get(name, name.rpartition("/")[2])
+        short = name.rpartition("/")[2]
         if short == "live.parquet":
             write_parquet(path, [self.live(edition)])
-        elif short == "live_universe.parquet":
-            write_parquet(path, [self.live(edition)[["date", *self.universe.columns]]])
         elif short == "live_example_preds.parquet":
             write_parquet(path, [self._example_predictions(edition)])
         elif short == "live_example_preds.csv":
             write_whole(path, self._example_predictions(edition).to_csv(index=False, lineterminator="\n").encode())
-        elif short == "train_targets.parquet":
-            columns = ["date", *self.universe.columns, "target"]
-            write_parquet(path, [pd.concat([self._week(week)[columns] for week in self._part("train")])])
         else:
             write_parquet(path, (self._week(week) for week in self._part(short.partition(".")[0])))
 
@@ -113,7 +115,12 @@ class MadeUniverse:
         day = (_FIRST_FRIDAY + timedelta(weeks=week)).isoformat()
         generator = np.random.default_rng([self._seed, self.kind.tag, 1, week])
         rows = self._draw(day, "train" if week < self._weeks else "validation", generator)
-        return rows.assign(target=targets(outcome(self.signal.value(rows), generator)))
+        latent = outcome(self.signal.value(rows), generator)
+        main, *others = self.kind.targets
+        rows[main] = targets(latent)
+        for name in others:
+            rows[name] = targets(0.8 * latent + 0.6 * generator.normal(size=len(latent)))
+        return rows
 
     def _draw(self, day: str, data_type: str, generator: np.random.Generator) -> pd.DataFrame:
         count = len(self.universe)
@@ -145,8 +152,24 @@ def _stocks(size: int) -> pd.DataFrame:
 
 
 def _coins(size: int) -> pd.DataFrame:
-    return pd.DataFrame({"symbol": [_letters(place * 911 % 26**3, 3) for place in range(size)]})
+    symbols = [_letters(place * 911 % 26**3, 3) for place in range(size)]
+    return pd.DataFrame({"symbol": symbols, "ucid": [str(place + 1) for place in range(size)]})
 
 
-SIGNALS = Kind("signals/v2.1", "numerai_ticker", 11, _stocks, (("signals/v1.0/live.parquet", "live.parquet"),))
-CRYPTO = Kind("crypto/v1.0", "symbol", 12, _coins, ())
+SIGNALS = Kind(
+    "numerai_ticker",
+    11,
+    _stocks,
+    20,
+    ("target",),
+    ("live.parquet", "live_example_preds.csv", "live_example_preds.parquet", "train.parquet", "validation.parquet"),
+)
+CRYPTO = Kind(
+    "symbol",
+    12,
+    _coins,
+    22,
+    ("target_binned_return_20", "target_binned_return_60"),
+    ("live.parquet", "live_example_preds.parquet", "train.parquet"),
+)
+"""Source: the listing and the columns of Numerai's crypto/v2.0, seen in November 2026."""

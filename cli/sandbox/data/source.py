@@ -21,7 +21,7 @@ class Edition:
 
 
 class Source(Protocol):
-    """One tournament's data. Names are full dataset names such as `v5.3/train.parquet`."""
+    """One version of a tournament's data. Names are full dataset names such as `v5.3/train.parquet`."""
 
     fingerprint: str
     """Changes whenever the same name would give other bytes."""
@@ -58,6 +58,9 @@ class Source(Protocol):
 
 class ValidationSource(Protocol):
     """What diagnostics need of the Classic data."""
+
+    version: str
+    """The data version, e.g. `v5.3`."""
 
     def blocks(self, part: str, columns: Sequence[str], edition: Edition | None = None) -> Iterator[pd.DataFrame]:
         """The rows of `train`, `validation` or `live` in pieces, indexed by id, with `era` and these columns."""

@@ -29,3 +29,9 @@ def feature_names(count: int) -> list[str]:
         start, middle = divmod(rest, len(second))
         names.append(f"feature_{first[start]}_{second[middle]}_{third[last]}")
     return names
+
+
+def renamed(name: str) -> str:
+    """The name of the same feature after a major release: its three words in reverse order."""
+    first, *words = name.split("_")
+    return "_".join([first, *reversed(words)])

@@ -1,4 +1,4 @@
-"""The sandbox's own endpoints below /sandbox/: health, state, rounds, clock and faults. They need no token."""
+"""The sandbox's own endpoints below /sandbox/: health, state, rounds, clock, data, faults. They need no token."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ from datetime import datetime, timezone
 
 import msgspec
 
+from ...errors import UsageError
 from ..core import Sandbox
 from ..records import ModelRecord, RoundRecord
 from ..refusal import HttpRefusal
 from ..rounds import TOURNAMENTS
 from ..settings import TOURNAMENT_NAMES
+from ..submissions import Entry
 from ..webhooks import redacted
 from .messages import Answer, Request, json_answer
 
 PREFIX = "/sandbox/"
 Body = Mapping[str, object]
+_ENTRIES = 40
+"""How many rounds of each model the state shows."""
 
 
 def answer_control(sandbox: Sandbox, request: Request) -> Answer:
@@ -50,6 +54,7 @@ def state_view(sandbox: Sandbox) -> dict[str, object]:
             "scopes": list(sandbox.account.scopes),
         },
         "models": [_model_view(model) for model in sandbox.account.models()],
+        "data_versions": sandbox.catalog.versions(),
         "rounds": [_round_view(sandbox, found) for found in sandbox.rounds.all()],
         "submissions": [
             {
@@ -58,6 +63,11 @@ def state_view(sandbox: Sandbox) -> dict[str, object]:
                 and best.id == found.id,
             }
             for found in sandbox.submissions.all()
+        ],
+        "entries": [
+            _entry_view(sandbox, model, entry)
+            for model in sandbox.account.models()
+            for entry in sandbox.submissions.entries(model, _ENTRIES)
         ],
         "webhook_calls": [{"trigger_id": call.id, **_plain(call)} for call in sandbox.webhooks.all()],
         "diagnostics": [
@@ -84,6 +94,18 @@ def _open_round(sandbox: Sandbox, body: Body) -> object:
         raise HttpRefusal(400, "minutes must be a number above 0")
     opened = sandbox.open_round(_tournament(body), None if minutes is None else float(minutes))
     return {"rounds": [_round_view(sandbox, found) for found in opened]}
+
+
+def _move_deadline(sandbox: Sandbox, body: Body) -> object:
+    _only(body, "tournament", "minutes")
+    minutes = body.get("minutes")
+    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
+        raise HttpRefusal(400, "minutes must be a number, below 0 for an earlier deadline")
+    chosen = _tournament(body)
+    moved = [
+        sandbox.rounds.move_deadline(each, float(minutes)) for each in (TOURNAMENTS if chosen is None else (chosen,))
+    ]
+    return {"rounds": [_round_view(sandbox, found) for found in moved if found is not None]}
 
 
 def _clock(sandbox: Sandbox, _: Body) -> object:
@@ -122,12 +144,37 @@ def _clear_faults(sandbox: Sandbox, _: Body) -> object:
     return {"cleared": sandbox.faults.clear()}
 
 
+def _data(sandbox: Sandbox, _: Body) -> object:
+    return {"versions": sandbox.catalog.versions()}
+
+
+def _change_data(sandbox: Sandbox, body: Body) -> object:
+    _only(body, "publish", "files", "remove", "renames")
+    publish, remove, files, renames = (body.get(name) for name in ("publish", "remove", "files", "renames"))
+    if any(name is not None and not isinstance(name, str) for name in (publish, remove)):
+        raise HttpRefusal(400, "publish and remove must be data versions such as v6.0")
+    if files is not None and not (isinstance(files, list) and all(isinstance(name, str) for name in files)):
+        raise HttpRefusal(400, "files must be a list of names such as train.parquet, or null for all")
+    if renames is not None and not isinstance(renames, bool):
+        raise HttpRefusal(400, "renames must be true or false")
+    try:
+        if isinstance(publish, str):
+            sandbox.catalog.publish(publish, files, renames=bool(renames))
+        if isinstance(remove, str):
+            sandbox.catalog.remove(remove)
+    except UsageError as error:
+        raise HttpRefusal(400, error.message) from error
+    return _data(sandbox, body)
+
+
 Handler = Callable[[Sandbox, Body], object]
 _METHODS: dict[str, dict[str, Handler]] = {
     "health": {"GET": _health},
     "state": {"GET": _state},
     "rounds": {"POST": _open_round},
+    "deadline": {"POST": _move_deadline},
     "clock": {"GET": _clock, "POST": _move_clock},
+    "data": {"GET": _data, "POST": _change_data},
     "faults": {"GET": _faults, "POST": _add_fault, "DELETE": _clear_faults},
 }
 
@@ -137,7 +184,7 @@ def _clock_view(sandbox: Sandbox) -> dict[str, object]:
         "now": _text(sandbox.clock.now()),
         "frozen": sandbox.clock.frozen,
         "calendar": sandbox.settings.calendar,
-        "next_opening": _text(sandbox.rounds.next_opening()) if sandbox.settings.calendar else None,
+        "next_opening": None if (opening := sandbox.rounds.next_opening()) is None else _text(opening),
     }
 
 
@@ -147,6 +194,7 @@ def _model_view(model: ModelRecord) -> dict[str, object]:
         "name": model.name,
         "tournament": model.tournament,
         "webhook": redacted(model.webhook) if model.webhook else None,
+        "pickle_id": model.pickle_id,
     }
 
 
@@ -155,9 +203,24 @@ def _round_view(sandbox: Sandbox, found: RoundRecord) -> dict[str, object]:
         "tournament": found.tournament,
         "number": found.number,
         "open_time": _text(found.open_time),
+        "deadline": _text(found.deadline),
         "close_time": _text(found.close_time),
         "data_datestamp": found.data_datestamp,
-        "status": sandbox.rounds.status(found).lower(),
+        "status": sandbox.rounds.phase(found),
+    }
+
+
+def _entry_view(sandbox: Sandbox, model: ModelRecord, entry: Entry) -> dict[str, object]:
+    submission = entry.submission
+    return {
+        "model": model.name,
+        "model_id": model.id,
+        "tournament": model.tournament,
+        "round_number": entry.round.number,
+        "status": entry.status,
+        "id": None if submission is None else sandbox.submissions.listed_id(submission),
+        "filename": None if submission is None else submission.filename,
+        "timestamp": None if submission is None else _text(submission.inserted_at),
     }
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from ... import __version__
 from ..core import Sandbox
-from ..faults import corrupted, seconds_of
+from ..faults import ERROR_KINDS, corrupted, seconds_of
 from ..records import FaultRecord
 from ..refusal import HttpRefusal
 from . import object_routes
@@ -138,7 +138,7 @@ class SandboxHandler(BaseHTTPRequestHandler):
             self._reset()
         elif fault.kind == "status":
             self._send(fault_answer(fault), request)
-        elif (fault.target == "upload" and fault.kind != "slow") or fault.kind == "stale":
+        elif (fault.target == "upload" and fault.kind != "slow") or fault.kind in ("stale", *ERROR_KINDS):
             self._send(answer, request)
         elif fault.kind == "truncate":
             self._send(answer, request, keep=answer.length // 2)

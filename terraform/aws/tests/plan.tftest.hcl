@@ -138,6 +138,80 @@ run "a_since_that_is_no_time_is_refused" {
   expect_failures = [var.nodes]
 }
 
+run "a_pinned_data_version_reaches_the_runs_and_none_does_not" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        data_version = "v5.2"
+      }
+      numerai-bob = {
+        model_id     = "m-2"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+    }
+  }
+
+  override_resource {
+    target          = aws_s3_bucket.artifacts
+    override_during = plan
+    values          = { bucket = "artifacts", arn = "arn:aws:s3:::artifacts" }
+  }
+
+  override_resource {
+    target          = aws_ecr_repository.node
+    override_during = plan
+    values          = { repository_url = "123456789012.dkr.ecr.us-east-1.amazonaws.com/node", arn = "arn:aws:ecr:us-east-1:123456789012:repository/node" }
+  }
+
+  override_resource {
+    target          = aws_iam_role.run
+    override_during = plan
+    values          = { arn = "arn:aws:iam::123456789012:role/run" }
+  }
+
+  override_resource {
+    target          = aws_iam_role.execution
+    override_during = plan
+    values          = { arn = "arn:aws:iam::123456789012:role/execution" }
+  }
+
+  override_resource {
+    target          = aws_secretsmanager_secret.numerai_keys
+    override_during = plan
+    values          = { arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:keys" }
+  }
+
+  assert {
+    condition     = contains(jsondecode(aws_batch_job_definition.node["numerai-alice"].container_properties).environment, { name = "NUMERAI_DATA_VERSION", value = "v5.2" })
+    error_message = "The pinned version must arrive as NUMERAI_DATA_VERSION."
+  }
+
+  assert {
+    condition     = !strcontains(aws_batch_job_definition.node["numerai-bob"].container_properties, "NUMERAI_DATA_VERSION")
+    error_message = "A node without a pinned version must have no NUMERAI_DATA_VERSION."
+  }
+}
+
+run "a_data_version_that_is_none_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        data_version = "signals/v2.1"
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
 run "spot_comes_first_and_can_be_left_out" {
   command = plan
 

@@ -18,11 +18,11 @@ import pytest
 from numerai_compute.adapters import ledger as ledger_module
 from numerai_compute.adapters.ledger import LEASE, RoundLedger
 from numerai_compute.errors import NumeraiError
-from numerai_compute.models import Notice, NoticeKind, Round, RoundOutcome, Submission
+from numerai_compute.models import EntryStatus, Notice, NoticeKind, RoundOutcome, SubmissionEntry
 
-from tests.fakes import NOW
+from tests.fakes import NOW, round_of
 
-ROUND = Round(100, 8, NOW, NOW + timedelta(hours=1))
+ROUND = round_of(100, NOW)
 NODE = "numerai-alice"
 NOTICE = Notice(NoticeKind.MISSED, "title", "text", NODE, 100)
 HOUR = timedelta(hours=1)
@@ -56,7 +56,7 @@ def test_rounds_are_remembered_with_their_latest_times(ledger: RoundLedger) -> N
     ledger.see_round(ROUND, None)
     assert ledger.machine_open(ROUND) is None
     ledger.see_round(ROUND, NOW - HOUR)
-    moved = replace(ROUND, close_time=NOW + 2 * HOUR)
+    moved = replace(ROUND, deadline=NOW + 2 * HOUR, close_time=NOW + 30 * HOUR)
     ledger.see_round(moved, NOW)
     ledger.see_round(replace(ROUND, tournament=11), NOW)
     ledger.see_round(replace(ROUND, number=99, open_time=NOW - 24 * HOUR), NOW)
@@ -64,6 +64,9 @@ def test_rounds_are_remembered_with_their_latest_times(ledger: RoundLedger) -> N
     assert [found.number for found in ledger.rounds(8, 5)] == [100, 99]
     assert ledger.rounds(8, 1) == [moved]
     assert ledger.machine_open(replace(ROUND, number=1)) is None
+    late = replace(moved, open_time=NOW + timedelta(minutes=50))
+    ledger.see_round(late, NOW)
+    assert ledger.machine_open(late) == NOW, "it opened later than it was announced"
 
 
 def test_a_number_that_comes_again_is_another_round_with_other_trigger_ids(ledger: RoundLedger) -> None:
@@ -73,7 +76,7 @@ def test_a_number_that_comes_again_is_another_round_with_other_trigger_ids(ledge
         ledger.decide_attempt(NODE, ROUND, number, "why", NOW)
     ledger.decide_notice(NOTICE, NOW)
     ledger.settle(NODE, ROUND, RoundOutcome.MISSED)
-    again = Round(100, 8, NOW + 24 * HOUR, NOW + 25 * HOUR)
+    again = round_of(100, NOW + 24 * HOUR)
     ledger.see_round(again, NOW + 24 * HOUR)
     assert ledger.machine_open(again) == NOW + 24 * HOUR
     entry = ledger.follow(NODE, again)
@@ -105,7 +108,7 @@ def test_an_entry_holds_what_happened(ledger: RoundLedger) -> None:
     ledger.attempt_started(NODE, first.trigger_id, "run-1")
     ledger.attempt_refused(NODE, first.trigger_id, "too late to refuse")
     ledger.attempt_ended(NODE, first.trigger_id, "failed", 1, "it broke")
-    ledger.record_submission(NODE, ROUND, Submission("s", "success", 100, inserted_at=NOW))
+    ledger.see_entries(NODE, ROUND, [SubmissionEntry(100, EntryStatus.ON_TIME, "s", "s.csv", NOW)], NOW)
     ledger.decide_notice(NOTICE, NOW)
     assert [found.number for found in ledger.unsettled(NODE)] == [100]
     ledger.settle(NODE, ROUND, RoundOutcome.ON_TIME)
@@ -113,7 +116,8 @@ def test_an_entry_holds_what_happened(ledger: RoundLedger) -> None:
     assert ledger.unsettled(NODE) == []
     entry = ledger.entry(NODE, ROUND)
     assert entry and entry.outcome is RoundOutcome.ON_TIME
-    assert (entry.submission_id, entry.submitted_at, entry.told) == ("s", NOW, {NoticeKind.MISSED})
+    assert (entry.submission_id, entry.submission_status, entry.submitted_at) == ("s", "on-time", NOW)
+    assert entry.told == {NoticeKind.MISSED}
     (attempt,) = entry.attempts
     assert (attempt.trigger_id, attempt.why) == ("watch-8-100-1", "nobody calls it")
     assert (attempt.run_id, attempt.state, attempt.exit_code, attempt.message) == ("run-1", "failed", 1, "it broke")
@@ -121,7 +125,7 @@ def test_an_entry_holds_what_happened(ledger: RoundLedger) -> None:
 
 def test_a_round_that_was_missed_can_be_opened_again_and_one_that_was_submitted_cannot(ledger: RoundLedger) -> None:
     ledger.see_round(ROUND, NOW)
-    for outcome in (RoundOutcome.MISSED, RoundOutcome.LATE, RoundOutcome.ON_TIME):
+    for outcome in (RoundOutcome.MISSED, RoundOutcome.LATE, RoundOutcome.COVERED, RoundOutcome.ON_TIME):
         ledger.follow(NODE, ROUND)
         ledger.decide_notice(NOTICE, NOW)
         ledger.settle(NODE, ROUND, outcome)
@@ -129,6 +133,47 @@ def test_a_round_that_was_missed_can_be_opened_again_and_one_that_was_submitted_
         entry = ledger.follow(NODE, ROUND)
         expected = (RoundOutcome.OPEN, frozenset()) if outcome is not RoundOutcome.ON_TIME else (outcome, {NOTICE.kind})
         assert (entry.outcome, entry.told) == expected
+
+
+def test_files_are_remembered_from_when_they_were_first_seen(ledger: RoundLedger) -> None:
+    ledger.see_round(ROUND, NOW)
+    ledger.follow(NODE, ROUND)
+    late = SubmissionEntry(99, EntryStatus.LATE, "a", "a.csv", NOW - HOUR)
+    queued = SubmissionEntry(100, EntryStatus.QUEUED, "a", "a.csv", NOW - HOUR)
+    unnamed, unknown = SubmissionEntry(98, EntryStatus.NONE), SubmissionEntry(97, None, "x", "x.csv")
+    assert ledger.see_entries(NODE, ROUND, [late, queued, unnamed, unknown], NOW) == {"a.csv": NOW, "x.csv": NOW}
+    clone = SubmissionEntry(100, EntryStatus.ON_TIME, "b", "a.csv", NOW)
+    assert ledger.see_entries(NODE, ROUND, [clone], NOW + HOUR)["a.csv"] == NOW
+    entry = ledger.entry(NODE, ROUND)
+    assert entry and (entry.submission_id, entry.submission_status) == ("b", "on-time")
+    assert ledger.see_entries("another", ROUND, [], NOW) == {}
+    other = SubmissionEntry(100, None, "c", "c.csv")
+    seen = ledger.see_entries(NODE, ROUND, [other], NOW + ledger_module.KEPT_FILES + HOUR)
+    assert list(seen) == ["c.csv"], "names of long ago are forgotten"
+    entry = ledger.entry(NODE, ROUND)
+    assert entry and (entry.submission_id, entry.submission_status, entry.submitted_at) == ("c", None, None)
+
+
+def test_a_ledger_of_the_first_form_goes_on_with_the_close_as_its_deadline(tmp_path: Path) -> None:
+    path = tmp_path / "rounds.db"
+    with sqlite3.connect(path) as db:
+        db.executescript(ledger_module.MIGRATIONS[0])
+        opened, closed = "2026-01-06T12:00:00.000000", "2026-01-06T13:00:00.000000"
+        db.execute("INSERT INTO rounds VALUES (8, 100, ?, ?, NULL, 2), (8, 99, ?, ?, NULL, 0)", (opened, closed) * 2)
+        rows = [(99, "late", "success"), (100, "open", "pending"), (98, "on-time", "success")]
+        for number, outcome, status in rows:
+            db.execute("INSERT INTO entries VALUES (?, 8, ?, ?, 'sub', ?, ?)", (NODE, number, outcome, status, opened))
+        db.execute("PRAGMA user_version = 1")
+    db.close()
+    ledger = RoundLedger(path)
+    (round_,) = ledger.unsettled(NODE)
+    assert (round_.number, round_.open_time, round_.deadline, round_.close_time) == (100, NOW, NOW + HOUR, NOW + HOUR)
+    entries = [ledger.entry(NODE, replace(ROUND, number=number)) for number in (98, 99, 100)]
+    assert [entry and entry.submission_status for entry in entries] == ["on-time", "late", None]
+    ledger.see_round(ROUND, NOW)
+    assert ledger.rounds(8, 1) == [ROUND], "Numerai's times replace them"
+    assert ledger.decide_attempt(NODE, ROUND, 1, "why", NOW).trigger_id == "watch-8-100-3"
+    ledger.close()
 
 
 def test_decisions_are_made_once_from_many_sides(ledger: RoundLedger) -> None:

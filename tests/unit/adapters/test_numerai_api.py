@@ -7,14 +7,14 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
 from numerai_compute.errors import ApiError, UsageError
-from numerai_compute.models import Keys, TokenInfo
+from numerai_compute.models import DataVersions, EntryStatus, Keys, TokenInfo
 
 
 class Api:
@@ -54,7 +54,14 @@ class Api:
         threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
 
     def client(self, **options: Any) -> HttpNumeraiApi:
-        return HttpNumeraiApi(Keys("PUB", "SECRETSECRET", self.url), backoff_seconds=0.0, **options)
+        return HttpNumeraiApi(Keys("PUB", "SECRETSECRET", self.url), sleep=lambda seconds: None, **options)
+
+
+def row_of_round(number: int, opens: str) -> dict[str, object]:
+    """A round as the API lists it: an hour until closeStakingTime, a day until closeTime."""
+    opened = datetime.fromisoformat(opens.replace("Z", "+00:00"))
+    closes = (opened + timedelta(hours=1)).isoformat(), (opened + timedelta(days=1)).isoformat()
+    return {"number": number, "openTime": opens, "closeStakingTime": closes[0], "closeTime": closes[1]}
 
 
 @pytest.fixture
@@ -72,9 +79,23 @@ def test_the_token_is_sent_and_read(served: Api) -> None:
 
 
 def test_queries_are_tried_again_when_the_server_stumbles(served: Api) -> None:
-    account = {"data": {"account": {"models": [{"id": "1", "name": "a", "tournament": 8, "submissionWebhook": None}]}}}
+    account = {
+        "data": {
+            "account": {
+                "models": [
+                    {
+                        "id": "1",
+                        "name": "a",
+                        "tournament": 8,
+                        "submissionWebhook": None,
+                        "computePickleUpload": {"id": "p"},
+                    }
+                ]
+            }
+        }
+    }
     served.answers = [(502, b"bad gateway"), (429, b"slow down"), (200, account)]
-    assert [model.name for model in served.client().models()] == ["a"]
+    assert [(model.name, model.pickle) for model in served.client().models()] == [("a", "p")]
     assert len(served.requests) == 3
 
 
@@ -98,7 +119,7 @@ def test_an_answer_that_comes_drop_by_drop_is_given_up_at_the_deadline(begins: b
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=drip, args=(server,), daemon=True).start()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        client = HttpNumeraiApi(Keys("PUB", "SECRETSECRET", url), retries=0, deadline_seconds=0.1)
+        client = HttpNumeraiApi(Keys("PUB", "SECRETSECRET", url), tries=1, seconds=0.1)
         with pytest.raises(ApiError, match=r"did not answer within 0\.1 s") as caught:
             client.submissions("m")
         released.set()
@@ -107,13 +128,13 @@ def test_an_answer_that_comes_drop_by_drop_is_given_up_at_the_deadline(begins: b
 
 def test_a_deadline_changes_nothing_for_an_answer_in_time(served: Api) -> None:
     served.answers = [(200, {"data": {"submissions": []}}), (200, {"errors": [{"message": "no"}]})]
-    client = served.client(deadline_seconds=20)
+    client = served.client(seconds=20)
     assert client.submissions("m") == []
     with pytest.raises(ApiError, match="Numerai answered: no"):
         client.submissions("m")
     served.url = "http://127.0.0.1:9"
     with pytest.raises(ApiError, match="cannot be reached"):
-        served.client(deadline_seconds=20, retries=0).submissions("m")
+        served.client(seconds=20, tries=1).submissions("m")
 
 
 def test_a_webhook_that_fails_is_told_apart(served: Api) -> None:
@@ -137,7 +158,7 @@ def test_a_webhook_that_fails_is_told_apart(served: Api) -> None:
 def test_errors_have_a_code_and_never_the_secret(served: Api, status: int, answer: object, code: str) -> None:
     served.answers = [(status, answer)]
     with pytest.raises(ApiError) as caught:
-        served.client(retries=0).token_info()
+        served.client(tries=1).token_info()
     assert caught.value.code == code
     assert "SECRETSECRET" not in f"{caught.value.message} {caught.value.hint}"
 
@@ -168,26 +189,54 @@ def test_no_open_round_is_no_error(served: Api) -> None:
 
 
 def test_times_and_submissions_are_read_newest_first(served: Api) -> None:
-    row = {"id": "a", "filename": "p.csv", "status": "success", "triggerId": "t", "errorInfo": None}
+    row = {"id": "a", "filename": "p.csv", "triggerId": "t"}
     old = {**row, "insertedAt": "2026-01-05T12:00:00Z", "round": {"number": 1}}
     new = {**row, "id": "b", "insertedAt": "2026-01-06T12:00:00.500000Z", "round": {"number": 2}}
-    odd = {**row, "id": "c", "insertedAt": None, "round": None, "status": None}
+    odd = {**row, "id": "c", "insertedAt": None, "round": None}
     served.answers = [(200, {"data": {"submissions": [old, odd, new]}})]
     found = served.client().submissions("m")
     assert [submission.id for submission in found] == ["b", "a", "c"]
-    assert (found[0].round_number, found[0].accepted, found[2].status) == (2, True, "pending")
-    served.answers = [
-        (
-            200,
-            {
-                "data": {
-                    "rounds": [{"number": 7, "openTime": "2026-01-06T12:00:00", "closeTime": "2026-01-06T13:00:00Z"}]
-                }
-            },
-        )
-    ]
+    assert (found[0].round_number, found[2].round_number) == (2, None)
+    served.answers = [(200, {"data": {"rounds": [row_of_round(7, "2026-01-06T12:00:00")]}})]
     current = served.client().current_round(8)
     assert current and current.open_time == datetime(2026, 1, 6, 12, tzinfo=timezone.utc)
+
+
+def test_entries_are_read_newest_round_first_and_an_unknown_status_is_none(served: Api) -> None:
+    entry = {"id": "s", "roundNumber": 1, "status": "late", "filename": "f.csv", "timestamp": "2026-01-05T14:00:00Z"}
+    queued, odd = {**entry, "roundNumber": 2, "status": "queued"}, {**entry, "roundNumber": 3, "status": "novel"}
+    null = {**entry, "roundNumber": 4, "status": None}
+    nothing = {"id": None, "roundNumber": 0, "status": "none", "filename": None, "timestamp": None}
+    served.answers = [(200, {"data": {"model": {"latestSubmissions": [nothing, null, entry, odd, queued]}}})]
+    found = served.client().entries("m")
+    assert [(each.round_number, each.status, each.filename) for each in found] == [
+        (4, None, "f.csv"),
+        (3, None, "f.csv"),
+        (2, EntryStatus.QUEUED, "f.csv"),
+        (1, EntryStatus.LATE, "f.csv"),
+        (0, EntryStatus.NONE, None),
+    ]
+    assert found[3].timestamp == datetime(2026, 1, 5, 14, tzinfo=timezone.utc) and found[4].timestamp is None
+    for nothing in (
+        {"model": None},
+        {"model": {"latestSubmissions": 5}},
+        {"model": {"latestSubmissions": [{"id": 1}]}},
+    ):
+        served.answers = [(200, {"data": nothing})]
+        with pytest.raises(ApiError) as caught:
+            served.client().entries("m")
+        assert caught.value.temporary, "what cannot be read is no verdict"
+
+
+def test_the_current_round_is_the_one_whose_window_is_open_by_the_times(served: Api) -> None:
+    """The clock of `served` shows 2026-01-06T12:00."""
+    past, coming = row_of_round(99, "2026-01-05T12:00:00Z"), row_of_round(101, "2026-01-06T12:30:00Z")
+    late, open_ = row_of_round(100, "2026-01-06T10:00:00Z"), row_of_round(100, "2026-01-06T11:30:00Z")
+    for rows, number, is_open in (([coming, open_, past], 100, True), ([coming, late, past], 100, False)):
+        served.answers = [(200, {"data": {"rounds": rows}})]
+        current = served.client().current_round(8)
+        assert current is not None and current.number == number
+        assert current.is_open(datetime(2026, 1, 6, 12, tzinfo=timezone.utc)) is is_open
 
 
 def test_the_servers_time_is_its_date_header(served: Api) -> None:
@@ -201,37 +250,48 @@ def test_nobody_there_is_one_clear_error(served: Api) -> None:
     served.server.shutdown()
     served.server.server_close()
     with pytest.raises(ApiError) as caught:
-        served.client(retries=1).models()
+        served.client(tries=2).models()
     assert caught.value.code == "numerai-unreachable" and caught.value.temporary
 
 
-@pytest.mark.parametrize("url", ["http://numer.ai", "ftp://127.0.0.1", "nonsense"])
+@pytest.mark.parametrize(
+    ("public_id", "secret"), [("PUB", "\u201cCANARY"), ("PUB", "CAN\r\nARY"), ("P UB", "CANARY"), ("", "C")]
+)
+def test_malformed_keys_are_refused_where_they_are_made_and_never_shown(public_id: str, secret: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        Keys(public_id, secret)
+    assert caught.value.code == "keys-malformed" and "CAN" not in f"{caught.value.message}{caught.value.hint}"
+
+
+def test_line_ends_around_keys_are_dropped() -> None:
+    keys = Keys("PUB\r\n", " SECRET\r\n")
+    assert (keys.public_id, keys.secret_key) == ("PUB", "SECRET") and "SECRET" not in repr(keys)
+
+
+@pytest.mark.parametrize("url", ["http://numer.ai", "http://0.0.0.0:9", "ftp://127.0.0.1", "nonsense"])
 def test_keys_are_not_sent_in_the_clear_or_to_nonsense(url: str) -> None:
     with pytest.raises(UsageError):
         HttpNumeraiApi(Keys("p", "s", url))
 
 
-def row(number: int, opens: str, closes: str = "2026-01-06T13:00:00Z") -> dict[str, object]:
-    return {"number": number, "openTime": opens, "closeTime": closes}
-
-
 def test_rounds_are_those_that_have_opened_by_numerais_clock_newest_first(served: Api) -> None:
     rows = [
-        row(99, "2026-01-05T12:00:00Z"),
-        row(101, "2026-01-07T12:00:00Z"),
+        row_of_round(99, "2026-01-05T12:00:00Z"),
+        row_of_round(101, "2026-01-07T12:00:00Z"),
         None,
-        row(100, "2026-01-06T12:00:00.900Z"),
-        {"number": 98, "openTime": None, "closeTime": None},
+        row_of_round(100, "2026-01-06T12:00:00.900Z"),
+        {"number": 98, "openTime": None, "closeStakingTime": None, "closeTime": None},
     ]
     served.answers = [(200, {"data": {"rounds": rows}})]
     found = served.client().rounds(8, 2)
     assert [(each.number, each.tournament) for each in found] == [(100, 8), (99, 8)]
-    assert found[0].close_time == datetime(2026, 1, 6, 13, tzinfo=timezone.utc)
+    assert found[1].deadline == datetime(2026, 1, 5, 13, tzinfo=timezone.utc)
+    assert found[1].close_time == datetime(2026, 1, 6, 12, tzinfo=timezone.utc)
     assert served.requests[0]["variables"] == {"tournament": 8, "limit": 3}
 
 
 def test_the_upcoming_round_is_the_one_that_opens_next(served: Api) -> None:
-    rows = [row(102, "2026-01-08T12:00:00Z"), row(101, "2026-01-07T12:00:00Z")]
+    rows = [row_of_round(102, "2026-01-08T12:00:00Z"), row_of_round(101, "2026-01-07T12:00:00Z")]
     served.answers = [(200, {"data": {"rounds": rows}})]
     upcoming = served.client().upcoming_round(8)
     assert upcoming is not None and upcoming.number == 101
@@ -264,3 +324,12 @@ def test_the_time_is_heard_from_every_answer_and_goes_on(served: Api) -> None:
     with pytest.raises(ApiError):
         api.rounds(8, 1)
     assert api.heard_time() == datetime(2026, 1, 6, 14, tzinfo=timezone.utc)
+
+
+def test_data_versions(served: Api) -> None:
+    names = [f"v5.{n}/{name}" for n in (2, 3, 10) for name in ("live.parquet", "train.parquet", "features.json")]
+    served.answers = [(200, {"data": {"listDatasets": [*names[:-1], "v6.0/train.parquet", "readme.txt"]}})]
+    assert served.client().data_versions(8) == DataVersions(("v5.2", "v5.3", "v5.10"), "v5.3")
+    assert served.requests[0]["variables"] == {"tournament": 8}
+    served.answers = [(200, {"data": {"listDatasets": None}})]
+    assert served.client().data_versions(12) == DataVersions((), None)

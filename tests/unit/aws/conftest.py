@@ -1,10 +1,11 @@
-"""The webhook's code, loaded as Lambda loads it, against AWS stand-ins in this process."""
+"""The functions' code, loaded from their zips as Lambda does, against AWS stand-ins in this process."""
 
 from __future__ import annotations
 
 import hashlib
 import importlib.util
 import json
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +16,8 @@ import boto3
 import moto
 import pytest
 from moto.batch.models import batch_backends
+from numerai_compute.providers.aws.lambda_package import package_function
 
-SOURCE = Path(__file__).parents[3] / "terraform" / "aws" / "webhook" / "handler.py"
 TABLE = "webhook"
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -69,7 +70,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def stand_ins() -> Iterator[World]:
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     """Made once: loading the SDK's description of each service takes longer than a test."""
     with pytest.MonkeyPatch.context() as patch, moto.mock_aws(config={"batch": {"use_docker": False}}):
         for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE"):
@@ -79,7 +80,8 @@ def stand_ins() -> Iterator[World]:
         patch.setenv("AWS_SECRET_ACCESS_KEY", "test")
         patch.setenv("TABLE", TABLE)
         patch.setenv("RUNS_PER_HOUR", str(RUNS_PER_HOUR))
-        made = World(_load(), boto3.client("dynamodb"), boto3.client("batch"), _queue())
+        webhook = load_handler("webhook", tmp_path_factory.mktemp("webhook"))
+        made = World(webhook, boto3.client("dynamodb"), boto3.client("batch"), _queue())
         made.batch.register_job_definition(
             jobDefinitionName="numerai-node",
             type="container",
@@ -105,12 +107,19 @@ def world(stand_ins: World) -> World:
     return stand_ins
 
 
-def _load() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("webhook_handler", SOURCE)
+def load_handler(function: str, folder: Path) -> ModuleType:
+    """A function's handler out of its zip. The modules that it shares with the tool are the tool's, so that a test can
+    compare and patch them; test_lambda_package.py loads the whole zip where there is nothing else."""
+    package_function(function, folder / f"{function}.zip")
+    with zipfile.ZipFile(folder / f"{function}.zip") as archive:
+        archive.extractall(folder / function, [name for name in archive.namelist() if "/" not in name])
+    spec = importlib.util.spec_from_file_location(f"{function}_handler", folder / function / "handler.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder / function)
+        spec.loader.exec_module(module)
     return module
 
 

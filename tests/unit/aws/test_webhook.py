@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import ast
 import base64
 import hmac
 import json
 import re
-import sys
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,11 +15,13 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.stub import Stubber
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numerai_compute.providers.aws.trigger_table import CountingTable, Table, trigger_key
 from numerai_compute.providers.local import webhook as local_webhook
+from numerai_compute.providers.webhooks import calls, claims
 
-from .conftest import OTHER_TOKEN, RUNS_PER_HOUR, SOURCE, TABLE, TOKEN, World
+from .conftest import OTHER_TOKEN, RUNS_PER_HOUR, TABLE, TOKEN, World
 
-KEY = "trigger#numerai-alice#t-1"
+KEY = trigger_key("numerai-alice", "t-1")
 
 
 @pytest.fixture(autouse=True)
@@ -100,7 +101,7 @@ def test_tokens_are_compared_in_constant_time(world: World, monkeypatch: pytest.
         compared.append((len(one), len(other)))
         return hmac.compare_digest(one, other)
 
-    monkeypatch.setattr(world.webhook, "hmac", type("Hmac", (), {"compare_digest": staticmethod(compare)}))
+    monkeypatch.setattr(calls, "hmac", type("Hmac", (), {"compare_digest": staticmethod(compare)}))
     world.call(f"/{name}/wrong")
     assert compared
     assert set(compared) == {(64, 64)}
@@ -208,18 +209,18 @@ def test_a_claim_whose_call_died_is_taken_over(world: World) -> None:
 
 def test_only_one_call_takes_a_dead_claim_over(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     claim(world, age=60)
-    reclaim = world.webhook._reclaim
+    retake = Table.retake
 
-    def too_late(key: str, seen: str) -> bool:
+    def too_late(table: Table, key: str, dead: claims.Claim) -> bool:
         world.dynamodb.update_item(
             TableName=TABLE,
             Key={"pk": {"S": key}},
             UpdateExpression="SET run_id = :run",
             ExpressionAttributeValues={":run": {"S": "of-the-other"}},
         )
-        return bool(reclaim(key, seen))
+        return retake(table, key, dead)
 
-    monkeypatch.setattr(world.webhook, "_reclaim", too_late)
+    monkeypatch.setattr(Table, "retake", too_late)
     assert world.call()[1]["runId"] == "of-the-other"
     assert not world.jobs()
 
@@ -228,7 +229,7 @@ def test_a_call_waits_for_the_one_that_was_faster(world: World, monkeypatch: pyt
     claim(world, age=0)
 
     def the_other_ends(_: float) -> None:
-        world.webhook._remember(KEY, "of-the-other")
+        Table(world.dynamodb, TABLE, time).finish(KEY, "of-the-other")
 
     monkeypatch.setattr(world.webhook.time, "sleep", the_other_ends)
     assert world.call()[1]["runId"] == "of-the-other"
@@ -237,7 +238,7 @@ def test_a_call_waits_for_the_one_that_was_faster(world: World, monkeypatch: pyt
 
 def test_waiting_has_an_end(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     claim(world, age=0)
-    monkeypatch.setattr(world.webhook, "WAIT_SECONDS", 0.0)
+    monkeypatch.setattr(world.webhook, "run_of_trigger", partial(world.webhook.run_of_trigger, wait_seconds=0.0))
     assert world.call()[0] == 503
     assert not world.jobs()
 
@@ -248,7 +249,7 @@ def test_losing_the_race_for_a_trigger_means_asking_again(
 ) -> None:
     answers = iter([{}, {"Item": {"run_id": {"S": "of-the-other"}, "claimed_at": {"N": "0"}}}])
     world.webhook._nodes.get(0)
-    monkeypatch.setattr(world.webhook, "_get", lambda key: next(answers).get("Item"))
+    monkeypatch.setattr(CountingTable, "get", lambda table, key: next(answers).get("Item"))
     with Stubber(world.webhook._dynamodb) as stub:
         stub.add_client_error(
             "transact_write_items",
@@ -299,17 +300,8 @@ def test_no_nodes_yet_is_404(world: World) -> None:
     assert world.call()[0] == 404
 
 
-def test_it_imports_only_what_lambda_has() -> None:
-    tree = ast.parse(SOURCE.read_text(encoding="utf-8"))
-    names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
-    names |= {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-    tops = {name.partition(".")[0] for name in names}
-    assert tops - {"boto3", "botocore"} <= set(sys.stdlib_module_names)
-
-
-def test_it_takes_what_the_local_webhook_takes(world: World) -> None:
-    assert world.webhook.TRIGGER_ID.pattern == local_webhook.TRIGGER_ID.pattern
-    assert world.webhook.MAX_BODY == local_webhook.MAX_BODY
+def test_both_webhooks_answer_by_the_same_rules(world: World) -> None:
+    assert world.webhook.calls is local_webhook.calls is calls
 
 
 json_values = st.recursive(

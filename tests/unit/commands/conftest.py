@@ -15,7 +15,7 @@ from numerai_compute.main import run
 from numerai_compute.models import Keys
 from numerai_compute.render import Renderer
 
-from tests.fakes import ALICE, KEYS, FakeApi, FakeClock, FakeProvider
+from tests.fakes import ALICE, KEYS, FakeApi, FakeClock, FakeProbe, FakeProvider
 
 
 class FakeFactory(Factory):
@@ -24,6 +24,7 @@ class FakeFactory(Factory):
     def __init__(self, home: Path):
         super().__init__(home)
         self.fake_api, self.fake_provider = FakeApi([ALICE]), FakeProvider()
+        self.probe = FakeProbe()
         self.asked_with: list[Keys] = []
 
     @cached_property
@@ -41,6 +42,10 @@ class FakeFactory(Factory):
     @property
     def watchers_api_with(self) -> Callable[[Keys], FakeApi]:  # type: ignore[override]
         return self.api_with
+
+    @property
+    def api_probe(self) -> FakeProbe:  # type: ignore[override]
+        return self.probe
 
     @cached_property
     def clock(self) -> FakeClock:  # type: ignore[override]
@@ -66,11 +71,11 @@ class Line:
 
     def __init__(self, home: Path, capsys: pytest.CaptureFixture[str]):
         self.home, self._capsys = home, capsys
-        self.api, self.provider = FakeApi([ALICE]), FakeProvider()
+        self.api, self.provider, self.probe = FakeApi([ALICE]), FakeProvider(), FakeProbe()
 
     def __call__(self, *arguments: str) -> Answer:
         factory = FakeFactory(self.home)
-        factory.fake_api, factory.fake_provider = self.api, self.provider
+        factory.fake_api, factory.fake_provider, factory.probe = self.api, self.provider, self.probe
         exit_code = run(list(arguments), factory)
         captured = self._capsys.readouterr()
         assert "Traceback" not in captured.err + captured.out

@@ -13,7 +13,17 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError
 from numerai_compute.main import COMMANDS, cli
-from numerai_compute.models import Check, CheckStatus, Deployment, Node, RunState, Submission, WebhookCall
+from numerai_compute.models import (
+    Check,
+    CheckStatus,
+    Deployment,
+    EntryStatus,
+    Node,
+    RunState,
+    Submission,
+    SubmissionEntry,
+    WebhookCall,
+)
 
 from tests.fakes import NOW, FakeProvider, unreachable
 from tests.listeners import http_inbox
@@ -51,6 +61,18 @@ def test_the_whole_life_of_a_node(line: Line, folder: Path) -> None:
     assert "No node is configured" in line("node", "list").out
 
 
+def test_a_deploy_names_the_runtime_that_it_leaves_alone_or_replaces(ready: Line, folder: Path) -> None:
+    (folder / "numerai_node").mkdir()
+    (folder / "numerai_node" / "__init__.py").write_text("mine = True\n")
+    plan = ready("node", "deploy", "--dry-run").out
+    assert "1. nothing" in plan and "with changes of your own" in plan and "--runtime replace" in plan
+    assert "1. replace numerai_node" in ready("node", "deploy", "--dry-run", "--runtime", "replace").out
+    assert "with changes of your own" in ready("node", "deploy").err
+    assert "replace numerai_node" in ready("node", "deploy", "--runtime", "replace").err
+    assert (folder / "numerai_node" / "_version.py").is_file()
+    assert ready("node", "deploy", "--runtime", "other").exit_code == 2
+
+
 def test_results_as_json_never_hold_the_webhooks_token(ready: Line) -> None:
     for command in (("list",), ("status",), ("config",)):
         answer = ready("node", *command, "--json")
@@ -69,7 +91,8 @@ def test_node_test_shows_the_facts_and_ends_with_0(ready: Line) -> None:
     def play(model: object, trigger_id: str) -> None:
         node = HomeStore(ready.home).nodes()["numerai-alice"]
         ready.provider.trigger(node, trigger_id)
-        ready.api.held.append(Submission("sub", "success", 100, trigger_id))
+        ready.api.held.append(Submission("sub", 100, trigger_id, "f.csv", NOW))
+        ready.api.entries_by["id-alice"] = [SubmissionEntry(100, EntryStatus.ON_TIME, "sub", "f.csv", NOW)]
 
     ready.api.on_trigger = play
     ready.provider.printed = ["the container says hello"]
@@ -166,6 +189,7 @@ def test_a_secret_is_never_an_option() -> None:
         (("node", "config", "--cpu", "abc"), 2, "abc"),
         (("node", "config", "--timeout-minutes", "abc"), 2, "abc"),
         (("node", "config", "-P", "moon"), 2, "no provider"),
+        (("node", "config", "--data-version", "5.3"), 2, "must be a version such as v5.3, or newest or trained"),
         (("node", "-t", "9", "list"), 2, "'9'"),
         (("nonsense",), 2, "No such command"),
         (("node", "status"), 2, "No node is configured"),
@@ -356,16 +380,59 @@ def test_the_state_of_a_cloud_moves_to_a_bucket_and_back(line: Line) -> None:
 def test_history_and_status_at_a_glance(ready: Line) -> None:
     ready.provider.trigger(HomeStore(ready.home).nodes()["numerai-alice"], "t-1")
     ready.provider.run("run-1")
-    ready.api.held.append(Submission("sub", "success", 100, "t-1", inserted_at=NOW))
+    ready.api.held.append(Submission("sub", 100, "t-1", inserted_at=NOW))
+    entry = SubmissionEntry(100, EntryStatus.ON_TIME, "sub", "f.csv", NOW)
+    ready.api.entries_by["id-alice"] = [entry]
     shown = ready("history", "-m", "alice")
     assert shown.exit_code == 0
-    assert all(word in shown.out for word in ("100", "12:00:00 Numerai", "run-1 succeeded", "accepted sub", "on time"))
+    assert all(word in shown.out for word in ("100", "12:00:00 Numerai", "run-1 succeeded", "12:00:00 sub", "on time"))
     record = ready("history", "--json").json["rounds"][0]
     assert (record["standing"], record["runs"][0]["submission_id"]) == ("on-time", "sub")
     glance = ready("status")
-    assert glance.exit_code == 0 and "Classic: round 100 closes in 1 h" in glance.out
+    assert glance.exit_code == 0 and "Classic: round 100, deadline in 1 h" in glance.out
     assert "-> numerai daemon start" in glance.out and "-> numerai notify add NAME" in glance.out
     assert ready("status", "--json").json["nodes"][0]["latest"]["standing"] == "on-time"
+    earlier = replace(entry, round_number=99, status=EntryStatus.LATE)
+    ready.api.entries_by["id-alice"].append(earlier)
+    assert "sub (earlier file)" in ready("history").out and "(earlier file)" in ready("status").out
+
+
+def test_a_model_with_an_assigned_pickle_is_named_and_configured_only_at_a_terminal(
+    ready: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ready.api.by_id["id-alice"] = replace(ready.api.by_id["id-alice"], pickle="p-1")
+    for answer in (ready("status"), ready("doctor")):
+        assert "Numerai runs that, and will neither call the node nor accept" in answer.out
+        assert "-> at numer.ai (Submissions, Settings" in answer.out
+    for arguments in (("node", "config", "--yes"), ("node", "config")):
+        refused = ready(*arguments)
+        assert refused.exit_code == 1 and "model upload (pickle)" in refused.err and "without --yes" in refused.err
+    assert ready("node", "config", "--json", "-y").json["error"]["code"] == "pickle-assigned"
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("click.confirm", lambda question, err: "all the same" in question)
+    answer = ready("node", "config")
+    assert answer.exit_code == 0 and "No webhook is registered" in answer.out
+
+
+def test_doctor_compares_the_api_and_keeps_a_record(ready: Line, tmp_path: Path) -> None:
+    ready.probe.data["rounds"] = ready.probe.data["rounds"][:1]
+    ready.probe.data["model"] = {"latestSubmissions": []}
+    ready.probe.data["listDatasets"] = ["v5.3/live.parquet", "v5.3/train.parquet"]
+    path = tmp_path / "record.json"
+    answer = ready("doctor", "--api", "--save", str(path))
+    assert answer.exit_code == 0, answer.out
+    assert "✓ late-period: Classic 23 h" in answer.out
+    assert "introspection is off" in answer.out and "docs/truth.md" in answer.out and path.is_file()
+    again = ready("doctor", "--api", "--save", str(path))
+    assert again.exit_code == 2 and "is there already" in again.err
+    ready.probe.data["rounds"][0]["closeTime"] = ready.probe.data["rounds"][0]["closeStakingTime"]
+    answer = ready("doctor", "--api")
+    assert answer.exit_code == 3 and "✗ late-period: Classic 0 h" in answer.out
+    assert "closeTime may have its old meaning, the deadline" in answer.out
+    as_json = ready("doctor", "--api", "--json").json
+    assert as_json["ok"] is False and {"rule", "verdict", "why", "consequence", "broken"} == set(as_json["findings"][0])
+    for arguments in (("doctor", "--save", "x"), ("doctor", "--api", "--fix")):
+        assert ready(*arguments).exit_code == 2
 
 
 def test_history_and_status_without_nodes_keys_or_numerai(
@@ -381,7 +448,7 @@ def test_history_and_status_without_nodes_keys_or_numerai(
     line("node", "-m", "alice", "config", "-p", str(folder))
     refused = line("history", "-m", "bob")
     assert refused.exit_code == 2 and "numerai-alice" in refused.err
-    line.api.fail |= {"rounds": unreachable(), "submissions": unreachable()}
+    line.api.fail |= {name: unreachable() for name in ("rounds", "submissions", "entries")}
     for command in ("history", "status"):
         answer = line(command)
         assert answer.exit_code == 0 and "cannot be reached" in answer.err
@@ -392,11 +459,11 @@ def test_history_and_status_without_nodes_keys_or_numerai(
 
 
 def test_one_look_of_the_watcher_and_its_exit_codes(ready: Line) -> None:
-    ready.api.held.append(Submission("sub", "success", 100, inserted_at=NOW))
+    ready.api.entries_by["id-alice"] = [SubmissionEntry(100, EntryStatus.ON_TIME, "sub", "f.csv", NOW)]
     looked = ready("watch", "--once")
     assert looked.exit_code == 0 and "numerai-alice, round 100: submitted" in looked.out
     assert ready("watch", "--once", "--json").json["well"] is True
-    ready.api.fail["submissions"] = unreachable()
+    ready.api.fail["entries"] = unreachable()
     ready.api.round = replace(ready.api.round, number=101)
     answer = ready("watch", "--once", "--json")
     assert answer.exit_code == 1 and answer.json["findings"][0]["step"] == "unseen"
@@ -404,10 +471,10 @@ def test_one_look_of_the_watcher_and_its_exit_codes(ready: Line) -> None:
 
 
 def test_a_watcher_says_what_it_cannot_do(ready: Line, monkeypatch: pytest.MonkeyPatch) -> None:
-    ready.api.held.append(Submission("sub", "success", 100, inserted_at=NOW))
+    ready.api.entries_by["id-alice"] = [SubmissionEntry(100, EntryStatus.ON_TIME, "sub", "f.csv", NOW)]
     assert "nobody is listed to be told: numerai-alice: round 100 is submitted" in ready("watch", "--once").err
     ready.api.round = replace(ready.api.round, number=101)
-    ready.api.held.append(Submission("sub", "success", 101, inserted_at=NOW))
+    ready.api.entries_by["id-alice"].append(SubmissionEntry(101, EntryStatus.ON_TIME, "sub-2", "g.csv", NOW))
     monkeypatch.setenv("NUMERAI_NOTIFY", "json://127.0.0.1:9")
     answer = ready("watch", "--once", "--json")
     assert "'numerai-alice: round 101 is submitted' did not reach env-1" in answer.err and answer.json["well"]

@@ -14,10 +14,9 @@ from numerai_compute.errors import ApiError, NumeraiError, UsageError
 from numerai_compute.events import EventHandler, NotificationSender, ReportWriter
 from numerai_compute.events.daemon import Stopped
 from numerai_compute.events.delivery import TOURNAMENT
-from numerai_compute.models import Round
-from numerai_compute.node_template.numerai_node.errors import Late, TemporaryFailure
+from numerai_compute.node_template.numerai_node.errors import Covered, Late, Submitted, TemporaryFailure, Unconfirmed
 
-from tests.fakes import NOW
+from tests.fakes import NOW, round_of
 from tests.unit.events.conftest import WHOLE_ROUND, Recorder, World
 
 
@@ -226,7 +225,7 @@ def test_a_submission_that_is_announced_again_is_one(world: World, monkeypatch: 
             for _ in range(2):
                 self.daemon.submit("predictions")
 
-    held = SimpleNamespace(id="submission-1", status="success", round_number=100)
+    held = SimpleNamespace(id="submission-1", round_number=100)
     monkeypatch.setattr(world.node, "submit", lambda predictions, datestamp: held)
     assert len(world.daemon(Submitting()).run(single_run=True)[0].submissions) == 1
 
@@ -295,7 +294,7 @@ def test_data_that_never_come_fail_the_round_loudly(world: World) -> None:
 def next_round(world: World) -> None:
     """Close the round and open the next one, an hour later."""
     world.clock.sleep(7200)
-    world.api.round = Round(101, 8, world.clock.now(), world.clock.now() + timedelta(hours=1))
+    world.api.round = round_of(101, world.clock.now())
 
 
 @pytest.mark.parametrize("changed", ["features.json", "train.parquet", "validation.parquet"])
@@ -306,7 +305,7 @@ def test_training_data_are_new_when_their_content_changed(world: World, changed:
     world.daemon(same).run(single_run=True)
     assert "on_new_training_data" not in same.events and "on_new_tournament_data" in same.events
     world.clock.sleep(7200)
-    world.api.round = Round(102, 8, world.clock.now(), world.clock.now() + timedelta(hours=1))
+    world.api.round = round_of(102, world.clock.now())
     (world.node.folder / changed).write_text("other content")
     new = Recorder()
     world.daemon(new).run(single_run=True)
@@ -401,7 +400,7 @@ def test_training_data_are_not_fetched_for_handlers_that_do_not_train(world: Wor
 
 
 def test_single_run_waits_for_a_round_that_is_not_open_yet(world: World) -> None:
-    world.api.round = Round(100, 8, NOW + timedelta(minutes=5), NOW + timedelta(minutes=65))
+    world.api.round = round_of(100, NOW + timedelta(minutes=5))
     handler = Recorder()
     assert len(world.daemon(handler).run(single_run=True)) == 1
     assert world.clock.elapsed >= 300
@@ -477,15 +476,17 @@ def test_a_handler_that_calls_itself_something_else_is_known_by_its_first_name(w
     assert again.events == ["on_start", "on_shutdown"]
 
 
-def test_a_late_submission_is_announced_as_late(world: World) -> None:
+@pytest.mark.parametrize("kind", [Late, Covered, Unconfirmed])
+def test_a_submission_that_does_not_count_is_announced_and_not_made_again(world: World, kind: type[Submitted]) -> None:
     class Submitting(EventHandler):
         def on_new_tournament_data(self, round_number: int) -> None:
-            self.state["late"] = self.daemon.submit("predictions").late
+            self.state["made"] = self.daemon.submit("predictions").status
 
-    world.node.late = Late("round 100 had closed before it was made")
+    world.node.late = kind("it does not count", "submission-9", 100)
     handler = Submitting()
-    rounds = world.daemon(handler).run(single_run=True)
-    assert handler.state == {"late": True} and rounds[0].submissions[0].late and len(world.node.submitted) == 1
+    (made,) = world.daemon(handler).run(single_run=True)[0].submissions
+    assert handler.state == {"made": kind.status} and len(world.node.submitted) == 1
+    assert (made.submission_id, made.status, made.late) == ("submission-9", kind.status, kind is Late)
 
 
 def test_handlers_are_added_and_removed_by_name(world: World) -> None:
@@ -513,7 +514,7 @@ def test_the_round_folder_holds_the_files_and_older_ones_are_forgotten(world: Wo
     kept = daemon.get_dataset_path(100)
     for number in (101, 102):
         next_round(world)
-        world.api.round = Round(number, 8, world.clock.now(), world.clock.now() + timedelta(hours=1))
+        world.api.round = round_of(number, world.clock.now())
         world.daemon(Recorder()).run(single_run=True)
     assert not kept.exists()
 

@@ -125,7 +125,7 @@ def test_numerautos_command_line_becomes_words() -> None:
 def test_a_report_of_the_round(world: World, kind: Any, suffix: str) -> None:
     world.daemon(Submitting(), Recorder("<bad>", on_round_begin=1), ReportWriter("report", kind)).run(single_run=True)
     text = (world.home / "events" / "numerai" / "reports" / f"round_100.{suffix}").read_text()
-    assert "alice: submission-1 (success)" in text and "answer: 42" in text
+    assert "alice: submission-1 (on-time)" in text and "answer: 42" in text
     failed = "on_round_begin of <bad>: RuntimeError"
     assert (failed.replace("<", "&lt;").replace(">", "&gt;") if kind == "html" else failed) in text
 
@@ -155,16 +155,20 @@ def test_a_mail_server_that_is_away_fails_only_the_report(world: World) -> None:
 
 
 def test_notices_of_success_lateness_and_failure(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    from numerai_compute.node_template.numerai_node.errors import Late
+    from numerai_compute.node_template.numerai_node.errors import Covered, Late, Unconfirmed
 
     world.daemon(Submitting(), NotificationSender(), Recorder("bad", on_new_tournament_data=99)).run(single_run=True)
     assert [notice.kind for notice in world.notifier.told] == [NoticeKind.SUCCESS, NoticeKind.FAILURE]
     assert "alice" in world.notifier.told[0].title and "bad" in world.notifier.told[1].title
     assert "mail was not told: the server is down" in caplog.text
     world.notifier.told.clear()
-    world.node.late = Late("too late")
-    world.daemon(Submitting("other"), NotificationSender("quiet", successes=False)).run(single_run=True)
-    assert [notice.kind for notice in world.notifier.told] == [NoticeKind.LATE]
+    kinds = {Late: NoticeKind.LATE, Covered: NoticeKind.COVERED, Unconfirmed: NoticeKind.FAILURE}
+    for number, kind in enumerate(kinds):
+        world.node.late = kind("it does not count", "submission-9", 100)
+        world.daemon(Submitting(f"other-{number}"), NotificationSender(f"quiet-{number}", successes=False)).run(
+            single_run=True
+        )
+    assert [notice.kind for notice in world.notifier.told] == list(kinds.values())
 
 
 class Telling(EventHandler):
@@ -302,7 +306,8 @@ def test_numerautos_napi(world: World, tmp_path: Path) -> None:
     daemon = world.daemon()
     assert daemon.napi.get_current_round(tournament=8) == 100
     details = daemon.napi.get_current_round_details(tournament=8)
-    assert details["number"] == 100 and details["closeTime"] == "2026-01-06T13:00:00+00:00"
+    assert details["number"] == 100 and details["closeStakingTime"] == "2026-01-06T13:00:00+00:00"
+    assert details["closeTime"] == "2026-01-07T12:00:00+00:00"
     assert {"tournament": 8, "name": "numerai"} in daemon.napi.get_tournaments()
     path = tmp_path / "p.csv"
     path.write_text("id,prediction\na,0.5\n")

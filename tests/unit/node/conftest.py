@@ -38,8 +38,9 @@ class Stub:
     """What the server serves and remembers. `script[target]` holds answers that are given first, one per request.
 
     Targets: `graphql`, the name of a GraphQL field, `download`, `upload`, `submitted` (what is read back). `modified`
-    are Last-Modified headers of files, `store_headers` what a PUT is answered with, `counts` and `inserted_at` what
-    every submission shows.
+    are Last-Modified headers of files, `store_headers` what a PUT is answered with, `inserted_at` what every submission
+    shows. `standings` is what the newest submission's entry says, one a look, the last for good; `entries` are further
+    ones.
     """
 
     def __init__(self) -> None:
@@ -49,13 +50,12 @@ class Stub:
         self.requests: list[tuple[str, str, Mapping[str, str]]] = []
         self.scopes = ["upload_submission", "read_submission_info"]
         self.models: dict[str, dict[str, Any]] = {MODEL_ID: {"name": "alice", "tournament": 8}}
-        self.round: dict[str, Any] | None = {"number": 900, "dataDatestamp": 20251121}
-        self.verdicts = ["pending", "success"]
-        self.error_info: str | None = None
+        self.round: dict[str, Any] | None = a_round()
+        self.standings = ["none", "on-time"]
+        self.entries: list[dict[str, Any]] = []
         self.earlier_rounds: list[dict[str, Any]] = []
         self.modified: dict[str, str] = {}
         self.store_headers: Callable[[bytes], Mapping[str, str]] = lambda content: {}
-        self.counts: dict[str, Any] = {}
         self.inserted_at: str | None = None
         self.uploads: dict[str, bytes] = {}
         self.submissions: list[dict[str, Any]] = []
@@ -140,13 +140,14 @@ class Handler(BaseHTTPRequestHandler):
         assert found, body["query"]
         field = found[1]
         self.stub.requests.append(("graphql", field, dict(self.headers)))
+        field = "latestSubmissions" if "latestSubmissions" in body["query"] else field
         self.stub.requests.append((field, "", dict(self.headers)))
         if self._scripted("graphql", field):
             return
         self.resolve(field, body["variables"])
 
     def resolve(self, field: str, variables: dict[str, Any]) -> None:
-        """Answer one GraphQL field as Numerai does."""
+        """Answer one GraphQL field as Numerai does; `latestSubmissions` is that of the model."""
         stub = self.stub
         if field == "listDatasets":
             self.data({field: list(stub.files)})
@@ -162,6 +163,8 @@ class Handler(BaseHTTPRequestHandler):
             self.data({field: {"scopes": stub.scopes}})
         elif field == "model":
             self.data({field: stub.models.get(variables["modelId"])})
+        elif field == "latestSubmissions":
+            self.data({"model": {field: self.entries()}})
         elif field.startswith("submissionUpload"):
             name = f"{stub.asked(field)}-{variables['filename']}"
             self.data({field: {"filename": name, "url": f"{stub.url}/upload/{name}?signature=SIGNATURE"}})
@@ -170,13 +173,6 @@ class Handler(BaseHTTPRequestHandler):
             self.data({field: {"url": f"{stub.url}/submitted/{held['filename']}?signature=SIGNATURE"}})
         elif field.startswith("create"):
             self.data({field: {"id": self.create(variables)}})
-        elif variables.get("id"):
-            found = [item for item in stub.submissions if item["id"] == variables["id"]]
-            for item in found:
-                item["status"] = stub.verdicts.pop(0) if len(stub.verdicts) > 1 else stub.verdicts[0]
-                item["errorInfo"] = stub.error_info
-                item.update(stub.counts)
-            self.data({field: found})
         else:
             self.data({field: stub.submissions})
 
@@ -188,14 +184,24 @@ class Handler(BaseHTTPRequestHandler):
             {
                 "id": identity,
                 "filename": variables["filename"],
-                "status": "pending",
-                "errorInfo": None,
                 "triggerId": variables["triggerId"],
                 "insertedAt": self.stub.inserted_at,
                 "round": dict(self.stub.round) if self.stub.round else None,
             }
         )
         return identity
+
+    def entries(self) -> list[dict[str, Any]]:
+        """The model's entries: of the newest submission what `standings` says, and those that are given."""
+        stub = self.stub
+        if not stub.submissions:
+            return stub.entries
+        newest = stub.submissions[-1]
+        status = stub.standings.pop(0) if len(stub.standings) > 1 else stub.standings[0]
+        made = {} if status == "none" else {"id": newest["id"], "filename": newest["filename"], "timestamp": at(0)}
+        number = newest["round"]["number"] if newest["round"] else 901
+        status = status if newest["round"] or status == "none" else "queued"
+        return [{"roundNumber": number, "status": status, **made}, *stub.entries]
 
     def data(self, data: dict[str, Any]) -> None:
         self.answer(200, json.dumps({"data": data}).encode())
@@ -253,8 +259,9 @@ def http_time(minutes: float) -> str:
 
 
 def a_round(number: int = 900, opened: float = -10.0, closes: float = 50.0, day: int = 20251121) -> dict[str, Any]:
-    """A round that opened and closes so many minutes from now."""
-    return {"number": number, "dataDatestamp": day, "openTime": at(opened), "closeTime": at(closes)}
+    """A round that opened so many minutes from now and whose deadline is then; the late period takes 23 hours more."""
+    times = {"openTime": at(opened), "closeStakingTime": at(closes), "closeTime": at(closes + 23 * 60)}
+    return {"number": number, "dataDatestamp": day, **times}
 
 
 def parquet(frame: pd.DataFrame) -> bytes:

@@ -136,11 +136,17 @@ def test_a_node_keeps_its_artifacts_in_the_bucket(
     (node.artifacts / "model.txt").write_text("newest")
     store.refuse = 403
     node.keep_artifacts()
-    node.api.transport.round_closes(datetime.now(timezone.utc) + timedelta(hours=1))
+    node.api.transport.submit_by(datetime.now(timezone.utc) + timedelta(hours=1))
     store.refuse, store.seen = 503, []
     node.keep_artifacts()
     assert len(store.seen) == 3
     assert "the next run trains again" in capsys.readouterr().out
+
+
+def test_an_object_whose_name_leads_out_of_the_folder_is_refused(store: Store, tmp_path: Path) -> None:
+    store.objects["numerai-alice//escaped"] = b"x"
+    with pytest.raises(ConfigurationError, match="'/escaped' is refused"):
+        Mirror(bucket(store), tmp_path / "artifacts").fetch()
 
 
 @pytest.mark.parametrize(("status", "kind"), [(403, ConfigurationError), (503, TemporaryFailure)])

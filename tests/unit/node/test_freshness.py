@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from numerai_node import Node, TemporaryFailure
 from numerai_node.transport import Transport
 
-from .conftest import Stub, a_round, http_time, refusal, status
+from .conftest import Stub, a_round, at, http_time, refusal, status
 
 LIVE = "v5.10/live.parquet"
 MakeNode = Callable[..., Node]
 
 
+def the_round_before(deadline: float) -> dict[str, Any]:
+    """Round 900, a day ago: its late period ends as round 901 opens."""
+    return {**a_round(900, opened=-1450, closes=-10), "closeStakingTime": at(deadline)}
+
+
 @pytest.fixture(autouse=True)
 def _second_round(stub: Stub) -> None:
     stub.round = a_round(901)
-    stub.earlier_rounds = [a_round(900, opened=-1450, closes=-1390)]
+    stub.earlier_rounds = [the_round_before(deadline=-1390)]
     stub.modified[LIVE] = http_time(-30)
 
 
@@ -51,12 +57,29 @@ def test_the_round_befores_file_is_waited_for(
     assert "still the round before" in capsys.readouterr().out
 
 
-def test_a_file_of_the_second_in_which_one_round_follows_the_other_is_this_rounds(
-    node: Node, stub: Stub, waits: list[float]
+@pytest.mark.parametrize("published", [-1389, -600, -11, -9, 0])
+def test_a_file_that_is_published_before_the_opening_is_this_rounds_and_so_is_one_after_it(
+    node: Node, stub: Stub, waits: list[float], published: float
 ) -> None:
+    """When Numerai publishes a round's file is not known: at any time after the deadline of the round before."""
+    stub.modified[LIVE] = http_time(published)
+    assert node.live_file.is_file()
+    assert waits == []
+
+
+def test_a_file_of_the_second_of_the_deadline_is_this_rounds(node: Node, stub: Stub, waits: list[float]) -> None:
     stub.earlier_rounds = [a_round(900, opened=-1450)]
-    stub.earlier_rounds[0]["closeTime"] = "2025-11-21T12:00:00.900000Z"
+    stub.earlier_rounds[0]["closeStakingTime"] = "2025-11-21T12:00:00.900000Z"
     stub.modified[LIVE] = "Fri, 21 Nov 2025 12:00:00 GMT"
+    assert node.live_file.is_file()
+    assert waits == []
+
+
+def test_rounds_without_a_deadline_or_a_datestamp(node: Node, stub: Stub, waits: list[float]) -> None:
+    """An answer that lacks what is asked for is no error: there is only less to compare."""
+    stub.earlier_rounds = [{"number": 900}]
+    assert stub.round is not None
+    del stub.round["dataDatestamp"]
     assert node.live_file.is_file()
     assert waits == []
 
@@ -65,6 +88,21 @@ def test_a_file_that_is_not_there_yet_is_waited_for(node: Node, stub: Stub, wait
     stub.script["download"] = [status(404)] * 2
     assert node.live_file.is_file()
     assert len(waits) == 2
+    assert stub.asked("listDatasets") == 1, "Numerai takes 10 a minute from one address"
+
+
+def test_a_listing_without_a_live_file_is_asked_for_again(node: Node, stub: Stub, transport: Transport) -> None:
+    files, stub.files = stub.files, {"v5.10/train.parquet": b""}
+    waited: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        stub.files = files
+
+    transport.sleep = sleep
+    assert node.live_file.is_file()
+    assert len(waited) == 1
+    assert stub.asked("listDatasets") == 2
 
 
 def test_a_file_without_an_address_yet_is_waited_for(node: Node, stub: Stub, waits: list[float]) -> None:

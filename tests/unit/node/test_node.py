@@ -9,14 +9,21 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from numerai_node.data import version_key
+from numerai_node import __version__
 from numerai_node.errors import ConfigurationError, TemporaryFailure
 from numerai_node.node import Node, _cpu_quota
 from numerai_node.scores import score
+from numerai_node.versions import version_key
 
-from .conftest import Handler, Stub, parquet
+from .conftest import Handler, Stub, classic_files, parquet
 
 MakeNode = Callable[..., Node]
+
+
+def test_the_log_says_which_runtime_runs(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
+    node.check_access()
+    (ready,) = [line for line in capsys.readouterr().out.splitlines() if " ready " in line]
+    assert f"runtime={__version__}" in ready
 
 
 def test_versions_sort_as_numbers(node: Node) -> None:
@@ -34,8 +41,10 @@ def test_each_tournament_has_its_own_data(make_node: MakeNode, stub: Stub, tourn
 
 def test_no_data_at_all(node: Node, stub: Stub) -> None:
     stub.files = {"readme.txt": b""}
-    with pytest.raises(ConfigurationError, match="lists no data for tournament 8"):
+    with pytest.raises(TemporaryFailure, match="lists no data for tournament 8"):
         node.features()
+    stub.files = dict(classic_files())
+    assert node.features(), "the listing is asked for again"
 
 
 def test_feature_sets(node: Node) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from numerai_node import BadPredictions, Late, Node, run
 from numerai_node.__main__ import main
-from numerai_node.errors import Interrupted
+from numerai_node.errors import Covered, Interrupted, Unconfirmed
 from numerai_node.notify import tell
 
 TEMPLATE = Path(__file__).parents[3] / "node_template"
@@ -76,7 +76,9 @@ def _fails(error: Exception) -> Any:
     ("work", "code", "title", "words", "type_"),
     [
         (lambda node: None, 0, "numerai-alice ended well", "submitted nothing", "success"),
-        (_fails(Late("it is late")), 69, "numerai-alice was late", "it is late", "warning"),
+        (_fails(Late("it is late", "id")), 69, "numerai-alice was late", "it is late", "warning"),
+        (_fails(Covered("by it", "id")), 73, "numerai-alice is covered by an earlier file", "by it", "warning"),
+        (_fails(Unconfirmed("no answer", "id")), 76, "numerai-alice submitted, unconfirmed", "no answer", "failure"),
         (_fails(BadPredictions("no", ["row 3"])), 65, "numerai-alice failed", "Exit code 65: no row 3", "failure"),
         (_fails(ValueError("SECRET-KEY")), 1, "numerai-alice failed", "Exit code 1: ValueError", "failure"),
     ],
@@ -123,7 +125,7 @@ def test_a_failure_after_the_submission_says_that_it_stands(
     (post,) = inbox.posts
     assert post["title"] == "numerai-alice failed"
     assert "the plot failed" in post["message"]
-    assert "Numerai has accepted the submission submission-1 all the same." in post["message"]
+    assert "Numerai counts the submission submission-1 all the same." in post["message"]
 
 
 @pytest.mark.parametrize("signal", [Interrupted, KeyboardInterrupt])

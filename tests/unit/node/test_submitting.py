@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from numerai_node.errors import BadPredictions, ConfigurationError, Late, TemporaryFailure
+from numerai_node.errors import BadPredictions, ConfigurationError, Covered, Late, TemporaryFailure, Unconfirmed
 from numerai_node.node import Node
 
 from .conftest import TRIGGER_ID, Handler, Stub, a_round, at, drop, refusal, status
@@ -27,7 +28,6 @@ def _no_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Numerai's verdict is waited for hardly at all."""
     monkeypatch.setattr("numerai_node.submitting.CONFIRM_SECONDS", 0.05)
-    monkeypatch.setattr("numerai_node.submitting.QUEUED_SECONDS", 0.05)
 
 
 def predictions(node: Node) -> pd.Series[Any]:
@@ -35,9 +35,16 @@ def predictions(node: Node) -> pd.Series[Any]:
     return pd.Series(np.linspace(0.1, 0.9, len(ids)), index=ids)
 
 
+def past_the_deadline(node: Node, stub: Stub) -> pd.Series[Any]:
+    """Predictions for a round past its deadline: what fails then is tried three times, and not until a deadline."""
+    live = predictions(node)
+    stub.round = a_round(closes=-1)
+    return live
+
+
 def test_the_whole_way(node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     submission = node.submit(predictions(node))
-    assert submission.status == "success"
+    assert (submission.id, submission.round_number) == ("submission-1", 900)
     assert stub.created[0]["triggerId"] == TRIGGER_ID
     assert stub.created[0]["dataDatestamp"] is None
     uploaded = stub.uploads[stub.created[0]["filename"]].decode().splitlines()
@@ -45,7 +52,7 @@ def test_the_whole_way(node: Node, stub: Stub, capsys: pytest.CaptureFixture[str
     assert uploaded[1] == "n0000,0.1"
     assert len(uploaded) == 201
     last = capsys.readouterr().out.splitlines()[-1]
-    line = "submitted submission_id=submission-1 round=900 trigger_id=trigger-1 status=success read_back=no"
+    line = "submitted submission_id=submission-1 round=900 trigger_id=trigger-1 status=on-time read_back=no"
     assert last.endswith(line)
 
 
@@ -53,7 +60,7 @@ def test_by_hand_there_is_no_trigger_id(make_node: MakeNode, stub: Stub, capsys:
     node = make_node(TRIGGER_ID="")
     node.submit(predictions(node))
     assert stub.created[0]["triggerId"] is None
-    assert "round=900 status=success" in capsys.readouterr().out.splitlines()[-1]
+    assert "round=900 status=on-time" in capsys.readouterr().out.splitlines()[-1]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +128,10 @@ def test_a_store_that_keeps_something_else_is_noticed(
 
 
 def test_s3_that_keeps_something_else_for_good_is_a_failure(node: Node, stub: Stub) -> None:
+    live = past_the_deadline(node, stub)
     stub.store_headers = lambda content: {"ETag": f'"{"0" * 32}"', "Server": "AmazonS3"}
     with pytest.raises(TemporaryFailure, match=r"stored something else than was sent\. Nothing was submitted"):
-        node.submit(predictions(node))
+        node.submit(live)
     assert stub.created == []
 
 
@@ -144,9 +152,10 @@ def test_a_store_that_recovers(node: Node, stub: Stub) -> None:
 
 
 def test_a_store_that_stays_down(node: Node, stub: Stub) -> None:
+    live = past_the_deadline(node, stub)
     stub.script["upload"] = [status(500)] * 3
     with pytest.raises(TemporaryFailure, match=r"the upload failed 3 times.*Nothing was submitted"):
-        node.submit(predictions(node))
+        node.submit(live)
     assert stub.created == []
 
 
@@ -196,57 +205,89 @@ def test_a_failure_after_the_submission_was_made_does_not_make_a_second_one(node
 
 def test_a_lost_question_is_asked_again(node: Node, stub: Stub) -> None:
     stub.script["createSubmission"] = [drop, drop]
-    assert node.submit(predictions(node)).status == "success"
+    node.submit(predictions(node))
     assert len(stub.created) == 1
 
 
 def test_answers_lost_for_good_are_temporary(node: Node, stub: Stub) -> None:
+    live = past_the_deadline(node, stub)
     stub.script["createSubmission"] = [drop] * 3
     with pytest.raises(TemporaryFailure, match="creating the submission failed"):
-        node.submit(predictions(node))
-
-
-def test_numerais_reason_is_shown(node: Node, stub: Stub) -> None:
-    stub.verdicts, stub.error_info = ["error"], "invalid_submission_ids: duplicates"
-    with pytest.raises(BadPredictions, match="invalid_submission_ids: duplicates"):
-        node.submit(predictions(node))
-
-
-def test_a_refusal_without_a_reason(node: Node, stub: Stub) -> None:
-    stub.verdicts = ["error"]
-    with pytest.raises(BadPredictions, match="gave no reason"):
-        node.submit(predictions(node))
-
-
-def test_a_refusal_at_once(node: Node, stub: Stub) -> None:
-    stub.script["createSubmission"] = [refusal("invalid_submission_headers: no")]
-    with pytest.raises(BadPredictions, match="invalid_submission_headers"):
-        node.submit(predictions(node))
-
-
-@pytest.mark.usefixtures("impatient")
-def test_no_verdict_in_time_is_temporary(node: Node, stub: Stub) -> None:
-    stub.verdicts = ["pending"]
-    with pytest.raises(TemporaryFailure, match=r"not judged the submission submission-1 .*\(its status: pending\)\.$"):
-        node.submit(predictions(node))
-
-
-@pytest.mark.usefixtures("impatient")
-def test_a_submission_that_is_not_shown(node: Node, stub: Stub) -> None:
-    live = predictions(node)
-    stub.script["submissions"] = [lambda handler: handler.data({"submissions": []})] * 1000
-    with pytest.raises(TemporaryFailure, match="not shown"):
         node.submit(live)
 
 
-def test_another_trigger_is_not_ours(node: Node, stub: Stub) -> None:
-    stub.script["createSubmission"] = [
-        lambda handler: handler.data(
-            {"createSubmission": {"id": handler.create({"filename": "f", "triggerId": "other"})}}
-        )
-    ]
-    with pytest.raises(TemporaryFailure, match="under the trigger other, not trigger-1"):
+def test_numerais_reason_is_shown(node: Node, stub: Stub) -> None:
+    """They are sent twice: predictions that keep every rule here may have been damaged on their way."""
+    stub.script["createSubmission"] = [refusal("invalid_submission_ids: duplicates")] * 3
+    with pytest.raises(BadPredictions, match="invalid_submission_ids: duplicates") as caught:
         node.submit(predictions(node))
+    assert caught.value.exit_code == 65
+    assert stub.asked("upload") == stub.asked("createSubmission") == 2
+
+
+def test_what_was_damaged_on_its_way_is_sent_again(node: Node, stub: Stub) -> None:
+    stub.script["createSubmission"] = [refusal("invalid_submission_ids: duplicates")]
+    node.submit(predictions(node))
+    assert stub.asked("upload") == 2
+
+
+def test_numerais_own_fault_passes(node: Node, stub: Stub) -> None:
+    """createSubmission answers it in `errors` as well, with words or, without a message, with a code."""
+    nameless = {"error": "NoSuchKey", "code": 404}
+    stub.script["createSubmission"] = [
+        refusal("The specified key does not exist."),
+        lambda handler: handler.answer(200, json.dumps({"errors": [nameless]}).encode()),
+    ]
+    node.submit(predictions(node))
+    assert len(stub.created) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(
+    "silence",
+    [
+        None,
+        lambda handler: handler.data({"model": {"latestSubmissions": None}}),
+        lambda handler: handler.data({"model": None}),
+        status(503),
+        refusal('Cannot query field "latestSubmissions" on type "Model".'),
+        refusal("Your API token lacks the scope read_submission_info."),
+    ],
+    ids=["none", "null", "no model", "503", "field gone", "no scope"],
+)
+def test_no_verdict_is_unconfirmed(node: Node, stub: Stub, silence: Any) -> None:
+    """Nothing is submitted again for that, and null is never a verdict."""
+    stub.standings = ["none"]
+    stub.script["latestSubmissions"] = [silence] * 1000 if silence else []
+    with pytest.raises(Unconfirmed, match=r"submission-1 .* was made .* not sent again .* https://numer\.ai") as caught:
+        node.submit(predictions(node))
+    assert caught.value.exit_code == 76
+    assert len(stub.created) == 1
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize("standing", ["none", "on-time"])
+def test_a_round_covered_by_an_earlier_file(node: Node, stub: Stub, standing: str) -> None:
+    """An on-time entry of another file says nothing of this run; this run's own entry does."""
+    clone = {"roundNumber": 900, "status": "on-time", "id": "clone", "filename": "yesterdays.csv", "timestamp": at(-9)}
+    stub.standings, stub.entries = [standing], [clone]
+    if standing == "on-time":
+        assert node.submit(predictions(node)).id == "submission-1"
+        return
+    with pytest.raises(Covered, match=r"covered by an earlier file: Numerai counts yesterdays\.csv") as caught:
+        node.submit(predictions(node))
+    assert caught.value.exit_code == 73 and len(stub.created) == 1
+
+
+def test_the_file_name_is_the_second_key(node: Node, stub: Stub) -> None:
+    """That latestSubmissions has the ids of createSubmission is likely and unproven."""
+
+    def other_id(handler: Handler) -> None:
+        entries = [{**entry, "id": "another"} for entry in handler.entries()]
+        handler.data({"model": {"latestSubmissions": entries}})
+
+    stub.script["latestSubmissions"] = [other_id] * 9
+    assert node.submit(predictions(node)).id == "submission-1"
 
 
 def says(**data: Any) -> Any:
@@ -264,6 +305,7 @@ def says(**data: Any) -> Any:
         {"createSubmission": {"id": None}},
         {"submissionDownloadAuth": None},
         {"submissions": [None]},
+        {"latestSubmissions": [None]},
     ],
     ids=str,
 )
@@ -272,14 +314,15 @@ def test_an_answer_that_holds_nothing_is_no_crash(node: Node, stub: Stub, nothin
     node.check_access()
     live = predictions(node)
     (field,) = nothing
-    stub.script[field] = [says(**nothing)]
-    assert node.submit(live).status == "success"
+    answer = {"model": nothing} if field == "latestSubmissions" else nothing
+    stub.script[field] = [says(**answer)]
+    node.submit(live)
     assert len(stub.created) == 1
 
 
 @pytest.mark.parametrize("field", ["submissionUploadAuth", "createSubmission"])
 def test_answers_without_what_was_asked_for_are_temporary(node: Node, stub: Stub, field: str) -> None:
-    live = predictions(node)
+    live = past_the_deadline(node, stub)
     stub.script[field] = [says()] * 3
     with pytest.raises(TemporaryFailure, match=f"answered without {field}"):
         node.submit(live)
@@ -288,96 +331,68 @@ def test_answers_without_what_was_asked_for_are_temporary(node: Node, stub: Stub
 def test_what_cannot_be_looked_at_stays_accepted(node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
     stub.scopes.append("download_submission")
     stub.script["submissionDownloadAuth"] = [says(submissionDownloadAuth=None)] * 9
-    assert node.submit(predictions(node)).status == "success"
+    node.submit(predictions(node))
     assert "could not be read back" in capsys.readouterr().out
 
 
 class TestLate:
-    """The submission is made in any case; whether it was in time is said by exit code and log."""
+    """The submission is made in any case; whether it was on time is said by exit code and log."""
 
     @pytest.mark.parametrize("says_so", [True, False])
-    def test_between_rounds_it_is_late(
+    def test_between_rounds_it_is_queued(
         self, node: Node, stub: Stub, says_so: bool, capsys: pytest.CaptureFixture[str]
     ) -> None:
+        """Whether Numerai then answers with the round before or with an error is not known."""
         stub.round = None
         if says_so:
             stub.script["rounds"] = [refusal("Current round not open for submissions")] * 4
-        with pytest.raises(Late, match="scored but cannot be staked") as caught:
+        with pytest.raises(Late, match="queued for round 901; running again would only queue another") as caught:
             node.submit(predictions(node))
-        assert caught.value.exit_code == 69
+        assert caught.value.exit_code == 69 and caught.value.submission_id == "submission-1"
         assert len(stub.created) == 1
         shown = capsys.readouterr().out
-        assert "status=success read_back=no late=yes" in shown
+        assert "round=901 trigger_id=trigger-1 status=queued read_back=no" in shown
         assert "warning" in shown
 
-    def test_a_round_that_is_over_is_not_open_whatever_is_answered(self, node: Node, stub: Stub) -> None:
+    def test_a_round_past_its_deadline_is_not_open_whatever_is_answered(self, node: Node, stub: Stub) -> None:
         stub.round = a_round(closes=-1)
         assert node.api.current_round() is None
-        stub.round = a_round(opened=1)  # by a clock of whole seconds it may seem to open only just now
+        stub.round = a_round(opened=0.001)  # by a clock of whole seconds it may seem to open only just now
         assert node.api.current_round() is not None
 
-    def test_the_round_closed_before_it_was_made(self, node: Node, stub: Stub) -> None:
-        stub.round = a_round()
+    def test_the_deadline_passed_before_it_was_made(self, node: Node, stub: Stub) -> None:
+        """Numerai lists it twice under one id: late for this round, queued for the next."""
         live = predictions(node)
-        stub.inserted_at = at(2)
-        stub.round = a_round(closes=1)
-        with pytest.raises(Late, match="round 900 had closed before it was made"):
+        stub.standings = ["late"]
+
+        def listed_twice(handler: Handler) -> None:
+            (late,) = handler.entries()
+            queued = {**late, "roundNumber": 901, "status": "queued"}
+            handler.data({"model": {"latestSubmissions": [queued, late]}})
+
+        stub.script["latestSubmissions"] = [listed_twice]
+        with pytest.raises(Late, match="made after the deadline of round 900, so it is not staked") as caught:
             node.submit(live)
+        assert caught.value.round_number == 900
         assert len(stub.created) == 1
 
-    def test_judged_after_the_close_but_made_before_it_is_in_time(
+    def test_listed_after_the_deadline_but_on_time_is_on_time(
         self, node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        stub.round, stub.inserted_at = a_round(closes=1), at(0.9)
-
-        def close(handler: Handler) -> None:
-            handler.data({"createSubmission": {"id": handler.create({"filename": "f", "triggerId": TRIGGER_ID})}})
-            stub.round = None
-
-        stub.script["createSubmission"] = [close]
-        assert node.submit(predictions(node)).round_number == 900
-        assert "late=" not in capsys.readouterr().out
-
-    @pytest.mark.usefixtures("impatient")
-    @pytest.mark.parametrize("shown", [True, False])
-    def test_a_verdict_that_comes_too_late_for_one_made_in_time(self, node: Node, stub: Stub, shown: bool) -> None:
-        stub.round, stub.inserted_at, stub.verdicts = a_round(closes=1), at(0), ["pending"]
         live = predictions(node)
 
         def close(handler: Handler) -> None:
             handler.resolve("createSubmission", {"filename": "f", "triggerId": TRIGGER_ID})
-            stub.round = None
-            if not shown:
-                stub.submissions.clear()
+            stub.round = a_round(closes=-0.1)
 
         stub.script["createSubmission"] = [close]
-        with pytest.raises(TemporaryFailure, match="has not judged the submission submission-1"):
-            node.submit(live)
-
-    def test_without_the_time_it_was_made_the_clock_tells(self, node: Node, stub: Stub) -> None:
-        stub.round = a_round(closes=0.1)
-        node.submit(predictions(node))
-        stub.round = a_round(closes=-0.1)
-        with pytest.raises(Late):
-            node.submit(predictions(node) * 0.5)
-
-    @pytest.mark.usefixtures("impatient")
-    def test_what_numerai_keeps_for_the_next_round_is_said_to_be_queued(self, node: Node, stub: Stub) -> None:
-        stub.round, stub.verdicts = None, ["pending"]
-
-        def create(handler: Handler) -> None:
-            handler.resolve("createSubmission", {"filename": "f", "triggerId": TRIGGER_ID})
-            stub.submissions[0]["round"] = a_round(901, opened=60, closes=120)
-
-        stub.script["createSubmission"] = [create]
-        with pytest.raises(Late, match="queued") as caught:
-            node.submit(predictions(node))
-        assert caught.value.exit_code == 69
+        assert node.submit(live).round_number == 900
+        assert "status=on-time" in capsys.readouterr().out
 
     def test_data_of_an_earlier_round_say_so(self, node: Node, stub: Stub) -> None:
         live = predictions(node)
-        stub.round = {"number": 901, "dataDatestamp": 20251122}
-        with pytest.raises(Late, match="round 900 closed before it was made, and it counts for round 901"):
+        stub.round = a_round(901, day=20251122)
+        with pytest.raises(Late, match="round 900 was over before it was made, and it counts for round 901"):
             node.submit(live)
         assert stub.created[0]["dataDatestamp"] == 20251121
 
@@ -385,7 +400,7 @@ class TestLate:
         live = predictions(node)
 
         def open_next(handler: Handler) -> None:
-            stub.round = {"number": 901, "dataDatestamp": 20251122}
+            stub.round = a_round(901, day=20251122)
             handler.answer(503, b"")
 
         stub.script["upload"] = [open_next]
@@ -397,15 +412,13 @@ class TestLate:
         live = predictions(node)
 
         def open_and_refuse(handler: Handler) -> None:
-            stub.round, stub.verdicts = {"number": 901, "dataDatestamp": 20251122}, ["error", "success"]
-            (filename,) = stub.uploads
-            created = {"filename": filename, "triggerId": TRIGGER_ID, "dataDatestamp": None}
-            handler.data({"createSubmission": {"id": handler.create(created)}})
+            stub.round = a_round(901, day=20251122)
+            handler.errors("invalid_submission_ids: not today's")
 
         stub.script["createSubmission"] = [open_and_refuse]
-        with pytest.raises(Late, match="submission-2 is late: round 900 closed"):
+        with pytest.raises(Late, match="submission-1 is late: round 900 was over"):
             node.submit(live)
-        assert [each["dataDatestamp"] for each in stub.created] == [None, 20251121]
+        assert [each["dataDatestamp"] for each in stub.created] == [20251121]
 
     def test_data_read_before_the_opening_are_not_the_rounds(self, node: Node, stub: Stub) -> None:
         """They may be the round before's, whatever Numerai makes of them."""
@@ -416,19 +429,17 @@ class TestLate:
             node.submit(live)
         assert stub.created == []
 
-    @pytest.mark.usefixtures("impatient")
-    @pytest.mark.parametrize("verdict", ["success", "error", "pending"])
-    def test_a_round_that_opens_while_its_verdict_is_waited_for(self, node: Node, stub: Stub, verdict: str) -> None:
-        stub.round, stub.verdicts = None, [verdict]
+    @pytest.mark.parametrize("refused", [True, False])
+    def test_a_round_that_opens_while_it_is_made(self, node: Node, stub: Stub, refused: bool) -> None:
+        stub.round = None
         live = predictions(node)
 
-        def shown(handler: Handler) -> None:
-            stub.round = a_round(901, opened=-0.1)
-            handler.resolve("submissions", {"id": "submission-1"})
-
         def create(handler: Handler) -> None:
-            stub.script["submissions"] = [shown]
-            handler.resolve("createSubmission", {"filename": "f", "triggerId": TRIGGER_ID})
+            stub.round = a_round(901, opened=-0.1)
+            if refused:
+                handler.errors("invalid_submission_ids: not this round's")
+            else:
+                handler.resolve("createSubmission", {"filename": "f", "triggerId": TRIGGER_ID})
 
         stub.script["createSubmission"] = [create]
         with pytest.raises(TemporaryFailure, match="Round 901 opened"):
@@ -448,14 +459,12 @@ class TestLate:
         assert stub.created[0]["dataDatestamp"] is None
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_verdict_is_waited_for_while_the_round_is_open(
-    node: Node, stub: Stub, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Another submission would not be judged sooner, so that a slow verdict must not make one."""
+def test_an_entry_that_comes_late_is_waited_for(node: Node, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another submission would not be listed sooner, so a slow answer must not make one."""
     monkeypatch.setattr("numerai_node.submitting.LONGEST_LOOK", 0.0)
-    stub.round, stub.verdicts = a_round(), ["pending"] * 150 + ["success"]
-    assert node.submit(predictions(node)).status == "success"
+    stub.round, stub.standings = a_round(), ["none"] * 150 + ["on-time"]
+    node.submit(predictions(node))
+    assert len(stub.created) == 1
 
 
 class TestConfirmation:
@@ -466,10 +475,9 @@ class TestConfirmation:
         stub.scopes.append("download_submission")
 
     def test_it_is_read_back(self, node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]) -> None:
-        stub.counts = {"submittedCount": 200, "filteredCount": 0}
         node.submit(predictions(node))
         assert stub.asked("submitted") == 1
-        assert "status=success rows=200 read_back=yes" in capsys.readouterr().out
+        assert "status=on-time read_back=yes" in capsys.readouterr().out
 
     def test_what_numerai_wrote_anew_is_the_same(self, node: Node, stub: Stub) -> None:
         def rewritten(handler: Handler) -> None:
@@ -481,52 +489,30 @@ class TestConfirmation:
         node.submit(predictions(node))
         assert len(stub.created) == 1
 
-    @pytest.mark.parametrize("verdict", ["success", "error"])
     def test_what_numerai_holds_wrong_is_sent_again(
-        self, node: Node, stub: Stub, verdict: str, capsys: pytest.CaptureFixture[str]
+        self, node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        """Also when Numerai refused it: what it refused is not what was sent."""
-
         def shuffled(handler: Handler) -> None:
             content = handler.stub.uploads[stub.created[0]["filename"]]
             handler.answer(200, content.replace(b"n0000,0.1", b"n0000,0.9"))
-            stub.verdicts = ["success"]
 
-        stub.verdicts = [verdict]
         stub.script["submitted"] = [shuffled]
         assert node.submit(predictions(node)).id == "submission-2"
         assert "1 of the 200 values that Numerai holds differ" in capsys.readouterr().out
 
-    def test_rows_that_numerai_does_not_have(self, node: Node, stub: Stub) -> None:
-        stub.counts = {"tickersSubmittedCount": 199}
-        with pytest.raises(TemporaryFailure, match="Numerai counts 199 rows, and 200 were sent"):
-            node.submit(predictions(node))
-        assert len(stub.created) == 3
-
-    @pytest.mark.parametrize("counted", [197, 200])
-    @pytest.mark.parametrize("held", [197, 200])
-    def test_rows_that_numerai_leaves_out_are_no_difference(
-        self, node: Node, stub: Stub, counted: int, held: int, capsys: pytest.CaptureFixture[str]
-    ) -> None:
-        def filtered(handler: Handler) -> None:
-            lines = stub.uploads[stub.created[0]["filename"]].splitlines(keepends=True)
-            handler.answer(200, b"".join(lines[: 1 + held]))
-
-        stub.counts = {"tickersSubmittedCount": counted, "filteredCount": 3}
-        stub.script["submitted"] = [filtered]
-        node.submit(predictions(node))
-        assert len(stub.created) == 1
-        assert "Numerai left rows out" in capsys.readouterr().out
-
-    def test_more_rows_missing_than_numerai_left_out(self, node: Node, stub: Stub) -> None:
+    @pytest.mark.parametrize("times", [1, 3])
+    def test_rows_that_numerai_does_not_have(self, node: Node, stub: Stub, times: int) -> None:
         def cut(handler: Handler) -> None:
-            lines = stub.uploads[stub.created[0]["filename"]].splitlines(keepends=True)
-            handler.answer(200, b"".join(lines[:-4]))
+            lines = stub.uploads[stub.created[-1]["filename"]].splitlines(keepends=True)
+            handler.answer(200, b"".join(lines[:-3]))
 
-        stub.counts = {"tickersSubmittedCount": 200, "filteredCount": 3}
-        stub.script["submitted"] = [cut]
-        node.submit(predictions(node))
-        assert len(stub.created) == 2
+        stub.script["submitted"] = [cut] * times
+        if times == 1:
+            node.submit(predictions(node))
+        else:
+            with pytest.raises(TemporaryFailure, match="holds 197 rows with other ids than the 200 that were sent"):
+                node.submit(predictions(node))
+        assert len(stub.created) == min(times + 1, 3)
 
     @pytest.mark.parametrize("fault", [status(404), status(503), drop])
     def test_not_being_able_to_look_is_no_failure(
@@ -542,20 +528,8 @@ class TestConfirmation:
     @pytest.mark.parametrize("field", ["submissionDownloadAuth", "apiTokenInfo"])
     def test_a_look_is_never_worth_the_round(self, node: Node, stub: Stub, field: str) -> None:
         stub.round, stub.script[field] = a_round(), [status(503)] * 10
-        assert node.submit(predictions(node)).status == "success"
+        node.submit(predictions(node))
         assert stub.asked(field) == 3
-
-    def test_a_refusal_of_what_was_sent_stands(self, node: Node, stub: Stub) -> None:
-        stub.verdicts, stub.error_info = ["error"], "invalid_submission_ids: duplicates"
-        with pytest.raises(BadPredictions, match="duplicates"):
-            node.submit(predictions(node))
-        assert len(stub.created) == 1
-
-    def test_an_api_without_counts(self, node: Node, stub: Stub) -> None:
-        live = predictions(node)
-        unknown = refusal('Cannot query field "submittedCount" on type "V2Submission".')
-        stub.script["submissions"] = [lambda handler: handler.data({"submissions": []}), unknown]
-        assert node.submit(live).status == "success"
 
 
 class TestAnEarlierAttempt:
@@ -585,14 +559,14 @@ class TestAnEarlierAttempt:
         assert len(stub.created) == 1
 
     @pytest.mark.usefixtures("impatient")
-    def test_after_the_close_one_that_is_still_not_judged_is_not_queued(self, make_node: MakeNode, stub: Stub) -> None:
+    def test_after_the_deadline_one_that_is_not_listed_is_not_sent_again(self, make_node: MakeNode, stub: Stub) -> None:
         first, second = make_node(), make_node()
         stub.round, stub.inserted_at = a_round(closes=0.1), at(-1)
         first.submit(predictions(first))
-        stub.round, stub.verdicts = None, ["pending"]
-        stub.submissions[0]["round"] = a_round(closes=-0.1)
-        with pytest.raises(TemporaryFailure, match="has not judged the submission submission-1"):
+        stub.round, stub.standings = None, ["none"]
+        with pytest.raises(Unconfirmed, match="submission-1"):
             second.submit(predictions(second))
+        assert len(stub.created) == 1
 
     def test_after_the_close_another_triggers_is_another(self, make_node: MakeNode, stub: Stub) -> None:
         first, second, by_hand = make_node(), make_node(TRIGGER_ID="trigger-2"), make_node(TRIGGER_ID="")
@@ -618,7 +592,7 @@ class TestAnEarlierAttempt:
         node = make_node()
         live = predictions(node)
         stub.script["submissions"] = [status(503)] * 3
-        assert node.submit(live).status == "success"
+        node.submit(live)
         assert "submitted already is not known" in capsys.readouterr().out
 
     def test_other_predictions_are_submitted(self, make_node: MakeNode, stub: Stub) -> None:
@@ -644,12 +618,11 @@ class TestAnEarlierAttempt:
 
     def test_what_numerai_refused_is_sent_again(self, make_node: MakeNode, stub: Stub) -> None:
         first, second = make_node(), make_node()
-        stub.verdicts = ["error"]
+        stub.script["createSubmission"] = [refusal("invalid_submission_ids: no")] * 2
         with pytest.raises(BadPredictions):
             first.submit(predictions(first))
-        stub.verdicts = ["success"]
         second.submit(predictions(second))
-        assert len(stub.created) == 2
+        assert len(stub.created) == 1
 
 
 def test_the_day_can_be_named(node: Node, stub: Stub) -> None:
@@ -675,7 +648,7 @@ def test_the_day_can_be_named(node: Node, stub: Stub) -> None:
 def test_access_is_checked_before_any_work(
     node: Node, stub: Stub, field: str, answer: Any, error: type[Exception], words: str
 ) -> None:
-    stub.script[field] = [answer] * 3
+    stub.round, stub.script[field] = None, [answer] * 3
     with pytest.raises(error, match=words) as caught:
         node.check_access()
     assert "stack trace" not in str(caught.value)

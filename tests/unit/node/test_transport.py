@@ -12,11 +12,12 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-import requests
 from numerai_node.clock import NumeraiClock, moment
+from numerai_node.connections import Deadline
 from numerai_node.errors import ConfigurationError, TemporaryFailure
+from numerai_node.kinds import Kind
 from numerai_node.transport import LONGEST_TROUBLE, Passing, Transport, describe
-from numerai_node.watchdog import Watchdog
+from urllib3 import exceptions as errors
 
 from .conftest import Stub, drop, status
 
@@ -53,8 +54,8 @@ def patient(waiting: Waiting) -> Transport:
 
 
 def once(transport: Transport, address: str, timeout: tuple[float, float] = TIMEOUT, seconds: float = 10.0) -> bytes:
-    with transport.request("GET", address, timeout=timeout, seconds=seconds) as (answer, _):
-        return answer.content
+    with transport.request("GET", address, timeout=timeout, seconds=seconds) as answer:
+        return answer.content()
 
 
 def get(transport: Transport, stub: Stub) -> bytes:
@@ -116,7 +117,7 @@ class TestTheRound:
     """While a round is open, trying goes on until shortly before its close."""
 
     def test_an_outage_of_half_the_window_is_survived(self, patient: Transport, waiting: Waiting) -> None:
-        patient.round_closes(NOON + timedelta(hours=1))
+        patient.submit_by(NOON + timedelta(hours=1))
         end = waiting.seconds + 30 * 60
 
         def work() -> str:
@@ -129,22 +130,23 @@ class TestTheRound:
 
     def test_it_ends_before_the_close(self, patient: Transport, waiting: Waiting) -> None:
         started = waiting.seconds
-        patient.round_closes(NOON + timedelta(minutes=20))
+        patient.submit_by(NOON + timedelta(minutes=20))
         with pytest.raises(TemporaryFailure):
             patient.retry("the test", always())
         assert 20 * 60 - 6 <= waiting.seconds - started <= 20 * 60
 
     def test_it_never_goes_on_for_longer_than_a_providers_time(self, patient: Transport, waiting: Waiting) -> None:
         started = waiting.seconds
-        patient.round_closes(NOON + timedelta(hours=26))
+        patient.submit_by(NOON + timedelta(hours=26))
         with pytest.raises(TemporaryFailure):
-            patient.retry("the test", lambda: patient.retry("a part of it", always()))
+            patience = patient.patience()
+            patient.retry("the test", lambda: patient.retry("a part of it", always(), patience), patience)
         assert LONGEST_TROUBLE - 60 <= waiting.seconds - started <= LONGEST_TROUBLE + 1
 
     def test_many_requests_for_one_thing_share_its_time(self, patient: Transport, waiting: Waiting) -> None:
         """An address that is always given and a store that is always down must not start the time anew."""
         started = waiting.seconds
-        patient.round_closes(NOON + timedelta(hours=26))
+        patient.submit_by(NOON + timedelta(hours=26))
 
         def work() -> None:
             patient.retry("the address", lambda: "given")
@@ -155,47 +157,46 @@ class TestTheRound:
         assert waiting.seconds - started <= LONGEST_TROUBLE + 1
 
     def test_a_success_ends_the_trouble(self, patient: Transport, waiting: Waiting) -> None:
-        patient.round_closes(NOON + timedelta(hours=26))
+        patient.submit_by(NOON + timedelta(hours=26))
         for _ in range(3):
             end = waiting.seconds + LONGEST_TROUBLE / 2
             patient.retry("the test", lambda end=end: None if waiting.seconds >= end else always()())  # type: ignore[misc]
 
     def test_after_the_close_there_are_a_few_tries(self, patient: Transport, waiting: Waiting) -> None:
-        patient.round_closes(NOON - timedelta(minutes=1))
+        patient.submit_by(NOON - timedelta(minutes=1))
         with pytest.raises(TemporaryFailure, match="6 times"):
             patient.retry("the test", always())
         assert len(waiting.waits) == 5
 
     def test_before_anybody_knows_a_round_is_supposed_to_be_open(self, patient: Transport, waiting: Waiting) -> None:
         started = waiting.seconds
-        patient.expect_round()
         with pytest.raises(TemporaryFailure):
-            patient.retry("the test", always())
+            patient.retry("the test", always(), patient.patience_for_a_round())
         assert waiting.seconds - started > 40 * 60
-        patient.round_closes(None)
+        patient.submit_by(None)
         with pytest.raises(TemporaryFailure, match="6 times"):
             patient.retry("the test", always())
 
     def test_a_refusal_is_not_repeated_for_ever(self, patient: Transport) -> None:
-        patient.round_closes(NOON + timedelta(hours=1))
+        patient.submit_by(NOON + timedelta(hours=1))
         with pytest.raises(TemporaryFailure, match="3 times"):
             patient.retry("the test", always(at_most=3))
 
     def test_what_is_worth_a_look_is_never_worth_the_round(self, patient: Transport, waiting: Waiting) -> None:
-        patient.round_closes(NOON + timedelta(hours=1))
-        with patient.briefly(), pytest.raises(TemporaryFailure, match="3 times"):
-            patient.retry("the test", always(at_least=600.0))
+        patient.submit_by(NOON + timedelta(hours=1))
+        with pytest.raises(TemporaryFailure, match="3 times"):
+            patient.retry("the test", always(at_least=600.0), patient.briefly())
         assert sum(waiting.waits) <= 120
         with pytest.raises(TemporaryFailure, match=r"\d\d times"):
             patient.retry("the test", always())
 
     @pytest.mark.parametrize(("left", "seconds"), [(3600, 1800), (60, 30), (12, 10), (0, math.inf)])
     def test_a_request_leaves_time_for_another(self, patient: Transport, left: float, seconds: float) -> None:
-        patient.round_closes(NOON + timedelta(seconds=left + 5))
-        assert patient._longest_request() == seconds
+        patient.submit_by(NOON + timedelta(seconds=left + 5))
+        assert patient._longest_request(patient.patience()) == seconds
 
     def test_refusals_are_counted_apart_from_other_failures(self, patient: Transport) -> None:
-        patient.round_closes(NOON + timedelta(hours=1))
+        patient.submit_by(NOON + timedelta(hours=1))
         limits = iter([None, None, None, 3, 3])
         done = object()
 
@@ -211,26 +212,26 @@ class TestTheRound:
             patient.retry("the test", always(at_most=3, then=ConfigurationError("the keys")))
 
     def test_retry_after_is_capped_before_the_round_is_known(self, patient: Transport, waiting: Waiting) -> None:
-        patient.expect_round()
         asked = iter([True])
-        patient.retry("the test", lambda: always(at_least=2400.0)() if next(asked, False) else None)
+        patience = patient.patience_for_a_round()
+        patient.retry("the test", lambda: always(at_least=2400.0)() if next(asked, False) else None, patience)
         assert waiting.waits == [120.0]
 
     def test_retry_after_is_honoured_in_full(self, patient: Transport, waiting: Waiting) -> None:
-        patient.round_closes(NOON + timedelta(hours=1))
+        patient.submit_by(NOON + timedelta(hours=1))
         asked = iter([True])
         patient.retry("the test", lambda: always(at_least=600.0)() if next(asked, False) else None)
         assert waiting.waits == [600.0]
 
     def test_retry_after_never_leads_beyond_the_close(self, patient: Transport, waiting: Waiting) -> None:
-        patient.round_closes(NOON + timedelta(minutes=10))
+        patient.submit_by(NOON + timedelta(minutes=10))
         asked = iter([True])
         patient.retry("the test", lambda: always(at_least=3600.0)() if next(asked, False) else None)
         assert waiting.waits == [pytest.approx((600 - 5) / 2)]
 
     def test_numerais_clock_counts_and_not_this_machines(self, patient: Transport, waiting: Waiting) -> None:
         """Noon of January is long past, or to come, for the machine that runs this."""
-        patient.round_closes(NOON + timedelta(hours=1))
+        patient.submit_by(NOON + timedelta(hours=1))
         assert patient.seconds_left() == 3595.0
         waiting.sleep(600)
         assert patient.seconds_left() == 2995.0
@@ -341,35 +342,40 @@ def test_a_server_that_drips_is_given_up(
     assert time.monotonic() - started < 5
 
 
-def test_what_gets_on_is_let_be() -> None:
-    watchdog = Watchdog([], 0.3)
-    watchdog.allow(60.0)
-    watchdog._thread.join(0.4)
-    assert not watchdog.expired
-    watchdog.stop()
+def test_what_makes_progress_may_go_on() -> None:
+    deadline = Deadline(0.0)
+    assert deadline.expired
+    deadline.allow(60.0)
+    assert 59 < deadline.wait() <= 60
 
 
 def test_a_server_that_drips_faster_than_that_is_given_up_in_the_round(
-    transport: Transport, dripping: Callable[[bytes], str], monkeypatch: pytest.MonkeyPatch
+    transport: Transport, dripping: Callable[[bytes], str]
 ) -> None:
-    monkeypatch.setattr(transport, "_longest_request", lambda: 0.3)
     address = dripping(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
     with (
         pytest.raises(Passing, match="did not answer in time"),
-        transport.request("GET", address, timeout=TIMEOUT, seconds=10.0, stream=True) as (answer, watchdog),
+        transport.request("GET", address, timeout=TIMEOUT, seconds=10.0, patience=transport.within(0.3)) as answer,
     ):
-        for _ in answer.iter_content(1):
-            watchdog.allow(10.0)
+        for _ in answer.blocks(1, 10.0):
+            pass
+
+
+POOL: Any = None
 
 
 @pytest.mark.parametrize(
-    ("error", "words"),
+    ("error", "kind", "words"),
     [
-        (requests.exceptions.SSLError("x"), "TLS certificate of numer.ai is not trusted"),
-        (requests.ConnectTimeout("x"), "numer.ai could not be reached in time"),
-        (requests.ReadTimeout("x"), "numer.ai did not answer in time"),
-        (requests.exceptions.ChunkedEncodingError("x"), "connection to numer.ai broke"),
+        (errors.SSLError("x"), Kind.UNTRUSTED, "TLS certificate of numer.ai is not trusted"),
+        (errors.ConnectTimeoutError(POOL, "x"), Kind.TOO_SLOW, "numer.ai could not be reached in time"),
+        (errors.NewConnectionError(POOL, "x"), Kind.UNREACHABLE, "numer.ai could not be reached"),
+        (errors.ReadTimeoutError(POOL, "", "x"), Kind.TOO_SLOW, "numer.ai did not answer in time"),
+        (errors.ProtocolError("x"), Kind.UNREACHABLE, "connection to numer.ai broke"),
+        (errors.ProxyError("x", OSError()), Kind.UNREACHABLE, "connection to numer.ai broke"),
     ],
 )
-def test_causes_in_plain_words(error: Exception, words: str) -> None:
-    assert words in describe(error, "https://numer.ai/?signature=SIGNATURE")
+def test_causes_in_plain_words(error: Exception, kind: Kind, words: str) -> None:
+    found, why = describe(error, "https://numer.ai/?signature=SIGNATURE")
+    assert found is kind
+    assert words in why

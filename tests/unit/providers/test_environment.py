@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from numerai_compute.models import NUMERAI_API_URL, Keys, Node
 from numerai_compute.providers.environment import container_environment, container_url
@@ -31,6 +33,13 @@ def test_what_images_of_the_official_tool_expect() -> None:
 def test_no_trigger_no_cache() -> None:
     found = container_environment(NODE, Keys("p", "s"), "r", None, "/a", in_container=False)
     assert not {"TRIGGER_ID", "NUMERAI_CACHE"} & found.keys()
+
+
+def test_a_pinned_data_version() -> None:
+    assert "NUMERAI_DATA_VERSION" not in environment(Keys("p", "s"))
+    pinned = replace(NODE, data_version="v3.1")
+    found = container_environment(pinned, Keys("p", "s"), "r", None, "/a", in_container=False)
+    assert found["NUMERAI_DATA_VERSION"] == "v3.1"
 
 
 def test_numerais_own_address_is_left_out() -> None:

@@ -51,6 +51,24 @@ def test_a_newer_database_is_refused(store: RunStore) -> None:
     assert "newer numerai" in error.value.hint
 
 
+def test_a_database_from_before_data_versions_keeps_its_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, all_of_them = tmp_path / "runs.db", migrations.MIGRATIONS
+    monkeypatch.setattr(migrations, "MIGRATIONS", all_of_them[:1])
+    old = RunStore(path)
+    old.nodes()
+    old.close()
+    with sqlite3.connect(path) as db:
+        values = "('numerai-alice', 't', 'alice', 'id-1', 8, '/code', 1, 512, 60, NULL, NULL)"
+        db.execute(f"INSERT INTO nodes VALUES {values}")
+    monkeypatch.setattr(migrations, "MIGRATIONS", all_of_them)
+    store = RunStore(path)
+    (stored,) = store.nodes()
+    assert (stored.node.data_version, stored.token) == (None, "t")
+    store.save_node(replace(stored.node, data_version="v5.2"), NOW)
+    assert [each.node.data_version for each in store.nodes()] == ["v5.2"]
+    store.close()
+
+
 def test_migrations_are_applied_once_and_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "runs.db"
     first = RunStore(path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numerai_compute.errors import UsageError
-from numerai_compute.schedule import next_occurrence, span, validate_cron
+from numerai_compute.schedule import next_occurrence, validate_cron
 
 SUNDAY = datetime(2026, 11, 22, tzinfo=timezone.utc)
 
@@ -53,10 +53,3 @@ def test_any_text_is_either_a_schedule_or_refused(text: str) -> None:
         assert next_occurrence(text, SUNDAY) > SUNDAY
     except UsageError as error:
         assert error.code == "bad-cron"
-
-
-@pytest.mark.parametrize(
-    ("minutes", "words"), [(-3, "0 min"), (43, "43 min"), (60, "1 h"), (310, "5 h 10 min"), (3 * 24 * 60, "3 days")]
-)
-def test_spans(minutes: int, words: str) -> None:
-    assert span(timedelta(minutes=minutes)) == words

@@ -9,6 +9,7 @@ import socket
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
@@ -16,10 +17,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numerai_compute.errors import EnvironmentNotReady
 from numerai_compute.models import Node
-from numerai_compute.providers.local import webhook as module
 from numerai_compute.providers.local.server import WebhookServer, listen
 from numerai_compute.providers.local.store import RunStore
-from numerai_compute.providers.local.webhook import TokenBucket, Webhook, create_app
+from numerai_compute.providers.local.webhook import Webhook, create_app
+from numerai_compute.providers.webhooks import calls
 
 from tests.fakes import FakeClock
 
@@ -99,15 +100,15 @@ def test_limits(bench: Bench) -> None:
 
 
 def test_too_many(bench: Bench) -> None:
-    statuses = [bench.client.post(bench.path, json={"triggerId": "t"}).status_code for _ in range(module.BURST + 1)]
-    assert statuses == [200] * module.BURST + [429]
-    bench.clock.sleep(1 / module.PER_SECOND)
+    statuses = [bench.client.post(bench.path, json={"triggerId": "t"}).status_code for _ in range(calls.BURST + 1)]
+    assert statuses == [200] * calls.BURST + [429]
+    bench.clock.sleep(1 / calls.PER_SECOND)
     assert bench.client.post(bench.path, json={"triggerId": "t"}).status_code == 200
     assert bench.store.calls(NODE.name, 2)[1].status == 429
 
 
 def test_buckets_are_kept_per_name() -> None:
-    bucket = TokenBucket(FakeClock(), burst=1)
+    bucket = calls.TokenBucket(FakeClock().monotonic, burst=1)
     assert [bucket.take("a"), bucket.take("a"), bucket.take("b")] == [True, False, True]
 
 
@@ -143,7 +144,7 @@ def test_a_bug_is_answered_in_json_and_leaves_no_token_in_the_log(
     def broken(*_: object) -> None:
         raise ValueError("a bug")
 
-    monkeypatch.setattr(bench.webhook, "_accept", broken)
+    monkeypatch.setattr(bench.webhook, "admit", broken)
     with caplog.at_level(logging.DEBUG):
         answer = bench.client.post(bench.path, json={"triggerId": "t"})
     assert (answer.status_code, answer.mimetype) == (500, "application/json")
@@ -167,9 +168,9 @@ def test_fuzz(fuzzed: Bench, body: bytes, node: str, token: str, real: bool, kin
     if real:
         answer = fuzzed.client.post(fuzzed.path, data=body, content_type=kind)
         assert answer.status_code in (200, 400)
-        assert (answer.status_code == 200) == (module.trigger_id_of(body) is not None)
+        assert (answer.status_code == 200) == (calls.trigger_id_of(body) is not None)
     else:
-        answer = fuzzed.client.post("/" + node + "/" + token, data=body, content_type=kind)
+        answer = fuzzed.client.post(f"/{quote(node)}/{quote(token)}", data=body, content_type=kind)
         assert answer.status_code in (404, 405)
     assert answer.mimetype == "application/json"
     assert isinstance(answer.get_json(), dict)

@@ -12,6 +12,7 @@ from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderEr
 from numerai_compute.models import Keys
 from numerai_compute.providers.aws import prices
 from numerai_compute.providers.aws.provider import create
+from numerai_compute.providers.aws.trigger_table import deployment_key
 from numerai_compute.providers.registry import ProviderContext
 
 from tests.fakes import FakeClock
@@ -168,6 +169,13 @@ def test_a_schedule_is_given_in_the_form_of_eventbridge(world: World) -> None:
     assert node.cron == "30 12 * * TUE-SAT"
 
 
+def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> None:
+    node = world.configured()
+    assert "data_version" not in world.terraform.applied[0]["nodes"][node.name], "nothing to apply after an upgrade"
+    world.configured(data_version="v5.2")
+    assert world.terraform.applied[1]["nodes"][node.name]["data_version"] == "v5.2"
+
+
 @pytest.mark.parametrize(
     "changes", [{"cpu": 3}, {"cron": "0 0 1 * MON"}, {"name": "numerai-Alice"}, {"name": "n" * 91}, {"name": "a__-b-"}]
 )
@@ -282,6 +290,14 @@ def test_deploy_pushes_the_image_and_then_lets_it_run(world: World) -> None:
     assert len(world.engine.built) == 1
 
 
+def test_the_watcher_learns_when_a_node_was_deployed(world: World) -> None:
+    node = world.configured()
+    done = world.provider.deploy(node, force=False, report=quiet)
+    key = {"pk": {"S": deployment_key(node.name)}}
+    item = world.clients.client("dynamodb").get_item(TableName="numerai-webhook", Key=key)["Item"]
+    assert float(item["deployed_at"]["N"]) == pytest.approx(done.deployed_at.timestamp(), abs=0.01)
+
+
 def test_a_forced_deploy_has_a_tag_of_its_own(world: World) -> None:
     node = world.configured()
     first = world.provider.deploy(node, force=False, report=quiet)
@@ -363,7 +379,7 @@ def test_destroying_one_of_two_keeps_the_cluster(world: World) -> None:
     for name in (alice.name, bob.name):
         stream = {"logGroupName": "/numerai/numerai/runs", "logStreamName": f"{name}/default/1"}
         world.clients.client("logs").create_log_stream(**stream)
-        for key in (f"trigger#{name}#1", f"rate#{name}#1"):
+        for key in (f"trigger#{name}#1", f"rate#{name}#1", deployment_key(name)):
             world.clients.client("dynamodb").put_item(TableName="numerai-webhook", Item={"pk": {"S": key}})
     world.provider.destroy(alice.name, force=False, report=quiet)
     assert list(world.stack().nodes) == [bob.name]
@@ -374,7 +390,11 @@ def test_destroying_one_of_two_keeps_the_cluster(world: World) -> None:
     streams = world.clients.client("logs").describe_log_streams(logGroupName="/numerai/numerai/runs")["logStreams"]
     assert [stream["logStreamName"] for stream in streams] == [f"{bob.name}/default/1"]
     items = world.clients.client("dynamodb").scan(TableName="numerai-webhook")["Items"]
-    assert {item["pk"]["S"] for item in items} == {f"trigger#{bob.name}#1", f"rate#{bob.name}#1"}
+    assert {item["pk"]["S"] for item in items} == {
+        f"trigger#{bob.name}#1",
+        f"rate#{bob.name}#1",
+        deployment_key(bob.name),
+    }
     assert world.terraform.destroyed == 0
 
 

@@ -84,16 +84,40 @@ class TestShape:
         assert list(csv["id"]) == list(live.index)
 
     def test_missing_values(self, tmp_path: Path) -> None:
-        holes = Catalog(tmp_path, DataSpec(eras=4, rows_per_era=100, features=8, missing=0.2))
-        table = pq.read_table(holes.file("v5.3/train.parquet", ROUND).path)
-        features = [name for name in table.column_names if name.startswith("feature")]
-        assert {str(table.schema.field(name).type) for name in features} == {"int8"}
-        share = sum(table[name].null_count for name in features) / (len(features) * len(table))
+        """A missing value is 2 since v5.3, and null in the files before it."""
+        spec = DataSpec(eras=4, rows_per_era=100, features=8, missing=0.2)
+        holes = Catalog(tmp_path, spec, versions=["v5.2"])
+        newer = read(holes, "v5.3/train.parquet")
+        features = [name for name in newer.columns if name.startswith("feature")]
+        assert {str(newer[name].dtype) for name in features} == {"int8"}
+        assert (newer[features] == 2).to_numpy().mean() == pytest.approx(0.2 + 0.8 / 5, abs=0.03)
+        table = pq.read_table(holes.file("v5.2/train.parquet", ROUND).path)
+        older = [name for name in table.column_names if name.startswith("feature")]
+        assert {str(table.schema.field(name).type) for name in older} == {"int8"}
+        share = sum(table[name].null_count for name in older) / (len(older) * len(table))
         assert share == pytest.approx(0.2, abs=0.03)
-        assert read(holes, "v5.3/live_example_preds.parquet")["prediction"].notna().all()
+        assert read(holes, "v5.2/train.parquet")[older].fillna(2).astype("int8").equals(newer[older])
+        for version in ("v5.2", "v5.3"):
+            assert read(holes, f"{version}/live_example_preds.parquet")["prediction"].notna().all()
 
-    @pytest.mark.parametrize(("folder", "column"), [("signals/v2.1", "numerai_ticker"), ("crypto/v1.0", "symbol")])
-    def test_universes(self, catalog: Catalog, folder: str, column: str) -> None:
+    def test_missing_values_are_few_unless_asked_for(self, catalog: Catalog) -> None:
+        assert (
+            not pd.concat([read(catalog, "v5.3/train.parquet"), read(catalog, "v5.3/live.parquet")])
+            .iloc[:, :20]
+            .isna()
+            .any()
+            .any()
+        )
+
+    @pytest.mark.parametrize(
+        ("folder", "column", "target"),
+        [
+            ("signals/v2.1", "numerai_ticker", "target"),
+            ("signals/v3.1", "numerai_ticker", "target"),
+            ("crypto/v2.0", "symbol", "target_binned_return_20"),
+        ],
+    )
+    def test_universes(self, catalog: Catalog, folder: str, column: str, target: str) -> None:
         live, later = read(catalog, f"{folder}/live.parquet"), read(catalog, f"{folder}/live.parquet", NEXT)
         assert list(live[column]) == list(later[column])
         assert live[column].is_unique
@@ -102,10 +126,32 @@ class TestShape:
         assert not live[features].equals(later[features])
         train = read(catalog, f"{folder}/train.parquet")
         assert train.groupby("date").size().eq(len(live)).all()
-        assert read(catalog, f"{folder}/train_targets.parquet")["target"].equals(train["target"])
-        assert read(catalog, f"{folder}/validation.parquet")["date"].min() > train["date"].max()
-        names = pd.read_csv(catalog.file(f"{folder}/live_example_preds.csv", ROUND).path)[column]
-        assert list(names) == list(live[column]), "no name reads as a missing value"
+        assert set(train[target].unique()) == {0, 0.25, 0.5, 0.75, 1}
+        names = read(catalog, f"{folder}/live_example_preds.parquet")[column]
+        assert list(names) == list(live[column])
+
+    def test_signals(self, catalog: Catalog) -> None:
+        assert "feature_country" not in read(catalog, "signals/v2.1/live.parquet")
+        live = read(catalog, "signals/v3.1/live.parquet")
+        assert set(live["feature_country"]) == {"US"}
+        train = read(catalog, "signals/v3.1/train.parquet")
+        assert read(catalog, "signals/v3.1/validation.parquet")["date"].min() > train["date"].max()
+        names = pd.read_csv(catalog.file("signals/v2.1/live_example_preds.csv", ROUND).path)["numerai_ticker"]
+        assert list(names) == list(live["numerai_ticker"]), "no name reads as a missing value"
+
+    def test_crypto(self, catalog: Catalog) -> None:
+        assert catalog.names(12) == [
+            f"crypto/v2.0/{name}" for name in ("live.parquet", "live_example_preds.parquet", "train.parquet")
+        ]
+        live = read(catalog, "crypto/v2.0/live.parquet")
+        assert len(live) == 300
+        assert live["ucid"].is_unique
+        assert sum(name.startswith("feature") for name in live.columns) == 22
+        train = read(catalog, "crypto/v2.0/train.parquet")
+        assert [name for name in train.columns if "target" in name] == [
+            "target_binned_return_20",
+            "target_binned_return_60",
+        ]
 
     def test_the_bins_of_the_targets(self) -> None:
         found = pd.Series(targets(np.random.default_rng(0).normal(size=1000))).value_counts(normalize=True)
@@ -116,6 +162,108 @@ class TestShape:
         assert feature_names(10) == feature_names(3000)[:10]
         with pytest.raises(ValueError):
             feature_names(8001)
+
+
+class TestVersions:
+    """Several versions at once: an older one, a release that comes file by file, and one that goes."""
+
+    @pytest.fixture
+    def shelf(self, catalog: Catalog) -> Catalog:
+        return catalog.own()
+
+    def test_an_older_version_has_the_same_rows_and_fewer_features(self, shelf: Catalog) -> None:
+        shelf.publish("v5.2")
+        older, newer = read(shelf, "v5.2/train.parquet"), read(shelf, "v5.3/train.parquet")
+        assert set(older.columns) < set(newer.columns)
+        assert newer[older.columns].equals(older)
+        live, newer_live = read(shelf, "v5.2/live.parquet"), read(shelf, "v5.3/live.parquet")
+        assert newer_live[live.columns].equals(live)
+        names = [name for name in read(shelf, "v5.2/live_benchmark_models.parquet").columns if name != "era"]
+        assert names == ["v52_lgbm_ender20", "v52_lgbm_cyrusd20", "v52_lgbm_teager2b20"]
+
+    @pytest.mark.parametrize(("version", "before"), [("v6.0", "v5.3"), ("signals/v4.0", "signals/v3.1")])
+    def test_a_major_release_renames_the_features(self, shelf: Catalog, version: str, before: str) -> None:
+        shelf.publish(version, renames=True)
+        old, new = read(shelf, f"{before}/live.parquet"), read(shelf, f"{version}/live.parquet")
+        of_old = [name for name in old.columns if name.startswith("feature") and name != "feature_country"]
+        of_new = [name for name in new.columns if name.startswith("feature") and name != "feature_country"]
+        assert len(of_old) == len(of_new)
+        assert not set(of_old) & set(of_new)
+        assert (old[of_old].to_numpy() == new[of_new].to_numpy()).all()
+        predictions = f"{version}/live_example_preds.parquet"
+        assert read(shelf, predictions).equals(read(shelf, f"{before}/live_example_preds.parquet"))
+
+    def test_a_version_comes_file_by_file(self, shelf: Catalog) -> None:
+        shelf.publish("v6.0", ["train.parquet"])
+        assert [name for name in shelf.names(8) if name.startswith("v6.0")] == ["v6.0/train.parquet"]
+        with pytest.raises(HttpRefusal):
+            shelf.file("v6.0/live.parquet", ROUND)
+        shelf.publish("v6.0", ["live.parquet"])
+        assert len([name for name in shelf.names(8) if name.startswith("v6.0")]) == 2
+        shelf.publish("v6.0")
+        assert len([name for name in shelf.names(8) if name.startswith("v6.0")]) == 12
+
+    def test_a_version_goes(self, shelf: Catalog, catalog: Catalog) -> None:
+        shelf.remove("v5.3")
+        assert shelf.names(8) == []
+        assert shelf.tournament_of("v5.3/live.parquet") is None
+        with pytest.raises(HttpRefusal):
+            shelf.file("v5.3/live.parquet", ROUND)
+        assert len(shelf.source(8).live(ROUND)) == SPEC.rows_per_era, "submissions are still checked"
+        assert len(catalog.names(8)) == 12, "each sandbox has a listing of its own"
+
+    @pytest.mark.parametrize("version", ["v5", "newest", "../v5.3", "signals/v2.1/x", "v5.3.1"])
+    def test_names_that_are_none(self, shelf: Catalog, version: str) -> None:
+        if version != "v5":
+            with pytest.raises(UsageError):
+                shelf.publish(version)
+        with pytest.raises(UsageError):
+            shelf.remove(version)
+        with pytest.raises(UsageError, match="no file 'x'"):
+            shelf.publish("v6.0", ["x"])
+
+    def test_what_was_published_is_remembered_with_the_state(self, tmp_path: Path) -> None:
+        first = Catalog(tmp_path, SPEC, versions=["v5.2"])
+        first.publish("v6.0", ["train.parquet"], renames=True)
+        first.remove("v5.2")
+        again = Catalog(tmp_path, SPEC, versions=["v5.2"])
+        assert again.versions() == first.versions()
+        assert again.names(8) == first.names(8)
+
+    def test_a_folder_under_another_version(self, catalog: Catalog, tmp_path: Path) -> None:
+        folder = tmp_path / "files"
+        folder.mkdir()
+        for name in ("train", "live"):
+            content = catalog.file(f"v5.3/{name}.parquet", ROUND).path.read_bytes()
+            (folder / f"{name}.parquet").write_bytes(content)
+        served = Catalog(tmp_path / "made", SPEC, folder)
+        served.publish("v6.0")
+        assert read(served, "v6.0/live.parquet").equals(read(served, "v5.3/live.parquet"))
+        with pytest.raises(UsageError, match="cannot be renamed"):
+            served.publish("v7.0", renames=True)
+
+    def test_dataset_of_a_version_that_is_gone_is_not_found(self, sandbox_factory: Factory) -> None:
+        served = sandbox_factory(data_versions=("v5.2",))
+        query = '{dataset(filename: "v5.2/live.parquet", tournament: 8)}'
+        assert "/v5.2/live.parquet?" in served.graphql(query)["data"]["dataset"]
+        served.running.sandbox.catalog.remove("v5.2")
+        assert "not found" in served.graphql(query)["errors"][0]["message"]
+        listed = served.graphql("{listDatasets(tournament: 8)}")["data"]["listDatasets"]
+        assert {name.partition("/")[0] for name in listed} == {"v5.3"}
+
+    def test_the_live_rows_of_an_old_round(self, sandbox_factory: Factory) -> None:
+        """`dataset(round:)` gives the files of a round that is over."""
+        served = sandbox_factory()
+        first = max(found["number"] for found in served.state()["rounds"] if found["tournament"] == 8)
+        served.open_round("classic")
+        query = 'query($r: Int) {dataset(filename: "v5.3/live.parquet", round: $r)}'
+
+        def ids(number: int | None) -> list[str]:
+            url = served.graphql(query, r=number)["data"]["dataset"]
+            return list(pd.read_parquet(url).index)
+
+        assert ids(first) != ids(None)
+        assert ids(first + 1) == ids(None)
 
 
 class TestDeterminism:
@@ -218,8 +366,13 @@ class TestSize:
         assert list(tmp_path.iterdir()) == []
 
     def test_numerais_own_feature_sets(self) -> None:
-        sets = MadeClassic(DataSpec(eras=574, rows_per_era=4700, features=2748)).feature_sets()
-        assert [len(sets[name]) for name in ("small", "medium", "all")] == [42, 740, 2748]
+        spec = DataSpec(eras=574, rows_per_era=4700, features=3555)
+        sets = MadeClassic(spec).feature_sets()
+        assert [len(sets[name]) for name in ("small", "medium", "all", "quantum")] == [42, 780, 3555, 807]
+        assert not set(sets["quantum"]) & set(sets["medium"])
+        older = MadeClassic(spec, "v5.2").feature_sets()
+        assert [len(older[name]) for name in ("small", "medium", "all")] == [42, 780, 2748]
+        assert "quantum" not in older
 
 
 class TestFolder:
@@ -245,10 +398,10 @@ class TestFolder:
         assert len(sets["feature_sets"]["all"]) == 24
         assert "target" in sets["targets"]
         csv = found.live_predictions(tmp_path).to_csv(index=False)
-        first = found.settled(found.submit(csv))
+        found.submit(csv)
         found.open_round("classic")
-        second = found.settled(found.submit(csv))
-        assert (first["status"], second["status"]) == ("success", "success")
+        found.submit(csv)
+        assert [found.entry("alice", number)["status"] for number in (1000, 1001)] == ["on-time", "on-time"]
         found.clock(advance=40 * 86400)
         query = "query($m: ID!) {submissionScores(modelId: $m, day: 20) {value}}"
         assert len(found.graphql(query, m=found.models["alice"])["data"]["submissionScores"]) == 4
@@ -275,7 +428,7 @@ class TestFolder:
     def test_real_rows(self, sandbox_factory: Factory, tmp_path: Path) -> None:
         found = sandbox_factory(data=Path(os.environ["NUMERAI_REAL_DATA"]), history=1)
         frame = found.live_predictions(tmp_path)
-        assert found.settled(found.submit(frame.to_csv(index=False)))["status"] == "success"
+        assert found.submit(frame.to_csv(index=False)) == found.entry()["id"]
         validation = pd.read_parquet(found.download("v5.3/validation.parquet", tmp_path))
         example = pd.read_parquet(found.download("v5.3/validation_example_preds.parquet", tmp_path))
         assert list(example.index) == list(validation.index)

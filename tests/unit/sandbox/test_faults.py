@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import requests
 from numerai_compute.errors import NumeraiError
 from numerai_compute.sandbox.faults import corrupted, parse_fault
-from numerai_compute.sandbox.refusal import HttpRefusal
+from numerai_compute.sandbox.refusal import MISSING_OBJECT, HttpRefusal
 
 from tests.fixtures.sandbox import ServedSandbox
 
@@ -94,6 +95,32 @@ class TestGraphql:
         assert len(sandbox.state()["faults"]) == 1
 
 
+class TestErrors:
+    """Numerai's own faults come in `errors`, with HTTP 200."""
+
+    def test_a_missing_object_passes(self, sandbox: ServedSandbox, tmp_path: Path) -> None:
+        csv = sandbox.live_predictions(tmp_path).to_csv(index=False)
+        sandbox.set_fault("graphql", "error", match="createSubmission")
+        assert sandbox.refusal(csv) == MISSING_OBJECT
+        assert sandbox.state()["requests"][-1]["error"] == MISSING_OBJECT
+        assert sandbox.submit(csv) == sandbox.entry()["id"]
+        assert [each["filename"] for each in sandbox.state()["submissions"]] == [sandbox.entry()["filename"]]
+
+    def test_it_may_say_something_else_and_take_effect(self, sandbox: ServedSandbox, tmp_path: Path) -> None:
+        csv = sandbox.live_predictions(tmp_path).to_csv(index=False)
+        sandbox.set_fault("graphql", "error", match="createSubmission", message="Internal server error", when="after")
+        assert sandbox.refusal(csv) == "Internal server error"
+        assert sandbox.entry()["status"] == "on-time"
+
+    def test_an_error_without_a_message(self, sandbox: ServedSandbox) -> None:
+        sandbox.set_fault("graphql", "bare-error", status=500, message="internal_server_error")
+        answer = graphql(sandbox)
+        assert (answer.status_code, answer.json()) == (
+            200,
+            {"errors": [{"error": "internal_server_error", "code": 500}]},
+        )
+
+
 class TestDownload:
     def test_status(self, sandbox: ServedSandbox, get_url: str) -> None:
         sandbox.set_fault("download", "status", status=500)
@@ -167,6 +194,9 @@ class TestOrders:
             ({"target": "graphql", "kind": "status", "status": 42}, "status must be between"),
             ({"target": "graphql", "kind": "slow", "seconds": -1}, "seconds must be a number"),
             ({"target": "graphql", "kind": "drop", "match": 3}, "match must be a text"),
+            ({"target": "graphql", "kind": "error", "message": 3}, "message must be a text"),
+            ({"target": "upload", "kind": "error"}, "error is a fault of graphql only"),
+            ({"target": "graphql", "kind": "stale"}, "stale is a fault of download only"),
             ({"target": "graphql", "kind": "drop", "when": "never"}, "when must be one of"),
             ({"target": "graphql", "kind": "drop", "tmies": 2}, "unknown field 'tmies'"),
         ],

@@ -8,12 +8,21 @@ from typing import Any
 import pytest
 import requests
 from graphql import parse, print_ast
-from numerai_compute.sandbox.account import RateLimit
-from numerai_compute.sandbox.api.executor import MUTATIONS, QUERIES, operation_label, schema
+from numerai_compute.errors import UsageError
+from numerai_compute.sandbox.api.executor import (
+    MUTATIONS,
+    QUERIES,
+    UNAVAILABLE,
+    deprecated_fields,
+    operation_label,
+    schema,
+)
 from numerai_compute.sandbox.names import camel_case, in_camel_case
+from numerai_compute.sandbox.rate_limits import DOCUMENTED, Limit, RateLimits
 from numerai_compute.sandbox.refusal import HttpRefusal
+from numerai_compute.sandbox.settings import ALL_SCOPES
 
-from tests.fixtures.sandbox import ServedSandbox
+from tests.fixtures.sandbox import ServedSandbox, fail_on_deprecated
 
 Factory = Callable[..., ServedSandbox]
 
@@ -152,7 +161,9 @@ class TestRateLimit:
 
     def test_it_forgets_after_a_minute(self) -> None:
         now = [0.0]
-        limit = RateLimit(1, lambda: now[0])
+        limit = RateLimits({"x": Limit(1)}, lambda: now[0])
+        limit.spend("a", "y")
+        limit.spend("a", "y")
         limit.spend("a", "x")
         limit.spend("b", "x")
         with pytest.raises(HttpRefusal) as refused:
@@ -160,6 +171,81 @@ class TestRateLimit:
         assert refused.value.status == 429
         now[0] = 60.0
         limit.spend("a", "x")
+
+    def test_the_documented_ones_hold_when_they_are_switched_on(self, sandbox_factory: Factory) -> None:
+        limited = sandbox_factory(documented_rate_limits=True)
+        for served, last in ((limited, 429), (sandbox_factory(), 200)):
+            codes = [
+                requests.post(served.url, json={"query": "{list_datasets(tournament: 12)}"}, timeout=10).status_code
+                for _ in range(11)
+            ]
+            assert codes == [200] * 10 + [last]
+
+    def test_every_documented_operation_is_in_the_schema(self) -> None:
+        assert set(DOCUMENTED) <= set(QUERIES) | set(MUTATIONS) | UNAVAILABLE
+
+
+class TestDeprecation:
+    def test_deprecated_fields_are_named(self) -> None:
+        asked = "{submissions {id status error_info}} mutation {setComputeWeekdayEnabled}"
+        assert deprecated_fields(parse(asked)) == (
+            "V2Submission.status",
+            "V2Submission.errorInfo",
+            "RootMutationType.setComputeWeekdayEnabled",
+        )
+        assert deprecated_fields(parse("{rounds {number closeStakingTime}}")) == ()
+        assert deprecated_fields(None) == ()
+
+    def test_a_client_of_ours_that_asks_for_one_is_found_out(self, sandbox: ServedSandbox) -> None:
+        query = "{account {models {latestSubmission {id}}}}"
+        ask(sandbox, query)
+        fail_on_deprecated(sandbox.state()["requests"])
+        ask(sandbox, query, {"User-Agent": "numerai-node/1.0 (x)"})
+        request = sandbox.state()["requests"][-1]
+        assert (request["client"], request["deprecated"]) == ("numerai-node/1.0", ["Model.latestSubmission"])
+        with pytest.raises(AssertionError, match="latestSubmission"):
+            fail_on_deprecated(sandbox.state()["requests"])
+        sandbox.running.sandbox.requests.remove(request["id"])
+
+
+class TestChangedApi:
+    """What `numerai doctor --api` must find out."""
+
+    FIELDS = '{__type(name: "Round") {fields {name isDeprecated}}}'
+
+    def test_a_field_removed(self, sandbox_factory: Factory) -> None:
+        found = sandbox_factory(schema_changes=("remove Round.closeStakingTime",))
+        message = found.graphql("{rounds {closeStakingTime}}")["errors"][0]["message"]
+        assert message.startswith("Cannot query field 'closeStakingTime' on type 'Round'")
+        shown = found.graphql(self.FIELDS)["data"]["__type"]["fields"]
+        assert "closeStakingTime" not in [field["name"] for field in shown]
+
+    def test_a_field_deprecated(self, sandbox_factory: Factory) -> None:
+        found = sandbox_factory(schema_changes=("deprecate Round.number",))
+        assert found.graphql("{rounds(tournament: 8) {number}}")["data"]["rounds"] == [{"number": 1000}]
+        assert "number" not in [field["name"] for field in found.graphql(self.FIELDS)["data"]["__type"]["fields"]]
+        every = self.FIELDS.replace("fields", "fields(includeDeprecated: true)")
+        shown = found.graphql(every)["data"]["__type"]["fields"]
+        assert {field["name"]: field["isDeprecated"] for field in shown}["number"] is True
+        assert {field["name"]: field["isDeprecated"] for field in shown}["openTime"] is False
+
+    def test_fields_renamed(self, sandbox_factory: Factory) -> None:
+        changes = ("rename Round.openTime opensAt", "rename RootQueryType.rounds allRounds")
+        found = sandbox_factory(schema_changes=changes)
+        assert found.graphql("{allRounds(tournament: 8) {opensAt}}")["data"]["allRounds"][0]["opensAt"]
+        assert "Cannot query field" in found.graphql("{rounds {number}}")["errors"][0]["message"]
+
+    @pytest.mark.parametrize(
+        "change", ["", "remove", "remove Round.nothing", "paint Round.number", "rename Round.number"]
+    )
+    def test_changes_that_are_none(self, sandbox_factory: Factory, change: str) -> None:
+        with pytest.raises(UsageError):
+            sandbox_factory(schema_changes=(change,))
+
+    def test_without_introspection(self, sandbox_factory: Factory) -> None:
+        found = sandbox_factory(introspection=False)
+        assert "introspection has been disabled" in found.graphql(self.FIELDS)["errors"][0]["message"]
+        assert found.graphql("{rounds(tournament: 8) {number __typename}}")["data"]["rounds"]
 
 
 class TestModels:
@@ -191,8 +277,8 @@ class TestModels:
         query = "query($m: ID) {model(modelId: $m) {latestSubmissions(latestNRounds: 2) {roundNumber roundOpen} "
         query += "latestSubmission {status} submissions {round {number}}}}"
         model = found.graphql(query, m=found.models["alice"])["data"]["model"]
-        assert [each["roundNumber"] for each in model["latestSubmissions"]] == [1001]
-        assert model["latestSubmission"] == [{"status": "success"}]
+        assert [each["roundNumber"] for each in model["latestSubmissions"]] == [1002, 1001]
+        assert model["latestSubmission"] == [{"status": None}]
         assert [each["round"]["number"] for each in model["submissions"]] == [1001, 1000]
 
 
@@ -200,8 +286,20 @@ def test_every_root_field_has_a_resolver() -> None:
     built = schema()
     assert built.query_type is not None
     assert built.mutation_type is not None
-    assert set(built.query_type.fields) == set(QUERIES)
-    assert set(built.mutation_type.fields) == set(MUTATIONS)
+    assert set(QUERIES) & UNAVAILABLE == set(MUTATIONS) & UNAVAILABLE == set()
+    assert set(built.query_type.fields) | set(built.mutation_type.fields) == {*QUERIES, *MUTATIONS, *UNAVAILABLE}
+
+
+def test_what_nobody_asks_for_is_not_available(sandbox: ServedSandbox) -> None:
+    answer = sandbox.graphql("{stakeTransactions {amount}}")
+    assert answer["errors"][0]["message"] == "stakeTransactions is not available in the sandbox"
+
+
+def test_scopes_and_names(sandbox: ServedSandbox) -> None:
+    query = '{apiTokenScopes {name} modelNameAvailable(name: "alice", tournament: 8)}'
+    answer = sandbox.graphql(query)["data"]
+    assert [scope["name"] for scope in answer["apiTokenScopes"]] == list(ALL_SCOPES)
+    assert answer["modelNameAvailable"] is False
 
 
 def test_operation_label() -> None:

@@ -7,12 +7,14 @@ import socket
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 import requests
 from numerai_compute.sandbox.objects import UploadStore
 from numerai_compute.sandbox.refusal import HttpRefusal
+from numerai_compute.sandbox.switches import Switches
 
 from tests.fixtures.sandbox import ServedSandbox
 
@@ -114,6 +116,24 @@ class TestPublication:
         sandbox.clock(advance=120)
         assert requests.get(url_of(sandbox, self.LIVE), timeout=10).content != before.content
         assert self.modified(sandbox) == self.opened(sandbox) + timedelta(minutes=2)
+
+    @pytest.mark.parametrize("minutes", [0.0, 15.0])
+    def test_they_may_come_out_before_the_opening(
+        self, sandbox_factory: Factory, tmp_path: Path, minutes: float
+    ) -> None:
+        sandbox = sandbox_factory(calendar=True, switches=Switches(live_minutes_before_opening=minutes))
+        sandbox.clock(now="2031-01-08T11:44:00Z", freeze=True)
+        before = requests.get(url_of(sandbox, self.LIVE), timeout=10).content
+        sandbox.clock(advance=60)
+        early = requests.get(url_of(sandbox, self.LIVE), timeout=10)
+        assert (early.content == before) is not bool(minutes)
+        csv = sandbox.live_predictions(tmp_path).to_csv(index=False)
+        assert sandbox.submit(csv) == sandbox.entry()["id"]
+        sandbox.clock(advance=15 * 60)
+        opened = requests.get(url_of(sandbox, self.LIVE), timeout=10)
+        assert (opened.content == early.content) is bool(minutes)
+        assert (opened.headers["Last-Modified"] == early.headers["Last-Modified"]) is bool(minutes)
+        assert sandbox.entry()["status"] == "on-time", "the early file was queued and cloned"
 
     def test_a_stale_answer_is_the_round_befores(self, sandbox: ServedSandbox) -> None:
         before = requests.get(url_of(sandbox, self.LIVE), timeout=10)

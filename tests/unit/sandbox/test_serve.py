@@ -139,6 +139,9 @@ class TestCommand:
             (["--scopes", "all"], "There is no scope 'all'"),
             (["--data", "."], "has no train.parquet"),
             (["--port", "99999"], "99999"),
+            (["--switch", "nothing=1"], "There is no switch 'nothing'"),
+            (["--schema-change", "remove Round.nothing"], "The schema has no field Round.nothing"),
+            (["--opening-delay", "61"], "it must be 0 to 60"),
         ],
     )
     def test_bad_options(
@@ -162,7 +165,8 @@ class TestClients:
         assert "Round 1001 of tournament 8" in self.call(capsys, tmp_path, "round", "--url", sandbox.url)
 
     def test_state(self, sandbox: ServedSandbox, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-        sandbox.settled(sandbox.submit("id,prediction\nx,1\n"))
+        made = sandbox.submit(sandbox.live_predictions(tmp_path).to_csv(index=False))
+        sandbox.refusal("id,prediction\nx,1\n")
         url = "http://127.0.0.1:1/x/token"
         query = "mutation($m: String, $u: String) {setSubmissionWebhook(modelId: $m, newSubmissionWebhook: $u)}"
         sandbox.graphql(query, m=sandbox.models["alice"], u=url)
@@ -170,7 +174,8 @@ class TestClients:
         wait_for(lambda: sandbox.state()["webhook_calls"][0]["error"])
         out = self.call(capsys, tmp_path, "state", "--url", sandbox.url)
         assert "Model alice (tournament 8): webhook http://127.0.0.1:1/x/***" in out
-        assert "error (invalid_submission_ids" in out
+        assert f"Model alice in round 1000: on-time, submission {made}" in out
+        assert "createSubmission was answered with an error: invalid_submission_ids" in out
         assert json.loads(self.call(capsys, tmp_path, "state", "--url", sandbox.url, "--json"))["models"]
 
     def test_fault(
@@ -185,6 +190,12 @@ class TestClients:
         assert sandbox.state()["faults"][0]["times"] == 3
         assert "1 faults cleared" in self.call(capsys, tmp_path, "fault", "--clear")
         assert run(["sandbox", "fault", "--kind", "drop"], Factory(tmp_path)) == 2
+
+    def test_data(self, sandbox: ServedSandbox, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        out = self.call(capsys, tmp_path, "data", "--url", sandbox.url, "--publish", "v6.0", "--file", "train.parquet")
+        assert "v6.0" in out
+        assert "v6.0" not in self.call(capsys, tmp_path, "data", "--url", sandbox.url, "--remove", "v6.0")
+        assert run(["sandbox", "data", "--url", sandbox.url], Factory(tmp_path)) == 2
 
     def test_clock(self, sandbox: ServedSandbox, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         arguments = ["clock", "--url", sandbox.url, "--now", "2031-01-01T00:00:00Z", "--freeze"]

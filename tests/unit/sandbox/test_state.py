@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from numerai_compute.sandbox.journal import VERSION, Journal, Table
 from numerai_compute.sandbox.records import FaultRecord
 from numerai_compute.sandbox.serve import serve
 from numerai_compute.sandbox.settings import DataSpec, Settings, data_spec, parse_models
+from numerai_compute.sandbox.switches import Switches, parse_switches
 
 from tests.fixtures.sandbox import ServedSandbox, wait_for
 
@@ -39,7 +41,7 @@ class TestRestart:
                 m=first.models["alice"],
             )
             csv = first.live_predictions(tmp_path).to_csv(index=False)
-            submission = first.settled(first.submit(csv))
+            submission = first.submit(csv)
             first.set_fault("download", "drop", times=4)
             first.clock(advance=3600)
             before = first.state()
@@ -47,25 +49,27 @@ class TestRestart:
             second = ServedSandbox(running)
             assert (second.public_id, second.secret_key) == (first.public_id, first.secret_key)
             after = second.state()
-            for part in ("models", "rounds", "submissions", "faults", "webhook_calls"):
+            for part in ("models", "rounds", "submissions", "entries", "faults", "webhook_calls"):
                 assert after[part] == before[part]
             assert len(after["requests"]) >= len(before["requests"])
             assert after["clock"]["now"] > before["clock"]["now"]
             query = "query($i: ID!) {submissionDownloadAuth(id: $i) {url}}"
             second.clear_faults()
-            url = second.graphql(query, i=submission["id"])["data"]["submissionDownloadAuth"]["url"]
+            url = second.graphql(query, i=submission)["data"]["submissionDownloadAuth"]["url"]
             assert requests.get(url, timeout=10).text == csv
             assert second.live_predictions(tmp_path).to_csv(index=False) == csv, "the spec was remembered"
 
-    def test_what_was_pending_is_checked(self, tmp_path: Path) -> None:
+    def test_what_was_queued_is_converted(self, tmp_path: Path) -> None:
         with serve(settings(tmp_path / "state")) as running:
             first = ServedSandbox(running)
             csv = first.live_predictions(tmp_path).to_csv(index=False)
-            running.sandbox.submissions._worker.submit = lambda *_: None  # type: ignore[method-assign,assignment]
-            pending = first.submit(csv)
-            assert first.submission(pending)["status"] == "pending"
+            first.clock(advance=86_400 + 60)
+            queued = first.submit(csv)
         with serve(settings(tmp_path / "state")) as running:
-            assert ServedSandbox(running).settled(pending)["status"] == "success"
+            second = ServedSandbox(running)
+            assert second.submission(queued)["queued"] is True
+            second.open_round("classic")
+            assert second.entry()["status"] == "on-time"
 
     def test_a_kill_loses_nothing(self, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "numerai_compute", "sandbox", "serve", "--port", "0", "--host", "127.0.0.1"]
@@ -97,15 +101,16 @@ class TestRefusals:
             serve(settings(tmp_path / "state"))
         assert refused.value.code == "state-busy"
 
-    def test_a_newer_layout(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize(("version", "code"), [(VERSION + 1, "state-newer"), (VERSION - 1, "state-older")])
+    def test_another_layout(self, tmp_path: Path, version: int, code: str) -> None:
         Journal(tmp_path).close()
         with sqlite3.connect(tmp_path / "sandbox.sqlite") as database:
-            database.execute(f"PRAGMA user_version = {VERSION + 1}")
+            database.execute(f"PRAGMA user_version = {version}")
         database.close()
         for _ in range(2):
             with pytest.raises(NumeraiError) as refused:
                 Journal(tmp_path)
-            assert refused.value.code == "state-newer"
+            assert refused.value.code == code
 
     def test_a_damaged_file(self, tmp_path: Path) -> None:
         (tmp_path / "sandbox.sqlite").write_bytes(b"this is no database, and it is long enough to be looked at" * 50)
@@ -161,6 +166,12 @@ class TestControl:
             ("POST", "rounds", '{"tournament": 9}', 400),
             ("POST", "rounds", '{"minutes": -1}', 400),
             ("POST", "rounds", '{"tournamnet": 8}', 400),
+            ("POST", "deadline", "{}", 400),
+            ("POST", "data", '{"publish": 6}', 400),
+            ("POST", "data", '{"publish": "six"}', 400),
+            ("POST", "data", '{"publish": "v6.0", "files": "train.parquet"}', 400),
+            ("POST", "data", '{"publish": "v6.0", "renames": 1}', 400),
+            ("POST", "data", '{"remove": "v9.9"}', 400),
             ("POST", "clock", '{"advance": "1h"}', 400),
             ("POST", "clock", '{"now": "noon"}', 400),
             ("POST", "clock", '{"freeze": 1}', 400),
@@ -174,6 +185,18 @@ class TestControl:
     def test_an_empty_body_is_an_empty_order(self, sandbox: ServedSandbox) -> None:
         opened = requests.post(f"{sandbox.url}/sandbox/rounds", timeout=10).json()["rounds"]
         assert [each["tournament"] for each in opened] == [8, 11, 12]
+
+    def test_data_versions_come_and_go(self, sandbox: ServedSandbox) -> None:
+        before = sandbox.state()["data_versions"]
+        assert sandbox.publish_data("v6.0", ["train.parquet"], renames=True) == sorted([*before, "v6.0"])
+        names = sandbox.graphql("{listDatasets(tournament: 8)}")["data"]["listDatasets"]
+        assert [name for name in names if name.startswith("v6.0/")] == ["v6.0/train.parquet"]
+        sandbox.publish_data("v6.0", renames=True)
+        names = sandbox.graphql("{listDatasets(tournament: 8)}")["data"]["listDatasets"]
+        assert "v6.0/live.parquet" in names
+        assert sandbox.remove_data("v6.0") == before
+        answer = sandbox.graphql('{dataset(filename: "v6.0/live.parquet")}')
+        assert answer["errors"][0]["message"] == "Dataset v6.0/live.parquet not found"
 
     def test_freeze_and_resume(self, sandbox: ServedSandbox) -> None:
         frozen = sandbox.clock(now="2030-01-01T00:00:00", freeze=True)
@@ -198,6 +221,7 @@ class TestSettings:
             {"data": Path("/nowhere/at/all")},
             {"history": -1},
             {"window_minutes": 0},
+            {"opening_delay_minutes": 61},
             {"rate_limit": 0},
         ],
         ids=str,
@@ -212,6 +236,25 @@ class TestSettings:
     def test_bad_sizes(self, sizes: dict[str, Any]) -> None:
         with pytest.raises(UsageError):
             data_spec(**sizes)
+
+    def test_switches(self) -> None:
+        assert parse_switches([]) == Switches()
+        entries = ["clones_listed=False", "webhook-repeats=2", "entry_delay_seconds=1.5"]
+        assert parse_switches(entries) == Switches(clones_listed=False, webhook_repeats=2, entry_delay_seconds=1.5)
+
+    def test_every_switch_is_documented(self) -> None:
+        text = (Path(__file__).parents[3] / "docs" / "sandbox.md").read_text(encoding="utf-8")
+        defaults = asdict(Switches())
+        for name, value in defaults.items():
+            shown = str(value).lower() if isinstance(value, bool) else f"{value:g}"
+            assert f"| `{name}` | {shown} |" in text, name
+
+    @pytest.mark.parametrize(
+        "entry", ["clones=true", "clones_listed=2", "clones_listed", "webhook_repeats=1.5", "webhook_repeats=-1"]
+    )
+    def test_bad_switches(self, entry: str) -> None:
+        with pytest.raises(UsageError, match="switch"):
+            parse_switches([entry])
 
     def test_no_size_means_the_default_or_what_is_remembered(self) -> None:
         assert data_spec() is None

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import requests
-from numerai_compute.sandbox.core import Sandbox
+from numerai_compute.sandbox.api.executor import schema
+from numerai_compute.sandbox.refusal import MISSING_OBJECT
 
 from tests.fixtures.sandbox import ServedSandbox
 
@@ -42,27 +43,23 @@ RULES: list[tuple[str, Change, str]] = [
 
 @pytest.mark.parametrize(("change", "error"), [row[1:] for row in RULES], ids=[row[0] for row in RULES])
 def test_numerais_rules(sandbox: ServedSandbox, tmp_path: Path, change: Change, error: str) -> None:
-    csv = change(sandbox.live_predictions(tmp_path)).to_csv(index=False)
-    found = sandbox.settled(sandbox.submit(csv))
-    assert found["status"] == "error"
-    assert found["error"].startswith(error)
-    assert found["error"], "there is always a reason"
-    query = "query($i: ID) {submissions(id: $i) {status errorInfo selected}}"
-    shown = sandbox.graphql(query, i=found["id"])["data"]["submissions"]
-    assert shown == [{"status": "error", "errorInfo": found["error"], "selected": False}]
+    refusal = sandbox.refusal(change(sandbox.live_predictions(tmp_path)).to_csv(index=False))
+    assert refusal.startswith(error)
+    assert refusal, "there is always a reason"
+    assert sandbox.state()["submissions"] == []
+    assert sandbox.entry()["status"] == "none"
+    assert sandbox.state()["requests"][-1]["error"] == refusal
 
 
 @pytest.mark.parametrize("body", [b"", b"\xff\xfe\x00binary", b"id,prediction\n"])
 def test_what_is_no_csv(sandbox: ServedSandbox, body: bytes) -> None:
-    found = sandbox.settled(sandbox.submit(body.decode("latin-1")))
-    assert found["status"] == "error"
-    assert found["error"]
+    assert sandbox.refusal(body.decode("latin-1"))
 
 
 def test_more_ids_than_live_are_counted_apart(sandbox: ServedSandbox, tmp_path: Path) -> None:
     frame = sandbox.live_predictions(tmp_path)
     more = pd.concat([frame, pd.DataFrame({"id": ["unknown"], "prediction": [0.4]})])
-    found = sandbox.settled(sandbox.submit(more.to_csv(index=False)))
+    found = sandbox.submission(sandbox.submit(more.to_csv(index=False)))
     assert (found["submitted_count"], found["accepted_count"]) == (len(more), len(frame))
     assert found["invalid_tickers"] == ["unknown"]
 
@@ -71,19 +68,38 @@ def test_more_ids_than_live_are_counted_apart(sandbox: ServedSandbox, tmp_path: 
 def test_signals_takes_every_kind_of_ticker(sandbox: ServedSandbox, tmp_path: Path, column: str) -> None:
     live = pd.read_parquet(sandbox.download("signals/v2.1/live.parquet", tmp_path))
     frame = pd.DataFrame({column: live[column], "signal": np.linspace(0.01, 0.99, len(live))})
-    found = sandbox.settled(sandbox.submit(frame.iloc[:150].to_csv(index=False), "bob", 11))
-    assert (found["status"], found["accepted_count"]) == ("success", 150)
+    found = sandbox.submission(sandbox.submit(frame.iloc[:150].to_csv(index=False), "bob", 11))
+    assert found["accepted_count"] == 150
+    assert sandbox.entry("bob")["status"] == "on-time"
     sandbox.clock(advance=3 * 86400)
     scores = sandbox.graphql("query($m: ID!) {submissionScores(modelId: $m) {value}}", m=sandbox.models["bob"])
     assert len(scores["data"]["submissionScores"]) == 2
 
 
 def test_crypto(sandbox: ServedSandbox, tmp_path: Path) -> None:
-    live = pd.read_parquet(sandbox.download("crypto/v1.0/live_universe.parquet", tmp_path))
+    live = pd.read_parquet(sandbox.download("crypto/v2.0/live.parquet", tmp_path))
     frame = pd.DataFrame({"symbol": live["symbol"], "signal": np.linspace(0.01, 0.99, len(live))})
-    assert sandbox.settled(sandbox.submit(frame.to_csv(index=False), "carol", 12))["status"] == "success"
-    few = sandbox.settled(sandbox.submit(frame.iloc[:99].to_csv(index=False), "carol", 12))
-    assert few["error"].startswith("invalid_submission_ids: Not enough stocks")
+    sandbox.submit(frame.to_csv(index=False), "carol", 12)
+    assert sandbox.entry("carol")["status"] == "on-time"
+    few = sandbox.refusal(frame.iloc[:99].to_csv(index=False), "carol", 12)
+    assert few.startswith("invalid_submission_ids: Not enough stocks")
+
+
+@pytest.mark.parametrize(("model", "tournament", "taken"), [("alice", 8, False), ("carol", 12, True)])
+def test_parquet_for_signals_and_crypto_only(
+    sandbox: ServedSandbox, tmp_path: Path, model: str, tournament: int, taken: bool
+) -> None:
+    name = {8: "v5.3/live_example_preds.parquet", 12: "crypto/v2.0/live_example_preds.parquet"}[tournament]
+    table = pd.read_parquet(sandbox.download(name, tmp_path))
+    frame = table.reset_index() if table.index.name else table
+    query = 'query($t: Int!, $m: ID) {submissionUploadAuth(filename: "p.parquet", tournament: $t, modelId: $m) '
+    auth = sandbox.graphql(query + "{filename url}}", t=tournament, m=sandbox.models[model])["data"]
+    body = frame.to_parquet(index=False)
+    requests.put(auth["submissionUploadAuth"]["url"], data=body, timeout=10).raise_for_status()
+    filename = auth["submissionUploadAuth"]["filename"]
+    answer = sandbox.graphql(CREATE, f=filename, t=tournament, m=sandbox.models[model])
+    assert ("errors" not in answer) is taken
+    assert (sandbox.entry(model)["status"] == "on-time") is taken
 
 
 CREATE = "mutation($f: String!, $t: Int!, $m: ID) {createSubmission(filename: $f, tournament: $t, modelId: $m) {id}}"
@@ -92,15 +108,31 @@ AUTH = (
 )
 
 
-def test_a_submission_whose_file_never_came_ends_in_an_error(sandbox: ServedSandbox) -> None:
+def test_a_file_that_never_came_is_missing_in_numerais_storage(sandbox: ServedSandbox) -> None:
     model = sandbox.models["alice"]
     auth = sandbox.graphql(AUTH, t=8, m=model)["data"]["submissionUploadAuth"]
     assert auth["filename"].startswith("a_b_-")
-    made = sandbox.graphql(CREATE, f=auth["filename"], t=8, m=model)["data"]["createSubmission"]["id"]
-    assert sandbox.settled(made)["error"].startswith("file_not_found")
-    query = "query($i: ID!) {submissionDownloadAuth(id: $i) {url}}"
-    url = sandbox.graphql(query, i=made)["data"]["submissionDownloadAuth"]["url"]
-    assert requests.get(url, timeout=10).status_code == 404
+    answer = sandbox.graphql(CREATE, f=auth["filename"], t=8, m=model)
+    assert answer["data"] == {"createSubmission": None}
+    assert answer["errors"][0]["message"] == MISSING_OBJECT
+
+
+def test_a_valid_file_stays_when_an_invalid_one_follows(sandbox: ServedSandbox, tmp_path: Path) -> None:
+    made = sandbox.submit(sandbox.live_predictions(tmp_path).to_csv(index=False))
+    assert sandbox.refusal("id,prediction\nx,0.5\n").startswith("invalid_submission_ids")
+    assert (sandbox.entry()["status"], sandbox.entry()["id"]) == ("on-time", made)
+    assert sandbox.submission(made)["selected"] is True
+
+
+def test_the_dead_fields_are_null(sandbox: ServedSandbox, tmp_path: Path) -> None:
+    made = sandbox.submit(sandbox.live_predictions(tmp_path).to_csv(index=False), trigger_id="t")
+    fields = schema().get_type("V2Submission").fields  # type: ignore[union-attr]
+    dead = [name for name, field in fields.items() if field.deprecation_reason]
+    query = f"query($i: ID) {{submissions(id: $i) {{id triggerId filename selected {' '.join(dead)}}}}}"
+    shown = sandbox.graphql(query, i=made)["data"]["submissions"][0]
+    assert {"status", "errorInfo", "submittedCount", "filteredCount"} <= set(dead)
+    assert {name for name in dead if shown[name] is not None} == set()
+    assert (shown["id"], shown["triggerId"], shown["selected"]) == (made, "t", True)
 
 
 def test_what_does_not_fit_together_is_refused(sandbox: ServedSandbox) -> None:
@@ -118,16 +150,6 @@ def test_what_does_not_fit_together_is_refused(sandbox: ServedSandbox) -> None:
         assert message in answer["errors"][0]["message"]
     assert sandbox.state()["submissions"] == []
     assert "not found" in sandbox.graphql('{submissionDownloadAuth(id: "x") {url}}')["errors"][0]["message"]
-
-
-def test_a_failure_of_the_check_itself_is_a_verdict(
-    sandbox: ServedSandbox, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    csv = sandbox.live_predictions(tmp_path).to_csv(index=False)
-    core: Sandbox = sandbox.running.sandbox
-    monkeypatch.setattr(core.submissions, "_judged", lambda found: 1 / 0)
-    assert sandbox.settled(sandbox.submit(csv))["error"].startswith("internal_error")
-    core.submissions.check("unknown")
 
 
 def test_pickles(sandbox: ServedSandbox) -> None:

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
+from numerai_compute.sandbox.compute import RUN_BY_NUMERAI
+from numerai_compute.sandbox.switches import Switches
 from numerai_compute.sandbox.webhooks import redacted, without_token
 
 from tests.fixtures.sandbox import ServedSandbox, wait_for
@@ -78,11 +81,7 @@ class TestTrigger:
     def test_it_posts_the_trigger_id_and_answers_it(self, sandbox: ServedSandbox, node: Node) -> None:
         register(sandbox, node.url)
         identity = trigger(sandbox)["data"]["triggerModelWebhook"]
-        assert json.loads(node.bodies[0]) == {
-            "triggerId": identity,
-            "modelId": sandbox.models["alice"],
-            "roundNumber": 1000,
-        }
+        assert json.loads(node.bodies[0]) == {"roundNumber": 1000, "dataVersion": 1, "triggerId": identity}
         call = ended_calls(sandbox)[0]
         assert (call["trigger_id"], call["status"], call["reason"]) == (identity, 200, "trigger")
 
@@ -91,6 +90,18 @@ class TestTrigger:
         node.status, node.answer = 503, f"nothing can be scheduled for {TOKEN}"
         message = trigger(sandbox)["errors"][0]["message"]
         assert message == "Error received from your webhook server: nothing can be scheduled for ***"
+
+    @pytest.mark.parametrize("status", [201, 202, 204, 302])
+    def test_only_200_counts(self, sandbox: ServedSandbox, node: Node, status: int) -> None:
+        register(sandbox, node.url)
+        node.status, node.answer = status, ""
+        assert trigger(sandbox)["errors"][0]["message"] == "Error received from your webhook server: "
+
+    def test_as_the_websites_button_makes_it(self, sandbox_factory: Callable[..., ServedSandbox], node: Node) -> None:
+        found = sandbox_factory(switches=Switches(trigger_round_is_test=True))
+        register(found, node.url)
+        trigger(found)
+        assert json.loads(node.bodies[0])["roundNumber"] == "test"
 
     def test_an_unreachable_one(self, sandbox: ServedSandbox, node: Node) -> None:
         node.close()
@@ -108,26 +119,16 @@ class TestTrigger:
         answer = sandbox.graphql(query, m=sandbox.models["alice"], u=url)
         assert "http or https" in answer["errors"][0]["message"]
 
-    def test_logs(self, sandbox: ServedSandbox, node: Node, tmp_path: Path) -> None:
-        register(sandbox, node.url)
-        identity = trigger(sandbox)["data"]["triggerModelWebhook"]
-        sandbox.settled(sandbox.submit(sandbox.live_predictions(tmp_path).to_csv(index=False), trigger_id=identity))
-        query = "query($t: ID!) {triggerLogs(triggerId: $t) {timestamp message}}"
-        lines = [line["message"] for line in sandbox.graphql(query, t=identity)["data"]["triggerLogs"]]
-        assert lines[0] == "webhook called"
-        assert "webhook answered 200" in lines
-        assert lines[-1].endswith(": success")
-        assert "Trigger not found" in sandbox.graphql(query, t="x")["errors"][0]["message"]
-
-    def test_its_submission_belongs_to_its_round_however_late(
+    def test_its_submission_belongs_to_the_round_in_which_it_is_made(
         self, sandbox: ServedSandbox, node: Node, tmp_path: Path
     ) -> None:
         register(sandbox, node.url)
         csv = sandbox.live_predictions(tmp_path).to_csv(index=False)
         identity = trigger(sandbox)["data"]["triggerModelWebhook"]
         sandbox.open_round("classic")
-        late = sandbox.settled(sandbox.submit(csv, trigger_id=identity))
-        assert (late["status"], late["round_number"], late["late"]) == ("success", 1000, True)
+        made = sandbox.submit(csv, trigger_id=identity)
+        assert sandbox.entry("alice", 1000)["status"] == "none"
+        assert (sandbox.entry("alice", 1001)["status"], sandbox.entry("alice", 1001)["id"]) == ("on-time", made)
 
 
 class TestOpening:
@@ -138,6 +139,21 @@ class TestOpening:
         call = ended_calls(sandbox)[0]
         assert (call["model_id"], call["round_number"], call["reason"]) == (sandbox.models["bob"], 1001, "round")
         assert call["url"].endswith("/numerai-alice/***")
+
+    @pytest.mark.parametrize(("repeats", "calls"), [(0, 1), (2, 3)])
+    def test_a_call_that_failed_is_repeated(
+        self, sandbox_factory: Callable[..., ServedSandbox], node: Node, repeats: int, calls: int
+    ) -> None:
+        found = sandbox_factory(switches=Switches(webhook_repeats=repeats))
+        register(found, node.url)
+        node.status = 503
+        found.open_round("classic")
+        wait_for(lambda: found.state()["webhook_calls"][0]["attempts"] == calls)
+        assert len({json.loads(body)["triggerId"] for body in node.bodies}) == 1
+        node.status = 200
+        found.open_round("classic")
+        wait_for(lambda: found.state()["webhook_calls"][1]["attempts"] == 1)
+        assert len(node.bodies) == calls + 1
 
     def test_an_unreachable_one_is_recorded(self, sandbox: ServedSandbox, node: Node) -> None:
         node.close()
@@ -165,6 +181,76 @@ class TestOpening:
         shown = json.dumps(sandbox.state())
         for secret in (TOKEN, "another-secret", sandbox.secret_key, "signature"):
             assert secret not in shown
+
+
+class TestPickle:
+    """A model with an assigned pickle is run by Numerai."""
+
+    ASSIGN = "mutation($m: String, $p: ID) {assignPickleToModel(modelId: $m, pickleId: $p)}"
+
+    def assign(self, sandbox: ServedSandbox, pickle: str | None, model: str = "alice") -> dict[str, Any]:
+        return sandbox.graphql(self.ASSIGN, m=sandbox.models[model], p=pickle)
+
+    @pytest.fixture
+    def pickle(self, sandbox: ServedSandbox) -> str:
+        return upload_pickle(sandbox)
+
+    def test_it_refuses_webhooks_and_submissions(
+        self, sandbox: ServedSandbox, node: Node, pickle: str, tmp_path: Path
+    ) -> None:
+        csv = sandbox.live_predictions(tmp_path).to_csv(index=False)
+        auth_query = (
+            'query($m: ID) {submissionUploadAuth(filename: "p.csv", tournament: 8, modelId: $m) {filename url}}'
+        )
+        alice = sandbox.models["alice"]
+        auth = sandbox.graphql(auth_query, m=alice)["data"]["submissionUploadAuth"]
+        requests.put(auth["url"], data=csv.encode(), timeout=10).raise_for_status()
+        assert self.assign(sandbox, pickle) == {"data": {"assignPickleToModel": "true"}}
+        create = "mutation($f: String!, $m: ID) {createSubmission(filename: $f, tournament: 8, modelId: $m) {id}}"
+        webhook = "mutation($m: String, $u: String) {setSubmissionWebhook(modelId: $m, newSubmissionWebhook: $u)}"
+        for query, variables in (
+            (auth_query, {}),
+            (create, {"f": auth["filename"]}),
+            (webhook, {"u": node.url}),
+            (TRIGGER, {}),
+        ):
+            answer = sandbox.graphql(query, m=alice, **variables)
+            assert answer["errors"][0]["message"] == RUN_BY_NUMERAI
+        assert "errors" not in sandbox.graphql(webhook, m=alice, u=None), "it may be cleared"
+
+    def test_it_is_shown(self, sandbox: ServedSandbox, pickle: str) -> None:
+        query = "{account {models {name computePickleUpload {id validationStatus assignedModelSlots}}}}"
+        self.assign(sandbox, pickle)
+        models = {each["name"]: each for each in sandbox.graphql(query)["data"]["account"]["models"]}
+        assert models["alice"]["computePickleUpload"] == {
+            "id": pickle,
+            "validationStatus": "validated",
+            "assignedModelSlots": [sandbox.models["alice"]],
+        }
+        assert models["bob"]["computePickleUpload"] is None
+        assert sandbox.graphql("{computePickles(unassigned: true) {id}}")["data"]["computePickles"] == []
+        assert sandbox.state()["models"][0]["pickle_id"] == pickle
+
+    def test_what_cannot_be_assigned(self, sandbox: ServedSandbox, node: Node, pickle: str) -> None:
+        assert "Pickle not found" in self.assign(sandbox, "x")["errors"][0]["message"]
+        assert "Pickle not found" in self.assign(sandbox, None)["errors"][0]["message"]
+        assert "tournament numerai only" in self.assign(sandbox, pickle, "bob")["errors"][0]["message"]
+        register(sandbox, node.url)
+        assert "clear it first" in self.assign(sandbox, pickle)["errors"][0]["message"]
+
+    def test_without_a_pickle_it_may_be_taken_away(self, sandbox_factory: Callable[..., ServedSandbox]) -> None:
+        found = sandbox_factory(switches=Switches(null_pickle_unassigns=True))
+        self.assign(found, upload_pickle(found))
+        assert self.assign(found, None) == {"data": {"assignPickleToModel": "true"}}
+        assert found.state()["models"][0]["pickle_id"] is None
+
+
+def upload_pickle(sandbox: ServedSandbox) -> str:
+    auth = sandbox.graphql('{computePickleUploadAuth(filename: "m.pkl") {filename url}}')["data"]
+    requests.put(auth["computePickleUploadAuth"]["url"], data=b"x", timeout=10).raise_for_status()
+    create = "mutation($f: String!) {createComputePickleUpload(filename: $f, tournament: 8) {id}}"
+    made = sandbox.graphql(create, f=auth["computePickleUploadAuth"]["filename"])
+    return str(made["data"]["createComputePickleUpload"]["id"])
 
 
 class TestFaults:

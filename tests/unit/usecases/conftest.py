@@ -47,6 +47,7 @@ def node(store: HomeStore, api: FakeApi, provider: FakeProvider, folder: Path) -
         provider_named=lambda _: provider,
         report=lambda _: None,
         agree=lambda _: None,
+        insist=lambda why: None,
     )
     assert isinstance(done, Configured)
     provider.deploy(done.node, force=False, report=lambda _: None)

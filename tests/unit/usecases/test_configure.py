@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError, UsageError
-from numerai_compute.models import SIZES, Model, Node
+from numerai_compute.models import SIZES, DataVersions, Model, Node
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.plan import Plan
 
@@ -22,6 +22,7 @@ class Setting:
         self.store, self.api, self.provider = store, api, provider
         self.reported: list[str] = []
         self.agree: Callable[[list[str]], None] = lambda preview: None
+        self.insist: Callable[[str], None] = lambda why: None
 
     def configure(self, model: str | None = "alice", tournament: int | None = None, **asked: object) -> Configured:
         done = self.run(model, tournament, **asked)
@@ -38,6 +39,7 @@ class Setting:
             provider_named=lambda _: self.provider,
             report=self.reported.append,
             agree=self.agree,
+            insist=self.insist,
             dry_run=dry_run,
         )
 
@@ -62,6 +64,15 @@ def test_what_is_not_given_stays_and_the_address_stays(setting: Setting, folder:
     other = setting.configure(memory=3, cpu=512, cron="")
     assert (other.node.cpu, other.node.memory_mib, other.node.cron) == (0.5, 3072, None)
     assert other.node.timeout_minutes == 7 and other.node.webhook_url == first.node.webhook_url
+
+
+def test_a_pinned_data_version_stays_until_another_choice(setting: Setting, folder: Path) -> None:
+    assert setting.configure(path=folder).node.data_version is None
+    assert setting.configure(data_version="v5.2").node.data_version == "v5.2"
+    setting.api.data = DataVersions(("v5.3",), "v5.3")
+    assert setting.configure(memory=3).node.data_version == "v5.2", "also when Numerai no longer serves it"
+    assert setting.configure(data_version="newest").node.data_version == "newest"
+    assert setting.configure(data_version="trained").node.data_version is None
 
 
 def test_a_dry_run_says_the_steps_and_does_nothing(setting: Setting, tmp_path: Path) -> None:
@@ -102,6 +113,10 @@ def test_a_file_of_the_user_is_never_replaced(setting: Setting, tmp_path: Path) 
         ({"timeout_minutes": -5}, "--timeout-minutes"),
         ({"timeout_minutes": 10_000}, "--timeout-minutes"),
         ({"cron": "every day"}, "not a schedule"),
+        ({"data_version": "5.3"}, "--data-version must be a version such as v5.3, or newest or trained, not '5.3'"),
+        ({"data_version": "signals/v2.1"}, "--data-version"),
+        ({"data_version": ""}, "--data-version"),
+        ({"data_version": "v9.9"}, "Numerai serves no data version v9.9 for this tournament"),
         ({"example": "nope"}, "no example 'nope'"),
         ({"path": Path("/")}, "cannot be a node's folder"),
         ({"path": Path.home()}, "cannot be a node's folder"),
@@ -248,3 +263,28 @@ def test_what_costs_money_is_said_before_and_made_only_when_agreed(setting: Sett
     assert not setting.provider.configured and setting.store.nodes() == {}
     setting.agree = lambda preview: None
     assert setting.configure(path=folder).registered
+
+
+def test_a_model_with_a_pickle_is_configured_only_when_insisted_and_never_registered(
+    setting: Setting, folder: Path
+) -> None:
+    setting.provider = BilledProvider()
+    setting.api.by_id["id-alice"] = replace(ALICE, pickle="pickle-1")
+    plan = setting.run(dry_run=True, path=folder)
+    assert isinstance(plan, Plan) and any("model upload (pickle) is assigned" in note for note in plan.notes)
+    asked: list[str] = []
+
+    def refuse(why: str) -> None:
+        asked.append(why)
+        raise NumeraiError(why, code="pickle-assigned")
+
+    setting.insist = refuse
+    with pytest.raises(NumeraiError) as caught:
+        setting.configure(path=folder)
+    assert caught.value.code == "pickle-assigned" and "neither call the node nor accept" in asked[0]
+    assert not setting.provider.configured and setting.store.nodes() == {}
+    setting.insist = asked.append
+    done = setting.configure(path=folder, register_webhook=True)
+    assert not done.registered and "Submissions, Settings" in done.notes[0]
+    setting.api.by_id["id-alice"] = ALICE
+    assert setting.configure().registered and len(asked) == 2

@@ -17,7 +17,7 @@ from tests.fakes import FakeClock
 LOG = (
     "+  4.3s trained trees=10",
     "+  5.0s validated corr_mean=0.0371 corr_sharpe=0.5 eras=25",
-    "+  8.8s submitted submission_id=sub-1 round=1000 trigger_id=t status=success",
+    "+  8.8s submitted submission_id=sub-1 round=1000 trigger_id=t status=on-time",
 )
 
 
@@ -70,7 +70,7 @@ def stage(tmp_path: Path) -> Stage:
 
 def test_it_plays_the_main_job_and_reads_its_outcome(stage: Stage) -> None:
     result = stage.demo.play()
-    assert (result.round_number, result.submission_id, result.accepted) == (1000, "sub-1", True)
+    assert (result.round_number, result.submission_id, result.confirmed) == (1000, "sub-1", True)
     assert result.validation_corr == pytest.approx(0.0371)
     words = ("copy-example", "setup", "config", "deploy", "test", "logs", "daemon stop")
     assert [word for word, command in zip(words, stage.commands.ran, strict=True) if word in command] == list(words)
@@ -98,7 +98,7 @@ def test_an_interrupt_ends_the_run_too(stage: Stage) -> None:
 def test_what_the_log_does_not_tell_is_not_made_up(stage: Stage) -> None:
     stage.commands.log = ["submitted nothing", "validated something"]
     result = stage.demo.play()
-    assert (result.round_number, result.submission_id, result.accepted, result.validation_corr) == (None,) * 2 + (
+    assert (result.round_number, result.submission_id, result.confirmed, result.validation_corr) == (None,) * 2 + (
         False,
         None,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from numerai_compute.adapters.ledger import DATABASE_FILE, RoundLedger
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError
-from numerai_compute.models import Check, CheckStatus, Node, TokenInfo
+from numerai_compute.models import Check, CheckStatus, DataVersions, Node, TokenInfo
 from numerai_compute.usecases import doctor as doctor_module
 from numerai_compute.usecases.doctor import Doctor
 
@@ -205,3 +206,37 @@ def test_the_python_version(
 ) -> None:
     monkeypatch.setattr(doctor_module.sys, "version_info", version)
     assert doctor_module._python().status.value == status
+
+
+@pytest.mark.parametrize(
+    ("pinned", "served", "newest", "status", "why"),
+    [
+        ("v5.3", ("v5.2", "v5.3"), "v5.3", CheckStatus.OK, "v5.3 is pinned, and the newest"),
+        ("v5.2", ("v5.2", "v5.3"), "v5.3", CheckStatus.WARNING, "v5.2 is pinned, and v5.3 is out"),
+        ("v5.2", ("v5.2", "v5.3"), "v5.2", CheckStatus.OK, "v5.2 is pinned, and the newest"),
+        ("v5.2", ("v5.3", "v6.0"), "v6.0", CheckStatus.FAILED, "no longer serves it: runs use v6.0"),
+    ],
+)
+def test_a_pinned_data_version(
+    clinic: Clinic, node: Node, pinned: str, served: tuple[str, ...], newest: str, status: CheckStatus, why: str
+) -> None:
+    clinic.store.save_node(replace(node, data_version=pinned))
+    clinic.api.data = DataVersions(served, newest)
+    check = clinic.check("data version")
+    assert (check.status, check.node) == (status, node.name)
+    assert why in check.why
+    if status is not CheckStatus.OK:
+        assert check.mend == f"train the model on {newest}, then numerai node -m alice config --data-version trained"
+
+
+def test_a_node_that_is_not_pinned_is_not_asked_about(clinic: Clinic, node: Node) -> None:
+    for choice in (None, "newest"):
+        clinic.store.save_node(replace(node, data_version=choice))
+        assert "data version" not in clinic.statuses()
+    assert "data_versions" not in [name for name, _ in clinic.api.calls]
+
+
+def test_data_versions_that_cannot_be_asked_for(clinic: Clinic, node: Node) -> None:
+    clinic.store.save_node(replace(node, data_version="v5.2"))
+    clinic.api.fail["data_versions"] = ApiError("Numerai is silent.")
+    assert clinic.check("data version").status is CheckStatus.WARNING

@@ -11,16 +11,27 @@ import pytest
 from numerai_compute.adapters.ledger import DATABASE_FILE, RoundLedger
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, ProviderError
-from numerai_compute.models import Node, Notice, NoticeKind, Round, RoundOutcome, Run, RunState, Submission
+from numerai_compute.models import (
+    EntryStatus,
+    Node,
+    Notice,
+    NoticeKind,
+    Round,
+    RoundOutcome,
+    Run,
+    RunState,
+    Submission,
+    SubmissionEntry,
+)
 from numerai_compute.ports import NumeraiApi
 from numerai_compute.usecases.history import RoundReader, RoundRecord, Standing, Trigger, read_history
 from numerai_compute.usecases.overview import Overview, overview
 
-from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, unreachable
+from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, round_of, unreachable
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
-THIS = Round(100, 8, NOW, NOW + HOUR)
-LAST = Round(99, 8, NOW - DAY, NOW - DAY + HOUR)
+THIS = round_of(100, NOW)
+LAST = round_of(99, NOW - DAY)
 
 
 class Past:
@@ -60,9 +71,18 @@ class Past:
         made = Run(run_id, self.node.name, state, moment, started_at=moment, ended_at=moment + timedelta(minutes=1))
         self.provider.all_runs.insert(0, replace(made, **changes))
 
-    def submit(self, number: int, moment: datetime, **changes: object) -> None:
-        made = Submission(f"sub-{number}", "success", number, inserted_at=moment)
+    def submit(
+        self, number: int, moment: datetime, status: EntryStatus | None = EntryStatus.ON_TIME, **changes: object
+    ) -> None:
+        made = Submission(f"sub-{number}", number, None, f"file-{number}.csv", moment)
         self.api.held.insert(0, replace(made, **changes))
+        self.enter(number, status, moment, id=self.api.held[0].id)
+
+    def enter(self, number: int, status: EntryStatus | None, moment: datetime | None = None, **changes: object) -> None:
+        entry = SubmissionEntry(number, status, f"sub-{number}", f"file-{number}.csv", moment)
+        entries = self.api.entries_by.setdefault(self.node.model_id, [])
+        entries[:] = [other for other in entries if other.round_number != number]
+        entries.append(replace(entry, **changes))
 
 
 @pytest.fixture
@@ -90,13 +110,66 @@ def test_on_time_late_missed_and_what_is_under_way(past: Past) -> None:
     assert past.standings()[100] is Standing.RUNNING
     past.run("run-2", NOW + timedelta(minutes=1), RunState.FAILED, exit_code=1)
     assert past.standings()[100] is Standing.FAILED
-    past.submit(100, NOW + timedelta(minutes=2), status="pending")
-    past.submit(99, LAST.close_time + HOUR)
-    assert past.standings() == {100: Standing.CHECKING, 99: Standing.LATE}
+    past.submit(99, LAST.deadline + HOUR, EntryStatus.LATE)
+    assert past.standings()[99] is Standing.LATE
     past.ledger.settle(past.node.name, THIS, RoundOutcome.MISSED)
-    assert past.standings()[100] is Standing.MISSED, "it was never checked"
-    past.submit(100, NOW + timedelta(minutes=1), id="sub-bad", status="error", error="ids do not match")
-    assert [each.error for each in past.read()[0][100].refused] == ["ids do not match"]
+    assert past.standings()[100] is Standing.MISSED
+
+
+def test_between_deadline_and_close_nothing_is_open_any_more(past: Past) -> None:
+    past.follow(THIS)
+    past.clock.sleep(2 * 3600)
+    assert THIS.close_time > NOW + 2 * HOUR and past.standings()[100] is Standing.MISSED
+    (tournament,) = past.overview().tournaments
+    assert (tournament.round_number, tournament.deadline, tournament.deadline_in_seconds) == (100, None, None)
+
+
+def test_a_file_of_which_numerai_says_nothing_is_unconfirmed(past: Past) -> None:
+    past.follow(THIS)
+    past.run("run-1", NOW, RunState.FAILED, exit_code=76)
+    assert past.standings()[100] is Standing.UNCONFIRMED
+    past.submit(100, NOW + timedelta(minutes=1), None)
+    assert past.standings()[100] is Standing.UNCONFIRMED, "a status that this version does not know"
+    past.api.entries_by.clear()
+    past.clock.sleep(8 * 3600)
+    record = past.read()[0][100]
+    assert record.standing is Standing.UNCONFIRMED and record.submission is not None
+    past.enter(100, EntryStatus.NONE, id=None, filename=None)
+    assert past.standings()[100] is Standing.MISSED, "long after the deadline `none` is an answer"
+
+
+def test_a_queued_file_that_was_submitted_again_covers_the_round_and_is_no_run_of_today(past: Past) -> None:
+    past.follow(LAST, THIS)
+    past.submit(99, LAST.deadline + HOUR, EntryStatus.LATE)
+    past.submit(100, NOW, filename="file-99.csv")
+    past.enter(100, EntryStatus.ON_TIME, NOW, filename="file-99.csv")
+    record = past.read()[0][100]
+    assert (record.standing, record.covered) == (Standing.WAITING, True)
+    past.run("run-1", NOW, RunState.FAILED, exit_code=1)
+    assert past.standings()[100] is Standing.FAILED
+    past.clock.sleep(2 * 3600)
+    assert past.standings() == {100: Standing.COVERED, 99: Standing.LATE}
+    past.enter(100, EntryStatus.ON_TIME, NOW + timedelta(minutes=5))
+    assert past.standings()[100] is Standing.ON_TIME
+
+
+def test_an_earlier_file_is_known_by_its_upload_too_and_by_what_the_watcher_has_seen(past: Past) -> None:
+    past.submit(100, NOW, filename="file-99.csv", id="clone")
+    past.enter(100, EntryStatus.ON_TIME, NOW, filename="file-99.csv", id="clone")
+    past.clock.sleep(2 * 3600)
+    assert past.standings()[100] is Standing.ON_TIME, "nothing says that the file is older"
+    past.api.held.append(Submission("sub-99", 99, None, "file-99.csv", LAST.deadline + HOUR))
+    assert past.standings()[100] is Standing.COVERED
+    past.api.held.clear()
+    past.follow(THIS)
+    past.ledger.settle(past.node.name, THIS, RoundOutcome.COVERED)
+    assert past.standings()[100] is Standing.COVERED
+
+
+def test_a_round_that_numerai_lists_no_longer_is_not_called_missed(past: Past) -> None:
+    past.follow(LAST)
+    past.enter(100, EntryStatus.ON_TIME, NOW)
+    assert past.standings()[99] is Standing.UNKNOWN
 
 
 def test_retries_and_what_they_were_for(past: Past) -> None:
@@ -140,15 +213,16 @@ def test_who_started_a_run(past: Past) -> None:
 
 
 def test_a_run_after_the_close_makes_no_round_missed(past: Past) -> None:
-    past.run("run-1", LAST.close_time + HOUR, RunState.SUCCEEDED)
+    past.run("run-1", LAST.deadline + HOUR, RunState.SUCCEEDED)
     assert past.standings()[99] is Standing.NOT_FOLLOWED
 
 
 def test_without_numerai_the_watchers_memory_is_told(past: Past) -> None:
     past.follow(LAST, THIS)
-    past.ledger.record_submission(past.node.name, LAST, Submission("sub-99", "success", 99, inserted_at=LAST.open_time))
+    entry = SubmissionEntry(99, EntryStatus.ON_TIME, "sub-99", "file-99.csv", LAST.open_time)
+    past.ledger.see_entries(past.node.name, LAST, [entry], NOW)
     past.ledger.settle(past.node.name, LAST, RoundOutcome.ON_TIME)
-    for name in ("rounds", "submissions", "upcoming_round"):
+    for name in ("rounds", "submissions", "entries", "upcoming_round"):
         past.api.fail[name] = unreachable()
     records, problems = past.read()
     assert {number: each.standing for number, each in records.items()} == {
@@ -181,16 +255,24 @@ def test_a_broken_memory_is_said_once(past: Past) -> None:
     assert past.overview().problems == problems
 
 
-def test_the_overview_tells_the_time_to_the_close_and_to_the_opening(past: Past) -> None:
+def test_the_overview_tells_the_time_to_the_deadline_and_to_the_opening(past: Past) -> None:
     past.submit(100, NOW + timedelta(minutes=1))
     found = past.overview()
     (tournament,), (glance,) = found.tournaments, found.nodes
-    assert (tournament.name, tournament.round_number, tournament.closes_in_seconds) == ("Classic", 100, 55 * 60)
+    assert (tournament.name, tournament.round_number, tournament.deadline_in_seconds) == ("Classic", 100, 55 * 60)
     assert glance.deployed and glance.latest is not None and glance.latest.standing is Standing.ON_TIME
     past.clock.sleep(2 * 3600)
-    past.api.upcoming = Round(101, 8, NOW + DAY, NOW + DAY + HOUR)
+    past.api.upcoming = round_of(101, NOW + DAY)
     (tournament,) = past.overview().tournaments
-    assert tournament.closes is None and tournament.opens_in_seconds == 22 * 3600 - 5 * 60
+    assert tournament.deadline is None and tournament.opens_in_seconds == 22 * 3600 - 5 * 60
+
+
+def test_the_overview_names_a_model_with_an_assigned_pickle(past: Past) -> None:
+    past.api.by_id = {key: replace(model, pickle="p-1") for key, model in past.api.by_id.items()}
+    assert [glance.pickle for glance in past.overview().nodes] == ["p-1"]
+    past.api.fail["models"] = unreachable()
+    found = past.overview()
+    assert found.nodes[0].pickle is None and any("the models of the account" in each for each in found.problems)
 
 
 def test_the_overview_says_who_watches_and_who_is_told(past: Past) -> None:

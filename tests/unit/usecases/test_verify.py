@@ -8,8 +8,17 @@ from datetime import timedelta
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError
-from numerai_compute.models import Model, Node, RunFailure, RunState, Submission, WebhookCall
-from numerai_compute.usecases.verify import ACCEPTED, ENDED, FACTS, REACHED, STARTED, Fact, Verification, Verifier
+from numerai_compute.models import (
+    EntryStatus,
+    Model,
+    Node,
+    RunFailure,
+    RunState,
+    Submission,
+    SubmissionEntry,
+    WebhookCall,
+)
+from numerai_compute.usecases.verify import CONFIRMED, ENDED, FACTS, REACHED, STARTED, Fact, Verification, Verifier
 
 from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, unreachable
 
@@ -21,13 +30,15 @@ class Bench:
         self.node, self.api, self.provider, self.clock = node, api, provider, FakeClock()
         self.heard: list[Fact] = []
         self.lines: list[str] = []
-        self.submission: Submission | None = Submission("sub-1", "success", 100)
+        self.submission: Submission | None = Submission("sub-1", 100, filename="mine.csv")
+        self.entries = [SubmissionEntry(100, EntryStatus.ON_TIME, "sub-1", "mine.csv")]
         api.on_trigger = self.trigger
 
     def trigger(self, model: Model, trigger_id: str) -> None:
         self.provider.trigger(self.node, trigger_id)
         if self.submission:
             self.api.held.append(replace(self.submission, trigger_id=trigger_id))
+        self.api.entries_by[self.node.model_id] = self.entries
 
     def verify(self) -> Verification:
         return Verifier(
@@ -142,35 +153,73 @@ def test_a_run_that_fails_says_why_and_what_it_printed(
 def test_a_run_that_submits_nothing(bench: Bench) -> None:
     bench.submission = None
     fact = bench.failing()
-    assert fact.name == ACCEPTED and "holds no submission" in fact.detail
+    assert fact.name == CONFIRMED and "holds no submission" in fact.detail
 
 
 def test_a_submission_of_another_trigger_does_not_count(bench: Bench) -> None:
     bench.submission = None
-    bench.api.held = [Submission("old", "success", 100, trigger_id="other")]
-    assert bench.failing().name == ACCEPTED
+    bench.api.held = [Submission("old", 100, trigger_id="other")]
+    assert bench.failing().name == CONFIRMED
+
+
+CLONE = SubmissionEntry(100, EntryStatus.ON_TIME, "clone", "yesterday.csv")
 
 
 @pytest.mark.parametrize(
-    ("submission", "words"),
+    ("entries", "words"),
     [
-        (Submission("s", "error", 100, error="invalid_submission_ids"), "invalid_submission_ids"),
-        (Submission("s", "pending", 100), "still 'pending'"),
-        (Submission("s", "success", 99), "is for round 99, now is round 100"),
+        ([], "it is unconfirmed"),
+        ([SubmissionEntry(100, EntryStatus.NONE)], "it is unconfirmed"),
+        ([SubmissionEntry(100, None, "sub-1", "mine.csv")], "it is unconfirmed"),
+        (
+            [
+                SubmissionEntry(101, EntryStatus.QUEUED, "sub-1", "mine.csv"),
+                SubmissionEntry(100, EntryStatus.LATE, "sub-1", "mine.csv"),
+            ],
+            "sub-1 is late and queued: the deadline of round 100 was over",
+        ),
+        ([CLONE], "Round 100 is covered by an earlier file (yesterday.csv), and not submission sub-1"),
     ],
+    ids=["no entry", "none", "an unknown word", "late and queued", "covered"],
 )
-def test_a_submission_that_does_not_count(bench: Bench, submission: Submission, words: str) -> None:
-    bench.submission = submission
+def test_a_submission_that_does_not_count(bench: Bench, entries: list[SubmissionEntry], words: str) -> None:
+    bench.entries = entries
     fact = bench.failing()
-    assert fact.name == ACCEPTED and words in fact.detail
+    assert fact.name == CONFIRMED and words in fact.detail
+
+
+@pytest.mark.parametrize("key", ["id", "filename"])
+def test_either_key_identifies_the_submission(bench: Bench, key: str) -> None:
+    bench.entries = [CLONE, replace(bench.entries[0], **{key: "another"})]
+    assert bench.verify().ok
+
+
+def test_a_failed_run_on_a_covered_day_is_not_taken_for_well(bench: Bench) -> None:
+    bench.submission, bench.entries = None, [CLONE]
+    bench.provider.ending = {"state": RunState.FAILED, "exit_code": 1}
+    fact = bench.failing()
+    assert fact.name == ENDED and "covered by an earlier file (yesterday.csv), not by this run" in fact.detail
+
+
+def test_a_late_run_says_itself_what_counts(bench: Bench) -> None:
+    bench.entries = [CLONE]
+    bench.provider.ending = {"state": RunState.FAILED, "exit_code": 69, "failure": RunFailure.LATE, "message": "late"}
+    assert bench.failing().detail == "late"
+
+
+def test_no_answer_is_no_verdict(bench: Bench) -> None:
+    bench.api.fail["entries"] = unreachable()
+    fact = bench.failing()
+    assert fact.name == CONFIRMED and "it is unconfirmed" in fact.detail and "numer.ai" in str(fact.mend)
 
 
 def test_a_node_with_a_schedule_is_started_by_hand(bench: Bench) -> None:
     bench.node = replace(bench.node, cron="0 13 * * *")
     bench.api.set_webhook("id-alice", None)
+    bench.api.entries_by[bench.node.model_id] = bench.entries
     bench.api.held = [
-        Submission("old", "success", 99, inserted_at=NOW - timedelta(days=1)),
-        Submission("new", "success", 100, inserted_at=NOW + timedelta(seconds=3)),
+        Submission("old", 99, inserted_at=NOW - timedelta(days=1)),
+        Submission("new", 100, filename="mine.csv", inserted_at=NOW + timedelta(seconds=3)),
     ]
     found = bench.verify()
     assert found.ok and found.facts[0].holds is None and found.trigger_id is None

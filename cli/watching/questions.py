@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import TypeVar
 
 from ..errors import ApiError, NumeraiError
-from ..models import Model, Node, Run, Submission
+from ..models import Model, Node, Run, Submission, SubmissionEntry
 from ..ports import NumeraiApi, Provider
 
 RUNS_BACK = 50
@@ -23,8 +23,8 @@ Answer = TypeVar("Answer")
 @dataclass
 class Questions:
     """What one look has asked so far, each thing once. Numerai is asked no more once it has left two questions in a row
-    without an answer: every further one would take as long, and whoever is to be told waits meanwhile. `refused` is why
-    the keys are of no use."""
+    without an answer: every further one would take as long while people wait to be told. `refused` is why the keys are
+    of no use."""
 
     api: NumeraiApi | None
     now: datetime
@@ -34,8 +34,9 @@ class Questions:
     unanswered: list[ApiError] = field(default_factory=list)
     models: dict[str, Model] | None = None
     asked_models: bool = False
-    held: dict[str, list[Submission]] = field(default_factory=dict)
-    started: dict[str, list[Run] | NumeraiError] = field(default_factory=dict)
+    entries_of: dict[str, list[SubmissionEntry]] = field(default_factory=dict)
+    files_of: dict[str, list[Submission]] = field(default_factory=dict)
+    runs_of: dict[str, list[Run] | NumeraiError] = field(default_factory=dict)
 
     def ask(self, question: Callable[[NumeraiApi], Answer]) -> Answer:
         """Numerai's answer to a question."""
@@ -55,23 +56,32 @@ class Questions:
         self.unanswered.clear()
         return answer
 
-    def runs(self, provider: Provider, node: Node) -> list[Run] | NumeraiError:
-        """The node's runs, asked once a look and before `submissions`: what an ended run has submitted is in those."""
-        if node.name not in self.started:
+    def runs(self, provider: Provider, node: Node) -> list[Run]:
+        """The node's runs, asked once a look and before `entries`: what an ended run has submitted is in those."""
+        if node.name not in self.runs_of:
             try:
-                self.started[node.name] = provider.runs(node.name, RUNS_BACK)
+                self.runs_of[node.name] = provider.runs(node.name, RUNS_BACK)
             except NumeraiError as error:
-                self.started[node.name] = error
-        return self.started[node.name]
+                self.runs_of[node.name] = error
+        runs = self.runs_of[node.name]
+        if isinstance(runs, NumeraiError):
+            raise runs
+        return list(runs)
 
-    def submissions(self, node: Node) -> list[Submission]:
-        """What Numerai holds of a node's model, asked once a look."""
-        if node.model_id not in self.held:
-            self.held[node.model_id] = self.ask(lambda api: api.submissions(node.model_id))
-        return self.held[node.model_id]
+    def entries(self, node: Node) -> list[SubmissionEntry]:
+        """What Numerai says of a node's model in its latest rounds, asked once a look."""
+        if node.model_id not in self.entries_of:
+            self.entries_of[node.model_id] = self.ask(lambda api: api.entries(node.model_id))
+        return self.entries_of[node.model_id]
+
+    def files(self, node: Node) -> list[Submission]:
+        """The files that Numerai holds of a node's model, asked once a look."""
+        if node.model_id not in self.files_of:
+            self.files_of[node.model_id] = self.ask(lambda api: api.submissions(node.model_id))
+        return self.files_of[node.model_id]
 
     def model(self, node: Node) -> Model | None:
-        """The node's model; None where that is not to be had now."""
+        """The node's model; None where Numerai does not say."""
         if not self.asked_models:
             self.asked_models = True
             try:

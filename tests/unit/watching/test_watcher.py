@@ -13,6 +13,7 @@ from numerai_compute.adapters.ledger import RoundLedger
 from numerai_compute.errors import ApiError, EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import (
     Deployment,
+    EntryStatus,
     Model,
     Node,
     Notice,
@@ -22,16 +23,17 @@ from numerai_compute.models import (
     RunFailure,
     RunState,
     Submission,
+    SubmissionEntry,
 )
-from numerai_compute.usecases.rounds import Finding, Step
-from numerai_compute.usecases.watch import Look, Watcher
-from numerai_compute.usecases.watch_settings import WatchSettings, watch_settings
+from numerai_compute.watching.policy import Step
+from numerai_compute.watching.settings import WatchSettings, watch_settings
+from numerai_compute.watching.watcher import Finding, Look, Watcher
 
-from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, unreachable
+from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, round_of, unreachable
 
 OPENING = NOW
-CLOSING = NOW + timedelta(hours=1)
-ROUND = Round(100, 8, OPENING, CLOSING)
+DEADLINE = NOW + timedelta(hours=1)
+ROUND = round_of(100, OPENING)
 BEFORE = OPENING - timedelta(hours=3)
 
 
@@ -134,9 +136,20 @@ class Bench:
     def deploy(self, node: Node, moment: datetime = BEFORE) -> None:
         self.providers[node.provider].deployments[node.name] = Deployment(node.name, "image", "h1", moment)
 
-    def submit(self, node: Node, status: str = "success", number: int = 100, **changes: object) -> None:
-        made = Submission("sub-1", status, number, inserted_at=self.clock.now())
-        self.api.held_by[node.model_id] = [replace(made, **changes), *self.api.held_by.get(node.model_id, [])]
+    def submit(self, node: Node, status: str = "on-time", number: int = 100, **changes: object) -> None:
+        """Numerai holds a file of the model, and says so in the round's entry."""
+        made = SubmissionEntry(number, EntryStatus(status), "sub-1", f"file-{number}.csv", self.clock.now())
+        entry = replace(made, **changes)
+        others = [known for known in self.api.entries_by.get(node.model_id, []) if known.round_number != number]
+        self.api.entries_by[node.model_id] = [entry, *others]
+        self.hold(node, entry.id or "", number, entry.filename, entry.timestamp)
+
+    def hold(
+        self, node: Node, id_: str, number: int, filename: str | None = "file.csv", when: datetime | None = None
+    ) -> None:
+        """Numerai holds a file of the model."""
+        file = Submission(id_, number, None, filename, when or self.clock.now())
+        self.api.held_by[node.model_id] = [file, *self.api.held_by.get(node.model_id, [])]
 
     def end_run(self, state: RunState = RunState.FAILED, exit_code: int | None = 1, **changes: object) -> Run:
         """End the latest run."""
@@ -148,6 +161,12 @@ class Bench:
 
     def call_webhook(self, node: Node) -> None:
         self.provider.trigger(node, f"numerai-{len(self.provider.all_runs)}")
+        self.begin_run()
+
+    def begin_run(self) -> None:
+        """Let the latest run begin."""
+        runs = self.provider.all_runs
+        runs[0] = replace(runs[0], state=RunState.RUNNING, started_at=self.provider.clock.now())
 
     @property
     def triggers(self) -> list[str | None]:
@@ -181,14 +200,14 @@ def test_a_node_that_submits_by_itself_is_left_alone_and_told_of_once(bench: Ben
     assert bench.after(0).step is Step.WAITING
     bench.call_webhook(node)
     assert bench.after(1).step is Step.RUNNING
-    bench.submit(node, "pending")
-    assert bench.after(2).step is Step.PENDING
     bench.end_run(RunState.SUCCEEDED, 0)
+    bench.hold(node, "sub-1", 100, "file-100.csv")
+    assert bench.after(2).step is Step.UNCONFIRMED, "the file is there, and Numerai's entry not yet"
     bench.api.held_by.clear()
     bench.submit(node)
     for minutes in (3, 4, 30, 59):
         assert bench.after(minutes).step is Step.SUBMITTED
-    assert bench.at(CLOSING + timedelta(minutes=1)).findings == ()
+    assert bench.at(DEADLINE + timedelta(minutes=1)).findings == ()
     assert bench.notifier.kinds == ["success"]
     assert "sub-1" in bench.notifier.told[0].text and bench.notifier.told[0].round_number == 100
     assert bench.triggers == ["numerai-0"]
@@ -236,8 +255,10 @@ def test_a_schedule_outside_the_window_is_not_waited_for(bench: Bench, node: Nod
 
 
 def test_runs_of_others_count(bench: Bench, node: Node) -> None:
+    bench.after(1)
     for trigger_id in ("numerai-1", "cron-2026-01-06T12:30Z", None):
         bench.provider.trigger(node, trigger_id)
+        bench.begin_run()
         assert bench.after(30).step is Step.RUNNING
         bench.end_run(RunState.CANCELLED, None)
     assert not [each for each in bench.triggers if each and each.startswith("watch")]
@@ -262,7 +283,7 @@ def test_a_failed_run_is_triggered_again_three_times_then_somebody_is_told(bench
     assert "numerai node -m alice trigger" in bench.notifier.told[0].text
     entry = bench.ledger.entry(node.name, ROUND)
     assert entry and [attempt.state for attempt in entry.attempts] == ["failed"] * 3
-    assert bench.at(CLOSING).findings[0].step is Step.MISSED
+    assert bench.at(DEADLINE).findings[0].step is Step.MISSED
     assert bench.notifier.kinds == ["failure", "missed"]
 
 
@@ -294,9 +315,10 @@ def test_a_run_that_ends_well_without_a_submission_is_tried_again(bench: Bench, 
     assert bench.after(10).step is Step.TRIGGERED
 
 
-def test_a_refused_submission_is_none(bench: Bench, node: Node) -> None:
+@pytest.mark.parametrize("status", ["none", "queued", "late"])
+def test_an_entry_that_is_not_on_time_is_no_submission(bench: Bench, node: Node, status: str) -> None:
     bench.after(1)
-    bench.submit(node, "error", error="wrong ids")
+    bench.submit(node, status)
     assert bench.after(10).step is Step.TRIGGERED
 
 
@@ -364,44 +386,50 @@ def test_two_watchers_at_once_give_one_run(bench: Bench, node: Node, tmp_path: P
 
 
 def test_a_run_that_begins_meanwhile_is_not_doubled(bench: Bench, node: Node) -> None:
-    submissions = bench.api.submissions
+    entries = bench.api.entries
 
-    def webhook_comes_now(model_id: str) -> list[Submission]:
+    def webhook_comes_now(model_id: str) -> list[SubmissionEntry]:
         bench.call_webhook(node)
         bench.end_run(RunState.SUCCEEDED, 0)
-        return submissions(model_id)
+        return entries(model_id)
 
-    bench.api.submissions = webhook_comes_now  # type: ignore[method-assign]
+    bench.api.entries = webhook_comes_now  # type: ignore[method-assign]
     assert bench.after(10).step is Step.RUNNING
     assert bench.triggers == ["numerai-0"]
 
 
-# before and after the close
+# before and after the deadline
 
 
-def test_well_before_the_close_somebody_is_told(bench: Bench, node: Node) -> None:
+def test_well_before_the_deadline_somebody_is_told(bench: Bench, node: Node) -> None:
+    bench.after(1)
     bench.call_webhook(node)
     assert bench.after(44.9).step is Step.RUNNING
     assert bench.notifier.told == []
     bench.after(45)
     bench.after(46)
     assert bench.notifier.kinds == ["failure"]
-    assert "closes at 13:00 UTC" in bench.notifier.told[0].text and "run-1" in bench.notifier.told[0].text
+    assert "deadline is 13:00 UTC" in bench.notifier.told[0].text and "run-1" in bench.notifier.told[0].text
 
 
-def test_a_run_over_the_close_is_waited_for_and_told_late(bench: Bench, node: Node) -> None:
+def test_a_run_over_the_deadline_is_waited_for_and_told_late(bench: Bench, node: Node) -> None:
+    bench.after(1)
     bench.call_webhook(node)
     bench.after(59)
     assert bench.after(61).step is Step.RUNNING
-    bench.submit(node)
+    bench.submit(node, "late")
     bench.end_run(RunState.FAILED, 69, failure=RunFailure.LATE)
-    (finding,) = bench.at(CLOSING + timedelta(minutes=2)).findings
+    (finding,) = bench.at(DEADLINE + timedelta(minutes=2)).findings
     assert finding.step is Step.LATE
-    assert bench.at(CLOSING + timedelta(minutes=3)).findings == ()
+    assert bench.at(DEADLINE + timedelta(minutes=3)).findings == ()
     assert bench.notifier.kinds == ["failure", "late"]
+    assert "cannot be staked, and is queued for the next round" in bench.notifier.told[1].text
+    entry = bench.ledger.entry(node.name, ROUND)
+    assert entry and (entry.submission_id, entry.submission_status) == ("sub-1", "late")
 
 
 def test_a_run_that_never_ends_is_a_missed_round(bench: Bench, node: Node) -> None:
+    bench.after(1)
     bench.call_webhook(node)
     bench.after(59)
     assert bench.after(89).step is Step.RUNNING
@@ -412,7 +440,7 @@ def test_a_run_that_never_ends_is_a_missed_round(bench: Bench, node: Node) -> No
 def test_a_run_of_the_next_round_says_nothing_of_the_one_before(bench: Bench, node: Node) -> None:
     bench.after(0)
     day = timedelta(days=1)
-    bench.api.round, bench.api.past = Round(101, 8, OPENING + day, CLOSING + day), [ROUND]
+    bench.api.round, bench.api.past = round_of(101, OPENING + day), [ROUND]
     bench.clock.elapsed = (OPENING + day + timedelta(minutes=2) - BEFORE).total_seconds()
     bench.call_webhook(node)
     look = bench.at(OPENING + day + timedelta(minutes=3))
@@ -443,30 +471,34 @@ def test_runs_that_another_clock_has_timed_are_not_judged_by_this_machines(
     assert at(2).step is Step.FAILED  # type: ignore[union-attr]
 
 
-def test_a_submission_made_in_time_and_checked_after_the_close_is_in_time(bench: Bench, node: Node) -> None:
+def test_a_submission_made_in_time_and_confirmed_after_the_deadline_is_in_time(bench: Bench, node: Node) -> None:
     bench.after(50)
-    bench.submit(node, "pending", inserted_at=CLOSING - timedelta(seconds=1))
-    assert bench.after(65).step is Step.PENDING
-    bench.api.held_by[node.model_id] = [
-        replace(bench.api.held_by[node.model_id][0], status="success"),
-    ]
+    bench.end_run(RunState.SUCCEEDED, 0)
+    bench.hold(node, "sub-1", 100, "file-100.csv", DEADLINE - timedelta(seconds=1))
+    assert bench.after(65).step is Step.UNCONFIRMED
+    bench.submit(node)
     assert bench.after(66).step is Step.SUBMITTED
 
 
-def test_a_submission_that_is_never_checked_is_made_again_and_told_before_the_close(bench: Bench, node: Node) -> None:
+def test_a_submission_that_is_never_confirmed_is_made_again_and_told_before_the_deadline(
+    bench: Bench, node: Node
+) -> None:
     bench.after(1)
     bench.call_webhook(node)
-    bench.submit(node, "pending")
-    assert bench.after(2).step is Step.PENDING
+    bench.end_run(RunState.SUCCEEDED, 0)
+    bench.hold(node, "sub-1", 100)
+    assert bench.after(2).step is Step.UNCONFIRMED
+    bench.provider.trigger(node, "by-hand")
+    bench.begin_run()
     assert bench.after(12).step is Step.RUNNING, "what goes on may submit again"
     bench.end_run(RunState.FAILED, 1)
     assert bench.after(13).step is Step.TRIGGERED
     bench.end_run(RunState.SUCCEEDED, 0)
-    bench.submit(node, "pending", id="sub-2")
-    assert bench.after(14).step is Step.PENDING
-    assert bench.triggers == ["numerai-0", "watch-8-100-1"]
+    bench.hold(node, "sub-2", 100)
+    assert bench.after(14).step is Step.UNCONFIRMED
+    assert bench.triggers == ["numerai-0", "by-hand", "watch-8-100-1"]
     entry = bench.ledger.entry(node.name, ROUND)
-    assert entry and entry.attempts[0].why == "Numerai has not checked submission sub-1 for 12 min"
+    assert entry and entry.attempts[0].why == "Numerai has not confirmed submission sub-1 for 12 min"
     assert bench.notifier.told == []
     for minute in range(24, 50):
         if bench.after(minute).step is Step.TRIGGERED:
@@ -476,25 +508,128 @@ def test_a_submission_that_is_never_checked_is_made_again_and_told_before_the_cl
     assert bench.after(51).step is Step.SUBMITTED
 
 
+def test_a_run_that_ends_unconfirmed_is_looked_at_again_before_another_is_started(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, 76)
+    for minutes in (2, 10, 10.9):
+        assert bench.after(minutes).step is Step.UNCONFIRMED
+    assert bench.after(11).step is Step.TRIGGERED
+    assert bench.triggers == ["numerai-0", "watch-8-100-1"]
+    bench.end_run(RunState.FAILED, 76)
+    bench.submit(node)
+    assert bench.after(12).step is Step.SUBMITTED
+
+
 @pytest.mark.parametrize("warned", [False, True])
-def test_a_submission_that_is_not_checked_after_the_close_is_told_and_given_up(
+def test_a_submission_that_is_not_confirmed_after_the_deadline_is_told_and_given_up(
     bench: Bench, node: Node, warned: bool
 ) -> None:
     bench.after(46 if warned else 44)
-    bench.submit(node, "pending", inserted_at=CLOSING - timedelta(seconds=1))
-    assert bench.after(62).step is Step.PENDING
+    bench.end_run(RunState.SUCCEEDED, 0)
+    bench.hold(node, "sub-1", 100, when=DEADLINE - timedelta(seconds=1))
+    assert bench.after(62).step is Step.UNCONFIRMED
     assert bench.after(95).step is Step.STUCK
     before = ["failure"] if warned else []
     assert bench.notifier.kinds == [*before, "failure"]
-    assert "has not checked submission sub-1" in bench.notifier.told[-1].text
-    (finding,) = bench.at(CLOSING + timedelta(hours=6)).findings
+    assert "has not confirmed submission sub-1" in bench.notifier.told[-1].text
+    (finding,) = bench.at(DEADLINE + timedelta(hours=6)).findings
     assert finding.step is Step.MISSED
-    assert bench.at(CLOSING + timedelta(hours=7)).well
+    assert bench.at(DEADLINE + timedelta(hours=7)).well
     assert bench.notifier.kinds == [*before, "failure", "missed"]
 
 
+# an earlier file
+
+
+def queue_yesterdays(bench: Bench, node: Node) -> None:
+    """Yesterday's submission came late: Numerai lists it as late for that round, and as queued for this one."""
+    yesterday = OPENING - timedelta(hours=22)
+    bench.submit(node, "late", 99, id="old", filename="old.csv", timestamp=yesterday)
+    bench.submit(node, "queued", 100, id="old", filename="old.csv", timestamp=yesterday)
+
+
+@pytest.mark.parametrize("known_by", ["entries", "files", "memory"])
+def test_a_round_that_an_earlier_file_covers_gets_its_run_and_is_told_as_covered(
+    bench: Bench, node: Node, known_by: str
+) -> None:
+    if known_by == "memory":
+        day = timedelta(days=1)
+        bench.api.past, bench.api.round = [round_of(99, OPENING - day)], ROUND
+        queue_yesterdays(bench, node)
+        bench.ledger.follow(node.name, ROUND)
+        bench.ledger.see_entries(node.name, ROUND, bench.api.entries_by[node.model_id], BEFORE)
+    elif known_by == "files":
+        bench.hold(node, "old", 99, "old.csv", BEFORE)
+    bench.api.entries_by.clear()
+    if known_by == "entries":
+        queue_yesterdays(bench, node)
+    bench.submit(node, id="clone", filename="old.csv", timestamp=OPENING)
+    if known_by == "memory":
+        bench.api.held_by.clear()
+    assert bench.after(1).step is Step.WAITING
+    assert bench.after(10).step is Step.TRIGGERED, "as if nothing were there"
+    bench.end_run(RunState.FAILED, 65)
+    assert bench.after(46).step is Step.FAILED
+    assert bench.at(DEADLINE).findings[0].step is Step.COVERED
+    assert bench.at(DEADLINE + timedelta(minutes=5)).findings == ()
+    assert bench.notifier.kinds == ["failure", "covered"]
+    assert bench.notifier.told[1].title == "numerai-alice: round 100 is covered by an earlier file"
+    assert "submission clone" in bench.notifier.told[1].text
+
+
+def test_a_run_of_a_covered_round_that_submits_makes_it_its_own(bench: Bench, node: Node) -> None:
+    queue_yesterdays(bench, node)
+    bench.submit(node, id="clone", filename="old.csv", timestamp=OPENING)
+    assert bench.after(10).step is Step.TRIGGERED
+    bench.end_run(RunState.SUCCEEDED, 0)
+    bench.submit(node, id="sub-2", filename="new.csv")
+    assert bench.after(20).step is Step.SUBMITTED
+    assert bench.notifier.kinds == ["success"]
+
+
+def test_a_run_that_says_itself_that_an_earlier_file_covers_it_is_believed(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, 73)
+    bench.submit(node, id="clone", filename="unknown.csv", timestamp=OPENING)
+    assert bench.after(10).step is Step.TRIGGERED
+
+
+# capacity
+
+
+def test_a_run_that_waits_too_long_for_capacity_is_replaced(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.provider.trigger(node, "numerai-0")
+    for minutes in (2, 10.9):
+        assert bench.after(minutes).step is Step.RUNNING
+    finding = bench.after(11)
+    assert finding.step is Step.TRIGGERED and "run run-1 has waited for capacity for 10 min" in finding.detail
+    assert bench.provider.all_runs[1].state is RunState.CANCELLED
+    assert bench.after(20.9).step is Step.RUNNING
+    assert bench.after(22).step is Step.WAITING, "the pause after an attempt"
+    bench.after(46)
+    assert bench.notifier.kinds == ["failure"] and "has waited for capacity" in bench.notifier.told[0].text
+    assert bench.at(DEADLINE).findings[0].step is Step.MISSED, "what never began is not waited for"
+
+
+def test_a_run_that_begins_just_before_it_is_replaced_goes_on(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.provider.trigger(node, "numerai-0")
+    deployment = bench.provider.deployment
+
+    def capacity_comes(node_name: str) -> Deployment | None:
+        bench.begin_run()
+        return deployment(node_name)
+
+    bench.provider.deployment = capacity_comes  # type: ignore[method-assign]
+    assert bench.after(12).step is Step.RUNNING
+    assert bench.triggers == ["numerai-0"]
+
+
 def test_who_slept_over_a_round_is_told_on_waking(bench: Bench, node: Node) -> None:
-    (finding,) = bench.at(CLOSING + timedelta(hours=20)).findings
+    (finding,) = bench.at(DEADLINE + timedelta(hours=20)).findings
     assert finding.step is Step.MISSED
     assert bench.notifier.kinds == ["missed"] and "was the machine" in bench.notifier.told[0].text
     assert bench.triggers == []
@@ -502,19 +637,20 @@ def test_who_slept_over_a_round_is_told_on_waking(bench: Bench, node: Node) -> N
 
 def test_who_slept_over_several_rounds_is_told_of_each_that_was_missed(bench: Bench, node: Node) -> None:
     day = timedelta(days=1)
-    bench.api.past = [Round(101, 8, OPENING + day, CLOSING + day), Round(102, 8, OPENING + 2 * day, CLOSING + 2 * day)]
-    bench.submit(node, number=101, inserted_at=OPENING + day)
-    look = bench.at(CLOSING + 3 * day)
+    bench.api.past = [round_of(101, OPENING + day), round_of(102, OPENING + 2 * day)]
+    bench.submit(node, number=101, timestamp=OPENING + day)
+    look = bench.at(DEADLINE + 3 * day)
     assert [finding.step for finding in look.findings] == [Step.MISSED, Step.SUBMITTED, Step.MISSED]
     assert bench.notifier.kinds == ["missed", "success", "missed"]
-    assert bench.at(CLOSING + 3 * day).findings == ()
+    assert bench.at(DEADLINE + 3 * day).findings == ()
 
 
 @pytest.mark.parametrize(("hours", "expected"), [(26, [0, 30, 90, 210, 450, 820]), (4, [0, 30, 90, 140])])
 def test_a_long_window_is_tried_until_its_second_half(
     bench: Bench, node: Node, hours: int, expected: list[int]
 ) -> None:
-    bench.api.round = Round(100, 8, OPENING, OPENING + timedelta(hours=hours))
+    deadline = OPENING + timedelta(hours=hours)
+    bench.api.round = replace(ROUND, deadline=deadline, close_time=deadline + timedelta(hours=23))
     bench.provider.reachable = False
     triggered, told_at = [], 0
     for minutes in range(0, hours * 60, 10):
@@ -527,10 +663,10 @@ def test_a_long_window_is_tried_until_its_second_half(
     assert "3 times, and goes on" in bench.notifier.told[0].text
 
 
-def test_a_close_that_is_moved_is_followed(bench: Bench, node: Node) -> None:
+def test_a_deadline_that_is_moved_is_followed(bench: Bench, node: Node) -> None:
     bench.after(1)
     bench.call_webhook(node)
-    bench.api.round = replace(ROUND, close_time=CLOSING + timedelta(hours=2))
+    bench.api.round = replace(ROUND, deadline=DEADLINE + timedelta(hours=2))
     bench.after(100)
     assert bench.notifier.told == []
     bench.after(170)
@@ -538,22 +674,23 @@ def test_a_close_that_is_moved_is_followed(bench: Bench, node: Node) -> None:
 
 
 @pytest.mark.parametrize("submitted", [False, True])
-def test_a_close_that_is_put_off_after_the_round_was_over_opens_it_again(
+def test_a_deadline_that_is_put_off_after_the_round_was_over_opens_it_again(
     bench: Bench, node: Node, submitted: bool
 ) -> None:
     bench.provider.fail["trigger"] = ProviderError("The queue is full.")
     bench.after(20)
     if submitted:
-        bench.submit(node, inserted_at=CLOSING + timedelta(minutes=1))
-    assert bench.at(CLOSING + timedelta(minutes=2)).findings[0].step is (Step.LATE if submitted else Step.MISSED)
+        bench.submit(node, "late", timestamp=DEADLINE + timedelta(minutes=1))
+    assert bench.at(DEADLINE + timedelta(minutes=2)).findings[0].step is (Step.LATE if submitted else Step.MISSED)
     bench.provider.fail.clear()
-    bench.api.round = replace(ROUND, close_time=CLOSING + timedelta(hours=1))
+    bench.api.round = replace(ROUND, deadline=DEADLINE + timedelta(hours=1))
     if submitted:
+        bench.submit(node, timestamp=DEADLINE + timedelta(minutes=1))  # Numerai's word for it changes
         assert bench.after(63).step is bench.after(64).step is Step.SUBMITTED
         assert bench.notifier.kinds == ["late", "success"]
         return
     assert bench.after(63).step is Step.TRIGGERED
-    bench.at(CLOSING + timedelta(hours=2))
+    bench.at(DEADLINE + timedelta(hours=2))
     assert bench.notifier.kinds == ["missed", "missed"], "of the new close as well"
 
 
@@ -574,7 +711,7 @@ def test_while_numerai_is_away_nothing_is_triggered_and_somebody_is_told_before_
     bench: Bench, node: Node
 ) -> None:
     assert bench.after(1).step is Step.WAITING
-    bench.api.fail = {"rounds": unreachable(), "submissions": unreachable(), "models": unreachable()}
+    bench.api.fail = {"rounds": unreachable(), "entries": unreachable(), "models": unreachable()}
     assert bench.after(20).step is Step.UNSEEN
     assert bench.notifier.told == []
     assert bench.after(45).step is Step.UNSEEN
@@ -601,13 +738,13 @@ def test_a_round_that_was_announced_is_known_even_when_numerai_is_away_as_it_ope
 
 
 def test_a_round_that_was_announced_and_never_came_is_no_missed_round(bench: Bench, node: Node) -> None:
-    bench.api.round, bench.api.upcoming = Round(99, 8, BEFORE - timedelta(1), BEFORE - timedelta(hours=20)), ROUND
+    bench.api.round, bench.api.upcoming = round_of(99, BEFORE - timedelta(1)), ROUND
     bench.clock.elapsed += 700
     bench.watcher.look()
     bench.api.fail = {"rounds": unreachable()}
     bench.after(10)
     bench.api.fail.clear()
-    bench.at(CLOSING + timedelta(hours=1))
+    bench.at(DEADLINE + timedelta(hours=1))
     assert "missed" not in bench.notifier.kinds
 
 
@@ -627,7 +764,7 @@ def test_who_hears_nothing_from_numerai_for_long_is_told_once_a_day(bench: Bench
     assert len(bench.notifier.told) == 3
 
 
-@pytest.mark.parametrize("asked", ["rounds", "submissions"])
+@pytest.mark.parametrize("asked", ["rounds", "entries"])
 def test_keys_that_numerai_refuses_are_told_at_once_and_once_a_day(bench: Bench, node: Node, asked: str) -> None:
     refused = ApiError("Numerai refuses the keys.", "Run `numerai setup`.", code="keys-refused")
     bench.api.fail = {asked: refused}
@@ -640,7 +777,7 @@ def test_keys_that_numerai_refuses_are_told_at_once_and_once_a_day(bench: Bench,
 def test_numerai_refusing_one_query_is_said_and_survived(bench: Bench, node: Node) -> None:
     bench.api.fail = {"models": unreachable()}
     assert bench.after(1).step is Step.WAITING
-    bench.api.fail = {"submissions": unreachable()}
+    bench.api.fail = {"entries": unreachable()}
     assert bench.after(11).step is Step.UNSEEN
     bench.api.fail = {}
     assert bench.after(12).step is Step.TRIGGERED
@@ -713,7 +850,7 @@ def test_unreadable_nodes_and_missing_keys_are_said_and_looked_for_again(bench: 
         raise EnvironmentNotReady("There are no Numerai keys.", code="no-keys")
 
     watcher, bench.watcher = bench.watcher, bench.new_watcher()
-    bench.watcher._make_api = no_keys
+    bench.watcher.api = no_keys
     assert "There are no Numerai keys." in bench.at(OPENING + timedelta(minutes=21)).problems
     assert [notice.text for notice in bench.notifier.told] == ["There are no Numerai keys."]
     bench.watcher = watcher
@@ -736,7 +873,7 @@ def test_a_numerai_that_hangs_is_asked_twice_a_look_so_that_everybody_hears_in_t
     heard: list[datetime] = []
     tell = bench.notifier.tell
 
-    def hang(model_id: str) -> list[Submission]:
+    def hang(model_id: str) -> list[SubmissionEntry]:
         bench.clock.sleep(20)
         raise unreachable()
 
@@ -744,25 +881,25 @@ def test_a_numerai_that_hangs_is_asked_twice_a_look_so_that_everybody_hears_in_t
         heard.append(bench.clock.now())
         return tell(notice)
 
-    bench.api.submissions, bench.notifier.tell = hang, note  # type: ignore[method-assign]
+    bench.api.entries, bench.notifier.tell = hang, note  # type: ignore[method-assign]
     look = bench.at(OPENING + timedelta(minutes=45))
     assert [each.step for each in look.findings] == [Step.UNSEEN] * 10
     assert (bench.clock.now() - look.now).total_seconds() == 40
     assert bench.notifier.kinds == ["failure"] * 10
     assert heard[0] == OPENING + timedelta(minutes=45, seconds=20), "each is told as soon as it is known"
-    assert "closes at 13:00 UTC" in bench.notifier.told[-1].text
+    assert "deadline is 13:00 UTC" in bench.notifier.told[-1].text
 
 
 def test_one_model_that_numerai_cannot_answer_for_leaves_the_others_watched(bench: Bench, node: Node) -> None:
     more_nodes(bench, 2)
     bench.at(OPENING - timedelta(minutes=1))
 
-    def submissions(model_id: str) -> list[Submission]:
+    def entries(model_id: str) -> list[SubmissionEntry]:
         if model_id == node.model_id:
             raise unreachable()
         return []
 
-    bench.api.submissions = submissions  # type: ignore[method-assign]
+    bench.api.entries = entries  # type: ignore[method-assign]
     look = bench.at(OPENING + timedelta(minutes=10))
     assert [each.step for each in look.findings] == [Step.UNSEEN, Step.TRIGGERED, Step.TRIGGERED]
 
@@ -809,7 +946,7 @@ def test_every_tournament_in_use_is_followed(bench: Bench, node: Node) -> None:
     bench.store.by_name[signals.name] = signals
     bench.deploy(signals)
     bench.api.by_id[signals.model_id] = Model(signals.model_id, "bob", 11, None)
-    bench.api.past = [Round(700, 11, OPENING + timedelta(minutes=30), CLOSING + timedelta(minutes=30))]
+    bench.api.past = [round_of(700, OPENING + timedelta(minutes=30), 11)]
     bench.at(OPENING - timedelta(minutes=1))
     steps = {each.node: each.step for each in bench.at(OPENING + timedelta(minutes=30)).findings}
     assert steps == {node.name: Step.TRIGGERED, signals.name: Step.TRIGGERED}
@@ -827,7 +964,7 @@ def test_nodes_come_and_go(bench: Bench, node: Node) -> None:
     assert bench.at(OPENING + timedelta(minutes=30)).findings[1].step is Step.TRIGGERED
     del bench.store.by_name[late.name]
     assert [each.node for each in bench.at(OPENING + timedelta(minutes=40)).findings] == [node.name]
-    bench.at(CLOSING + timedelta(minutes=31))
+    bench.at(DEADLINE + timedelta(minutes=31))
     assert late.name not in {notice.node for notice in bench.notifier.told}
 
 
@@ -836,7 +973,7 @@ def test_a_node_that_comes_back_is_not_blamed_for_what_it_left(bench: Bench, nod
     bench.store.by_name.clear()
     bench.at(OPENING + timedelta(minutes=5))
     month = timedelta(days=30)
-    bench.api.round, bench.api.past = Round(120, 8, OPENING + month, CLOSING + month), [ROUND]
+    bench.api.round, bench.api.past = round_of(120, OPENING + month), [ROUND]
     bench.store.by_name[node.name] = node
     bench.at(OPENING + month - timedelta(hours=1))
     bench.at(OPENING + month)
@@ -849,7 +986,7 @@ def test_a_new_node_is_not_blamed_for_the_rounds_before_it(bench: Bench, node: N
     bench.at(OPENING + timedelta(minutes=50))
     bench.store.by_name[new.name] = new
     bench.at(OPENING + timedelta(minutes=51))
-    bench.at(CLOSING + timedelta(hours=1))
+    bench.at(DEADLINE + timedelta(hours=1))
     assert bench.notifier.kinds == ["success"]
 
 
@@ -868,8 +1005,8 @@ def test_a_provider_that_tells_by_itself_is_not_echoed(bench: Bench, node: Node)
     bench.submit(node)
     assert bench.after(3).step is Step.SUBMITTED
     assert bench.notifier.told == []
-    bench.api.past = [Round(101, 8, OPENING + timedelta(days=1), CLOSING + timedelta(days=1))]
-    bench.at(CLOSING + timedelta(days=2))
+    bench.api.past = [round_of(101, OPENING + timedelta(days=1))]
+    bench.at(DEADLINE + timedelta(days=2))
     assert bench.notifier.kinds == ["missed"]
 
 
@@ -898,11 +1035,11 @@ def test_a_notice_that_reaches_nobody_is_tried_again_a_few_times(
     bench.after(3)
     assert (bench.notifier.tries, bench.notifier.kinds) == (3, ["success"])
     bench.notifier.failure = "it refused"
-    bench.at(CLOSING + timedelta(days=1))
-    day = Round(101, 8, OPENING + timedelta(days=1), CLOSING + timedelta(days=1))
+    bench.at(DEADLINE + timedelta(days=1))
+    day = round_of(101, OPENING + timedelta(days=1))
     bench.api.past = [day]
     for hour in range(30):
-        bench.at(CLOSING + timedelta(days=1, hours=1 + hour))
+        bench.at(DEADLINE + timedelta(days=1, hours=1 + hour))
     assert bench.notifier.tries == 3 + 9
     assert "given up" in caplog.text
 
@@ -911,7 +1048,7 @@ def test_two_watchers_tell_each_thing_once_however_long_one_of_them_takes(
     bench: Bench, node: Node, tmp_path: Path
 ) -> None:
     for each in [node, *more_nodes(bench, 11)]:
-        bench.submit(each, inserted_at=OPENING)
+        bench.submit(each, timestamp=OPENING)
     ledger = RoundLedger(tmp_path / "rounds.db")
     other, tell, tries = bench.new_watcher(ledger=ledger), bench.notifier.tell, 0
 
@@ -963,7 +1100,7 @@ def test_it_looks_until_told_and_survives_a_full_disk(bench: Bench, node: Node) 
         return claim(*arguments)  # type: ignore[arg-type]
 
     bench.ledger.claim_notice = claim_or_fail  # type: ignore[method-assign,assignment]
-    bench.watcher._settings = WatchSettings(seconds=0.001)
+    bench.watcher.settings = WatchSettings(seconds=0.001)
     bench.watcher.run(stop, lambda look: (looks.append(look), stop.set())[0])
     assert len(looks) == 1
     assert bench.notifier.kinds == ["watcher-stopped"] and "disk full" in bench.notifier.told[0].text
@@ -1061,7 +1198,7 @@ def test_a_watcher_that_is_not_alone_was_not_missed(bench: Bench, node: Node) ->
 def test_the_grace_that_is_chosen_counts_up_to_half_of_the_window(
     bench: Bench, node: Node, grace: int | None, triggered: int
 ) -> None:
-    bench.watcher._settings = watch_settings({}, {}, grace)
+    bench.watcher.settings = watch_settings({}, {}, grace)
     assert bench.after(triggered - 0.1).step is Step.WAITING
     assert bench.after(triggered).step is Step.TRIGGERED
 

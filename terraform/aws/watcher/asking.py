@@ -1,0 +1,132 @@
+"""Numerai, as one call of the watcher's function asks it: through the shared client, within the call's time."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from numerai_node.client import NumeraiClient
+    from numerai_node.errors import NodeError
+    from numerai_node.transport import NoAnswer, Patience, Transport
+
+    from cli.watching import policy
+else:
+    from numerai_compute.node_template.numerai_node.client import NumeraiClient
+    from numerai_compute.node_template.numerai_node.errors import NodeError
+    from numerai_compute.node_template.numerai_node.transport import NoAnswer, Patience, Transport
+    from numerai_compute.watching import policy
+
+CALL_SECONDS = 200.0
+"""After this a call asks Numerai nothing more, so that it can still notify people; Lambda ends it after 300 s."""
+ASK_SECONDS = 30.0
+"""How long one question is tried."""
+OUTAGE = 2
+"""Consecutive questions without an answer after which a call asks Numerai nothing more."""
+ROUNDS_BACK = 10
+LARGEST_NUMBER = 10**9
+"""No number of a round is as large; DynamoDB takes 38 digits."""
+T = TypeVar("T")
+
+
+class CannotAsk(Exception):
+    """Numerai could not be asked, or gave no usable answer."""
+
+
+class Numerai:
+    """Numerai, asked for as long as this call has time, and no more once two questions in a row had no answer."""
+
+    def __init__(self, secrets: Any) -> None:
+        self._secrets = secrets
+        self._end = time.monotonic() + CALL_SECONDS
+        self._unanswered: list[str] = []
+        self._transport = Transport(
+            sleep=time.sleep, monotonic=time.monotonic, report=lambda *_, **__: None, agent="numerai-watcher"
+        )
+        self._client = NumeraiClient(os.environ["NUMERAI_API_URL"], self._keys, self._transport, self._patience)
+
+    def now(self) -> datetime:
+        """The present moment by Numerai's clock, once it has answered anything."""
+        return self._transport.clock.now()
+
+    @property
+    def ahead(self) -> timedelta:
+        """How far Numerai's clock is ahead of AWS's."""
+        return self.now() - datetime.fromtimestamp(time.time(), timezone.utc)
+
+    def rounds(self, tournament: int) -> list[policy.Round]:
+        """The latest rounds that have opened, oldest first."""
+        rounds = self._ask(lambda: self._client.rounds(tournament, ROUNDS_BACK))
+        rounds = [each for each in rounds if 0 <= each.number < LARGEST_NUMBER and _sane(each.close_time)]
+        if not rounds:
+            raise CannotAsk(f"Numerai lists no round of tournament {tournament}")
+        return [
+            policy.Round(each.number, tournament, each.open_time, each.deadline, each.close_time)
+            for each in reversed(rounds)
+        ]
+
+    def learn(self, facts: policy.Facts, model_id: str) -> policy.Facts:
+        """The facts with how the node's model stands; its files are asked for where they matter."""
+        entries = self._ask(lambda: self._client.entries(model_id))
+        model = policy.Model(facts.node, tuple(_entry(**vars(entry)) for entry in entries))
+        if policy.files_matter(model, facts.round, facts.of_round):
+            files = self._ask(lambda: self._client.submissions(model_id))
+            rows = (
+                policy.Submission(each.id, each.round_number, each.filename, _sane(each.inserted_at)) for each in files
+            )
+            model = replace(model, submissions=tuple(rows))
+        return replace(facts, models=(model,))
+
+    @property
+    def notifies(self) -> bool:
+        """Whether the runs of the nodes' images notify people."""
+        return bool(self._secret.get("NUMERAI_NOTIFY", "").strip())
+
+    @cached_property
+    def _secret(self) -> dict[str, str]:
+        try:
+            content = json.loads(self._secrets.get_secret_value(SecretId=os.environ["SECRET"])["SecretString"])
+        except (self._secrets.exceptions.ResourceNotFoundException, ValueError):
+            content = {}
+        return {str(name): str(value) for name, value in content.items()} if isinstance(content, dict) else {}
+
+    def _keys(self) -> tuple[str, str]:
+        public_id, secret_key = (self._secret.get(f"NUMERAI_{name}", "") for name in ("PUBLIC_ID", "SECRET_KEY"))
+        if not re.fullmatch(r"[!-~]+ [!-~]+", f"{public_id} {secret_key}"):
+            raise CannotAsk("the Numerai keys are not in Secrets Manager: `numerai node config` puts them there")
+        return public_id, secret_key
+
+    def _patience(self) -> Patience:
+        return self._transport.within(min(ASK_SECONDS, self._end - time.monotonic()))
+
+    def _ask(self, question: Callable[[], T]) -> T:
+        if len(self._unanswered) >= OUTAGE:
+            raise CannotAsk(self._unanswered[-1])
+        if time.monotonic() > self._end:
+            raise CannotAsk("there was no time left to ask Numerai")
+        try:
+            answer = question()
+        except NoAnswer as error:
+            self._unanswered.append(str(error))
+            raise CannotAsk(str(error)) from error
+        except NodeError as error:
+            raise CannotAsk(str(error)) from error
+        self._unanswered.clear()
+        return answer
+
+
+def _sane(time: datetime | None) -> datetime | None:
+    """A time with which one can reckon: none near the ends of the calendar."""
+    return time if time is not None and 1970 <= time.year < 3000 else None
+
+
+def _entry(status: str, timestamp: datetime | None, **fields: Any) -> policy.Entry:
+    known = status if status in ("on-time", "late", "queued", "none") else None
+    return policy.Entry(status=known, timestamp=_sane(timestamp), **fields)
