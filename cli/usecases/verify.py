@@ -29,6 +29,7 @@ APPEAR_SECONDS = 15.0
 """How long a submission may take to show up once the run, which made it, has ended."""
 POLL_SECONDS = 0.3
 LAST_LINES = 10
+RUNS_BACK = 10
 SUBMITTED = (RunFailure.LATE, RunFailure.COVERED, RunFailure.UNCONFIRMED)
 """How a run fails that has made a submission: it says itself what counts."""
 
@@ -157,16 +158,18 @@ class Verifier:
 
         begun_run = self._wait(begun, START_SECONDS)
         if begun_run is None:
-            raise _Failed(
-                Fact(
-                    STARTED,
-                    False,
-                    self._seconds(),
-                    f"run {run.id} still waits for its start after {START_SECONDS:.0f} s",
-                    mend=f"numerai node -m {self.node.model_name} status",
-                )
-            )
+            raise _Failed(self._still_waits(run))
         return begun_run
+
+    def _still_waits(self, run: Run) -> Fact:
+        """Why a run has not started: usually a run before it goes on, as a node runs once at a time."""
+        detail = f"run {run.id} still waits for its start after {START_SECONDS:.0f} s"
+        command = f"numerai node -m {self.node.model_name}"
+        ahead = [each for each in self.provider.runs(self.node.name, RUNS_BACK) if each.state is RunState.RUNNING]
+        if not ahead:
+            return Fact(STARTED, False, self._seconds(), detail, mend=f"{command} status")
+        detail += f": run {ahead[0].id} of this node goes on, since {ahead[0].created_at:%H:%M:%S} UTC"
+        return Fact(STARTED, False, self._seconds(), detail, mend=f"{command} cancel {ahead[0].id}, then test again")
 
     def _end(self, run: Run) -> Run:
         for line in self.provider.logs(run.id, follow=True):

@@ -116,7 +116,15 @@ def test_a_trigger_without_a_run(bench: Bench) -> None:
 def test_a_run_that_never_starts(bench: Bench) -> None:
     bench.provider.starts = False
     fact = bench.failing()
-    assert fact.name == STARTED and "still waits" in fact.detail
+    assert fact.name == STARTED and "still waits" in fact.detail and str(fact.mend).endswith("status")
+
+
+def test_a_run_that_waits_for_another_one_names_it(bench: Bench) -> None:
+    bench.provider.starts = False
+    before = bench.provider.trigger(bench.node)
+    bench.provider.all_runs[0] = replace(before, state=RunState.RUNNING, started_at=NOW)
+    fact = bench.failing()
+    assert f"run {before.id} of this node goes on" in fact.detail and f"cancel {before.id}" in str(fact.mend)
 
 
 def test_a_run_that_could_not_start(bench: Bench) -> None:
