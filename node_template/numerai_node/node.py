@@ -192,18 +192,32 @@ class Node:
         return checked
 
     def submit(self, predictions: Predictions, data_datestamp: int | None = None) -> Submission:
-        """Check, upload and wait until Numerai has accepted the predictions.
+        """Check, upload and wait until Numerai lists this very submission as on time.
 
         Takes a frame with the ids in a column or its index, a series indexed by id, or the path of a CSV file.
         `data_datestamp` names the day of the ids when it is not today's; it is found out by itself when a new round
-        opened since the live data were read. Raises `Late` when it was made after the round had closed.
+        opened since the live data were read. Raises `Late` when it was made after the deadline, `Covered` when Numerai
+        counts another file, and `Unconfirmed` when it does not say.
         """
         self.settings.need_keys()
         checked = self.check(predictions)
         submitter = Submitter(self.settings, self.api, self._transport)
         submission = submitter.submit(checked, data_datestamp, self._data_round)
         self.submissions.append(submission)
+        self._remember_what_works()
         return submission
+
+    def _remember_what_works(self) -> None:
+        """For code that keeps a model and says nothing of its version: what was submitted from this one works."""
+        if self.settings.data_version is None and self.trained_on is None and self._keeps_a_model():
+            self.remember_version()
+
+    def _keeps_a_model(self) -> bool:
+        try:
+            folder = self.artifacts if "://" in self.settings.artifacts else Path(self.settings.artifacts)
+            return any(path.is_file() and path.name not in (TRAINED_ON, NOTICES) for path in folder.rglob("*"))
+        except (ConfigurationError, OSError):
+            return False
 
     def _version_chosen(self, choice: Choice) -> None:
         log("data", version=choice.version, why=choice.why, newer=choice.newer, gone=choice.gone, coming=choice.coming)

@@ -117,6 +117,20 @@ class TestRun:
         assert make_node(NUMERAI_DATA_VERSION="newest").dataset.version == "v5.10"
         assert len(told) == 1
 
+    @pytest.mark.parametrize("kept", [True, False])
+    def test_a_kept_model_of_older_code_is_remembered_once_it_was_submitted(
+        self, make_node: MakeNode, stub: Stub, older: dict[str, bytes], tmp_path: Path, kept: bool
+    ) -> None:
+        """Its code calls no `remember_version`, and the next release must not take its features away."""
+        released, stub.files = stub.files, older
+        (tmp_path / "artifacts").mkdir()
+        if kept:
+            (tmp_path / "artifacts" / "model.txt").write_text("a tree")
+        node = make_node()
+        node.submit(node.live(node.features())["feature_0"] / 4 * 0.9 + 0.05)
+        stub.files = released
+        assert make_node().dataset.version == ("v5.2" if kept else "v5.10")
+
     def test_a_version_that_is_gone_is_replaced_and_told(
         self, make_node: MakeNode, stub: Stub, told: list[Any], capsys: pytest.CaptureFixture[str]
     ) -> None:
