@@ -11,6 +11,7 @@ from typing import TypeVar
 from ..errors import ApiError, NumeraiError
 from ..models import EntryStatus, LogLine, Node, Run, RunFailure, RunState, Submission, SubmissionEntry
 from ..ports import Clock, NumeraiApi, Provider, Report
+from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 
 _T = TypeVar("_T")
 
@@ -115,10 +116,14 @@ class Verifier:
     # the facts
 
     def _reach(self) -> str | None:
-        if self.node.cron and not self._registered():
+        model = next((model for model in self.api.models() if model.id == self.node.model_id), None)
+        if model is not None and model.pickle is not None:
+            raise _Failed(Fact(REACHED, False, self._seconds(), PICKLE_ASSIGNED, mend=UNASSIGN_PICKLE))
+        registered = model is not None and self.node.webhook_url is not None and model.webhook == self.node.webhook_url
+        if self.node.cron and not registered:
             self._say(Fact(REACHED, None, self._seconds(), "not looked at: this node runs by its schedule"))
             return None
-        if not self._registered():
+        if not registered:
             raise _Failed(self._not_registered())
         try:
             trigger_id = self.api.trigger(self.node.model_id)
@@ -244,12 +249,6 @@ class Verifier:
         return Fact(fact, False, self._seconds(), _why(run) + _attempts(run), cause, _mend(run, self.node))
 
     # looking
-
-    def _registered(self) -> bool:
-        ours = self.node.webhook_url
-        return ours is not None and any(
-            model.id == self.node.model_id and model.webhook == ours for model in self.api.models()
-        )
 
     def _submission(self, trigger_id: str | None, began: datetime) -> Submission | None:
         for submission in self.api.submissions(self.node.model_id):

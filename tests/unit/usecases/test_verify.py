@@ -87,6 +87,13 @@ def test_a_webhook_that_is_not_registered_is_not_called(bench: Bench) -> None:
     assert fact.name == REACHED and "another address" in fact.detail and "--register-webhook" in str(fact.mend)
 
 
+def test_a_model_with_an_assigned_upload_is_not_triggered(bench: Bench) -> None:
+    bench.api.by_id["id-alice"] = replace(bench.api.by_id["id-alice"], pickle="pickle-1")
+    fact = bench.failing()
+    assert fact.name == REACHED and "pickle" in fact.detail and "unassign" in str(fact.mend)
+    assert all(name != "trigger" for name, _ in bench.api.calls)
+
+
 def test_a_machine_out_of_reach_is_said_to_be(bench: Bench) -> None:
     bench.api.set_webhook("id-alice", None)
     bench.provider.reachable = False
