@@ -355,11 +355,12 @@ class RoundReader:
         outcome, now = known.outcome if known else RoundOutcome.OPEN, self.now()
         on_time = said in (policy.Standing.ON_TIME, policy.Standing.COVERED)
         covered = said is policy.Standing.COVERED or (on_time and outcome is RoundOutcome.COVERED)
-        if said is policy.Standing.LATE or (on_time and not (covered and round_.is_open(now))):
+        unproven = answers.files is None and said is policy.Standing.ON_TIME and outcome is RoundOutcome.OPEN
+        if said is policy.Standing.LATE or (on_time and not unproven and not (covered and round_.is_open(now))):
             return Standing(RoundOutcome.COVERED.value if covered else said.value), covered
         if outcome is not RoundOutcome.OPEN:
             return Standing(outcome.value), covered
-        if answers.entries is None:
+        if answers.entries is None or unproven:  # without the files, it could be an earlier one
             return Standing.UNKNOWN, covered
         if runs and not runs[-1].state.final:
             return Standing.RUNNING, covered

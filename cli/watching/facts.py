@@ -125,7 +125,11 @@ class Case:
         seen = self.ledger.see_entries(self.node.name, self.round, entries, facts.now)
         model = model_facts(self.node.model_name, entries, seen=seen)
         if policy.files_matter(model, facts.round, facts.of_round):
-            return model_facts(self.node.model_name, entries, self.questions.files(self.node), seen)
+            try:
+                return model_facts(self.node.model_name, entries, self.questions.files(self.node), seen)
+            except ApiError:
+                if policy.files_decide(model, facts):
+                    raise
         return model
 
     def _rest(self, provider: Provider, facts: Facts) -> Facts:

@@ -133,7 +133,7 @@ class Model:
     def own_file(self, round_: Round) -> Submission | None:
         """The newest file that was made for the round itself."""
         mine = [file for file in self.submissions if file.round_number == round_.number]
-        own = [file for file in mine if not _held_before(self, round_, file.filename, file.id)]
+        own = [file for file in mine if not is_clone(self, file, round_)]
         return max(own, key=lambda file: file.inserted_at or round_.open_time, default=None)
 
 
@@ -300,20 +300,23 @@ def is_settled(round_: Round, outcome: str, now: datetime) -> bool:
     return outcome == "on-time" or (outcome != "open" and now >= round_.deadline)
 
 
+def at_rest(facts: Facts) -> bool:
+    """Whether there is nothing to do or say: an outcome is final, or whether its deadline was put off is unknown."""
+    settled = is_settled(facts.round, facts.outcome, facts.now)
+    return facts.over if settled else facts.outcome != "open" and facts.unseen != ""
+
+
 # what Numerai's answers mean
 
 
-def is_clone(model: Model, entry: Entry, round_: Round) -> bool:
-    """Whether an on-time entry is an earlier file that Numerai carried over: at an opening it turns a queued submission
-    into an entry with a new id, the same file name and about the time of the opening.
+def is_clone(model: Model, of: Entry | Submission, round_: Round) -> bool:
+    """Whether an on-time entry, or a file, is an earlier one that Numerai carried over: at an opening it turns a queued
+    submission into an entry with a new id, the same file name and about the time of the opening.
 
     Source: seen in a recorded answer of the API, 2025-09 (four cases).
     """
-    return _held_before(model, round_, entry.filename, entry.id)
-
-
-def _held_before(model: Model, round_: Round, filename: str | None, own_id: str | None) -> bool:
-    files = [file for file in model.submissions if file.filename == filename and file.id != own_id]
+    filename = of.filename
+    files = [file for file in model.submissions if file.filename == filename and file.id != of.id]
     moments = [file.inserted_at for file in files] + [model.seen.get(filename or "")]
     numbers = [file.round_number for file in files]
     numbers += [entry.round_number for entry in model.entries if entry.filename == filename]
@@ -346,6 +349,13 @@ def files_matter(model: Model, round_: Round, runs: Iterable[Run]) -> bool:
     if entry is not None and entry.status in ("on-time", "late"):
         return entry.status == "on-time" and not is_clone(model, entry, round_)
     return any(run.exit_code in (0, UNCONFIRMED_CODE) for run in runs)
+
+
+def files_decide(model: Model, facts: Facts) -> bool:
+    """Whether nothing can be said without the files that matter. While the round is open, a model without an entry gets
+    another run either way."""
+    entry = model.entry(facts.round)
+    return facts.over or (entry is not None and entry.status == "on-time")
 
 
 def _unconfirmed(facts: Facts) -> tuple[datetime, str] | None:
@@ -498,10 +508,10 @@ def _just_started(facts: Facts) -> Decision | None:
 
 def _start(facts: Facts) -> Decision:
     """Nothing is submitted and nothing runs, in a round that is open: start a run when it is due."""
-    attempts, again = facts.attempts, _why_again(facts)
+    attempts, again, decision = facts.attempts, _why_again(facts), Decision(Step.TRIGGERED, "")
+    why = again or _why(facts)
     if attempts and attempts[-1].run_id is None:
-        return _started(facts, Decision(Step.TRIGGERED, ""), attempts[-1].number, attempts[-1].why)
-    decision = Decision(Step.TRIGGERED, "")
+        return _started(facts, decision, attempts[-1].number, attempts[-1].why or why)
     if len(attempts) >= ATTEMPTS:
         spent = attempts[-1].decided_at >= facts.round.open_time + facts.round.window / 2
         goes_on = "which is the limit" if spent else "and goes on with longer pauses"
@@ -511,7 +521,7 @@ def _start(facts: Facts) -> Decision:
         if spent:
             return decision
     if facts.now >= facts.due:
-        return _started(facts, decision, len(attempts) + 1, again or _why(facts))
+        return _started(facts, decision, len(attempts) + 1, why)
     what = (again or _end_of(facts.last, "Its run is expected")).rstrip(".")
     detail = f"{what}; the watcher triggers it at {facts.due:%H:%M:%S} UTC"
     return _warned(facts, replace(decision, step=Step.WAITING, detail=detail), what)

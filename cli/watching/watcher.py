@@ -15,7 +15,7 @@ from ..ports import Clock, Ledger, Notifier, NotifiesItself, NumeraiApi, Provide
 from .delivery import Delivery
 from .facts import Case, round_facts
 from .listing import Listing, Rounds
-from .policy import DATE_STEP, Decision, Facts, Step, decide, is_settled
+from .policy import DATE_STEP, Decision, Facts, Step, at_rest, decide
 from .presence import Presence
 from .questions import RUNS_BACK, Questions
 from .settings import DEFAULTS, WatchSettings
@@ -194,14 +194,9 @@ class Watcher:
                 continue
             case = Case(node, round_, self.ledger, questions, self.provider_named, self._wake)
             facts = case.facts(since, self.now, rounds.unseen, self.settings.grace)
-            decision = decide(facts)
-            if is_settled(facts.round, facts.outcome, facts.now):
-                if facts.over:
-                    continue
-            elif facts.outcome != "open" and facts.unseen:
-                continue  # whether it was put off is not known
-            else:
-                decision = self._act(case, facts, decision)
+            if at_rest(facts):
+                continue
+            decision = self._act(case, facts, decide(facts))
             detail = decision.detail.strip()
             finding = Finding(node.name, int(node.tournament), round_.number, round_.deadline, decision.step, detail)
             yield finding, decision.look_again
@@ -245,9 +240,9 @@ class Watcher:
         if self.wakes:
             try:
                 provider.wake(lambda line: log.info("%s", line))
-            except NumeraiError as error:
-                log.warning("%s: %s", provider.name, error.message)
-                return error.message
+            except Exception as error:  # noqa: BLE001  it may be a plugin, as above
+                log.warning("%s: %r", provider.name, error)
+                return str(error) or repr(error)
         return ""
 
     # telling
@@ -292,6 +287,6 @@ class Watcher:
 def _tells_itself(provider: Provider) -> bool:
     try:
         return isinstance(provider, NotifiesItself) and provider.notifies()
-    except NumeraiError as error:
-        log.warning("whether %s tells by itself is not known: %s", provider.name, error.message)
+    except Exception as error:  # noqa: BLE001  it may be a plugin, as above
+        log.warning("whether %s tells by itself is not known: %r", provider.name, error)
         return False

@@ -20,8 +20,9 @@ REMEMBER_SECONDS = 90 * 24 * 3600
 """After this DynamoDB may delete an item."""
 _PULL = re.compile(r"CannotPull\w*Error", re.IGNORECASE)
 _NOT_THERE = re.compile(r"not ?found|manifest unknown|does not exist|no such", re.IGNORECASE)
-_STATES = {"RUNNING": "running", "SUCCEEDED": "succeeded", "FAILED": "failed"}
-"""Batch's states in the words of `models.RunState`; every other one is queued."""
+_STATES = {"STARTING": "running", "RUNNING": "running", "SUCCEEDED": "succeeded", "FAILED": "failed"}
+"""Batch's states in the words of `models.RunState`; every other one is queued. A job that is starting has its capacity,
+and CancelJob does nothing to it. Source: docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html."""
 TOO_MANY = "Too many runs in this hour. Try again later."
 NOTICE_PREFIX = "notice-"
 """Begins the names of the watcher's jobs that run a node's image to notify people."""

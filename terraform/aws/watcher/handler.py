@@ -153,11 +153,8 @@ class Watch:
         key = f"watch#{name}#{round_.number}"
         record = self._table.get(key) or {"outcome": {"S": "open"}, "reopened": {"N": "0"}}
         facts = self._facts(name, node, round_, since, record["outcome"]["S"], unseen)
-        settled = policy.is_settled(round_, facts.outcome, facts.now)
-        if settled and facts.over:
-            return True
-        if not settled and facts.outcome != "open" and facts.unseen:
-            return False  # whether its deadline was put off is not known
+        if policy.at_rest(facts):
+            return policy.is_settled(round_, facts.outcome, facts.now)
         decision = policy.decide(facts)
         if decision.start is not None and (prevented := self._start(name, node, round_, decision)):
             facts = replace(facts, prevented=prevented)

@@ -55,7 +55,8 @@ class FakeNumerai:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 numerai.asked.append(asked)
                 numerai.authorizations.append(self.headers["Authorization"])
-                if asked["variables"].get("modelId") in numerai.fails:
+                no_files = numerai.files_fail and re.search(r"\bsubmissions\b", asked["query"])
+                if no_files or asked["variables"].get("modelId") in numerai.fails:
                     self._answer(503, b"", {})
                 elif numerai.broken:
                     self._answer(*numerai.broken.pop(0))
@@ -81,6 +82,7 @@ class FakeNumerai:
         self.rounds = {8: [(NUMBER - 1, OPENS - timedelta(days=1)), (NUMBER, OPENS)]}
         self.hours = 1
         self.fails: set[str] = set()
+        self.files_fail = False
         self.files: dict[str, list[dict[str, Any]]] = {}
         self.entries: dict[str, dict[int, dict[str, Any]]] = {}
         self.broken: list[tuple[int, bytes, dict[str, str]]] = []
@@ -437,6 +439,26 @@ def test_a_run_that_waits_for_capacity_is_replaced(watch: Watched) -> None:
     watch.look(22)
     assert watch.batch.cancelled == ["job-0"]
     assert len(watch.batch.submitted) == 1
+
+
+def test_a_run_that_has_its_capacity_and_is_starting_is_not_doubled(watch: Watched) -> None:
+    watch.batch.add("numerai-alice-webhook", "STARTING")
+    watch.look(22)
+    assert watch.batch.cancelled == [] and watch.batch.submitted == []
+
+
+def test_without_the_files_a_model_that_has_no_entry_gets_another_run(watch: Watched) -> None:
+    watch.at(1)
+    watch.batch.add("numerai-alice-webhook")
+    watch.batch.end(76)
+    watch.numerai.files_fail = True
+    watch.look(10)
+    assert watch.batch.submitted == []
+    watch.look(12)
+    assert len(watch.batch.submitted) == 1
+    watch.batch.end(0)
+    watch.look(61)
+    assert "cannot be seen" in watch.told()[0][0], "whether it is missed is not known"
 
 
 def test_a_deadline_that_is_put_off_opens_a_missed_round_again(watch: Watched) -> None:

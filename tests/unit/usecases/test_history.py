@@ -166,6 +166,16 @@ def test_an_earlier_file_is_known_by_its_upload_too_and_by_what_the_watcher_has_
     assert past.standings()[100] is Standing.COVERED
 
 
+def test_without_the_files_an_entry_that_nobody_has_judged_is_not_called_on_time(past: Past) -> None:
+    past.enter(100, EntryStatus.ON_TIME, NOW)
+    past.enter(99, EntryStatus.ON_TIME, NOW - timedelta(days=1))
+    past.ledger.follow(past.node.name, LAST)
+    past.ledger.settle(past.node.name, LAST, RoundOutcome.ON_TIME)
+    past.api.fail["submissions"] = unreachable()
+    assert past.standings()[100] is Standing.UNKNOWN, "it could be an earlier file that was submitted again"
+    assert past.standings()[99] is Standing.ON_TIME, "the watcher has judged it"
+
+
 def test_a_round_that_numerai_lists_no_longer_is_not_called_missed(past: Past) -> None:
     past.follow(LAST)
     past.enter(100, EntryStatus.ON_TIME, NOW)

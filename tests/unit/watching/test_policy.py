@@ -18,6 +18,7 @@ from numerai_compute.watching.policy import (
     Standing,
     Step,
     Submission,
+    at_rest,
     decide,
     files_matter,
     is_clone,
@@ -276,6 +277,21 @@ def test_the_third_attempt_is_the_last_only_in_the_second_half() -> None:
     assert decision.step is Step.FAILED and "which is the limit" in decision.notices[0].text
 
 
+@pytest.mark.parametrize(
+    ("case", "rests"),
+    [
+        (facts(61, outcome="missed"), True),
+        (facts(59, outcome="missed"), False),
+        (facts(59, outcome="missed", unseen="away"), True),
+        (facts(59, outcome="on-time"), False),
+        (facts(61, outcome="on-time"), True),
+        (facts(61, unseen="away"), False),
+    ],
+)
+def test_when_there_is_nothing_more_to_say(case: Facts, rests: bool) -> None:
+    assert at_rest(case) is rests
+
+
 @pytest.mark.parametrize("outcome", ["missed", "late", "covered"])
 def test_a_deadline_that_is_put_off_opens_a_settled_round_again(outcome: str) -> None:
     assert decide(facts(61, outcome=outcome)).step.value == outcome
@@ -307,6 +323,12 @@ def test_a_deadline_that_is_put_off_opens_a_settled_round_again(outcome: str) ->
 )
 def test_when_people_hear_and_of_what_kind(case: Facts, told: list[str]) -> None:
     assert [notice.kind for notice in decide(case).notices] == told
+
+
+def test_an_attempt_whose_reason_nobody_recorded_is_told_with_one() -> None:
+    decision = decide(facts(50, attempts=(Attempt(1, minute(49)),)))
+    assert decision.start == 1
+    assert "A run is being triggered: no run and no submission 50 min after the opening." in decision.notices[0].text
 
 
 def test_the_warning_says_what_does_not_start() -> None:

@@ -521,6 +521,22 @@ def test_a_run_that_ends_unconfirmed_is_looked_at_again_before_another_is_starte
     assert bench.after(12).step is Step.SUBMITTED
 
 
+def test_without_the_files_a_model_that_has_no_entry_gets_another_run(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, 76)
+    bench.api.fail["submissions"] = unreachable()
+    assert bench.after(9).step is Step.UNCONFIRMED
+    assert bench.after(12).step is Step.TRIGGERED
+    bench.begin_run()
+    bench.end_run(RunState.SUCCEEDED, 0)
+    assert bench.at(DEADLINE).findings[0].step is Step.UNSEEN, "whether it is missed is not known"
+    bench.submit(node, timestamp=OPENING + timedelta(minutes=13))
+    assert bench.at(DEADLINE + timedelta(minutes=1)).findings[0].step is Step.UNSEEN, "it could be an earlier file"
+    bench.api.fail.clear()
+    assert bench.at(DEADLINE + timedelta(minutes=2)).findings[0].step is Step.SUBMITTED
+
+
 @pytest.mark.parametrize("warned", [False, True])
 def test_a_submission_that_is_not_confirmed_after_the_deadline_is_told_and_given_up(
     bench: Bench, node: Node, warned: bool
@@ -808,6 +824,27 @@ def test_one_nodes_provider_does_not_stop_the_others(bench: Bench, node: Node) -
 
     broken.runs = bug  # type: ignore[method-assign,assignment]
     assert {each.step for each in bench.at(OPENING + timedelta(minutes=27)).findings} == {Step.SUBMITTED, Step.STUCK}
+
+
+@pytest.mark.parametrize("asked", ["wake", "notifies"])
+def test_a_bug_of_one_nodes_provider_does_not_stop_the_others(bench: Bench, node: Node, asked: str) -> None:
+    broken, first = TellingProvider(), made_node("aaron", provider="broken")
+    bench.providers["broken"], broken.clock = broken, bench.clock
+    bench.store.by_name[first.name] = first
+    bench.api.by_id[first.model_id] = Model(first.model_id, first.model_name, 8, first.webhook_url)
+    bench.deploy(first)
+
+    def bug(*_: object) -> bool:
+        raise ZeroDivisionError
+
+    setattr(broken, asked, bug)
+    bench.at(OPENING - timedelta(minutes=5))
+    look = bench.at(OPENING + timedelta(minutes=11))
+    assert [each.step for each in look.findings] == [Step.TRIGGERED, Step.TRIGGERED]
+    bench.submit(first)
+    look = bench.at(DEADLINE + timedelta(minutes=31))
+    assert [each.step for each in look.findings] == [Step.SUBMITTED, Step.MISSED]
+    assert "missed" in bench.notifier.kinds
 
 
 def test_a_provider_that_refuses_is_asked_again_with_the_same_trigger_id(bench: Bench, node: Node) -> None:
