@@ -116,6 +116,9 @@ class Case:
             if attempt.run_id is not None and attempt.run_id not in listed
             for run in _unlisted(provider, attempt.run_id)
         ]
+        moments = [moment for run in runs for moment in (run.created_at, run.started_at, run.ended_at) if moment]
+        if any(moment.tzinfo is None for moment in moments):
+            raise ValueError(f"{provider.name} tells times without a time zone")
         asleep = self.wake(provider) if any(not run.state.final for run in runs) else ""
         ahead = self._ahead(provider)
         return replace(facts, runs=tuple(run_facts(run, ahead) for run in runs), asleep=asleep)

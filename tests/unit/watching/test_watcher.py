@@ -847,6 +847,16 @@ def test_a_bug_of_one_nodes_provider_does_not_stop_the_others(bench: Bench, node
     assert "missed" in bench.notifier.kinds
 
 
+def test_a_provider_whose_times_have_no_zone_does_not_stop_the_others(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.call_webhook(node)
+    run = bench.end_run(RunState.FAILED, 1)
+    assert run.ended_at is not None
+    bench.provider.all_runs[0] = replace(run, ended_at=run.ended_at.replace(tzinfo=None))
+    finding = bench.after(3)
+    assert finding.step is Step.STUCK and "without a time zone" in finding.detail
+
+
 def test_a_provider_that_refuses_is_asked_again_with_the_same_trigger_id(bench: Bench, node: Node) -> None:
     bench.provider.fail["trigger"] = ProviderError("The queue is full.", "Wait.")
     assert bench.after(10).step is Step.STUCK
