@@ -24,8 +24,12 @@ def is_loopback(url: str) -> bool:
 
 def check_api_url(url: str) -> str:
     """The URL without a trailing slash; `UsageError` when keys must not be sent there."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+    except ValueError:  # brackets or a port that are none
+        known = False
+    if not known:
         raise UsageError(f"'{url}' is not the address of an API.", "Give NUMERAI_API_URL as https://host[:port].")
     if parts.scheme == "http" and not is_loopback(url) and parts.hostname != HOST_FROM_CONTAINER:
         raise UsageError(

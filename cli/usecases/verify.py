@@ -98,14 +98,14 @@ class Verifier:
             )
         self.provider.wake(self.report)
         self._started = self.clock.monotonic()
-        began = self.clock.now()
         run: Run | None = None
         trigger_id: str | None = None
         submission: Submission | None = None
         try:
             trigger_id = self._reach()
+            began = self.api.heard_time() or self.clock.now()
             run = self._start(trigger_id)
-            run = self._end(run)
+            run = self._end(run, trigger_id, began)
             submission = self._confirm(run, trigger_id, began)
         except _Failed as failed:
             self._say(failed.fact)
@@ -176,7 +176,7 @@ class Verifier:
         detail += f": run {ahead[0].id} of this node goes on, since {ahead[0].created_at:%H:%M:%S} UTC"
         return Fact(STARTED, False, self._seconds(), detail, mend=f"{command} cancel {ahead[0].id}, then test again")
 
-    def _end(self, run: Run) -> Run:
+    def _end(self, run: Run, trigger_id: str | None, began: datetime) -> Run:
         for line in self.provider.logs(run.id, follow=True):
             self._log.append(line)
             self.on_log(line)
@@ -186,8 +186,9 @@ class Verifier:
             failed = self._run_failed(ENDED, ended or self.provider.run(run.id))
             submitted = ended is not None and ended.failure in SUBMITTED
             entry = None if submitted else self._on_time_entry()
-            if entry is not None:  # of whatever file: it is not this run's, which failed
-                failed = replace(failed, detail=f"{failed.detail.rstrip('.')}. {_covered(entry)}, not by this run")
+            if entry is not None:
+                counts = self._what_counts(entry, trigger_id, began)
+                failed = replace(failed, detail=f"{failed.detail.rstrip('.')}. {counts}")
             raise _Failed(failed)
         took = (ended.ended_at - ended.started_at).total_seconds() if ended.ended_at and ended.started_at else 0.0
         self._say(Fact(ENDED, True, self._seconds(), f"exit code 0 after {took:.1f} s" + _attempts(ended)))
@@ -272,6 +273,16 @@ class Verifier:
         number = current.number if current is not None else None
         on_time = (entry for entry in self._entries() if entry.status is EntryStatus.ON_TIME)
         return next((entry for entry in on_time if entry.round_number == number), None)
+
+    def _what_counts(self, entry: SubmissionEntry, trigger_id: str | None, began: datetime) -> str:
+        """Whose file counts after a run that failed, which it may have done after it had submitted."""
+        try:
+            own = self._submission(trigger_id, began)
+        except ApiError:
+            return f"Round {entry.round_number} has an on-time file ({entry.filename or entry.id})"
+        if own is not None and _names(entry, own):
+            return f"Numerai counts its submission {own.id} for round {entry.round_number} all the same"
+        return f"{_covered(entry)}, not by this run"
 
     def _entries(self) -> list[SubmissionEntry]:
         """Numerai's entries of the model; none where it does not answer, which is no verdict."""

@@ -13,8 +13,12 @@ HOST_FROM_CONTAINER = "host.docker.internal"
 
 
 def is_secure(url: str) -> bool:
-    """Whether nobody on the way can read what is sent to `url`."""
-    parts = urlsplit(url)
+    """Whether nobody on the way can read what is sent to `url`; not for what is no address."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # a ValueError where it is none
+    except ValueError:
+        return False
     if parts.scheme == "https":
         return bool(parts.hostname)
     return parts.scheme == "http" and _is_this_machine(parts.hostname or "")

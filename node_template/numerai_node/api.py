@@ -6,7 +6,7 @@ from .client import LATE, ON_TIME, QUEUED, Entry, NotThere, NumeraiClient, Refus
 from .errors import ConfigurationError
 from .kinds import Kind
 from .settings import Settings
-from .transport import NoAnswer, Patience, Transport
+from .transport import REFUSALS, NoAnswer, Passing, Patience, Transport
 
 __all__ = ["LATE", "ON_TIME", "QUEUED", "Entry", "NotThere", "NumeraiApi", "Refusal", "Round", "Submission"]
 
@@ -56,19 +56,23 @@ class NumeraiApi:
             if scopes is not None and scope not in scopes:
                 raise ConfigurationError(f"The Numerai API key lacks the scope {scope}. Make a key that has it.")
         try:
-            model = self.client.model(model_id)
+            name, tournament = self.transport.retry("asking for the model", lambda: self._ask_model(model_id))
         except Refusal as refusal:
             if refusal.kind is Kind.SCOPE:
                 return model_id  # a key that may only submit is enough; whether the model is ours shows at the upload
             raise
-        if model is None:
-            raise ConfigurationError(f"Numerai knows no model with the id {model_id}. Check MODEL_ID.")
-        name, tournament = model
         if tournament != self._tournament:
             raise ConfigurationError(
                 f"The model {name} is in tournament {tournament}, but NUMERAI_TOURNAMENT is {self._tournament}."
             )
         return name
+
+    def _ask_model(self, model_id: str) -> tuple[str, int]:
+        model = self.client.model(model_id)
+        if model is None:  # asked again, for a run that ends with a configuration error is not tried again
+            unknown = ConfigurationError(f"Numerai knows no model with the id {model_id}. Check MODEL_ID.")
+            raise Passing(f"Numerai knows no model with the id {model_id}", at_most=REFUSALS, then=unknown)
+        return model
 
     def may_read_back(self, patience: Patience | None = None) -> bool:
         """Whether the key may download what it has submitted."""

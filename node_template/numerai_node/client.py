@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from .addresses import is_secure
 from .clock import http_date, moment
 from .errors import BadPredictions, ConfigurationError, NodeError, TemporaryFailure
-from .kinds import UNAUTHORIZED, Kind, classify
+from .kinds import Kind, classify
 from .queries import (
     CREATE_SIGNALS_SUBMISSION,
     CREATE_SUBMISSION,
@@ -489,8 +489,9 @@ class NumeraiClient:
         why = f"{host(self.url)} answered {status} without usable data"
         if status == 200:
             raise Passing(why, lost=True)
-        kind = classify(status=status)
-        if status in UNAUTHORIZED:
+        # without keys it says nothing of them: a proxy or a firewall on the way answers 403 too
+        kind = classify(status=status) if signed else Kind.UNUSABLE
+        if kind is Kind.KEYS:
             refusal = self._refusal([f"{host(self.url)} answered {status}: unauthorized"], what)
             raise Passing(str(refusal), kind=kind, lost=True, at_most=REFUSALS, then=refusal)
         then = NoAnswer(f"{what} failed: {why}. Is NUMERAI_API_URL right?", kind)

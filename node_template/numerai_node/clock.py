@@ -38,7 +38,7 @@ def http_date(value: str) -> datetime | None:
     """A date of an HTTP header, aware; None when it is none."""
     try:
         moment = parsedate_to_datetime(value)
-    except (ValueError, IndexError):
+    except (ValueError, IndexError, OverflowError):
         return None
     return None if moment.tzinfo is None else moment
 

@@ -26,6 +26,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxySchemeUnknown
 
+from .addresses import is_secure
 from .errors import ConfigurationError
 
 
@@ -223,12 +224,15 @@ class Connections:
 def proxy_for(url: str) -> str | None:
     """The proxy that the environment, or the system, names for an address, as `requests` chooses it.
 
-    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; NO_PROXY may hold networks such as 10.0.0.0/8.
+    HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; NO_PROXY may hold networks such as 10.0.0.0/8. None for plain http
+    to this machine, which a proxy would carry off it.
     """
     parts, proxies = urlsplit(url), getproxies()
     host = parts.hostname or ""
     proxy = proxies.get(parts.scheme) or proxies.get("all")
-    if not proxy or proxy_bypass(f"{host}:{parts.port}" if parts.port else host) or _in_networks(host, proxies):
+    if not proxy or (parts.scheme == "http" and is_secure(url)):
+        return None
+    if proxy_bypass(f"{host}:{parts.port}" if parts.port else host) or _in_networks(host, proxies):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
 

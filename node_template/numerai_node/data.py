@@ -120,10 +120,18 @@ class Dataset:
 
     def features(self, feature_set: str) -> list[str]:
         """The names of the features in a feature set of features.json, e.g. `small`, `medium`, `all`."""
-        sets = json.loads(self.file("features.json").read_text(encoding="utf-8"))["feature_sets"]
+        path = self.file("features.json")
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["feature_sets"]
+            sets = {name: [str(feature) for feature in features] for name, features in found.items()}
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            self._cache.discard(path)
+            raise TemporaryFailure(
+                f"{path.name} of {self.version} holds no feature sets; the next run downloads it again."
+            ) from error
         if feature_set not in sets:
             raise ConfigurationError(f"There is no feature set {feature_set}. There are: {', '.join(sets)}.")
-        return [str(name) for name in sets[feature_set]]
+        return sets[feature_set]
 
     def advice(self) -> str:
         """What to do when a model does not fit the data because its version is gone; empty when it is not."""

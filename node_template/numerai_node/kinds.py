@@ -47,6 +47,7 @@ WORDS: Sequence[tuple[Kind, re.Pattern[str]]] = tuple(
     for kind, pattern in (
         (Kind.UNKNOWN_FIELD, r"cannot query field|unknown argument|unknown type"),
         (Kind.PREDICTIONS, r"invalid_submission"),
+        (Kind.REFUSED, r"your webhook server"),  # what follows are the webhook's words, and not about the API's keys
         (
             Kind.KEYS,
             r"authenticat|session is invalid|invalid (api )?(token|key)|unauthori[sz]ed|not logged in",

@@ -90,7 +90,7 @@ class Node:
         self._transport.submit_by(None)  # what is left to do is worth a few tries, whatever is open
         try:
             self._mirror.put_back()
-        except NodeError as error:
+        except (NodeError, OSError) as error:
             log("warning", what="the artifacts are not kept, so the next run trains again", why=error)
 
     @cached_property

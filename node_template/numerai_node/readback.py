@@ -65,6 +65,8 @@ def _difference(held: bytes, content: bytes) -> str | None:
         there, sent = read(held), read(content)
     except (ValueError, IndexError, UnicodeDecodeError):
         return UNREADABLE
+    if (there.index.name, there.name) != (sent.index.name, sent.name):
+        return UNREADABLE
     if len(there) != len(sent) or set(there.index) != set(sent.index):
         return f"Numerai holds {len(there)} rows with other ids than the {len(sent)} that were sent"
     if sent.index.has_duplicates or there.index.has_duplicates:

@@ -117,7 +117,8 @@ class Submitter:
     ) -> Verdict:
         """Send the file once, unless an earlier attempt of this run has `made` the submission, and see what becomes of
         it."""
-        between_rounds = data_round is None and day is None and made is None
+        between_rounds = data_round is None and day is None
+        may_be_on_time = made is not None  # an earlier attempt may have made it before the deadline
         filename = self._upload(name, content) if made is None else ""
         current = self._api.current_round()
         if between_rounds and current is not None:
@@ -133,7 +134,7 @@ class Submitter:
             return Ended(self._unconfirmed(made, silence))
         if not made.is_in(entry):
             return Ended(_covered(made, entry))
-        if between_rounds and entry.status == ON_TIME:
+        if between_rounds and entry.status == ON_TIME and not may_be_on_time:
             return Ended(_opened_since(entry.round_number))
         back = read_back(self._api, self._transport, made.id, content)
         if back is not None and back.difference is not None:

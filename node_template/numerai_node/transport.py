@@ -305,7 +305,10 @@ def _honoured(at_least: float, left: float) -> float:
 
 def host(url: str) -> str:
     """The host of an address, which is all of it that messages may show."""
-    return urlsplit(url).hostname or "the server"
+    try:
+        return urlsplit(url).hostname or "the server"
+    except ValueError:  # it is no address
+        return "the server"
 
 
 def describe(error: Exception, url: str, *, late: bool = False) -> tuple[Kind, str]:

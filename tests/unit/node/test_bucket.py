@@ -141,6 +141,13 @@ def test_a_node_keeps_its_artifacts_in_the_bucket(
     node.keep_artifacts()
     assert len(store.seen) == 3
     assert "the next run trains again" in capsys.readouterr().out
+    monkeypatch.setattr(Path, "open", unreadable)
+    node.keep_artifacts()
+    assert "the next run trains again" in capsys.readouterr().out
+
+
+def unreadable(*_: object) -> None:
+    raise PermissionError(13, "Permission denied")
 
 
 def test_an_object_whose_name_leads_out_of_the_folder_is_refused(store: Store, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ class TestClassification:
             ("Dataset not found", Kind.NOT_THERE),
             ('Cannot query field "closeStakingTime" on type "Round".', Kind.UNKNOWN_FIELD),
             ("Internal server error", Kind.REFUSED),
+            ("Error received from your webhook server: 403 Forbidden, unauthorized", Kind.REFUSED),
         ],
     )
     def test_refusals_by_their_words(self, message: str, kind: Kind) -> None:
@@ -99,6 +100,17 @@ class TestClassification:
             client.datasets(8)
         assert (caught.value.kind, caught.value.messages) == (kind, (message,))
         assert stub.asked("listDatasets") == (3 if kind is Kind.REFUSED else 1)
+
+    @pytest.mark.parametrize("code", [401, 403])
+    def test_what_was_asked_without_keys_says_nothing_of_them(
+        self, stub: Stub, client: NumeraiClient, code: int
+    ) -> None:
+        """A proxy or a firewall on the way answers so too."""
+        stub.script["rounds"] = [status(code)] * 3
+        with pytest.raises(NoAnswer, match=f"answered {code}") as caught:
+            client.current_round(8)
+        assert caught.value.kind is Kind.UNUSABLE
+        assert stub.asked("rounds") == 3
 
     def test_without_an_answer_too(self, stub: Stub, client: NumeraiClient) -> None:
         stub.script["listDatasets"] = [drop, drop, status(503)]
@@ -243,7 +255,11 @@ class TestTriggering:
 
 class TestAddresses:
     @pytest.mark.parametrize(
-        "url", ["http://api.numer.ai", "http://10.0.0.1", "ftp://localhost", "http://169.254.169.254", "https://", "x"]
+        "url",
+        [
+            *("http://api.numer.ai", "http://10.0.0.1", "ftp://localhost", "http://169.254.169.254", "https://", "x"),
+            *("https://[::1", "https://numer.ai:port", "https://numer.ai:99999"),
+        ],
     )
     def test_keys_go_nowhere_in_the_clear(self, url: str) -> None:
         with pytest.raises(ConfigurationError, match="https"):

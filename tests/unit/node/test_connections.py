@@ -151,6 +151,12 @@ class TestProxies:
         assert proxy_for("http://10.1.2.3/") is None
         assert proxy_for("http://11.1.2.3/") == "http://proxy:3128"
 
+    @pytest.mark.parametrize("host", ["127.0.0.1:8080", "[::1]", "localhost", "host.docker.internal:8080"])
+    def test_what_is_for_this_machine_only_stays_on_it(self, monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+        """By a proxy, the keys would be readable on the way."""
+        monkeypatch.setenv("http_proxy", "http://proxy:3128")
+        assert proxy_for(f"http://{host}/") is None
+
     def test_requests_go_through_it(self, stub: Stub, transport: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("http_proxy", stub.url.replace("://", "://user:pass%40word@"))
         stub.script["download"] = [answers(b"by proxy")]

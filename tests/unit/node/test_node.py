@@ -54,6 +54,16 @@ def test_feature_sets(node: Node) -> None:
         node.features("huge")
 
 
+@pytest.mark.parametrize("content", [b"{}", b"[]", b'{"feature_sets": null}', b'{"feature_sets": {"small": 5}}'])
+def test_feature_sets_that_are_none_are_temporary(make_node: MakeNode, stub: Stub, content: bytes) -> None:
+    good = stub.files["v5.10/features.json"]
+    stub.files["v5.10/features.json"] = content
+    with pytest.raises(TemporaryFailure, match=r"features\.json of v5\.10 holds no feature sets"):
+        make_node().features()
+    stub.files["v5.10/features.json"] = good
+    assert make_node().features()
+
+
 def test_frames_hold_only_the_wanted_columns(node: Node, capsys: pytest.CaptureFixture[str]) -> None:
     features = node.features("small")
     assert list(node.train(features).columns) == ["era", *features, "target"]

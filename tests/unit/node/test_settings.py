@@ -25,6 +25,8 @@ def test_defaults_need_nothing_but_keys() -> None:
         ("TRIGGER_ID", "a b"),
         ("NUMERAI_API_URL", "api-tournament.numer.ai"),
         ("NUMERAI_API_URL", "ftp://numer.ai"),
+        ("NUMERAI_API_URL", "https://[::1"),
+        ("NUMERAI_API_URL", "https://numer.ai:99999"),
         ("NUMERAI_TOURNAMENT", "9"),
         ("NUMERAI_TOURNAMENT", "eight"),
         ("NUMERAI_CPU", "many"),

@@ -525,6 +525,14 @@ class TestConfirmation:
         assert "could not be read back" in shown
         assert "read_back=no" in shown
 
+    def test_what_is_no_csv_file_of_these_columns_says_nothing(
+        self, node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stub.script["submitted"] = [lambda handler: handler.answer(200, b'{"message": "busy", "code": 5}')]
+        node.submit(predictions(node))
+        assert len(stub.created) == 1
+        assert "read_back=no" in capsys.readouterr().out
+
     @pytest.mark.parametrize("field", ["submissionDownloadAuth", "apiTokenInfo"])
     def test_a_look_is_never_worth_the_round(self, node: Node, stub: Stub, field: str) -> None:
         stub.round, stub.script[field] = a_round(), [status(503)] * 10
@@ -566,6 +574,19 @@ class TestAnEarlierAttempt:
         stub.round, stub.standings = None, ["none"]
         with pytest.raises(Unconfirmed, match="submission-1"):
             second.submit(predictions(second))
+        assert len(stub.created) == 1
+
+    def test_its_clone_at_the_next_opening_is_not_this_runs(self, make_node: MakeNode, stub: Stub) -> None:
+        """The data were read while no round was open, so they are not those of the round that has opened since."""
+        first, second = make_node(), make_node()
+        stub.round = None
+        with pytest.raises(Late):
+            first.submit(predictions(first))
+        live = predictions(second)
+        stub.round = a_round(901, opened=-0.1)
+        stub.submissions.append(dict(stub.submissions[0], id="clone", round=dict(stub.round), insertedAt=at(0)))
+        with pytest.raises(TemporaryFailure, match="Round 901 opened since the live data were read"):
+            second.submit(live)
         assert len(stub.created) == 1
 
     def test_after_the_close_another_triggers_is_another(self, make_node: MakeNode, stub: Stub) -> None:
@@ -641,7 +662,7 @@ def test_the_day_can_be_named(node: Node, stub: Stub) -> None:
         ("apiTokenInfo", lambda h: h.answer(200, b"[]"), TemporaryFailure, "without usable data"),
         ("apiTokenInfo", refusal("Something went wrong"), TemporaryFailure, "Something went wrong"),
         ("model", refusal("Model not found"), ConfigurationError, "refused the model"),
-        ("model", lambda h: h.data({"model": None}), ConfigurationError, "knows no model"),
+        ("model", lambda h: h.data({"model": None}), ConfigurationError, "knows no model with the id model-1"),
         ("model", lambda h: h.data({"model": {"name": "alice", "tournament": 11}}), ConfigurationError, "tournament"),
     ],
 )
@@ -659,12 +680,14 @@ def test_access_is_checked_before_any_work(
     "fault",
     [
         lambda h: h.answer(200, b"<html>"),
+        lambda h: h.data({"model": None}),
         refusal("Something went wrong"),
         *(status(code) for code in (401, 403, 404, 408, 502)),
     ],
 )
 def test_an_answer_that_is_none_is_asked_for_again(node: Node, stub: Stub, fault: Any) -> None:
-    stub.script["graphql"] = [fault, fault]
+    for field in ("rounds", "apiTokenInfo", "model"):
+        stub.script[field] = [fault, fault]
     node.check_access()
 
 

@@ -242,7 +242,7 @@ class TestTheRound:
         assert abs((patient.clock.now() - datetime.now(timezone.utc)).total_seconds()) < 5
 
 
-@pytest.mark.parametrize("nonsense", [None, "", "soon", "Sun, 22 Nov 2026 01:00:00"])
+@pytest.mark.parametrize("nonsense", [None, "", "soon", "Sun, 22 Nov 2026 01:00:00", f"1 Nov {'9' * 30} 01:00:00"])
 def test_a_date_that_is_none_is_not_learnt(nonsense: str | None) -> None:
     clock = NumeraiClock(lambda: 0.0)
     clock.learn(format_datetime(NOON, usegmt=True))

@@ -216,6 +216,14 @@ def test_a_failed_run_on_a_covered_day_is_not_taken_for_well(bench: Bench) -> No
     assert fact.name == ENDED and "covered by an earlier file (yesterday.csv), not by this run" in fact.detail
 
 
+def test_what_a_failed_run_submitted_is_its_own(bench: Bench) -> None:
+    """Its code failed, or it was stopped, after Numerai had taken the file."""
+    bench.provider.ending = {"state": RunState.FAILED, "exit_code": 1}
+    fact = bench.failing()
+    assert fact.name == ENDED and "covered" not in fact.detail
+    assert "Numerai counts its submission sub-1 for round 100 all the same" in fact.detail
+
+
 def test_a_late_run_says_itself_what_counts(bench: Bench) -> None:
     bench.entries = [CLONE]
     bench.provider.ending = {"state": RunState.FAILED, "exit_code": 69, "failure": RunFailure.LATE, "message": "late"}
@@ -239,3 +247,18 @@ def test_a_node_with_a_schedule_is_started_by_hand(bench: Bench) -> None:
     found = bench.verify()
     assert found.ok and found.facts[0].holds is None and found.trigger_id is None
     assert found.submission and found.submission.id == "new"
+
+
+@pytest.mark.parametrize("ahead", [-600, 600])
+def test_the_start_of_a_test_is_told_by_numerais_clock(bench: Bench, ahead: float) -> None:
+    """This machine's may be wrong by minutes."""
+    bench.node = replace(bench.node, cron="0 13 * * *")
+    bench.api.set_webhook("id-alice", None)
+    bench.api.entries_by[bench.node.model_id] = bench.entries
+    bench.clock.start = NOW + timedelta(seconds=ahead)
+    bench.api.held = [
+        Submission("by hand", 100, filename="mine.csv", inserted_at=NOW - timedelta(minutes=1)),
+        Submission("sub-1", 100, filename="mine.csv", inserted_at=NOW + timedelta(seconds=3)),
+    ]
+    found = bench.verify()
+    assert found.ok and found.submission and found.submission.id == "sub-1"
