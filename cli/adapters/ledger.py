@@ -8,9 +8,10 @@ import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from filelock import FileLock, Timeout
-
+from ..files.database import Database, text_time, text_time_or_none, time_text
+from ..files.locks import is_held, take
 from ..models import (
     KeptNotice,
     Notice,
@@ -22,8 +23,9 @@ from ..models import (
     TriggerAttempt,
     WatcherRecord,
 )
-from .private_files import make_private_folder, unwritable
-from .sqlite_file import Database, text_time, text_time_or_none, time_text
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 DATABASE_FILE = "rounds.db"
 DAMAGED = "Move it away: the watcher starts with an empty memory, and may tell again what it has told before."
@@ -89,7 +91,7 @@ class RoundLedger:
 
     def __init__(self, path: Path):
         self.path = path
-        self._locks: dict[str, FileLock] = {}
+        self._locks: dict[str, BaseFileLock] = {}
         self._database = Database(path, MIGRATIONS, DAMAGED)
         self._read, self._write = self._database.reading, self._database.writing
 
@@ -439,14 +441,7 @@ class RoundLedger:
         return self.path.parent / "locks" / f"watcher-{watcher}.lock"
 
     def _hold(self, watcher: str) -> None:
-        path = self._lock_path(watcher)
-        make_private_folder(path.parent)
-        lock = FileLock(path, thread_local=False)
-        try:
-            lock.acquire(blocking=False)
-        except OSError as error:
-            raise unwritable(path, error) from error
-        self._locks[watcher] = lock
+        self._locks[watcher] = take(self._lock_path(watcher))
 
     def _release(self, watcher: str) -> None:
         lock = self._locks.pop(watcher, None)
@@ -455,17 +450,7 @@ class RoundLedger:
             self._lock_path(watcher).unlink(missing_ok=True)
 
     def _lives(self, watcher: str) -> bool:
-        if watcher in self._locks:
-            return True
-        if not self._lock_path(watcher).exists():
-            return False
-        lock = FileLock(self._lock_path(watcher))
-        try:
-            lock.acquire(blocking=False)
-        except Timeout:
-            return True
-        lock.release()
-        return False
+        return watcher in self._locks or is_held(self._lock_path(watcher))
 
 
 def _forget_round(db: sqlite3.Connection, tournament: int, number: int) -> None:

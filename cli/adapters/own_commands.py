@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import NumeraiError
-from .process import run_process
+from ..process import run_process
 
 _STOP_SECONDS = 10
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..errors import NumeraiError
+from ..files.locks import holding
+from ..files.private import PREVIOUS_SUFFIX, unwritable, write_private
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
-from .private_files import PREVIOUS_SUFFIX, make_private_folder, unwritable, write_private
 
 NODES_FILE = "nodes.json"
 KEYS_FILE = ".keys"
@@ -281,21 +282,9 @@ class HomeStore:
             code="needs-upgrade",
         )
 
-    @contextmanager
-    def _lock(self, name: str, *, seconds: float, what: str) -> Iterator[None]:
-        from filelock import FileLock, Timeout
-
-        folder = self.home / "locks"
-        make_private_folder(folder)
-        try:
-            with FileLock(folder / f"{name}.lock", timeout=seconds):
-                yield
-        except Timeout as error:
-            raise NumeraiError(
-                f"Another numerai command is changing {what}.", "Try again when it has ended.", code="busy"
-            ) from error
-        except PermissionError as error:
-            raise unwritable(folder, error) from error
+    def _lock(self, name: str, *, seconds: float, what: str) -> AbstractContextManager[None]:
+        busy = NumeraiError(f"Another numerai command is changing {what}.", "Try again when it has ended.", code="busy")
+        return holding(self.home / "locks" / f"{name}.lock", busy=busy, seconds=seconds)
 
 
 def _parse_nodes(content: bytes, path: Path) -> _NodesFile:

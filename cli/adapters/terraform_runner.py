@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import EnvironmentNotReady, ProviderError
+from ..files.private import make_private_folder, write_private
 from ..ports import PlannedResources, Report, StackChange, StackPlan
-from .private_files import make_private_folder, write_private
-from .process import ProcessResult, run_process
+from ..process import ProcessResult, run_process
 from .terraform_errors import Diagnostic, explain
 from .terraform_plan import import_blocks, planned_resources
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from ...adapters.private_files import write_private
 from ...errors import ProviderError, UsageError
+from ...files.private import write_private
 from ...models import NUMERAI_API_URL, Keys, Node
 from ...ports import Clock, Report, StackPlan, StackRunner
 from .adoption import take_over

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path, PurePosixPath
 
-from ...adapters.private_files import write_private
+from ...files.private import write_private
 
 _TRIGGERS = ("providers/aws/trigger_table.py", "providers/webhooks/calls.py", "providers/webhooks/claims.py")
 _CLIENT_MODULES = (

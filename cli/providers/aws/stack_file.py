@@ -11,8 +11,9 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ...adapters.private_files import make_private_folder, unwritable, write_private
 from ...errors import NumeraiError, ProviderError
+from ...files.locks import FOREVER, holding, is_held
+from ...files.private import unwritable, write_private
 from ...models import Deployment, Node
 from ...ports import Report
 from .settings import AwsPaths
@@ -164,38 +165,20 @@ class StackFile:
         for path in (self._paths.stack, self._paths.stack.with_name(self._paths.stack.name + ".previous")):
             path.unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def _short_lock(self) -> Iterator[None]:
+    def _short_lock(self) -> contextlib.AbstractContextManager[None]:
         """Held while the record is read and replaced, so that a deploy and a change of the cluster can go together."""
-        from filelock import FileLock
-
-        make_private_folder(self._paths.root)
-        with FileLock(self._paths.stack.with_suffix(".json.lock")):
-            yield
+        return holding(self._paths.stack.with_suffix(".json.lock"), seconds=FOREVER)
 
     @contextlib.contextmanager
     def lock(self, report: Report, seconds: float = LOCK_SECONDS) -> Iterator[None]:
         """Held by the one command that changes the cluster; others wait. `NumeraiError` with code `busy`."""
-        from filelock import FileLock, Timeout
-
-        make_private_folder(self._paths.root)
-        lock = FileLock(self._paths.lock)
-        try:
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                report("Waiting for another numerai command that changes the cluster")
-                lock.acquire(timeout=seconds)
-        except Timeout as error:
-            raise NumeraiError(
-                "Another numerai command is changing the cluster.", "Try again when it has ended.", code="busy"
-            ) from error
-        except OSError as error:
-            raise unwritable(self._paths.lock, error) from error
-        try:
+        busy = NumeraiError(
+            "Another numerai command is changing the cluster.", "Try again when it has ended.", code="busy"
+        )
+        if is_held(self._paths.lock):
+            report("Waiting for another numerai command that changes the cluster")
+        with holding(self._paths.lock, busy=busy, seconds=seconds):
             yield
-        finally:
-            lock.release()
 
 
 def new_stack_id() -> str:

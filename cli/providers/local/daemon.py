@@ -17,12 +17,11 @@ from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
-from ...adapters.private_files import make_private_folder, write_private
-from ...adapters.process import spawn_detached
 from ...errors import NumeraiError, ProviderError
+from ...files.locks import Held, is_held, take
+from ...files.private import make_private_folder, write_private
 from ...ports import Report
+from ...process import spawn_detached
 from ...signals import ending_signals
 from ..registry import ProviderContext
 from .companions import Companion, Companions
@@ -163,25 +162,15 @@ def daemon_status(context: ProviderContext) -> DaemonStatus:
 
 def lock_is_held(paths: LocalPaths) -> bool:
     """Whether a daemon of this home folder lives."""
-    if not paths.lock.exists():
-        return False
-    lock = FileLock(paths.lock)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    return is_held(paths.lock)
 
 
 @contextmanager
 def no_daemon(paths: LocalPaths) -> Iterator[bool]:
     """Keep a daemon from starting; gives False when one runs."""
-    make_private_folder(paths.root)
-    lock = FileLock(paths.lock)
     try:
-        lock.acquire(blocking=False)
-    except Timeout:
+        lock = take(paths.lock)
+    except Held:
         yield False
         return
     try:
@@ -255,10 +244,9 @@ class _Daemon:
 
 @contextmanager
 def _held_lock(paths: LocalPaths) -> Iterator[None]:
-    lock = FileLock(paths.lock)
     try:
-        lock.acquire(timeout=2)  # longer than a command needs to look whether it is held
-    except Timeout:
+        lock = take(paths.lock, seconds=2)  # longer than a command needs to look whether it is held
+    except Held:
         told = _read_daemon_file(paths)
         pid = f" (pid {told.pid})" if told else ""
         raise ProviderError(

@@ -11,11 +11,11 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from ...adapters.private_files import make_private_folder
-from ...adapters.process import run_process, spawn_detached
 from ...errors import NumeraiError, ProviderError
+from ...files.private import make_private_folder
 from ...models import Check, CheckStatus, Node, RunFailure, RunState
 from ...ports import Clock, Report
+from ...process import run_process, spawn_detached
 from ...source import DOCKERFILE, copy_source
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from . import supervisor

@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 
-from ...adapters.private_files import make_private_folder
+from ...files.private import make_private_folder
 from ...models import LogLine
 from ...redaction import Redactor
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import timedelta
 
-from ...adapters.sqlite_file import DatabaseDamaged, DatabaseUnusable
 from ...errors import EnvironmentNotReady, NumeraiError, UsageError
+from ...files.database import DatabaseDamaged, DatabaseUnusable
 from ...models import Keys, Node, Run, RunFailure, RunState
 from ...ports import Clock
 from ...schedule import next_occurrence

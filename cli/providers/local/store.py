@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from ...adapters.sqlite_file import Database, text_time, text_time_or_none, time_text
 from ...errors import ProviderError
+from ...files.database import Database, text_time, text_time_or_none, time_text
 from ...models import Deployment, Node, Run, RunFailure, RunState, WebhookCall
 from . import migrations
 

@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
-from filelock import FileLock, Timeout
 
+from ...files.locks import Held, holding, is_held
+from ...files.private import replacing
 from ...redaction import Redactor
 from .run_log import LineSplitter, LogWriter
 
@@ -72,13 +73,7 @@ def was_started(folder: Path) -> bool:
 
 def is_alive(folder: Path) -> bool:
     """Whether a supervisor of this folder lives."""
-    lock = FileLock(folder / "lock")
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        return True
-    lock.release()
-    return False
+    return is_held(folder / "lock")
 
 
 def ask_to_stop(folder: Path) -> None:
@@ -104,14 +99,14 @@ def main(folder: Path) -> int:
         return 1
     environment: dict[str, str] = json.loads(content)
     try:
-        with FileLock(folder / "lock", timeout=_LOCK_SECONDS):
+        with holding(folder / "lock", seconds=_LOCK_SECONDS):
             try:
                 os.close(os.open(folder / "started", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             except FileExistsError:
                 return 1
             spec = Spec(**json.loads((folder / "spec.json").read_text(encoding="utf-8")))
             _write(folder / "result.json", asdict(_execute(folder, spec, environment)))
-    except Timeout:
+    except Held:
         return 1
     return 0
 
@@ -203,12 +198,8 @@ def _copy_output(process: subprocess.Popen[bytes], spec: Spec, environment: Mapp
 
 
 def _write(path: Path, content: object) -> None:
-    temporary = path.with_suffix(".tmp")
-    with os.fdopen(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+    with replacing(path) as file:
+        file.write(json.dumps(content).encode())
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.clock import SystemClock
-from numerai_compute.adapters.sqlite_file import DatabaseUnusable
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
+from numerai_compute.files.database import DatabaseUnusable
 from numerai_compute.models import Check, CheckStatus, Deployment, Keys, Node, Run, RunFailure, RunState
 from numerai_compute.providers.local.checks import local_checks
 from numerai_compute.providers.local.executor import Attempt, Control

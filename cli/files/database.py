@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import EnvironmentNotReady, NumeraiError
-from .private_files import make_private_folder, unwritable
+from .private import make_private_folder, unwritable
 
 BUSY_SECONDS = 15
 _UTC = timezone.utc

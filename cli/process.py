@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from ..errors import EnvironmentNotReady, NumeraiError
-from ..redaction import Redactor
+from .errors import EnvironmentNotReady, NumeraiError
+from .redaction import Redactor
 
 TAIL_LINES = 20
 _STOP_SECONDS = 5

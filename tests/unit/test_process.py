@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 import pytest
-from numerai_compute.adapters.process import run_process
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError
+from numerai_compute.process import run_process
 
 
 def python(script: str) -> list[str]:

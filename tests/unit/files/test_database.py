@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from numerai_compute.adapters.sqlite_file import Database
+from numerai_compute.files.database import Database
 
 MIGRATIONS = ("CREATE TABLE marks (mark TEXT)",)
 READ = (

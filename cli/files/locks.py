@@ -1,0 +1,62 @@
+"""Locks between processes: a file that one of them holds, and that the system frees when it dies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import NumeraiError
+from .private import make_private_folder, unwritable
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+FOREVER = -1.0
+
+
+class Held(NumeraiError):
+    """Somebody else holds the lock."""
+
+    code = "busy"
+
+
+def take(path: Path, *, busy: NumeraiError | None = None, seconds: float = 0) -> BaseFileLock:
+    """The lock of this file, held until its `release()`.
+
+    Raises `busy`, or `Held`, when another holds it for that many seconds; `EnvironmentNotReady` when the file cannot be
+    written.
+    """
+    from filelock import FileLock, Timeout
+
+    make_private_folder(path.parent)
+    lock = FileLock(path, thread_local=False)
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        raise busy or Held(f"Another process holds {path}.", "Try again when it has ended.") from None
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return lock
+
+
+@contextmanager
+def holding(path: Path, *, busy: NumeraiError | None = None, seconds: float = 0) -> Iterator[None]:
+    """Hold the lock of this file within the block; raises as `take` does."""
+    lock = take(path, busy=busy, seconds=seconds)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_held(path: Path) -> bool:
+    """Whether a process that lives holds the lock of this file."""
+    if not path.exists():
+        return False
+    try:
+        take(path).release()
+    except Held:
+        return True
+    return False
