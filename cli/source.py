@@ -7,10 +7,10 @@ import os
 import shutil
 from pathlib import Path
 
+from .dockerignore import included_files
 from .errors import UsageError
 
 DOCKERFILE = "Dockerfile"
-IGNORE_FILE = ".dockerignore"
 
 
 def check_source(path: Path, *, home: Path | None = None) -> None:
@@ -55,15 +55,7 @@ def source_files(path: Path) -> list[str]:
 
     Folders are left out; symbolic links are listed as such and never followed.
     """
-    from docker.utils.build import exclude_paths
-
-    try:
-        patterns = (path / IGNORE_FILE).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        patterns = []
-    rules = [line.strip() for line in patterns if line.strip() and not line.lstrip().startswith("#")]
-    names = {Path(name).as_posix() for name in exclude_paths(str(path), rules)}
-    return sorted(name for name in names if (path / name).is_symlink() or (path / name).is_file())
+    return sorted({*included_files(path), *({DOCKERFILE} if (path / DOCKERFILE).exists() else ())})
 
 
 def source_hash(path: Path) -> str:
