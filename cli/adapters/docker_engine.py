@@ -14,8 +14,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
+from ..errors import EnvironmentNotReady, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
+from .buildkit import build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -37,8 +38,9 @@ class DockerEngine:
     Nothing is contacted before the first method is called.
     """
 
-    def __init__(self, connect: Callable[[], APIClient] | None = None):
+    def __init__(self, connect: Callable[[], APIClient] | None = None, buildkit: Callable[[], bool] = has_buildkit):
         self._connect = connect or _connect
+        self._buildkit = buildkit
 
     @cached_property
     def _api(self) -> Any:
@@ -120,6 +122,37 @@ class DockerEngine:
         `platform` is what the image is for (e.g. `linux/amd64`), by default what the engine itself runs on.
         `NumeraiError` with code `build-failed`, holding the last lines of the build's output, or `base-image-missing`.
         """
+        dockerfile = folder / "Dockerfile"
+        if self._buildkit():
+            image = build_with_buildkit(
+                folder, dockerfile, tag, labels=labels, arguments={}, platform=platform, report=report
+            )
+        else:
+            image = self._build_the_old_way(folder, dockerfile, tag, labels=labels, platform=platform, report=report)
+        built = image or self.image_id(tag)
+        if built is None:
+            raise build_failed(dockerfile, "the engine returned no image", [])
+        return built
+
+    def _build_the_old_way(
+        self,
+        folder: Path,
+        dockerfile: Path,
+        tag: str,
+        *,
+        labels: Mapping[str, str],
+        platform: str | None,
+        report: Report,
+    ) -> str | None:
+        """Build through the engine's API, which has no BuildKit."""
+        line = need_of_buildkit(dockerfile.read_text(encoding="utf-8-sig", errors="replace"))
+        if line is not None:
+            raise EnvironmentNotReady(
+                f"{dockerfile} needs BuildKit, and the Docker command here has none: {line}",
+                "Install the Docker CLI with its buildx plugin (docs.docker.com/go/buildx), unset DOCKER_BUILDKIT=0,"
+                " or write that line without it.",
+                code="no-buildkit",
+            )
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         image_id = None
         with _errors():
@@ -135,16 +168,13 @@ class DockerEngine:
                 platform=platform,
             ):
                 if "error" in event:
-                    raise _build_failed(folder, str(event["error"]), tail)
+                    raise build_failed(dockerfile, str(event["error"]), list(tail))
                 image_id = (event.get("aux") or {}).get("ID") or image_id
                 for line in str(event.get("stream", "")).splitlines():
                     if line.strip():
                         tail.append(line)
                         report(_shortened(line) if line.startswith("Step ") else f"  {line}")
-        built = image_id or self.image_id(tag)
-        if built is None:
-            raise _build_failed(folder, "the engine returned no image", tail)
-        return built
+        return image_id
 
     def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
         """Push one tag to its registry, saying each layer that arrived. `auth` holds `username` and `password`.
@@ -380,22 +410,6 @@ def _shortened(line: str) -> str:
     """One line of a build on one line of a terminal."""
     words = " ".join(line.split())
     return words if len(words) <= STEP_LENGTH else f"{words[: STEP_LENGTH - 3]}..."
-
-
-def _build_failed(folder: Path, error: str, tail: deque[str]) -> NumeraiError:
-    lines = "\n".join(f"  {line}" for line in tail)
-    missing = re.search(r"(pull access denied|manifest (for|unknown)|not found: manifest|no such host|dial tcp)", error)
-    if missing and not any(line.startswith(" --->") for line in tail):
-        return NumeraiError(
-            f"The base image of {folder / 'Dockerfile'} cannot be had: {error.strip().rstrip('.')}.",
-            "Check the FROM line and the connection to the registry, or build or pull the base image first.",
-            code="base-image-missing",
-        )
-    return NumeraiError(
-        f"Building the image of {folder} failed: {error.strip().rstrip('.')}.\n{lines}",
-        "Mend the Dockerfile or what it installs, then deploy again; what was deployed before is unchanged.",
-        code="build-failed",
-    )
 
 
 def _mode_archive(folder: str) -> bytes:

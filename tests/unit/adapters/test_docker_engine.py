@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from numerai_compute.adapters import docker_engine as module
+from numerai_compute.adapters.buildkit import has_buildkit
 from numerai_compute.adapters.docker_engine import DockerEngine
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
 from numerai_compute.ports import ContainerSpec
@@ -49,7 +50,7 @@ class Scripted:
 
 
 def engine(**answers: Any) -> DockerEngine:
-    return DockerEngine(lambda: Scripted(**answers))
+    return DockerEngine(lambda: Scripted(**answers), buildkit=lambda: False)
 
 
 def test_nothing_is_contacted_before_it_is_needed() -> None:
@@ -153,6 +154,7 @@ def test_creating_a_container() -> None:
 
 
 def test_a_stream_that_ends_without_an_image_is_a_failed_build(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x")
     with pytest.raises(NumeraiError) as error:
         engine(build=[{"stream": "Step 1\n"}], inspect_image=NotFound("x")).build(
             tmp_path, "t:1", labels={}, report=lambda line: None
@@ -162,6 +164,7 @@ def test_a_stream_that_ends_without_an_image_is_a_failed_build(tmp_path: Path) -
 
 
 def test_a_base_image_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x")
     for reason in ("pull access denied for x", "manifest for x not found", "dial tcp: lookup registry: no such host"):
         with pytest.raises(NumeraiError) as error:
             engine(build=[{"stream": "Step 1/1 : FROM x"}, {"error": reason}]).build(
@@ -173,7 +176,14 @@ def test_a_base_image_that_is_missing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.docker
 class TestRealEngine:
-    """Against the engine of this machine."""
+    """Against the engine of this machine; images are built in both ways that `docker build` has."""
+
+    @pytest.fixture(autouse=True, params=["buildkit", "old-builder"])
+    def builder(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        if request.param == "old-builder":
+            monkeypatch.setenv("DOCKER_BUILDKIT", "0")
+        elif not has_buildkit():
+            pytest.skip("this Docker CLI has no buildx")
 
     @pytest.fixture
     def tag(self) -> Iterator[str]:
@@ -191,7 +201,7 @@ class TestRealEngine:
     def test_build_reports_and_leaves_no_container(self, tmp_path: Path, tag: str) -> None:
         (tmp_path / "secret.key").write_text("hidden")
         (tmp_path / ".dockerignore").write_text("*.key\n")
-        dockerfile = 'FROM python:3.13-slim\nCOPY . /x\nRUN ["ls", "-A", "/x"]\nLABEL test.of=build\n'
+        dockerfile = f'FROM python:3.13-slim\nENV TAG={tag}\nCOPY . /x\nRUN ["ls", "-A", "/x"]\nLABEL test.of=build\n'
         image, lines = self.build(tmp_path, tag, dockerfile)
         assert "Dockerfile" in lines
         assert "secret.key" not in lines
@@ -209,6 +219,16 @@ class TestRealEngine:
         with pytest.raises(NumeraiError) as error:
             self.build(tmp_path, tag, "NONSENSE")
         assert "unknown instruction" in error.value.message.lower()
+
+    def test_what_only_buildkit_can_do_is_built_or_named(self, tmp_path: Path, tag: str) -> None:
+        dockerfile = "FROM python:3.13-slim\nRUN <<EOF\ntouch /made\nEOF\n"
+        if has_buildkit():
+            self.build(tmp_path, tag, dockerfile)
+            return
+        with pytest.raises(EnvironmentNotReady, match="RUN <<EOF") as error:
+            self.build(tmp_path, tag, dockerfile)
+        assert error.value.code == "no-buildkit"
+        assert DockerEngine().image_id(tag) is None
 
     def test_a_missing_base_image(self, tmp_path: Path, tag: str) -> None:
         with pytest.raises(NumeraiError) as error:
