@@ -123,16 +123,12 @@ class DockerEngine:
         `NumeraiError` with code `build-failed`, holding the last lines of the build's output, or `base-image-missing`.
         """
         dockerfile = folder / "Dockerfile"
-        if self._buildkit():
-            image = build_with_buildkit(
-                folder, dockerfile, tag, labels=labels, arguments={}, platform=platform, report=report
-            )
-        else:
-            image = self._build_the_old_way(folder, dockerfile, tag, labels=labels, platform=platform, report=report)
-        built = image or self.image_id(tag)
-        if built is None:
-            raise build_failed(dockerfile, "the engine returned no image", [])
-        return built
+        if not self._buildkit():
+            return self._build_the_old_way(folder, dockerfile, tag, labels=labels, platform=platform, report=report)
+        image = build_with_buildkit(
+            folder, dockerfile, tag, labels=labels, arguments={}, platform=platform, report=report
+        )
+        return self._built(image, tag, dockerfile, [])
 
     def _build_the_old_way(
         self,
@@ -143,7 +139,7 @@ class DockerEngine:
         labels: Mapping[str, str],
         platform: str | None,
         report: Report,
-    ) -> str | None:
+    ) -> str:
         """Build through the engine's API, which has no BuildKit."""
         line = need_of_buildkit(dockerfile.read_text(encoding="utf-8-sig", errors="replace"))
         if line is not None:
@@ -174,7 +170,13 @@ class DockerEngine:
                     if line.strip():
                         tail.append(line)
                         report(_shortened(line) if line.startswith("Step ") else f"  {line}")
-        return image_id
+        return self._built(image_id, tag, dockerfile, list(tail))
+
+    def _built(self, image: str | None, tag: str, dockerfile: Path, tail: list[str]) -> str:
+        built = image or self.image_id(tag)
+        if built is None:
+            raise build_failed(dockerfile, "the engine returned no image", tail)
+        return built
 
     def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
         """Push one tag to its registry, saying each layer that arrived. `auth` holds `username` and `password`.
