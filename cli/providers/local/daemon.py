@@ -34,6 +34,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 """Longer than the daemon's companions may take to say what they have to say."""
 LOOK_SECONDS = 0.05
+CONTROL_HOST = "127.0.0.1"
 LOG_BYTES = 1024 * 1024
 LOG_FILES = 3
 PACKAGE_LOGGER = __name__.partition(".")[0]
@@ -67,6 +68,7 @@ class _DaemonFile:
     pid: int
     host: str
     port: int
+    control_port: int
     control_token: str
     since: str
 
@@ -149,7 +151,7 @@ def daemon_status(context: ProviderContext) -> DaemonStatus:
     health = _health(told)
     return DaemonStatus(
         running=True,
-        answering=health is not None,
+        answering=health is not None and _webhook_answers(told),
         log=paths.daemon_log,
         pid=told.pid,
         url=f"http://{_client_host(told.host)}:{told.port}",
@@ -197,20 +199,27 @@ class _Daemon:
     def serve(self) -> None:
         """Take over what was left, then serve until told to stop."""
         from .server import WebhookServer
-        from .webhook import Webhook, create_app
+        from .webhook import Webhook, create_app, create_control_app
 
         parts = self._parts
         webhook = Webhook(parts.store, parts.context.clock, self._scheduler.poke, self._stop.is_set)
-        app = create_app(webhook, self._health, self._stop_if_allowed)
         host = parts.settings.host
-        server = WebhookServer(app, host, parts.port)
+        server = WebhookServer(create_app(webhook, self._instance), host, parts.port)
+        control = WebhookServer(create_control_app(self._health, self._stop_if_allowed), CONTROL_HOST, 0)
         with ending_signals(self._stop):
             told = _DaemonFile(
-                self._instance, os.getpid(), host, server.port, self._control_token, self._since.isoformat()
+                self._instance,
+                os.getpid(),
+                host,
+                server.port,
+                control.port,
+                self._control_token,
+                self._since.isoformat(),
             )
             write_private(parts.paths.daemon_file, json.dumps(asdict(told)).encode(), keep_previous=False)
             self._scheduler.start()
             server.start()
+            control.start()
             self._say(f"The daemon serves webhooks on http://{_client_host(host)}:{server.port} (pid {os.getpid()}).")
             self._companions.start()
             while not self._stop.wait(1.0):  # with a time limit, as Windows would not see Ctrl-C otherwise
@@ -218,6 +227,7 @@ class _Daemon:
             self._companions.stop()
             going_on = self._scheduler.stop()
             server.close()
+            control.close()
         left = f" {len(going_on)} run(s) go on and are taken over at the next start." if going_on else ""
         self._say(f"The daemon has stopped.{left}")
 
@@ -288,28 +298,32 @@ def _read_daemon_file(paths: LocalPaths) -> _DaemonFile | None:
 
 def _health(told: _DaemonFile) -> dict[str, Any] | None:
     """What the daemon says of itself; None when it does not answer or another program answers in its place."""
-    try:
-        content = _request(told, "GET", "/health", {})
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
-    return content if isinstance(content, dict) and content.get("instance") == told.instance else None
+    content = _request(CONTROL_HOST, told.control_port, "GET", "/health", {})
+    return content if content is not None and content.get("instance") == told.instance else None
+
+
+def _webhook_answers(told: _DaemonFile) -> bool:
+    """Whether this daemon, and not another program, answers where Numerai calls it."""
+    content = _request(_client_host(told.host), told.port, "GET", "/health", {})
+    return content is not None and content.get("instance") == told.instance
 
 
 def _ask_to_stop(told: _DaemonFile) -> bool:
-    try:
-        content = _request(told, "POST", "/-/daemon/stop", {"X-Control-Token": told.control_token})
-    except (OSError, http.client.HTTPException, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("status") == "stopping"
+    content = _request(CONTROL_HOST, told.control_port, "POST", "/stop", {"X-Control-Token": told.control_token})
+    return content is not None and content.get("status") == "stopping"
 
 
-def _request(told: _DaemonFile, method: str, path: str, headers: Mapping[str, str]) -> Any:
-    connection = http.client.HTTPConnection(_client_host(told.host), told.port, timeout=5)
+def _request(host: str, port: int, method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
+    """The JSON object that is answered, None where there is none."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
         connection.request(method, path, headers=dict(headers))
-        return json.loads(connection.getresponse().read(1 << 20))
+        content = json.loads(connection.getresponse().read(1 << 20))
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
     finally:
         connection.close()
+    return content if isinstance(content, dict) else None
 
 
 def _client_host(host: str) -> str:

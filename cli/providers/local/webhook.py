@@ -66,19 +66,14 @@ class Webhook:
         return run.id, run.state.value
 
 
-def create_app(webhook: Webhook, health: Callable[[], Mapping[str, Any]], stop: Callable[[str], bool]) -> Flask:
-    """The web application: `/health`, `/-/daemon/stop` for this machine's own commands, and the webhooks."""
-    app = Flask(__name__, static_folder=None)
+def create_app(webhook: Webhook, instance: str) -> Flask:
+    """The web application of the webhooks, which may be reached from the internet, and `/health`, which says only which
+    daemon answers."""
+    app = _app()
 
     @app.route("/health", methods=["GET"])
     def get_health() -> Response:
-        return _json(200, health())
-
-    @app.route("/-/daemon/stop", methods=["POST"])
-    def post_stop() -> Response:
-        if not stop(request.headers.get("X-Control-Token", "")):
-            return _json(404, {"error": "There is no such address."})
-        return _json(200, {"status": "stopping"})
+        return _json(200, {"service": "numerai", "instance": instance})
 
     @app.route("/<node>/<token>", methods=["POST"], provide_automatic_options=False)
     def post_trigger(node: str, token: str) -> Response:
@@ -88,6 +83,30 @@ def create_app(webhook: Webhook, health: Callable[[], Mapping[str, Any]], stop: 
             return _json(refused.status, {"error": refused.error})
         answer = webhook.post(node, token, request.stream.read(calls.MAX_BODY + 1))
         return _json(answer.status, answer.content)
+
+    return app
+
+
+def create_control_app(health: Callable[[], Mapping[str, Any]], stop: Callable[[str], bool]) -> Flask:
+    """What this machine's own commands ask of the daemon, on a port that no webhook's caller can fill."""
+    app = _app()
+
+    @app.route("/health", methods=["GET"])
+    def get_health() -> Response:
+        return _json(200, health())
+
+    @app.route("/stop", methods=["POST"])
+    def post_stop() -> Response:
+        if not stop(request.headers.get("X-Control-Token", "")):
+            return _json(404, {"error": "There is no such address."})
+        return _json(200, {"status": "stopping"})
+
+    return app
+
+
+def _app() -> Flask:
+    """An application that answers in JSON whatever comes."""
+    app = Flask(__name__, static_folder=None)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
