@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import NumeraiError, UsageError
-from ..models import Keys, Model, Tournament
+from ..errors import ApiError, NumeraiError, UsageError
+from ..models import Keys, Model, Round, Tournament
 from ..ports import NumeraiApi
 from ..redaction import Redactor
 from .datasets import RoundData, folder_of
@@ -125,6 +126,23 @@ class HandlerContext:
     def model_folder(self) -> Path:
         """Where handlers leave the models they trained in this round."""
         return self._round_folder(self.settings.model_directory or self.book.folder / "models")
+
+    def open_round(self, *, must_answer: bool) -> Round | None:
+        """The round that is open by Numerai's own time; None when none is. Refused keys end a daemon that starts; later
+        on nothing ends it."""
+        try:
+            current = self.api.current_round(self.tournament_id)
+        except ApiError as error:
+            if must_answer and not error.temporary:
+                raise
+            logger.warning("Numerai could not be asked for the round: %s", error.message)
+            return None
+        return current if current is not None and current.is_open(self.now()) else None
+
+    def now(self) -> datetime:
+        """The time by Numerai's clock, once it has answered; by this machine's until then."""
+        heard = self._api.heard_time() if self._api is not None else None
+        return heard or self.surroundings.clock.now()
 
     def keys(self) -> Keys:
         """The keys from the environment or the home folder, else those that an uploader was made with."""

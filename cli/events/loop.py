@@ -7,11 +7,11 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import timedelta
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..errors import ApiError, NumeraiError, UsageError
+from ..errors import NumeraiError, UsageError
 from ..files.locks import take
 from ..models import Round
 from .context import EventSettings, HandlerContext
@@ -124,7 +124,7 @@ class EventLoop(HandlerContext):
         started = self.surroundings.clock.monotonic()
         answered = False
         while True:
-            current = self._open_round(must_answer=not answered)
+            current = self.open_round(must_answer=not answered)
             answered = True
             if current is not None and self._outstanding(current.number):
                 self._run_round(current)
@@ -137,22 +137,6 @@ class EventLoop(HandlerContext):
                 logger.info("No round opened within %s s", self.settings.single_run_max_wait)
                 return
             self.surroundings.clock.sleep(self.settings.round_wait_interval)
-
-    def _open_round(self, *, must_answer: bool) -> Round | None:
-        """The round that is open by Numerai's own time; None when none is. Refused keys end a daemon that starts; later
-        on nothing ends it."""
-        try:
-            current = self.api.current_round(self.tournament_id)
-        except ApiError as error:
-            if must_answer and not error.temporary:
-                raise
-            logger.warning("Numerai could not be asked for the round: %s", error.message)
-            return None
-        return current if current is not None and current.is_open(self._now()) else None
-
-    def _now(self) -> datetime:
-        heard = self._api.heard_time() if self._api is not None else None
-        return heard or self.surroundings.clock.now()
 
     def _outstanding(self, number: int) -> list[EventHandler]:
         return [each for each in self.event_handlers if not self._deliveries.done(each, number, CLEANUP)]
@@ -173,11 +157,11 @@ class EventLoop(HandlerContext):
         self._deliveries.recall(self.rounds[-1])
         self.report = nested()
         self.report["round"] = number
-        self.report["round_processing_start_time"] = self._now()
+        self.report["round_processing_start_time"] = self.now()
         logger.info("Round %d of %s: deadline %s", number, self.tournaments[self.tournament_id], current.deadline)
         self._begun(number)
         self._try_until_done(current)
-        self.report["round_processing_end_time"] = self._now()
+        self.report["round_processing_end_time"] = self.now()
         for handler in self._begun(number):
             self._deliveries.settle(handler, self.rounds[-1])
         for handler in self._begun(number):
@@ -201,7 +185,7 @@ class EventLoop(HandlerContext):
                 if not any(self._deliveries.to_be_tried(each, number) for each in self.event_handlers):
                     break
             wait = self.settings.retry_wait
-            if not current.is_open(self._now() + timedelta(seconds=wait)):
+            if not current.is_open(self.now() + timedelta(seconds=wait)):
                 logger.error("The deadline of round %d comes before what failed can be tried again", number)
                 if missing is not None:
                     self.rounds[-1].add_failure("the data could not be had")

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import msgspec
+
 from ..errors import NumeraiError
 from ..files.locks import holding
 from ..files.private import write_private
@@ -128,17 +130,9 @@ class Book:
 
     def progress(self, name: str) -> Progress:
         """What was delivered to a handler."""
-        kept = read_json(self._progress_path(name))
         try:
-            return Progress(
-                int(kept.get("round_number", 0)),
-                [str(event) for event in kept.get("done", ())],
-                {str(event): int(times) for event, times in kept.get("attempts", {}).items()},
-                kept.get("trained_on"),
-                [str(event) for event in kept.get("failed", ())],
-                [SubmissionMade(**made) for made in kept.get("submissions", ())],
-            )
-        except (TypeError, ValueError, AttributeError):
+            return msgspec.convert(read_json(self._progress_path(name)), Progress, strict=False)
+        except msgspec.ValidationError:
             logger.error("What is kept about the progress of %s is not readable and begun anew.", name)
             return Progress()
 
