@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from .errors import EnvironmentNotReady, NumeraiError
 from .redaction import Redactor
+
+if TYPE_CHECKING:
+    import psutil
 
 TAIL_LINES = 20
 _STOP_SECONDS = 5
@@ -37,6 +42,7 @@ def run_process(
     secrets: Iterable[str | None] = (),
     timeout: float | None = None,
     grace: float | None = None,
+    whole_tree: bool = False,
     output: Path | None = None,
     on_line: Callable[[str], None] | None = None,
 ) -> ProcessResult:
@@ -47,33 +53,17 @@ def run_process(
     `program-missing` when there is no such program. Interrupting the call ends the program.
 
     `grace` is for a program that must be allowed to stop in its own time, in seconds: it gets one request to stop, and
-    a Ctrl-C at the terminal does not reach it a second time beside that. With `output`, a file that only its owner can
+    a Ctrl-C at the terminal does not reach it a second time beside that. With `whole_tree`, all that the program has
+    started is ended with it. With `output`, a file that only its owner can
     read, the program writes there and not into a pipe: it goes on to its end when this process is killed.
     """
     redact = Redactor(secrets)
-    written = None if output is None else _private_file(output)
-    try:
-        process = subprocess.Popen(
-            list(argv),
-            cwd=cwd,
-            env=None if env is None else dict(env),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if written is None else written,
-            stderr=subprocess.STDOUT,
-            start_new_session=grace is not None and os.name == "posix",
-        )
-    except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
-        raise EnvironmentNotReady(
-            f"Cannot run {argv[0]}: {error.strerror}.", f"Install {argv[0]} and try again.", code="program-missing"
-        ) from error
-    finally:
-        if written is not None:
-            os.close(written)
+    process = _start(argv, cwd, env, output, new_session=grace is not None or whole_tree)
     timed_out = threading.Event()
-    timer = threading.Timer(timeout, _end, (process, timed_out)) if timeout is not None else None
+    timer = threading.Timer(timeout or 0, _end, (process, timed_out, None, whole_tree))
     tail: deque[str] = deque(maxlen=TAIL_LINES)
     try:
-        if timer:
+        if timeout is not None:
             timer.start()
         for raw in process.stdout or _lines_of(process, output):
             line = redact(raw.decode("utf-8", errors="replace").rstrip("\r\n"))
@@ -82,16 +72,40 @@ def run_process(
                 on_line(line)
         exit_code = process.wait()
     except BaseException:
-        _end(process, threading.Event(), grace)
+        _end(process, threading.Event(), grace, whole_tree)
         raise
     finally:
-        if timer:
-            timer.cancel()
+        timer.cancel()
         if process.stdout:
             process.stdout.close()
     if timed_out.is_set():
         raise NumeraiError(f"{argv[0]} did not end within {timeout:g} seconds.", code="process-timeout")
     return ProcessResult(exit_code, tuple(tail))
+
+
+def _start(
+    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, output: Path | None, *, new_session: bool
+) -> subprocess.Popen[bytes]:
+    written = None if output is None else _private_file(output)
+    try:
+        return subprocess.Popen(
+            list(argv),
+            cwd=cwd,
+            env=None if env is None else dict(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE if written is None else written,
+            stderr=subprocess.STDOUT,
+            start_new_session=new_session and os.name == "posix",
+        )
+    except OSError as error:
+        raise EnvironmentNotReady(
+            f"Cannot run {argv[0]}: {error.strerror or error}.",
+            f"Install {argv[0]} and try again.",
+            code="program-missing",
+        ) from error
+    finally:
+        if written is not None:
+            os.close(written)
 
 
 def _private_file(path: Path) -> int:
@@ -137,14 +151,16 @@ def spawn_detached(
     )
 
 
-def _end(process: subprocess.Popen[bytes], ended: threading.Event, grace: float | None = None) -> None:
-    if process.poll() is not None:
+def _end(
+    process: subprocess.Popen[bytes], ended: threading.Event, grace: float | None = None, whole_tree: bool = False
+) -> None:
+    if process.poll() is not None and not whole_tree:
         return
     ended.set()
-    if (
-        grace is None or os.name == "posix"
-    ):  # elsewhere terminate() kills, and the console's Ctrl-C has reached it already
+    tree = _tree(process.pid) if whole_tree else []
+    if grace is None or os.name == "posix":  # elsewhere that kills, and the console's Ctrl-C has reached it already
         process.terminate()
+        _each(tree, "terminate")
     try:
         process.wait(_STOP_SECONDS if grace is None else grace)
     except BaseException as error:
@@ -152,3 +168,27 @@ def _end(process: subprocess.Popen[bytes], ended: threading.Event, grace: float 
         process.wait()
         if not isinstance(error, subprocess.TimeoutExpired):
             raise
+    finally:
+        if whole_tree:
+            _each(tree, "kill")
+            if sys.platform != "win32":
+                with suppress(ProcessLookupError, PermissionError):
+                    os.killpg(process.pid, signal.SIGKILL)  # what has left the tree, and may hold the output open
+
+
+def _tree(pid: int) -> list[psutil.Process]:
+    """A program and all that it has started."""
+    import psutil
+
+    with suppress(psutil.NoSuchProcess):
+        started = psutil.Process(pid)
+        return [*started.children(recursive=True), started]
+    return []
+
+
+def _each(tree: Iterable[psutil.Process], what: str) -> None:
+    import psutil
+
+    for each in tree:
+        with suppress(psutil.NoSuchProcess):
+            getattr(each, what)()

@@ -40,6 +40,7 @@ def run(factory: Factory, handlers: tuple[str, ...], single_run: bool, model_nam
     until Ctrl-C. Each round's events are delivered once, over restarts. Ends with 0 when nothing failed, else with 1.
     """
     from ..events.runner import run_handlers
+    from ..numerauto.loop import NumerautoLoop
 
     done = run_handlers(
         handlers,
@@ -47,6 +48,7 @@ def run(factory: Factory, handlers: tuple[str, ...], single_run: bool, model_nam
         tournament=int(tournament),
         model=model_name,
         single_run=single_run,
+        loop=NumerautoLoop,
         report=factory.render.progress,
     )
     factory.render.result(done, lambda: _show(factory, done))

@@ -1,8 +1,9 @@
 """Event handlers: code of one's own that is called as rounds open, data arrive and submissions are made."""
 
 from .command import CommandFailed, CommandRunner
-from .daemon import EventDaemon
-from .handler import EventHandler, Failure, SubmissionMade
+from .handler import EventHandler
+from .loop import EventLoop
+from .messages import Failure, SubmissionMade
 from .notify import NotificationSender
 from .report import ReportWriter
 from .trainer import SKLearnModelTrainer
@@ -12,7 +13,7 @@ __all__ = [
     "EventHandler",
     "Failure",
     "SubmissionMade",
-    "EventDaemon",
+    "EventLoop",
     "SKLearnModelTrainer",
     "PredictionUploader",
     "CommandRunner",

@@ -3,34 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from .dispatch import deliver, failure_of
-from .handler import EventHandler, Failure, SubmissionMade, logger
+from .handler import EventHandler
+from .messages import Failure, RoundReport, SubmissionMade, logger
 from .state import Book, Progress, said_if_not_kept
 
 BEGIN, TRAINING = "on_round_begin", "on_new_training_data"
 TOURNAMENT, CLEANUP = "on_new_tournament_data", "on_cleanup"
-
-
-@dataclass
-class RoundReport:
-    """How one round went: `failed` lists `<handler>: <event>` for what did not succeed in the end."""
-
-    round_number: int
-    trained: list[str] = field(default_factory=list)
-    submissions: list[SubmissionMade] = field(default_factory=list)
-    failed: list[str] = field(default_factory=list)
-
-    def add_failure(self, what: str) -> None:
-        """Note what failed."""
-        if what not in self.failed:
-            self.failed.append(what)
-
-    def drop_failure(self, what: str) -> None:
-        """Note that it has succeeded after all."""
-        if what in self.failed:
-            self.failed.remove(what)
 
 
 class Deliveries:

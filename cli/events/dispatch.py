@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import traceback
 
-from .handler import EventHandler, Failure, logger
+from .handler import EventHandler
+from .messages import Failure, logger
 
 
 def deliver(handler: EventHandler, event: str, *arguments: object) -> Exception | None:

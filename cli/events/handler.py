@@ -2,46 +2,10 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from .daemon import EventDaemon
-
-LOGGER = "numerai_compute.events"
-logger = logging.getLogger(LOGGER)
-
-
-@dataclass(frozen=True)
-class SubmissionMade:
-    """A submission that Numerai holds. `status` is on-time, late, covered (the round counts an earlier file) or
-    unconfirmed (Numerai does not say whether it counts); `late` repeats that it was made after the deadline."""
-
-    round_number: int | None
-    submission_id: str
-    status: str
-    model: str
-    model_id: str
-    handler: str | None = None
-    late: bool = False
-
-
-@dataclass(frozen=True)
-class Failure:
-    """What went wrong in one event of one handler, or (with `handler` None) in getting the data for all of them.
-
-    `text` is the error as one line, `traceback` the whole traceback as text; neither holds a key. `will_retry` is true
-    while the event will be tried again.
-    """
-
-    event: str
-    handler: str | None
-    error: Exception
-    traceback: str
-    round_number: int | None = None
-    will_retry: bool = False
-    text: str = ""
+from .context import HandlerContext
+from .messages import Failure, SubmissionMade
 
 
 class EventHandler:
@@ -49,13 +13,13 @@ class EventHandler:
     other handlers get `on_failure`, and everything goes on.
 
     `name` identifies the handler in the log and in the home folder, where its state is kept; it must not change from
-    one start to the next. `numerauto` (also called `daemon`) is the `EventDaemon` that calls the handler, None before
+    one start to the next. `numerauto` (also called `daemon`) is what the handler works with, None before
     it was added to one. `state` is a dictionary that survives restarts: it may hold what JSON can hold, and is written
     after each event.
     """
 
     name: str = ""
-    numerauto: EventDaemon | None = None
+    numerauto: HandlerContext | None = None
 
     def __init__(self, name: str | None = None):
         if name == "":
@@ -63,8 +27,8 @@ class EventHandler:
         self.name = name or type(self).__name__
 
     @property
-    def daemon(self) -> EventDaemon:
-        """The daemon that calls this handler; `RuntimeError` when it was not added to one."""
+    def daemon(self) -> HandlerContext:
+        """What this handler works with; `RuntimeError` when it was not added to one."""
         if self.numerauto is None:
             raise RuntimeError(f"The handler {self.name or type(self).__name__} was not added to a daemon.")
         return self.numerauto

@@ -14,7 +14,8 @@ from typing import Any
 
 from ..errors import UsageError
 from .dispatch import failure_of
-from .handler import EventHandler, Failure
+from .handler import EventHandler
+from .messages import Failure
 
 ENTRY_POINT_GROUP = "numerai_compute.handlers"
 MODULE_PREFIX = "numerai_handlers_"

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ..models import Notice, NoticeKind
-from .handler import EventHandler, Failure, SubmissionMade, logger
+from .handler import EventHandler
+from .messages import Failure, SubmissionMade, logger
 
 KINDS = {
     "on-time": (NoticeKind.SUCCESS, "on time"),

@@ -1,19 +1,14 @@
-"""Writes what handlers reported in a round as a page of Markdown or HTML, or sends it by e-mail."""
+"""Writes what handlers reported in a round as a page of Markdown or HTML."""
 
 from __future__ import annotations
 
 import html
-import os
 from collections.abc import Mapping
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
-from .handler import EventHandler, Failure, SubmissionMade, logger
-
-if TYPE_CHECKING:
-    from .delivery import RoundReport
-
-MAIL_SECONDS = 30
+from ..files.private import write_private
+from .handler import EventHandler
+from .messages import Failure, RoundReport, SubmissionMade, logger
 
 
 class ReportWriter(EventHandler):
@@ -42,11 +37,8 @@ class ReportWriter(EventHandler):
         suffix = "md"
         if self.format == "html":
             text, suffix = as_html(text, f"Round {round_number}"), "html"
-        path = Path(self.daemon.config["report_directory"]) / f"round_{round_number}.{suffix}"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(path)
+        path = self.daemon.report_folder / f"round_{round_number}.{suffix}"
+        write_private(path, text.encode(), keep_previous=False)
         logger.info("%s: the report is %s", self.name, path)
 
     def _taken(self, round_number: int) -> str:
@@ -89,48 +81,6 @@ class ReportWriter(EventHandler):
 
     def _reports(self, round_number: int) -> list[RoundReport]:
         return [report for report in self.daemon.rounds[-1:] if report.round_number == round_number]
-
-
-class ReportMailer(ReportWriter):
-    """Sends the report by e-mail instead, over STARTTLS with the server's certificate checked (`smtp_tls=False` sends
-    it in clear, for a server on this machine). For anything else see `numerai notify`."""
-
-    def __init__(
-        self,
-        name: str,
-        smtp_server: str,
-        smtp_port: int,
-        smtp_user: str | None,
-        smtp_password: str | None,
-        email_from: str,
-        email_to: str,
-        smtp_tls: bool = True,
-    ):
-        super().__init__(name)
-        self.smtp_server = smtp_server
-        self.smtp_port = smtp_port
-        self.smtp_user = smtp_user
-        self._smtp_password = smtp_password
-        self.email_from = email_from
-        self.email_to = email_to
-        self.smtp_tls = smtp_tls
-
-    def on_cleanup(self, round_number: int) -> None:
-        """Send the report."""
-        import smtplib
-        import ssl
-        from email.message import EmailMessage
-
-        message = EmailMessage()
-        message["From"], message["To"] = self.email_from, self.email_to
-        message["Subject"] = f"Numerai report: round {round_number}"
-        message.set_content(self._taken(round_number))
-        with smtplib.SMTP(self.smtp_server, self.smtp_port, timeout=MAIL_SECONDS) as server:
-            if self.smtp_tls:
-                server.starttls(context=ssl.create_default_context())
-            if self.smtp_user and self._smtp_password:
-                server.login(self.smtp_user, self._smtp_password)
-            server.send_message(message)
 
 
 def plain(report: Any) -> Any:

@@ -13,11 +13,11 @@ from pathlib import Path
 
 from ..errors import ApiError, NumeraiError
 from ..redaction import Redactor
-from .daemon import EventDaemon, secrets_of
-from .delivery import RoundReport
+from .context import secrets_of
 from .dispatch import failure_of
-from .handler import LOGGER, logger
 from .loading import Loaded, load_handlers
+from .loop import EventLoop
+from .messages import LOGGER, RoundReport, logger
 from .surroundings import Surroundings
 
 LOG_BYTES, LOG_FILES = 5_000_000, 3
@@ -47,15 +47,16 @@ def run_handlers(
     tournament: int = 8,
     model: str | None = None,
     single_run: bool = False,
+    loop: type[EventLoop] = EventLoop,
     report: Callable[[str], None] = lambda line: None,
 ) -> HandlersRun:
     """Load handlers and run the daemon with them until it is interrupted, or for one round.
 
-    `report` gets each line of the log, without tracebacks, which are in the log file. What handlers print goes to
-    standard error. `UsageError` when a source or the model does not exist, `ApiError` when Numerai refuses the keys,
-    `NumeraiError` with code `no-handlers` when there is nothing to run.
+    `loop` follows the rounds. `report` gets each line of the log, without tracebacks, which are in the log file. What
+    handlers print goes to standard error. `UsageError` when a source or the model does not exist, `ApiError` when
+    Numerai refuses the keys, `NumeraiError` with code `no-handlers` when there is nothing to run.
     """
-    daemon = EventDaemon(surroundings, tournament, model=model)
+    daemon = loop(surroundings, tournament, model=model)
     path = daemon.book.folder / "events.log"
     secrets = daemon.secrets()
     with logged(path, secrets, report), contextlib.redirect_stdout(_Printed()):
@@ -72,7 +73,7 @@ def run_handlers(
     return HandlersRun(names, not_loaded, tuple(daemon.failed), tuple(rounds), str(path))
 
 
-def _add(daemon: EventDaemon, loaded: Loaded) -> None:
+def _add(daemon: EventLoop, loaded: Loaded) -> None:
     """Add what was loaded; a handler that cannot be added is one more failure, and no more than that."""
     for handler in loaded.handlers:
         try:
@@ -98,7 +99,7 @@ def _nothing_to_run(sources: Sequence[str], loaded: Loaded, log: Path, redact: R
     )
 
 
-def _check_account(daemon: EventDaemon, model: str | None) -> None:
+def _check_account(daemon: EventLoop, model: str | None) -> None:
     """Find out at once whether Numerai takes the keys and has the model; when it cannot be asked now, that can wait."""
     try:
         if model is None:

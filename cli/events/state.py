@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import EnvironmentNotReady, NumeraiError
-from .handler import SubmissionMade, logger
+import msgspec
+
+from ..errors import NumeraiError
+from ..files.locks import holding
+from ..files.private import write_private
+from .messages import SubmissionMade, logger
 
 LOCK_SECONDS = 10
 
@@ -49,31 +51,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: dict[str, Any], what: str) -> None:
-    """Replace a file's content, whole or not at all: temporary file (mode 0600), fsync, rename.
+    """Replace a file's content, whole or not at all.
 
     `NotSerialisable` names the keys of what JSON cannot hold, and the file stays as it was; `EnvironmentNotReady` when
     it cannot be written.
     """
-    text = _as_json(content, what)
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        raise EnvironmentNotReady(
-            f"Cannot write {path}: {error.strerror or error}.",
-            "Make the folder writable for you, or set NUMERAI_HOME to a folder that is.",
-            code="home-unwritable",
-        ) from error
+    write_private(path, _as_json(content, what).encode(), keep_previous=False)
 
 
 @contextlib.contextmanager
@@ -147,17 +130,9 @@ class Book:
 
     def progress(self, name: str) -> Progress:
         """What was delivered to a handler."""
-        kept = read_json(self._progress_path(name))
         try:
-            return Progress(
-                int(kept.get("round_number", 0)),
-                [str(event) for event in kept.get("done", ())],
-                {str(event): int(times) for event, times in kept.get("attempts", {}).items()},
-                kept.get("trained_on"),
-                [str(event) for event in kept.get("failed", ())],
-                [SubmissionMade(**made) for made in kept.get("submissions", ())],
-            )
-        except (TypeError, ValueError, AttributeError):
+            return msgspec.convert(read_json(self._progress_path(name)), Progress, strict=False)
+        except msgspec.ValidationError:
             logger.error("What is kept about the progress of %s is not readable and begun anew.", name)
             return Progress()
 
@@ -172,21 +147,12 @@ class Book:
     def keep_shared(self, content: Mapping[str, Any], known: Mapping[str, Any]) -> dict[str, Any]:
         """Keep what was changed in the daemon's own dictionary since it was `known`, and whatever other processes have
         put there. Returns the content as it is known from now on; `NotSerialisable` when it cannot be kept."""
-        from filelock import FileLock
-
         what = "The daemon's persistent_state"
         mine: dict[str, Any] = json.loads(_as_json(content, what))
-        lock = self.folder / "locks" / "shared.lock"
-        try:
-            lock.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with FileLock(lock, timeout=LOCK_SECONDS):
-                others = {key: value for key, value in self.shared().items() if key in mine or key not in known}
-                changed = {key: value for key, value in mine.items() if key not in known or known[key] != value}
-                write_json(self.folder / "shared.json", {**others, **changed}, what)
-        except OSError as error:
-            raise EnvironmentNotReady(
-                f"{what} is not kept: {error.strerror or error}.", f"Look at {lock}.", code="home-unwritable"
-            ) from error
+        with holding(self.folder / "locks" / "shared.lock", seconds=LOCK_SECONDS):
+            others = {key: value for key, value in self.shared().items() if key in mine or key not in known}
+            changed = {key: value for key, value in mine.items() if key not in known or known[key] != value}
+            write_json(self.folder / "shared.json", {**others, **changed}, what)
         return mine
 
     def lock_path(self, name: str) -> Path:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NumeraiError
+from ..files.private import write_private
 from ..models import Tournament
-from .handler import EventHandler, logger
+from .handler import EventHandler
+from .messages import logger
 
 if TYPE_CHECKING:
     import numpy as np
@@ -70,7 +71,7 @@ class SKLearnModelTrainer(EventHandler):
         model.fit(x, _labels(values) if _classifies(model) else values)
         del x, values
         path = daemon.model_folder / f"{self.name}.p"
-        _replace(path, pickle.dumps(model))
+        write_private(path, pickle.dumps(model), keep_previous=False)
         about = {"model": str(path), "features": features, "round": round_number, "data": daemon.node.dataset.version}
         self.state = {**self.state, **about, "scores": self._validate(model, features)}
 
@@ -86,7 +87,11 @@ class SKLearnModelTrainer(EventHandler):
         live = daemon.node.live(features)
         predictions = pd.Series(_predict(model, live), index=live.index, name="prediction")
         path = daemon.prediction_folder / f"{self.name}.csv"
-        _replace(path, predictions.to_csv(index_label="id", float_format="%.8f", lineterminator="\n").encode())
+        write_private(
+            path,
+            predictions.to_csv(index_label="id", float_format="%.8f", lineterminator="\n").encode(),
+            keep_previous=False,
+        )
         logger.info("%s: %d predictions in %s", self.name, len(predictions), path)
         tournament = daemon.tournaments[daemon.tournament_id]
         daemon.report["models"][self.name].update(
@@ -115,7 +120,7 @@ class SKLearnModelTrainer(EventHandler):
         rows = daemon.node.validation(features, self.target)
         predictions = pd.Series(_predict(model, rows[features]), index=rows.index, name="prediction")
         text = predictions.to_csv(index_label="id", float_format="%.8f", lineterminator="\n")
-        _replace(daemon.model_folder / f"{self.name}.validation.csv", text.encode())
+        write_private(daemon.model_folder / f"{self.name}.validation.csv", text.encode(), keep_previous=False)
         found = score(rows["era"], rows[self.target], predictions)
         return {
             "validation corr": round(found.corr_mean, 5),
@@ -147,14 +152,3 @@ def _predict(model: Any, frame: pd.DataFrame) -> Any:
         return model.predict_proba(x) @ (model.classes_ / CLASSES)
     raw = pd.Series(model.predict(x))
     return ((raw.rank() - 0.5) / len(raw)).to_numpy()
-
-
-def _replace(path: Path, content: bytes) -> None:
-    """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -31,8 +31,8 @@ def take(path: Path, *, busy: NumeraiError | None = None, seconds: float = 0) ->
     from filelock import FileLock, Timeout
 
     make_private_folder(path.parent)
-    lock = FileLock(path, thread_local=False)
     try:
+        lock = FileLock(path, thread_local=False)
         lock.acquire(timeout=seconds)
     except Timeout:
         raise busy or Held(f"Another process holds {path}.", "Try again when it has ended.") from None

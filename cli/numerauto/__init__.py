@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..events.daemon import EventDaemon
 from ..factory import Factory
 from . import eventhandlers
+from .loop import NumerautoLoop
 
 __all__ = ["Numerauto", "eventhandlers"]
 
 FOLDERS = {f"{kind}_directory": f"./{kind}s" for kind in ("model", "prediction", "report")}
 
 
-class Numerauto(EventDaemon):
+class Numerauto(NumerautoLoop):
     """The daemon as numerauto's scripts make it: `add_event_handler`, then `run()` or `run(single_run=True)`.
 
     Data, models, predictions and reports are below the current folder, as they were there; state and progress are in

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from ..events.command import CommandlineExecutor
 from ..events.handler import EventHandler
-from ..events.report import ReportMailer, ReportWriter
-from ..events.statistics import PredictionStatistics
+from ..events.report import ReportWriter
 from ..events.trainer import SKLearnModelTrainer
 from ..events.uploader import PredictionUploader
+from .command import CommandlineExecutor
+from .report import ReportMailer
+from .statistics import PredictionStatistics
 
 BasicReportWriter = ReportWriter
 BasicReportEmailer = ReportMailer

@@ -1,5 +1,5 @@
 """The names of numerauto's module `robust_numerapi`."""
 
-from ..events.napi import NumerAPIAuthorizationError, NumerAPIError, RobustNumerAPI
+from .napi import NumerAPIAuthorizationError, NumerAPIError, RobustNumerAPI
 
 __all__ = ["NumerAPIAuthorizationError", "NumerAPIError", "RobustNumerAPI"]

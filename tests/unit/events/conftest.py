@@ -8,12 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import numerai_compute.events.daemon as daemon_module
+import numerai_compute.events.context as context_module
 import pytest
-from numerai_compute.events import EventDaemon, EventHandler
+from numerai_compute.events import EventHandler
 from numerai_compute.events.surroundings import Surroundings
 from numerai_compute.models import Keys, Model, Notice
 from numerai_compute.node_template.numerai_node.errors import TemporaryFailure
+from numerai_compute.numerauto.loop import NumerautoLoop
 
 from tests.fakes import FakeApi, FakeClock
 
@@ -87,8 +88,8 @@ class World:
         keys = Keys("PUBLICID", SECRET, self.api.url)
         return Surroundings(self.home, self.clock, self.notifier, lambda: keys, lambda keys: self.api)
 
-    def daemon(self, *handlers: EventHandler, **config: Any) -> EventDaemon:
-        made = EventDaemon(self.surroundings, config={"round_wait_interval": 60, "retry_wait": 60, **config})
+    def daemon(self, *handlers: EventHandler, **config: Any) -> NumerautoLoop:
+        made = NumerautoLoop(self.surroundings, config={"round_wait_interval": 60, "retry_wait": 60, **config})
         for handler in handlers:
             made.add_event_handler(handler)
         return made
@@ -158,7 +159,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     api = FakeApi([MODEL])
     api.clock = clock
     made = World(tmp_path / "home", api, clock, FakeNode(tmp_path / "dataset"), FakeNotifier())
-    monkeypatch.setattr(daemon_module, "make_node", lambda *arguments: made.node)
+    monkeypatch.setattr(context_module, "make_node", lambda *arguments: made.node)
     return made
 
 

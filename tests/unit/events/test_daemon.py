@@ -12,8 +12,8 @@ import pytest
 from filelock import FileLock
 from numerai_compute.errors import ApiError, NumeraiError, UsageError
 from numerai_compute.events import EventHandler, NotificationSender, ReportWriter
-from numerai_compute.events.daemon import Stopped
 from numerai_compute.events.delivery import TOURNAMENT
+from numerai_compute.events.loop import Stopped
 from numerai_compute.node_template.numerai_node.errors import Covered, Late, Submitted, TemporaryFailure, Unconfirmed
 
 from tests.fakes import NOW, round_of

@@ -20,13 +20,15 @@ from numerai_compute.events import (
     PredictionUploader,
     ReportWriter,
 )
-from numerai_compute.events.command import CommandlineExecutor, run_command
-from numerai_compute.events.napi import NumerAPIError, RobustNumerAPI
-from numerai_compute.events.report import ReportMailer, as_html
+from numerai_compute.events.command import run_command
+from numerai_compute.events.report import as_html
 from numerai_compute.events.surroundings import find_model
 from numerai_compute.events.uploader import read_predictions
 from numerai_compute.models import Model, NoticeKind
 from numerai_compute.numerauto import eventhandlers, robust_numerapi
+from numerai_compute.numerauto.command import CommandlineExecutor
+from numerai_compute.numerauto.napi import NumerAPIError, RobustNumerAPI
+from numerai_compute.numerauto.report import ReportMailer
 
 from tests.listeners import smtp_inbox
 from tests.unit.events.conftest import MODEL, SECRET, Recorder, World

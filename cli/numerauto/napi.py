@@ -9,7 +9,7 @@ from ..errors import EnvironmentNotReady, NumeraiError, UsageError
 from ..models import Tournament
 
 if TYPE_CHECKING:
-    from .daemon import EventDaemon
+    from ..events.context import HandlerContext
 
 NumerAPIError = NumeraiError
 NumerAPIAuthorizationError = EnvironmentNotReady
@@ -29,12 +29,12 @@ class RobustNumerAPI:
         public_id: str | None = None,
         secret_key: str | None = None,
         *,
-        daemon: EventDaemon | None = None,
+        daemon: HandlerContext | None = None,
         **_: Any,
     ):
-        from .daemon import EventDaemon
+        from ..events.context import HandlerContext
 
-        daemon = daemon or EventDaemon.running
+        daemon = daemon or HandlerContext.running
         if daemon is None:
             raise UsageError(
                 "RobustNumerAPI works only while a daemon runs.",
@@ -70,8 +70,8 @@ class RobustNumerAPI:
     ) -> str:
         """Submit a CSV file through all checks; returns the submission's id once Numerai has accepted it, else raises
         `NumerAPIError`."""
-        from .runtime import NodeError
-        from .uploader import read_predictions
+        from ..events.runtime import NodeError
+        from ..events.uploader import read_predictions
 
         predictions = read_predictions(Path(file_path))
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .handler import EventHandler
+from ..events.handler import EventHandler
 
 
 class PredictionStatistics(EventHandler):
@@ -20,7 +20,7 @@ class PredictionStatistics(EventHandler):
         """Score the predictions."""
         import pandas as pd
 
-        from .runtime import score
+        from ..events.runtime import score
 
         daemon = self.daemon
         name = daemon.tournaments[self.tournament_id or daemon.tournament_id]

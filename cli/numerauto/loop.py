@@ -1,0 +1,71 @@
+"""The event loop with what only numerauto's handlers ask for: `config`, `napi`, and the old CSV files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from ..events.context import EventSettings
+from ..events.datasets import RoundData
+from ..events.loop import EventLoop
+from ..events.surroundings import Surroundings
+from .datasets import TOURNAMENT_CSV, TRAINING_CSV, CsvRoundData, RoundFolder
+from .napi import RobustNumerAPI
+
+DEFAULTS: Mapping[str, Any] = {
+    # the features that the old CSV files hold
+    "feature_set": "small",
+    # what handlers for numerauto may read; nothing here does
+    "check_validation_data": True,
+    "wakeup_time": 360,
+    "invalid_dataset_waittime": 600,
+    "napi_wait_schedule": [60, 60, 60, 60, 60, 600, 600, 600, 3600, 3600, 3600],
+    "upload_verify_wait_schedule": [10, 10, 10, 10, 10, 10, 60, 60, 60, 60, 60, 600, 3600],
+}
+_SETTINGS = {field.name for field in fields(EventSettings)}
+
+
+class NumerautoLoop(EventLoop):
+    """What handlers written for numerauto work with. `config` is a dictionary of the settings and of whatever else was
+    given, to be read."""
+
+    made_files = (TRAINING_CSV, TOURNAMENT_CSV)
+
+    def __init__(
+        self,
+        surroundings: Surroundings,
+        tournament_id: int = 8,
+        config: Mapping[str, Any] | None = None,
+        model: str | None = None,
+    ):
+        given = dict(config or {})
+        settings: dict[str, Any] = {
+            name: Path(value) if name.endswith("_directory") else value
+            for name, value in given.items()
+            if name in _SETTINGS
+        }
+        super().__init__(surroundings, tournament_id, EventSettings(**settings), model)
+        folders = {f"{kind}_directory": self.book.folder / f"{kind}s" for kind in ("model", "prediction", "report")}
+        known = {name: value for name, value in asdict(self.settings).items() if value is not None}
+        self.config: dict[str, Any] = {
+            **DEFAULTS, "data_directory": self.data_folder, **folders, **given, **known,
+        }  # fmt: skip
+
+    @property
+    def napi(self) -> RobustNumerAPI:
+        """What numerauto's handlers know as `napi`."""
+        return RobustNumerAPI(daemon=self)
+
+    def get_dataset_path(self, round_number: int) -> Path:
+        """The folder of a round's data. For the current round, `folder / "numerai_training_data.csv"` and
+        `folder / "numerai_tournament_data.csv"` are written when they are asked for."""
+        path = super().get_dataset_path(round_number)
+        current = self._data is not None and round_number == self.round_number
+        return RoundFolder.at(path, self.provide) if current else path
+
+    def round_data(self, number: int) -> RoundData:
+        """The folder of a round that begins, and what fills it."""
+        name = self.tournaments[self.tournament_id]
+        return CsvRoundData(self.data_folder, number, self.node, self.config["feature_set"], name)
