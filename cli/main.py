@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -12,6 +13,7 @@ from . import __version__
 from .commands.options import output_options
 from .errors import EXIT_FAILED, EXIT_INTERRUPTED, NumeraiError, UsageError
 from .factory import Factory
+from .translation import translated
 
 # name -> (module below commands/, attribute, help line). The help lines stand here so that `--help` imports nothing.
 COMMANDS = {
@@ -67,6 +69,9 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None, factory: Factory | None = None) -> None:
     """Run the command and leave the process with its exit code: 0 done, 1 failed, 2 usage, 3 the environment is not
     ready, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding cannot hold becomes ?, and fails no command
+            stream.reconfigure(errors="replace")
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments), factory or Factory()))
 
 
@@ -90,9 +95,12 @@ def run(arguments: list[str], factory: Factory) -> int:
         return _fail(factory, arguments, NumeraiError("Interrupted.", hint, code="interrupted"), EXIT_INTERRUPTED)
     except BrokenPipeError:
         return _leave_broken_pipe()
-    except Exception as error:  # the last resort: whatever was not foreseen is a bug of ours, and is said as one
+    except Exception as error:  # noqa: BLE001  (whatever was not foreseen is a bug of ours, and is said as one)
         if factory.render.verbose:
-            raise
+            factory.render.trace(error)
+        foreseen = translated(error)
+        if foreseen is not None:
+            return _fail(factory, arguments, foreseen, foreseen.exit_code)
         bug = NumeraiError(
             f"This is a bug in numerai: {type(error).__name__}: {error}",
             "Run it again with --verbose and report what it prints.",

@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum, IntEnum
 
 from .errors import UsageError
+from .redaction import hide
 
 _KEY_HALF = re.compile(r"[!-~]+")
 NUMERAI_API_URL = "https://api-tournament.numer.ai"
@@ -90,6 +91,7 @@ class Keys:
                     code="keys-malformed",
                 )
             object.__setattr__(self, field, value)
+        hide(self.secret_key)
 
     def __repr__(self) -> str:
         return f"Keys(public_id={self.public_id!r}, secret_key='***', api_url={self.api_url!r})"

@@ -15,6 +15,7 @@ import msgspec
 from ..errors import NumeraiError
 from ..files.locks import holding
 from ..files.private import PREVIOUS_SUFFIX, unwritable, write_private
+from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
 
 NODES_FILE = "nodes.json"
@@ -303,7 +304,7 @@ def _refuse_newer(raw: dict[str, Any], path: Path) -> None:
     if isinstance(version, int) and version > VERSION:
         raise NumeraiError(
             f"{path} has version {version}; this numerai knows versions up to {VERSION}.",
-            "Install a newer numerai: `pip install --upgrade numerai-compute`.",
+            f"Install a newer numerai: `{install_command()}`.",
             code="state-newer",
         )
 

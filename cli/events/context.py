@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import ApiError, NumeraiError, UsageError
 from ..models import Keys, Model, Round, Tournament
 from ..ports import NumeraiApi
-from ..redaction import Redactor
 from .datasets import RoundData, folder_of
 from .messages import RoundReport, SubmissionMade, logger
 from .state import Book, said_if_not_kept
@@ -160,17 +157,6 @@ class HandlerContext:
         url = os.environ.get("NUMERAI_API_URL")
         return Keys(public_id, secret_key, url) if url else Keys(public_id, secret_key)
 
-    def secrets(self) -> list[str | None]:
-        """What no log, notice or report may show: the secret key, and what handlers were made with."""
-        held = secrets_of(self.event_handlers)
-        with suppress(NumeraiError):  # keys may stand in the handlers only
-            held.append(self.surroundings.keys().secret_key)
-        return held
-
-    def redact(self, text: str) -> str:
-        """The text without the secrets."""
-        return Redactor(self.secrets())(text)
-
     def submit(
         self,
         predictions: Any,
@@ -252,7 +238,7 @@ class HandlerContext:
         return folder / f"tournament_{name}" / f"round_{self.round_number}"
 
 
-def secrets_of(handlers: Iterable[object]) -> list[str | None]:
-    """The keys and passwords that handlers were made with."""
-    found = [getattr(each, name, None) for each in handlers for name in SECRET_ATTRIBUTES]
-    return [secret for secret in found if isinstance(secret, str)]
+def secrets_of(handler: object) -> list[str]:
+    """The keys and passwords that a handler was made with."""
+    held = [getattr(handler, name, None) for name in SECRET_ATTRIBUTES]
+    return [secret for secret in held if isinstance(secret, str)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..redaction import Redactor
 from .dispatch import deliver, failure_of
 from .handler import EventHandler
 from .messages import Failure, RoundReport, SubmissionMade, logger
@@ -15,20 +16,18 @@ TOURNAMENT, CLEANUP = "on_new_tournament_data", "on_cleanup"
 
 
 class Deliveries:
-    """Delivers single events and keeps the record of it in `book`; `handlers` gives those to be told of failures, in
-    whose text `redact` masks the secrets."""
+    """Delivers single events and keeps the record of it in `book`; `handlers` gives those to be told of failures."""
 
     def __init__(
         self,
         book: Book,
         handlers: Callable[[], list[EventHandler]],
         max_attempts: Callable[[], int],
-        redact: Callable[[str], str],
     ):
         self._book = book
         self._handlers = handlers
         self._max_attempts = max_attempts
-        self._redact = redact
+        self._redact = Redactor()
         self._names: dict[int, str] = {}
         self._progress: dict[str, Progress] = {}
         self._errors: dict[str, Exception] = {}

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import NumeraiError, UsageError
 from ..files.locks import take
 from ..models import Round
-from .context import EventSettings, HandlerContext
+from ..redaction import hide
+from .context import EventSettings, HandlerContext, secrets_of
 from .datasets import RoundData, forget_rounds
 from .delivery import BEGIN, CLEANUP, Deliveries
 from .dispatch import failure_of
@@ -52,12 +53,13 @@ class EventLoop(HandlerContext):
         self.failed: list[str] = []
         self.before_start: list[Failure] = []
         self._deliveries = Deliveries(
-            self.book, lambda: self.event_handlers, lambda: max(1, int(self.settings.max_attempts)), self.redact
+            self.book, lambda: self.event_handlers, lambda: max(1, int(self.settings.max_attempts))
         )
         self._locks: dict[str, BaseFileLock] | None = None
 
     def add_event_handler(self, handler: EventHandler) -> None:
         """Add a handler; `UsageError` when there is one of this name, since its state would be shared."""
+        hide(*secrets_of(handler))
         if not handler.name:
             handler.name = type(handler).__name__
         if any(self._deliveries.name_of(other) == handler.name for other in self.event_handlers):

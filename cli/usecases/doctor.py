@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from ..errors import ApiError, NumeraiError
+from ..installation import install_command
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, Ledger, NumeraiApi, Provider, Report, StateStore
 from ..source import check_source
@@ -203,7 +204,7 @@ class Doctor:
             ),
             RuntimeState.NEWER: (
                 f"{copy.label} is newer than this tool's, {own}",
-                "pip install --upgrade numerai-compute",
+                install_command(),
             ),
             RuntimeState.LINK: (f"{copy.folder / RUNTIME} is a link: deploy never replaces it", None),
             RuntimeState.INTERRUPTED: (f"replacing {RUNTIME} was interrupted", deploy),

@@ -3,7 +3,6 @@ from __future__ import annotations
 import html
 import json
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -11,12 +10,6 @@ from numerai_compute import redaction
 from numerai_compute.redaction import Redactor
 
 SECRET = 'Canary+Zx/81"q='
-
-
-@pytest.fixture(autouse=True)
-def nothing_hidden(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(redaction, "_known", set())
-    yield
 
 
 @pytest.mark.parametrize(

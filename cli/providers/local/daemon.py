@@ -13,12 +13,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 from ...errors import NumeraiError, ProviderError
 from ...files.locks import Held, is_held, take
+from ...files.logs import PrivateLog
 from ...files.private import make_private_folder, write_private
 from ...ports import Report
 from ...process import spawn_detached
@@ -272,9 +272,8 @@ def _held_lock(paths: LocalPaths) -> Iterator[None]:
 
 @contextmanager
 def _log_file(paths: LocalPaths) -> Iterator[None]:
-    os.close(os.open(paths.daemon_log, os.O_WRONLY | os.O_CREAT, 0o600))
-    handler = RotatingFileHandler(paths.daemon_log, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    layout = "%(asctime)s %(levelname)s %(message)s"
+    handler = PrivateLog(paths.daemon_log, layout, max_bytes=LOG_BYTES, kept=LOG_FILES)
     loggers = [logging.getLogger(PACKAGE_LOGGER), logging.getLogger("waitress")]
     loggers[0].setLevel(logging.INFO)
     for logger in loggers:

@@ -25,7 +25,7 @@ from numerai_compute.models import (
     WebhookCall,
 )
 
-from tests.fakes import NOW, FakeProvider, unreachable
+from tests.fakes import KEYS, NOW, FakeProvider, unreachable
 from tests.listeners import http_inbox
 from tests.unit.commands.conftest import Line
 
@@ -275,8 +275,22 @@ def test_interrupts_and_bugs_are_said_in_one_line(line: Line, monkeypatch: pytes
     line.api.fail["models"] = RuntimeError("what now")
     answer = line("node", "config", "-p", str(folder))
     assert answer.exit_code == 1 and "This is a bug" in answer.err and "what now" in answer.err
-    with pytest.raises(RuntimeError):
-        line("node", "config", "-p", str(folder), "--verbose")
+    traced = line("node", "config", "-p", str(folder), "--verbose")
+    assert traced.exit_code == 1 and "Traceback" in traced.err and "This is a bug" in traced.err
+
+
+def test_a_bug_shows_no_secret_even_with_its_traceback(line: Line, folder: Path) -> None:
+    line.api.fail["models"] = RuntimeError(f"a header {KEYS.secret_key}\n\x1b]0;title\x07")
+    for options in ([], ["--verbose"], ["--json"], ["--verbose", "--json"]):
+        answer = line("node", "config", "-p", str(folder), *options)
+        assert KEYS.secret_key not in answer.out + answer.err and "***" in answer.out + answer.err
+        assert "\x1b" not in answer.out + answer.err
+
+
+def test_the_system_is_no_bug(line: Line, folder: Path) -> None:
+    line.api.fail["models"] = PermissionError(13, "Permission denied", "/some/file")
+    answer = line("node", "config", "-p", str(folder))
+    assert answer.exit_code == 3 and "bug" not in answer.err and "/some/file" in answer.err
 
 
 def test_verbose_adds_the_causes(line: Line, folder: Path) -> None:
