@@ -19,7 +19,6 @@ from numerai_compute.factory import Factory
 from numerai_compute.installation import EXTRAS, install_command
 from numerai_compute.main import run
 from numerai_compute.sandbox import command
-from numerai_compute.sandbox import serve as serving
 from numerai_compute.sandbox.client import SandboxClient
 from numerai_compute.sandbox.command import listening_hosts
 from numerai_compute.sandbox.serve import serve
