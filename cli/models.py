@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import Enum, IntEnum
 
 from .errors import UsageError
+from .names import check_name
 from .redaction import hide
 
 _KEY_HALF = re.compile(r"[!-~]+")
@@ -144,7 +145,11 @@ class Node:
 
 
 def node_name(tournament: int, model_name: str) -> str:
-    """The name of the node of a model: `<tournament>-<model>`, e.g. `numerai-alice`."""
+    """The name of the node of a model: `<tournament>-<model>`, e.g. `numerai-alice`.
+
+    `NumeraiError` with code `bad-name` for a model's name that this tool does not take in.
+    """
+    check_name(model_name, "A model of the account")
     return f"{Tournament(tournament).prefix}-{model_name}"
 
 

@@ -136,6 +136,9 @@ class StateStore(Protocol):
     def nodes(self) -> Mapping[str, Node]:
         """All configured nodes by name."""
 
+    def unusable_nodes(self) -> Mapping[str, str]:
+        """The records of nodes that cannot be used, by name, and why; nothing but `forget_node` changes them."""
+
     def save_node(self, node: Node) -> None:
         """Add or replace one node, under the lock."""
 

@@ -14,9 +14,10 @@ import msgspec
 
 from ..errors import NumeraiError
 from ..files.locks import holding
-from ..files.private import PREVIOUS_SUFFIX, unwritable, write_private
+from ..files.private import PREVIOUS_SUFFIX, check_private_folder, unwritable, write_private
 from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
+from ..names import check_name, shown
 
 NODES_FILE = "nodes.json"
 KEYS_FILE = ".keys"
@@ -33,10 +34,20 @@ _LEGACY_PREFIXES = {
 }
 
 
-class _NodesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _RawNodesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    nodes: dict[str, Any] = {}
+    settings: dict[str, dict[str, str | int]] = {}
+
+
+class _NodesFile(msgspec.Struct, frozen=True):
+    """`unusable` holds the nodes that could not be read, as they stand in the file: they are written back unchanged."""
+
     version: int
     nodes: dict[str, Node] = {}
     settings: dict[str, dict[str, str | int]] = {}
+    unusable: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
 
 
 class _LegacyNode(msgspec.Struct, frozen=True):
@@ -80,14 +91,23 @@ class HomeStore:
         """All configured nodes by name; `NumeraiError` with code `state-corrupt` when the file cannot be read."""
         return self._read().nodes
 
+    def unusable_nodes(self) -> Mapping[str, str]:
+        """The records that could not be read."""
+        return self._read().reasons
+
     def save_node(self, node: Node) -> None:
         """Add or replace one node, under the lock."""
+        check_name(node.name, "A node")
         self._update(lambda file: msgspec.structs.replace(file, nodes={**file.nodes, node.name: node}))
 
     def forget_node(self, name: str) -> None:
         """Remove one node, under the lock."""
         self._update(
-            lambda file: msgspec.structs.replace(file, nodes={k: v for k, v in file.nodes.items() if k != name})
+            lambda file: msgspec.structs.replace(
+                file,
+                nodes={k: v for k, v in file.nodes.items() if k != name},
+                unusable={k: v for k, v in file.unusable.items() if k != name},
+            )
         )
 
     def settings(self, provider: str) -> Mapping[str, str | int]:
@@ -205,7 +225,7 @@ class HomeStore:
             stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
             if self.nodes_path.exists() and "version" not in _decode(self.nodes_path.read_bytes(), self.nodes_path):
                 backups.append(self._back_up(self.nodes_path, stamp))
-                write_private(self.nodes_path, _to_json(nodes), keep_previous=False)
+                write_private(self.nodes_path, _nodes_json(nodes), keep_previous=False)
             if keys and "version" not in keys:
                 backups.append(self._back_up(self.keys_path, stamp))
                 write_private(self.keys_path, _to_json({**keys, "version": VERSION}), keep_previous=False)
@@ -219,6 +239,7 @@ class HomeStore:
     # the files
 
     def _read(self) -> _NodesFile:
+        check_private_folder(self.home)
         try:
             content = self.nodes_path.read_bytes()
         except FileNotFoundError:
@@ -240,7 +261,7 @@ class HomeStore:
         with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
             if self.nodes_path.exists() and "version" not in _decode(self.nodes_path.read_bytes(), self.nodes_path):
                 raise self._needs_upgrade(self.nodes_path)
-            write_private(self.nodes_path, _to_json(change(self._read())))
+            write_private(self.nodes_path, _nodes_json(change(self._read())))
 
     def _update_keys(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
@@ -250,6 +271,7 @@ class HomeStore:
             write_private(self.keys_path, _to_json({**change(content), "version": VERSION}))
 
     def _raw_keys(self) -> dict[str, Any]:
+        check_private_folder(self.home)
         try:
             content = self.keys_path.read_bytes()
         except FileNotFoundError:
@@ -294,9 +316,32 @@ def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
         return _NodesFile(version=VERSION, nodes={name: _from_legacy(name, node, path) for name, node in raw.items()})
     _refuse_newer(raw, path)
     try:
-        return msgspec.convert(raw, _NodesFile)
+        file = msgspec.convert(raw, _RawNodesFile)
     except msgspec.ValidationError as error:
         raise _corrupt(path, str(error)) from error
+    nodes: dict[str, Node] = {}
+    reasons: dict[str, str] = {}
+    for name, record in file.nodes.items():
+        try:
+            nodes[name] = _node(name, record)
+        except (msgspec.ValidationError, NumeraiError) as error:
+            reasons[name] = str(error)
+    unusable = {name: file.nodes[name] for name in reasons}
+    return _NodesFile(file.version, nodes, file.settings, unusable, reasons)
+
+
+def _node(name: str, record: object) -> Node:
+    check_name(name, "A node")
+    node = msgspec.convert(record, Node)
+    if node.name != name:
+        raise NumeraiError(f"its record is that of {shown(node.name)}.")
+    check_name(node.model_name, "Its model")
+    return node
+
+
+def _nodes_json(file: _NodesFile) -> bytes:
+    nodes = {**file.unusable, **file.nodes}
+    return _to_json(_RawNodesFile(file.version, nodes, file.settings))
 
 
 def _refuse_newer(raw: dict[str, Any], path: Path) -> None:

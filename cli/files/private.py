@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,28 @@ def make_private_folder(folder: Path) -> None:
             level.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
+
+
+def check_private_folder(folder: Path) -> None:
+    """`EnvironmentNotReady` with code `home-open` where others than its owner could put files into the folder, or where
+    another user owns it: keys and commands in it would be theirs. A folder that is not there is fine."""
+    if sys.platform == "win32":
+        return
+    try:
+        found = folder.stat()
+    except OSError:
+        return
+    writable = bool(found.st_mode & 0o022)
+    theirs = found.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0
+    if writable or theirs:
+        why = "others can write into it" if writable else f"it belongs to the user with the number {found.st_uid}"
+        raise EnvironmentNotReady(
+            f"{folder} cannot be trusted with keys: {why}.",
+            f"Look who has been there, then run `chmod 700 {folder}` (`numerai doctor --fix` does it)."
+            if writable
+            else "Set NUMERAI_HOME to a folder of your own.",
+            code="home-open",
+        )
 
 
 def write_private(path: Path, content: bytes, *, keep_previous: bool = True) -> None:
