@@ -15,9 +15,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from numerai_compute.adapters import ledger as ledger_module
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import EntryStatus, Notice, NoticeKind, RoundOutcome, SubmissionEntry
+from numerai_compute.watching import ledger as ledger_module
 from numerai_compute.watching.ledger import LEASE, Ledger
 
 from tests.fakes import NOW, round_of
