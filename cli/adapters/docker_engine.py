@@ -31,6 +31,7 @@ NO_ENGINE_HINT = (
 )
 
 
+# long: one method for each thing that the tool asks of an engine
 class DockerEngine:
     """`ports.ContainerEngine` on the engine of the `docker` command: DOCKER_HOST, else the current context.
 

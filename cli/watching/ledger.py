@@ -83,6 +83,7 @@ MIGRATIONS = (
 )
 
 
+# long: one memory in one database, one short transaction a method
 class Ledger:
     """A database that is opened at first use. Safe to use from several threads and processes.
 
