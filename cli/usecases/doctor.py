@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ApiError, NumeraiError
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
-from ..ports import Clock, Ledger, NumeraiApi, Provider, Report, StateStore
+from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
 from ..source import check_source
 from .configure import NEWEST_DATA, PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .overview import name_of, needs_watching, watching
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
 from .setup import scope_warnings
+
+if TYPE_CHECKING:
+    from ..watching.ledger import Ledger
 
 FIX_MODES, FIX_NODES_FILE, FIX_WEBHOOK, FIX_WAKE = "modes", "nodes-file", "webhook", "start-daemon"
 """What `doctor --fix` may do by itself. A provider's check may ask for FIX_WAKE."""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import NumeraiError
 from ..models import (
@@ -24,10 +24,13 @@ from ..models import (
     SubmissionEntry,
     TriggerAttempt,
 )
-from ..ports import Clock, Ledger, NumeraiApi, Provider
+from ..ports import Clock, NumeraiApi, Provider
 from ..watching import policy
 from ..watching.facts import model_facts, round_facts, run_facts
 from ..watching.policy import DATE_STEP, GIVE_UP, UNCONFIRMED_CODE
+
+if TYPE_CHECKING:
+    from ..watching.ledger import Ledger
 
 T = TypeVar("T")
 RUNS_A_ROUND = 6

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
 from ..models import Node, Tournament, WatcherRecord
-from ..ports import Ledger, NotifiesItself, Provider, StateStore
+from ..ports import NotifiesItself, Provider, StateStore
 from .history import RoundReader, RoundRecord
+
+if TYPE_CHECKING:
+    from ..watching.ledger import Ledger
 
 ProviderOf = Callable[[Node], Provider]
 

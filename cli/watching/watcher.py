@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
 from ..models import Node, Notice, NoticeKind, RoundOutcome, RunState
-from ..ports import Clock, Ledger, Notifier, NotifiesItself, NumeraiApi, Provider, StateStore
+from ..ports import Clock, Notifier, NotifiesItself, NumeraiApi, Provider, StateStore
 from .delivery import Delivery
 from .facts import Case, round_facts
 from .listing import Listing, Rounds
@@ -19,6 +20,9 @@ from .policy import DATE_STEP, Decision, Facts, Step, at_rest, decide
 from .presence import Presence
 from .questions import RUNS_BACK, Questions
 from .settings import DEFAULTS, WatchSettings
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 log = logging.getLogger(__name__)
 
