@@ -7,20 +7,18 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import click
 
 from ..errors import NumeraiError
+from ..factory import Factory
+from ..models import Keys
+from ..ports import NumeraiApi
+from ..render import FAILED, OK, Renderer
 from ..signals import ending_signals
+from ..watching.settings import watch_settings
+from ..watching.watcher import Finding, Look, Watcher
 from .options import output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
-    from ..models import Keys
-    from ..ports import NumeraiApi
-    from ..render import Renderer
-    from ..watching.watcher import Finding, Look, Watcher
 
 PACKAGE_LOGGER = __name__.partition(".")[0]
 
@@ -53,9 +51,6 @@ def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
 
 def watcher_of(factory: Factory, kind: str, *, wakes: bool = True, grace_minutes: float | None = None) -> Watcher:
     """The watcher of this home folder. Keys and nodes are read anew at every look."""
-    from ..watching.settings import watch_settings
-    from ..watching.watcher import Watcher
-
     return Watcher(
         store=factory.store,
         api=_CurrentApi(factory),
@@ -191,8 +186,6 @@ def _payload(look: Look) -> dict[str, object]:
 
 
 def _show(factory: Factory, look: Look, findings: tuple[Finding, ...], *, quiet: bool = False) -> None:
-    from ..render import FAILED, OK
-
     for each in findings:
         status = OK if each.step.well else FAILED
         factory.render.mark(status, f"{each.node}, round {each.round_number}: {each.step.value}", detail=each.detail)
