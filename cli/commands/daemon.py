@@ -9,7 +9,7 @@ import click
 from ..factory import Factory
 from ..render import FAILED, OK
 from .options import output_options
-from .watch import WatchingCompanion, watcher_of
+from .watch import watcher_of
 
 if TYPE_CHECKING:  # it takes sqlite3 and flask with it, which `daemon --help` does not need
     from ..providers.local.daemon import DaemonStatus
@@ -30,8 +30,8 @@ def run(factory: Factory) -> None:
     It also watches the rounds of all nodes, as `numerai watch` does."""
     from ..providers.local.daemon import run_daemon
 
-    watching = WatchingCompanion(watcher_of(factory, "daemon", wakes=False))
-    run_daemon(factory.provider_context("local"), report=factory.render.progress, companions=[watching])
+    watcher = watcher_of(factory, "daemon", wakes=False)
+    run_daemon(factory.provider_context("local"), report=factory.render.progress, companions=[watcher])
 
 
 @daemon.command()

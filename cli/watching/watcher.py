@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import ClassVar
 
 from ..errors import NumeraiError
 from ..models import Node, Notice, NoticeKind, RoundOutcome, RunState
@@ -66,6 +67,7 @@ class Watcher:
     settings: WatchSettings = DEFAULTS
     kind: str = "watch"
     wakes: bool = True
+    name: ClassVar[str] = "watcher"
     _api: NumeraiApi | None = field(default=None, init=False)
     _own_key: str = field(default_factory=lambda: secrets.token_hex(6), init=False)
     _nodes_seen: bool = field(default=False, init=False)
@@ -108,7 +110,7 @@ class Watcher:
             text = f"The watcher cannot work, and tries again: {error.message} {error.hint or ''}".rstrip()
             self.notifier.tell(Notice(NoticeKind.WATCHER_STOPPED, "The watcher cannot work", text))
 
-    def stopped(self, by: str) -> None:
+    def stopped(self, by: str = "with the daemon") -> None:
         """Tell that nobody watches any more, and why: `by` ends the sentence "The watcher was stopped"."""
         others = self._presence.others()
         rest = "Another watcher goes on." if others else "No round is followed until `numerai daemon start`."
