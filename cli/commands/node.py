@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,7 +21,7 @@ from .options import confirm, dry_run_option, output_options
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
 if TYPE_CHECKING:
-    from ..usecases.verify import Fact, Verification
+    from ..usecases.verify import Fact
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,47 +29,35 @@ MODEL_HELP = "The model; may be left out when there is only one."
 TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model name is used twice."
 
 
-@dataclass
-class Chosen:
-    """Which node the command line names: before the subcommand or after it."""
-
-    model: str | None = None
-    tournament: int | None = None
-
-
-def _choose(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
-        chosen = ctx.meta.setdefault(__name__, Chosen())
-        if value is not None:
-            setattr(chosen, attribute, value)
-
-    return callback
+def _choose(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+    chosen = ctx.meta.setdefault(__name__, {})
+    if value is not None:
+        chosen[option.name] = value
 
 
 def node_options(function: F) -> F:
     """Add `-m` and `-t`, which may stand before or after the subcommand, as in the official tool or as one types."""
-    model = click.option(
-        "-m", "--model-name", "--model", expose_value=False, callback=_choose("model"), help=MODEL_HELP
-    )
+    model = click.option("-m", "--model-name", "--model", expose_value=False, callback=_choose, help=MODEL_HELP)
     tournament = click.option(
         "-t",
         "--tournament",
         type=click.Choice(["8", "11", "12"]),
         expose_value=False,
-        callback=_choose("tournament"),
+        callback=_choose,
         help=TOURNAMENT_HELP,
     )
     return model(tournament(function))
 
 
-def _chosen() -> Chosen:
-    chosen: Chosen = click.get_current_context().meta[__name__]
-    return Chosen(chosen.model, int(chosen.tournament) if chosen.tournament else None)
+def _chosen() -> tuple[str | None, int | None]:
+    """The model and the tournament that the command line names, before the subcommand or after it."""
+    chosen = click.get_current_context().meta[__name__]
+    tournament = chosen.get("tournament")
+    return chosen.get("model_name"), int(tournament) if tournament else None
 
 
 def _node(factory: Factory) -> Node:
-    chosen = _chosen()
-    return resolve_node(factory.store.nodes(), chosen.model, chosen.tournament)
+    return resolve_node(factory.store.nodes(), *_chosen())
 
 
 @click.group()
@@ -103,35 +90,16 @@ def node() -> None:
 @dry_run_option
 @output_options
 @click.pass_obj
-def config(
-    factory: Factory,
-    provider: str | None,
-    size: str | None,
-    cpu: float | None,
-    memory: float | None,
-    path: Path | None,
-    example: str | None,
-    cron: str | None,
-    timeout_minutes: int | None,
-    data_version: str | None,
-    register_webhook: bool,
-    yes: bool,
-    dry_run: bool,
-) -> None:
+def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None:
     """Make a node of a model: provision what it needs and register its webhook with Numerai.
 
     Can be repeated: what is not given stays as it is.
     """
     from ..usecases.configure import Configured, NodeRequest, configure_node
 
-    chosen = _chosen()
-    request = NodeRequest(
-        provider, size, cpu, memory, path, example, cron, timeout_minutes, register_webhook, data_version
-    )
     done = configure_node(
-        request,
-        chosen.model,
-        chosen.tournament,
+        NodeRequest(**wanted),
+        *_chosen(),
         api=factory.api,
         store=factory.store,
         provider_named=factory.provider,
@@ -269,7 +237,8 @@ def test(factory: Factory, local: bool, command: str) -> int:
         report=render.progress,
     )
     found = verifier.verify()
-    render.result(found, lambda: _show_verdict(render, found))
+    words, style = ("works.", "bold green") if found.ok else ("does not work yet.", "bold red")
+    render.result(found, lambda: render.say(f"{found.node} {words}", style))
     return 0 if found.ok else 1
 
 
@@ -297,13 +266,6 @@ def _show_fact(render: Renderer, fact: Fact) -> None:
     render.mark(status, f"{fact.name}  {fact.seconds:.1f} s", detail=detail, mend=fact.mend)
 
 
-def _show_verdict(render: Renderer, found: Verification) -> None:
-    if found.ok:
-        render.say(f"{found.node} works.", "bold green")
-    else:
-        render.say(f"{found.node} does not work yet.", "bold red")
-
-
 @node.command()
 @node_options
 @output_options
@@ -314,9 +276,7 @@ def trigger(factory: Factory) -> None:
     provider = factory.provider_of(chosen)
     provider.wake(factory.render.progress)
     run = provider.trigger(chosen)
-    factory.render.result(
-        run, lambda: factory.render.mark(OK, f"run {run.id} of {chosen.name} is {run.state.value}", detail=None)
-    )
+    factory.render.result(run, lambda: factory.render.mark(OK, f"run {run.id} of {chosen.name} is {run.state.value}"))
 
 
 def _log_options(default: int | None) -> Callable[[F], F]:
@@ -462,9 +422,7 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
     if dry_run:
         _show_plan(factory, plan.describe())
         return
-    factory.render.result(
-        {"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone", detail=None)
-    )
+    factory.render.result({"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone"))
 
 
 @node.command(name="list")

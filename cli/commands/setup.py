@@ -45,20 +45,16 @@ from .options import ask, confirm, dry_run_option, output_options
 @click.pass_obj
 def setup(
     factory: Factory,
+    /,
     provider: str,
     skip_key_setup: bool,
     public_id: str | None,
-    executor: str | None,
-    public_url: str | None,
-    port: int | None,
-    concurrency: int | None,
-    region: str | None,
-    profile: str | None,
     further: tuple[str, ...],
     remote_state: bool | None,
     yes: bool,
     print_policy: bool,
     dry_run: bool,
+    **settings: str | int | None,
 ) -> None:
     """Record your Numerai keys and choose where nodes run.
 
@@ -70,19 +66,11 @@ def setup(
     if print_policy:
         _print_policy(factory, provider)
         return
-    given = {
-        "executor": executor,
-        "public_url": public_url,
-        "port": port,
-        "concurrency": concurrency,
-        "region": region,
-        "profile": profile,
-        **_further(further),
-    }
+    given = {name: value for name, value in settings.items() if value is not None} | _further(further)
     found = set_up(
         None if skip_key_setup else _keys(public_id),
         provider,
-        {name: value for name, value in given.items() if value is not None},
+        given,
         store=factory.store,
         api_with=factory.api_with,
         dry_run=dry_run,
