@@ -4,7 +4,7 @@ providers and Numerai each know."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from typing import TypeVar
@@ -137,27 +137,20 @@ class _Answers:
         return policy.standing(model, round_facts(round_), [run_facts(run, -ahead) for run in runs])
 
 
+@dataclass
 class RoundReader:
     """Asks Numerai, the providers and the watcher's memory, each thing once. What cannot be asked is noted in
     `problems`, and the rest is still told. Changes nothing."""
 
-    def __init__(
-        self,
-        *,
-        api: Callable[[], NumeraiApi],
-        provider_named: Callable[[str], Provider],
-        ledger: Ledger,
-        clock: Clock,
-    ):
-        self._provider_named = provider_named
-        self._ledger = ledger
-        self._clock = clock
-        self._rounds: dict[int, list[Round]] = {}
-        self._models: list[Model] | None = None
-        self.problems: list[str] = []
-        self._make_api = api
-        self._api: NumeraiApi | None = None
-        self._made = False
+    api: Callable[[], NumeraiApi]
+    provider_named: Callable[[str], Provider]
+    ledger: Ledger
+    clock: Clock
+    problems: list[str] = field(default_factory=list, init=False)
+    _rounds: dict[int, list[Round]] = field(default_factory=dict, init=False)
+    _models: list[Model] | None = field(default=None, init=False)
+    _api: NumeraiApi | None = field(default=None, init=False)
+    _api_made: bool = field(default=False, init=False)
 
     def note(self, problem: str) -> None:
         """Note what could not be asked, once."""
@@ -170,30 +163,28 @@ class RoundReader:
 
     def now(self) -> datetime:
         """Numerai's time, as far as it was heard; this machine's until then."""
-        return (self._api.heard_time() if self._api else None) or self._clock.now()
+        return (self._api.heard_time() if self._api else None) or self.clock.now()
 
     def machine_now(self) -> datetime:
         """This machine's time."""
-        return self._clock.now()
+        return self.clock.now()
 
     def rounds(self, tournament: int, limit: int) -> list[Round]:
         """The latest rounds that have opened, newest first: Numerai's, or else those that the watcher has seen."""
         if tournament not in self._rounds:
-            self._rounds[tournament] = self._ask_rounds(tournament, limit)
+            rounds = self._ask(lambda api: api.rounds(tournament, limit), "Numerai's rounds are")
+            if rounds is None:
+                rounds = [seen for seen in self._seen(tournament, limit + 1) if seen.open_time <= self.now()]
+            self._rounds[tournament] = rounds
         return self._rounds[tournament][:limit]
 
     def upcoming(self, tournament: int) -> Round | None:
         """The round that opens next, as far as anybody knows."""
-        api = self._numerai()
-        if api is not None:
-            try:
-                found = api.upcoming_round(tournament)
-                if found is not None and found.open_time > self.now():
-                    return found
-            except NumeraiError as error:
-                self.note(f"Numerai's next round is not known: {error.message}")
-        ahead = [found for found in self._remembered(tournament, 3) if found.open_time > self.now()]
-        return min(ahead, key=lambda found: found.open_time, default=None)
+        upcoming = self._ask(lambda api: api.upcoming_round(tournament), "Numerai's next round is")
+        if upcoming is not None and upcoming.open_time > self.now():
+            return upcoming
+        ahead = [seen for seen in self._seen(tournament, 3) if seen.open_time > self.now()]
+        return min(ahead, key=lambda seen: seen.open_time, default=None)
 
     def records(self, node: Node, limit: int) -> list[RoundRecord]:
         """The node's latest rounds, newest first."""
@@ -203,7 +194,7 @@ class RoundReader:
         answers, runs = self._answers(node), self._runs(node, limit)
         known = {round_.number: self._entry(node, round_) for round_ in rounds}
         ahead = {round_.number: self._ahead(node, round_) for round_ in rounds}
-        by_round = self._sorted(rounds, known, answers.files or [], runs or [], ahead)
+        by_round = self._sorted(rounds, known, answers.files or [], runs, ahead)
         return [
             self._record(node, round_, known[round_.number], answers, by_round[round_.number], ahead[round_.number])
             for round_ in rounds
@@ -212,81 +203,63 @@ class RoundReader:
     def pickle(self, node: Node) -> str | None:
         """The id of the model upload that is assigned to the node's model, None where none is or Numerai is silent."""
         if self._models is None:
-            api = self._numerai()
-            self._models = (self._asked(api.models, "the models of the account") if api else None) or []
+            self._models = self._ask(lambda api: api.models(), "the models of the account are") or []
         return next((model.pickle for model in self._models if model.id == node.model_id), None)
 
     # asking
 
-    def _numerai(self) -> NumeraiApi | None:
-        if not self._made:
-            self._made = True
+    def _ask(self, question: Callable[[NumeraiApi], T], what: str) -> T | None:
+        """Numerai's answer to a question; None where there is none, and why is noted."""
+        if not self._api_made:
+            self._api_made = True
             try:
-                self._api = self._make_api()
+                self._api = self.api()
             except NumeraiError as error:
                 self.note(f"Numerai is not asked: {error.message}")
-        return self._api
+        api = self._api
+        return self._try(lambda: question(api), what) if api is not None else None
 
-    def _ask_rounds(self, tournament: int, limit: int) -> list[Round]:
-        api = self._numerai()
-        if api is not None:
-            try:
-                return api.rounds(tournament, limit)
-            except NumeraiError as error:
-                self.note(f"Numerai's rounds are not known: {error.message}")
-        return [found for found in self._remembered(tournament, limit + 1) if found.open_time <= self.now()][:limit]
-
-    def _remembered(self, tournament: int, limit: int) -> list[Round]:
-        try:
-            return self._ledger.rounds(tournament, limit) if self._ledger.exists() else []
-        except NumeraiError as error:
-            self.note_error(error)
-            return []
-
-    def _answers(self, node: Node) -> _Answers:
-        api = self._numerai()
-        if api is None:
-            return _Answers(None, None)
-        return _Answers(
-            self._asked(lambda: api.entries(node.model_id), f"{node.name}: Numerai's submissions"),
-            self._asked(lambda: api.submissions(node.model_id), f"{node.name}: Numerai's files"),
-        )
-
-    def _asked(self, ask: Callable[[], list[T]], what: str) -> list[T] | None:
+    def _try(self, ask: Callable[[], T], what: str) -> T | None:
         try:
             return ask()
         except NumeraiError as error:
-            self.note(f"{what} are not known: {error.message}")
+            self.note(f"{what} not known: {error.message}")
             return None
 
-    def _runs(self, node: Node, limit: int) -> list[Run] | None:
+    def _recall(self, ask: Callable[[Ledger], T]) -> T | None:
+        """What the watcher remembers; None where it remembers nothing or cannot be read, which is noted."""
         try:
-            return self._provider_named(node.provider).runs(node.name, min(MOST_RUNS, limit * RUNS_A_ROUND))
-        except NumeraiError as error:
-            self.note(f"{node.name}: its runs are not known: {error.message}")
-            return None
-
-    def _entry(self, node: Node, found: Round) -> RoundEntry | None:
-        try:
-            return self._ledger.entry(node.name, found) if self._ledger.exists() else None
+            return ask(self.ledger) if self.ledger.exists() else None
         except NumeraiError as error:
             self.note_error(error)
             return None
 
-    def _ahead(self, node: Node, found: Round) -> timedelta:
+    def _seen(self, tournament: int, limit: int) -> list[Round]:
+        return self._recall(lambda ledger: ledger.rounds(tournament, limit)) or []
+
+    def _answers(self, node: Node) -> _Answers:
+        return _Answers(
+            self._ask(lambda api: api.entries(node.model_id), f"{node.name}: Numerai's submissions are"),
+            self._ask(lambda api: api.submissions(node.model_id), f"{node.name}: Numerai's files are"),
+        )
+
+    def _runs(self, node: Node, limit: int) -> list[Run]:
+        most = min(MOST_RUNS, limit * RUNS_A_ROUND)
+        runs = self._try(lambda: self.provider_named(node.provider).runs(node.name, most), f"{node.name}: its runs are")
+        return runs or []
+
+    def _entry(self, node: Node, round_: Round) -> RoundEntry | None:
+        return self._recall(lambda ledger: ledger.entry(node.name, round_))
+
+    def _ahead(self, node: Node, round_: Round) -> timedelta:
         """How far the clock that times the node's runs was before Numerai's when a round opened."""
         try:
-            timed_here = self._provider_named(node.provider).timed_here
+            if not self.provider_named(node.provider).timed_here:
+                return timedelta()
         except NumeraiError:  # said where its runs are asked for
-            timed_here = False
-        if not timed_here:
             return timedelta()
-        try:
-            known = self._ledger.machine_open(found) if self._ledger.exists() else None
-        except NumeraiError as error:
-            self.note_error(error)
-            known = None
-        return known - found.open_time if known else self._clock.now() - self.now()
+        opened = self._recall(lambda ledger: ledger.machine_open(round_))
+        return opened - round_.open_time if opened else self.clock.now() - self.now()
 
     # putting together
 
