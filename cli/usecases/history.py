@@ -78,11 +78,11 @@ class RunRecord:
     triggered_at: datetime
     id: str | None
     state: str | None
-    attempts: int
-    exit_code: int | None
-    message: str | None
-    started_at: datetime | None
-    ended_at: datetime | None
+    attempts: int = 1
+    exit_code: int | None = None
+    message: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
     submission_id: str | None = None
 
 
@@ -119,22 +119,90 @@ class _Answers:
     entries: Sequence[SubmissionEntry] | None
     files: Sequence[Submission] | None
 
-    def entry(self, round_: Round) -> SubmissionEntry | None:
-        """The round's entry."""
-        return next((entry for entry in self.entries or () if entry.round_number == round_.number), None)
 
-    def lists(self, round_: Round) -> bool:
-        """Whether Numerai's answer reaches back to the round, so that a round without an entry has no submission."""
-        return round_.number >= min((entry.round_number for entry in self.entries or ()), default=0)
+@dataclass(frozen=True)
+class _Case:
+    """All that is known of a node in a round. `known` is what the watcher remembers, `ahead` how far the clock that
+    times the node's runs was before Numerai's when the round opened."""
 
-    def of(self, round_: Round) -> list[Submission]:
+    node: Node
+    round: Round
+    known: RoundEntry | None
+    answers: _Answers
+    runs: Sequence[Run]
+    ahead: timedelta
+
+    def record(self, now: datetime) -> RoundRecord:
+        """What became of the round; `now` is Numerai's time."""
+        remembered = self.known.attempts if self.known else ()
+        attempts = {attempt.run_id: attempt for attempt in remembered if attempt.run_id}
+        records = [_run_record(run, attempts.get(run.id), self._files(), self.ahead) for run in self.runs]
+        run_ids = {run.id for run in self.runs}
+        records += [_attempt_record(attempt) for attempt in remembered if attempt.run_id not in run_ids]
+        standing, covered = self._standing(now)
+        return RoundRecord(
+            node=self.node.name,
+            tournament=int(self.node.tournament),
+            round_number=self.round.number,
+            opened=self.round.open_time,
+            deadline=self.round.deadline,
+            standing=standing,
+            runs=tuple(sorted(records, key=lambda record: record.triggered_at)),
+            submission=self._submission(),
+            covered=covered,
+            told=tuple(sorted(self.known.reached, key=lambda kind: kind.value)) if self.known else (),
+        )
+
+    def _entry(self) -> SubmissionEntry | None:
+        entries = self.answers.entries or ()
+        return next((entry for entry in entries if entry.round_number == self.round.number), None)
+
+    def _files(self) -> list[Submission]:
         """The files of the round, newest first."""
-        return [file for file in self.files or () if file.round_number == round_.number]
+        return [file for file in self.answers.files or () if file.round_number == self.round.number]
 
-    def standing(self, node: Node, round_: Round, runs: Iterable[Run], ahead: timedelta) -> policy.Standing:
-        """How the model stands in the round, by the rules that the watchers go by."""
-        model = model_facts(node.model_name, self.entries or (), self.files or ())
-        return policy.standing(model, round_facts(round_), [run_facts(run, -ahead) for run in runs])
+    def _submission(self) -> Submission | None:
+        """The round's submission as its entry names it, else the newest file that Numerai holds of the round, else what
+        the watcher remembers."""
+        entry, files, known = self._entry(), self._files(), self.known
+        if entry is not None and entry.id is not None:
+            trigger_id = next((file.trigger_id for file in files if file.id == entry.id), None)
+            return Submission(entry.id, self.round.number, trigger_id, entry.filename, entry.timestamp)
+        if not files and known is not None and known.submission_id is not None:
+            return Submission(known.submission_id, self.round.number, inserted_at=known.submitted_at)
+        return next(iter(files), None)
+
+    def _said(self) -> policy.Standing:
+        """How the model stands by what Numerai says, by the rules that the watchers go by."""
+        model = model_facts(self.node.model_name, self.answers.entries or (), self.answers.files or ())
+        return policy.standing(model, round_facts(self.round), [run_facts(run, -self.ahead) for run in self.runs])
+
+    def _standing(self, now: datetime) -> tuple[Standing, bool]:
+        """How the round stands, and whether an earlier file covers it. What Numerai has said goes before what the
+        watcher remembers; a covered round waits for a run of its own until the deadline."""
+        round_, answers, last = self.round, self.answers, self.runs[-1] if self.runs else None
+        outcome, said = self.known.outcome if self.known else RoundOutcome.OPEN, self._said()
+        on_time = said in (policy.Standing.ON_TIME, policy.Standing.COVERED)
+        covered = said is policy.Standing.COVERED or (on_time and outcome is RoundOutcome.COVERED)
+        unproven = answers.files is None and said is policy.Standing.ON_TIME and outcome is RoundOutcome.OPEN
+        if said is policy.Standing.LATE or (on_time and not unproven and not (covered and round_.is_open(now))):
+            return Standing(RoundOutcome.COVERED.value if covered else said.value), covered
+        if outcome is not RoundOutcome.OPEN:
+            return Standing(outcome.value), covered
+        if answers.entries is None or unproven:  # without the files, it could be an earlier one
+            return Standing.UNKNOWN, covered
+        if last and not last.state.final:
+            return Standing.RUNNING, covered
+        if said is policy.Standing.UNCONFIRMED or (last and last.exit_code == UNCONFIRMED_CODE):
+            entry = self._entry()
+            if now < round_.deadline + GIVE_UP or entry is None or entry.status is not EntryStatus.NONE:
+                return Standing.UNCONFIRMED, covered
+        if round_.is_open(now):
+            return Standing.FAILED if last and last.state is RunState.FAILED else Standing.WAITING, covered
+        if self.known is None and all(run.created_at >= round_.deadline + self.ahead for run in self.runs):
+            return Standing.NOT_FOLLOWED, covered
+        reached = round_.number >= min((entry.round_number for entry in answers.entries), default=0)
+        return Standing.MISSED if reached else Standing.UNKNOWN, covered
 
 
 @dataclass
@@ -194,11 +262,11 @@ class RoundReader:
         answers, runs = self._answers(node), self._runs(node, limit)
         known = {round_.number: self._entry(node, round_) for round_ in rounds}
         ahead = {round_.number: self._ahead(node, round_) for round_ in rounds}
-        by_round = self._sorted(rounds, known, answers.files or [], runs, ahead)
-        return [
-            self._record(node, round_, known[round_.number], answers, by_round[round_.number], ahead[round_.number])
-            for round_ in rounds
+        by_round = _by_round(rounds, known, answers.files or (), runs, ahead)
+        cases = [
+            _Case(node, each, known[each.number], answers, by_round[each.number], ahead[each.number]) for each in rounds
         ]
+        return [case.record(self.now()) for case in cases]
 
     def pickle(self, node: Node) -> str | None:
         """The id of the model upload that is assigned to the node's model, None where none is or Numerai is silent."""
@@ -261,107 +329,32 @@ class RoundReader:
         opened = self._recall(lambda ledger: ledger.machine_open(round_))
         return opened - round_.open_time if opened else self.clock.now() - self.now()
 
-    # putting together
-
-    def _sorted(
-        self,
-        rounds: Sequence[Round],
-        entries: dict[int, RoundEntry | None],
-        held: Iterable[Submission],
-        runs: Iterable[Run],
-        ahead: Mapping[int, timedelta],
-    ) -> dict[int, list[Run]]:
-        """The runs by round, oldest first: where the watcher or a submission says so, else by their time."""
-        by_id = {attempt.run_id: number for number, entry in entries.items() if entry for attempt in entry.attempts}
-        by_trigger = {each.trigger_id: each.round_number for each in held if each.trigger_id and each.round_number}
-        opened = sorted(((found.open_time + ahead[found.number], found.number) for found in rounds), reverse=True)
-        sorted_runs: dict[int, list[Run]] = {found.number: [] for found in rounds}
-        for run in sorted(runs, key=lambda run: run.created_at):
-            number = by_id.get(run.id) or by_trigger.get(run.trigger_id or "")
-            if number is None:
-                number = next((each for moment, each in opened if run.created_at >= moment - DATE_STEP), None)
-            if number in sorted_runs:
-                sorted_runs[number].append(run)
-        return sorted_runs
-
-    def _record(
-        self,
-        node: Node,
-        round_: Round,
-        known: RoundEntry | None,
-        answers: _Answers,
-        runs: list[Run],
-        ahead: timedelta,
-    ) -> RoundRecord:
-        attempts = {attempt.run_id: attempt for attempt in known.attempts if attempt.run_id} if known else {}
-        records = [_run_record(run, attempts.get(run.id), answers.of(round_), ahead) for run in runs]
-        run_ids = {run.id for run in runs}
-        if known:
-            records += [_attempt_record(attempt) for attempt in known.attempts if attempt.run_id not in run_ids]
-        tried = known is not None or any(run.created_at < round_.deadline + ahead for run in runs)
-        said = answers.standing(node, round_, runs, ahead)
-        standing, covered = self._standing(round_, known, answers, said, runs, tried)
-        return RoundRecord(
-            node=node.name,
-            tournament=int(node.tournament),
-            round_number=round_.number,
-            opened=round_.open_time,
-            deadline=round_.deadline,
-            standing=standing,
-            runs=tuple(sorted(records, key=lambda record: record.triggered_at)),
-            submission=_submission(round_, answers) or _remembered_submission(known, round_),
-            covered=covered,
-            told=tuple(sorted(known.reached, key=lambda kind: kind.value)) if known else (),
-        )
-
-    def _standing(
-        self,
-        round_: Round,
-        known: RoundEntry | None,
-        answers: _Answers,
-        said: policy.Standing,
-        runs: Sequence[Run],
-        tried: bool,
-    ) -> tuple[Standing, bool]:
-        """How the round stands, and whether an earlier file covers it. What Numerai has `said` goes before what the
-        watcher remembers; a covered round waits for a run of its own until the deadline."""
-        outcome, now = known.outcome if known else RoundOutcome.OPEN, self.now()
-        on_time = said in (policy.Standing.ON_TIME, policy.Standing.COVERED)
-        covered = said is policy.Standing.COVERED or (on_time and outcome is RoundOutcome.COVERED)
-        unproven = answers.files is None and said is policy.Standing.ON_TIME and outcome is RoundOutcome.OPEN
-        if said is policy.Standing.LATE or (on_time and not unproven and not (covered and round_.is_open(now))):
-            return Standing(RoundOutcome.COVERED.value if covered else said.value), covered
-        if outcome is not RoundOutcome.OPEN:
-            return Standing(outcome.value), covered
-        if answers.entries is None or unproven:  # without the files, it could be an earlier one
-            return Standing.UNKNOWN, covered
-        if runs and not runs[-1].state.final:
-            return Standing.RUNNING, covered
-        if said is policy.Standing.UNCONFIRMED or (runs and runs[-1].exit_code == UNCONFIRMED_CODE):
-            entry = answers.entry(round_)
-            if now < round_.deadline + GIVE_UP or entry is None or entry.status is not EntryStatus.NONE:
-                return Standing.UNCONFIRMED, covered
-        if round_.is_open(now):
-            failed = bool(runs) and runs[-1].state is RunState.FAILED
-            return Standing.FAILED if failed else Standing.WAITING, covered
-        if not tried:
-            return Standing.NOT_FOLLOWED, covered
-        return Standing.MISSED if answers.lists(round_) else Standing.UNKNOWN, covered
-
-
-def _submission(round_: Round, answers: _Answers) -> Submission | None:
-    """The round's submission as its entry names it, or else the newest file that Numerai holds of the round."""
-    entry, files = answers.entry(round_), answers.of(round_)
-    if entry is None or entry.id is None:
-        return next(iter(files), None)
-    trigger_id = next((file.trigger_id for file in files if file.id == entry.id), None)
-    return Submission(entry.id, round_.number, trigger_id, entry.filename, entry.timestamp)
-
 
 def read_history(nodes: Iterable[Node], reader: RoundReader, limit: int) -> History:
     """The latest rounds of these nodes."""
     rounds = tuple(record for node in nodes for record in reader.records(node, limit))
     return History(reader.now(), rounds, tuple(reader.problems))
+
+
+def _by_round(
+    rounds: Sequence[Round],
+    entries: dict[int, RoundEntry | None],
+    held: Iterable[Submission],
+    runs: Iterable[Run],
+    ahead: Mapping[int, timedelta],
+) -> dict[int, list[Run]]:
+    """The runs by round, oldest first: where the watcher or a submission says so, else by their time."""
+    by_id = {attempt.run_id: number for number, entry in entries.items() if entry for attempt in entry.attempts}
+    by_trigger = {each.trigger_id: each.round_number for each in held if each.trigger_id and each.round_number}
+    opened = sorted(((found.open_time + ahead[found.number], found.number) for found in rounds), reverse=True)
+    sorted_runs: dict[int, list[Run]] = {found.number: [] for found in rounds}
+    for run in sorted(runs, key=lambda run: run.created_at):
+        number = by_id.get(run.id) or by_trigger.get(run.trigger_id or "")
+        if number is None:
+            number = next((each for moment, each in opened if run.created_at >= moment - DATE_STEP), None)
+        if number in sorted_runs:
+            sorted_runs[number].append(run)
+    return sorted_runs
 
 
 def _trigger(trigger_id: str | None) -> Trigger:
@@ -401,15 +394,6 @@ def _attempt_record(attempt: TriggerAttempt) -> RunRecord:
         triggered_at=attempt.decided_at,
         id=attempt.run_id,
         state=attempt.state,
-        attempts=1,
         exit_code=attempt.exit_code,
         message=attempt.message,
-        started_at=None,
-        ended_at=None,
     )
-
-
-def _remembered_submission(known: RoundEntry | None, round_: Round) -> Submission | None:
-    if known is None or known.submission_id is None:
-        return None
-    return Submission(known.submission_id, round_.number, inserted_at=known.submitted_at)
