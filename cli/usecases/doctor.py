@@ -13,6 +13,7 @@ from pathlib import Path
 from ..errors import ApiError, NumeraiError
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, Ledger, NumeraiApi, Provider, Report, StateStore
+from .inspect import list_nodes
 from .node_checks import FIX_WEBHOOK, NodeChecks, guarded
 from .overview import name_of, needs_watching, watching
 from .setup import scope_warnings
@@ -108,7 +109,7 @@ class Doctor:
 
     def _nodes(self) -> list[Node]:
         try:
-            return [node for _, node in sorted(self.store.nodes().items())]
+            return list_nodes(self.store)
         except NumeraiError:  # said by the check of the file
             return []
 

@@ -225,17 +225,17 @@ class RoundReader:
         if problem not in self.problems:
             self.problems.append(problem)
 
-    def note_error(self, error: NumeraiError) -> None:
-        """Note what is kept here and cannot be read, and what to do about it."""
-        self.note(f"{error.message} {error.hint or ''}".rstrip())
+    def kept(self, read: Callable[[], T]) -> T | None:
+        """What is kept here; None where it cannot be read, which is noted with what to do about it."""
+        try:
+            return read()
+        except NumeraiError as error:
+            self.note(f"{error.message} {error.hint or ''}".rstrip())
+            return None
 
     def now(self) -> datetime:
         """Numerai's time, as far as it was heard; this machine's until then."""
         return (self._api.heard_time() if self._api else None) or self.clock.now()
-
-    def machine_now(self) -> datetime:
-        """This machine's time."""
-        return self.clock.now()
 
     def rounds(self, tournament: int, limit: int) -> list[Round]:
         """The latest rounds that have opened, newest first: Numerai's, or else those that the watcher has seen."""
@@ -295,12 +295,8 @@ class RoundReader:
             return None
 
     def _recall(self, ask: Callable[[Ledger], T]) -> T | None:
-        """What the watcher remembers; None where it remembers nothing or cannot be read, which is noted."""
-        try:
-            return ask(self.ledger) if self.ledger.exists() else None
-        except NumeraiError as error:
-            self.note_error(error)
-            return None
+        """What the watcher remembers, if anything."""
+        return self.kept(lambda: ask(self.ledger) if self.ledger.exists() else None)
 
     def _seen(self, tournament: int, limit: int) -> list[Round]:
         return self._recall(lambda ledger: ledger.rounds(tournament, limit)) or []
