@@ -182,6 +182,7 @@ def configure(plan: Plan, provider: Provider, api: NumeraiApi, store: StateStore
         if isinstance(step, CopyExample):
             scaffold(step.scaffold)
         elif isinstance(step, Provision):
+            check_source(Path(step.node.path), home=store.home)
             if step.node.name not in store.nodes():  # so that `destroy` knows it whatever ends this call
                 store.save_node(step.node)
             done["node"] = provider.configure(step.node, report)

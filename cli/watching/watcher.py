@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import ClassVar
 
 from ..errors import NumeraiError
 from ..models import Node, Notice, NoticeKind, RoundOutcome, RunState
@@ -67,7 +66,6 @@ class Watcher:
     settings: WatchSettings = DEFAULTS
     kind: str = "watch"
     wakes: bool = True
-    name: ClassVar[str] = "watcher"
     _api: NumeraiApi | None = field(default=None, init=False)
     _own_key: str = field(default_factory=lambda: secrets.token_hex(6), init=False)
     _nodes_seen: bool = field(default=False, init=False)
@@ -80,6 +78,11 @@ class Watcher:
         self._presence = Presence(self.ledger, self.kind)
 
     # the life of a watcher
+
+    @property
+    def name(self) -> str:
+        """What its thread is called."""
+        return "watcher"
 
     def run(self, stop: threading.Event, on_look: Callable[[Look], None] = lambda look: None) -> None:
         """Look again and again until the event is set. What cannot be done now, a full disk say, is said, told once
