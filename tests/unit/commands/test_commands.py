@@ -11,7 +11,6 @@ from types import SimpleNamespace
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
-from numerai_compute.commands.watch import watcher_of
 from numerai_compute.errors import ApiError
 from numerai_compute.main import COMMANDS, cli
 from numerai_compute.models import (
@@ -26,9 +25,9 @@ from numerai_compute.models import (
     WebhookCall,
 )
 
-from tests.fakes import KEYS, NOW, FakeProvider, unreachable
+from tests.fakes import NOW, FakeProvider, unreachable
 from tests.listeners import http_inbox
-from tests.unit.commands.conftest import FakeFactory, Line
+from tests.unit.commands.conftest import Line
 
 
 @pytest.fixture
@@ -493,19 +492,6 @@ def test_one_look_that_cannot_use_its_memory_tells_somebody(ready: Line, monkeyp
         assert answer.exit_code == 1 and "version 99" in answer.err
         ((_, post),) = inbox.posts
     assert post["title"] == "The watcher cannot work" and "version 99" in post["message"]
-
-
-def test_a_watcher_asks_numerai_anew_only_with_other_keys(
-    home: Path, line: Line, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    factory = FakeFactory(home)
-    watcher = watcher_of(factory, "watch")
-    watcher.api()
-    watcher.api()
-    assert [keys.public_id for keys in factory.asked_with] == [KEYS.public_id]
-    monkeypatch.setenv("NUMERAI_PUBLIC_ID", "OTHER")
-    watcher.api()
-    assert factory.asked_with[-1].public_id == "OTHER"
 
 
 def test_a_watcher_without_nodes_has_nothing_to_do(line: Line) -> None:
