@@ -11,7 +11,7 @@ from ...errors import ProviderError, UsageError
 from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ...schedule import validate_cron
-from ...source import check_source, source_hash
+from ...source import source_hash
 from ..registry import ProviderContext
 from ..webhooks.calls import TRIGGER_ID
 from .checks import local_checks
@@ -61,7 +61,6 @@ class LocalProvider:
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build what the node runs, unless that is there already."""
         self._require_node(node.name)
-        check_source(Path(node.path), home=self._context.home)
         executor, digest = self._parts.chosen_executor(), self.source_hash(node)
         current = self._store.deployment(node.name)
         if (
