@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "numerai_compute.providers"
+OWN = ("aws", "local")
 
 
 @dataclass(frozen=True)
@@ -62,14 +63,19 @@ def provider_factory(name: str) -> ProviderFactory:
 
 
 def _points() -> Mapping[str, EntryPoint]:
-    """The entry points by name. `EnvironmentNotReady` when not even the tool's own are there: it runs from a folder
-    that was never installed, or another version's record is found first."""
+    """The entry points by name; the tool's own win over another package's of the same name.
+
+    `EnvironmentNotReady` when one of its own is not there: it runs from a folder that was never installed, or the record
+    is that of another version.
+    """
     from importlib.metadata import entry_points
 
-    points = {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP)}
-    if "local" not in points:
+    own = {name: f"{__name__.rpartition('.')[0]}.{name}.provider:create" for name in OWN}
+    found = entry_points(group=ENTRY_POINT_GROUP)
+    points = {point.name: point for point in sorted(found, key=lambda each: each.value == own.get(each.name))}
+    if any(name not in points or points[name].value != value for name, value in own.items()):
         raise EnvironmentNotReady(
-            "The record of this installation names no providers.",
+            "The record of this installation does not name the tool's own providers.",
             "Install numerai again (`pip install .` in its folder).",
             code="not-installed",
         )

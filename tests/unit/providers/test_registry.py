@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import metadata
 
 import pytest
@@ -9,9 +10,11 @@ from numerai_compute.errors import EnvironmentNotReady, UsageError
 from numerai_compute.providers import registry
 from numerai_compute.providers.registry import ENTRY_POINT_GROUP, provider_factory, provider_names
 
+OWN = {name: f"numerai_compute.providers.{name}.provider:create" for name in ("aws", "local")}
 
-def points(monkeypatch: pytest.MonkeyPatch, **values: str) -> None:
-    made = [metadata.EntryPoint(name, value, ENTRY_POINT_GROUP) for name, value in values.items()]
+
+def points(monkeypatch: pytest.MonkeyPatch, *others: tuple[str, str], own: Mapping[str, str] = OWN) -> None:
+    made = [metadata.EntryPoint(name, value, ENTRY_POINT_GROUP) for name, value in (*own.items(), *others)]
     monkeypatch.setattr(metadata, "entry_points", lambda group: made if group == ENTRY_POINT_GROUP else [])
 
 
@@ -22,14 +25,14 @@ def test_the_tools_own_providers_are_registered() -> None:
 
 
 def test_another_packages_provider_stands_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    points(monkeypatch, local="numerai_compute.providers.local.provider:create", mine="json:dumps")
-    assert provider_names() == ["local", "mine"]
+    points(monkeypatch, ("mine", "json:dumps"))
+    assert provider_names() == ["aws", "local", "mine"]
     assert provider_factory("mine").__name__ == "dumps"
 
 
 @pytest.mark.parametrize("value", ["no_such_package:create", "json:no_such_function"])
 def test_one_that_cannot_be_loaded_is_named(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
-    points(monkeypatch, local="numerai_compute.providers.local.provider:create", mine=value)
+    points(monkeypatch, ("mine", value))
     with pytest.raises(EnvironmentNotReady, match="mine cannot be loaded") as broken:
         provider_factory("mine")
     assert broken.value.code == "provider-broken" and value in str(broken.value.hint)
@@ -41,8 +44,15 @@ def test_an_unknown_one_is_told_what_there_is() -> None:
     assert "aws" in str(unknown.value.hint) and "local" in str(unknown.value.hint)
 
 
-def test_a_tool_without_its_record_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    points(monkeypatch)
+@pytest.mark.parametrize("name", OWN)
+def test_another_package_cannot_take_the_place_of_the_tools_own(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    points(monkeypatch, (name, "json:dumps"))
+    assert provider_factory(name).__module__ == f"numerai_compute.providers.{name}.provider"
+
+
+@pytest.mark.parametrize("own", [{}, {"local": OWN["local"]}, {**OWN, "aws": "json:dumps"}])
+def test_a_tool_without_its_own_record_says_so(monkeypatch: pytest.MonkeyPatch, own: dict[str, str]) -> None:
+    points(monkeypatch, own=own)
     with pytest.raises(EnvironmentNotReady) as missing:
         registry.provider_names()
     assert missing.value.code == "not-installed"
