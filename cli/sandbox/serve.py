@@ -83,8 +83,6 @@ class RunningSandbox:
         self.sandbox.stopping.set()
         for server in self._servers:
             server.shutdown()
-            server.server_close()
-            server.close_connections()
         for thread in self._threads:
             thread.join(timeout=10)
         self.sandbox.close()
@@ -113,7 +111,7 @@ def _listen(host: str, port: int, sandbox: Sandbox) -> SandboxServer:
     from .http.server import SandboxServer
 
     try:
-        return SandboxServer((host, port), sandbox)
+        return SandboxServer(host, port, sandbox)
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
             raise NumeraiError(

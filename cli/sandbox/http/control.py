@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
 import msgspec
+from werkzeug.wrappers import Request, Response
 
 from ...errors import UsageError
 from ..core import Sandbox
@@ -15,7 +16,7 @@ from ..rounds import TOURNAMENTS
 from ..settings import TOURNAMENT_NAMES
 from ..submissions import Entry
 from ..webhooks import redacted
-from .messages import Answer, Request, json_answer
+from .messages import json_body, json_response
 
 PREFIX = "/sandbox/"
 Body = Mapping[str, object]
@@ -23,7 +24,7 @@ _ENTRIES = 40
 """How many rounds of each model the state shows."""
 
 
-def answer_control(sandbox: Sandbox, request: Request) -> Answer:
+def answer_control(sandbox: Sandbox, request: Request) -> Response:
     """The answer of a control endpoint; errors come as JSON."""
     try:
         if request.headers.get("Origin") is not None:
@@ -34,14 +35,14 @@ def answer_control(sandbox: Sandbox, request: Request) -> Answer:
         handler = _METHODS[name].get(request.method)
         if handler is None:
             raise HttpRefusal(405, f"{request.path} takes {' and '.join(_METHODS[name])} only")
-        body = request.json() if request.method == "POST" else {}
+        body = json_body(request) if request.method == "POST" else {}
         if body is None:
             body = {}
         if not isinstance(body, Mapping):
             raise HttpRefusal(400, "the body must be a JSON object")
-        return json_answer(200, handler(sandbox, body))
+        return json_response(200, handler(sandbox, body))
     except HttpRefusal as refusal:
-        return json_answer(refusal.status, {"error": refusal.message})
+        return json_response(refusal.status, {"error": refusal.message})
 
 
 def state_view(sandbox: Sandbox) -> dict[str, object]:
