@@ -69,9 +69,9 @@ def account_profile(caller: Caller, username: str, tournament: int = 8) -> View:
     }
 
 
-def v3_user_profile(caller: Caller, modelName: str, tournament: int = 8) -> View:  # noqa: N803 the API's own name
+def v3_user_profile(caller: Caller, model_name: str, tournament: int = 8) -> View:
     """A model's public profile."""
-    model = caller.sandbox.account.named(modelName, tournament)
+    model = caller.sandbox.account.named(model_name, tournament)
     if model is None:
         raise Refusal("Model not found")
     return {
@@ -94,14 +94,14 @@ def v3_user_profile(caller: Caller, modelName: str, tournament: int = 8) -> View
     }
 
 
-def v2_signals_profile(caller: Caller, modelName: str, tournament: int = 11) -> View:  # noqa: N803 the API's own name
+def v2_signals_profile(caller: Caller, model_name: str, tournament: int = 11) -> View:
     """A Signals model's public profile."""
-    return v3_user_profile(caller, modelName, tournament)
+    return v3_user_profile(caller, model_name, tournament)
 
 
-def model(caller: Caller, modelId: str | None = None) -> View:  # noqa: N803 the API's own name
+def model(caller: Caller, model_id: str | None = None) -> View:
     """One of the account's models."""
-    return model_view(caller.sandbox, caller.sandbox.account.model(modelId))
+    return model_view(caller.sandbox, caller.sandbox.account.model(model_id))
 
 
 def add_model(caller: Caller, name: str, tournament: int) -> View:
@@ -109,22 +109,17 @@ def add_model(caller: Caller, name: str, tournament: int) -> View:
     return model_view(caller.sandbox, caller.sandbox.account.create_model(name, tournament))
 
 
-def set_user_bio(caller: Caller, value: str, modelId: str | None = None) -> bool:  # noqa: N803 the API's own name
+def set_user_bio(caller: Caller, value: str, model_id: str | None = None) -> bool:
     """Change a model's bio."""
     ours = caller.sandbox.account
-    ours.change(ours.model(modelId), bio=value)
+    ours.change(ours.model(model_id), bio=value)
     return True
 
 
-def set_user_link(
-    caller: Caller,
-    linkUrl: str,  # noqa: N803 the API's own name
-    linkText: str | None = None,  # noqa: N803 the API's own name
-    modelId: str | None = None,  # noqa: N803 the API's own name
-) -> bool:
+def set_user_link(caller: Caller, link_url: str, link_text: str | None = None, model_id: str | None = None) -> bool:
     """Change a model's link."""
     ours = caller.sandbox.account
-    ours.change(ours.model(modelId), link_url=linkUrl, link_text=linkText)
+    ours.change(ours.model(model_id), link_url=link_url, link_text=link_text)
     return True
 
 
@@ -139,14 +134,10 @@ def model_latest_submission(caller: Caller, view: dict[str, Any]) -> list[View]:
     return model_submissions(caller, view)[:1]
 
 
-def model_latest_submissions(
-    caller: Caller,
-    view: dict[str, Any],
-    latestNRounds: int | None = 20,  # noqa: N803 the API's own name
-) -> list[View]:
+def model_latest_submissions(caller: Caller, view: dict[str, Any], latest_n_rounds: int | None = 20) -> list[View]:
     """The model in each of the latest rounds, newest first."""
     record: ModelRecord = view["record"]
-    return [entry_view(caller.sandbox, each) for each in caller.sandbox.submissions.entries(record, latestNRounds)]
+    return [entry_view(caller.sandbox, each) for each in caller.sandbox.submissions.entries(record, latest_n_rounds)]
 
 
 def _token(caller: Caller) -> View:

@@ -18,7 +18,6 @@ from graphql import (
     DocumentNode,
     FieldNode,
     GraphQLError,
-    GraphQLField,
     GraphQLObjectType,
     GraphQLResolveInfo,
     GraphQLScalarType,
@@ -31,12 +30,13 @@ from graphql import (
 )
 from graphql.validation import NoDeprecatedCustomRule, NoSchemaIntrospectionCustomRule
 
-from ..names import RULES, camel_case, in_camel_case
+from ..names import RULES, camel_case, in_camel_case, snake_case
 from ..refusal import HttpRefusal, Refusal
 from ..schema_changes import apply_change
 from . import account, rounds, standings, webhooks
 from . import files as stored
 from .caller import Caller
+from .views import View
 
 _LOG = logging.getLogger(__name__)
 
@@ -142,7 +142,7 @@ def schema(changes: tuple[str, ...] = ()) -> GraphQLSchema:
     if not isinstance(model, GraphQLObjectType):
         raise TypeError("the schema has no type Model")
     for name, (resolver, scope) in MODEL_FIELDS.items():
-        model.fields[name].resolve = _nested(resolver, scope)
+        model.fields[name].resolve = _called(resolver, scope)
     _serialise(built, "Time", _time)
     _serialise(built, "Date", str)
     _serialise(built, "Nmr", str)
@@ -228,7 +228,7 @@ def _attach(kind: GraphQLObjectType | None, resolvers: Mapping[str, tuple[Resolv
         raise TypeError("the schema and the resolvers do not name the same fields")
     for name, field in kind.fields.items():
         resolver, scope = resolvers.get(name, (_unavailable(name), PUBLIC))
-        _resolve_with(field, resolver, scope)
+        field.resolve = _called(resolver, scope)
 
 
 def _unavailable(name: str) -> Resolver:
@@ -238,21 +238,16 @@ def _unavailable(name: str) -> Resolver:
     return refuse
 
 
-def _resolve_with(field: GraphQLField, resolver: Resolver, scope: str | None) -> None:
-    def resolve(_: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+def _called(resolver: Resolver, scope: str | None) -> Resolver:
+    """The resolver as GraphQL calls it: for whoever may ask, with its arguments in snake_case; below a root field it
+    also gets the view it belongs to."""
+
+    def resolve(view: View | None, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
         caller: Caller = info.context
         if scope != PUBLIC:
             caller.require(scope)
-        return resolver(caller, **arguments)
-
-    field.resolve = resolve
-
-
-def _nested(resolver: Resolver, scope: str) -> Resolver:
-    def resolve(view: dict[str, Any], info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        caller: Caller = info.context
-        caller.require(scope)
-        return resolver(caller, view, **arguments)
+        subject = () if view is None else (view,)
+        return resolver(caller, *subject, **{snake_case(name): value for name, value in arguments.items()})
 
     return resolve
 

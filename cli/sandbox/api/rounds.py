@@ -57,16 +57,16 @@ def rounds(
     return [round_view(caller.sandbox, each) for each in fitting[:limit]]
 
 
-def round_details(caller: Caller, roundNumber: int, tournament: int) -> View:  # noqa: N803 the API's own name
+def round_details(caller: Caller, round_number: int, tournament: int) -> View:
     """How a round stands."""
     held = caller.sandbox.rounds
-    found = held.get(tournament, roundNumber) if tournament in TOURNAMENTS else None
+    found = held.get(tournament, round_number) if tournament in TOURNAMENTS else None
     if found is None:
         raise Refusal("Round not found")
     models = {
         each.model_id
         for each in caller.sandbox.submissions.all()
-        if (each.tournament, each.round_number) == (tournament, roundNumber)
+        if (each.tournament, each.round_number) == (tournament, round_number)
     }
     return {
         "roundId": found.id,

@@ -15,65 +15,68 @@ from .views import TARGETS, View, payout_multipliers, score_view
 
 def submission_scores(
     caller: Caller,
-    modelId: str,  # noqa: N803 the API's own name
-    displayName: str | None = None,  # noqa: N803 the API's own name
+    model_id: str,
+    display_name: str | None = None,
     version: str | None = None,
     day: int | None = None,
     resolved: bool | None = None,
-    lastNRounds: int | None = None,  # noqa: N803 the API's own name
-    distinctOnRound: bool | None = None,  # noqa: N803 the API's own name
+    last_n_rounds: int | None = None,
+    distinct_on_round: bool | None = None,
     tournament: int | None = None,
 ) -> list[View]:
     """A model's scores, newest round first."""
-    model = _model(caller, modelId, tournament)
+    model = _model(caller, model_id, tournament)
     views = [score_view(score) for score in caller.sandbox.scores.of_model(model)]
-    wanted = {"displayName": displayName, "version": version, "day": day, "resolved": resolved}
+    wanted = {"displayName": display_name, "version": version, "day": day, "resolved": resolved}
     views = [view for view in views if all(value is None or view[key] == value for key, value in wanted.items())]
-    if lastNRounds is not None:
-        numbers = list(dict.fromkeys(view["roundNumber"] for view in views))[:lastNRounds]
+    if last_n_rounds is not None:
+        numbers = list(dict.fromkeys(view["roundNumber"] for view in views))[:last_n_rounds]
         views = [view for view in views if view["roundNumber"] in numbers]
-    if distinctOnRound:
+    if distinct_on_round:
         views = list({(view["roundNumber"], view["displayName"]): view for view in views}.values())
     return views
 
 
 def v2_round_model_performances(
     caller: Caller,
-    modelId: str,  # noqa: N803 the API's own name
-    lastNRounds: int | None = None,  # noqa: N803 the API's own name
-    distinctOnRound: bool | None = None,  # noqa: N803 the API's own name
-    submittedOnly: bool | None = None,  # noqa: N803 the API's own name
-    resolvedOnly: bool | None = None,  # noqa: N803 the API's own name
-    roundNumberEq: int | None = None,  # noqa: N803 the API's own name
-    roundNumberGte: int | None = None,  # noqa: N803 the API's own name
-    roundNumberLte: int | None = None,  # noqa: N803 the API's own name
-    roundDataDatestampGte: int | None = None,  # noqa: N803 the API's own name
-    scoredWithinLastNDays: int | None = None,  # noqa: N803 the API's own name
-    resolvedWithinLastNDays: int | None = None,  # noqa: N803 the API's own name
+    model_id: str,
+    last_n_rounds: int | None = None,
+    distinct_on_round: bool | None = None,
+    submitted_only: bool | None = None,
+    resolved_only: bool | None = None,
+    round_number_eq: int | None = None,
+    round_number_gte: int | None = None,
+    round_number_lte: int | None = None,
+    round_data_datestamp_gte: int | None = None,
+    scored_within_last_n_days: int | None = None,
+    resolved_within_last_n_days: int | None = None,
     limit: int | None = None,
     offset: int | None = None,
     tournament: int = 8,
 ) -> list[View]:
     """How a model did in each round, newest first."""
-    model = _model(caller, modelId, tournament)
+    model = _model(caller, model_id, tournament)
     sandbox = caller.sandbox
     now = sandbox.clock.now()
     by_round: dict[str, list[Score]] = {}
     for score in sandbox.scores.of_model(model):
         by_round.setdefault(score.round.id, []).append(score)
     views = []
-    for held in sandbox.rounds.all(model.tournament)[:lastNRounds]:
+    for held in sandbox.rounds.all(model.tournament)[:last_n_rounds]:
         submission = sandbox.submissions.selected(model.id, held.number)
         resolved = sandbox.rounds.status(held) == "RESOLVED"
         unwanted = (
-            (submittedOnly and submission is None)
-            or (resolvedOnly and not resolved)
-            or (roundNumberEq is not None and held.number != roundNumberEq)
-            or (roundNumberGte is not None and held.number < roundNumberGte)
-            or (roundNumberLte is not None and held.number > roundNumberLte)
-            or (roundDataDatestampGte is not None and held.data_datestamp < roundDataDatestampGte)
-            or (scoredWithinLastNDays is not None and not _within(score_time(held), now, scoredWithinLastNDays))
-            or (resolvedWithinLastNDays is not None and not _within(resolve_time(held), now, resolvedWithinLastNDays))
+            (submitted_only and submission is None)
+            or (resolved_only and not resolved)
+            or (round_number_eq is not None and held.number != round_number_eq)
+            or (round_number_gte is not None and held.number < round_number_gte)
+            or (round_number_lte is not None and held.number > round_number_lte)
+            or (round_data_datestamp_gte is not None and held.data_datestamp < round_data_datestamp_gte)
+            or (scored_within_last_n_days is not None and not _within(score_time(held), now, scored_within_last_n_days))
+            or (
+                resolved_within_last_n_days is not None
+                and not _within(resolve_time(held), now, resolved_within_last_n_days)
+            )
         )
         if unwanted:
             continue
@@ -114,8 +117,8 @@ def account_leaderboard(
     limit: int | None = 500,
     offset: int | None = None,
     direction: str | None = None,
-    filterBy: str | None = None,  # noqa: N803 the API's own name
-    orderBy: str | None = None,  # noqa: N803 the API's own name
+    filter_by: str | None = None,
+    order_by: str | None = None,
     tournament: int = 8,
 ) -> list[View]:
     """Accounts by CORR: ours (its best model) and the made-up rivals."""
@@ -151,9 +154,9 @@ def leaderboard(tournament: int, scores: Callable[[Standing], View]) -> Callable
         caller: Caller,
         limit: int | None = None,
         offset: int | None = None,
-        orderBy: str | None = None,  # noqa: N803 the API's own name
+        order_by: str | None = None,
         direction: str | None = None,
-        filterBy: str | None = None,  # noqa: N803 the API's own name
+        filter_by: str | None = None,
     ) -> list[View]:
         standings = caller.sandbox.scores.standings(tournament)
         by_mmc = sorted(standings, key=lambda each: -(each.mmc if each.mmc is not None else -9))
