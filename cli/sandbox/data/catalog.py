@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from ...errors import UsageError
+from ...files.private import replacing
 from ..objects import file_etag
 from ..refusal import HttpRefusal
 from ..settings import DataSpec
@@ -202,9 +203,8 @@ class Catalog:
     def _remember(self) -> None:
         if self._listing is not None:
             self._listing.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._listing.with_suffix(".new")
-            draft.write_bytes(msgspec.json.encode(self._published))
-            draft.replace(self._listing)
+            with replacing(self._listing) as file:
+                file.write(msgspec.json.encode(self._published))
 
 
 def _tournament(version: str) -> int | None:
