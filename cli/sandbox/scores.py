@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
+
+from msgspec import Struct
 
 from .account import Account
 from .data.catalog import Catalog
@@ -28,8 +29,7 @@ METRICS = {"canon_corr": "v1", "canon_mmc": "v1"}
 """Display name -> version of the scores that the sandbox gives."""
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(Struct, frozen=True):
     """One value of one metric on one scoring day of one submission; `percentile` is its place among all models."""
 
     submission: SubmissionRecord
@@ -42,12 +42,12 @@ class Score:
     resolved: bool
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """A model's place in a tournament. `corr` and `mmc` are means over the rounds scored so far, None before any."""
 
     name: str
     rank: int
+    mmc_rank: int
     corr: float | None
     mmc: float | None
     model: ModelRecord | None
@@ -85,11 +85,6 @@ class Scores:
                 found += self._scores(submission, held, day)
         return found
 
-    def final(self, submission: SubmissionRecord, held: RoundRecord) -> list[Score]:
-        """The submission's latest scores, one for each metric."""
-        days = self._days(held)
-        return self._scores(submission, held, days) if days else []
-
     def standings(self, tournament: int) -> list[Standing]:
         """The account's models and the made-up rivals, best CORR first."""
         names: dict[str, ModelRecord | None] = {}
@@ -112,16 +107,18 @@ class Scores:
             key: {metric: sum(row[metric] for row in rows) / len(rows) for metric in METRICS}
             for key, rows in means.items()
         }
-        order = sorted(names, key=lambda key: (-mean[key]["canon_corr"] if key in mean else 9.0, key))
+        by_corr = sorted(names, key=lambda key: (-mean[key]["canon_corr"] if key in mean else 9.0, key))
+        by_mmc = sorted(by_corr, key=lambda key: -mean[key]["canon_mmc"] if key in mean else 9.0)
         return [
             Standing(
-                name=found.name if (found := names[key]) else key,
+                name=own.name if (own := names[key]) else key,
                 rank=place,
+                mmc_rank=by_mmc.index(key) + 1,
                 corr=mean.get(key, {}).get("canon_corr"),
                 mmc=mean.get(key, {}).get("canon_mmc"),
-                model=names[key],
+                model=own,
             )
-            for place, key in enumerate(order, 1)
+            for place, key in enumerate(by_corr, 1)
         ]
 
     def _days(self, held: RoundRecord) -> int:

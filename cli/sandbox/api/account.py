@@ -6,9 +6,10 @@ from typing import Any
 
 from ..records import ModelRecord
 from ..refusal import Refusal
+from ..scores import Standing
 from ..settings import ALL_SCOPES
 from .caller import Caller
-from .views import View, entry_view, model_view, submission_view
+from .views import View, entry_view, in_camel_case, model_view, submission_view
 
 
 def account(caller: Caller) -> View:
@@ -57,10 +58,9 @@ def account_profile(caller: Caller, username: str, tournament: int = 8) -> View:
         "startDate": ours.token.inserted_at,
         "models": [
             {
-                "id": model.id,
+                **in_camel_case(model),
                 "displayName": model.name,
                 "username": model.name,
-                "tournament": model.tournament,
                 "stake": "0",
                 "startDate": model.inserted_at,
             }
@@ -75,20 +75,13 @@ def v3_user_profile(caller: Caller, model_name: str, tournament: int = 8) -> Vie
     if model is None:
         raise Refusal("Model not found")
     return {
-        "id": model.id,
+        **in_camel_case(model),
         "username": model.name,
         "accountName": caller.sandbox.account.username,
-        "bio": model.bio,
         "startDate": model.inserted_at,
-        "nmrStaked": None,
-        "stakeValue": None,
-        "tournament": model.tournament,
-        "linkUrl": model.link_url,
-        "linkText": model.link_text,
-        "profileUrl": None,
         "computeEnabled": model.webhook is not None,
-        "latestRanks": lambda *_: _ranks(caller, model),
-        "latestReps": lambda *_: _reps(caller, model),
+        "latestRanks": lambda *_: {"corr": _standing(caller, model).rank, "mmc": _standing(caller, model).mmc_rank},
+        "latestReps": lambda *_: {"corr": _standing(caller, model).corr, "mmc": _standing(caller, model).mmc},
         "latestReturns": {"oneDay": 0.0, "threeMonths": 0.0, "oneYear": 0.0, "allTime": 0.0},
         "dailyModelPerformances": lambda *_: _daily(caller, model),
     }
@@ -145,17 +138,9 @@ def _token(caller: Caller) -> View:
     return {"name": "sandbox", "publicId": ours.token.public_id, "scopes": list(ours.scopes)}
 
 
-def _ranks(caller: Caller, wanted: ModelRecord) -> View:
+def _standing(caller: Caller, wanted: ModelRecord) -> Standing:
     standings = caller.sandbox.scores.standings(wanted.tournament)
-    by_mmc = sorted(standings, key=lambda each: -(each.mmc if each.mmc is not None else -9))
-    own = next(each for each in standings if each.model is not None and each.model.id == wanted.id)
-    return {"corr": own.rank, "mmc": by_mmc.index(own) + 1, "fnc": None, "tc": None}
-
-
-def _reps(caller: Caller, wanted: ModelRecord) -> View:
-    standings = caller.sandbox.scores.standings(wanted.tournament)
-    own = next(each for each in standings if each.model is not None and each.model.id == wanted.id)
-    return {"corr": own.corr, "mmc": own.mmc, "fnc": None, "tc": None}
+    return next(each for each in standings if each.model is not None and each.model.id == wanted.id)
 
 
 def _daily(caller: Caller, wanted: ModelRecord) -> list[View]:

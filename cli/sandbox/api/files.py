@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..account import Account
 from ..compute import DATA_VERSIONS, DOCKER_IMAGES, require_own_runs
 from ..data.catalog import CLASSIC
@@ -90,18 +92,9 @@ def create_submission(
     return submission_view(sandbox, sandbox.submissions.create(upload, model, trigger_id, data_datestamp, source))
 
 
-def create_signals_submission(
-    caller: Caller,
-    filename: str,
-    tournament: int = 11,
-    model_id: str | None = None,
-    trigger_id: str | None = None,
-    source: str | None = None,
-    data_datestamp: int | None = None,
-    version: int | None = None,
-) -> View:
+def create_signals_submission(caller: Caller, filename: str, tournament: int = 11, **details: Any) -> View:
     """Make an uploaded Signals file count."""
-    return create_submission(caller, filename, tournament, model_id, trigger_id, source, data_datestamp, version)
+    return create_submission(caller, filename, tournament, **details)
 
 
 def diagnostics(caller: Caller, id: str | None = None, model_id: str | None = None) -> list[View]:
