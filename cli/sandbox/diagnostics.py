@@ -7,6 +7,7 @@ import math
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -25,14 +26,17 @@ _ROUNDS_A_YEAR = 52
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass
 class Diagnostics:
     """The diagnostics runs. They are computed in the background, one after the other."""
 
-    def __init__(self, journal: Journal, catalog: Catalog, uploads: UploadStore, now: Callable[[], datetime]) -> None:
-        self._table = Table(journal, "diagnostics", DiagnosticsRecord)
-        self._catalog = catalog
-        self._uploads = uploads
-        self._now = now
+    journal: Journal
+    catalog: Catalog
+    uploads: UploadStore
+    now: Callable[[], datetime]
+
+    def __post_init__(self) -> None:
+        self._table = Table(self.journal, "diagnostics", DiagnosticsRecord)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-diagnostics")
 
     def resume(self) -> None:
@@ -50,7 +54,7 @@ class Diagnostics:
 
     def create(self, filename: str, tournament: int, model_id: str | None) -> DiagnosticsRecord:
         """Take an uploaded file and start measuring it."""
-        now = self._now()
+        now = self.now()
         record = DiagnosticsRecord(str(uuid.uuid4()), model_id, tournament, filename, PENDING, now, now)
         self._table.put(record)
         self._worker.submit(self.compute, record.id)
@@ -69,14 +73,14 @@ class Diagnostics:
         except Exception:  # noqa: BLE001 a fault of the sandbox itself must end as a result, not leave the client waiting
             _LOG.exception("diagnostics %s failed", run_id)
             done = structs.replace(found, status=ERROR, message="the sandbox could not compute these diagnostics")
-        self._table.put(structs.replace(done, updated_at=self._now()))
+        self._table.put(structs.replace(done, updated_at=self.now()))
 
     def _measured(self, found: DiagnosticsRecord) -> DiagnosticsRecord:
         import pandas as pd
 
         if found.tournament != CLASSIC:
             raise ValueError("the sandbox computes diagnostics for Classic only")
-        submission = pd.read_csv(self._uploads.path(found.filename))
+        submission = pd.read_csv(self.uploads.path(found.filename))
         missing = {"id", "prediction"} - set(submission.columns)
         if missing:
             raise ValueError(f"invalid_submission_headers: the columns id and prediction are needed, {missing} missing")
@@ -95,9 +99,9 @@ class Diagnostics:
         from .data.derive import META_MODEL, Derived
         from .data.made_classic import MAIN_TARGET
 
-        rows = self._catalog.classic()
+        rows = self.catalog.classic()
         small = rows.feature_sets()["small"]
-        derived = Derived(rows, lambda: self._catalog.source(CLASSIC).signal, self._catalog.spec.seed)
+        derived = Derived(rows, lambda: self.catalog.source(CLASSIC).signal, self.catalog.spec.seed)
         pieces = zip(
             rows.blocks("validation", [*small, MAIN_TARGET]),
             derived.meta_model(),

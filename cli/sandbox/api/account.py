@@ -87,11 +87,6 @@ def v3_user_profile(caller: Caller, model_name: str, tournament: int = 8) -> Vie
     }
 
 
-def v2_signals_profile(caller: Caller, model_name: str, tournament: int = 11) -> View:
-    """A Signals model's public profile."""
-    return v3_user_profile(caller, model_name, tournament)
-
-
 def model(caller: Caller, model_id: str | None = None) -> View:
     """One of the account's models."""
     return model_view(caller.sandbox, caller.sandbox.account.model(model_id))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from ..account import Account
 from ..compute import DATA_VERSIONS, DOCKER_IMAGES, require_own_runs
 from ..data.catalog import CLASSIC
@@ -34,13 +32,6 @@ def submission_upload_auth(caller: Caller, filename: str, tournament: int, model
     """Where to put predictions."""
     model = require_own_runs(caller.sandbox.account.model(model_id, tournament))
     return _upload_auth(caller, filename, SUBMISSION, tournament, model.id)
-
-
-def submission_upload_signals_auth(
-    caller: Caller, filename: str, tournament: int = 11, model_id: str | None = None
-) -> View:
-    """Where to put Signals predictions."""
-    return submission_upload_auth(caller, filename, tournament, model_id)
 
 
 def diagnostics_upload_auth(caller: Caller, filename: str, tournament: int, model_id: str | None = None) -> View:
@@ -90,11 +81,6 @@ def create_submission(
     if (upload.model_id, upload.tournament) != (model.id, tournament):
         raise Refusal(f"File {filename} was uploaded for another model")
     return submission_view(sandbox, sandbox.submissions.create(upload, model, trigger_id, data_datestamp, source))
-
-
-def create_signals_submission(caller: Caller, filename: str, tournament: int = 11, **details: Any) -> View:
-    """Make an uploaded Signals file count."""
-    return create_submission(caller, filename, tournament, **details)
 
 
 def diagnostics(caller: Caller, id: str | None = None, model_id: str | None = None) -> list[View]:

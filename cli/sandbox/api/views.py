@@ -112,12 +112,11 @@ def submission_view(sandbox: Sandbox, found: SubmissionRecord, id: str | None = 
     Source: the API's introspection, 2026, whose deprecations say "Always nil" of status, errorInfo and many others.
     """
     held = sandbox.rounds.get(found.tournament, found.round_number)
-    selected = sandbox.submissions.selected(found.model_id, found.round_number)
     return {
         "id": id or found.id,
         "filename": found.filename,
         "insertedAt": found.inserted_at,
-        "selected": selected is not None and selected.id == found.id,
+        "selected": sandbox.submissions.is_selected(found),
         "triggerId": found.trigger_id,
         "dataDatestamp": found.data_datestamp,
         "round": None if held is None else round_view(sandbox, held),

@@ -58,19 +58,15 @@ def state_view(sandbox: Sandbox) -> dict[str, object]:
         "data_versions": sandbox.catalog.versions(),
         "rounds": [_round_view(sandbox, found) for found in sandbox.rounds.all()],
         "submissions": [
-            {
-                **_plain(found),
-                "selected": (best := sandbox.submissions.selected(found.model_id, found.round_number)) is not None
-                and best.id == found.id,
-            }
-            for found in sandbox.submissions.all()
+            {**_plain(submission), "selected": sandbox.submissions.is_selected(submission)}
+            for submission in sandbox.submissions.all()
         ],
         "entries": [
             _entry_view(sandbox, model, entry)
             for model in sandbox.account.models()
             for entry in sandbox.submissions.entries(model, _ENTRIES)
         ],
-        "webhook_calls": [{"trigger_id": call.id, **_plain(call)} for call in sandbox.webhooks.all()],
+        "webhook_calls": [{"trigger_id": call.id, **_plain(call)} for call in sandbox.webhooks.calls.all()],
         "diagnostics": [
             {"id": found.id, "model_id": found.model_id, "status": found.status, "message": found.message}
             for found in sandbox.diagnostics.all()
