@@ -23,7 +23,7 @@ from .journal import Journal, Table
 from .objects import Signer, UploadStore
 from .rate_limits import DOCUMENTED, Limit, RateLimits
 from .records import RequestRecord, RoundRecord, UploadRecord
-from .rounds import TOURNAMENTS, Rounds
+from .rounds import Rounds
 from .scores import Scores
 from .settings import DataSpec, Settings
 from .submissions import Submissions
@@ -100,11 +100,6 @@ class Sandbox:
         self.journal.close()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
-
-    def open_round(self, tournament: int | None = None, minutes: float | None = None) -> list[RoundRecord]:
-        """Open the next round of a tournament (of all, for None) and call the webhooks."""
-        chosen = TOURNAMENTS if tournament is None else (tournament,)
-        return [self.rounds.open_next(each, minutes) for each in chosen]
 
     def time_moved(self) -> list[RoundRecord]:
         """Do what is due: with the calendar, open the rounds whose time has come, each in turn.

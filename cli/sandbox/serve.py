@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Sequence
-from types import TracebackType
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING
 
 from ..errors import EnvironmentNotReady, NumeraiError
@@ -57,7 +57,7 @@ def serve(
     return RunningSandbox(sandbox, servers)
 
 
-class RunningSandbox:
+class RunningSandbox(AbstractContextManager["RunningSandbox"]):
     """A sandbox that answers. Closing it frees its addresses and removes its scratch files."""
 
     def __init__(self, sandbox: Sandbox, servers: Sequence[SandboxServer]) -> None:
@@ -87,12 +87,7 @@ class RunningSandbox:
             thread.join(timeout=10)
         self.sandbox.close()
 
-    def __enter__(self) -> RunningSandbox:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

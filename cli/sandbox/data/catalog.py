@@ -35,11 +35,6 @@ _UNIVERSE_SIZE = 300
 _UNIVERSE_WEEKS = 60
 
 
-def is_live(name: str) -> bool:
-    """Whether a file is published anew for every round."""
-    return name.rpartition("/")[2].startswith("live")
-
-
 @dataclass(frozen=True)
 class StoredFile:
     """A file on disk and the entity tag of its bytes; when it was published, if not when it was made."""

@@ -103,7 +103,6 @@ class FolderClassic:
         return pd.concat(self.blocks("live", [])).reset_index()[["id"]]
 
     def rows(self, edition: Edition) -> pd.DataFrame:
-        """The folder's live rows."""
         return pd.concat(self.blocks("live", self.signal.columns))
 
     def truth(self, edition: Edition) -> Truth:

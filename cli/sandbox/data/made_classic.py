@@ -15,7 +15,7 @@ from ..settings import DataSpec
 from .derive import Derived
 from .parquet import write_parquet, write_whole
 from .signal import Signal, Truth, made_signal, made_truth, outcome, targets
-from .source import Edition
+from .source import Edition, Source
 from .words import feature_names, renamed
 
 VERSION = "v5.3"
@@ -34,7 +34,7 @@ MISSING = 2
 hold no nulls."""
 
 
-class MadeClassic:
+class MadeClassic(Source):
     """Rows drawn era by era; each era has its own generator, so any of them can be made again without the others.
 
     Every version has the same rows with the same targets. Versions before v5.3 lack the features of the set `quantum`,
@@ -69,20 +69,10 @@ class MadeClassic:
         return sets if self._is_older else {**sets, "quantum": self.features[self._classic :]}
 
     def names(self) -> list[str]:
-        """Every file of the dataset."""
         own = ["features.json", "live.parquet", "train.parquet", "validation.parquet", *Derived.names()]
         return sorted(f"{self.version}/{name}" for name in own)
 
-    def per_round(self, name: str) -> bool:
-        """Live files are new in every round."""
-        return name.rpartition("/")[2].startswith("live")
-
-    def given(self, name: str) -> Path | None:
-        """Nothing exists before it is made."""
-        return None
-
     def write(self, name: str, edition: Edition, path: Path) -> None:
-        """Make one file."""
         short = name.rpartition("/")[2]
         if short == "features.json":
             write_whole(path, json.dumps(self.features_json(), indent=1).encode())
@@ -132,11 +122,9 @@ class MadeClassic:
         return self.draw("live", edition.round_number).reset_index()[["id"]]
 
     def rows(self, edition: Edition) -> pd.DataFrame:
-        """The round's live rows."""
         return self.draw("live", edition.round_number)
 
     def truth(self, edition: Edition) -> Truth:
-        """What became of the round's rows."""
         rows = self.rows(edition)
         return made_truth(rows.index, self.signal, rows, [self.spec.seed, edition.round_number])
 

@@ -15,7 +15,7 @@ import pandas as pd
 from .made_classic import version_key
 from .parquet import write_parquet, write_whole
 from .signal import Signal, Truth, made_signal, made_truth, outcome, predictions, targets
-from .source import Edition
+from .source import Edition, Source
 from .words import feature_names, renamed
 
 _FIRST_FRIDAY = date(2022, 1, 7)
@@ -35,7 +35,7 @@ class Kind:
     files: tuple[str, ...]
 
 
-class MadeUniverse:
+class MadeUniverse(Source):
     """One version: a universe of `size` names over `weeks` weeks of training data, and the live values of any round.
 
     Every version has the same names and values. Signals has a text column among its features since v3
@@ -56,28 +56,16 @@ class MadeUniverse:
 
     @property
     def id_column(self) -> str:
-        """What `truth` is indexed by."""
         return self.kind.id_column
 
     @cached_property
     def signal(self) -> Signal:
-        """What the features really say."""
         return made_signal(self.features, self._seed + self.kind.tag)
 
     def names(self) -> list[str]:
-        """Every file of the version."""
         return sorted(f"{self.version}/{name}" for name in self.kind.files)
 
-    def per_round(self, name: str) -> bool:
-        """Live files are new in every round."""
-        return name.rpartition("/")[2].startswith("live")
-
-    def given(self, name: str) -> Path | None:
-        """Nothing exists before it is made."""
-        return None
-
     def write(self, name: str, edition: Edition, path: Path) -> None:
-        """Make one file."""
         short = name.rpartition("/")[2]
         if short == "live.parquet":
             write_parquet(path, [self.live(edition)])
@@ -99,7 +87,6 @@ class MadeUniverse:
         return self.live(edition).set_index(self.id_column)
 
     def truth(self, edition: Edition) -> Truth:
-        """What became of the round's names."""
         rows = self.rows(edition)
         return made_truth(rows.index, self.signal, rows, [self._seed + self.kind.tag, edition.round_number])
 

@@ -12,6 +12,11 @@ import pandas as pd
 from .signal import Signal, Truth
 
 
+def is_live(name: str) -> bool:
+    """Whether a file is published anew for every round."""
+    return name.rpartition("/")[2].startswith("live")
+
+
 @dataclass(frozen=True)
 class Edition:
     """Which live data is meant: a round's number and the day its data is from (YYYYMMDD)."""
@@ -31,9 +36,11 @@ class Source(Protocol):
 
     def per_round(self, name: str) -> bool:
         """Whether the file is another one in every round."""
+        return is_live(name)
 
     def given(self, name: str) -> Path | None:
         """The file itself where it exists already and is served as it is."""
+        return None
 
     def write(self, name: str, edition: Edition, path: Path) -> None:
         """Make the file."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from typing import TypeGuard
 
 import msgspec
 from werkzeug.wrappers import Request, Response
@@ -56,7 +57,7 @@ def state_view(sandbox: Sandbox) -> dict[str, object]:
         },
         "models": [_model_view(model) for model in sandbox.account.models()],
         "data_versions": sandbox.catalog.versions(),
-        "rounds": [_round_view(sandbox, found) for found in sandbox.rounds.all()],
+        "rounds": [_round_view(sandbox, round_) for round_ in sandbox.rounds.all()],
         "submissions": [
             {**_plain(submission), "selected": sandbox.submissions.is_selected(submission)}
             for submission in sandbox.submissions.all()
@@ -68,45 +69,30 @@ def state_view(sandbox: Sandbox) -> dict[str, object]:
         ],
         "webhook_calls": [{"trigger_id": call.id, **_plain(call)} for call in sandbox.webhooks.calls.all()],
         "diagnostics": [
-            {"id": found.id, "model_id": found.model_id, "status": found.status, "message": found.message}
-            for found in sandbox.diagnostics.all()
+            {"id": run.id, "model_id": run.model_id, "status": run.status, "message": run.message}
+            for run in sandbox.diagnostics.all()
         ],
         "faults": [_plain(fault) for fault in sandbox.faults.all()],
-        "requests": [_plain(found) for found in sandbox.requests.all()],
+        "requests": [_plain(record) for record in sandbox.requests.all()],
     }
-
-
-def _health(sandbox: Sandbox, _: Body) -> object:
-    return {"status": "ok", "time": _text(sandbox.clock.now())}
-
-
-def _state(sandbox: Sandbox, _: Body) -> object:
-    return state_view(sandbox)
 
 
 def _open_round(sandbox: Sandbox, body: Body) -> object:
     _only(body, "tournament", "minutes")
     minutes = body.get("minutes")
-    if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or minutes <= 0):
+    if minutes is not None and (not _is_number(minutes) or minutes <= 0):
         raise HttpRefusal(400, "minutes must be a number above 0")
-    opened = sandbox.open_round(_tournament(body), None if minutes is None else float(minutes))
-    return {"rounds": [_round_view(sandbox, found) for found in opened]}
+    opened = [sandbox.rounds.open_next(each, minutes) for each in _tournaments(body)]
+    return {"rounds": [_round_view(sandbox, round_) for round_ in opened]}
 
 
 def _move_deadline(sandbox: Sandbox, body: Body) -> object:
     _only(body, "tournament", "minutes")
     minutes = body.get("minutes")
-    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
+    if not _is_number(minutes):
         raise HttpRefusal(400, "minutes must be a number, below 0 for an earlier deadline")
-    chosen = _tournament(body)
-    moved = [
-        sandbox.rounds.move_deadline(each, float(minutes)) for each in (TOURNAMENTS if chosen is None else (chosen,))
-    ]
-    return {"rounds": [_round_view(sandbox, found) for found in moved if found is not None]}
-
-
-def _clock(sandbox: Sandbox, _: Body) -> object:
-    return _clock_view(sandbox)
+    moved = [sandbox.rounds.move_deadline(each, minutes) for each in _tournaments(body)]
+    return {"rounds": [_round_view(sandbox, round_) for round_ in moved if round_ is not None]}
 
 
 def _move_clock(sandbox: Sandbox, body: Body) -> object:
@@ -122,27 +108,11 @@ def _move_clock(sandbox: Sandbox, body: Body) -> object:
         sandbox.clock.set(_moment(body["now"]))
     if "advance" in body:
         seconds = body["advance"]
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        if not _is_number(seconds):
             raise HttpRefusal(400, "advance must be a number of seconds")
-        sandbox.clock.advance(float(seconds))
+        sandbox.clock.advance(seconds)
     opened = sandbox.time_moved()
-    return {**_clock_view(sandbox), "opened": [_round_view(sandbox, found) for found in opened]}
-
-
-def _faults(sandbox: Sandbox, _: Body) -> object:
-    return {"faults": [_plain(fault) for fault in sandbox.faults.all()]}
-
-
-def _add_fault(sandbox: Sandbox, body: Body) -> object:
-    return _plain(sandbox.faults.add(body))
-
-
-def _clear_faults(sandbox: Sandbox, _: Body) -> object:
-    return {"cleared": sandbox.faults.clear()}
-
-
-def _data(sandbox: Sandbox, _: Body) -> object:
-    return {"versions": sandbox.catalog.versions()}
+    return {**_clock_view(sandbox), "opened": [_round_view(sandbox, round_) for round_ in opened]}
 
 
 def _change_data(sandbox: Sandbox, body: Body) -> object:
@@ -161,18 +131,22 @@ def _change_data(sandbox: Sandbox, body: Body) -> object:
             sandbox.catalog.remove(remove)
     except UsageError as error:
         raise HttpRefusal(400, error.message) from error
-    return _data(sandbox, body)
+    return {"versions": sandbox.catalog.versions()}
 
 
 Handler = Callable[[Sandbox, Body], object]
 _METHODS: dict[str, dict[str, Handler]] = {
-    "health": {"GET": _health},
-    "state": {"GET": _state},
+    "health": {"GET": lambda sandbox, _: {"status": "ok", "time": _text(sandbox.clock.now())}},
+    "state": {"GET": lambda sandbox, _: state_view(sandbox)},
     "rounds": {"POST": _open_round},
     "deadline": {"POST": _move_deadline},
-    "clock": {"GET": _clock, "POST": _move_clock},
-    "data": {"GET": _data, "POST": _change_data},
-    "faults": {"GET": _faults, "POST": _add_fault, "DELETE": _clear_faults},
+    "clock": {"GET": lambda sandbox, _: _clock_view(sandbox), "POST": _move_clock},
+    "data": {"GET": lambda sandbox, _: {"versions": sandbox.catalog.versions()}, "POST": _change_data},
+    "faults": {
+        "GET": lambda sandbox, _: {"faults": [_plain(fault) for fault in sandbox.faults.all()]},
+        "POST": lambda sandbox, body: _plain(sandbox.faults.add(body)),
+        "DELETE": lambda sandbox, _: {"cleared": sandbox.faults.clear()},
+    },
 }
 
 
@@ -195,15 +169,15 @@ def _model_view(model: ModelRecord) -> dict[str, object]:
     }
 
 
-def _round_view(sandbox: Sandbox, found: RoundRecord) -> dict[str, object]:
+def _round_view(sandbox: Sandbox, round_: RoundRecord) -> dict[str, object]:
     return {
-        "tournament": found.tournament,
-        "number": found.number,
-        "open_time": _text(found.open_time),
-        "deadline": _text(found.deadline),
-        "close_time": _text(found.close_time),
-        "data_datestamp": found.data_datestamp,
-        "status": sandbox.rounds.phase(found),
+        "tournament": round_.tournament,
+        "number": round_.number,
+        "open_time": _text(round_.open_time),
+        "deadline": _text(round_.deadline),
+        "close_time": _text(round_.close_time),
+        "data_datestamp": round_.data_datestamp,
+        "status": sandbox.rounds.phase(round_),
     }
 
 
@@ -238,14 +212,19 @@ def _moment(value: object) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _tournament(body: Body) -> int | None:
+def _tournaments(body: Body) -> tuple[int, ...]:
+    """The tournament that is named, else all."""
     value = body.get("tournament")
     if value is None:
-        return None
+        return TOURNAMENTS
     number = TOURNAMENT_NAMES.get(str(value).lower())
     if number not in TOURNAMENTS:
         raise HttpRefusal(400, "tournament must be 8, 11, 12, classic, signals or crypto")
-    return number
+    return (number,)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _only(body: Body, *names: str) -> None:

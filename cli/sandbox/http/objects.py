@@ -13,8 +13,8 @@ from werkzeug.wrappers import Request, Response
 from werkzeug.wsgi import FileWrapper
 
 from ..core import Sandbox
-from ..data.catalog import StoredFile, is_live
-from ..data.source import Edition
+from ..data.catalog import StoredFile
+from ..data.source import Edition, is_live
 from ..faults import corrupted
 from ..objects import file_etag
 from ..records import FaultRecord
