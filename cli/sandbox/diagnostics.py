@@ -150,17 +150,9 @@ def _summary(eras: list[dict[str, float | str | None]]) -> dict[str, float | Non
     results = {
         "erasAcceptedCount": len(table),
         "examplePredsCorrMean": table["examplePredsCorr"].mean(),
-        "validationCorrMean": corr.mean(),
-        "validationCorrStd": corr.std(ddof=0),
-        "validationCorrSharpe": _sharpe(corr),
         "validationMaxDrawdown": -drawdown,
-        "validationMmcMean": mmc.mean(),
-        "validationMmcStd": mmc.std(ddof=0),
-        "validationMmcSharpe": _sharpe(mmc),
+        "validationCorrMaxDrawdown": -drawdown,
         "validationBmcMean": table["validationBmc"].mean(),
-        "validationCorrPlusMmcMean": both.mean(),
-        "validationCorrPlusMmcStd": both.std(ddof=0),
-        "validationCorrPlusMmcSharpe": _sharpe(both),
         "validationCorrPlusMmcSharpeDiff": _sharpe(both) - _sharpe(corr),
         "validationFeatureCorrMax": table["validationFeatureCorrMax"].max(),
         "validationFeatureNeutralCorrMean": table["validationFeatureNeutralCorr"].mean(),
@@ -169,15 +161,12 @@ def _summary(eras: list[dict[str, float | str | None]]) -> dict[str, float | Non
         "validationAutocorr": corr.autocorr() if len(corr) > 2 else math.nan,
         "validationApy": 100 * ((1 + corr.mean()) ** _ROUNDS_A_YEAR - 1),
     }
-    same = {
-        "validationCorrMaxDrawdown": "validationMaxDrawdown",
-        "validationCorrV4CorrWExamplePreds": "validationCorrCorrWExamplePreds",
-        "validationCorrV4MaxDrawdown": "validationMaxDrawdown",
-        "validationCorrV4Mean": "validationCorrMean",
-        "validationCorrV4Std": "validationCorrStd",
-        "validationCorrV4Sharpe": "validationCorrSharpe",
-    }
-    results |= {name: results[other] for name, other in same.items()}
+    for name, series in (("Corr", corr), ("Mmc", mmc), ("CorrPlusMmc", both)):
+        results[f"validation{name}Mean"] = series.mean()
+        results[f"validation{name}Std"] = series.std(ddof=0)
+        results[f"validation{name}Sharpe"] = _sharpe(series)
+    for end in ("CorrWExamplePreds", "MaxDrawdown", "Mean", "Std", "Sharpe"):
+        results[f"validationCorrV4{end}"] = results[f"validationCorr{end}"]
     return {name: _number(value) for name, value in results.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING
 
 from ..errors import EnvironmentNotReady, NumeraiError
@@ -41,19 +41,15 @@ def serve(
         from .api.executor import schema
 
         schema(chosen.schema_changes)
-    sandbox = Sandbox(chosen, catalog)
     servers: list[SandboxServer] = []
-    try:
+    with ExitStack() as undo:
+        sandbox = Sandbox(chosen, catalog)
+        undo.callback(sandbox.close)
         sandbox.start()
         for host in dict.fromkeys(hosts):
-            server = _listen(host, port, sandbox)
-            port = server.server_address[1]
-            servers.append(server)
-    except BaseException:
-        for server in servers:
-            server.server_close()
-        sandbox.close()
-        raise
+            servers.append(undo.enter_context(_listen(host, port, sandbox)))
+            port = servers[-1].port
+        undo.pop_all()
     return RunningSandbox(sandbox, servers)
 
 

@@ -107,7 +107,7 @@ def compute_pickles(
     """Uploaded models, newest first; `modelId` is the slot that they were uploaded for."""
     views = [
         pickle_view(caller.sandbox, each)
-        for each in caller.sandbox.compute.all()
+        for each in reversed(caller.sandbox.compute.pickles.all())
         if id in (None, each.id) and (not model_id or each.model_id == model_id)
     ]
     return [view for view in views if not (unassigned and view["assignedModelSlots"])]
@@ -123,7 +123,7 @@ def assign_pickle_to_model(caller: Caller, model_id: str | None = None, pickle_i
     if pickle_id is None and sandbox.settings.switches.null_pickle_unassigns:
         sandbox.account.change(model, pickle_id=None)
         return "true"
-    if sandbox.compute.get(pickle_id) is None:
+    if sandbox.compute.pickles.get(pickle_id) is None:
         raise Refusal("Pickle not found")
     if model.tournament != CLASSIC:
         raise Refusal("Model uploads are for the tournament numerai only")

@@ -6,8 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from ..records import ModelRecord, RoundRecord
-from ..refusal import Refusal
+from ..records import RoundRecord
 from ..rounds import resolve_time, score_time
 from ..scores import DAYS, Score, Standing
 from .caller import Caller
@@ -26,7 +25,7 @@ def submission_scores(
     tournament: int | None = None,
 ) -> list[View]:
     """A model's scores, newest round first."""
-    model = _model(caller, model_id, tournament)
+    model = caller.sandbox.account.model(model_id, tournament)
     views = [score_view(score) for score in caller.sandbox.scores.of_model(model)]
     wanted = {"displayName": display_name, "version": version, "day": day, "resolved": resolved}
     views = [view for view in views if all(value is None or view[key] == value for key, value in wanted.items())]
@@ -49,7 +48,7 @@ def v2_round_model_performances(
     **wanted: Any,
 ) -> list[View]:
     """How a model did in each round, newest first; `wanted` are the conditions of `_fits`."""
-    model = _model(caller, model_id, tournament)
+    model = caller.sandbox.account.model(model_id, tournament)
     sandbox = caller.sandbox
     by_round: dict[str, list[Score]] = {}
     for score in sandbox.scores.of_model(model):
@@ -161,13 +160,6 @@ def signals_scores(standing: Standing) -> View:
 def crypto_scores(standing: Standing) -> View:
     """What the Crypto leaderboard shows."""
     return {"corrRep": standing.corr, "mmcRep": standing.mmc}
-
-
-def _model(caller: Caller, model_id: str, tournament: int | None) -> ModelRecord:
-    found = caller.sandbox.account.model(model_id)
-    if tournament is not None and found.tournament != tournament:
-        raise Refusal("Model not found")
-    return found
 
 
 def _common(standing: Standing) -> View:

@@ -146,7 +146,7 @@ def model_view(sandbox: Sandbox, model: ModelRecord) -> View:
 
     computeEnabled is true exactly when a webhook is set. Source: 19 of 19 models in a recorded answer of the API.
     """
-    pickle = sandbox.compute.get(model.pickle_id)
+    pickle = sandbox.compute.pickles.get(model.pickle_id)
     return {
         **in_camel_case(model),
         "username": model.name,

@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 from .derive import Derived
 from .made_classic import MAIN_TARGET, VERSION
 from .parquet import write_whole
-from .signal import Signal, Truth, fitted_signal, made_truth
-from .source import Edition
+from .signal import Signal, fitted_signal
+from .source import Edition, Source
 
 _SUFFIXES = (".parquet", ".csv", ".json")
 _ROWS = ("train", "validation", "live")
 _BATCH_ROWS = 65_536
 
 
-class FolderClassic:
+class FolderClassic(Source):
     """The folder's files under a version's name. Live rows are the same in every round.
 
     The folder must have `train.parquet` and `live.parquet`.
@@ -34,7 +34,7 @@ class FolderClassic:
 
     def __init__(self, folder: Path, seed: int, version: str = VERSION) -> None:
         self._folder = folder
-        self._seed = seed
+        self.seed = seed
         self.version = version
         self.fingerprint = hashlib.sha256(f"{folder}:{seed}:{version}".encode()).hexdigest()[:16]
         self._derived = Derived(self, lambda: self.signal, seed)
@@ -104,8 +104,3 @@ class FolderClassic:
 
     def rows(self, edition: Edition) -> pd.DataFrame:
         return pd.concat(self.blocks("live", self.signal.columns))
-
-    def truth(self, edition: Edition) -> Truth:
-        """A made-up outcome of the folder's live rows: their real one is not known."""
-        rows = self.rows(edition)
-        return made_truth(rows.index, self.signal, rows, [self._seed, edition.round_number])

@@ -14,7 +14,7 @@ import pandas as pd
 from ..settings import DataSpec
 from .derive import Derived
 from .parquet import write_parquet, write_whole
-from .signal import Signal, Truth, made_signal, made_truth, outcome, targets
+from .signal import Signal, made_signal, outcome, targets
 from .source import Edition, Source
 from .words import feature_names, renamed
 
@@ -46,6 +46,7 @@ class MadeClassic(Source):
 
     def __init__(self, spec: DataSpec, version: str = VERSION, *, renames: bool = False) -> None:
         self.spec = spec
+        self.seed = spec.seed
         self.version = version
         key = f"{spec!r}" if (version, renames) == (VERSION, False) else f"{spec!r}:{version}:{renames}"
         self.fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -123,10 +124,6 @@ class MadeClassic(Source):
 
     def rows(self, edition: Edition) -> pd.DataFrame:
         return self.draw("live", edition.round_number)
-
-    def truth(self, edition: Edition) -> Truth:
-        rows = self.rows(edition)
-        return made_truth(rows.index, self.signal, rows, [self.spec.seed, edition.round_number])
 
     def _targets(self, frame: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
         latent = outcome(self.signal.value(frame), generator)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from .made_classic import version_key
 from .parquet import write_parquet, write_whole
-from .signal import Signal, Truth, made_signal, made_truth, outcome, predictions, targets
+from .signal import Signal, made_signal, outcome, predictions, targets
 from .source import Edition, Source
 from .words import feature_names, renamed
 
@@ -46,6 +46,7 @@ class MadeUniverse(Source):
         self.kind = kind
         self.version = version
         self._seed = seed
+        self.seed = seed + kind.tag
         self._weeks = weeks
         key = f"{kind.tag}:{seed}:{size}:{weeks}:{version}:{renames}"
         self.fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -60,7 +61,7 @@ class MadeUniverse(Source):
 
     @cached_property
     def signal(self) -> Signal:
-        return made_signal(self.features, self._seed + self.kind.tag)
+        return made_signal(self.features, self.seed)
 
     def names(self) -> list[str]:
         return sorted(f"{self.version}/{name}" for name in self.kind.files)
@@ -85,10 +86,6 @@ class MadeUniverse(Source):
     def rows(self, edition: Edition) -> pd.DataFrame:
         """The round's universe by name."""
         return self.live(edition).set_index(self.id_column)
-
-    def truth(self, edition: Edition) -> Truth:
-        rows = self.rows(edition)
-        return made_truth(rows.index, self.signal, rows, [self._seed + self.kind.tag, edition.round_number])
 
     def _example_predictions(self, edition: Edition) -> pd.DataFrame:
         rows = self.live(edition)

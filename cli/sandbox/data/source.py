@@ -9,7 +9,7 @@ from typing import Protocol
 
 import pandas as pd
 
-from .signal import Signal, Truth
+from .signal import Signal, Truth, made_truth
 
 
 def is_live(name: str) -> bool:
@@ -30,6 +30,8 @@ class Source(Protocol):
 
     fingerprint: str
     """Changes whenever the same name would give other bytes."""
+    seed: int
+    """What the outcome of the live rows is drawn from."""
 
     def names(self) -> list[str]:
         """Every file that can be asked for."""
@@ -52,7 +54,9 @@ class Source(Protocol):
         """The round's live rows with the signal's columns, indexed by the tournament's own id."""
 
     def truth(self, edition: Edition) -> Truth:
-        """What became of the round's live rows, indexed by the tournament's own id."""
+        """What became of the round's live rows, indexed by the tournament's own id. It is always made up, also for the
+        rows of a folder, whose real outcome is not known."""
+        return made_truth(self.signal, self.rows(edition), [self.seed, edition.round_number])
 
     @property
     def id_column(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import TypeGuard
 
-import msgspec
+from msgspec import to_builtins
 from werkzeug.wrappers import Request, Response
 
 from ...errors import UsageError
@@ -26,24 +26,19 @@ _ENTRIES = 40
 
 
 def answer_control(sandbox: Sandbox, request: Request) -> Response:
-    """The answer of a control endpoint; errors come as JSON."""
-    try:
-        if request.headers.get("Origin") is not None:
-            raise HttpRefusal(403, "the control endpoints are not for web pages")
-        name = request.path.removeprefix(PREFIX).rstrip("/")
-        if name not in _METHODS:
-            raise HttpRefusal(404, f"there is no {request.path}; known are {', '.join(sorted(_METHODS))}")
-        handler = _METHODS[name].get(request.method)
-        if handler is None:
-            raise HttpRefusal(405, f"{request.path} takes {' and '.join(_METHODS[name])} only")
-        body = json_body(request) if request.method == "POST" else {}
-        if body is None:
-            body = {}
-        if not isinstance(body, Mapping):
-            raise HttpRefusal(400, "the body must be a JSON object")
-        return json_response(200, handler(sandbox, body))
-    except HttpRefusal as refusal:
-        return json_response(refusal.status, {"error": refusal.message})
+    """The answer of a control endpoint; `HttpRefusal` for an order that it does not take."""
+    if request.headers.get("Origin") is not None:
+        raise HttpRefusal(403, "the control endpoints are not for web pages")
+    name = request.path.removeprefix(PREFIX).rstrip("/")
+    if name not in _METHODS:
+        raise HttpRefusal(404, f"there is no {request.path}; known are {', '.join(sorted(_METHODS))}")
+    handler = _METHODS[name].get(request.method)
+    if handler is None:
+        raise HttpRefusal(405, f"{request.path} takes {' and '.join(_METHODS[name])} only")
+    body = json_body(request) if request.method == "POST" else None
+    if not isinstance(body, Mapping | None):
+        raise HttpRefusal(400, "the body must be a JSON object")
+    return json_response(200, handler(sandbox, body or {}))
 
 
 def state_view(sandbox: Sandbox) -> dict[str, object]:
@@ -59,7 +54,7 @@ def state_view(sandbox: Sandbox) -> dict[str, object]:
         "data_versions": sandbox.catalog.versions(),
         "rounds": [_round_view(sandbox, round_) for round_ in sandbox.rounds.all()],
         "submissions": [
-            {**_plain(submission), "selected": sandbox.submissions.is_selected(submission)}
+            {**to_builtins(submission), "selected": sandbox.submissions.is_selected(submission)}
             for submission in sandbox.submissions.all()
         ],
         "entries": [
@@ -67,13 +62,13 @@ def state_view(sandbox: Sandbox) -> dict[str, object]:
             for model in sandbox.account.models()
             for entry in sandbox.submissions.entries(model, _ENTRIES)
         ],
-        "webhook_calls": [{"trigger_id": call.id, **_plain(call)} for call in sandbox.webhooks.calls.all()],
+        "webhook_calls": [{"trigger_id": call.id, **to_builtins(call)} for call in sandbox.webhooks.calls.all()],
         "diagnostics": [
             {"id": run.id, "model_id": run.model_id, "status": run.status, "message": run.message}
             for run in sandbox.diagnostics.all()
         ],
-        "faults": [_plain(fault) for fault in sandbox.faults.all()],
-        "requests": [_plain(record) for record in sandbox.requests.all()],
+        "faults": to_builtins(sandbox.faults.all()),
+        "requests": to_builtins(sandbox.requests.all()),
     }
 
 
@@ -143,8 +138,8 @@ _METHODS: dict[str, dict[str, Handler]] = {
     "clock": {"GET": lambda sandbox, _: _clock_view(sandbox), "POST": _move_clock},
     "data": {"GET": lambda sandbox, _: {"versions": sandbox.catalog.versions()}, "POST": _change_data},
     "faults": {
-        "GET": lambda sandbox, _: {"faults": [_plain(fault) for fault in sandbox.faults.all()]},
-        "POST": lambda sandbox, body: _plain(sandbox.faults.add(body)),
+        "GET": lambda sandbox, _: {"faults": to_builtins(sandbox.faults.all())},
+        "POST": lambda sandbox, body: to_builtins(sandbox.faults.add(body)),
         "DELETE": lambda sandbox, _: {"cleared": sandbox.faults.clear()},
     },
 }
@@ -193,11 +188,6 @@ def _entry_view(sandbox: Sandbox, model: ModelRecord, entry: Entry) -> dict[str,
         "filename": None if submission is None else submission.filename,
         "timestamp": None if submission is None else _text(submission.inserted_at),
     }
-
-
-def _plain(record: msgspec.Struct) -> dict[str, object]:
-    found: dict[str, object] = msgspec.to_builtins(record)
-    return found
 
 
 def _text(moment: datetime) -> str:
