@@ -101,7 +101,7 @@ class Diagnostics:
 
         rows = self.catalog.classic()
         small = rows.feature_sets()["small"]
-        derived = Derived(rows, lambda: self.catalog.source(CLASSIC).signal, self.catalog.spec.seed)
+        derived = Derived(rows)
         pieces = zip(
             rows.blocks("validation", [*small, MAIN_TARGET]),
             derived.meta_model(),

@@ -81,36 +81,32 @@ class Scores:
 
     def standings(self, tournament: int) -> list[Standing]:
         """The account's models and the made-up rivals, best CORR first."""
-        names: dict[str, ModelRecord | None] = {}
-        means: dict[str, list[dict[str, float]]] = {}
+        models = {model.id: model for model in self.account.models() if model.tournament == tournament}
+        rows: dict[str, list[dict[str, float]]] = {key: [] for key in models}
         for round_ in self.rounds.all(tournament):
             day = self._days(round_)
             if not day:
                 continue
             values = self._day_values(round_, day)
-            owners = {found.id: found.model_id for found in self._selected(round_)}
+            owners = {submission.id: submission.model_id for submission in self._selected(round_)}
             for column in values["canon_corr"].index:
-                key = owners.get(column, column)
                 row = {metric: float(values[metric][column]) for metric in METRICS}
-                means.setdefault(key, []).append(row)
-                names.setdefault(key, None)
-        for model in self.account.models():
-            if model.tournament == tournament:
-                names[model.id] = model
+                rows.setdefault(owners.get(column, column), []).append(row)
         mean = {
-            key: {metric: sum(row[metric] for row in rows) / len(rows) for metric in METRICS}
-            for key, rows in means.items()
+            key: {metric: sum(row[metric] for row in scored) / len(scored) for metric in METRICS}
+            for key, scored in rows.items()
+            if scored
         }
-        by_corr = sorted(names, key=lambda key: (-mean[key]["canon_corr"] if key in mean else 9.0, key))
+        by_corr = sorted(rows, key=lambda key: (-mean[key]["canon_corr"] if key in mean else 9.0, key))
         by_mmc = sorted(by_corr, key=lambda key: -mean[key]["canon_mmc"] if key in mean else 9.0)
         return [
             Standing(
-                name=own.name if (own := names[key]) else key,
+                name=models[key].name if key in models else key,
                 rank=place,
                 mmc_rank=by_mmc.index(key) + 1,
                 corr=mean.get(key, {}).get("canon_corr"),
                 mmc=mean.get(key, {}).get("canon_mmc"),
-                model=own,
+                model=models.get(key),
             )
             for place, key in enumerate(by_corr, 1)
         ]

@@ -9,7 +9,7 @@ from ..refusal import Refusal
 from ..scores import Standing
 from ..settings import ALL_SCOPES
 from .caller import Caller
-from .views import View, entry_view, in_camel_case, model_view, submission_view
+from .views import View, entry_view, model_view, own_fields, submission_view
 
 
 def account(caller: Caller) -> View:
@@ -58,7 +58,7 @@ def account_profile(caller: Caller, username: str, tournament: int = 8) -> View:
         "startDate": ours.token.inserted_at,
         "models": [
             {
-                **in_camel_case(model),
+                **own_fields(model),
                 "displayName": model.name,
                 "username": model.name,
                 "stake": "0",
@@ -75,13 +75,13 @@ def v3_user_profile(caller: Caller, model_name: str, tournament: int = 8) -> Vie
     if model is None:
         raise Refusal("Model not found")
     return {
-        **in_camel_case(model),
+        **own_fields(model),
         "username": model.name,
         "accountName": caller.sandbox.account.username,
         "startDate": model.inserted_at,
         "computeEnabled": model.webhook is not None,
-        "latestRanks": lambda *_: {"corr": _standing(caller, model).rank, "mmc": _standing(caller, model).mmc_rank},
-        "latestReps": lambda *_: {"corr": _standing(caller, model).corr, "mmc": _standing(caller, model).mmc},
+        "latestRanks": lambda *_: _ranks(_standing(caller, model)),
+        "latestReps": lambda *_: own_fields(_standing(caller, model)),
         "latestReturns": {"oneDay": 0.0, "threeMonths": 0.0, "oneYear": 0.0, "allTime": 0.0},
         "dailyModelPerformances": lambda *_: _daily(caller, model),
     }
@@ -136,6 +136,10 @@ def _token(caller: Caller) -> View:
 def _standing(caller: Caller, wanted: ModelRecord) -> Standing:
     standings = caller.sandbox.scores.standings(wanted.tournament)
     return next(each for each in standings if each.model is not None and each.model.id == wanted.id)
+
+
+def _ranks(standing: Standing) -> View:
+    return {"corr": standing.rank, "mmc": standing.mmc_rank}
 
 
 def _daily(caller: Caller, wanted: ModelRecord) -> list[View]:

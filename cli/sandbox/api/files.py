@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..account import Account
-from ..compute import DATA_VERSIONS, DOCKER_IMAGES, require_own_runs
+from ..compute import require_own_runs
 from ..data.catalog import CLASSIC
 from ..refusal import Refusal
 from ..submissions import upload_for
@@ -151,16 +151,6 @@ def create_compute_pickle_upload(
     return pickle_view(
         sandbox, sandbox.compute.create(upload.id, tournament, model_id, data_version_id, docker_image_id)
     )
-
-
-def compute_pickle_data_versions(caller: Caller, deprecated: bool = False) -> list[View]:
-    """The data versions that an uploaded model may use."""
-    return [dict(each) for each in DATA_VERSIONS]
-
-
-def compute_pickle_docker_images(caller: Caller, deprecated: bool | None = False) -> list[View]:
-    """The images that an uploaded model may run in."""
-    return [dict(each) for each in DOCKER_IMAGES]
 
 
 def _optional_model(account: Account, model_id: str | None, tournament: int | None = None) -> str | None:

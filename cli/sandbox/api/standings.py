@@ -10,7 +10,7 @@ from ..records import RoundRecord
 from ..rounds import resolve_time, score_time
 from ..scores import DAYS, Score, Standing
 from .caller import Caller
-from .views import View, in_camel_case, round_mention, score_configs, score_view
+from .views import View, own_fields, round_mention, score_configs, score_view
 
 
 def submission_scores(
@@ -164,7 +164,7 @@ def crypto_scores(standing: Standing) -> View:
 
 def _common(standing: Standing) -> View:
     return {
-        **in_camel_case(standing),
+        **own_fields(standing),
         "id": standing.model.id if standing.model else standing.name,
         "username": standing.name,
         "nmrStaked": "0",

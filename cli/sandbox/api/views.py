@@ -19,7 +19,7 @@ TARGETS = {8: "ender_20", 11: "target_20d", 12: "target_30d"}
 _METRIC_MULTIPLIERS = {"canon_corr": 0.75, "canon_mmc": 2.25}
 
 
-def in_camel_case(record: Struct) -> View:
+def own_fields(record: Struct) -> View:
     """A record's own fields. Those that the schema does not have are not asked for."""
     return {camel_case(name): value for name, value in structs.asdict(record).items()}
 
@@ -28,7 +28,7 @@ def round_view(sandbox: Sandbox, round_: RoundRecord) -> View:
     """A round."""
     resolved = sandbox.rounds.status(round_) == "RESOLVED"
     return {
-        **in_camel_case(round_),
+        **own_fields(round_),
         "target": TARGETS[round_.tournament],
         "isDaily": True,
         "closeTime": shown_close(sandbox, round_),
@@ -148,7 +148,7 @@ def model_view(sandbox: Sandbox, model: ModelRecord) -> View:
     """
     pickle = sandbox.compute.pickles.get(model.pickle_id)
     return {
-        **in_camel_case(model),
+        **own_fields(model),
         "username": model.name,
         "archived": False,
         "hidden": False,
@@ -163,7 +163,7 @@ def model_view(sandbox: Sandbox, model: ModelRecord) -> View:
 def score_view(score: Score) -> View:
     """A score."""
     return {
-        **in_camel_case(score),
+        **own_fields(score),
         **round_mention(score.round),
         "displayName": score.metric,
         "version": METRICS[score.metric],
@@ -177,7 +177,7 @@ def score_view(score: Score) -> View:
 def diagnostics_view(run: DiagnosticsRecord) -> View:
     """A diagnostics run."""
     return {
-        **in_camel_case(run),
+        **own_fields(run),
         "trainedOnVal": False,
         "erasMissing": [],
         "perEraDiagnostics": [dict(era) for era in run.per_era],
@@ -188,7 +188,7 @@ def diagnostics_view(run: DiagnosticsRecord) -> View:
 def pickle_view(sandbox: Sandbox, pickle: PickleRecord) -> View:
     """An uploaded model."""
     return {
-        **in_camel_case(pickle),
+        **own_fields(pickle),
         "label": pickle.filename,
         "updatedAt": pickle.inserted_at,
         "validationStatus": "validated",

@@ -17,14 +17,14 @@ from .derive import Derived
 from .made_classic import MAIN_TARGET, VERSION
 from .parquet import write_whole
 from .signal import Signal, fitted_signal
-from .source import Edition, Source
+from .source import Edition, ValidationSource
 
 _SUFFIXES = (".parquet", ".csv", ".json")
 _ROWS = ("train", "validation", "live")
 _BATCH_ROWS = 65_536
 
 
-class FolderClassic(Source):
+class FolderClassic(ValidationSource):
     """The folder's files under a version's name. Live rows are the same in every round.
 
     The folder must have `train.parquet` and `live.parquet`.
@@ -37,7 +37,7 @@ class FolderClassic(Source):
         self.seed = seed
         self.version = version
         self.fingerprint = hashlib.sha256(f"{folder}:{seed}:{version}".encode()).hexdigest()[:16]
-        self._derived = Derived(self, lambda: self.signal, seed)
+        self._derived = Derived(self)
 
     @cached_property
     def signal(self) -> Signal:
@@ -74,7 +74,6 @@ class FolderClassic(Source):
         return False
 
     def given(self, name: str) -> Path | None:
-        """The folder's own file."""
         path = self._folder / name.rpartition("/")[2]
         return path if path.is_file() else None
 
@@ -99,7 +98,6 @@ class FolderClassic(Source):
             yield frame.rename_axis("id")
 
     def live(self, edition: Edition) -> pd.DataFrame:
-        """The folder's live ids."""
         return pd.concat(self.blocks("live", [])).reset_index()[["id"]]
 
     def rows(self, edition: Edition) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from ..settings import DataSpec
 from .derive import Derived
 from .parquet import write_parquet, write_whole
 from .signal import Signal, made_signal, outcome, targets
-from .source import Edition, Source
+from .source import Edition, ValidationSource
 from .words import feature_names, renamed
 
 VERSION = "v5.3"
@@ -34,7 +34,7 @@ MISSING = 2
 hold no nulls."""
 
 
-class MadeClassic(Source):
+class MadeClassic(ValidationSource):
     """Rows drawn era by era; each era has its own generator, so any of them can be made again without the others.
 
     Every version has the same rows with the same targets. Versions before v5.3 lack the features of the set `quantum`,
@@ -55,7 +55,7 @@ class MadeClassic(Source):
         self._classic = spec.features - max(1, round(spec.features * _QUANTUM_SHARE))
         kept = self._drawn[: self._classic] if self._is_older else self._drawn
         self.features = [renamed(name) if renames else name for name in kept]
-        self._derived = Derived(self, lambda: self.signal, spec.seed)
+        self._derived = Derived(self)
 
     @cached_property
     def signal(self) -> Signal:
@@ -119,7 +119,6 @@ class MadeClassic(Source):
             yield self.draw(part, era)[["era", *columns]]
 
     def live(self, edition: Edition) -> pd.DataFrame:
-        """The round's ids."""
         return self.draw("live", edition.round_number).reset_index()[["id"]]
 
     def rows(self, edition: Edition) -> pd.DataFrame:

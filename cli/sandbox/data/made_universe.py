@@ -78,13 +78,11 @@ class MadeUniverse(Source):
             write_parquet(path, (self._week(week) for week in self._part(short.partition(".")[0])))
 
     def live(self, edition: Edition) -> pd.DataFrame:
-        """The round's universe with its features."""
         day = str(edition.datestamp)
         generator = np.random.default_rng([self._seed, self.kind.tag, 3, edition.round_number])
         return self._draw(f"{day[:4]}-{day[4:6]}-{day[6:]}", "live", generator)
 
     def rows(self, edition: Edition) -> pd.DataFrame:
-        """The round's universe by name."""
         return self.live(edition).set_index(self.id_column)
 
     def _example_predictions(self, edition: Edition) -> pd.DataFrame:

@@ -67,8 +67,8 @@ class Source(Protocol):
         """What the features really say."""
 
 
-class ValidationSource(Protocol):
-    """What diagnostics need of the Classic data."""
+class ValidationSource(Source, Protocol):
+    """The Classic data, with what diagnostics and derived files need."""
 
     version: str
     """The data version, e.g. `v5.3`."""

@@ -67,7 +67,7 @@ def state_view(sandbox: Sandbox) -> dict[str, object]:
             {"id": run.id, "model_id": run.model_id, "status": run.status, "message": run.message}
             for run in sandbox.diagnostics.all()
         ],
-        "faults": to_builtins(sandbox.faults.all()),
+        "faults": to_builtins(sandbox.faults.ordered.all()),
         "requests": to_builtins(sandbox.requests.all()),
     }
 
@@ -138,7 +138,7 @@ _METHODS: dict[str, dict[str, Handler]] = {
     "clock": {"GET": lambda sandbox, _: _clock_view(sandbox), "POST": _move_clock},
     "data": {"GET": lambda sandbox, _: {"versions": sandbox.catalog.versions()}, "POST": _change_data},
     "faults": {
-        "GET": lambda sandbox, _: {"faults": to_builtins(sandbox.faults.all())},
+        "GET": lambda sandbox, _: {"faults": to_builtins(sandbox.faults.ordered.all())},
         "POST": lambda sandbox, body: to_builtins(sandbox.faults.add(body)),
         "DELETE": lambda sandbox, _: {"cleared": sandbox.faults.clear()},
     },
