@@ -65,8 +65,8 @@ def provider_factory(name: str) -> ProviderFactory:
 def _points() -> Mapping[str, EntryPoint]:
     """The entry points by name; the tool's own win over another package's of the same name.
 
-    `EnvironmentNotReady` when one of its own is not there: it runs from a folder that was never installed, or the record
-    is that of another version.
+    `EnvironmentNotReady` when one of its own is not there: it runs from a folder that was never installed, or the
+    record is that of another version.
     """
     from importlib.metadata import entry_points
 
