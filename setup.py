@@ -81,7 +81,9 @@ setup(
     },
     entry_points={
         "console_scripts": ["numerai=numerai_compute.main:main"],
-        "numerai_compute.providers": ["local=numerai_compute.providers.local.provider:create"],
+        "numerai_compute.providers": [
+            f"{name}={PACKAGE}.providers.{name}.provider:create" for name in ("aws", "local")
+        ],
     },
     classifiers=[
         "Environment :: Console",

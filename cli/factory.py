@@ -17,7 +17,6 @@ if TYPE_CHECKING:
         ApiProbe,
         Clock,
         ContainerEngine,
-        Ledger,
         Notifier,
         NumeraiApi,
         OwnCommands,
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     )
     from .providers.registry import ProviderContext
     from .render import Renderer
+    from .watching.ledger import Ledger
 
 
 def home_folder() -> Path:
@@ -103,9 +103,9 @@ class Factory:
     @cached_property
     def ledger(self) -> Ledger:
         """What the watchers of this home folder have seen, decided and told."""
-        from .adapters.ledger import DATABASE_FILE, RoundLedger
+        from .watching.ledger import DATABASE_FILE, Ledger
 
-        return RoundLedger(self.home / DATABASE_FILE)
+        return Ledger(self.home / DATABASE_FILE)
 
     @cached_property
     def notifier(self) -> Notifier:

@@ -13,21 +13,16 @@ from .models import (
     Check,
     DataVersions,
     Deployment,
-    KeptNotice,
     Keys,
     LogLine,
     Model,
     Node,
     Notice,
     Round,
-    RoundEntry,
-    RoundOutcome,
     Run,
     Submission,
     SubmissionEntry,
     TokenInfo,
-    TriggerAttempt,
-    WatcherRecord,
     WebhookCall,
 )
 
@@ -186,129 +181,6 @@ class StateStore(Protocol):
         """Convert the official tool's files to this tool's; returns the backups that were kept."""
 
 
-class Ledger(Protocol):
-    """What the watchers of this home folder have seen, decided and told, so that each thing is done once: by however
-    many watchers, and over kill -9. What is decided is recorded before it is done. Moments are Numerai's time where
-    nothing else is said."""
-
-    def exists(self) -> bool:
-        """Whether anything was ever recorded. Every other method makes the ledger where there is none."""
-
-    def see_round(self, round_: Round, machine_open: datetime | None) -> None:
-        """Record a round and its times; `machine_open` is its opening by this machine's clock, kept from the first
-        time that this opening was seen, and None as long as it has not opened. A number that comes again on another day
-        is another round (a sandbox that began anew): what was recorded for it is forgotten, but its trigger ids are not
-        used again."""
-
-    def rounds(self, tournament: int, limit: int) -> list[Round]:
-        """The latest rounds seen, newest first."""
-
-    def answered(self, tournament: int) -> None:
-        """Record that Numerai has told a tournament's rounds."""
-
-    def unanswered(self, tournament: int, now: datetime) -> datetime:
-        """Record that Numerai does not tell a tournament's rounds; returns since when."""
-
-    def machine_open(self, round_: Round) -> datetime | None:
-        """When a round opened by this machine's clock; None when it was never seen open."""
-
-    def see_nodes(self, names: Iterable[str], now: datetime) -> Mapping[str, datetime]:
-        """Since when each of the nodes that are configured now is followed. Others are forgotten, and begin anew."""
-
-    def follow(self, node: str, round_: Round) -> RoundEntry:
-        """The entry of a node in a round, made when there is none."""
-
-    def entry(self, node: str, round_: Round) -> RoundEntry | None:
-        """The entry of a node in a round."""
-
-    def unsettled(self, node: str) -> list[Round]:
-        """The rounds whose outcome for a node is open, newest first."""
-
-    def decide_attempt(self, node: str, round_: Round, number: int, why: str, now: datetime) -> TriggerAttempt:
-        """Record that attempt `number` (from 1) is to be made; returns it as whoever came first has recorded it."""
-
-    def attempt_started(self, node: str, trigger_id: str, run_id: str) -> None:
-        """Record the run that an attempt has started."""
-
-    def attempt_refused(self, node: str, trigger_id: str, message: str) -> None:
-        """Record why an attempt could not start a run."""
-
-    def attempt_ended(self, node: str, trigger_id: str, state: str, exit_code: int | None, message: str | None) -> None:
-        """Record how the run of an attempt ended."""
-
-    def see_entries(
-        self, node: str, round_: Round, entries: Iterable[SubmissionEntry], now: datetime
-    ) -> Mapping[str, datetime]:
-        """Record what Numerai says of a node, for a round and of the names of its files; returns when each of its files
-        was first seen."""
-
-    def settle(self, node: str, round_: Round, outcome: RoundOutcome) -> None:
-        """Record how a round went; what is settled stays."""
-
-    def reopen(self, node: str, round_: Round) -> None:
-        """Follow a round again that was missed, late or covered, because its deadline was put off; what was told of
-        it is forgotten."""
-
-    def decide_notice(self, notice: Notice, now: datetime, key: str | None = None) -> bool:
-        """Record that something is to be told; False when that was decided before. Without `key` it is the notice of
-        its kind for its node and round."""
-
-    def claim_notice(self, machine_now: datetime, tries: int, after: int = 0) -> KeptNotice | None:
-        """The first notice after that serial number that is to be told and was not yet, tried fewer than `tries`
-        times. Nobody else gets the same for a while."""
-
-    def notice_sent(self, key: str, machine_now: datetime) -> None:
-        """Record that a notice went out."""
-
-    def notice_dropped(self, key: str, why: str, machine_now: datetime) -> None:
-        """Record that a notice went to nobody, and is not to be claimed again."""
-
-    def notice_failed(self, key: str, why: str, machine_not_before: datetime) -> None:
-        """Record that a notice reached nobody; it can be claimed again from that moment on."""
-
-    def begin_watch(self, kind: str, now: datetime, machine_now: datetime) -> tuple[str, datetime | None]:
-        """Enter a watcher of this process; returns its id and, when nobody has watched since one was killed, when that
-        one was last seen, or since when nobody had watched before it if it never came to saying so."""
-
-    def said_unwatched(self, watcher: str) -> None:
-        """Record that a watcher has said since when nobody had watched."""
-
-    def beat(self, watcher: str, now: datetime, machine_now: datetime) -> None:
-        """Record a watcher's sign of life."""
-
-    def end_watch(self, watcher: str, now: datetime) -> None:
-        """Record that a watcher ended as it should."""
-
-    def watchers(self) -> list[WatcherRecord]:
-        """The watchers known, the one seen last first."""
-
-
-class BuildResult(Protocol):
-    """What a build left in the engine."""
-
-    image_id: str
-
-
-class ContainerEngine(Protocol):
-    """A Docker engine. Every method may raise `EnvironmentNotReady` when the engine cannot be reached."""
-
-    def version(self) -> str:
-        """The engine's version."""
-
-    def gateway(self) -> str | None:
-        """The address at which a service on this host must listen to be reachable from a container, where loopback is
-        not reachable (native Linux); None where loopback is enough (Docker Desktop)."""
-
-    def image_id(self, tag: str) -> str | None:
-        """The id of a local image, None when there is none."""
-
-    def build(self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report) -> str:
-        """Build an image from a folder with a Dockerfile and tag it; returns its id. Leaves no container behind.
-
-        `NumeraiError` with code `build-failed`, holding the last lines of the build's output.
-        """
-
-
 @dataclass(frozen=True)
 class ContainerSpec:
     """A container to be made: `cpu` in vCPUs, `memory_mib` in MiB, `volumes` path in the container -> volume name.
@@ -344,11 +216,37 @@ class ContainerState:
         return self.status in ("exited", "dead")
 
 
-class ContainerHost(ContainerEngine, Protocol):
-    """A container engine that runs containers on this machine, as the local provider needs it.
+class ContainerEngine(Protocol):
+    """A Docker engine: builds images, runs containers, keeps volumes. Labels to look for are given as `name=value`.
 
-    Labels to look for are given as `name=value`. `EnvironmentNotReady` when the engine cannot be reached.
+    Every method may raise `EnvironmentNotReady` when the engine cannot be reached.
     """
+
+    def version(self) -> str:
+        """The engine's version."""
+
+    def gateway(self) -> str | None:
+        """The address at which a service on this host must listen to be reachable from a container, where loopback is
+        not reachable (native Linux); None where loopback is enough (Docker Desktop and other engines in a machine of
+        their own forward it)."""
+
+    def image_id(self, tag: str) -> str | None:
+        """The id of a local image, given by tag or id; None when there is none."""
+
+    def build(
+        self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report, platform: str | None = None
+    ) -> str:
+        """Build an image from a folder with a Dockerfile and tag it; returns its id. Leaves no container behind.
+
+        `platform` is what the image is for (e.g. `linux/amd64`), by default what the engine itself runs on.
+        `NumeraiError` with code `build-failed`, holding the last lines of the build's output, or `base-image-missing`.
+        """
+
+    def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
+        """Push one tag to its registry, saying each layer that arrived. `auth` holds `username` and `password`.
+
+        `ProviderError` with code `push-failed` when the registry does not take it.
+        """
 
     def cpus(self) -> int:
         """How many CPUs containers can use at most."""

@@ -32,8 +32,9 @@ NO_ENGINE_HINT = (
 )
 
 
+# long: one method for each thing that the tool asks of an engine
 class DockerEngine:
-    """`ports.ContainerHost` on the engine that the user's `docker` command uses: DOCKER_HOST, else the current context.
+    """`ports.ContainerEngine` on the engine of the `docker` command: DOCKER_HOST, else the current context.
 
     Nothing is contacted before the first method is called.
     """
@@ -50,25 +51,19 @@ class DockerEngine:
     # the engine
 
     def version(self) -> str:
-        """The engine's version."""
         with _errors():
             return str(self._api.version()["Version"])
 
     def cpus(self) -> int:
-        """How many CPUs containers can use at most."""
         with _errors():
             return int(self._api.info()["NCPU"])
 
     def data_folder(self) -> Path | None:
-        """Where images and volumes are kept, when that is a folder of this machine."""
         with _errors():
             folder = Path(str(self._api.info().get("DockerRootDir") or ""))
         return folder if folder.is_absolute() and folder.exists() else None
 
     def gateway(self) -> str | None:
-        """The address at which a service on this host must listen to be reachable from a container, where loopback is
-        not reachable (native Linux); None where loopback is enough (Docker Desktop and other engines in a machine of
-        their own forward it)."""
         with _errors():
             if "Docker Desktop" in str(self._api.info().get("OperatingSystem", "")) or os.name == "nt":
                 return None
@@ -83,7 +78,6 @@ class DockerEngine:
     # images
 
     def image_id(self, tag: str) -> str | None:
-        """The id of a local image, given by tag or id; None when there is none."""
         from docker.errors import ImageNotFound, NotFound
 
         with _errors():
@@ -93,19 +87,16 @@ class DockerEngine:
                 return None
 
     def images(self, label: str) -> dict[str, list[str]]:
-        """The images that carry a label (`name=value`): id -> tags."""
         with _errors():
             found = self._api.images(filters={"label": label})
         return {image["Id"]: [tag for tag in image.get("RepoTags") or [] if tag != "<none>:<none>"] for image in found}
 
     def tag(self, image: str, tag: str) -> None:
-        """Give an image one more tag."""
         repository, _, name = tag.rpartition(":")
         with _errors():
             self._api.tag(image, repository, name, force=True)
 
     def remove_image(self, image: str) -> None:
-        """Remove a tag or an image; what is gone already is fine."""
         from docker.errors import NotFound
 
         with _errors():
@@ -117,11 +108,6 @@ class DockerEngine:
     def build(
         self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report, platform: str | None = None
     ) -> str:
-        """Build an image from a folder with a Dockerfile and tag it; returns its id. Leaves no container behind.
-
-        `platform` is what the image is for (e.g. `linux/amd64`), by default what the engine itself runs on.
-        `NumeraiError` with code `build-failed`, holding the last lines of the build's output, or `base-image-missing`.
-        """
         dockerfile = folder / "Dockerfile"
         if not self._buildkit():
             return self._build_the_old_way(folder, dockerfile, tag, labels=labels, platform=platform, report=report)
@@ -179,10 +165,6 @@ class DockerEngine:
         return built
 
     def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
-        """Push one tag to its registry, saying each layer that arrived. `auth` holds `username` and `password`.
-
-        `ProviderError` with code `push-failed` when the registry does not take it.
-        """
         with _errors():
             # As with builds, the SDK reports a failed push only in its stream.
             events = self._api.push(repository, tag=tag, auth_config=dict(auth), stream=True, decode=True)
@@ -199,13 +181,11 @@ class DockerEngine:
     # volumes
 
     def remove_volumes(self, label: str) -> None:
-        """Remove every volume that carries a label (`name=value`)."""
         for name in self.volumes(label):
             with _errors():
                 self._api.remove_volume(name, force=True)
 
     def volumes(self, label: str) -> list[str]:
-        """The names of the volumes that carry a label (`name=value`)."""
         with _errors():
             found = self._api.volumes(filters={"label": label})["Volumes"]
         return [volume["Name"] for volume in found or []]
@@ -254,10 +234,6 @@ class DockerEngine:
                 self._api.put_archive(name, folder, _mode_archive(leaf))
 
     def start_container(self, name: str) -> None:
-        """Start a container that was created; one that runs already is left alone.
-
-        `ProviderError` with code `could-not-start` when the engine cannot start it.
-        """
         from docker.errors import APIError
 
         with _errors():
@@ -267,7 +243,6 @@ class DockerEngine:
                 raise _could_not_start(error) from error
 
     def container(self, name: str) -> ContainerState | None:
-        """How a container stands; None when there is none of that name."""
         from docker.errors import NotFound
 
         with _errors():
@@ -285,21 +260,15 @@ class DockerEngine:
         )
 
     def containers(self, label: str) -> dict[str, dict[str, str]]:
-        """Every container, running or not, that carries a label (`name=value`): name -> labels."""
         with _errors():
             found = self._api.containers(all=True, filters={"label": label})
         return {container["Names"][0].lstrip("/"): container["Labels"] for container in found}
 
     def container_output(self, name: str) -> Iterator[bytes]:
-        """What a container prints, from its beginning until it ends, each piece after its time and a blank.
-
-        A piece without a newline at its end is continued by the next one.
-        """
         with _errors():
             yield from self._api.logs(name, stream=True, follow=True, timestamps=True, stdout=True, stderr=True)
 
     def wait_container(self, name: str, seconds: float) -> None:
-        """Return when a container has ended or is gone, at the latest after so many seconds."""
         from docker.errors import NotFound
         from requests.exceptions import ConnectionError as Disconnected
         from requests.exceptions import Timeout
@@ -311,7 +280,6 @@ class DockerEngine:
                 return
 
     def stop_container(self, name: str, grace_seconds: int) -> None:
-        """SIGTERM, and SIGKILL after the grace; one that has ended or is gone is fine."""
         from docker.errors import NotFound
 
         with _errors():
@@ -321,7 +289,6 @@ class DockerEngine:
                 return
 
     def remove_container(self, name: str) -> None:
-        """Remove a container, running or not; one that is gone is fine."""
         from docker.errors import APIError, NotFound
 
         with _errors():

@@ -61,25 +61,21 @@ class HttpNumeraiApi:
             raise UsageError(str(error), "Give NUMERAI_API_URL as https://host[:port].") from error
 
     def token_info(self) -> TokenInfo:
-        """Who the keys belong to and what they may do; `ApiError` with code `keys-refused` when they are wrong."""
         info = self._ask(self._client.token_info)
         if info is None:
             raise self._refused("the API does not know them")
         return TokenInfo(info.username, info.name, tuple(sorted(info.scopes or ())))
 
     def models(self) -> list[Model]:
-        """Every model of the account, of all tournaments."""
         models = self._ask(self._client.models)
         if models is None:
             raise self._refused("the API does not know them")
         return [Model(model.id, model.name, model.tournament, model.webhook, model.pickle_id) for model in models]
 
     def set_webhook(self, model_id: str, url: str | None) -> None:
-        """Register the address that Numerai calls for this model; None clears it."""
         self._ask(lambda: self._client.set_webhook(model_id, url))
 
     def trigger(self, model_id: str) -> str:
-        """Ask Numerai to call the model's webhook now; returns the trigger id."""
         patience = self._transport.within(WEBHOOK_SECONDS, 1)
         try:
             return self._ask(lambda: self._client.trigger(model_id, patience))
@@ -98,47 +94,38 @@ class HttpNumeraiApi:
         return next((round_ for round_ in latest if round_.is_open(now)), next(iter(latest), None))
 
     def rounds(self, tournament: int, limit: int) -> list[Round]:
-        """The latest rounds that have opened, newest first; empty when Numerai says that there is none."""
         return [_round(round_) for round_ in self._ask(lambda: self._client.rounds(tournament, limit))]
 
     def upcoming_round(self, tournament: int) -> Round | None:
-        """The round that opens next; None where Numerai does not say."""
         upcoming = self._ask(lambda: self._client.upcoming_round(tournament))
         return _round(upcoming) if upcoming else None
 
     def submissions(self, model_id: str) -> list[Submission]:
-        """The files that Numerai holds of a model, newest first."""
         return [Submission(**vars(file)) for file in self._ask(lambda: self._client.submissions(model_id))]
 
     def entries(self, model_id: str) -> list[SubmissionEntry]:
-        """What Numerai says of a model in its latest rounds, newest round first; one entry for each round."""
         return [
             SubmissionEntry(entry.round_number, _status(entry.status), entry.id, entry.filename, entry.timestamp)
             for entry in self._ask(lambda: self._client.entries(model_id))
         ]
 
     def data_versions(self, tournament: int) -> DataVersions:
-        """The versions of a tournament's data that a node can use now, by the node runtime's own rule."""
         files = listed_versions(self._ask(lambda: self._client.datasets(tournament)), tournament)
         complete = complete_versions(files)
         return DataVersions(tuple(served_versions(files)), complete[-1] if complete else None)
 
     def server_time(self) -> datetime:
-        """What the API's Date header says, in UTC. Asks."""
         return self._ask(self._client.server_time).astimezone(timezone.utc)
 
     def heard_time(self) -> datetime | None:
-        """What Numerai's clock shows now, by the Date of its latest answer and the time that has passed since."""
         clock = self._transport.clock
         return clock.now().astimezone(timezone.utc) if clock.heard else None
 
     @property
     def documents(self) -> Mapping[str, str]:
-        """Every GraphQL document of this version by name."""
         return QUERIES
 
     def answer(self, document: str, variables: Mapping[str, object], *, signed: bool = True) -> Mapping[str, Any]:
-        """The JSON object that answers a request, its `errors` included; `ApiError` when there is none."""
         return self._ask(lambda: self._client.answer(document, variables, signed=signed))
 
     def _ask(self, ask: Callable[[], T]) -> T:

@@ -23,17 +23,12 @@ class ChildCommands:
     def run(
         self, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], on_line: Callable[[str], None]
     ) -> int:
-        """Run one command to its end, handing on each line it prints; returns its exit code."""
         return run_process(_argv(arguments), cwd=cwd, env=_environment(environment), on_line=on_line).exit_code
 
     @contextmanager
     def serving(
         self, arguments: Sequence[str], *, cwd: Path, environment: Mapping[str, str], log: Path
     ) -> Iterator[Mapping[str, Any]]:
-        """Keep a command running that announces itself with one line of JSON; gives that line's content.
-
-        The command is ended when the block ends. What it prints on standard error goes to `log`.
-        """
         with log.open("ab") as errors:
             process = subprocess.Popen(
                 _argv(arguments),

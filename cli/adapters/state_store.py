@@ -77,12 +77,10 @@ class HomeStore:
 
     @property
     def nodes_path(self) -> Path:
-        """Where the nodes and settings are kept."""
         return self.home / NODES_FILE
 
     @property
     def keys_path(self) -> Path:
-        """Where the keys are kept."""
         return self.home / KEYS_FILE
 
     # nodes and settings
@@ -92,16 +90,13 @@ class HomeStore:
         return self._read().nodes
 
     def unusable_nodes(self) -> Mapping[str, str]:
-        """The records that could not be read."""
         return self._read().reasons
 
     def save_node(self, node: Node) -> None:
-        """Add or replace one node, under the lock."""
         check_name(node.name, "A node")
         self._update(lambda file: msgspec.structs.replace(file, nodes={**file.nodes, node.name: node}))
 
     def forget_node(self, name: str) -> None:
-        """Remove one node, under the lock."""
         self._update(
             lambda file: msgspec.structs.replace(
                 file,
@@ -111,21 +106,17 @@ class HomeStore:
         )
 
     def settings(self, provider: str) -> Mapping[str, str | int]:
-        """What `setup` has recorded for a provider."""
         return self._read().settings.get(provider, {})
 
     def save_settings(self, provider: str, settings: Mapping[str, str | int]) -> None:
-        """Replace what is recorded for a provider."""
         self._update(
             lambda file: msgspec.structs.replace(file, settings={**file.settings, provider: dict(settings)}),
         )
 
     def node_lock(self, name: str) -> AbstractContextManager[object]:
-        """Held while a command changes one node; `NumeraiError` with code `busy` when another command holds it."""
         return self._lock(f"node-{name}", seconds=0, what=f"the node {name}")
 
     def folder_lock(self, folder: Path) -> AbstractContextManager[object]:
-        """Held while a command changes files in a node's folder, which several nodes may share."""
         digest = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()
         return self._lock(f"folder-{digest[:16]}", seconds=LOCK_SECONDS, what=str(folder))
 
@@ -152,7 +143,6 @@ class HomeStore:
         return stored
 
     def save_keys(self, keys: Keys) -> None:
-        """Write the keys file (mode 0600), keeping whatever else it holds."""
         numerai = {"NUMERAI_PUBLIC_ID": keys.public_id, "NUMERAI_SECRET_KEY": keys.secret_key}
         if keys.api_url != NUMERAI_API_URL:
             numerai["NUMERAI_API_URL"] = keys.api_url
@@ -170,7 +160,6 @@ class HomeStore:
         }
 
     def save_notify_url(self, name: str, url: str) -> None:
-        """Add or replace one of the file's, keeping whatever else the file holds."""
         self._update_keys(lambda content: {**content, "notify": {**self._stored_notify_urls(content), name: url}})
 
     def forget_notify_url(self, name: str) -> None:
@@ -185,7 +174,6 @@ class HomeStore:
     # repair and upgrade
 
     def previous_nodes(self) -> tuple[Path, int] | None:
-        """The kept previous nodes.json, if it is readable, and how many nodes it holds."""
         path = self.nodes_path.with_name(NODES_FILE + PREVIOUS_SUFFIX)
         try:
             return path, len(_parse_nodes(path.read_bytes(), path).nodes)
@@ -193,7 +181,6 @@ class HomeStore:
             return None
 
     def restore_previous_nodes(self) -> Path:
-        """Put the kept previous nodes.json in place; the broken one is moved aside and its new path returned."""
         previous = self.previous_nodes()
         if previous is None:
             raise NumeraiError(f"There is no readable previous version of {self.nodes_path}.", code="state-corrupt")
@@ -209,7 +196,6 @@ class HomeStore:
         return aside
 
     def is_legacy(self) -> bool:
-        """Whether the home folder holds files of the official tool that `numerai upgrade` has not converted."""
         try:
             raw = _decode(self.nodes_path.read_bytes(), self.nodes_path)
         except OSError:
@@ -218,7 +204,6 @@ class HomeStore:
         return "version" not in raw or bool(keys and "version" not in keys)
 
     def upgrade(self) -> list[Path]:
-        """Convert the official tool's files to this tool's; returns the backups that were kept."""
         backups = []
         with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
             nodes, keys = self._read(), self._raw_keys()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
+from ..factory import Factory
+from ..usecases.cost import node_costs
 from .options import output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
 
 
 @click.command()
@@ -17,8 +14,6 @@ if TYPE_CHECKING:
 @click.pass_obj
 def cost(factory: Factory) -> None:
     """Estimate what every node costs a month."""
-    from ..usecases.cost import node_costs
-
     costs = node_costs(factory.store.nodes(), factory.provider)
     total = sum(found.usd for found in costs.values() if found)
     payload = {

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..factory import Factory
+from ..render import FAILED, OK
 from .options import output_options
+from .watch import watcher_of
 
-if TYPE_CHECKING:
-    from ..factory import Factory
+if TYPE_CHECKING:  # it takes sqlite3 and flask with it, which `daemon --help` does not need
     from ..providers.local.daemon import DaemonStatus
 
 
@@ -27,10 +29,9 @@ def run(factory: Factory) -> None:
 
     It also watches the rounds of all nodes, as `numerai watch` does."""
     from ..providers.local.daemon import run_daemon
-    from .watch import WatchingCompanion, watcher_of
 
-    watching = WatchingCompanion(watcher_of(factory, "daemon", wakes=False))
-    run_daemon(factory.provider_context("local"), report=factory.render.progress, companions=[watching])
+    watcher = watcher_of(factory, "daemon", wakes=False)
+    run_daemon(factory.provider_context("local"), report=factory.render.progress, companions=[watcher])
 
 
 @daemon.command()
@@ -50,7 +51,6 @@ def start(factory: Factory) -> None:
 def stop(factory: Factory) -> None:
     """End the daemon. Runs that go on are left running and taken over at the next start."""
     from ..providers.local.daemon import stop_daemon
-    from ..render import OK
 
     before = stop_daemon(factory.provider_context("local"))
 
@@ -77,8 +77,6 @@ def status(factory: Factory) -> int:
 
 
 def _show(factory: Factory, found: DaemonStatus) -> None:
-    from ..render import FAILED, OK
-
     if found.answering:
         work = f"{len(found.going_on)} run(s) go on, {found.queued} wait"
         factory.render.mark(OK, f"the daemon serves {found.url} (pid {found.pid})", detail=f"{work}; log: {found.log}")

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from ..factory import Factory
+from ..usecases.demo import NODE_FOLDER, Demo, DemoResult, free_folder
 from .options import output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
-    from ..usecases.demo import DemoResult
 
 
 @click.command()
@@ -33,8 +30,6 @@ def demo(factory: Factory, folder: Path | None, executor: str, keep: bool) -> in
     A stand-in of Numerai opens a round and calls the webhook of a node; the node's container downloads the data,
     trains, predicts and submits. Every command is shown as you would type it.
     """
-    from ..usecases.demo import Demo, free_folder
-
     render = factory.render
     player = Demo(
         (folder or free_folder(Path.cwd())).expanduser().absolute(),
@@ -58,8 +53,6 @@ def demo(factory: Factory, folder: Path | None, executor: str, keep: bool) -> in
 
 
 def _show(factory: Factory, result: DemoResult) -> None:
-    from ..usecases.demo import NODE_FOLDER
-
     render = factory.render
     score = "unknown" if result.validation_corr is None else f"{result.validation_corr:.4f} mean CORR per era"
     rows = [

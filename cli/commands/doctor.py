@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from ..errors import EXIT_ENVIRONMENT, UsageError
+from ..factory import Factory
+from ..models import Check, CheckStatus
+from ..render import FAILED, OK, SKIPPED, WARNING
+from ..usecases.api_check.ask import ask_api
+from ..usecases.api_check.judge import Finding, judge
+from ..usecases.api_check.record import record, refuse_existing, write_record
+from ..usecases.api_check.rules import RULES
+from ..usecases.doctor import Doctor
 from .options import output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
-    from ..models import Check
-    from ..usecases.api_check.judge import Finding
 
 
 @click.command()
@@ -30,10 +33,6 @@ def doctor(factory: Factory, fix: bool, api: bool, save: Path | None) -> int:
 
     Says what is wrong, why, and the command that mends it. With --api, what differs from docs/truth.md instead. Ends
     with 0 when nothing has failed, else with 3."""
-    from ..errors import EXIT_ENVIRONMENT, UsageError
-    from ..models import CheckStatus
-    from ..usecases.doctor import Doctor
-
     if api and fix:
         raise UsageError("--api changes nothing: there is nothing for --fix to do.")
     if api:
@@ -53,11 +52,6 @@ def doctor(factory: Factory, fix: bool, api: bool, save: Path | None) -> int:
 
 
 def _check_api(factory: Factory, save: Path | None) -> int:
-    from ..errors import EXIT_ENVIRONMENT
-    from ..usecases.api_check.ask import ask_api
-    from ..usecases.api_check.judge import judge
-    from ..usecases.api_check.record import record, refuse_existing, write_record
-
     if save is not None:
         refuse_existing(save)
     probe = factory.api_probe
@@ -72,9 +66,6 @@ def _check_api(factory: Factory, save: Path | None) -> int:
 
 
 def _show_findings(factory: Factory, findings: list[Finding], url: str, save: Path | None) -> None:
-    from ..render import FAILED, OK, SKIPPED, WARNING
-    from ..usecases.api_check.rules import RULES
-
     render = factory.render
     marks = {"agrees": OK, "unchecked": SKIPPED}
     for finding in findings:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
+from ..factory import Factory
+from ..models import DEFAULT_SIZE, SIZES, Tournament
+from ..providers.registry import provider_names
+from ..render import OK
+from ..usecases.scaffold import example_names, plan_scaffold, scaffold
 from .options import dry_run_option, output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
 
 
 @click.command("copy-example")
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
 @click.pass_obj
 def copy_example(factory: Factory, example: str, dest: Path | None, dry_run: bool) -> None:
     """Copy an example node into a folder. No file that is there is replaced."""
-    from ..render import OK
-    from ..usecases.scaffold import plan_scaffold, scaffold
-
     plan = plan_scaffold(example, (dest or Path(example)).expanduser().absolute())
     written = [] if dry_run else scaffold(plan)
     render = factory.render
@@ -45,10 +43,6 @@ def copy_example(factory: Factory, example: str, dest: Path | None, dry_run: boo
 @click.pass_obj
 def list_constants(factory: Factory) -> None:
     """List sizes, examples, providers and tournaments."""
-    from ..models import DEFAULT_SIZE, SIZES, Tournament
-    from ..providers.registry import provider_names
-    from ..usecases.scaffold import example_names
-
     render = factory.render
     content = {
         "sizes": {size.name: {"cpu": size.cpu, "memory_mib": size.memory_mib} for size in SIZES.values()},

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 import click
 
+from ..factory import Factory
+from ..usecases.history import History, RoundReader, RoundRecord, RunRecord, Standing, read_history
+from ..usecases.inspect import list_nodes
+from ..usecases.resolve import resolve_node
 from .options import output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
-    from ..usecases.history import History, RoundReader, RoundRecord, RunRecord, Standing
 
 MOST_ROUNDS = 100
 
@@ -33,10 +32,6 @@ def history(factory: Factory, model_name: str | None, tournament: str | None, ro
     Times are Numerai's, in UTC. What could not be asked, Numerai or a provider, is said first: the rest may be
     incomplete then.
     """
-    from ..usecases.history import read_history
-    from ..usecases.inspect import list_nodes
-    from ..usecases.resolve import resolve_node
-
     nodes = [node for node in list_nodes(factory.store) if tournament in (None, str(int(node.tournament)))]
     if model_name is not None:
         nodes = [node for node in nodes if model_name in (node.model_name, node.name)]
@@ -48,8 +43,6 @@ def history(factory: Factory, model_name: str | None, tournament: str | None, ro
 
 def reader_of(factory: Factory) -> RoundReader:
     """What asks Numerai, the providers and the watcher's memory."""
-    from ..usecases.history import RoundReader
-
     return RoundReader(
         api=lambda: factory.api, provider_named=factory.provider, ledger=factory.ledger, clock=factory.clock
     )

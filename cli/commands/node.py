@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..errors import NumeraiError, UsageError
+from ..factory import Factory
+from ..models import Node, Run, RunState
+from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
+from ..usecases.inspect import NodeStatus, list_nodes, node_status, run_log
+from ..usecases.resolve import resolve_node
 from .options import confirm, dry_run_option, output_options
 
+# What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
+# budget for it (benchmarks/command_cost.py).
 if TYPE_CHECKING:
-    from ..factory import Factory
-    from ..models import Node, Run
-    from ..render import Renderer
-    from ..usecases.inspect import NodeStatus
-    from ..usecases.verify import Fact, Verification
+    from ..usecases.verify import Fact
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,49 +29,35 @@ MODEL_HELP = "The model; may be left out when there is only one."
 TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model name is used twice."
 
 
-@dataclass
-class Chosen:
-    """Which node the command line names: before the subcommand or after it."""
-
-    model: str | None = None
-    tournament: int | None = None
-
-
-def _choose(attribute: str) -> Callable[[click.Context, click.Parameter, Any], None]:
-    def callback(ctx: click.Context, _: click.Parameter, value: Any) -> None:
-        chosen = ctx.meta.setdefault(__name__, Chosen())
-        if value is not None:
-            setattr(chosen, attribute, value)
-
-    return callback
+def _choose(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+    chosen = ctx.meta.setdefault(__name__, {})
+    if value is not None:
+        chosen[option.name] = value
 
 
 def node_options(function: F) -> F:
     """Add `-m` and `-t`, which may stand before or after the subcommand, as in the official tool or as one types."""
-    model = click.option(
-        "-m", "--model-name", "--model", expose_value=False, callback=_choose("model"), help=MODEL_HELP
-    )
+    model = click.option("-m", "--model-name", "--model", expose_value=False, callback=_choose, help=MODEL_HELP)
     tournament = click.option(
         "-t",
         "--tournament",
         type=click.Choice(["8", "11", "12"]),
         expose_value=False,
-        callback=_choose("tournament"),
+        callback=_choose,
         help=TOURNAMENT_HELP,
     )
     return model(tournament(function))
 
 
-def _chosen() -> Chosen:
-    chosen: Chosen = click.get_current_context().meta[__name__]
-    return Chosen(chosen.model, int(chosen.tournament) if chosen.tournament else None)
+def _chosen() -> tuple[str | None, int | None]:
+    """The model and the tournament that the command line names, before the subcommand or after it."""
+    chosen = click.get_current_context().meta[__name__]
+    tournament = chosen.get("tournament")
+    return chosen.get("model_name"), int(tournament) if tournament else None
 
 
 def _node(factory: Factory) -> Node:
-    from ..usecases.resolve import resolve_node
-
-    chosen = _chosen()
-    return resolve_node(factory.store.nodes(), chosen.model, chosen.tournament)
+    return resolve_node(factory.store.nodes(), *_chosen())
 
 
 @click.group()
@@ -100,36 +90,16 @@ def node() -> None:
 @dry_run_option
 @output_options
 @click.pass_obj
-def config(
-    factory: Factory,
-    provider: str | None,
-    size: str | None,
-    cpu: float | None,
-    memory: float | None,
-    path: Path | None,
-    example: str | None,
-    cron: str | None,
-    timeout_minutes: int | None,
-    data_version: str | None,
-    register_webhook: bool,
-    yes: bool,
-    dry_run: bool,
-) -> None:
+def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None:
     """Make a node of a model: provision what it needs and register its webhook with Numerai.
 
     Can be repeated: what is not given stays as it is.
     """
-    from ..render import OK, without_token
     from ..usecases.configure import Configured, NodeRequest, configure_node
 
-    chosen = _chosen()
-    request = NodeRequest(
-        provider, size, cpu, memory, path, example, cron, timeout_minutes, register_webhook, data_version
-    )
     done = configure_node(
-        request,
-        chosen.model,
-        chosen.tournament,
+        NodeRequest(**wanted),
+        *_chosen(),
         api=factory.api,
         store=factory.store,
         provider_named=factory.provider,
@@ -162,7 +132,6 @@ def _agree(factory: Factory, preview: list[str], yes: bool) -> None:
 
 def _insist(factory: Factory, why: str, yes: bool) -> None:
     """Ask whether to go on with a node that cannot work yet. `--yes` agrees to costs, not to that."""
-    from ..errors import NumeraiError
     from ..usecases.configure import UNASSIGN_PICKLE
 
     if yes or not sys.stdin.isatty():
@@ -198,7 +167,6 @@ def deploy(factory: Factory, force: bool, runtime: str | None, dry_run: bool) ->
     """Build what the node runs from its folder, and put it in place.
 
     An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept."""
-    from ..render import OK
     from ..usecases.deploy import deploy_node, plan_deploy, runtime_note
     from ..usecases.runtime import RuntimeChoice
 
@@ -227,7 +195,6 @@ def deploy(factory: Factory, force: bool, runtime: str | None, dry_run: bool) ->
 @click.pass_obj
 def rollback(factory: Factory, tag: str | None, dry_run: bool) -> None:
     """Let an image run again that was deployed earlier: that of TAG, or the one before the present one."""
-    from ..render import OK
     from ..usecases.deploy import choose_earlier, roll_back
 
     chosen = _node(factory)
@@ -252,7 +219,6 @@ def test(factory: Factory, local: bool, command: str) -> int:
     Four facts must hold: Numerai reaches the webhook, the trigger starts a container, the container runs to its end,
     and Numerai accepts the submission. With --verbose the container's log is shown as it is printed.
     """
-    from ..errors import UsageError
     from ..usecases.verify import Verifier
 
     chosen = _node(factory)
@@ -271,17 +237,12 @@ def test(factory: Factory, local: bool, command: str) -> int:
         report=render.progress,
     )
     found = verifier.verify()
-    render.result(found, lambda: _show_verdict(render, found))
+    words, style = ("works.", "bold green") if found.ok else ("does not work yet.", "bold red")
+    render.result(found, lambda: render.say(f"{found.node} {words}", style))
     return 0 if found.ok else 1
 
 
 def _test_locally(factory: Factory, chosen: Node, command: str) -> int:
-    import shlex
-
-    from ..errors import UsageError
-    from ..models import RunState
-    from ..render import FAILED, OK
-
     render = factory.render
     try:
         words = shlex.split(command)
@@ -300,18 +261,9 @@ def _test_locally(factory: Factory, chosen: Node, command: str) -> int:
 
 
 def _show_fact(render: Renderer, fact: Fact) -> None:
-    from ..render import FAILED, OK, SKIPPED
-
     status = SKIPPED if fact.holds is None else OK if fact.holds else FAILED
     detail = "\n".join(part for part in (fact.detail, fact.cause) if part)
     render.mark(status, f"{fact.name}  {fact.seconds:.1f} s", detail=detail, mend=fact.mend)
-
-
-def _show_verdict(render: Renderer, found: Verification) -> None:
-    if found.ok:
-        render.say(f"{found.node} works.", "bold green")
-    else:
-        render.say(f"{found.node} does not work yet.", "bold red")
 
 
 @node.command()
@@ -320,15 +272,11 @@ def _show_verdict(render: Renderer, found: Verification) -> None:
 @click.pass_obj
 def trigger(factory: Factory) -> None:
     """Start one run by hand, without Numerai."""
-    from ..render import OK
-
     chosen = _node(factory)
     provider = factory.provider_of(chosen)
     provider.wake(factory.render.progress)
     run = provider.trigger(chosen)
-    factory.render.result(
-        run, lambda: factory.render.mark(OK, f"run {run.id} of {chosen.name} is {run.state.value}", detail=None)
-    )
+    factory.render.result(run, lambda: factory.render.mark(OK, f"run {run.id} of {chosen.name} is {run.state.value}"))
 
 
 def _log_options(default: int | None) -> Callable[[F], F]:
@@ -356,8 +304,6 @@ def _log_options(default: int | None) -> Callable[[F], F]:
 @click.pass_obj
 def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type: str | None) -> None:
     """Show how the node stands; with -n, -f or -l its log, like `numerai node logs`."""
-    from ..usecases.inspect import node_status
-
     chosen = _node(factory)
     if num_lines or follow_tail or log_type:
         _show_log(factory, chosen, num_lines or 20, follow_tail, log_type or "cluster", None)
@@ -378,8 +324,6 @@ def logs(factory: Factory, num_lines: int, follow_tail: bool, log_type: str, run
 
 
 def _show_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> None:
-    from ..usecases.inspect import run_log
-
     render, provider = factory.render, factory.provider_of(chosen)
     if log_type == "webhook":
         calls = list(reversed(provider.webhook_calls(chosen.name, num_lines)))
@@ -401,8 +345,6 @@ def _show_calls(render: Renderer, calls: list[Any]) -> None:
 
 
 def _show_status(factory: Factory, found: NodeStatus) -> None:
-    from ..render import ago, without_token
-
     render, now, node = factory.render, factory.clock.now(), found.node
     deployed = found.deployment
     rows = [
@@ -440,9 +382,6 @@ def _ended(run: Run) -> str:
 @click.pass_obj
 def cancel(factory: Factory, run_id: str | None) -> None:
     """Stop a run, by default the node's latest."""
-    from ..errors import NumeraiError
-    from ..render import OK
-
     chosen = _node(factory)
     provider = factory.provider_of(chosen)
     if run_id is None:
@@ -464,7 +403,6 @@ def cancel(factory: Factory, run_id: str | None) -> None:
 @click.pass_obj
 def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool, dry_run: bool) -> None:
     """Take the node out of service and remove everything its provider holds. Your folder stays."""
-    from ..render import OK
     from ..usecases.destroy import destroy_node
 
     chosen = _node(factory)
@@ -484,9 +422,7 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
     if dry_run:
         _show_plan(factory, plan.describe())
         return
-    factory.render.result(
-        {"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone", detail=None)
-    )
+    factory.render.result({"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone"))
 
 
 @node.command(name="list")
@@ -494,8 +430,6 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
 @click.pass_obj
 def list_(factory: Factory) -> None:
     """List the configured nodes."""
-    from ..usecases.inspect import list_nodes
-
     nodes = list_nodes(factory.store)
 
     def show() -> None:

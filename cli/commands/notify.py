@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
 
 import click
 
+from ..factory import Factory
+from ..render import FAILED, OK
+from ..usecases.notify import Change, recipients, try_out
+from ..usecases.notify import add as add_recipient
+from ..usecases.notify import remove as remove_recipient
 from .options import ask, dry_run_option, output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
-    from ..usecases.notify import Change
 
 URL_VARIABLE = "NUMERAI_NOTIFY_URL"
 
@@ -39,8 +39,6 @@ def add(factory: Factory, name: str, url: str | None, dry_run: bool) -> None:
     The address holds secrets, so it is asked for, or taken from the variable NUMERAI_NOTIFY_URL, or, when it is given
     as -, read from standard input. It is kept in the file that only you can read, with your keys.
     """
-    from ..usecases.notify import add as add_recipient
-
     if url and url != "-":
         factory.render.warn(
             "The address is now in your shell's history and was visible to other users of this machine. "
@@ -61,8 +59,6 @@ def add(factory: Factory, name: str, url: str | None, dry_run: bool) -> None:
 @click.pass_obj
 def list_(factory: Factory) -> None:
     """List who is told, without what is secret in their addresses."""
-    from ..usecases.notify import recipients
-
     found = recipients(factory.store)
 
     def show() -> None:
@@ -80,9 +76,6 @@ def list_(factory: Factory) -> None:
 @click.pass_obj
 def test(factory: Factory, name: str | None) -> int:
     """Send a test to the recipient of that NAME, or to everybody."""
-    from ..render import FAILED, OK
-    from ..usecases.notify import try_out
-
     outcome = try_out(name, store=factory.store, notifier_to=factory.notifier_to)
     failed = [recipient for recipient, why_not in outcome.items() if why_not]
 
@@ -102,8 +95,6 @@ def test(factory: Factory, name: str | None) -> int:
 @click.pass_obj
 def remove(factory: Factory, name: str, dry_run: bool) -> None:
     """Tell the recipient of that NAME no more."""
-    from ..usecases.notify import remove as remove_recipient
-
     change = remove_recipient(name, store=factory.store, dry_run=dry_run)
     factory.render.result(change, lambda: _show(factory, change, dry_run))
 

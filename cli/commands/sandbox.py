@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..errors import UsageError
 from .options import output_options
 
 if TYPE_CHECKING:
     from ..factory import Factory
+    from ..sandbox.client import SandboxClient
 
-url_option = click.option(
-    "--url", envvar="NUMERAI_API_URL", required=True, help="The sandbox's address (or NUMERAI_API_URL)."
+
+def _client(_: click.Context, __: click.Parameter, url: str) -> SandboxClient:
+    from ..sandbox.client import SandboxClient
+
+    return SandboxClient(url)
+
+
+client_option = click.option(
+    "--url",
+    "client",
+    envvar="NUMERAI_API_URL",
+    required=True,
+    callback=_client,
+    help="The sandbox's address (or NUMERAI_API_URL).",
 )
 
 
@@ -43,10 +58,21 @@ def sandbox() -> None:
 @click.option("--history", type=int, default=0, show_default=True, help="Past rounds to invent, with real scores.")
 @click.option("--calendar", is_flag=True, help="Open and close rounds at Numerai's own times.")
 @click.option(
-    "--opening-delay", type=float, default=0, help="With --calendar: minutes that rounds open late, up to 60."
+    "--opening-delay",
+    "opening_delay_minutes",
+    type=float,
+    default=0,
+    help="With --calendar: minutes that rounds open late, up to 60.",
 )
 @click.option("--opening-delay-seed", type=int, help="Draw each round's delay between 0 and --opening-delay.")
-@click.option("--window", type=float, default=1440, show_default=True, help="Minutes until a round's deadline.")
+@click.option(
+    "--window",
+    "window_minutes",
+    type=float,
+    default=1440,
+    show_default=True,
+    help="Minutes until a round's deadline.",
+)
 @click.option("--seed", type=int, help="Draws the made-up data.  [default: 0]")
 @click.option("--eras", type=int, help="Training eras of the made-up data.  [default: 100]")
 @click.option("--rows-per-era", type=int, help="Rows in each era, and of live data.  [default: 250]")
@@ -68,82 +94,54 @@ def serve(
     /,
     port: int,
     hosts: tuple[str, ...],
-    data: Path | None,
     models: str,
-    state: Path | None,
-    history: int,
-    calendar: bool,
-    opening_delay: float,
-    opening_delay_seed: int | None,
-    window: float,
     scopes: str | None,
-    rate_limit: int,
-    data_versions: tuple[str, ...],
     switches: tuple[str, ...],
-    documented_rate_limits: bool,
-    introspection: bool,
-    schema_changes: tuple[str, ...],
-    close_is_deadline: bool,
-    **sizes: Any,
+    **options: Any,
 ) -> None:
     """Serve until stopped. Prints one line of JSON: url, public_id, secret_key and models.
 
     The keys are random unless NUMERAI_SANDBOX_PUBLIC_ID and NUMERAI_SANDBOX_SECRET_KEY are set or --state knows them.
     """
     from ..sandbox.command import listening_hosts, serve_until_stopped
-    from ..sandbox.settings import DEFAULT_SCOPES, Settings, data_spec, parse_models
+    from ..sandbox.settings import DEFAULT_SCOPES, DataSpec, Settings, data_spec, parse_models
     from ..sandbox.switches import parse_switches
 
+    sizes = {field.name: options.pop(field.name) for field in fields(DataSpec)}
     settings = Settings(
         models=parse_models(models.split(",")),
         scopes=DEFAULT_SCOPES if scopes is None else tuple(filter(None, scopes.split(","))),
-        data=data,
-        state=state,
         spec=data_spec(**sizes),
-        history=history,
-        calendar=calendar,
-        window_minutes=window,
-        rate_limit=rate_limit,
-        opening_delay_minutes=opening_delay,
-        opening_delay_seed=opening_delay_seed,
-        data_versions=data_versions,
         switches=parse_switches(switches),
-        documented_rate_limits=documented_rate_limits,
-        introspection=introspection,
-        schema_changes=schema_changes,
-        close_is_deadline=close_is_deadline,
+        **options,
     )
     serve_until_stopped(settings, listening_hosts(hosts, lambda: factory.engine), port, announce=click.echo)
 
 
 @sandbox.command("round")
-@url_option
+@client_option
 @click.option("--tournament", type=click.Choice(["classic", "signals", "crypto"]), help="Only this one.")
 @click.option("--minutes", type=float, help="Minutes until its deadline.")
 @output_options
 @click.pass_obj
-def open_round(factory: Factory, url: str, tournament: str | None, minutes: float | None) -> None:
+def open_round(factory: Factory, client: SandboxClient, tournament: str | None, minutes: float | None) -> None:
     """Open the next round and call the registered webhooks."""
-    from ..sandbox.client import SandboxClient
-
-    rounds = SandboxClient(url).open_round(tournament, minutes)
+    rounds = client.open_round(tournament, minutes)
     factory.render.result({"rounds": rounds}, lambda: _say_rounds(factory, rounds))
 
 
 @sandbox.command()
-@url_option
+@client_option
 @output_options
 @click.pass_obj
-def state(factory: Factory, url: str) -> None:
+def state(factory: Factory, client: SandboxClient) -> None:
     """Show models, rounds, submissions, webhook calls, requests and faults."""
-    from ..sandbox.client import SandboxClient
-
-    found = SandboxClient(url).state()
+    found = client.state()
     factory.render.result(found, lambda: _say_state(factory, found))
 
 
 @sandbox.command()
-@url_option
+@client_option
 @click.option("--target", type=click.Choice(["graphql", "download", "upload", "webhook"]), help="What goes wrong.")
 @click.option(
     "--kind",
@@ -159,12 +157,8 @@ def state(factory: Factory, url: str) -> None:
 @click.option("--clear", is_flag=True, help="Forget every fault instead.")
 @output_options
 @click.pass_obj
-def fault(factory: Factory, /, url: str, clear: bool, **order: Any) -> None:
+def fault(factory: Factory, /, client: SandboxClient, clear: bool, **order: Any) -> None:
     """Order a fault, or clear them all."""
-    from ..errors import UsageError
-    from ..sandbox.client import SandboxClient
-
-    client = SandboxClient(url)
     if clear:
         cleared = client.clear_faults()
         factory.render.result({"cleared": cleared}, lambda: factory.render.say(f"{cleared} faults cleared."))
@@ -177,7 +171,7 @@ def fault(factory: Factory, /, url: str, clear: bool, **order: Any) -> None:
 
 
 @sandbox.command()
-@url_option
+@client_option
 @click.option("--publish", help="A version to list, for example v6.0.")
 @click.option("--file", "files", multiple=True, help="Only this file of it; may be repeated.")
 @click.option("--renames", is_flag=True, help="Its features have other names, as after a major release.")
@@ -185,13 +179,14 @@ def fault(factory: Factory, /, url: str, clear: bool, **order: Any) -> None:
 @output_options
 @click.pass_obj
 def data(
-    factory: Factory, url: str, publish: str | None, files: tuple[str, ...], renames: bool, remove: str | None
+    factory: Factory,
+    client: SandboxClient,
+    publish: str | None,
+    files: tuple[str, ...],
+    renames: bool,
+    remove: str | None,
 ) -> None:
     """Publish a data version, or some of its files, or remove one."""
-    from ..errors import UsageError
-    from ..sandbox.client import SandboxClient
-
-    client = SandboxClient(url)
     versions: list[str] = []
     if publish is None and remove is None:
         raise UsageError("Say what to --publish or to --remove.", "For example: --publish v6.0", code="input-missing")
@@ -204,17 +199,15 @@ def data(
 
 
 @sandbox.command()
-@url_option
+@client_option
 @click.option("--advance", type=float, help="Seconds to move it by.")
 @click.option("--now", help="A time to set it to, for example 2026-01-31T12:00:00Z.")
 @click.option("--freeze/--resume", default=None, help="Stop it, or let it run again.")
 @output_options
 @click.pass_obj
-def clock(factory: Factory, url: str, advance: float | None, now: str | None, freeze: bool | None) -> None:
+def clock(factory: Factory, client: SandboxClient, advance: float | None, now: str | None, freeze: bool | None) -> None:
     """Show or move the sandbox's clock."""
-    from ..sandbox.client import SandboxClient
-
-    moved = SandboxClient(url).clock(advance=advance, now=now, freeze=freeze)
+    moved = client.clock(advance=advance, now=now, freeze=freeze)
 
     def human() -> None:
         factory.render.say(f"{moved['now']}{' (standing still)' if moved['frozen'] else ''}")

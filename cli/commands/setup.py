@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
 
 import click
 
+from ..addresses import check_api_url
+from ..errors import UsageError
+from ..factory import Factory
+from ..models import NUMERAI_API_URL, Keys
+from ..ports import NamesPolicy
+from ..providers.registry import provider_factory
+from ..usecases.setup import SetUp, move_state, set_up
 from .options import ask, confirm, dry_run_option, output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
-    from ..models import Keys
-    from ..usecases.setup import SetUp
 
 
 @click.command()
@@ -44,20 +45,16 @@ if TYPE_CHECKING:
 @click.pass_obj
 def setup(
     factory: Factory,
+    /,
     provider: str,
     skip_key_setup: bool,
     public_id: str | None,
-    executor: str | None,
-    public_url: str | None,
-    port: int | None,
-    concurrency: int | None,
-    region: str | None,
-    profile: str | None,
     further: tuple[str, ...],
     remote_state: bool | None,
     yes: bool,
     print_policy: bool,
     dry_run: bool,
+    **settings: str | int | None,
 ) -> None:
     """Record your Numerai keys and choose where nodes run.
 
@@ -65,26 +62,15 @@ def setup(
     never an option, because command lines can be read by others. The keys are checked with Numerai and kept in a
     file that only you can read. NUMERAI_API_URL names another API, a sandbox for example.
     """
-    from ..providers.registry import provider_factory
-    from ..usecases.setup import set_up
-
     provider_factory(provider)
     if print_policy:
         _print_policy(factory, provider)
         return
-    given = {
-        "executor": executor,
-        "public_url": public_url,
-        "port": port,
-        "concurrency": concurrency,
-        "region": region,
-        "profile": profile,
-        **_further(further),
-    }
+    given = {name: value for name, value in settings.items() if value is not None} | _further(further)
     found = set_up(
         None if skip_key_setup else _keys(public_id),
         provider,
-        {name: value for name, value in given.items() if value is not None},
+        given,
         store=factory.store,
         api_with=factory.api_with,
         dry_run=dry_run,
@@ -95,8 +81,6 @@ def setup(
 
 
 def _move_state(factory: Factory, provider: str, remote: bool, yes: bool) -> None:
-    from ..usecases.setup import move_state
-
     if not remote:
         confirm("The bucket with the state is removed: other machines lose sight of the cluster. Go on?", yes)
     bucket = move_state(factory.provider(provider), remote, factory.store, factory.render.progress)
@@ -104,9 +88,6 @@ def _move_state(factory: Factory, provider: str, remote: bool, yes: bool) -> Non
 
 
 def _print_policy(factory: Factory, provider: str) -> None:
-    from ..errors import UsageError
-    from ..ports import NamesPolicy
-
     made = factory.provider(provider)
     if not isinstance(made, NamesPolicy):
         raise UsageError(f"The provider {provider} needs no permissions.")
@@ -114,8 +95,6 @@ def _print_policy(factory: Factory, provider: str) -> None:
 
 
 def _further(settings: tuple[str, ...]) -> dict[str, str | int]:
-    from ..errors import UsageError
-
     found: dict[str, str | int] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
@@ -126,9 +105,6 @@ def _further(settings: tuple[str, ...]) -> dict[str, str | int]:
 
 
 def _keys(public_id: str | None) -> Keys:
-    from ..addresses import check_api_url
-    from ..models import NUMERAI_API_URL, Keys
-
     api_url = check_api_url(os.environ.get("NUMERAI_API_URL") or NUMERAI_API_URL)
     public_id = ask(public_id, "Numerai public id", "--public-id or NUMERAI_PUBLIC_ID")
     secret = ask(os.environ.get("NUMERAI_SECRET_KEY"), "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True)

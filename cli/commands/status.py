@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 import click
 
+from ..factory import Factory
+from ..render import FAILED, OK, WARNING, ago
+from ..usecases.configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
+from ..usecases.overview import NodeGlance, Overview, TournamentGlance, name_of, overview
+from ..watching.policy import span
+from .history import reader_of, words_of
 from .options import output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
-    from ..usecases.overview import NodeGlance, Overview, TournamentGlance
 
 
 @click.command()
@@ -22,17 +23,11 @@ def status(factory: Factory) -> None:
 
     Also says who follows the rounds and who is told. What could not be asked is said first.
     """
-    from ..usecases.overview import overview
-    from .history import reader_of
-
     found = overview(factory.store, reader_of(factory), factory.ledger, factory.provider_of)
     factory.render.result(found, lambda: _show(factory, found))
 
 
 def _show(factory: Factory, found: Overview) -> None:
-    from ..render import FAILED
-    from ..usecases.configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
-
     render = factory.render
     for problem in found.problems:
         render.warn(problem)
@@ -50,8 +45,6 @@ def _show(factory: Factory, found: Overview) -> None:
 
 
 def _tournament(glance: TournamentGlance) -> str:
-    from ..watching.policy import span
-
     def left(seconds: int | None) -> str:
         return span(timedelta(seconds=seconds or 0))
 
@@ -67,9 +60,6 @@ def _tournament(glance: TournamentGlance) -> str:
 
 
 def _row(glance: NodeGlance, now: datetime) -> tuple[str, ...]:
-    from ..render import ago
-    from .history import words_of
-
     latest = glance.latest
     name = glance.node if glance.deployed is not False else f"{glance.node} (not deployed)"
     if latest is None:
@@ -86,9 +76,6 @@ def _row(glance: NodeGlance, now: datetime) -> tuple[str, ...]:
 
 
 def _show_watch(factory: Factory, found: Overview) -> None:
-    from ..render import OK, WARNING, ago
-    from ..usecases.overview import name_of
-
     render = factory.render
     if found.watchers:
         newest = found.watchers[0]

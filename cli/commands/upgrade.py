@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
+from ..factory import Factory
+from ..render import OK
 from .options import dry_run_option, output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
 
 
 @click.command()
@@ -18,8 +15,6 @@ if TYPE_CHECKING:
 @click.pass_obj
 def upgrade(factory: Factory, dry_run: bool) -> None:
     """Take over the nodes and keys of the official numerai-cli. A backup of each file is kept."""
-    from ..render import OK
-
     render, store = factory.render, factory.store
     nodes = sorted(store.nodes())
     if not store.is_legacy():

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import logging
-import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import lru_cache
 
 import click
 
-from ..errors import NumeraiError
-from ..signals import ending_signals
+from ..factory import Factory
+from ..render import FAILED, OK, Renderer
+from ..watching.foreground import look_once, watch_until_ended
+from ..watching.settings import watch_settings
+from ..watching.watcher import Finding, Look, Watcher
 from .options import output_options
-
-if TYPE_CHECKING:
-    from ..factory import Factory
-    from ..models import Keys
-    from ..ports import NumeraiApi
-    from ..render import Renderer
-    from ..watching.watcher import Finding, Look, Watcher
 
 PACKAGE_LOGGER = __name__.partition(".")[0]
 
@@ -48,17 +42,19 @@ def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
     """
     watcher = watcher_of(factory, "once" if once else "watch", grace_minutes=grace_minutes)
     with _warnings_shown(factory.render):
-        return _look_once(factory, watcher) if once else _follow(factory, watcher)
+        if not once:
+            return _follow(factory, watcher)
+        look = look_once(watcher)
+        factory.render.result(_payload(look), lambda: _show(factory, look, look.findings))
+        return 0 if look.well else 1
 
 
 def watcher_of(factory: Factory, kind: str, *, wakes: bool = True, grace_minutes: float | None = None) -> Watcher:
     """The watcher of this home folder. Keys and nodes are read anew at every look."""
-    from ..watching.settings import watch_settings
-    from ..watching.watcher import Watcher
-
+    api_with = lru_cache(maxsize=1)(factory.watchers_api_with)
     return Watcher(
         store=factory.store,
-        api=_CurrentApi(factory),
+        api=lambda: api_with(factory.keys()),
         provider_named=factory.provider,
         ledger=factory.ledger,
         notifier=factory.notifier,
@@ -69,88 +65,22 @@ def watcher_of(factory: Factory, kind: str, *, wakes: bool = True, grace_minutes
     )
 
 
-class WatchingCompanion:
-    """The watcher beside the daemon."""
-
-    name = "watcher"
-
-    def __init__(self, watcher: Watcher):
-        self._watcher = watcher
-
-    def run(self, stop: threading.Event) -> None:
-        """Watch until the event is set."""
-        self._watcher.run(stop)
-
-    def crashed(self, error: Exception) -> None:
-        """Tell that the watcher has ended by an error."""
-        self._watcher.crashed(error)
-
-    def stopped(self) -> None:
-        """Tell that nobody watches any more."""
-        self._watcher.stopped("with the daemon")
-
-
-class _CurrentApi:
-    """Numerai's API with the keys as they are now; the same one as long as they are the same."""
-
-    def __init__(self, factory: Factory):
-        self._factory = factory
-        self._made: tuple[Keys, NumeraiApi] | None = None
-
-    def __call__(self) -> NumeraiApi:
-        keys = self._factory.keys()
-        if self._made is None or self._made[0] != keys:
-            self._made = keys, self._factory.watchers_api_with(keys)
-        return self._made[1]
-
-
-def _look_once(factory: Factory, watcher: Watcher) -> int:
-    try:
-        look = watcher.look()
-    except NumeraiError as error:
-        watcher.cannot_work(error)
-        raise
-    watcher.end()
-    factory.render.result(_payload(look), lambda: _show(factory, look, look.findings))
-    return 0 if look.well else 1
-
-
 def _follow(factory: Factory, watcher: Watcher) -> int:
-    stop = threading.Event()
-    shown: dict[tuple[str, int], str] = {}
-    errors: list[Exception] = []
+    shown: dict[object, object] = {}
 
     def on_look(look: Look) -> None:
-        new = [each for each in look.findings if shown.get((each.node, each.round_number)) != each.step.value]
-        if new or look.told or (look.problems and shown.get(("", 0)) != str(look.problems)):
+        """Show what is new, not what goes on."""
+        new = tuple(each for each in look.findings if shown.get((each.node, each.round_number)) is not each.step)
+        if new or look.told or (look.problems and shown.get("problems") != look.problems):
             if factory.render.json:
                 factory.render.document(_payload(look))
             else:
-                _show(factory, look, tuple(new), quiet=True)
-        shown.update({(each.node, each.round_number): each.step.value for each in look.findings})
-        shown[("", 0)] = str(look.problems)
-
-    def work() -> None:
-        try:
-            watcher.run(stop, on_look)
-        except Exception as error:  # noqa: BLE001  handed to the main thread, which raises it
-            errors.append(error)
-            stop.set()
+                _show(factory, look, new, quiet=True)
+        shown.update({(each.node, each.round_number): each.step for each in look.findings})
+        shown["problems"] = look.problems
 
     factory.render.progress("Watching. Ctrl-C ends it.")
-    thread = threading.Thread(target=work, name="watcher", daemon=True)
-    with ending_signals(stop) as received:
-        thread.start()
-        while not stop.wait(1.0):  # with a time limit, as Windows would not see Ctrl-C otherwise
-            pass
-    if errors:
-        watcher.stopped(f"by an error: {type(errors[0]).__name__}: {errors[0]}")
-        raise errors[0]
-    thread.join(5.0)
-    if signal.SIGINT in received:
-        watcher.end()
-    else:
-        watcher.stopped(f"from outside ({', '.join(signal.Signals(number).name for number in received)})")
+    watch_until_ended(watcher, on_look)
     factory.render.progress("The watcher has stopped.")
     return 0
 
@@ -191,8 +121,6 @@ def _payload(look: Look) -> dict[str, object]:
 
 
 def _show(factory: Factory, look: Look, findings: tuple[Finding, ...], *, quiet: bool = False) -> None:
-    from ..render import FAILED, OK
-
     for each in findings:
         status = OK if each.step.well else FAILED
         factory.render.mark(status, f"{each.node}, round {each.round_number}: {each.step.value}", detail=each.detail)

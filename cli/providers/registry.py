@@ -1,22 +1,21 @@
-"""Finds providers: the built-in ones and those that other packages register (entry points)."""
+"""Finds providers: the tool's own and those of other packages, all by the same entry points."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from ..errors import UsageError
+from ..errors import EnvironmentNotReady, UsageError
 from ..models import Keys
 from ..ports import Clock, ContainerEngine, Provider
 
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
 ENTRY_POINT_GROUP = "numerai_compute.providers"
-BUILT_IN = {
-    "aws": "numerai_compute.providers.aws.provider:create",
-    "local": "numerai_compute.providers.local.provider:create",
-}
+OWN = ("aws", "local")
 
 
 @dataclass(frozen=True)
@@ -40,24 +39,44 @@ ProviderFactory = Callable[[ProviderContext], Provider]
 
 
 def provider_names() -> list[str]:
-    """Every provider that can be chosen, built-in or installed by another package."""
-    return sorted({*BUILT_IN, *_installed()})
+    """Every provider that can be chosen, the tool's own and those of other packages."""
+    return sorted(_points())
 
 
 def provider_factory(name: str) -> ProviderFactory:
-    """The function that makes the provider of that name; `UsageError` when there is none."""
-    if name in BUILT_IN:
-        module, _, function = BUILT_IN[name].partition(":")
-        return cast(ProviderFactory, getattr(import_module(module), function))
-    installed = _installed()
-    if name not in installed:
-        known = ", ".join(sorted({*BUILT_IN, *installed}))
+    """The function that makes the provider of that name.
+
+    `UsageError` when there is none, `EnvironmentNotReady` when the package that has it cannot be loaded.
+    """
+    points = _points()
+    if name not in points:
+        known = ", ".join(sorted(points))
         raise UsageError(f"There is no provider '{name}'.", f"Choose one of: {known}.", code="unknown-provider")
-    return installed[name]()
+    try:
+        return cast(ProviderFactory, points[name].load())
+    except (ImportError, AttributeError) as error:
+        raise EnvironmentNotReady(
+            f"The provider {name} cannot be loaded: {error}.",
+            f"Install again the package that has it ({points[name].value}).",
+            code="provider-broken",
+        ) from error
 
 
-def _installed() -> dict[str, Callable[[], ProviderFactory]]:
+def _points() -> Mapping[str, EntryPoint]:
+    """The entry points by name; the tool's own win over another package's of the same name.
+
+    `EnvironmentNotReady` when one of its own is not there: it runs from a folder that was never installed, or the
+    record is that of another version.
+    """
     from importlib.metadata import entry_points
 
-    points = entry_points(group=ENTRY_POINT_GROUP)
-    return {point.name: point.load for point in points if point.name not in BUILT_IN}
+    own = {name: f"{__name__.rpartition('.')[0]}.{name}.provider:create" for name in OWN}
+    found = entry_points(group=ENTRY_POINT_GROUP)
+    points = {point.name: point for point in sorted(found, key=lambda each: each.value == own.get(each.name))}
+    if any(name not in points or points[name].value != value for name, value in own.items()):
+        raise EnvironmentNotReady(
+            "The record of this installation does not name the tool's own providers.",
+            "Install numerai again (`pip install .` in its folder).",
+            code="not-installed",
+        )
+    return points

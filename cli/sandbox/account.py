@@ -19,7 +19,7 @@ from msgspec import Struct, structs
 from .journal import Journal, Table
 from .records import ModelRecord
 from .refusal import Refusal
-from .settings import ModelSpec
+from .settings import ModelSpec, Settings
 
 NOT_AUTHENTICATED = "Your session is invalid or has expired."
 _MODEL_SPACE = uuid.UUID("6f0d7a52-7a1e-4c39-9b39-0c5d6a3f2d11")
@@ -39,17 +39,9 @@ class TokenRecord(Struct, frozen=True):
 class Account:
     """Who may ask, and for what. The token survives with the journal unless it is given anew."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        now: Callable[[], datetime],
-        username: str,
-        scopes: tuple[str, ...],
-        public_id: str | None,
-        secret_key: str | None,
-    ) -> None:
-        self.username = username
-        self.scopes = scopes
+    def __init__(self, journal: Journal, now: Callable[[], datetime], settings: Settings) -> None:
+        self.username = settings.username
+        self.scopes = settings.scopes
         self._now = now
         self._models = Table(journal, "models", ModelRecord)
         tokens = Table(journal, "token", TokenRecord)
@@ -57,8 +49,8 @@ class Account:
         self.token = tokens.put(
             TokenRecord(
                 id="token",
-                public_id=public_id or (known.public_id if known else _random(string.ascii_uppercase, 32)),
-                secret_key=secret_key
+                public_id=settings.public_id or (known.public_id if known else _random(string.ascii_uppercase, 32)),
+                secret_key=settings.secret_key
                 or (known.secret_key if known else _random(string.ascii_uppercase + string.digits, 64)),
                 signing_secret=known.signing_secret if known else secrets.token_hex(32),
                 inserted_at=known.inserted_at if known else now(),

@@ -31,24 +31,18 @@ class SandboxClient:
 
     def open_round(self, tournament: int | str | None = None, minutes: float | None = None) -> list[dict[str, Any]]:
         """Open the next round (of every tournament, for None); the webhooks are called in the background."""
-        order = {"tournament": tournament, "minutes": minutes}
-        given = {name: value for name, value in order.items() if value is not None}
-        opened: list[dict[str, Any]] = self._ask("POST", "rounds", given)["rounds"]
-        return opened
+        return list(self._ask("POST", "rounds", _given(tournament=tournament, minutes=minutes))["rounds"])
 
     def move_deadline(self, minutes: float, tournament: int | str | None = None) -> list[dict[str, Any]]:
         """Move the deadline of the latest round (of every tournament, for None) by so many minutes."""
-        order = {"minutes": minutes} if tournament is None else {"minutes": minutes, "tournament": tournament}
-        moved: list[dict[str, Any]] = self._ask("POST", "deadline", order)["rounds"]
-        return moved
+        return list(self._ask("POST", "deadline", _given(tournament=tournament, minutes=minutes))["rounds"])
 
     def clock(
         self, *, advance: float | None = None, now: str | None = None, freeze: bool | None = None
     ) -> dict[str, Any]:
         """Move, set, stop or restart the clock; without an order just read it."""
-        order = {"advance": advance, "now": now, "freeze": freeze}
-        given = {name: value for name, value in order.items() if value is not None}
-        return self._ask("POST", "clock", given) if given else self._ask("GET", "clock")
+        order = _given(advance=advance, now=now, freeze=freeze)
+        return self._ask("POST", "clock", order) if order else self._ask("GET", "clock")
 
     def publish_data(self, version: str, files: list[str] | None = None, *, renames: bool = False) -> list[str]:
         """List a data version, or these files of it; returns every version that is listed now."""
@@ -82,3 +76,7 @@ class SandboxClient:
             reason = answer.get("error", answer) if isinstance(answer, dict) else answer
             raise NumeraiError(f"The sandbox refused: {reason}", code="sandbox-refused")
         return answer
+
+
+def _given(**order: Any) -> dict[str, Any]:
+    return {name: value for name, value in order.items() if value is not None}

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import signal
 import threading
 from collections.abc import Callable, Iterable
-from types import FrameType
 from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
+from ..signals import ending_signals
 from .serve import LOOPBACK, serve
 from .settings import Settings
 
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from ..ports import ContainerEngine
 
 AUTO = "auto"
-_SIGNALS = ("SIGTERM", "SIGINT", "SIGBREAK")
 
 
 def listening_hosts(hosts: Iterable[str], engine: Callable[[], ContainerEngine]) -> list[str]:
@@ -31,30 +29,17 @@ def listening_hosts(hosts: Iterable[str], engine: Callable[[], ContainerEngine])
 def serve_until_stopped(settings: Settings, hosts: list[str], port: int, announce: Callable[[str], None]) -> None:
     """Serve, announce the address and the keys as one line of JSON, and return after SIGTERM or Ctrl-C."""
     stop = threading.Event()
-
-    def ask_to_stop(_: int, __: FrameType | None) -> None:
-        stop.set()
-
-    before = {
-        number: signal.signal(number, ask_to_stop)
-        for name in _SIGNALS
-        if (number := getattr(signal, name, None)) is not None
-    }
-    try:
-        with serve(settings, port=port, hosts=hosts) as running:
-            line = {
-                "url": running.url,
-                "public_id": running.public_id,
-                "secret_key": running.secret_key,
-                "models": running.models,
-            }
-            announce(json.dumps(line))
-            # Windows delivers a signal only to a main thread that comes up for air.
-            while not stop.wait(0.5):
-                pass
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+    with ending_signals(stop), serve(settings, port=port, hosts=hosts) as running:
+        line = {
+            "url": running.url,
+            "public_id": running.public_id,
+            "secret_key": running.secret_key,
+            "models": running.models,
+        }
+        announce(json.dumps(line))
+        # Windows delivers a signal only to a main thread that comes up for air.
+        while not stop.wait(0.5):
+            pass
 
 
 def _gateway(engine: Callable[[], ContainerEngine]) -> list[str]:

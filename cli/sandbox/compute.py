@@ -70,16 +70,8 @@ class ComputeUploads:
     """The uploaded models. They are kept, listed and assigned, never run; each counts as validated at once."""
 
     def __init__(self, journal: Journal, now: Callable[[], datetime]) -> None:
-        self._table = Table(journal, "pickles", PickleRecord)
+        self.pickles = Table(journal, "pickles", PickleRecord)
         self._now = now
-
-    def all(self) -> list[PickleRecord]:
-        """Every upload, newest first."""
-        return self._table.all()[::-1]
-
-    def get(self, pickle_id: str | None) -> PickleRecord | None:
-        """One upload."""
-        return self._table.get(pickle_id)
 
     def create(
         self,
@@ -95,6 +87,6 @@ class ComputeUploads:
         if docker_image_id and docker_image_id not in {each["id"] for each in DOCKER_IMAGES}:
             raise Refusal("Docker image not found")
         identity = str(uuid.uuid4())
-        return self._table.put(
+        return self.pickles.put(
             PickleRecord(identity, filename, tournament, model_id, data_version_id, docker_image_id, self._now())
         )

@@ -6,7 +6,6 @@ import shutil
 import tempfile
 import threading
 import uuid
-from datetime import timedelta
 from pathlib import Path
 
 from msgspec import Struct
@@ -24,7 +23,7 @@ from .journal import Journal, Table
 from .objects import Signer, UploadStore
 from .rate_limits import DOCUMENTED, Limit, RateLimits
 from .records import RequestRecord, RoundRecord, UploadRecord
-from .rounds import TOURNAMENTS, Rounds
+from .rounds import Rounds
 from .scores import Scores
 from .settings import DataSpec, Settings
 from .submissions import Submissions
@@ -61,40 +60,17 @@ class Sandbox:
             raise
         self.clock = SandboxClock(self.journal)
         self.faults = Faults(self.journal)
-        self.account = Account(
-            self.journal, self.clock.now, settings.username, settings.scopes, settings.public_id, settings.secret_key
-        )
-        webhook_limit = Limit(settings.rate_limit)
-        self.rate_limits = RateLimits(
-            {
-                **(DOCUMENTED if settings.documented_rate_limits else {}),
-                "setSubmissionWebhook": webhook_limit,
-                "triggerModelWebhook": webhook_limit,
-            }
-        )
+        self.account = Account(self.journal, self.clock.now, settings)
+        webhooks = dict.fromkeys(("setSubmissionWebhook", "triggerModelWebhook"), Limit(settings.rate_limit))
+        self.rate_limits = RateLimits({**(DOCUMENTED if settings.documented_rate_limits else {}), **webhooks})
         self.signer = Signer(self.account.token.signing_secret.encode(), self.clock.now, settings.url_seconds)
         self.upload_store = UploadStore(folder / "objects")
         self.uploads = Table(self.journal, "uploads", UploadRecord)
         self.requests = Table(self.journal, "requests", RequestRecord, keep=500)
         self.webhooks = Webhooks(self.journal, self.faults, self.clock.now, settings.switches, self.stopping)
-        window = timedelta(minutes=settings.window_minutes)
-        publishes = timedelta(minutes=settings.publish_minutes - settings.switches.live_minutes_before_opening)
-        self.rounds = Rounds(
-            self.journal,
-            self.clock,
-            window,
-            self._round_opened,
-            publishes,
-            settings.round_calendar,
-            current_until_close=settings.switches.round_zero_after_deadline,
-        )
+        self.rounds = Rounds(self.journal, self.clock, settings, self._round_opened)
         self.submissions = Submissions(
-            self.journal,
-            self.rounds,
-            self.catalog,
-            self.upload_store,
-            self.clock.now,
-            settings.switches,
+            self.journal, self.rounds, self.catalog, self.upload_store, self.clock.now, settings.switches
         )
         self.history = History(self.account, self.rounds, self.submissions, self.catalog)
         self.scores = Scores(self.account, self.rounds, self.submissions, self.catalog, self.history, self.clock.now)
@@ -125,18 +101,11 @@ class Sandbox:
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
-    def open_round(self, tournament: int | None = None, minutes: float | None = None) -> list[RoundRecord]:
-        """Open the next round of a tournament (of all, for None) and call the webhooks."""
-        chosen = TOURNAMENTS if tournament is None else (tournament,)
-        return [self.rounds.open_next(each, minutes) for each in chosen]
-
     def time_moved(self) -> list[RoundRecord]:
         """Do what is due: with the calendar, open the rounds whose time has come, each in turn.
 
         The webhook calls for one opening have ended before the next opening's are made.
         """
-        if not self.settings.calendar:
-            return []
         with self._calendar_lock:
             return self.rounds.follow_calendar()
 

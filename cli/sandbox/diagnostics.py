@@ -7,6 +7,7 @@ import math
 import uuid
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -25,14 +26,17 @@ _ROUNDS_A_YEAR = 52
 _LOG = logging.getLogger(__name__)
 
 
+@dataclass
 class Diagnostics:
     """The diagnostics runs. They are computed in the background, one after the other."""
 
-    def __init__(self, journal: Journal, catalog: Catalog, uploads: UploadStore, now: Callable[[], datetime]) -> None:
-        self._table = Table(journal, "diagnostics", DiagnosticsRecord)
-        self._catalog = catalog
-        self._uploads = uploads
-        self._now = now
+    journal: Journal
+    catalog: Catalog
+    uploads: UploadStore
+    now: Callable[[], datetime]
+
+    def __post_init__(self) -> None:
+        self._table = Table(self.journal, "diagnostics", DiagnosticsRecord)
         self._worker = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-diagnostics")
 
     def resume(self) -> None:
@@ -50,7 +54,7 @@ class Diagnostics:
 
     def create(self, filename: str, tournament: int, model_id: str | None) -> DiagnosticsRecord:
         """Take an uploaded file and start measuring it."""
-        now = self._now()
+        now = self.now()
         record = DiagnosticsRecord(str(uuid.uuid4()), model_id, tournament, filename, PENDING, now, now)
         self._table.put(record)
         self._worker.submit(self.compute, record.id)
@@ -69,14 +73,14 @@ class Diagnostics:
         except Exception:  # noqa: BLE001 a fault of the sandbox itself must end as a result, not leave the client waiting
             _LOG.exception("diagnostics %s failed", run_id)
             done = structs.replace(found, status=ERROR, message="the sandbox could not compute these diagnostics")
-        self._table.put(structs.replace(done, updated_at=self._now()))
+        self._table.put(structs.replace(done, updated_at=self.now()))
 
     def _measured(self, found: DiagnosticsRecord) -> DiagnosticsRecord:
         import pandas as pd
 
         if found.tournament != CLASSIC:
             raise ValueError("the sandbox computes diagnostics for Classic only")
-        submission = pd.read_csv(self._uploads.path(found.filename))
+        submission = pd.read_csv(self.uploads.path(found.filename))
         missing = {"id", "prediction"} - set(submission.columns)
         if missing:
             raise ValueError(f"invalid_submission_headers: the columns id and prediction are needed, {missing} missing")
@@ -95,9 +99,9 @@ class Diagnostics:
         from .data.derive import META_MODEL, Derived
         from .data.made_classic import MAIN_TARGET
 
-        rows = self._catalog.classic()
+        rows = self.catalog.classic()
         small = rows.feature_sets()["small"]
-        derived = Derived(rows, lambda: self._catalog.source(CLASSIC).signal, self._catalog.spec.seed)
+        derived = Derived(rows)
         pieces = zip(
             rows.blocks("validation", [*small, MAIN_TARGET]),
             derived.meta_model(),
@@ -146,17 +150,9 @@ def _summary(eras: list[dict[str, float | str | None]]) -> dict[str, float | Non
     results = {
         "erasAcceptedCount": len(table),
         "examplePredsCorrMean": table["examplePredsCorr"].mean(),
-        "validationCorrMean": corr.mean(),
-        "validationCorrStd": corr.std(ddof=0),
-        "validationCorrSharpe": _sharpe(corr),
         "validationMaxDrawdown": -drawdown,
-        "validationMmcMean": mmc.mean(),
-        "validationMmcStd": mmc.std(ddof=0),
-        "validationMmcSharpe": _sharpe(mmc),
+        "validationCorrMaxDrawdown": -drawdown,
         "validationBmcMean": table["validationBmc"].mean(),
-        "validationCorrPlusMmcMean": both.mean(),
-        "validationCorrPlusMmcStd": both.std(ddof=0),
-        "validationCorrPlusMmcSharpe": _sharpe(both),
         "validationCorrPlusMmcSharpeDiff": _sharpe(both) - _sharpe(corr),
         "validationFeatureCorrMax": table["validationFeatureCorrMax"].max(),
         "validationFeatureNeutralCorrMean": table["validationFeatureNeutralCorr"].mean(),
@@ -165,15 +161,12 @@ def _summary(eras: list[dict[str, float | str | None]]) -> dict[str, float | Non
         "validationAutocorr": corr.autocorr() if len(corr) > 2 else math.nan,
         "validationApy": 100 * ((1 + corr.mean()) ** _ROUNDS_A_YEAR - 1),
     }
-    same = {
-        "validationCorrMaxDrawdown": "validationMaxDrawdown",
-        "validationCorrV4CorrWExamplePreds": "validationCorrCorrWExamplePreds",
-        "validationCorrV4MaxDrawdown": "validationMaxDrawdown",
-        "validationCorrV4Mean": "validationCorrMean",
-        "validationCorrV4Std": "validationCorrStd",
-        "validationCorrV4Sharpe": "validationCorrSharpe",
-    }
-    results |= {name: results[other] for name, other in same.items()}
+    for name, series in (("Corr", corr), ("Mmc", mmc), ("CorrPlusMmc", both)):
+        results[f"validation{name}Mean"] = series.mean()
+        results[f"validation{name}Std"] = series.std(ddof=0)
+        results[f"validation{name}Sharpe"] = _sharpe(series)
+    for end in ("CorrWExamplePreds", "MaxDrawdown", "Mean", "Std", "Sharpe"):
+        results[f"validationCorrV4{end}"] = results[f"validationCorr{end}"]
     return {name: _number(value) for name, value in results.items()}
 
 

@@ -22,25 +22,21 @@ _FIELDS = {"target", "kind", "status", "times", "match", "seconds", "when", "mes
 
 
 class Faults:
-    """The ordered faults, oldest first. Each request takes at most one."""
+    """The faults that are still to come (`ordered`), oldest first. Each request takes at most one."""
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self._table = Table(journal, "faults", FaultRecord)
+        self.ordered = Table(journal, "faults", FaultRecord)
 
     def add(self, order: Mapping[str, object]) -> FaultRecord:
         """Order a fault as `POST /sandbox/faults` describes it; `HttpRefusal` 400 when it makes no sense."""
-        return self._table.put(parse_fault(order))
-
-    def all(self) -> list[FaultRecord]:
-        """The faults still to come."""
-        return self._table.all()
+        return self.ordered.put(parse_fault(order))
 
     def clear(self) -> int:
         """Forget every fault; returns how many there were."""
-        found = self.all()
+        found = self.ordered.all()
         for fault in found:
-            self._table.remove(fault.id)
+            self.ordered.remove(fault.id)
         return len(found)
 
     def take(self, target: str, *subjects: str | None) -> FaultRecord | None:
@@ -49,13 +45,13 @@ class Faults:
         `subjects` are the words that a fault's `match` may be part of: path, operation, file or model name.
         """
         with self._journal.lock:
-            for fault in self._table.all():
+            for fault in self.ordered.all():
                 if fault.target != target or not _matches(fault, subjects):
                     continue
                 if fault.times is not None and fault.times <= 1:
-                    self._table.remove(fault.id)
+                    self.ordered.remove(fault.id)
                 elif fault.times is not None:
-                    self._table.put(structs.replace(fault, times=fault.times - 1))
+                    self.ordered.put(structs.replace(fault, times=fault.times - 1))
                 return fault
         return None
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import uuid
 import zlib
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from .account import Account
 from .data.catalog import Catalog
-from .data.source import Edition
 from .records import SubmissionRecord
 from .rounds import Rounds
 from .submissions import Submissions
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
 _SPACE = uuid.UUID("f1a4e0c3-6c2c-4a4f-93a0-7d0d2f2d9f10")
 
 
+@dataclass
 class History:
     """Invents one submission for each model in each past round. Their predictions are made when they are needed."""
 
-    def __init__(self, account: Account, rounds: Rounds, submissions: Submissions, catalog: Catalog) -> None:
-        self._account = account
-        self._rounds = rounds
-        self._submissions = submissions
-        self._catalog = catalog
+    account: Account
+    rounds: Rounds
+    submissions: Submissions
+    catalog: Catalog
 
     def invent(self) -> None:
         """Record the submissions of every round before the latest one."""
-        for model in self._account.models():
-            for past in reversed(self._rounds.all(model.tournament)[1:]):
+        for model in self.account.models():
+            for past in reversed(self.rounds.all(model.tournament)[1:]):
                 identity = str(uuid.uuid5(_SPACE, f"{model.id}:{past.number}"))
-                self._submissions.put(
+                self.submissions.put(
                     SubmissionRecord(
                         id=identity,
                         model_id=model.id,
@@ -55,10 +55,8 @@ class History:
 
         from .data.signal import predictions
 
-        held = self._rounds.get(found.tournament, found.round_number)
-        source = self._catalog.source(found.tournament)
-        edition = Edition(found.round_number, 0 if held is None else held.data_datestamp)
-        rows = source.rows(edition)
+        source = self.catalog.source(found.tournament)
+        rows = source.rows(self.rounds.edition(found.tournament, found.round_number))
         character = zlib.crc32(found.model_id.encode())
         noise = np.random.default_rng([character, found.round_number]).normal(size=len(rows))
         value = 0.7 * source.signal.blurred([character], 0.6).value(rows) + 0.3 * noise
@@ -67,4 +65,4 @@ class History:
     def file(self, found: SubmissionRecord) -> bytes:
         """An invented submission as the CSV file that it would have been."""
         series = self.predictions(found)
-        return series.rename_axis(self._catalog.source(found.tournament).id_column).to_csv(lineterminator="\n").encode()
+        return series.rename_axis(self.catalog.source(found.tournament).id_column).to_csv(lineterminator="\n").encode()

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import msgspec
-from filelock import FileLock, Timeout
 
 from ..errors import NumeraiError
+from ..files.database import Database, DatabaseDamaged
+from ..files.locks import take
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 VERSION = 2
 """The layout of the state file; a file with another number was written by another release and is refused."""
+_LAYOUTS = (
+    "",
+    "CREATE TABLE records "
+    "(seq INTEGER PRIMARY KEY, tab TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (tab, key))",
+)
 
 
 class Record(Protocol):
@@ -37,12 +47,16 @@ class Journal:
 
     def __init__(self, folder: Path | None) -> None:
         self.lock = threading.RLock()
-        self._database: sqlite3.Connection | None = None
-        self._folder_lock: FileLock | None = None
+        self._database: Database | None = None
+        self._folder_lock: BaseFileLock | None = None
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
+            busy = NumeraiError(
+                f"Another sandbox is using the state in {folder}.",
+                "Stop it first, or give this one a --state folder of its own.",
+                code="state-busy",
+            )
+            self._folder_lock = take(folder / "sandbox.lock", busy=busy)
             folder.chmod(0o700)
-            self._folder_lock = _lock(folder)
             try:
                 self._database = _open(folder / "sandbox.sqlite")
             except NumeraiError:
@@ -53,29 +67,21 @@ class Journal:
         """The bodies of a table's records in the order in which they were first written."""
         if self._database is None:
             return []
-        with self.lock:
-            query = "SELECT body FROM records WHERE tab = ? ORDER BY seq"
-            return [row[0] for row in self._database.execute(query, (table,))]
+        query = "SELECT body FROM records WHERE tab = ? ORDER BY seq"
+        with self._database.reading() as database:
+            return [row[0] for row in database.execute(query, (table,))]
 
     def write(self, table: str, key: str, body: bytes) -> None:
         """Add or replace one record, at once and for good."""
-        if self._database is None:
-            return
         statement = (
             "INSERT INTO records (tab, key, body) VALUES (?, ?, ?) "
             "ON CONFLICT (tab, key) DO UPDATE SET body = excluded.body"
         )
-        with self.lock:
-            if self._database is not None:
-                self._database.execute(statement, (table, key, body))
+        self._change(statement, table, key, body)
 
     def erase(self, table: str, key: str) -> None:
         """Remove one record."""
-        if self._database is None:
-            return
-        with self.lock:
-            if self._database is not None:
-                self._database.execute("DELETE FROM records WHERE tab = ? AND key = ?", (table, key))
+        self._change("DELETE FROM records WHERE tab = ? AND key = ?", table, key)
 
     def close(self) -> None:
         """Finish writing and let go of the folder."""
@@ -85,6 +91,12 @@ class Journal:
                 self._database = None
             if self._folder_lock is not None:
                 self._folder_lock.release()
+
+    def _change(self, statement: str, *values: str | bytes) -> None:
+        with self.lock:
+            if self._database is not None:
+                with self._database.writing() as database:
+                    database.execute(statement, values)
 
 
 class Table(Generic[T]):
@@ -126,49 +138,26 @@ class Table(Generic[T]):
                 self._journal.erase(self._name, key)
 
 
-def _lock(folder: Path) -> FileLock:
-    lock = FileLock(folder / "sandbox.lock", thread_local=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
+def _open(path: Path) -> Database:
+    layout = _layout(path)
+    if 0 < layout < VERSION:
         raise NumeraiError(
-            f"Another sandbox is using the state in {folder}.",
-            "Stop it first, or give this one a --state folder of its own.",
-            code="state-busy",
-        ) from None
-    return lock
-
-
-def _open(path: Path) -> sqlite3.Connection:
-    try:
-        database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        version: int = database.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            database.close()
-            raise NumeraiError(
-                f"The state in {path.parent} was written by a newer release of this tool (layout {version}).",
-                "Update the tool, or choose another --state folder.",
-                code="state-newer",
-            )
-        if 0 < version < VERSION:
-            database.close()
-            raise NumeraiError(
-                f"The state in {path.parent} was written by an older release of this tool (layout {version}).",
-                "Choose another --state folder; the sandbox's states are not carried over.",
-                code="state-older",
-            )
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        database.execute(
-            "CREATE TABLE IF NOT EXISTS records "
-            "(seq INTEGER PRIMARY KEY, tab TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, UNIQUE (tab, key))"
+            f"The state in {path.parent} was written by an older release of this tool (layout {layout}).",
+            "Choose another --state folder; the sandbox's states are not carried over.",
+            code="state-older",
         )
-        database.execute(f"PRAGMA user_version = {VERSION}")
-    except sqlite3.DatabaseError as error:
-        raise NumeraiError(
-            f"The state in {path.parent} cannot be read: {error}.",
-            "Move the folder away and start again.",
-            code="state-damaged",
-        ) from error
-    path.chmod(0o600)
-    return database
+    database = Database(path, _LAYOUTS, "Move the folder away and start again.")
+    try:
+        with database.reading():
+            return database
+    except DatabaseDamaged as error:
+        error.code = "state-damaged"
+        raise
+
+
+def _layout(path: Path) -> int:
+    """The layout of a state file; 0 when there is none, or one that is damaged."""
+    if path.exists():
+        with contextlib.closing(sqlite3.connect(path)) as database, contextlib.suppress(sqlite3.DatabaseError):
+            return int(database.execute("PRAGMA user_version").fetchone()[0])
+    return 0

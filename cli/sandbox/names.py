@@ -5,6 +5,8 @@ Source: numerapi 3.1.1 asks in both spellings, and declares variables as String 
 
 from __future__ import annotations
 
+import re
+from functools import cache
 from typing import Any
 
 from graphql import (
@@ -34,6 +36,12 @@ def camel_case(name: str) -> str:
         return name
     first, *rest = name.split("_")
     return first + "".join(part[:1].upper() + part[1:] for part in rest)
+
+
+@cache
+def snake_case(name: str) -> str:
+    """`lastNRounds` -> `last_n_rounds`; what is snake_case already stays as it is."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
 class _CamelCase(Visitor):

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import os
 import re
-import uuid
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
+from ..files.private import replacing
 from .refusal import HttpRefusal
 
 WHOLE_BYTES = 64 * 1024 * 1024
@@ -64,16 +63,9 @@ class UploadStore:
     def put(self, name: str, chunks: Iterable[bytes]) -> Path:
         """Store an object, replacing an older one, only once all of it has arrived."""
         target = self.path(name)
-        partial = self._folder / f".{uuid.uuid4().hex}.part"
-        try:
-            with partial.open("wb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-        finally:
-            partial.unlink(missing_ok=True)
+        with replacing(target) as file:
+            for chunk in chunks:
+                file.write(chunk)
         return target
 
 

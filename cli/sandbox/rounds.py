@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 
 from msgspec import structs
@@ -10,8 +11,10 @@ from msgspec import structs
 from ..models import Tournament
 from .calendar import Calendar, Window
 from .clock import SandboxClock
+from .data.source import Edition
 from .journal import Journal, Table
 from .records import RoundRecord
+from .settings import Settings
 
 FIRST_ROUND = 1000
 SCORE_DELAY = timedelta(days=2)
@@ -30,37 +33,28 @@ TOURNAMENTS = tuple(tournament.value for tournament in Tournament)
 OnOpen = Callable[[RoundRecord], None]
 
 
+@dataclass
 class Rounds:
     """Opens rounds and answers about them. `on_open` is called for every round that opens, in order.
 
     A round has three times: its opening, its deadline (Numerai's closeStakingTime: on time means `open_time <= t <
     deadline`) and its close, the end of the late period. Sources: numerapi 3.1.1 check_round_open;
     forum.numer.ai/t/6253; a recorded answer of the API, 2025-09, in which all 23 late submissions fit.
-
-    `window` is how long the on-time window of a round opened by hand is, `calendar` when rounds really open; None means
-    that they open by hand only. `publishes` is how long after a round's opening its live data come out; below 0, how
-    long before the opening that the calendar has planned.
     """
 
-    def __init__(
-        self,
-        journal: Journal,
-        clock: SandboxClock,
-        window: timedelta,
-        on_open: OnOpen,
-        publishes: timedelta = timedelta(0),
-        calendar: Calendar | None = None,
-        *,
-        current_until_close: bool = True,
-    ) -> None:
-        self._journal = journal
-        self._table = Table(journal, "rounds", RoundRecord)
-        self._clock = clock
-        self._window = window
-        self._on_open = on_open
-        self._publishes = publishes
-        self._calendar = calendar
-        self._current_until_close = current_until_close
+    journal: Journal
+    clock: SandboxClock
+    settings: Settings
+    on_open: OnOpen
+
+    def __post_init__(self) -> None:
+        self._table = Table(self.journal, "rounds", RoundRecord)
+        self._window = timedelta(minutes=self.settings.window_minutes)
+        self._calendar = self.settings.round_calendar
+        self._publishes = timedelta(
+            minutes=self.settings.publish_minutes - self.settings.switches.live_minutes_before_opening
+        )
+        """How long after a round's opening its live data come out; below 0, before the one the calendar has planned."""
 
     def begin(self, history: int) -> None:
         """Make the past rounds and the present one, unless the state already holds some.
@@ -69,7 +63,7 @@ class Rounds:
         """
         if self.all():
             return
-        now = self._clock.now()
+        now = self.clock.now()
         past = (self._calendar or Calendar()).before(now)
         if self._calendar is None:
             past = (window for window in past if window[1] + SHORTEST_LATE_PERIOD <= now)
@@ -83,10 +77,10 @@ class Rounds:
 
     def open_next(self, tournament: int, minutes: float | None = None, window: Window | None = None) -> RoundRecord:
         """Open the tournament's next round now (or with the given window) and end the one before it."""
-        now = self._clock.now()
+        now = self.clock.now()
         length = self._window if minutes is None else timedelta(minutes=minutes)
         opened = self._open(tournament, window or (now, now + length))
-        self._on_open(opened)
+        self.on_open(opened)
         return opened
 
     def move_deadline(self, tournament: int, minutes: float) -> RoundRecord | None:
@@ -94,7 +88,7 @@ class Rounds:
 
         Not before the opening; the close goes along if need be. None without a round.
         """
-        with self._journal.lock:
+        with self.journal.lock:
             latest = self.latest(tournament)
             if latest is None:
                 return None
@@ -107,7 +101,7 @@ class Rounds:
         if self._calendar is None:
             return []
         opened = []
-        now = self._clock.now()
+        now = self.clock.now()
         latest = max((round_.open_time for round_ in self.all() if round_.opened), default=now)
         for window in self._calendar.after(latest):
             if window[0] > now:
@@ -117,7 +111,7 @@ class Rounds:
 
     def next_opening(self) -> datetime | None:
         """When the next round will really open; None when rounds open by hand."""
-        return None if self._calendar is None else next(self._calendar.after(self._clock.now()))[0]
+        return None if self._calendar is None else next(self._calendar.after(self.clock.now()))[0]
 
     def all(self, tournament: int | None = None) -> list[RoundRecord]:
         """The rounds so far, newest first."""
@@ -131,6 +125,11 @@ class Rounds:
             upcoming = self.upcoming(tournament)
             return upcoming if upcoming.number == number else None
         return found
+
+    def edition(self, tournament: int, number: int) -> Edition:
+        """Which live data a round has."""
+        round_ = self.get(tournament, number)
+        return Edition(number, 0 if round_ is None else round_.data_datestamp)
 
     def latest(self, tournament: int) -> RoundRecord | None:
         """The round that was opened last, open or not."""
@@ -148,7 +147,7 @@ class Rounds:
 
     def upcoming(self, tournament: int) -> RoundRecord:
         """The round after the latest one, with the times of Numerai's published calendar: nobody announces a delay."""
-        moment = self._clock.now()
+        moment = self.clock.now()
         opening = self.next_opening()
         if opening is not None:
             moment = opening.replace(hour=0, minute=0, second=0)
@@ -156,7 +155,7 @@ class Rounds:
 
     def _open(self, tournament: int, window: Window) -> RoundRecord:
         """Record the tournament's next round. Its opening ends the round before, on-time window included."""
-        with self._journal.lock:
+        with self.journal.lock:
             latest = self.latest(tournament)
             if latest is not None and latest.close_time > window[0]:
                 deadline = min(latest.deadline, window[0])
@@ -194,7 +193,7 @@ class Rounds:
         held = sorted(self.all(tournament), key=lambda each: each.number)
         if held and number > held[-1].number:
             held.append(self.upcoming(tournament))
-        earliest = held[0].open_time if held else self._clock.now()
+        earliest = held[0].open_time if held else self.clock.now()
         moment = (earliest - timedelta(days=1)).replace(microsecond=0)
         for each in held:
             if each.number > number:
@@ -220,15 +219,15 @@ class Rounds:
     def is_published(self, tournament: int, number: int) -> bool:
         """Whether the live data of a round are out by now."""
         found = self.get(tournament, number)
-        return found is None or self._clock.now() >= found.open_time + self._publishes
+        return found is None or self.clock.now() >= found.open_time + self._publishes
 
     def is_open(self, found: RoundRecord) -> bool:
         """Whether submissions for that round are on time now."""
-        return found.opened and found.open_time <= self._clock.now() < found.deadline
+        return found.opened and found.open_time <= self.clock.now() < found.deadline
 
     def phase(self, found: RoundRecord) -> str:
         """upcoming, open (on time), late, resolving or resolved."""
-        now = self._clock.now()
+        now = self.clock.now()
         if not found.opened:
             return "upcoming"
         if now < found.deadline:
@@ -240,7 +239,9 @@ class Rounds:
     def status(self, found: RoundRecord) -> str:
         """Numerai's RoundStatus: UPCOMING, OPEN, RESOLVING or RESOLVED. OPEN ends when `current` does."""
         phase = self.phase(found)
-        return {"late": "OPEN" if self._current_until_close else "RESOLVING"}.get(phase, phase.upper())
+        return {"late": "OPEN" if self.settings.switches.round_zero_after_deadline else "RESOLVING"}.get(
+            phase, phase.upper()
+        )
 
 
 def score_time(found: RoundRecord) -> datetime:

@@ -32,7 +32,7 @@ def apply_change(schema: GraphQLSchema, change: str) -> None:
     field = kind.fields.pop(name)
     if words[0] == "rename":
         if field.resolve is None:
-            field.resolve = lambda view, info: _value(view[name], info)
+            field.resolve = lambda view, info: _value(view.get(name), info)
         kind.fields[words[2]] = field
 
 

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from msgspec import Struct
+
 from .account import Account
 from .data.catalog import Catalog
-from .data.source import Edition
 from .history import History
 from .records import ModelRecord, RoundRecord, SubmissionRecord
 from .rounds import Rounds, resolve_time, score_time
@@ -28,8 +29,7 @@ METRICS = {"canon_corr": "v1", "canon_mmc": "v1"}
 """Display name -> version of the scores that the sandbox gives."""
 
 
-@dataclass(frozen=True)
-class Score:
+class Score(Struct, frozen=True):
     """One value of one metric on one scoring day of one submission; `percentile` is its place among all models."""
 
     submission: SubmissionRecord
@@ -42,107 +42,94 @@ class Score:
     resolved: bool
 
 
-@dataclass(frozen=True)
-class Standing:
+class Standing(Struct, frozen=True):
     """A model's place in a tournament. `corr` and `mmc` are means over the rounds scored so far, None before any."""
 
     name: str
     rank: int
+    mmc_rank: int
     corr: float | None
     mmc: float | None
     model: ModelRecord | None
 
 
+@dataclass
 class Scores:
     """Computes scores when they are asked for and keeps them. Only what the sandbox's time has reached is told."""
 
-    def __init__(
-        self,
-        account: Account,
-        rounds: Rounds,
-        submissions: Submissions,
-        catalog: Catalog,
-        history: History,
-        now: Callable[[], datetime],
-    ) -> None:
-        self._account = account
-        self._rounds = rounds
-        self._submissions = submissions
-        self._catalog = catalog
-        self._history = history
-        self._now = now
+    account: Account
+    rounds: Rounds
+    submissions: Submissions
+    catalog: Catalog
+    history: History
+    now: Callable[[], datetime]
+
+    def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._tables: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}
 
     def of_model(self, model: ModelRecord) -> list[Score]:
         """Every score of a model so far: newest round first, days in order."""
         found = []
-        for held in self._rounds.all(model.tournament):
-            submission = self._submissions.selected(model.id, held.number)
+        for round_ in self.rounds.all(model.tournament):
+            submission = self.submissions.selected(model.id, round_.number)
             if submission is None:
                 continue
-            for day in range(1, self._days(held) + 1):
-                found += self._scores(submission, held, day)
+            for day in range(1, self._days(round_) + 1):
+                found += self._scores(submission, round_, day)
         return found
-
-    def final(self, submission: SubmissionRecord, held: RoundRecord) -> list[Score]:
-        """The submission's latest scores, one for each metric."""
-        days = self._days(held)
-        return self._scores(submission, held, days) if days else []
 
     def standings(self, tournament: int) -> list[Standing]:
         """The account's models and the made-up rivals, best CORR first."""
-        names: dict[str, ModelRecord | None] = {}
-        means: dict[str, list[dict[str, float]]] = {}
-        for held in self._rounds.all(tournament):
-            day = self._days(held)
+        models = {model.id: model for model in self.account.models() if model.tournament == tournament}
+        rows: dict[str, list[dict[str, float]]] = {key: [] for key in models}
+        for round_ in self.rounds.all(tournament):
+            day = self._days(round_)
             if not day:
                 continue
-            values = self._day_values(held, day)
-            owners = {found.id: found.model_id for found in self._selected(held)}
+            values = self._day_values(round_, day)
+            owners = {submission.id: submission.model_id for submission in self._selected(round_)}
             for column in values["canon_corr"].index:
-                key = owners.get(column, column)
                 row = {metric: float(values[metric][column]) for metric in METRICS}
-                means.setdefault(key, []).append(row)
-                names.setdefault(key, None)
-        for model in self._account.models():
-            if model.tournament == tournament:
-                names[model.id] = model
+                rows.setdefault(owners.get(column, column), []).append(row)
         mean = {
-            key: {metric: sum(row[metric] for row in rows) / len(rows) for metric in METRICS}
-            for key, rows in means.items()
+            key: {metric: sum(row[metric] for row in scored) / len(scored) for metric in METRICS}
+            for key, scored in rows.items()
+            if scored
         }
-        order = sorted(names, key=lambda key: (-mean[key]["canon_corr"] if key in mean else 9.0, key))
+        by_corr = sorted(rows, key=lambda key: (-mean[key]["canon_corr"] if key in mean else 9.0, key))
+        by_mmc = sorted(by_corr, key=lambda key: -mean[key]["canon_mmc"] if key in mean else 9.0)
         return [
             Standing(
-                name=found.name if (found := names[key]) else key,
+                name=models[key].name if key in models else key,
                 rank=place,
+                mmc_rank=by_mmc.index(key) + 1,
                 corr=mean.get(key, {}).get("canon_corr"),
                 mmc=mean.get(key, {}).get("canon_mmc"),
-                model=names[key],
+                model=models.get(key),
             )
-            for place, key in enumerate(order, 1)
+            for place, key in enumerate(by_corr, 1)
         ]
 
-    def _days(self, held: RoundRecord) -> int:
+    def _days(self, round_: RoundRecord) -> int:
         """How many of a round's scoring days have come."""
-        now = self._now()
-        return sum(1 for day in range(1, DAYS + 1) if score_date(held, day) <= now)
+        now = self.now()
+        return sum(1 for day in range(1, DAYS + 1) if score_date(round_, day) <= now)
 
-    def _selected(self, held: RoundRecord) -> list[SubmissionRecord]:
-        models = [model for model in self._account.models() if model.tournament == held.tournament]
-        found = [self._submissions.selected(model.id, held.number) for model in models]
+    def _selected(self, round_: RoundRecord) -> list[SubmissionRecord]:
+        models = [model for model in self.account.models() if model.tournament == round_.tournament]
+        found = [self.submissions.selected(model.id, round_.number) for model in models]
         return [each for each in found if each is not None]
 
-    def _scores(self, submission: SubmissionRecord, held: RoundRecord, day: int) -> list[Score]:
-        values = self._day_values(held, day)
+    def _scores(self, submission: SubmissionRecord, round_: RoundRecord, day: int) -> list[Score]:
+        values = self._day_values(round_, day)
         return [
             Score(
                 submission=submission,
-                round=held,
+                round=round_,
                 metric=metric,
                 day=day,
-                date=score_date(held, day),
+                date=score_date(round_, day),
                 value=float(values[metric][submission.id]),
                 percentile=float((values[metric] <= values[metric][submission.id]).mean()),
                 resolved=day == DAYS,
@@ -150,13 +137,14 @@ class Scores:
             for metric in METRICS
         ]
 
-    def _day_values(self, held: RoundRecord, day: int) -> dict[str, pd.Series[float]]:
-        chosen = self._selected(held)
-        key = (held.id, *(each.id for each in chosen))
+    def _day_values(self, round_: RoundRecord, day: int) -> dict[str, pd.Series[float]]:
+        chosen = self._selected(round_)
+        key = (round_.id, *(each.id for each in chosen))
         with self._lock:
             if key not in self._tables:
-                source = self._catalog.source(held.tournament)
-                truth = source.truth(Edition(held.number, held.data_datestamp))
+                truth = self.catalog.source(round_.tournament).truth(
+                    self.rounds.edition(round_.tournament, round_.number)
+                )
                 self._tables[key] = scores_by_day(self._entered(chosen, truth.rivals), truth)
             return {metric: table.T[day] for metric, table in self._tables[key].items()}
 
@@ -164,7 +152,7 @@ class Scores:
         """The predictions of the account's models and of the rivals; rows that one left out are put in the middle."""
         own = {}
         for each in chosen:
-            series = self._history.predictions(each) if each.invented else self._submissions.predictions(each)
+            series = self.history.predictions(each) if each.invented else self.submissions.predictions(each)
             own[each.id] = series.rank(pct=True).reindex(rivals.index).fillna(0.5)
         return rivals.assign(**own)
 
@@ -201,7 +189,7 @@ def _standardised(columns: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return result
 
 
-def score_date(held: RoundRecord, day: int) -> datetime:
+def score_date(round_: RoundRecord, day: int) -> datetime:
     """When the scores of a scoring day (1 to 20) appear: the days spread evenly from the first score to the last."""
-    first, last = score_time(held), resolve_time(held)
+    first, last = score_time(round_), resolve_time(round_)
     return first + (day - 1) * (last - first) / (DAYS - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import threading
 from collections.abc import Sequence
-from types import TracebackType
+from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
@@ -40,23 +40,19 @@ def serve(
         from .api.executor import schema
 
         schema(chosen.schema_changes)
-    sandbox = Sandbox(chosen, catalog)
     servers: list[SandboxServer] = []
-    try:
+    with ExitStack() as undo:
+        sandbox = Sandbox(chosen, catalog)
+        undo.callback(sandbox.close)
         sandbox.start()
         for host in dict.fromkeys(hosts):
-            server = _listen(host, port, sandbox)
-            port = server.server_address[1]
-            servers.append(server)
-    except BaseException:
-        for server in servers:
-            server.server_close()
-        sandbox.close()
-        raise
+            servers.append(undo.enter_context(_listen(host, port, sandbox)))
+            port = servers[-1].port
+        undo.pop_all()
     return RunningSandbox(sandbox, servers)
 
 
-class RunningSandbox:
+class RunningSandbox(AbstractContextManager["RunningSandbox"]):
     """A sandbox that answers. Closing it frees its addresses and removes its scratch files."""
 
     def __init__(self, sandbox: Sandbox, servers: Sequence[SandboxServer]) -> None:
@@ -82,18 +78,11 @@ class RunningSandbox:
         self.sandbox.stopping.set()
         for server in self._servers:
             server.shutdown()
-            server.server_close()
-            server.close_connections()
         for thread in self._threads:
             thread.join(timeout=10)
         self.sandbox.close()
 
-    def __enter__(self) -> RunningSandbox:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -110,7 +99,7 @@ def _listen(host: str, port: int, sandbox: Sandbox) -> SandboxServer:
     from .http.server import SandboxServer
 
     try:
-        return SandboxServer((host, port), sandbox)
+        return SandboxServer(host, port, sandbox)
     except OSError as error:
         if error.errno in (errno.EADDRINUSE, getattr(errno, "WSAEADDRINUSE", errno.EADDRINUSE)):
             raise NumeraiError(

@@ -143,16 +143,9 @@ class Settings:
         )
 
 
-def data_spec(
-    seed: int | None = None,
-    eras: int | None = None,
-    rows_per_era: int | None = None,
-    features: int | None = None,
-    missing: float | None = None,
-) -> DataSpec | None:
-    """A spec from what was asked for, the rest by default; None when nothing was."""
-    asked = {"seed": seed, "eras": eras, "rows_per_era": rows_per_era, "features": features, "missing": missing}
-    given: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+def data_spec(**sizes: Any) -> DataSpec | None:
+    """A spec from what was asked for, the rest (None) by default; None when nothing was."""
+    given = {name: value for name, value in sizes.items() if value is not None}
     return DataSpec(**given) if given else None
 
 

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from msgspec import structs
 
 from .data.catalog import CLASSIC, CRYPTO, SIGNALS, Catalog
-from .data.source import Edition
 from .journal import Journal, Table
 from .objects import UploadStore
 from .records import ModelRecord, RoundRecord, SubmissionRecord, UploadRecord
@@ -38,25 +37,19 @@ class Entry:
     submission: SubmissionRecord | None = None
 
 
+@dataclass
 class Submissions:
     """The submissions of every model. Only valid ones are kept: an invalid file is refused, and displaces nothing."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        rounds: Rounds,
-        catalog: Catalog,
-        uploads: UploadStore,
-        now: Callable[[], datetime],
-        switches: Switches,
-    ) -> None:
-        self._journal = journal
-        self._table = Table(journal, "submissions", SubmissionRecord)
-        self._rounds = rounds
-        self._catalog = catalog
-        self._uploads = uploads
-        self._now = now
-        self._switches = switches
+    journal: Journal
+    rounds: Rounds
+    catalog: Catalog
+    uploads: UploadStore
+    now: Callable[[], datetime]
+    switches: Switches
+
+    def __post_init__(self) -> None:
+        self._table = Table(self.journal, "submissions", SubmissionRecord)
 
     def all(self, model_id: str | None = None) -> list[SubmissionRecord]:
         """The submissions (of one model), newest first."""
@@ -70,11 +63,11 @@ class Submissions:
 
     def listed(self, model_id: str | None = None) -> list[SubmissionRecord]:
         """What the root query `submissions` shows, newest first. Whether clones are among them is a switch."""
-        return [each for each in self.all(model_id) if self._switches.clones_listed or each.clone_of is None]
+        return [each for each in self.all(model_id) if self.switches.clones_listed or each.clone_of is None]
 
     def listed_id(self, found: SubmissionRecord) -> str:
         """The id under which it is listed: the one that createSubmission returned, unless the switch says otherwise."""
-        return found.id if self._switches.entry_ids_match else str(uuid.uuid5(_SPACE, found.id))
+        return found.id if self.switches.entry_ids_match else str(uuid.uuid5(_SPACE, found.id))
 
     def put(self, record: SubmissionRecord) -> None:
         """Record a submission that needs no check (of the made-up history)."""
@@ -88,17 +81,21 @@ class Submissions:
         found = [each for each in self.all(model_id) if each.round_number == round_number]
         return next((each for each in found if not each.late), found[0] if found else None)
 
+    def is_selected(self, submission: SubmissionRecord) -> bool:
+        """Whether it is the one that counts for its round."""
+        return self.selected(submission.model_id, submission.round_number) == submission
+
     def entries(self, model: ModelRecord, rounds: int | None = None) -> list[Entry]:
         """The model in each of the latest rounds, newest first; a queued submission is under the upcoming round.
 
         Source: a recorded answer of the API, 2025-09: one entry a round, a queued submission twice under one id.
         """
-        seen = self._now() - timedelta(seconds=self._switches.entry_delay_seconds)
+        seen = self.now() - timedelta(seconds=self.switches.entry_delay_seconds)
         entries = [
-            Entry(self._rounds.upcoming(model.tournament), QUEUED, each)
+            Entry(self.rounds.upcoming(model.tournament), QUEUED, each)
             for each in self._table.select(lambda each: each.model_id == model.id and each.queued)
         ]
-        for round_ in self._rounds.all(model.tournament)[:rounds]:
+        for round_ in self.rounds.all(model.tournament)[:rounds]:
             chosen = self.selected(model.id, round_.number)
             status = NONE if chosen is None else LATE if chosen.late else ON_TIME
             entries.append(Entry(round_, status, chosen))
@@ -122,19 +119,19 @@ class Submissions:
         Sources: numerai-tools submissions.py (the rules and texts); forum.numer.ai/t/6253 (late and queued, only the
         latest late one is queued).
         """
-        latest = self._rounds.latest(model.tournament)
+        latest = self.rounds.latest(model.tournament)
         if latest is None:
             raise Refusal("Current round not open for submissions")
         checked = self._checked(upload, latest, data_datestamp)
-        with self._journal.lock:
-            late = not self._rounds.is_open(latest)
+        with self.journal.lock:
+            late = not self.rounds.is_open(latest)
             record = SubmissionRecord(
                 id=str(uuid.uuid4()),
                 model_id=model.id,
                 tournament=model.tournament,
                 round_number=latest.number,
                 filename=upload.id,
-                inserted_at=self._now(),
+                inserted_at=self.now(),
                 ids_round=checked.ids_round,
                 late=late,
                 queued=late,
@@ -167,7 +164,7 @@ class Submissions:
                     late=False,
                     queued=False,
                     clone_of=queued.id,
-                    trigger_id=queued.trigger_id if self._switches.clone_keeps_trigger else None,
+                    trigger_id=queued.trigger_id if self.switches.clone_keeps_trigger else None,
                 )
             )
 
@@ -175,9 +172,9 @@ class Submissions:
         """The checked predictions of a submission, by the ids of the round that it counts for."""
         universe = self._live(found.tournament, found.ids_round)
         frame, id_column, value_column, _ = _validated(
-            found.tournament, universe, _read(self._uploads.path(found.filename), found.tournament)
+            found.tournament, universe, _read(self.uploads.path(found.filename), found.tournament)
         )
-        own = self._catalog.source(found.tournament).id_column
+        own = self.catalog.source(found.tournament).id_column
         mapping = universe.set_index(id_column, drop=False)[own].astype(str)
         current = self._live(found.tournament, found.round_number)[own]
         series = frame.set_index(id_column)[value_column]
@@ -190,16 +187,16 @@ class Submissions:
         Numerai takes the previous round's ids and maps them (docs.numer.ai); whether it needs the dataDatestamp for
         that is a switch.
         """
-        path = self._uploads.path(upload.id)
+        path = self.uploads.path(upload.id)
         if not path.is_file():
             raise Refusal(MISSING_OBJECT)
-        previous = self._rounds.get(latest.tournament, latest.number - 1)
+        previous = self.rounds.get(latest.tournament, latest.number - 1)
         by_stamp = {each.data_datestamp: each for each in (latest, previous) if each is not None}
-        if data_datestamp is not None or self._switches.previous_ids_need_datestamp or previous is None:
+        if data_datestamp is not None or self.switches.previous_ids_need_datestamp or previous is None:
             candidates = [by_stamp.get(data_datestamp or latest.data_datestamp, latest)]
         else:
             candidates = [latest, previous]
-        newest = self._rounds.get(latest.tournament, self._rounds.newest_data(latest.tournament))
+        newest = self.rounds.get(latest.tournament, self.rounds.newest_data(latest.tournament))
         if newest is not None and newest not in candidates:
             candidates.append(newest)
         refusals = []
@@ -214,10 +211,7 @@ class Submissions:
         raise Refusal(refusals[0])
 
     def _live(self, tournament: int, number: int) -> pd.DataFrame:
-        """The live rows of a round."""
-        round_ = self._rounds.get(tournament, number)
-        edition = Edition(number, 0 if round_ is None else round_.data_datestamp)
-        return self._catalog.source(tournament).live(edition)
+        return self.catalog.source(tournament).live(self.rounds.edition(tournament, number))
 
 
 @dataclass(frozen=True)

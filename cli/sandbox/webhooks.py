@@ -12,6 +12,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from datetime import datetime
 from urllib.parse import parse_qsl, urlsplit, urlunsplit
 
@@ -29,32 +30,20 @@ _ANSWER_CHARACTERS = 2000
 _SUCCESS = 200
 
 
+@dataclass
 class Webhooks:
     """Makes the calls. How long a webhook may take, and whether a call is made again, are switches."""
 
-    def __init__(
-        self,
-        journal: Journal,
-        faults: Faults,
-        now: Callable[[], datetime],
-        switches: Switches,
-        stopping: threading.Event,
-    ) -> None:
-        self._table = Table(journal, "webhook_calls", WebhookCallRecord, keep=2000)
-        self._faults = faults
-        self._now = now
-        self._switches = switches
-        self._stopping = stopping
+    journal: Journal
+    faults: Faults
+    now: Callable[[], datetime]
+    switches: Switches
+    stopping: threading.Event
+
+    def __post_init__(self) -> None:
+        self.calls = Table(self.journal, "webhook_calls", WebhookCallRecord, keep=2000)
         self._pool = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sandbox-webhook")
         self._announced: list[tuple[datetime, Future[WebhookCallRecord]]] = []
-
-    def all(self) -> list[WebhookCallRecord]:
-        """Every call so far, oldest first."""
-        return self._table.all()
-
-    def get(self, trigger_id: str) -> WebhookCallRecord | None:
-        """The call with that trigger id."""
-        return self._table.get(trigger_id)
 
     def close(self) -> None:
         """Stop making calls; those under way are left to their end."""
@@ -88,28 +77,28 @@ class Webhooks:
         return call.id
 
     def _begin(self, model: ModelRecord, reason: str, round_number: int | None) -> WebhookCallRecord:
-        return self._table.put(
+        return self.calls.put(
             WebhookCallRecord(
                 id=str(uuid.uuid4()),
                 model_id=model.id,
                 reason=reason,
                 url=redacted(model.webhook or ""),
-                started_at=self._now(),
+                started_at=self.now(),
                 round_number=round_number,
             )
         )
 
     def _deliver_repeatedly(self, call: WebhookCallRecord, model: ModelRecord) -> WebhookCallRecord:
         done = self._deliver(call, model)
-        for _ in range(self._switches.webhook_repeats):
-            if done.status == _SUCCESS or self._stopping.is_set():
+        for _ in range(self.switches.webhook_repeats):
+            if done.status == _SUCCESS or self.stopping.is_set():
                 break
             done = self._deliver(done, model)
         return done
 
     def _deliver(self, call: WebhookCallRecord, model: ModelRecord) -> WebhookCallRecord:
-        fault = self._faults.take("webhook", model.name, model.id)
-        as_test = call.reason == "trigger" and self._switches.trigger_round_is_test
+        fault = self.faults.take("webhook", model.name, model.id)
+        as_test = call.reason == "trigger" and self.switches.trigger_round_is_test
         number = "test" if as_test else call.round_number
         body = msgspec.json.encode({"roundNumber": number, "dataVersion": 1, "triggerId": call.id})
         url = model.webhook or ""
@@ -119,7 +108,7 @@ class Webhooks:
             status, answer = self._send(url, body, fault)
         except requests.RequestException as failure:
             error = without_token(str(failure), url)
-        return self._table.put(
+        return self.calls.put(
             structs.replace(
                 call,
                 seconds=round(time.monotonic() - started, 3),
@@ -137,17 +126,17 @@ class Webhooks:
             if fault.kind == "drop":
                 raise requests.ConnectionError("connection reset (a fault ordered from the sandbox)")
             if fault.kind == "hang":
-                self._stopping.wait(min(seconds_of(fault), self._switches.webhook_seconds))
+                self.stopping.wait(min(seconds_of(fault), self.switches.webhook_seconds))
                 raise requests.ReadTimeout("timed out (a fault ordered from the sandbox)")
             if fault.kind == "slow":
-                self._stopping.wait(seconds_of(fault))
+                self.stopping.wait(seconds_of(fault))
             elif fault.kind == "truncate":
                 body = body[: len(body) // 2]
             else:
                 body = corrupted(body)
         headers = {"Content-Type": "application/json", "User-Agent": "numerai-sandbox"}
         response = requests.post(
-            url, data=body, headers=headers, timeout=self._switches.webhook_seconds, allow_redirects=False
+            url, data=body, headers=headers, timeout=self.switches.webhook_seconds, allow_redirects=False
         )
         return response.status_code, response.text
 

@@ -22,7 +22,7 @@ from ..models import (
 from ..ports import NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..schedule import validate_cron
 from ..source import check_place, check_source
-from .plan import CopyExample, Plan, Provision, RegisterWebhook, SaveNode, Step, carry_out
+from .plan import Plan
 from .resolve import resolve_model
 from .scaffold import plan_scaffold, scaffold
 
@@ -92,7 +92,7 @@ def configure_node(
     with store.node_lock(node.name):
         node = decide_node(request, model, store.nodes().get(node.name))
         provider = provider_named(node.provider)
-        plan = plan_configure(request, node, model, provider, api, store)
+        plan = plan_configure(request, node, model, provider, api, store, report)
         preview = provider.preview(node) if isinstance(provider, PreviewsChanges) else []
         if dry_run:
             return replace(plan, notes=(*preview, *plan.notes))
@@ -100,7 +100,8 @@ def configure_node(
             insist(f"{model.name}: {PICKLE_ASSIGNED}.")
         if preview:
             agree(preview)
-        return configure(plan, provider, api, store, report)
+        plan.carry_out(report)
+        return Configured(store.nodes()[node.name], _registers(request, node, model, provider, api), plan.notes)
 
 
 def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> Node:
@@ -145,24 +146,44 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
 
 
 def plan_configure(
-    request: NodeRequest, node: Node, model: Model, provider: Provider, api: NumeraiApi, store: StateStore
+    request: NodeRequest,
+    node: Node,
+    model: Model,
+    provider: Provider,
+    api: NumeraiApi,
+    store: StateStore,
+    report: Report,
 ) -> Plan:
-    """The steps that make the node what it should be. Checks everything that can be checked before."""
-    steps: list[Step] = []
+    """The steps that make the node what it should be. Checks everything that can be checked before. Can be carried out
+    again: what an interrupted call has done is found and finished."""
+    folder, provisioned = Path(node.path), [node]
+
+    def provision() -> None:
+        check_source(folder, home=store.home)
+        if node.name not in store.nodes():  # so that `destroy` knows it whatever ends this call
+            store.save_node(node)
+        provisioned[0] = provider.configure(node, report)
+
+    steps: list[tuple[str, Callable[[], object]]] = []
     notes: list[str] = []
-    folder = Path(node.path)
     if request.example:
         check_place(folder, home=store.home)
-        steps.append(CopyExample(plan_scaffold(request.example, folder)))
+        example = plan_scaffold(request.example, folder)
+        copy = f"copy the example {example.example} to {folder} ({len(example.new)} files)"
+        steps.append((copy, lambda: scaffold(example)))
     else:
         check_source(folder, home=store.home)
-    steps += [Provision(node), SaveNode(node.name, store.nodes_path)]
-    if model.pickle is not None:
+    what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {node.timeout_minutes} minutes"
+    when = f", cron '{node.cron}' (UTC)" if node.cron else ""
+    steps.append((f"provision {node.name} on {node.provider}: {what}{when}", provision))
+    steps.append((f"record {node.name} in {store.nodes_path}", lambda: store.save_node(provisioned[0])))
+    if _registers(request, node, model, provider, api):
+        register = f"register the webhook of {node.model_name} with Numerai"
+        steps.append((register, lambda: api.set_webhook(node.model_id, provisioned[0].webhook_url)))
+    elif model.pickle is not None:
         notes.append(f"{model.name}: {PICKLE_ASSIGNED}. No webhook is registered. To change that: {UNASSIGN_PICKLE}.")
-    elif node.cron and not request.register_webhook:
+    elif node.cron:
         notes.append("It runs by its schedule; the webhook is not registered (--register-webhook does it).")
-    elif provider.reachable_by(api.url) or request.register_webhook:
-        steps.append(RegisterWebhook(node.model_name, node.model_id))
     else:
         notes.append(
             "Numerai cannot reach this machine, so no webhook is registered. The daemon starts the node when a round "
@@ -172,28 +193,11 @@ def plan_configure(
     return Plan(tuple(steps), tuple(notes))
 
 
-def configure(plan: Plan, provider: Provider, api: NumeraiApi, store: StateStore, report: Report) -> Configured:
-    """Carry the plan out. Can be repeated: what an interrupted call has done is found and finished."""
-    done: dict[str, Node] = {}
-    registered = False
-
-    def execute(step: Step) -> None:
-        nonlocal registered
-        if isinstance(step, CopyExample):
-            scaffold(step.scaffold)
-        elif isinstance(step, Provision):
-            check_source(Path(step.node.path), home=store.home)
-            if step.node.name not in store.nodes():  # so that `destroy` knows it whatever ends this call
-                store.save_node(step.node)
-            done["node"] = provider.configure(step.node, report)
-        elif isinstance(step, SaveNode):
-            store.save_node(done["node"])
-        elif isinstance(step, RegisterWebhook):
-            api.set_webhook(step.model_id, done["node"].webhook_url)
-            registered = True
-
-    carry_out(plan, execute, report)
-    return Configured(done["node"], registered, plan.notes)
+def _registers(request: NodeRequest, node: Node, model: Model, provider: Provider, api: NumeraiApi) -> bool:
+    """Whether Numerai is to call the node's webhook."""
+    if model.pickle is not None:
+        return False
+    return request.register_webhook or (not node.cron and provider.reachable_by(api.url))
 
 
 def _data_version(wanted: str | None, existing: Node | None) -> str | None:

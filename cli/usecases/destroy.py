@@ -9,7 +9,7 @@ from ..errors import ApiError
 from ..models import Node
 from ..ports import NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
-from .plan import ClearWebhook, ForgetNode, Plan, SaveNode, Step, Unprovision, carry_out
+from .plan import Plan
 
 
 def destroy_node(
@@ -30,25 +30,25 @@ def destroy_node(
     run is ended and an unreachable Numerai is no obstacle. The user's folder is never touched.
     """
     refuse_legacy(store)
-    last: Step = SaveNode(node.name, store.nodes_path) if keep_config else ForgetNode(node.name, store.nodes_path)
-    plan = Plan((ClearWebhook(node.model_name, node.model_id), Unprovision(node), last))
+    held = f"remove everything {node.provider} holds for {node.name} (the folder {node.path} stays)"
+    plan = Plan(
+        (
+            (f"clear the webhook of {node.model_name} at Numerai", lambda: _clear(node, api, force, warn)),
+            (held, lambda: provider.destroy(node.name, force=force, report=report)),
+            (
+                f"record {node.name} in {store.nodes_path}",
+                lambda: store.save_node(replace(node, webhook_url=None)),
+            )
+            if keep_config
+            else (f"remove {node.name} from {store.nodes_path}", lambda: store.forget_node(node.name)),
+        )
+    )
     if dry_run:
         return plan
-
-    def execute(step: Step) -> None:
-        if isinstance(step, ClearWebhook):
-            _clear(node, api, force, warn)
-        elif isinstance(step, Unprovision):
-            provider.destroy(node.name, force=force, report=report)
-        elif isinstance(step, ForgetNode):
-            store.forget_node(node.name)
-        elif isinstance(step, SaveNode):
-            store.save_node(replace(node, webhook_url=None))
-
     with store.node_lock(node.name):
         if not force:
             refuse_while_active(provider, node)
-        carry_out(plan, execute, report)
+        plan.carry_out(report)
     return plan
 
 

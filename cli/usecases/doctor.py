@@ -6,21 +6,23 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ..errors import ApiError, NumeraiError
-from ..installation import install_command
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
-from ..ports import Clock, Ledger, NumeraiApi, Provider, Report, StateStore
-from ..source import check_source
-from .configure import NEWEST_DATA, PICKLE_ASSIGNED, UNASSIGN_PICKLE
+from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
+from .inspect import list_nodes
+from .node_checks import FIX_WEBHOOK, NodeChecks, guarded
 from .overview import name_of, needs_watching, watching
-from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
 from .setup import scope_warnings
 
-FIX_MODES, FIX_NODES_FILE, FIX_WEBHOOK, FIX_WAKE = "modes", "nodes-file", "webhook", "start-daemon"
+if TYPE_CHECKING:
+    from ..watching.ledger import Ledger
+
+FIX_MODES, FIX_NODES_FILE, FIX_WAKE = "modes", "nodes-file", "start-daemon"
 """What `doctor --fix` may do by itself. A provider's check may ask for FIX_WAKE."""
 
 SKEW_WARNING_SECONDS = 30.0
@@ -45,10 +47,11 @@ class Doctor:
         api = self._api(checks)
         models = self._models(api) if api else None
         for name in sorted({DEFAULT_PROVIDER, *(node.provider for node in nodes)}):
-            checks += self._provider(name, [node for node in nodes if node.provider == name])
-        checks += self._watch(nodes)
+            checks += guarded(name, partial(self._provider, name, [node for node in nodes if node.provider == name]))
+        checks += guarded("watcher", lambda: self._watch(nodes), CheckStatus.WARNING)
         for node in nodes:
-            checks += self._node(node, api, models)
+            provider = partial(self.provider_named, node.provider)
+            checks += NodeChecks(node, self.store.home, provider, self._followed).examine(api, models)
         return checks
 
     def fix(self, checks: Iterable[Check], report: Report) -> list[str]:
@@ -110,7 +113,7 @@ class Doctor:
 
     def _nodes(self) -> list[Node]:
         try:
-            return [node for _, node in sorted(self.store.nodes().items())]
+            return list_nodes(self.store)
         except NumeraiError:  # said by the check of the file
             return []
 
@@ -119,13 +122,9 @@ class Doctor:
     def _api(self, checks: list[Check]) -> NumeraiApi | None:
         try:
             keys = self.store.keys()
-        except NumeraiError as error:
-            checks.append(Check("keys", CheckStatus.FAILED, error.message, error.hint))
-            return None
-        if keys is None:
-            checks.append(Check("keys", CheckStatus.FAILED, "there are none", "numerai setup"))
-            return None
-        try:
+            if keys is None:
+                checks.append(Check("keys", CheckStatus.FAILED, "there are none", "numerai setup"))
+                return None
             api = self.api_with(keys)
             account = api.token_info()
         except NumeraiError as error:
@@ -160,88 +159,8 @@ class Doctor:
         except ApiError:
             return None
 
-    # providers and nodes
-
-    def _provider(self, name: str, nodes: list[Node]) -> list[Check]:
-        try:
-            return list(self.provider_named(name).checks(nodes))
-        except NumeraiError as error:
-            return [Check(name, CheckStatus.FAILED, error.message, error.hint)]
-
-    def _node(self, node: Node, api: NumeraiApi | None, models: dict[str, Model] | None) -> Iterator[Check]:
-        try:
-            check_source(Path(node.path), home=self.store.home)
-            yield Check("folder", CheckStatus.OK, node.path, node=node.name)
-        except NumeraiError as error:
-            yield Check("folder", CheckStatus.FAILED, error.message, error.hint, node=node.name)
-        yield from (replace(check, node=node.name) for check in self._runtime(node))
-        if api is not None and models is not None:
-            yield replace(self._webhook(node, api, models), node=node.name)
-        if api is not None and node.data_version not in (None, NEWEST_DATA):
-            yield replace(_data_version(node, api), node=node.name)
-
-    def _runtime(self, node: Node) -> Iterator[Check]:
-        """Whether the node's copy of the runtime, and what is deployed of it, are the tool's. Says nothing of folders
-        without one."""
-        deploy, own = f"numerai node -m {node.model_name} deploy", own_version()
-        try:
-            copy = runtime_copy(Path(node.path))
-            if copy is None:
-                return
-            deployed = self.provider_named(node.provider).deployment(node.name)
-            stale = deployed and deployed.source_hash != self.provider_named(node.provider).source_hash(node)
-        except NumeraiError as error:
-            yield Check("runtime", CheckStatus.WARNING, error.message, error.hint)
-            return
-        why, mend = {
-            RuntimeState.OLD: (
-                f"{copy.label} is older than this tool's, {own}; so is what was deployed from it",
-                deploy,
-            ),
-            RuntimeState.CHANGED: (
-                f"{copy.label} has changes of your own, so it does not get the fixes of {own}",
-                f"{deploy} --runtime replace",
-            ),
-            RuntimeState.NEWER: (
-                f"{copy.label} is newer than this tool's, {own}",
-                install_command(),
-            ),
-            RuntimeState.LINK: (f"{copy.folder / RUNTIME} is a link: deploy never replaces it", None),
-            RuntimeState.INTERRUPTED: (f"replacing {RUNTIME} was interrupted", deploy),
-            RuntimeState.CURRENT: (
-                f"{copy.label}; what is deployed was built earlier and may hold an older one",
-                deploy,
-            ),
-        }[copy.state]
-        if copy.state is RuntimeState.CURRENT and not stale:
-            yield Check("runtime", CheckStatus.OK, copy.label)
-        elif copy.state is RuntimeState.CHANGED and copy.version == own:
-            yield Check("runtime", CheckStatus.OK, f"{copy.label}, with changes of your own")
-        else:
-            yield Check("runtime", CheckStatus.WARNING, why, mend)
-
-    def _webhook(self, node: Node, api: NumeraiApi, models: dict[str, Model]) -> Check:
-        model = models.get(node.model_id)
-        if model is None:
-            why = f"the account has no model {node.model_name} any more"
-            return Check("webhook", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} destroy")
-        if model.pickle is not None:
-            return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
-        if node.cron and model.webhook != node.webhook_url:
-            return Check("webhook", CheckStatus.OK, "not registered: the node runs by its schedule")
-        if node.webhook_url is None:
-            mend = f"numerai node -m {node.model_name} config"
-            return Check("webhook", CheckStatus.FAILED, "the node was never provisioned to its end", mend)
-        if model.webhook == node.webhook_url:
-            return Check("webhook", CheckStatus.OK, "Numerai calls it")
-        if not self.provider_named(node.provider).reachable_by(api.url):
-            why = f"{api.url} cannot call this machine"
-            if self._followed():
-                return Check("webhook", CheckStatus.OK, f"{why}; the watcher starts the node when a round opens")
-            mend = "numerai daemon start, or numerai setup --public-url URL"
-            return Check("webhook", CheckStatus.WARNING, why, mend)
-        why = "Numerai calls another address" if model.webhook else "Numerai calls nobody"
-        return Check("webhook", CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix=FIX_WEBHOOK)
+    def _provider(self, name: str, nodes: list[Node]) -> Iterable[Check]:
+        return self.provider_named(name).checks(nodes)
 
     # who notices
 
@@ -250,11 +169,8 @@ class Doctor:
         of the others their provider's checks speak."""
         if not any(needs_watching(node, lambda each: self.provider_named(each.provider)) for node in nodes):
             return
-        try:
-            yield self._watcher()
-            yield self._told()
-        except NumeraiError as error:
-            yield Check("watcher", CheckStatus.WARNING, error.message, error.hint)
+        yield self._watcher()
+        yield self._told()
 
     def _watcher(self) -> Check:
         found = watching(self.ledger, self.clock.now())
@@ -286,24 +202,6 @@ class Doctor:
         node, keys = self.store.nodes()[name], self.store.keys()
         if keys is not None:
             self.api_with(keys).set_webhook(node.model_id, node.webhook_url)
-
-
-def _data_version(node: Node, api: NumeraiApi) -> Check:
-    """Whether the data version that the node is pinned to is served, and the newest one. What an unpinned node's model
-    was trained on is known to its runs only, which say the same."""
-    try:
-        data = api.data_versions(node.tournament)
-    except ApiError as error:
-        return Check("data version", CheckStatus.WARNING, error.message, error.hint)
-    pinned, newest = node.data_version, data.newest
-    mend = f"train the model on {newest}, then numerai node -m {node.model_name} config --data-version trained"
-    if pinned not in data.served:
-        why = f"{pinned} is pinned, and Numerai no longer serves it: runs use {newest}, which the model may not fit"
-        return Check("data version", CheckStatus.FAILED, why, mend)
-    later = data.served[data.served.index(pinned) + 1 :]
-    if newest in later:
-        return Check("data version", CheckStatus.WARNING, f"{pinned} is pinned, and {newest} is out", mend)
-    return Check("data version", CheckStatus.OK, f"{pinned} is pinned, and the newest")
 
 
 def _python() -> Check:

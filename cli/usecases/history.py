@@ -4,10 +4,10 @@ providers and Numerai each know."""
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import NumeraiError
 from ..models import (
@@ -24,10 +24,13 @@ from ..models import (
     SubmissionEntry,
     TriggerAttempt,
 )
-from ..ports import Clock, Ledger, NumeraiApi, Provider
+from ..ports import Clock, NumeraiApi, Provider
 from ..watching import policy
 from ..watching.facts import model_facts, round_facts, run_facts
 from ..watching.policy import DATE_STEP, GIVE_UP, UNCONFIRMED_CODE
+
+if TYPE_CHECKING:
+    from ..watching.ledger import Ledger
 
 T = TypeVar("T")
 RUNS_A_ROUND = 6
@@ -78,11 +81,11 @@ class RunRecord:
     triggered_at: datetime
     id: str | None
     state: str | None
-    attempts: int
-    exit_code: int | None
-    message: str | None
-    started_at: datetime | None
-    ended_at: datetime | None
+    attempts: int = 1
+    exit_code: int | None = None
+    message: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
     submission_id: str | None = None
 
 
@@ -119,240 +122,69 @@ class _Answers:
     entries: Sequence[SubmissionEntry] | None
     files: Sequence[Submission] | None
 
-    def entry(self, round_: Round) -> SubmissionEntry | None:
-        """The round's entry."""
-        return next((entry for entry in self.entries or () if entry.round_number == round_.number), None)
 
-    def lists(self, round_: Round) -> bool:
-        """Whether Numerai's answer reaches back to the round, so that a round without an entry has no submission."""
-        return round_.number >= min((entry.round_number for entry in self.entries or ()), default=0)
+@dataclass(frozen=True)
+class _Case:
+    """All that is known of a node in a round. `known` is what the watcher remembers, `ahead` how far the clock that
+    times the node's runs was before Numerai's when the round opened."""
 
-    def of(self, round_: Round) -> list[Submission]:
-        """The files of the round, newest first."""
-        return [file for file in self.files or () if file.round_number == round_.number]
+    node: Node
+    round: Round
+    known: RoundEntry | None
+    answers: _Answers
+    runs: Sequence[Run]
+    ahead: timedelta
 
-    def standing(self, node: Node, round_: Round, runs: Iterable[Run], ahead: timedelta) -> policy.Standing:
-        """How the model stands in the round, by the rules that the watchers go by."""
-        model = model_facts(node.model_name, self.entries or (), self.files or ())
-        return policy.standing(model, round_facts(round_), [run_facts(run, -ahead) for run in runs])
-
-
-class RoundReader:
-    """Asks Numerai, the providers and the watcher's memory, each thing once. What cannot be asked is noted in
-    `problems`, and the rest is still told. Changes nothing."""
-
-    def __init__(
-        self,
-        *,
-        api: Callable[[], NumeraiApi],
-        provider_named: Callable[[str], Provider],
-        ledger: Ledger,
-        clock: Clock,
-    ):
-        self._provider_named = provider_named
-        self._ledger = ledger
-        self._clock = clock
-        self._rounds: dict[int, list[Round]] = {}
-        self._models: list[Model] | None = None
-        self.problems: list[str] = []
-        self._make_api = api
-        self._api: NumeraiApi | None = None
-        self._made = False
-
-    def note(self, problem: str) -> None:
-        """Note what could not be asked, once."""
-        if problem not in self.problems:
-            self.problems.append(problem)
-
-    def note_error(self, error: NumeraiError) -> None:
-        """Note what is kept here and cannot be read, and what to do about it."""
-        self.note(f"{error.message} {error.hint or ''}".rstrip())
-
-    def now(self) -> datetime:
-        """Numerai's time, as far as it was heard; this machine's until then."""
-        return (self._api.heard_time() if self._api else None) or self._clock.now()
-
-    def machine_now(self) -> datetime:
-        """This machine's time."""
-        return self._clock.now()
-
-    def rounds(self, tournament: int, limit: int) -> list[Round]:
-        """The latest rounds that have opened, newest first: Numerai's, or else those that the watcher has seen."""
-        if tournament not in self._rounds:
-            self._rounds[tournament] = self._ask_rounds(tournament, limit)
-        return self._rounds[tournament][:limit]
-
-    def upcoming(self, tournament: int) -> Round | None:
-        """The round that opens next, as far as anybody knows."""
-        api = self._numerai()
-        if api is not None:
-            try:
-                found = api.upcoming_round(tournament)
-                if found is not None and found.open_time > self.now():
-                    return found
-            except NumeraiError as error:
-                self.note(f"Numerai's next round is not known: {error.message}")
-        ahead = [found for found in self._remembered(tournament, 3) if found.open_time > self.now()]
-        return min(ahead, key=lambda found: found.open_time, default=None)
-
-    def records(self, node: Node, limit: int) -> list[RoundRecord]:
-        """The node's latest rounds, newest first."""
-        rounds = self.rounds(node.tournament, limit)
-        if not rounds:
-            return []
-        answers, runs = self._answers(node), self._runs(node, limit)
-        known = {round_.number: self._entry(node, round_) for round_ in rounds}
-        ahead = {round_.number: self._ahead(node, round_) for round_ in rounds}
-        by_round = self._sorted(rounds, known, answers.files or [], runs or [], ahead)
-        return [
-            self._record(node, round_, known[round_.number], answers, by_round[round_.number], ahead[round_.number])
-            for round_ in rounds
-        ]
-
-    def pickle(self, node: Node) -> str | None:
-        """The id of the model upload that is assigned to the node's model, None where none is or Numerai is silent."""
-        if self._models is None:
-            api = self._numerai()
-            self._models = (self._asked(api.models, "the models of the account") if api else None) or []
-        return next((model.pickle for model in self._models if model.id == node.model_id), None)
-
-    # asking
-
-    def _numerai(self) -> NumeraiApi | None:
-        if not self._made:
-            self._made = True
-            try:
-                self._api = self._make_api()
-            except NumeraiError as error:
-                self.note(f"Numerai is not asked: {error.message}")
-        return self._api
-
-    def _ask_rounds(self, tournament: int, limit: int) -> list[Round]:
-        api = self._numerai()
-        if api is not None:
-            try:
-                return api.rounds(tournament, limit)
-            except NumeraiError as error:
-                self.note(f"Numerai's rounds are not known: {error.message}")
-        return [found for found in self._remembered(tournament, limit + 1) if found.open_time <= self.now()][:limit]
-
-    def _remembered(self, tournament: int, limit: int) -> list[Round]:
-        try:
-            return self._ledger.rounds(tournament, limit) if self._ledger.exists() else []
-        except NumeraiError as error:
-            self.note_error(error)
-            return []
-
-    def _answers(self, node: Node) -> _Answers:
-        api = self._numerai()
-        if api is None:
-            return _Answers(None, None)
-        return _Answers(
-            self._asked(lambda: api.entries(node.model_id), f"{node.name}: Numerai's submissions"),
-            self._asked(lambda: api.submissions(node.model_id), f"{node.name}: Numerai's files"),
-        )
-
-    def _asked(self, ask: Callable[[], list[T]], what: str) -> list[T] | None:
-        try:
-            return ask()
-        except NumeraiError as error:
-            self.note(f"{what} are not known: {error.message}")
-            return None
-
-    def _runs(self, node: Node, limit: int) -> list[Run] | None:
-        try:
-            return self._provider_named(node.provider).runs(node.name, min(MOST_RUNS, limit * RUNS_A_ROUND))
-        except NumeraiError as error:
-            self.note(f"{node.name}: its runs are not known: {error.message}")
-            return None
-
-    def _entry(self, node: Node, found: Round) -> RoundEntry | None:
-        try:
-            return self._ledger.entry(node.name, found) if self._ledger.exists() else None
-        except NumeraiError as error:
-            self.note_error(error)
-            return None
-
-    def _ahead(self, node: Node, found: Round) -> timedelta:
-        """How far the clock that times the node's runs was before Numerai's when a round opened."""
-        try:
-            timed_here = self._provider_named(node.provider).timed_here
-        except NumeraiError:  # said where its runs are asked for
-            timed_here = False
-        if not timed_here:
-            return timedelta()
-        try:
-            known = self._ledger.machine_open(found) if self._ledger.exists() else None
-        except NumeraiError as error:
-            self.note_error(error)
-            known = None
-        return known - found.open_time if known else self._clock.now() - self.now()
-
-    # putting together
-
-    def _sorted(
-        self,
-        rounds: Sequence[Round],
-        entries: dict[int, RoundEntry | None],
-        held: Iterable[Submission],
-        runs: Iterable[Run],
-        ahead: Mapping[int, timedelta],
-    ) -> dict[int, list[Run]]:
-        """The runs by round, oldest first: where the watcher or a submission says so, else by their time."""
-        by_id = {attempt.run_id: number for number, entry in entries.items() if entry for attempt in entry.attempts}
-        by_trigger = {each.trigger_id: each.round_number for each in held if each.trigger_id and each.round_number}
-        opened = sorted(((found.open_time + ahead[found.number], found.number) for found in rounds), reverse=True)
-        sorted_runs: dict[int, list[Run]] = {found.number: [] for found in rounds}
-        for run in sorted(runs, key=lambda run: run.created_at):
-            number = by_id.get(run.id) or by_trigger.get(run.trigger_id or "")
-            if number is None:
-                number = next((each for moment, each in opened if run.created_at >= moment - DATE_STEP), None)
-            if number in sorted_runs:
-                sorted_runs[number].append(run)
-        return sorted_runs
-
-    def _record(
-        self,
-        node: Node,
-        round_: Round,
-        known: RoundEntry | None,
-        answers: _Answers,
-        runs: list[Run],
-        ahead: timedelta,
-    ) -> RoundRecord:
-        attempts = {attempt.run_id: attempt for attempt in known.attempts if attempt.run_id} if known else {}
-        records = [_run_record(run, attempts.get(run.id), answers.of(round_), ahead) for run in runs]
-        run_ids = {run.id for run in runs}
-        if known:
-            records += [_attempt_record(attempt) for attempt in known.attempts if attempt.run_id not in run_ids]
-        tried = known is not None or any(run.created_at < round_.deadline + ahead for run in runs)
-        said = answers.standing(node, round_, runs, ahead)
-        standing, covered = self._standing(round_, known, answers, said, runs, tried)
+    def record(self, now: datetime) -> RoundRecord:
+        """What became of the round; `now` is Numerai's time."""
+        remembered = self.known.attempts if self.known else ()
+        attempts = {attempt.run_id: attempt for attempt in remembered if attempt.run_id}
+        records = [_run_record(run, attempts.get(run.id), self._files(), self.ahead) for run in self.runs]
+        run_ids = {run.id for run in self.runs}
+        records += [_attempt_record(attempt) for attempt in remembered if attempt.run_id not in run_ids]
+        standing, covered = self._standing(now)
         return RoundRecord(
-            node=node.name,
-            tournament=int(node.tournament),
-            round_number=round_.number,
-            opened=round_.open_time,
-            deadline=round_.deadline,
+            node=self.node.name,
+            tournament=int(self.node.tournament),
+            round_number=self.round.number,
+            opened=self.round.open_time,
+            deadline=self.round.deadline,
             standing=standing,
             runs=tuple(sorted(records, key=lambda record: record.triggered_at)),
-            submission=_submission(round_, answers) or _remembered_submission(known, round_),
+            submission=self._submission(),
             covered=covered,
-            told=tuple(sorted(known.reached, key=lambda kind: kind.value)) if known else (),
+            told=tuple(sorted(self.known.reached, key=lambda kind: kind.value)) if self.known else (),
         )
 
-    def _standing(
-        self,
-        round_: Round,
-        known: RoundEntry | None,
-        answers: _Answers,
-        said: policy.Standing,
-        runs: Sequence[Run],
-        tried: bool,
-    ) -> tuple[Standing, bool]:
-        """How the round stands, and whether an earlier file covers it. What Numerai has `said` goes before what the
+    def _entry(self) -> SubmissionEntry | None:
+        entries = self.answers.entries or ()
+        return next((entry for entry in entries if entry.round_number == self.round.number), None)
+
+    def _files(self) -> list[Submission]:
+        """The files of the round, newest first."""
+        return [file for file in self.answers.files or () if file.round_number == self.round.number]
+
+    def _submission(self) -> Submission | None:
+        """The round's submission as its entry names it, else the newest file that Numerai holds of the round, else what
+        the watcher remembers."""
+        entry, files, known = self._entry(), self._files(), self.known
+        if entry is not None and entry.id is not None:
+            trigger_id = next((file.trigger_id for file in files if file.id == entry.id), None)
+            return Submission(entry.id, self.round.number, trigger_id, entry.filename, entry.timestamp)
+        if not files and known is not None and known.submission_id is not None:
+            return Submission(known.submission_id, self.round.number, inserted_at=known.submitted_at)
+        return next(iter(files), None)
+
+    def _said(self) -> policy.Standing:
+        """How the model stands by what Numerai says, by the rules that the watchers go by."""
+        model = model_facts(self.node.model_name, self.answers.entries or (), self.answers.files or ())
+        return policy.standing(model, round_facts(self.round), [run_facts(run, -self.ahead) for run in self.runs])
+
+    def _standing(self, now: datetime) -> tuple[Standing, bool]:
+        """How the round stands, and whether an earlier file covers it. What Numerai has said goes before what the
         watcher remembers; a covered round waits for a run of its own until the deadline."""
-        outcome, now = known.outcome if known else RoundOutcome.OPEN, self.now()
+        round_, answers, last = self.round, self.answers, self.runs[-1] if self.runs else None
+        outcome, said = self.known.outcome if self.known else RoundOutcome.OPEN, self._said()
         on_time = said in (policy.Standing.ON_TIME, policy.Standing.COVERED)
         covered = said is policy.Standing.COVERED or (on_time and outcome is RoundOutcome.COVERED)
         unproven = answers.files is None and said is policy.Standing.ON_TIME and outcome is RoundOutcome.OPEN
@@ -362,33 +194,166 @@ class RoundReader:
             return Standing(outcome.value), covered
         if answers.entries is None or unproven:  # without the files, it could be an earlier one
             return Standing.UNKNOWN, covered
-        if runs and not runs[-1].state.final:
+        if last and not last.state.final:
             return Standing.RUNNING, covered
-        if said is policy.Standing.UNCONFIRMED or (runs and runs[-1].exit_code == UNCONFIRMED_CODE):
-            entry = answers.entry(round_)
+        if said is policy.Standing.UNCONFIRMED or (last and last.exit_code == UNCONFIRMED_CODE):
+            entry = self._entry()
             if now < round_.deadline + GIVE_UP or entry is None or entry.status is not EntryStatus.NONE:
                 return Standing.UNCONFIRMED, covered
         if round_.is_open(now):
-            failed = bool(runs) and runs[-1].state is RunState.FAILED
-            return Standing.FAILED if failed else Standing.WAITING, covered
-        if not tried:
+            return Standing.FAILED if last and last.state is RunState.FAILED else Standing.WAITING, covered
+        if self.known is None and all(run.created_at >= round_.deadline + self.ahead for run in self.runs):
             return Standing.NOT_FOLLOWED, covered
-        return Standing.MISSED if answers.lists(round_) else Standing.UNKNOWN, covered
+        reached = round_.number >= min((entry.round_number for entry in answers.entries), default=0)
+        return Standing.MISSED if reached else Standing.UNKNOWN, covered
 
 
-def _submission(round_: Round, answers: _Answers) -> Submission | None:
-    """The round's submission as its entry names it, or else the newest file that Numerai holds of the round."""
-    entry, files = answers.entry(round_), answers.of(round_)
-    if entry is None or entry.id is None:
-        return next(iter(files), None)
-    trigger_id = next((file.trigger_id for file in files if file.id == entry.id), None)
-    return Submission(entry.id, round_.number, trigger_id, entry.filename, entry.timestamp)
+@dataclass
+class RoundReader:
+    """Asks Numerai, the providers and the watcher's memory, each thing once. What cannot be asked is noted in
+    `problems`, and the rest is still told. Changes nothing."""
+
+    api: Callable[[], NumeraiApi]
+    provider_named: Callable[[str], Provider]
+    ledger: Ledger
+    clock: Clock
+    problems: list[str] = field(default_factory=list, init=False)
+    _rounds: dict[int, list[Round]] = field(default_factory=dict, init=False)
+    _models: list[Model] | None = field(default=None, init=False)
+    _api: NumeraiApi | None = field(default=None, init=False)
+    _api_made: bool = field(default=False, init=False)
+
+    def note(self, problem: str) -> None:
+        """Note what could not be asked, once."""
+        if problem not in self.problems:
+            self.problems.append(problem)
+
+    def kept(self, read: Callable[[], T]) -> T | None:
+        """What is kept here; None where it cannot be read, which is noted with what to do about it."""
+        try:
+            return read()
+        except NumeraiError as error:
+            self.note(f"{error.message} {error.hint or ''}".rstrip())
+            return None
+
+    def now(self) -> datetime:
+        """Numerai's time, as far as it was heard; this machine's until then."""
+        return (self._api.heard_time() if self._api else None) or self.clock.now()
+
+    def rounds(self, tournament: int, limit: int) -> list[Round]:
+        """The latest rounds that have opened, newest first: Numerai's, or else those that the watcher has seen."""
+        if tournament not in self._rounds:
+            rounds = self._ask(lambda api: api.rounds(tournament, limit), "Numerai's rounds are")
+            if rounds is None:
+                rounds = [seen for seen in self._seen(tournament, limit + 1) if seen.open_time <= self.now()]
+            self._rounds[tournament] = rounds
+        return self._rounds[tournament][:limit]
+
+    def upcoming(self, tournament: int) -> Round | None:
+        """The round that opens next, as far as anybody knows."""
+        upcoming = self._ask(lambda api: api.upcoming_round(tournament), "Numerai's next round is")
+        if upcoming is not None and upcoming.open_time > self.now():
+            return upcoming
+        ahead = [seen for seen in self._seen(tournament, 3) if seen.open_time > self.now()]
+        return min(ahead, key=lambda seen: seen.open_time, default=None)
+
+    def records(self, node: Node, limit: int) -> list[RoundRecord]:
+        """The node's latest rounds, newest first."""
+        rounds = self.rounds(node.tournament, limit)
+        if not rounds:
+            return []
+        answers, runs = self._answers(node), self._runs(node, limit)
+        known = {round_.number: self._entry(node, round_) for round_ in rounds}
+        ahead = {round_.number: self._ahead(node, round_) for round_ in rounds}
+        by_round = _by_round(rounds, known, answers.files or (), runs, ahead)
+        cases = [
+            _Case(node, each, known[each.number], answers, by_round[each.number], ahead[each.number]) for each in rounds
+        ]
+        return [case.record(self.now()) for case in cases]
+
+    def pickle(self, node: Node) -> str | None:
+        """The id of the model upload that is assigned to the node's model, None where none is or Numerai is silent."""
+        if self._models is None:
+            self._models = self._ask(lambda api: api.models(), "the models of the account are") or []
+        return next((model.pickle for model in self._models if model.id == node.model_id), None)
+
+    # asking
+
+    def _ask(self, question: Callable[[NumeraiApi], T], what: str) -> T | None:
+        """Numerai's answer to a question; None where there is none, and why is noted."""
+        if not self._api_made:
+            self._api_made = True
+            try:
+                self._api = self.api()
+            except NumeraiError as error:
+                self.note(f"Numerai is not asked: {error.message}")
+        api = self._api
+        return self._try(lambda: question(api), what) if api is not None else None
+
+    def _try(self, ask: Callable[[], T], what: str) -> T | None:
+        try:
+            return ask()
+        except NumeraiError as error:
+            self.note(f"{what} not known: {error.message}")
+            return None
+
+    def _recall(self, ask: Callable[[Ledger], T]) -> T | None:
+        """What the watcher remembers, if anything."""
+        return self.kept(lambda: ask(self.ledger) if self.ledger.exists() else None)
+
+    def _seen(self, tournament: int, limit: int) -> list[Round]:
+        return self._recall(lambda ledger: ledger.rounds(tournament, limit)) or []
+
+    def _answers(self, node: Node) -> _Answers:
+        return _Answers(
+            self._ask(lambda api: api.entries(node.model_id), f"{node.name}: Numerai's submissions are"),
+            self._ask(lambda api: api.submissions(node.model_id), f"{node.name}: Numerai's files are"),
+        )
+
+    def _runs(self, node: Node, limit: int) -> list[Run]:
+        most = min(MOST_RUNS, limit * RUNS_A_ROUND)
+        runs = self._try(lambda: self.provider_named(node.provider).runs(node.name, most), f"{node.name}: its runs are")
+        return runs or []
+
+    def _entry(self, node: Node, round_: Round) -> RoundEntry | None:
+        return self._recall(lambda ledger: ledger.entry(node.name, round_))
+
+    def _ahead(self, node: Node, round_: Round) -> timedelta:
+        """How far the clock that times the node's runs was before Numerai's when a round opened."""
+        try:
+            if not self.provider_named(node.provider).timed_here:
+                return timedelta()
+        except NumeraiError:  # said where its runs are asked for
+            return timedelta()
+        opened = self._recall(lambda ledger: ledger.machine_open(round_))
+        return opened - round_.open_time if opened else self.clock.now() - self.now()
 
 
 def read_history(nodes: Iterable[Node], reader: RoundReader, limit: int) -> History:
     """The latest rounds of these nodes."""
     rounds = tuple(record for node in nodes for record in reader.records(node, limit))
     return History(reader.now(), rounds, tuple(reader.problems))
+
+
+def _by_round(
+    rounds: Sequence[Round],
+    entries: dict[int, RoundEntry | None],
+    held: Iterable[Submission],
+    runs: Iterable[Run],
+    ahead: Mapping[int, timedelta],
+) -> dict[int, list[Run]]:
+    """The runs by round, oldest first: where the watcher or a submission says so, else by their time."""
+    by_id = {attempt.run_id: number for number, entry in entries.items() if entry for attempt in entry.attempts}
+    by_trigger = {each.trigger_id: each.round_number for each in held if each.trigger_id and each.round_number}
+    opened = sorted(((found.open_time + ahead[found.number], found.number) for found in rounds), reverse=True)
+    sorted_runs: dict[int, list[Run]] = {found.number: [] for found in rounds}
+    for run in sorted(runs, key=lambda run: run.created_at):
+        number = by_id.get(run.id) or by_trigger.get(run.trigger_id or "")
+        if number is None:
+            number = next((each for moment, each in opened if run.created_at >= moment - DATE_STEP), None)
+        if number in sorted_runs:
+            sorted_runs[number].append(run)
+    return sorted_runs
 
 
 def _trigger(trigger_id: str | None) -> Trigger:
@@ -428,15 +393,6 @@ def _attempt_record(attempt: TriggerAttempt) -> RunRecord:
         triggered_at=attempt.decided_at,
         id=attempt.run_id,
         state=attempt.state,
-        attempts=1,
         exit_code=attempt.exit_code,
         message=attempt.message,
-        started_at=None,
-        ended_at=None,
     )
-
-
-def _remembered_submission(known: RoundEntry | None, round_: Round) -> Submission | None:
-    if known is None or known.submission_id is None:
-        return None
-    return Submission(known.submission_id, round_.number, inserted_at=known.submitted_at)

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
 from ..models import Node, Tournament, WatcherRecord
-from ..ports import Ledger, NotifiesItself, Provider, StateStore
+from ..ports import NotifiesItself, Provider, StateStore
 from .history import RoundReader, RoundRecord
+from .inspect import list_nodes
+
+if TYPE_CHECKING:
+    from ..watching.ledger import Ledger
 
 ProviderOf = Callable[[Node], Provider]
 
@@ -64,21 +69,13 @@ def overview(store: StateStore, reader: RoundReader, ledger: Ledger, provider_of
 
     Raises `NumeraiError` when nodes.json cannot be read.
     """
-    nodes = [node for _, node in sorted(store.nodes().items())]
+    nodes = list_nodes(store)
     glances = tuple(_glance(node, reader, provider_of) for node in nodes)
     tournaments = tuple(_tournament(each, reader) for each in sorted({int(node.tournament) for node in nodes}))
-    try:
-        watchers = watching(ledger, reader.machine_now())
-    except NumeraiError as error:
-        watchers = []
-        reader.note_error(error)
-    try:
-        told = tuple(sorted(store.notify_urls()))
-    except NumeraiError as error:
-        told = ()
-        reader.note_error(error)
+    watchers = tuple(reader.kept(lambda: watching(ledger, reader.clock.now())) or ())
+    told = tuple(sorted(reader.kept(store.notify_urls) or ()))
     needed = any(needs_watching(node, provider_of) for node in nodes)
-    return Overview(reader.now(), tournaments, glances, tuple(watchers), needed, told, tuple(reader.problems))
+    return Overview(reader.now(), tournaments, glances, watchers, needed, told, tuple(reader.problems))
 
 
 def needs_watching(node: Node, provider_of: ProviderOf) -> bool:

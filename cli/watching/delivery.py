@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from ..models import KeptNotice, Notice
-from ..ports import Clock, Ledger, Notifier
+from ..ports import Clock, Notifier
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 NOTICE_TRIES = 9
 """The first two again at the next look, then after 1, 2, 4, ... minutes: somewhat over an hour in all."""

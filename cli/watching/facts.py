@@ -6,15 +6,19 @@ import logging
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from .. import models
 from ..errors import ApiError, NumeraiError, UsageError
 from ..models import Node
-from ..ports import Ledger, Provider
+from ..ports import Provider
 from ..schedule import next_occurrence
 from . import policy
 from .policy import Facts, Standing
 from .questions import Questions
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 log = logging.getLogger(__name__)
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from ..errors import ApiError
 from ..models import Notice, NoticeKind, Round
-from ..ports import Clock, Ledger
+from ..ports import Clock
 from .policy import silence
 from .questions import Questions
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 ROUNDS_BACK = 8
 """How many rounds back a watcher looks after a sleep."""

@@ -6,11 +6,14 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
 from ..models import Notice, NoticeKind, Round
-from ..ports import Ledger
 from .policy import DATE_STEP
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 SLEPT = timedelta(minutes=15)
 """A watcher that has not looked for this long was asleep with its machine."""

@@ -8,10 +8,11 @@ import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
 from ..models import Node, Notice, NoticeKind, RoundOutcome, RunState
-from ..ports import Clock, Ledger, Notifier, NotifiesItself, NumeraiApi, Provider, StateStore
+from ..ports import Clock, Notifier, NotifiesItself, NumeraiApi, Provider, StateStore
 from .delivery import Delivery
 from .facts import Case, round_facts
 from .listing import Listing, Rounds
@@ -19,6 +20,9 @@ from .policy import DATE_STEP, Decision, Facts, Step, at_rest, decide
 from .presence import Presence
 from .questions import RUNS_BACK, Questions
 from .settings import DEFAULTS, WatchSettings
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +83,11 @@ class Watcher:
 
     # the life of a watcher
 
+    @property
+    def name(self) -> str:
+        """What its thread is called."""
+        return "watcher"
+
     def run(self, stop: threading.Event, on_look: Callable[[Look], None] = lambda look: None) -> None:
         """Look again and again until the event is set. What cannot be done now, a full disk say, is said, told once
         and tried again."""
@@ -108,7 +117,7 @@ class Watcher:
             text = f"The watcher cannot work, and tries again: {error.message} {error.hint or ''}".rstrip()
             self.notifier.tell(Notice(NoticeKind.WATCHER_STOPPED, "The watcher cannot work", text))
 
-    def stopped(self, by: str) -> None:
+    def stopped(self, by: str = "with the daemon") -> None:
         """Tell that nobody watches any more, and why: `by` ends the sentence "The watcher was stopped"."""
         others = self._presence.others()
         rest = "Another watcher goes on." if others else "No round is followed until `numerai daemon start`."

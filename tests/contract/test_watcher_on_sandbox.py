@@ -10,10 +10,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from numerai_compute.adapters.ledger import RoundLedger
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
 from numerai_compute.models import Deployment, Keys, Node, Notice, RunFailure, RunState
 from numerai_compute.sandbox.switches import Switches
+from numerai_compute.watching.ledger import Ledger
 from numerai_compute.watching.policy import Step
 from numerai_compute.watching.watcher import Watcher
 
@@ -40,7 +40,7 @@ class Street:
         self.provider.clock = self.clock
         self.node = Node("numerai-alice", "alice", sandbox.models["alice"], 8, "local", "/code", 1, 512)
         self.provider.deployments[self.node.name] = Deployment(self.node.name, "image", "h1", self.clock.now())
-        self.ledger = RoundLedger(folder / "rounds.db")
+        self.ledger = Ledger(folder / "rounds.db")
         api = HttpNumeraiApi(Keys(sandbox.public_id, sandbox.secret_key, sandbox.url))
         self.watcher = Watcher(
             store=SimpleNamespace(nodes=lambda: {self.node.name: self.node}),  # type: ignore[arg-type]

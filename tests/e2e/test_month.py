@@ -270,7 +270,7 @@ class Month:
     def triggers(self, number: int) -> set[str | None]:
         """The triggers under which a round may be submitted: Numerai's calls whose runs ended well, or none where the
         watcher's run did, or none in time."""
-        calls = {call.id for call in self.sandbox.running.sandbox.webhooks.all() if call.round_number == number}
+        calls = {call.id for call in self.sandbox.running.sandbox.webhooks.calls.all() if call.round_number == number}
         runs = self.house.provider.runs(self.node.name, 10 * ROUNDS)
         well = {run.trigger_id for run in runs if run.state is RunState.SUCCEEDED}
         return (calls & well) or {None}

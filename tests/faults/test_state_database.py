@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from numerai_compute.adapters.ledger import RoundLedger
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import NumeraiError
 from numerai_compute.factory import Factory
@@ -20,6 +19,7 @@ from numerai_compute.installation import install_command
 from numerai_compute.main import run
 from numerai_compute.models import Keys, Node
 from numerai_compute.providers.local.store import RunStore
+from numerai_compute.watching.ledger import Ledger
 
 from tests.fakes import NOW, round_of
 
@@ -105,7 +105,7 @@ def test_however_much_of_the_log_reached_the_disk_what_is_found_is_a_beginning_o
 
 def newer_database(path: Path) -> bytes:
     if path.name == "rounds.db":
-        ledger = RoundLedger(path)
+        ledger = Ledger(path)
         ledger.follow(NODE.name, ROUND)
         ledger.close()
     else:
@@ -145,7 +145,7 @@ def test_a_newer_database_is_refused_by_reads_and_writes_and_left_as_it_is(tmp_p
 
 def test_a_newer_memory_of_the_watcher_is_refused_by_reads_and_writes_and_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "rounds.db"
-    content, ledger = newer_database(path), RoundLedger(path)
+    content, ledger = newer_database(path), Ledger(path)
     uses: list[Callable[[], object]] = [
         ledger.watchers,
         lambda: ledger.entry(NODE.name, ROUND),

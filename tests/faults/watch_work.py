@@ -9,7 +9,6 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
-from numerai_compute.adapters.ledger import DATABASE_FILE, RoundLedger
 from numerai_compute.models import (
     Deployment,
     EntryStatus,
@@ -23,6 +22,7 @@ from numerai_compute.models import (
     RunState,
     SubmissionEntry,
 )
+from numerai_compute.watching.ledger import DATABASE_FILE, Ledger
 from numerai_compute.watching.watcher import Watcher
 
 from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, round_of
@@ -94,7 +94,7 @@ class WatchWork:
         self.folder, self._promise, self._promised = folder, promise, promised
         self.clock = FakeClock()
         provider = FileProvider(folder, self.clock)
-        self.ledger = RoundLedger(folder / DATABASE_FILE)
+        self.ledger = Ledger(folder / DATABASE_FILE)
         self.watcher = Watcher(
             store=self,  # type: ignore[arg-type]
             api=lambda: FileApi(provider, self.clock),
@@ -125,7 +125,7 @@ class WatchWork:
     def finished(self) -> None:
         triggers = Counter(path.name.partition("@")[0] for path in (self.folder / "runs").glob("*"))
         assert triggers == Counter(dict.fromkeys(EXIT_CODES, 1)), f"triggered: {triggers}"
-        ledger = RoundLedger(self.folder / DATABASE_FILE)
+        ledger = Ledger(self.folder / DATABASE_FILE)
         entries = [ledger.entry(NODE.name, each) for each in (GOOD, BAD)]
         assert [each and each.outcome for each in entries] == [RoundOutcome.ON_TIME, RoundOutcome.MISSED]
         told = Counter((str(kind), number) for kind, number in self._promised("told"))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Protocol
 
 from ...models import Deployment, Node
 from ...ports import ContainerEngine, Report
@@ -18,28 +17,10 @@ HASH_LENGTH = 12
 KEPT_IMAGES = 3
 
 
-class ImageEngine(ContainerEngine, Protocol):
-    """The part of a container engine that deploying to AWS needs."""
-
-    def build(
-        self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report, platform: str | None = None
-    ) -> str:
-        """Build an image from a folder with a Dockerfile and tag it; returns its id."""
-
-    def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
-        """Push one tag; `ProviderError` with code `push-failed`."""
-
-    def images(self, label: str) -> dict[str, list[str]]:
-        """The images that carry a label: id -> tags."""
-
-    def remove_image(self, image: str) -> None:
-        """Remove a tag or an image; what is gone already is fine."""
-
-
 class Images:
     """Builds and pushes. `cluster` tells this cluster's local images from those of another one."""
 
-    def __init__(self, engine: Callable[[], ImageEngine], registry: ImageRegistry, cluster: str):
+    def __init__(self, engine: Callable[[], ContainerEngine], registry: ImageRegistry, cluster: str):
         self._engine = engine
         self._registry = registry
         self._cluster = cluster

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cached_property
-from typing import cast
 
 from ...adapters.terraform_runner import TerraformRunner
 from ...ports import StackRunner
@@ -12,7 +11,7 @@ from ..registry import ProviderContext
 from .clients import AwsClients
 from .cluster import Cluster
 from .image_registry import ImageRegistry, registry_login
-from .images import ImageEngine, Images
+from .images import Images
 from .remote_state import RemoteRecord
 from .settings import AwsPaths, AwsSettings, read_settings
 from .stack_file import StackFile
@@ -72,10 +71,8 @@ class AwsParts:
     @cached_property
     def images(self) -> Images:
         """What builds and pushes images."""
-        # The factory gives what can also push; the port names what every provider may ask for.
-        engine = cast(Callable[[], ImageEngine], self.context.engine)
         registry = ImageRegistry(lambda: registry_login(self.clients.client("ecr")))
-        return Images(engine, registry, self.settings.cluster)
+        return Images(self.context.engine, registry, self.settings.cluster)
 
     def runner(self) -> StackRunner:
         """Terraform on the cluster."""

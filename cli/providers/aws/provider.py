@@ -14,7 +14,7 @@ from ...errors import EnvironmentNotReady, ProviderError
 from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ...redaction import Redactor
-from ...source import check_source, source_hash
+from ...source import source_hash
 from ..registry import ProviderContext
 from .checks import aws_checks
 from .cluster_outputs import ClusterOutputs
@@ -111,7 +111,6 @@ class AwsProvider:
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build and push what the node runs, unless that is in place already."""
         record, repository = self._require_node(node.name)
-        check_source(Path(node.path), home=self._parts.context.home)
         digest = self.source_hash(node)
         images, current = self._parts.images, record.deployment
         if current and not force and current.source_hash == digest and images.in_place(repository, current):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Node, RunFailure
-from ...ports import Clock, ContainerHost, ContainerSpec, ContainerState, Report
+from ...ports import Clock, ContainerEngine, ContainerSpec, ContainerState, Report
 from ...redaction import Redactor
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from .executor import Attempt, Control, StartFailed, disk_check
@@ -34,7 +34,7 @@ class DockerExecutor:
 
     def __init__(
         self,
-        engine: Callable[[], ContainerHost],
+        engine: Callable[[], ContainerEngine],
         paths: LocalPaths,
         settings: LocalSettings,
         clock: Clock,
@@ -47,7 +47,7 @@ class DockerExecutor:
         self._home_id = home_id
 
     @property
-    def _engine(self) -> ContainerHost:
+    def _engine(self) -> ContainerEngine:
         return self._get_engine()
 
     # deploying
@@ -204,7 +204,7 @@ class DockerExecutor:
 class _Follower:
     """Copies a container's output into the run's log, in a thread of its own; wakes the waiting one at its end."""
 
-    def __init__(self, engine: ContainerHost, attempt: Attempt, path: Path, control: Control):
+    def __init__(self, engine: ContainerEngine, attempt: Attempt, path: Path, control: Control):
         self._engine = engine
         self._name = _name(attempt)
         self._path = path
@@ -243,7 +243,7 @@ class _Follower:
                     log.add(text, time)
 
 
-def _lines(engine: ContainerHost, name: str) -> Iterator[tuple[str, str]]:
+def _lines(engine: ContainerEngine, name: str) -> Iterator[tuple[str, str]]:
     """The output as lines with their times; a long line comes in pieces that each carry a time of their own."""
     splitter, time = LineSplitter(), ""
     for piece in engine.container_output(name):

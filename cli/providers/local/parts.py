@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import secrets
 import socket
-from collections.abc import Callable
 from functools import cached_property
-from typing import cast
 
 from ...errors import EnvironmentNotReady
-from ...ports import ContainerHost
 from ..registry import ProviderContext
 from .docker_executor import DockerExecutor
 from .executor import Executor
@@ -54,10 +51,8 @@ class LocalParts:
         """The executor of that name."""
         if name not in self._executors:
             if name == DockerExecutor.name:
-                # The factory gives what can also run containers; the port names what every provider may ask for.
-                engine = cast(Callable[[], ContainerHost], self.context.engine)
                 self._executors[name] = DockerExecutor(
-                    engine, self.paths, self.settings, self.context.clock, lambda: self.home_id
+                    self.context.engine, self.paths, self.settings, self.context.clock, lambda: self.home_id
                 )
             else:
                 self._executors[name] = ProcessExecutor(self.paths, self.settings, self.context.clock)

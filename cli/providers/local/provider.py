@@ -11,7 +11,7 @@ from ...errors import ProviderError, UsageError
 from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ...schedule import validate_cron
-from ...source import check_source, source_hash
+from ...source import source_hash
 from ..registry import ProviderContext
 from ..webhooks.calls import TRIGGER_ID
 from .checks import local_checks
@@ -61,7 +61,6 @@ class LocalProvider:
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build what the node runs, unless that is there already."""
         self._require_node(node.name)
-        check_source(Path(node.path), home=self._context.home)
         executor, digest = self._parts.chosen_executor(), self.source_hash(node)
         current = self._store.deployment(node.name)
         if (
@@ -81,12 +80,10 @@ class LocalProvider:
         return deployment
 
     def deployment(self, node_name: str) -> Deployment | None:
-        """What the node runs now, None when it was never deployed."""
         stored = self._store.deployment(node_name)
         return stored.deployment if stored else None
 
     def source_hash(self, node: Node) -> str:
-        """The hash over the node's folder as `deploy` would record it now."""
         return source_hash(Path(node.path))
 
     def wake(self, report: Report) -> None:
@@ -121,7 +118,6 @@ class LocalProvider:
     # runs
 
     def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
-        """Queue one run; the daemon executes it. A trigger id that was seen before gives the run that it started."""
         if trigger_id is not None and not TRIGGER_ID.fullmatch(trigger_id):
             raise UsageError(
                 f"'{trigger_id}' is not a trigger id.",
@@ -132,15 +128,12 @@ class LocalProvider:
         return self._store.add_run(node.name, trigger_id, self._clock.now())
 
     def run(self, run_id: str) -> Run:
-        """One run; `ProviderError` with code `no-such-run` when it is not known."""
         return self._job(run_id).run
 
     def runs(self, node_name: str, limit: int = 20) -> list[Run]:
-        """The node's latest runs, newest first."""
         return self._store.runs(node_name, limit)
 
     def find_run(self, node_name: str, trigger_id: str) -> Run | None:
-        """The run that a trigger started, None when there is none (yet)."""
         return self._store.run_of_trigger(node_name, trigger_id)
 
     def logs(self, run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
@@ -164,11 +157,9 @@ class LocalProvider:
                 self._clock.sleep(FOLLOW_SECONDS)
 
     def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
-        """The latest requests that reached the node's webhook, newest first."""
         return self._store.calls(node_name, limit)
 
     def cancel(self, run_id: str) -> Run:
-        """Stop a run, whatever state it is in, and return it; a run that has ended stays as it is."""
         self._job(run_id)
         give_up = self._clock.monotonic() + CANCEL_SECONDS + self._parts.settings.grace_seconds
         while True:
@@ -189,7 +180,6 @@ class LocalProvider:
             self._clock.sleep(FOLLOW_SECONDS)
 
     def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
-        """The provider's own findings for `numerai doctor`."""
         return local_checks(self._parts, nodes, self.source_hash)
 
     def _job(self, run_id: str) -> Job:

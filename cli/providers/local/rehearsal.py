@@ -32,10 +32,6 @@ class LocalRehearsal:
         self._parts = LocalParts(context)
 
     def rehearse(self, node: Node, command: Sequence[str], *, report: Report, on_log: Callable[[LogLine], None]) -> Run:
-        """Build what the node runs and run it to its end, with the same environment and limits as a real run.
-
-        `command` replaces the Dockerfile's when it is not empty. Interrupting the call stops the container.
-        """
         source = Path(node.path)
         check_source(source, home=self._context.home)
         keys = self._context.keys()

@@ -61,6 +61,7 @@ class QueueFull(ProviderError):
     code = "queue-full"
 
 
+# long: one database, one short transaction a method
 class RunStore:
     """The database, opened at first use. Safe to use from several threads and processes at once."""
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from ..records import ModelRecord
 from ..refusal import Refusal
+from ..scores import Standing
 from ..settings import ALL_SCOPES
 from .caller import Caller
-from .views import View, entry_view, model_view, submission_view
+from .views import View, entry_view, model_view, own_fields, submission_view
 
 
 def account(caller: Caller) -> View:
@@ -57,10 +58,9 @@ def account_profile(caller: Caller, username: str, tournament: int = 8) -> View:
         "startDate": ours.token.inserted_at,
         "models": [
             {
-                "id": model.id,
+                **own_fields(model),
                 "displayName": model.name,
                 "username": model.name,
-                "tournament": model.tournament,
                 "stake": "0",
                 "startDate": model.inserted_at,
             }
@@ -69,39 +69,27 @@ def account_profile(caller: Caller, username: str, tournament: int = 8) -> View:
     }
 
 
-def v3_user_profile(caller: Caller, modelName: str, tournament: int = 8) -> View:  # noqa: N803 the API's own name
+def v3_user_profile(caller: Caller, model_name: str, tournament: int = 8) -> View:
     """A model's public profile."""
-    model = caller.sandbox.account.named(modelName, tournament)
+    model = caller.sandbox.account.named(model_name, tournament)
     if model is None:
         raise Refusal("Model not found")
     return {
-        "id": model.id,
+        **own_fields(model),
         "username": model.name,
         "accountName": caller.sandbox.account.username,
-        "bio": model.bio,
         "startDate": model.inserted_at,
-        "nmrStaked": None,
-        "stakeValue": None,
-        "tournament": model.tournament,
-        "linkUrl": model.link_url,
-        "linkText": model.link_text,
-        "profileUrl": None,
         "computeEnabled": model.webhook is not None,
-        "latestRanks": lambda *_: _ranks(caller, model),
-        "latestReps": lambda *_: _reps(caller, model),
+        "latestRanks": lambda *_: _ranks(_standing(caller, model)),
+        "latestReps": lambda *_: own_fields(_standing(caller, model)),
         "latestReturns": {"oneDay": 0.0, "threeMonths": 0.0, "oneYear": 0.0, "allTime": 0.0},
         "dailyModelPerformances": lambda *_: _daily(caller, model),
     }
 
 
-def v2_signals_profile(caller: Caller, modelName: str, tournament: int = 11) -> View:  # noqa: N803 the API's own name
-    """A Signals model's public profile."""
-    return v3_user_profile(caller, modelName, tournament)
-
-
-def model(caller: Caller, modelId: str | None = None) -> View:  # noqa: N803 the API's own name
+def model(caller: Caller, model_id: str | None = None) -> View:
     """One of the account's models."""
-    return model_view(caller.sandbox, caller.sandbox.account.model(modelId))
+    return model_view(caller.sandbox, caller.sandbox.account.model(model_id))
 
 
 def add_model(caller: Caller, name: str, tournament: int) -> View:
@@ -109,22 +97,17 @@ def add_model(caller: Caller, name: str, tournament: int) -> View:
     return model_view(caller.sandbox, caller.sandbox.account.create_model(name, tournament))
 
 
-def set_user_bio(caller: Caller, value: str, modelId: str | None = None) -> bool:  # noqa: N803 the API's own name
+def set_user_bio(caller: Caller, value: str, model_id: str | None = None) -> bool:
     """Change a model's bio."""
     ours = caller.sandbox.account
-    ours.change(ours.model(modelId), bio=value)
+    ours.change(ours.model(model_id), bio=value)
     return True
 
 
-def set_user_link(
-    caller: Caller,
-    linkUrl: str,  # noqa: N803 the API's own name
-    linkText: str | None = None,  # noqa: N803 the API's own name
-    modelId: str | None = None,  # noqa: N803 the API's own name
-) -> bool:
+def set_user_link(caller: Caller, link_url: str, link_text: str | None = None, model_id: str | None = None) -> bool:
     """Change a model's link."""
     ours = caller.sandbox.account
-    ours.change(ours.model(modelId), link_url=linkUrl, link_text=linkText)
+    ours.change(ours.model(model_id), link_url=link_url, link_text=link_text)
     return True
 
 
@@ -139,14 +122,10 @@ def model_latest_submission(caller: Caller, view: dict[str, Any]) -> list[View]:
     return model_submissions(caller, view)[:1]
 
 
-def model_latest_submissions(
-    caller: Caller,
-    view: dict[str, Any],
-    latestNRounds: int | None = 20,  # noqa: N803 the API's own name
-) -> list[View]:
+def model_latest_submissions(caller: Caller, view: dict[str, Any], latest_n_rounds: int | None = 20) -> list[View]:
     """The model in each of the latest rounds, newest first."""
     record: ModelRecord = view["record"]
-    return [entry_view(caller.sandbox, each) for each in caller.sandbox.submissions.entries(record, latestNRounds)]
+    return [entry_view(caller.sandbox, each) for each in caller.sandbox.submissions.entries(record, latest_n_rounds)]
 
 
 def _token(caller: Caller) -> View:
@@ -154,17 +133,13 @@ def _token(caller: Caller) -> View:
     return {"name": "sandbox", "publicId": ours.token.public_id, "scopes": list(ours.scopes)}
 
 
-def _ranks(caller: Caller, wanted: ModelRecord) -> View:
+def _standing(caller: Caller, wanted: ModelRecord) -> Standing:
     standings = caller.sandbox.scores.standings(wanted.tournament)
-    by_mmc = sorted(standings, key=lambda each: -(each.mmc if each.mmc is not None else -9))
-    own = next(each for each in standings if each.model is not None and each.model.id == wanted.id)
-    return {"corr": own.rank, "mmc": by_mmc.index(own) + 1, "fnc": None, "tc": None}
+    return next(each for each in standings if each.model is not None and each.model.id == wanted.id)
 
 
-def _reps(caller: Caller, wanted: ModelRecord) -> View:
-    standings = caller.sandbox.scores.standings(wanted.tournament)
-    own = next(each for each in standings if each.model is not None and each.model.id == wanted.id)
-    return {"corr": own.corr, "mmc": own.mmc, "fnc": None, "tc": None}
+def _ranks(standing: Standing) -> View:
+    return {"corr": standing.rank, "mmc": standing.mmc_rank}
 
 
 def _daily(caller: Caller, wanted: ModelRecord) -> list[View]:

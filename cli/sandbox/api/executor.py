@@ -12,13 +12,12 @@ from collections.abc import Callable, Mapping
 from datetime import date, datetime, timezone
 from functools import cache
 from importlib.resources import files
-from typing import Any
+from typing import Any, cast
 
 from graphql import (
     DocumentNode,
     FieldNode,
     GraphQLError,
-    GraphQLField,
     GraphQLObjectType,
     GraphQLResolveInfo,
     GraphQLScalarType,
@@ -31,12 +30,14 @@ from graphql import (
 )
 from graphql.validation import NoDeprecatedCustomRule, NoSchemaIntrospectionCustomRule
 
-from ..names import RULES, camel_case, in_camel_case
+from ..compute import DATA_VERSIONS, DOCKER_IMAGES
+from ..names import RULES, camel_case, in_camel_case, snake_case
 from ..refusal import HttpRefusal, Refusal
 from ..schema_changes import apply_change
 from . import account, rounds, standings, webhooks
 from . import files as stored
 from .caller import Caller
+from .views import View
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,7 +52,7 @@ QUERIES: dict[str, tuple[Resolver, str | None]] = {
     "accountProfile": (account.account_profile, PUBLIC),
     "accountLeaderboard": (standings.account_leaderboard, PUBLIC),
     "v3UserProfile": (account.v3_user_profile, PUBLIC),
-    "v2SignalsProfile": (account.v2_signals_profile, PUBLIC),
+    "v2SignalsProfile": (account.v3_user_profile, PUBLIC),
     "model": (account.model, "read_user_info"),
     "modelNameAvailable": (account.model_name_available, PUBLIC),
     "tournaments": (rounds.tournaments, PUBLIC),
@@ -61,7 +62,7 @@ QUERIES: dict[str, tuple[Resolver, str | None]] = {
     "listDatasets": (stored.list_datasets, PUBLIC),
     "dataset": (stored.dataset, PUBLIC),
     "submissionUploadAuth": (stored.submission_upload_auth, "upload_submission"),
-    "submissionUploadSignalsAuth": (stored.submission_upload_signals_auth, "upload_submission"),
+    "submissionUploadSignalsAuth": (stored.submission_upload_auth, "upload_submission"),
     "submissionDownloadAuth": (stored.submission_download_auth, "download_submission"),
     "submissions": (stored.submissions, "read_submission_info"),
     "submissionScores": (standings.submission_scores, PUBLIC),
@@ -74,15 +75,15 @@ QUERIES: dict[str, tuple[Resolver, str | None]] = {
     "diagnostics": (stored.diagnostics, "read_submission_info"),
     "computePickles": (stored.compute_pickles, "read_submission_info"),
     "computePickleUploadAuth": (stored.compute_pickle_upload_auth, "upload_submission"),
-    "computePickleDataVersions": (stored.compute_pickle_data_versions, None),
-    "computePickleDockerImages": (stored.compute_pickle_docker_images, None),
+    "computePickleDataVersions": (lambda _, **__: DATA_VERSIONS, None),
+    "computePickleDockerImages": (lambda _, **__: DOCKER_IMAGES, None),
 }
 MUTATIONS: dict[str, tuple[Resolver, str | None]] = {
     "addModel": (account.add_model, "write_user_info"),
     "setSubmissionWebhook": (webhooks.set_submission_webhook, "upload_submission"),
     "triggerModelWebhook": (webhooks.trigger_model_webhook, "upload_submission"),
     "createSubmission": (stored.create_submission, "upload_submission"),
-    "createSignalsSubmission": (stored.create_signals_submission, "upload_submission"),
+    "createSignalsSubmission": (stored.create_submission, "upload_submission"),
     "createDiagnostics": (stored.create_diagnostics, "upload_submission"),
     "createComputePickleUpload": (stored.create_compute_pickle_upload, "upload_submission"),
     "assignPickleToModel": (stored.assign_pickle_to_model, "upload_submission"),
@@ -138,11 +139,9 @@ def schema(changes: tuple[str, ...] = ()) -> GraphQLSchema:
     built = build_schema(text)
     _attach(built.query_type, QUERIES)
     _attach(built.mutation_type, MUTATIONS)
-    model = built.get_type("Model")
-    if not isinstance(model, GraphQLObjectType):
-        raise TypeError("the schema has no type Model")
+    model = cast(GraphQLObjectType, built.get_type("Model"))
     for name, (resolver, scope) in MODEL_FIELDS.items():
-        model.fields[name].resolve = _nested(resolver, scope)
+        model.fields[name].resolve = _called(resolver, scope)
     _serialise(built, "Time", _time)
     _serialise(built, "Date", str)
     _serialise(built, "Nmr", str)
@@ -228,7 +227,7 @@ def _attach(kind: GraphQLObjectType | None, resolvers: Mapping[str, tuple[Resolv
         raise TypeError("the schema and the resolvers do not name the same fields")
     for name, field in kind.fields.items():
         resolver, scope = resolvers.get(name, (_unavailable(name), PUBLIC))
-        _resolve_with(field, resolver, scope)
+        field.resolve = _called(resolver, scope)
 
 
 def _unavailable(name: str) -> Resolver:
@@ -238,29 +237,22 @@ def _unavailable(name: str) -> Resolver:
     return refuse
 
 
-def _resolve_with(field: GraphQLField, resolver: Resolver, scope: str | None) -> None:
-    def resolve(_: Any, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
+def _called(resolver: Resolver, scope: str | None) -> Resolver:
+    """The resolver as GraphQL calls it: for whoever may ask, with its arguments in snake_case; below a root field it
+    also gets the view it belongs to."""
+
+    def resolve(view: View | None, info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
         caller: Caller = info.context
         if scope != PUBLIC:
             caller.require(scope)
-        return resolver(caller, **arguments)
-
-    field.resolve = resolve
-
-
-def _nested(resolver: Resolver, scope: str) -> Resolver:
-    def resolve(view: dict[str, Any], info: GraphQLResolveInfo[Any], **arguments: Any) -> Any:
-        caller: Caller = info.context
-        caller.require(scope)
-        return resolver(caller, view, **arguments)
+        subject = () if view is None else (view,)
+        return resolver(caller, *subject, **{snake_case(name): value for name, value in arguments.items()})
 
     return resolve
 
 
 def _serialise(built: GraphQLSchema, name: str, function: Callable[[Any], str]) -> None:
-    kind = built.get_type(name)
-    if not isinstance(kind, GraphQLScalarType):
-        raise TypeError(f"the schema has no scalar {name}")
+    kind = cast(GraphQLScalarType, built.get_type(name))
     # graphql-core 3.2 reads the first name, 3.3 the second.
     for attribute in ("serialize", "coerce_output_value"):
         setattr(kind, attribute, function)

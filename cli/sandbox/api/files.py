@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..account import Account
-from ..compute import DATA_VERSIONS, DOCKER_IMAGES, require_own_runs
+from ..compute import require_own_runs
 from ..data.catalog import CLASSIC
 from ..refusal import Refusal
 from ..submissions import upload_for
@@ -28,45 +28,21 @@ def dataset(caller: Caller, filename: str, round: int | None = None, tournament:
     return caller.signed_url(f"datasets/{edition.round_number}/{filename}", "GET")
 
 
-def submission_upload_auth(
-    caller: Caller,
-    filename: str,
-    tournament: int,
-    modelId: str | None = None,  # noqa: N803 the API's own name
-) -> View:
+def submission_upload_auth(caller: Caller, filename: str, tournament: int, model_id: str | None = None) -> View:
     """Where to put predictions."""
-    model = require_own_runs(caller.sandbox.account.model(modelId, tournament))
+    model = require_own_runs(caller.sandbox.account.model(model_id, tournament))
     return _upload_auth(caller, filename, SUBMISSION, tournament, model.id)
 
 
-def submission_upload_signals_auth(
-    caller: Caller,
-    filename: str,
-    tournament: int = 11,
-    modelId: str | None = None,  # noqa: N803 the API's own name
-) -> View:
-    """Where to put Signals predictions."""
-    return submission_upload_auth(caller, filename, tournament, modelId)
-
-
-def diagnostics_upload_auth(
-    caller: Caller,
-    filename: str,
-    tournament: int,
-    modelId: str | None = None,  # noqa: N803 the API's own name
-) -> View:
+def diagnostics_upload_auth(caller: Caller, filename: str, tournament: int, model_id: str | None = None) -> View:
     """Where to put validation predictions."""
-    model_id = _optional_model(caller.sandbox.account, modelId, tournament)
+    model_id = _optional_model(caller.sandbox.account, model_id, tournament)
     return _upload_auth(caller, filename, DIAGNOSTICS, tournament, model_id)
 
 
-def compute_pickle_upload_auth(
-    caller: Caller,
-    filename: str = "model.pkl",
-    modelId: str | None = None,  # noqa: N803 the API's own name
-) -> View:
+def compute_pickle_upload_auth(caller: Caller, filename: str = "model.pkl", model_id: str | None = None) -> View:
     """Where to put a model."""
-    return _upload_auth(caller, filename, PICKLE, 0, _optional_model(caller.sandbox.account, modelId))
+    return _upload_auth(caller, filename, PICKLE, 0, _optional_model(caller.sandbox.account, model_id))
 
 
 def submission_download_auth(caller: Caller, id: str) -> View:
@@ -77,13 +53,9 @@ def submission_download_auth(caller: Caller, id: str) -> View:
     return {"filename": found.filename, "url": caller.signed_url(f"submissions/{found.id}", "GET")}
 
 
-def submissions(
-    caller: Caller,
-    id: str | None = None,
-    modelId: str | None = None,  # noqa: N803 the API's own name
-) -> list[View]:
+def submissions(caller: Caller, id: str | None = None, model_id: str | None = None) -> list[View]:
     """Submissions, newest first; of one model, or the one of that id."""
-    model_id = caller.sandbox.account.model(modelId).id if modelId else None
+    model_id = caller.sandbox.account.model(model_id).id if model_id else None
     ours = caller.sandbox.submissions
     found = [(each, ours.listed_id(each)) for each in ours.listed(model_id)]
     return [submission_view(caller.sandbox, each, shown) for each, shown in found if id in (None, each.id, shown)]
@@ -93,10 +65,10 @@ def create_submission(
     caller: Caller,
     filename: str,
     tournament: int,
-    modelId: str | None = None,  # noqa: N803 the API's own name
-    triggerId: str | None = None,  # noqa: N803 the API's own name
+    model_id: str | None = None,
+    trigger_id: str | None = None,
     source: str | None = None,
-    dataDatestamp: int | None = None,  # noqa: N803 the API's own name
+    data_datestamp: int | None = None,
     version: int | None = None,
 ) -> View:
     """Make an uploaded file count. A file that is not valid is refused in `errors`, while this is called.
@@ -104,34 +76,16 @@ def create_submission(
     Source: several threads at forum.numer.ai; nothing was found of a later rejection of an accepted CSV.
     """
     sandbox = caller.sandbox
-    model = require_own_runs(sandbox.account.model(modelId, tournament))
+    model = require_own_runs(sandbox.account.model(model_id, tournament))
     upload = upload_for(sandbox.uploads, filename, SUBMISSION)
     if (upload.model_id, upload.tournament) != (model.id, tournament):
         raise Refusal(f"File {filename} was uploaded for another model")
-    return submission_view(sandbox, sandbox.submissions.create(upload, model, triggerId, dataDatestamp, source))
+    return submission_view(sandbox, sandbox.submissions.create(upload, model, trigger_id, data_datestamp, source))
 
 
-def create_signals_submission(
-    caller: Caller,
-    filename: str,
-    tournament: int = 11,
-    modelId: str | None = None,  # noqa: N803 the API's own name
-    triggerId: str | None = None,  # noqa: N803 the API's own name
-    source: str | None = None,
-    dataDatestamp: int | None = None,  # noqa: N803 the API's own name
-    version: int | None = None,
-) -> View:
-    """Make an uploaded Signals file count."""
-    return create_submission(caller, filename, tournament, modelId, triggerId, source, dataDatestamp, version)
-
-
-def diagnostics(
-    caller: Caller,
-    id: str | None = None,
-    modelId: str | None = None,  # noqa: N803 the API's own name
-) -> list[View]:
+def diagnostics(caller: Caller, id: str | None = None, model_id: str | None = None) -> list[View]:
     """Diagnostics runs, newest first."""
-    wanted = _optional_model(caller.sandbox.account, modelId)
+    wanted = _optional_model(caller.sandbox.account, model_id)
     return [
         diagnostics_view(each)
         for each in caller.sandbox.diagnostics.all()
@@ -139,55 +93,43 @@ def diagnostics(
     ]
 
 
-def create_diagnostics(
-    caller: Caller,
-    filename: str,
-    tournament: int,
-    modelId: str | None = None,  # noqa: N803 the API's own name
-) -> View:
+def create_diagnostics(caller: Caller, filename: str, tournament: int, model_id: str | None = None) -> View:
     """Measure uploaded validation predictions."""
     sandbox = caller.sandbox
-    model_id = _optional_model(sandbox.account, modelId, tournament)
+    model_id = _optional_model(sandbox.account, model_id, tournament)
     upload = upload_for(sandbox.uploads, filename, DIAGNOSTICS)
     return diagnostics_view(sandbox.diagnostics.create(upload.id, tournament, model_id))
 
 
 def compute_pickles(
-    caller: Caller,
-    id: str | None = None,
-    modelId: str | None = None,  # noqa: N803 the API's own name
-    unassigned: bool = False,
+    caller: Caller, id: str | None = None, model_id: str | None = None, unassigned: bool = False
 ) -> list[View]:
     """Uploaded models, newest first; `modelId` is the slot that they were uploaded for."""
     views = [
         pickle_view(caller.sandbox, each)
-        for each in caller.sandbox.compute.all()
-        if id in (None, each.id) and (not modelId or each.model_id == modelId)
+        for each in reversed(caller.sandbox.compute.pickles.all())
+        if id in (None, each.id) and (not model_id or each.model_id == model_id)
     ]
     return [view for view in views if not (unassigned and view["assignedModelSlots"])]
 
 
-def assign_pickle_to_model(
-    caller: Caller,
-    modelId: str | None = None,  # noqa: N803 the API's own name
-    pickleId: str | None = None,  # noqa: N803 the API's own name
-) -> str:
+def assign_pickle_to_model(caller: Caller, model_id: str | None = None, pickle_id: str | None = None) -> str:
     """Let Numerai run an uploaded model in a slot from now on. The slot's webhook has to be cleared before that.
 
     Source: docs.numer.ai model-uploads (Classic only); no model in a recorded answer had a webhook and a pickle.
     """
     sandbox = caller.sandbox
-    model = sandbox.account.model(modelId)
-    if pickleId is None and sandbox.settings.switches.null_pickle_unassigns:
+    model = sandbox.account.model(model_id)
+    if pickle_id is None and sandbox.settings.switches.null_pickle_unassigns:
         sandbox.account.change(model, pickle_id=None)
         return "true"
-    if sandbox.compute.get(pickleId) is None:
+    if sandbox.compute.pickles.get(pickle_id) is None:
         raise Refusal("Pickle not found")
     if model.tournament != CLASSIC:
         raise Refusal("Model uploads are for the tournament numerai only")
     if model.webhook is not None:
         raise Refusal("This model has a submission webhook: clear it first")
-    sandbox.account.change(model, pickle_id=pickleId)
+    sandbox.account.change(model, pickle_id=pickle_id)
     return "true"
 
 
@@ -195,28 +137,20 @@ def create_compute_pickle_upload(
     caller: Caller,
     filename: str,
     tournament: int,
-    dataVersionId: str | None = None,  # noqa: N803 the API's own name
-    dockerImageId: str | None = None,  # noqa: N803 the API's own name
-    modelId: str | None = None,  # noqa: N803 the API's own name
+    data_version_id: str | None = None,
+    docker_image_id: str | None = None,
+    model_id: str | None = None,
     source: str | None = None,
 ) -> View:
     """Take an uploaded model."""
     sandbox = caller.sandbox
-    model_id = _optional_model(sandbox.account, modelId, tournament)
+    model_id = _optional_model(sandbox.account, model_id, tournament)
     upload = upload_for(sandbox.uploads, filename, PICKLE)
     if not sandbox.upload_store.path(upload.id).is_file():
         raise Refusal(f"File {filename} was not uploaded")
-    return pickle_view(sandbox, sandbox.compute.create(upload.id, tournament, model_id, dataVersionId, dockerImageId))
-
-
-def compute_pickle_data_versions(caller: Caller, deprecated: bool = False) -> list[View]:
-    """The data versions that an uploaded model may use."""
-    return [dict(each) for each in DATA_VERSIONS]
-
-
-def compute_pickle_docker_images(caller: Caller, deprecated: bool | None = False) -> list[View]:
-    """The images that an uploaded model may run in."""
-    return [dict(each) for each in DOCKER_IMAGES]
+    return pickle_view(
+        sandbox, sandbox.compute.create(upload.id, tournament, model_id, data_version_id, docker_image_id)
+    )
 
 
 def _optional_model(account: Account, model_id: str | None, tournament: int | None = None) -> str | None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 
 from ..refusal import Refusal
-from ..rounds import TOURNAMENTS, resolve_time, score_time
+from ..rounds import TOURNAMENTS
 from .caller import Caller
-from .views import TARGETS, View, round_view, shown_close
+from .views import TARGETS, View, round_mention, round_view
 
 NO_ROUND = "Current round not open for submissions"
 _NAMES = {8: "numerai", 11: "signals", 12: "crypto"}
@@ -57,34 +57,26 @@ def rounds(
     return [round_view(caller.sandbox, each) for each in fitting[:limit]]
 
 
-def round_details(caller: Caller, roundNumber: int, tournament: int) -> View:  # noqa: N803 the API's own name
+def round_details(caller: Caller, round_number: int, tournament: int) -> View:
     """How a round stands."""
-    held = caller.sandbox.rounds
-    found = held.get(tournament, roundNumber) if tournament in TOURNAMENTS else None
-    if found is None:
+    sandbox = caller.sandbox
+    round_ = sandbox.rounds.get(tournament, round_number) if tournament in TOURNAMENTS else None
+    if round_ is None:
         raise Refusal("Round not found")
     models = {
         each.model_id
-        for each in caller.sandbox.submissions.all()
-        if (each.tournament, each.round_number) == (tournament, roundNumber)
+        for each in sandbox.submissions.all()
+        if (each.tournament, each.round_number) == (tournament, round_number)
     }
+    status = sandbox.rounds.status(round_)
     return {
-        "roundId": found.id,
-        "roundNumber": found.number,
-        "tournament": found.tournament,
-        "status": held.status(found).lower(),
-        "openTime": found.open_time,
-        "closeTime": shown_close(caller.sandbox, found),
-        "closeStakingTime": found.deadline,
-        "scoreTime": score_time(found),
-        "roundResolveTime": resolve_time(found),
+        **round_view(sandbox, round_),
+        **round_mention(round_),
+        "status": status.lower(),
         "totalSubmitted": len(models),
         "totalStakes": 0,
         "totalAtStake": 0.0,
-        "payoutFactor": "0.0",
-        "isDaily": True,
-        "roundResolved": held.status(found) == "RESOLVED",
-        "roundTarget": TARGETS[found.tournament],
+        "roundResolved": status == "RESOLVED",
     }
 
 

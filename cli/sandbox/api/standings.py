@@ -2,106 +2,99 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from typing import Any
 
-from ..records import ModelRecord
-from ..refusal import Refusal
+from ..records import RoundRecord
 from ..rounds import resolve_time, score_time
 from ..scores import DAYS, Score, Standing
 from .caller import Caller
-from .views import TARGETS, View, payout_multipliers, score_view
+from .views import View, own_fields, round_mention, score_configs, score_view
 
 
 def submission_scores(
     caller: Caller,
-    modelId: str,  # noqa: N803 the API's own name
-    displayName: str | None = None,  # noqa: N803 the API's own name
+    model_id: str,
+    display_name: str | None = None,
     version: str | None = None,
     day: int | None = None,
     resolved: bool | None = None,
-    lastNRounds: int | None = None,  # noqa: N803 the API's own name
-    distinctOnRound: bool | None = None,  # noqa: N803 the API's own name
+    last_n_rounds: int | None = None,
+    distinct_on_round: bool | None = None,
     tournament: int | None = None,
 ) -> list[View]:
     """A model's scores, newest round first."""
-    model = _model(caller, modelId, tournament)
+    model = caller.sandbox.account.model(model_id, tournament)
     views = [score_view(score) for score in caller.sandbox.scores.of_model(model)]
-    wanted = {"displayName": displayName, "version": version, "day": day, "resolved": resolved}
+    wanted = {"displayName": display_name, "version": version, "day": day, "resolved": resolved}
     views = [view for view in views if all(value is None or view[key] == value for key, value in wanted.items())]
-    if lastNRounds is not None:
-        numbers = list(dict.fromkeys(view["roundNumber"] for view in views))[:lastNRounds]
+    if last_n_rounds is not None:
+        numbers = list(dict.fromkeys(view["roundNumber"] for view in views))[:last_n_rounds]
         views = [view for view in views if view["roundNumber"] in numbers]
-    if distinctOnRound:
+    if distinct_on_round:
         views = list({(view["roundNumber"], view["displayName"]): view for view in views}.values())
     return views
 
 
 def v2_round_model_performances(
     caller: Caller,
-    modelId: str,  # noqa: N803 the API's own name
-    lastNRounds: int | None = None,  # noqa: N803 the API's own name
-    distinctOnRound: bool | None = None,  # noqa: N803 the API's own name
-    submittedOnly: bool | None = None,  # noqa: N803 the API's own name
-    resolvedOnly: bool | None = None,  # noqa: N803 the API's own name
-    roundNumberEq: int | None = None,  # noqa: N803 the API's own name
-    roundNumberGte: int | None = None,  # noqa: N803 the API's own name
-    roundNumberLte: int | None = None,  # noqa: N803 the API's own name
-    roundDataDatestampGte: int | None = None,  # noqa: N803 the API's own name
-    scoredWithinLastNDays: int | None = None,  # noqa: N803 the API's own name
-    resolvedWithinLastNDays: int | None = None,  # noqa: N803 the API's own name
+    model_id: str,
+    tournament: int = 8,
+    last_n_rounds: int | None = None,
+    distinct_on_round: bool | None = None,
     limit: int | None = None,
     offset: int | None = None,
-    tournament: int = 8,
+    **wanted: Any,
 ) -> list[View]:
-    """How a model did in each round, newest first."""
-    model = _model(caller, modelId, tournament)
+    """How a model did in each round, newest first; `wanted` are the conditions of `_fits`."""
+    model = caller.sandbox.account.model(model_id, tournament)
     sandbox = caller.sandbox
-    now = sandbox.clock.now()
     by_round: dict[str, list[Score]] = {}
     for score in sandbox.scores.of_model(model):
         by_round.setdefault(score.round.id, []).append(score)
-    views = []
-    for held in sandbox.rounds.all(model.tournament)[:lastNRounds]:
-        submission = sandbox.submissions.selected(model.id, held.number)
-        resolved = sandbox.rounds.status(held) == "RESOLVED"
-        unwanted = (
-            (submittedOnly and submission is None)
-            or (resolvedOnly and not resolved)
-            or (roundNumberEq is not None and held.number != roundNumberEq)
-            or (roundNumberGte is not None and held.number < roundNumberGte)
-            or (roundNumberLte is not None and held.number > roundNumberLte)
-            or (roundDataDatestampGte is not None and held.data_datestamp < roundDataDatestampGte)
-            or (scoredWithinLastNDays is not None and not _within(score_time(held), now, scoredWithinLastNDays))
-            or (resolvedWithinLastNDays is not None and not _within(resolve_time(held), now, resolvedWithinLastNDays))
-        )
-        if unwanted:
+    views: list[View] = []
+    for round_ in sandbox.rounds.all(model.tournament)[:last_n_rounds]:
+        submission = sandbox.submissions.selected(model.id, round_.number)
+        resolved = sandbox.rounds.status(round_) == "RESOLVED"
+        if not _fits(round_, submission is not None, resolved, sandbox.clock.now(), wanted):
             continue
-        scores = by_round.get(held.id, [])
+        scores = by_round.get(round_.id, [])
         last = max((score.day for score in scores), default=0)
         views.append(
             {
+                **round_mention(round_),
                 "atRisk": "0",
                 "corrMultiplier": 0.75,
                 "mmcMultiplier": 2.25,
                 "tcMultiplier": 0.0,
-                "payoutMultipliers": payout_multipliers(held),
-                "roundId": held.id,
-                "roundNumber": held.number,
-                "roundOpenTime": held.open_time,
-                "roundDataDatestamp": held.data_datestamp,
-                "roundScoreTime": score_time(held),
-                "roundResolveTime": resolve_time(held),
-                "roundCloseStakingTime": held.deadline,
-                "roundPayoutFactor": "0.0",
+                "payoutMultipliers": score_configs(round_),
                 "roundResolved": resolved,
-                "roundTarget": TARGETS[held.tournament],
                 "submissionId": None if submission is None else submission.id,
                 "submissionScores": [score_view(score) for score in scores if score.day == last],
                 "intraRoundSubmissionScores": [score_view(score) for score in scores if score.day < DAYS],
             }
         )
     return _page(views, limit, offset)
+
+
+def _fits(round_: RoundRecord, submitted: bool, resolved: bool, now: datetime, wanted: Mapping[str, Any]) -> bool:
+    """Whether a round meets every condition that is given, each an argument of `v2RoundModelPerformances`."""
+
+    def lately(moment: datetime) -> Callable[[int], bool]:
+        return lambda days: now - timedelta(days=days) <= moment <= now
+
+    conditions: dict[str, Callable[[Any], bool]] = {
+        "submitted_only": lambda only: submitted or not only,
+        "resolved_only": lambda only: resolved or not only,
+        "round_number_eq": lambda number: round_.number == number,
+        "round_number_gte": lambda number: round_.number >= number,
+        "round_number_lte": lambda number: round_.number <= number,
+        "round_data_datestamp_gte": lambda day: round_.data_datestamp >= day,
+        "scored_within_last_n_days": lately(score_time(round_)),
+        "resolved_within_last_n_days": lately(resolve_time(round_)),
+    }
+    return all(conditions[name](value) for name, value in wanted.items() if value is not None)
 
 
 def pending_model_payouts(caller: Caller, tournament: int) -> View:
@@ -114,23 +107,21 @@ def account_leaderboard(
     limit: int | None = 500,
     offset: int | None = None,
     direction: str | None = None,
-    filterBy: str | None = None,  # noqa: N803 the API's own name
-    orderBy: str | None = None,  # noqa: N803 the API's own name
     tournament: int = 8,
+    **_: Any,
 ) -> list[View]:
-    """Accounts by CORR: ours (its best model) and the made-up rivals."""
+    """Accounts by CORR, whatever the order asked for: ours (its best model) and the made-up rivals."""
     ours = caller.sandbox.account.username
     best: dict[str, Standing] = {}
     for standing in caller.sandbox.scores.standings(tournament):
         best.setdefault(ours if standing.model else standing.name, standing)
     views = [
         {
-            **_common(standing, place),
+            **_common(standing),
             "id": username,
             "username": username,
             "displayName": username,
-            "corr": standing.corr,
-            "mmc": standing.mmc,
+            "rank": place,
             "v2Corr20": standing.corr,
             "return1y": 0.0,
             "return3m": 0.0,
@@ -141,24 +132,17 @@ def account_leaderboard(
         }
         for place, (username, standing) in enumerate(best.items(), 1)
     ]
-    return _page(_directed(views, direction), limit, offset)
+    return _page(views, limit, offset, direction)
 
 
 def leaderboard(tournament: int, scores: Callable[[Standing], View]) -> Callable[..., list[View]]:
     """A resolver of a model leaderboard; `scores` gives the fields that the tournament has of its own."""
 
     def resolve(
-        caller: Caller,
-        limit: int | None = None,
-        offset: int | None = None,
-        orderBy: str | None = None,  # noqa: N803 the API's own name
-        direction: str | None = None,
-        filterBy: str | None = None,  # noqa: N803 the API's own name
+        caller: Caller, limit: int | None = None, offset: int | None = None, direction: str | None = None, **_: Any
     ) -> list[View]:
-        standings = caller.sandbox.scores.standings(tournament)
-        by_mmc = sorted(standings, key=lambda each: -(each.mmc if each.mmc is not None else -9))
-        views = [{**_common(each, each.rank), "mmcRank": by_mmc.index(each) + 1, **scores(each)} for each in standings]
-        return _page(_directed(views, direction), limit, offset)
+        views = [{**_common(each), **scores(each)} for each in caller.sandbox.scores.standings(tournament)]
+        return _page(views, limit, offset, direction)
 
     return resolve
 
@@ -170,13 +154,7 @@ def classic_scores(standing: Standing) -> View:
 
 def signals_scores(standing: Standing) -> View:
     """What the Signals leaderboard shows."""
-    return {
-        "prevRank": standing.rank,
-        "mmc": standing.mmc,
-        "mmcRep": standing.mmc,
-        "icRep": standing.corr,
-        "icRank": standing.rank,
-    }
+    return {"prevRank": standing.rank, "mmcRep": standing.mmc, "icRep": standing.corr, "icRank": standing.rank}
 
 
 def crypto_scores(standing: Standing) -> View:
@@ -184,22 +162,11 @@ def crypto_scores(standing: Standing) -> View:
     return {"corrRep": standing.corr, "mmcRep": standing.mmc}
 
 
-def _within(moment: datetime, now: datetime, days: int) -> bool:
-    return now - timedelta(days=days) <= moment <= now
-
-
-def _model(caller: Caller, model_id: str, tournament: int | None) -> ModelRecord:
-    found = caller.sandbox.account.model(model_id)
-    if tournament is not None and found.tournament != tournament:
-        raise Refusal("Model not found")
-    return found
-
-
-def _common(standing: Standing, rank: int) -> View:
+def _common(standing: Standing) -> View:
     return {
+        **own_fields(standing),
         "id": standing.model.id if standing.model else standing.name,
         "username": standing.name,
-        "rank": rank,
         "nmrStaked": "0",
         "return1Day": 0.0,
         "return13Weeks": 0.0,
@@ -208,10 +175,7 @@ def _common(standing: Standing, rank: int) -> View:
     }
 
 
-def _directed(views: list[View], direction: str | None) -> list[View]:
-    return views[::-1] if (direction or "").lower() == "asc" else views
-
-
-def _page(views: Sequence[View], limit: int | None, offset: int | None) -> list[View]:
+def _page(views: list[View], limit: int | None, offset: int | None, direction: str | None = None) -> list[View]:
     start = offset or 0
-    return list(views[start : None if limit is None else start + limit])
+    ordered = views[::-1] if (direction or "").lower() == "asc" else views
+    return ordered[start : None if limit is None else start + limit]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from msgspec import Struct, structs
+
 from ..core import Sandbox
+from ..names import camel_case
 from ..records import DiagnosticsRecord, ModelRecord, PickleRecord, RoundRecord, SubmissionRecord
 from ..rounds import resolve_time, score_time
 from ..scores import DAYS, METRICS, Score
@@ -16,21 +19,22 @@ TARGETS = {8: "ender_20", 11: "target_20d", 12: "target_30d"}
 _METRIC_MULTIPLIERS = {"canon_corr": 0.75, "canon_mmc": 2.25}
 
 
-def round_view(sandbox: Sandbox, found: RoundRecord) -> View:
+def own_fields(record: Struct) -> View:
+    """A record's own fields. Those that the schema does not have are not asked for."""
+    return {camel_case(name): value for name, value in structs.asdict(record).items()}
+
+
+def round_view(sandbox: Sandbox, round_: RoundRecord) -> View:
     """A round."""
-    resolved = sandbox.rounds.status(found) == "RESOLVED"
+    resolved = sandbox.rounds.status(round_) == "RESOLVED"
     return {
-        "id": found.id,
-        "number": found.number,
-        "tournament": found.tournament,
-        "target": TARGETS[found.tournament],
+        **own_fields(round_),
+        "target": TARGETS[round_.tournament],
         "isDaily": True,
-        "dataDatestamp": found.data_datestamp,
-        "openTime": found.open_time,
-        "closeTime": shown_close(sandbox, found),
-        "closeStakingTime": found.deadline,
-        "scoreTime": score_time(found),
-        "resolveTime": resolve_time(found),
+        "closeTime": shown_close(sandbox, round_),
+        "closeStakingTime": round_.deadline,
+        "scoreTime": score_time(round_),
+        "resolveTime": resolve_time(round_),
         "resolvedGeneral": resolved,
         "resolvedStaking": resolved,
         "payoutFactor": "0.0",
@@ -44,7 +48,22 @@ def round_view(sandbox: Sandbox, found: RoundRecord) -> View:
         "minTcMultiplier": 0.0,
         "maxTcMultiplier": 0.0,
         "defaultTcMultiplier": 0.0,
-        "roundScoreConfigs": lambda *_: [_score_config(found, name) for name in METRICS],
+        "roundScoreConfigs": lambda *_: score_configs(round_),
+    }
+
+
+def round_mention(round_: RoundRecord) -> View:
+    """A round as other types mention it."""
+    return {
+        "roundId": round_.id,
+        "roundNumber": round_.number,
+        "roundOpenTime": round_.open_time,
+        "roundDataDatestamp": round_.data_datestamp,
+        "roundScoreTime": score_time(round_),
+        "roundResolveTime": resolve_time(round_),
+        "roundCloseStakingTime": round_.deadline,
+        "roundPayoutFactor": "0.0",
+        "roundTarget": TARGETS[round_.tournament],
     }
 
 
@@ -56,42 +75,32 @@ def shown_close(sandbox: Sandbox, found: RoundRecord) -> datetime:
     return found.deadline if sandbox.settings.close_is_deadline else found.close_time
 
 
-def _score_config(found: RoundRecord, metric: str) -> View:
-    return {
-        "id": f"{found.id}-{metric}",
-        "scoreConfigId": metric,
-        "roundNumberStart": 1,
-        "roundNumberEnd": None,
-        "name": metric.removeprefix("canon_"),
-        "version": METRICS[metric],
-        "displayName": metric,
-        "totalScoreDays": DAYS,
-        "returnsLagDays": 2,
-        "dataDelayDays": 1,
-        "universe": TARGETS[found.tournament],
-        "isCanonScore": True,
-        "isPayout": True,
-        "scoringStart": score_time(found),
-        "scoringEnd": resolve_time(found),
-        "minMultiplier": 0.0,
-        "maxMultiplier": 3.0,
-        "defaultMultiplier": _METRIC_MULTIPLIERS[metric],
-        "clipThreshold": 0.05,
-        "stakeThreshold": 0.0,
-        "payoutFactor": 0.0,
-    }
-
-
-def payout_multipliers(found: RoundRecord) -> list[View]:
-    """What each metric weighs in a round."""
+def score_configs(round_: RoundRecord) -> list[View]:
+    """How each metric is scored in a round, and what it weighs."""
     return [
         {
-            "id": f"{found.id}-{metric}",
+            "id": f"{round_.id}-{metric}",
             "scoreConfigId": metric,
+            "roundNumberStart": 1,
+            "roundNumberEnd": None,
             "name": metric.removeprefix("canon_"),
             "version": version,
             "displayName": metric,
+            "totalScoreDays": DAYS,
+            "returnsLagDays": 2,
+            "dataDelayDays": 1,
+            "universe": TARGETS[round_.tournament],
+            "isCanonScore": True,
+            "isPayout": True,
+            "scoringStart": score_time(round_),
+            "scoringEnd": resolve_time(round_),
+            "minMultiplier": 0.0,
+            "maxMultiplier": 3.0,
+            "defaultMultiplier": _METRIC_MULTIPLIERS[metric],
             "multiplier": _METRIC_MULTIPLIERS[metric],
+            "clipThreshold": 0.05,
+            "stakeThreshold": 0.0,
+            "payoutFactor": 0.0,
         }
         for metric, version in METRICS.items()
     ]
@@ -103,12 +112,11 @@ def submission_view(sandbox: Sandbox, found: SubmissionRecord, id: str | None = 
     Source: the API's introspection, 2026, whose deprecations say "Always nil" of status, errorInfo and many others.
     """
     held = sandbox.rounds.get(found.tournament, found.round_number)
-    selected = sandbox.submissions.selected(found.model_id, found.round_number)
     return {
         "id": id or found.id,
         "filename": found.filename,
         "insertedAt": found.inserted_at,
-        "selected": selected is not None and selected.id == found.id,
+        "selected": sandbox.submissions.is_selected(found),
         "triggerId": found.trigger_id,
         "dataDatestamp": found.data_datestamp,
         "round": None if held is None else round_view(sandbox, held),
@@ -138,19 +146,15 @@ def model_view(sandbox: Sandbox, model: ModelRecord) -> View:
 
     computeEnabled is true exactly when a webhook is set. Source: 19 of 19 models in a recorded answer of the API.
     """
-    pickle = sandbox.compute.get(model.pickle_id)
+    pickle = sandbox.compute.pickles.get(model.pickle_id)
     return {
-        "id": model.id,
-        "name": model.name,
+        **own_fields(model),
         "username": model.name,
-        "tournament": model.tournament,
         "archived": False,
         "hidden": False,
-        "insertedAt": model.inserted_at,
         "submissionWebhook": model.webhook,
         "computeEnabled": model.webhook is not None,
         "isComputeWeekdayEnabled": True,
-        "v2Stake": None,
         "computePickleUpload": None if pickle is None else pickle_view(sandbox, pickle),
         "record": model,
     }
@@ -159,55 +163,34 @@ def model_view(sandbox: Sandbox, model: ModelRecord) -> View:
 def score_view(score: Score) -> View:
     """A score."""
     return {
-        "date": score.date,
-        "day": score.day,
+        **own_fields(score),
+        **round_mention(score.round),
         "displayName": score.metric,
-        "value": score.value,
-        "percentile": score.percentile,
         "version": METRICS[score.metric],
-        "resolved": score.resolved,
         "resolveDate": resolve_time(score.round),
         "payoutPending": "0",
         "payoutSettled": "0",
-        "roundId": score.round.id,
-        "roundNumber": score.round.number,
-        "roundScoreTime": score_time(score.round),
-        "roundResolveTime": resolve_time(score.round),
-        "roundCloseStakingTime": score.round.deadline,
         "submissionId": score.submission.id,
     }
 
 
-def diagnostics_view(found: DiagnosticsRecord) -> View:
+def diagnostics_view(run: DiagnosticsRecord) -> View:
     """A diagnostics run."""
     return {
-        "id": found.id,
-        "status": found.status,
-        "message": found.message,
-        "filename": found.filename,
-        "insertedAt": found.inserted_at,
-        "updatedAt": found.updated_at,
-        "tournament": found.tournament,
+        **own_fields(run),
         "trainedOnVal": False,
         "erasMissing": [],
-        "perEraDiagnostics": [dict(era) for era in found.per_era],
-        **found.results,
+        "perEraDiagnostics": [dict(era) for era in run.per_era],
+        **run.results,
     }
 
 
-def pickle_view(sandbox: Sandbox, found: PickleRecord) -> View:
+def pickle_view(sandbox: Sandbox, pickle: PickleRecord) -> View:
     """An uploaded model."""
     return {
-        "id": found.id,
-        "filename": found.filename,
-        "label": found.filename,
-        "modelId": found.model_id,
-        "insertedAt": found.inserted_at,
-        "updatedAt": found.inserted_at,
-        "dataVersionId": found.data_version_id,
-        "dockerImageId": found.docker_image_id,
-        "triggerStatus": None,
+        **own_fields(pickle),
+        "label": pickle.filename,
+        "updatedAt": pickle.inserted_at,
         "validationStatus": "validated",
-        "diagnosticsStatus": None,
-        "assignedModelSlots": [model.id for model in sandbox.account.models() if model.pickle_id == found.id],
+        "assignedModelSlots": [model.id for model in sandbox.account.models() if model.pickle_id == pickle.id],
     }

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import Struct
 
 from ...errors import UsageError
+from ...files.private import replacing
 from ..objects import file_etag
 from ..refusal import HttpRefusal
 from ..settings import DataSpec
@@ -32,11 +33,6 @@ _ONLY_LIVE = ("signals/v1.0",)
 _LISTING = "versions.json"
 _UNIVERSE_SIZE = 300
 _UNIVERSE_WEEKS = 60
-
-
-def is_live(name: str) -> bool:
-    """Whether a file is published anew for every round."""
-    return name.rpartition("/")[2].startswith("live")
 
 
 @dataclass(frozen=True)
@@ -202,9 +198,8 @@ class Catalog:
     def _remember(self) -> None:
         if self._listing is not None:
             self._listing.parent.mkdir(parents=True, exist_ok=True)
-            draft = self._listing.with_suffix(".new")
-            draft.write_bytes(msgspec.json.encode(self._published))
-            draft.replace(self._listing)
+            with replacing(self._listing) as file:
+                file.write(msgspec.json.encode(self._published))
 
 
 def _tournament(version: str) -> int | None:

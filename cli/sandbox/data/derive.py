@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from .parquet import write_parquet, write_whole
-from .signal import Signal, predictions
+from .signal import predictions
 from .source import Edition, ValidationSource
 
 BENCHMARKS = ("lgbm_ender20", "lgbm_cyrusd20", "lgbm_teager2b20")
@@ -23,11 +23,8 @@ _EXAMPLE_FLAW = 0.5
 class Derived:
     """Makes the derived files of a Classic dataset from its rows, piece by piece."""
 
-    def __init__(self, rows: ValidationSource, signal: Callable[[], Signal], seed: int) -> None:
+    def __init__(self, rows: ValidationSource) -> None:
         self._rows = rows
-        self._signal = signal
-        self._seed = seed
-        self._prefix = rows.version.replace(".", "")
 
     @staticmethod
     def names() -> list[str]:
@@ -58,15 +55,16 @@ class Derived:
 
     def example_predictions(self, part: str, edition: Edition | None = None) -> Iterator[pd.DataFrame]:
         """Frames with `prediction` in (0, 1), indexed by id."""
-        model = self._signal().blurred([self._seed, 100], _EXAMPLE_FLAW)
+        model = self._rows.signal.blurred([self._rows.seed, 100], _EXAMPLE_FLAW)
         for block in self._rows.blocks(part, model.columns, edition):
             yield pd.DataFrame({"prediction": predictions(model.value(block))}, index=block.index)
 
     def benchmarks(self, part: str, edition: Edition) -> Iterator[pd.DataFrame]:
         """Frames with `era` and one column for each benchmark model, indexed by id."""
-        signal = self._signal()
+        signal = self._rows.signal
+        prefix = self._rows.version.replace(".", "")
         models = {
-            f"{self._prefix}_{name}": signal.blurred([self._seed, 200 + n], 0.4 + 0.2 * n)
+            f"{prefix}_{name}": signal.blurred([self._rows.seed, 200 + n], 0.4 + 0.2 * n)
             for n, name in enumerate(BENCHMARKS)
         }
         for block in self._rows.blocks(part, signal.columns, edition):
@@ -75,9 +73,9 @@ class Derived:
 
     def meta_model(self) -> Iterator[pd.DataFrame]:
         """Frames with `era`, `data_type` and the meta model's prediction for the validation rows, indexed by id."""
-        signal = self._signal()
+        signal = self._rows.signal
         for place, block in enumerate(self._rows.blocks("validation", signal.columns)):
-            noise = np.random.default_rng([self._seed, 300, place]).normal(size=len(block))
+            noise = np.random.default_rng([self._rows.seed, 300, place]).normal(size=len(block))
             value = predictions(0.8 * signal.value(block) + 0.6 * noise)
             columns = {"era": block["era"], "data_type": "validation", META_MODEL: value}
             yield pd.DataFrame(columns, index=block.index)

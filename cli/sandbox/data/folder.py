@@ -16,15 +16,15 @@ import pyarrow.parquet as pq
 from .derive import Derived
 from .made_classic import MAIN_TARGET, VERSION
 from .parquet import write_whole
-from .signal import Signal, Truth, fitted_signal, made_truth
-from .source import Edition
+from .signal import Signal, fitted_signal
+from .source import Edition, ValidationSource
 
 _SUFFIXES = (".parquet", ".csv", ".json")
 _ROWS = ("train", "validation", "live")
 _BATCH_ROWS = 65_536
 
 
-class FolderClassic:
+class FolderClassic(ValidationSource):
     """The folder's files under a version's name. Live rows are the same in every round.
 
     The folder must have `train.parquet` and `live.parquet`.
@@ -34,10 +34,10 @@ class FolderClassic:
 
     def __init__(self, folder: Path, seed: int, version: str = VERSION) -> None:
         self._folder = folder
-        self._seed = seed
+        self.seed = seed
         self.version = version
         self.fingerprint = hashlib.sha256(f"{folder}:{seed}:{version}".encode()).hexdigest()[:16]
-        self._derived = Derived(self, lambda: self.signal, seed)
+        self._derived = Derived(self)
 
     @cached_property
     def signal(self) -> Signal:
@@ -74,7 +74,6 @@ class FolderClassic:
         return False
 
     def given(self, name: str) -> Path | None:
-        """The folder's own file."""
         path = self._folder / name.rpartition("/")[2]
         return path if path.is_file() else None
 
@@ -99,14 +98,7 @@ class FolderClassic:
             yield frame.rename_axis("id")
 
     def live(self, edition: Edition) -> pd.DataFrame:
-        """The folder's live ids."""
         return pd.concat(self.blocks("live", [])).reset_index()[["id"]]
 
     def rows(self, edition: Edition) -> pd.DataFrame:
-        """The folder's live rows."""
         return pd.concat(self.blocks("live", self.signal.columns))
-
-    def truth(self, edition: Edition) -> Truth:
-        """A made-up outcome of the folder's live rows: their real one is not known."""
-        rows = self.rows(edition)
-        return made_truth(rows.index, self.signal, rows, [self._seed, edition.round_number])

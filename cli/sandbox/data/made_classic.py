@@ -14,8 +14,8 @@ import pandas as pd
 from ..settings import DataSpec
 from .derive import Derived
 from .parquet import write_parquet, write_whole
-from .signal import Signal, Truth, made_signal, made_truth, outcome, targets
-from .source import Edition
+from .signal import Signal, made_signal, outcome, targets
+from .source import Edition, ValidationSource
 from .words import feature_names, renamed
 
 VERSION = "v5.3"
@@ -34,7 +34,7 @@ MISSING = 2
 hold no nulls."""
 
 
-class MadeClassic:
+class MadeClassic(ValidationSource):
     """Rows drawn era by era; each era has its own generator, so any of them can be made again without the others.
 
     Every version has the same rows with the same targets. Versions before v5.3 lack the features of the set `quantum`,
@@ -46,6 +46,7 @@ class MadeClassic:
 
     def __init__(self, spec: DataSpec, version: str = VERSION, *, renames: bool = False) -> None:
         self.spec = spec
+        self.seed = spec.seed
         self.version = version
         key = f"{spec!r}" if (version, renames) == (VERSION, False) else f"{spec!r}:{version}:{renames}"
         self.fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -54,7 +55,7 @@ class MadeClassic:
         self._classic = spec.features - max(1, round(spec.features * _QUANTUM_SHARE))
         kept = self._drawn[: self._classic] if self._is_older else self._drawn
         self.features = [renamed(name) if renames else name for name in kept]
-        self._derived = Derived(self, lambda: self.signal, spec.seed)
+        self._derived = Derived(self)
 
     @cached_property
     def signal(self) -> Signal:
@@ -69,20 +70,10 @@ class MadeClassic:
         return sets if self._is_older else {**sets, "quantum": self.features[self._classic :]}
 
     def names(self) -> list[str]:
-        """Every file of the dataset."""
         own = ["features.json", "live.parquet", "train.parquet", "validation.parquet", *Derived.names()]
         return sorted(f"{self.version}/{name}" for name in own)
 
-    def per_round(self, name: str) -> bool:
-        """Live files are new in every round."""
-        return name.rpartition("/")[2].startswith("live")
-
-    def given(self, name: str) -> Path | None:
-        """Nothing exists before it is made."""
-        return None
-
     def write(self, name: str, edition: Edition, path: Path) -> None:
-        """Make one file."""
         short = name.rpartition("/")[2]
         if short == "features.json":
             write_whole(path, json.dumps(self.features_json(), indent=1).encode())
@@ -128,17 +119,10 @@ class MadeClassic:
             yield self.draw(part, era)[["era", *columns]]
 
     def live(self, edition: Edition) -> pd.DataFrame:
-        """The round's ids."""
         return self.draw("live", edition.round_number).reset_index()[["id"]]
 
     def rows(self, edition: Edition) -> pd.DataFrame:
-        """The round's live rows."""
         return self.draw("live", edition.round_number)
-
-    def truth(self, edition: Edition) -> Truth:
-        """What became of the round's rows."""
-        rows = self.rows(edition)
-        return made_truth(rows.index, self.signal, rows, [self.spec.seed, edition.round_number])
 
     def _targets(self, frame: pd.DataFrame, generator: np.random.Generator) -> pd.DataFrame:
         latent = outcome(self.signal.value(frame), generator)

@@ -14,8 +14,8 @@ import pandas as pd
 
 from .made_classic import version_key
 from .parquet import write_parquet, write_whole
-from .signal import Signal, Truth, made_signal, made_truth, outcome, predictions, targets
-from .source import Edition
+from .signal import Signal, made_signal, outcome, predictions, targets
+from .source import Edition, Source
 from .words import feature_names, renamed
 
 _FIRST_FRIDAY = date(2022, 1, 7)
@@ -35,7 +35,7 @@ class Kind:
     files: tuple[str, ...]
 
 
-class MadeUniverse:
+class MadeUniverse(Source):
     """One version: a universe of `size` names over `weeks` weeks of training data, and the live values of any round.
 
     Every version has the same names and values. Signals has a text column among its features since v3
@@ -46,6 +46,7 @@ class MadeUniverse:
         self.kind = kind
         self.version = version
         self._seed = seed
+        self.seed = seed + kind.tag
         self._weeks = weeks
         key = f"{kind.tag}:{seed}:{size}:{weeks}:{version}:{renames}"
         self.fingerprint = hashlib.sha256(key.encode()).hexdigest()[:16]
@@ -56,28 +57,16 @@ class MadeUniverse:
 
     @property
     def id_column(self) -> str:
-        """What `truth` is indexed by."""
         return self.kind.id_column
 
     @cached_property
     def signal(self) -> Signal:
-        """What the features really say."""
-        return made_signal(self.features, self._seed + self.kind.tag)
+        return made_signal(self.features, self.seed)
 
     def names(self) -> list[str]:
-        """Every file of the version."""
         return sorted(f"{self.version}/{name}" for name in self.kind.files)
 
-    def per_round(self, name: str) -> bool:
-        """Live files are new in every round."""
-        return name.rpartition("/")[2].startswith("live")
-
-    def given(self, name: str) -> Path | None:
-        """Nothing exists before it is made."""
-        return None
-
     def write(self, name: str, edition: Edition, path: Path) -> None:
-        """Make one file."""
         short = name.rpartition("/")[2]
         if short == "live.parquet":
             write_parquet(path, [self.live(edition)])
@@ -89,19 +78,12 @@ class MadeUniverse:
             write_parquet(path, (self._week(week) for week in self._part(short.partition(".")[0])))
 
     def live(self, edition: Edition) -> pd.DataFrame:
-        """The round's universe with its features."""
         day = str(edition.datestamp)
         generator = np.random.default_rng([self._seed, self.kind.tag, 3, edition.round_number])
         return self._draw(f"{day[:4]}-{day[4:6]}-{day[6:]}", "live", generator)
 
     def rows(self, edition: Edition) -> pd.DataFrame:
-        """The round's universe by name."""
         return self.live(edition).set_index(self.id_column)
-
-    def truth(self, edition: Edition) -> Truth:
-        """What became of the round's names."""
-        rows = self.rows(edition)
-        return made_truth(rows.index, self.signal, rows, [self._seed + self.kind.tag, edition.round_number])
 
     def _example_predictions(self, edition: Edition) -> pd.DataFrame:
         rows = self.live(edition)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from ...files.private import replacing
 
 _BUFFER_BYTES = 48 * 1024 * 1024
 
@@ -20,36 +20,21 @@ def write_parquet(path: Path, frames: Iterable[pd.DataFrame]) -> None:
     Rows are gathered until they fill about 48 MiB, which become one row group. Statistics are kept for text columns
     only (so that a filter on `era` can skip row groups): for thousands of features they would outweigh the data.
     """
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    writer: pq.ParquetWriter | None = None
-    try:
-        for frame in _gathered(frames):
-            table = pa.Table.from_pandas(frame)
-            if writer is None:
-                writer = pq.ParquetWriter(partial, table.schema, write_statistics=_text_columns(table.schema))
-            writer.write_table(table.cast(writer.schema))
-        if writer is None:
-            raise ValueError(f"no rows for {path.name}")
-        writer.close()
-        writer = None
-        partial.replace(path)
-    finally:
-        if writer is not None:
-            writer.close()
-        partial.unlink(missing_ok=True)
+    tables = (pa.Table.from_pandas(frame) for frame in _gathered(frames))
+    first = next(tables, None)
+    if first is None:
+        raise ValueError(f"no rows for {path.name}")
+    schema = first.schema
+    with replacing(path) as file, pq.ParquetWriter(file, schema, write_statistics=_text_columns(schema)) as writer:
+        writer.write_table(first)
+        for table in tables:
+            writer.write_table(table.cast(schema))
 
 
 def write_whole(path: Path, body: bytes) -> None:
     """Write a small file; it appears under its name only when it is complete."""
-    partial = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with partial.open("wb") as file:
-            file.write(body)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as file:
+        file.write(body)
 
 
 def _gathered(frames: Iterable[pd.DataFrame]) -> Iterable[pd.DataFrame]:

@@ -101,9 +101,9 @@ RIVALS = ("benchmark_ender", "benchmark_teager", "integration_test", "steady_bad
 DAYS = tuple(range(1, 21))
 
 
-def made_truth(ids: pd.Index[str], signal: Signal, frame: pd.DataFrame, seed: Sequence[int]) -> Truth:
+def made_truth(signal: Signal, frame: pd.DataFrame, seed: Sequence[int]) -> Truth:
     """The truth about live rows, always the same for the same seed. The outcome builds up over 20 days."""
-    value = signal.value(frame)
+    ids, value = frame.index, signal.value(frame)
     generator = np.random.default_rng([*seed, 5])
     path = np.cumsum(generator.normal(size=(len(DAYS), len(ids))), axis=0) / math.sqrt(len(DAYS))
     chance = math.sqrt(1 - STRENGTH**2)

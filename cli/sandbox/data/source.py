@@ -9,7 +9,12 @@ from typing import Protocol
 
 import pandas as pd
 
-from .signal import Signal, Truth
+from .signal import Signal, Truth, made_truth
+
+
+def is_live(name: str) -> bool:
+    """Whether a file is published anew for every round."""
+    return name.rpartition("/")[2].startswith("live")
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,19 @@ class Source(Protocol):
 
     fingerprint: str
     """Changes whenever the same name would give other bytes."""
+    seed: int
+    """What the outcome of the live rows is drawn from."""
 
     def names(self) -> list[str]:
         """Every file that can be asked for."""
 
     def per_round(self, name: str) -> bool:
         """Whether the file is another one in every round."""
+        return is_live(name)
 
     def given(self, name: str) -> Path | None:
         """The file itself where it exists already and is served as it is."""
+        return None
 
     def write(self, name: str, edition: Edition, path: Path) -> None:
         """Make the file."""
@@ -45,7 +54,9 @@ class Source(Protocol):
         """The round's live rows with the signal's columns, indexed by the tournament's own id."""
 
     def truth(self, edition: Edition) -> Truth:
-        """What became of the round's live rows, indexed by the tournament's own id."""
+        """What became of the round's live rows, indexed by the tournament's own id. It is always made up, also for the
+        rows of a folder, whose real outcome is not known."""
+        return made_truth(self.signal, self.rows(edition), [self.seed, edition.round_number])
 
     @property
     def id_column(self) -> str:
@@ -56,8 +67,8 @@ class Source(Protocol):
         """What the features really say."""
 
 
-class ValidationSource(Protocol):
-    """What diagnostics need of the Classic data."""
+class ValidationSource(Source, Protocol):
+    """The Classic data, with what diagnostics and derived files need."""
 
     version: str
     """The data version, e.g. `v5.3`."""

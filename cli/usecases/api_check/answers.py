@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 from .schema import Request, Schema
 
+T = TypeVar("T")
 NOT_TRIED = "not tried"
 
 _GONE = (
@@ -139,13 +140,12 @@ def _earlier(file: FileRow, entry: EntryRow) -> bool:
 def read_rounds(tournament: int, rows: object) -> Iterator[RoundRow | None]:
     """Rounds from the rows of an answer; None for one that lacks a time."""
     for row in rows_of(rows):
-        times = [moment_of(row.get(key)) for key in ("openTime", "closeStakingTime", "closeTime")]
-        number, stamp = row.get("number"), row.get("dataDatestamp")
-        opens, deadline, closes = times
-        if not isinstance(number, int) or opens is None or deadline is None or closes is None:
-            yield None
+        number, stamp = row.get("number"), _if(int, row.get("dataDatestamp"))
+        opens, deadline, closes = (moment_of(row.get(key)) for key in ("openTime", "closeStakingTime", "closeTime"))
+        if isinstance(number, int) and opens and deadline and closes:
+            yield RoundRow(tournament, number, opens, deadline, closes, stamp)
         else:
-            yield RoundRow(tournament, number, opens, deadline, closes, stamp if isinstance(stamp, int) else None)
+            yield None
 
 
 def read_models(rows: object) -> list[ModelRow]:
@@ -154,7 +154,7 @@ def read_models(rows: object) -> list[ModelRow]:
         ModelRow(
             id=str(row["id"]),
             name=str(row.get("name")),
-            tournament=row["tournament"] if isinstance(row.get("tournament"), int) else None,
+            tournament=_if(int, row.get("tournament")),
             webhook=bool(row.get("submissionWebhook")),
             pickle=bool(row.get("computePickleUpload")),
         )
@@ -169,9 +169,9 @@ def read_entries(model_id: str, rows: object) -> list[EntryRow]:
         EntryRow(
             model_id,
             row["roundNumber"],
-            _text(row.get("status")),
-            _text(row.get("id")),
-            _text(row.get("filename")),
+            _if(str, row.get("status")),
+            _if(str, row.get("id")),
+            _if(str, row.get("filename")),
             moment_of(row.get("timestamp")),
         )
         for row in rows_of(rows)
@@ -181,22 +181,18 @@ def read_entries(model_id: str, rows: object) -> list[EntryRow]:
 
 def read_files(model_id: str, rows: object) -> list[FileRow]:
     """Files from the rows of an answer."""
-    files = []
-    for row in rows_of(rows):
-        round_ = row.get("round")
-        number = round_.get("number") if isinstance(round_, dict) else None
-        if row.get("id"):
-            files.append(
-                FileRow(
-                    model_id,
-                    str(row["id"]),
-                    number if isinstance(number, int) else None,
-                    _text(row.get("filename")),
-                    _text(row.get("triggerId")),
-                    moment_of(row.get("insertedAt")),
-                )
-            )
-    return files
+    return [
+        FileRow(
+            model_id,
+            str(row["id"]),
+            _if(int, (_if(dict, row.get("round")) or {}).get("number")),
+            _if(str, row.get("filename")),
+            _if(str, row.get("triggerId")),
+            moment_of(row.get("insertedAt")),
+        )
+        for row in rows_of(rows)
+        if row.get("id")
+    ]
 
 
 def rows_of(rows: object) -> list[dict[str, Any]]:
@@ -218,5 +214,6 @@ def gone_in(text: str) -> list[str]:
     return [form.format(*match.groups()) for pattern, form in _GONE for match in pattern.finditer(text)]
 
 
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+def _if(kind: type[T], value: Any) -> T | None:
+    """The value where it is of that kind."""
+    return value if isinstance(value, kind) else None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from ...errors import ApiError
@@ -27,25 +28,25 @@ def ask_api(probe: ApiProbe, now: Callable[[], datetime], report: Report) -> Ans
     """
     requests = {name: read_request(text) for name, text in probe.documents.items()}
     answers = Answers(now(), requests)
-    reader = _Reader(probe, answers)
+    read = partial(_read, probe, answers)
     report("Asking for the schema")
     _ask_schema(probe, answers)
     report("Reading rounds, models, submissions and data")
-    token = reader.read("token_info", {})
+    token = read("token_info")
     if isinstance(token, dict) and isinstance(token.get("scopes"), list):
         answers.scopes = tuple(map(str, token["scopes"]))
     answers.now = now()
     for tournament in map(int, Tournament):
-        _ask_tournament(tournament, reader, answers)
-    account = reader.read("models", {})
+        _ask_tournament(tournament, read, answers)
+    account = read("models")
     answers.models = read_models(account.get("models") if isinstance(account, dict) else None)
     if len(answers.models) > MOST_MODELS:
         report(f"Reading the submissions of the first {MOST_MODELS} of {len(answers.models)} models")
     for model in answers.models[:MOST_MODELS]:
-        of_model = reader.read("entries", {"modelId": model.id})
+        of_model = read("entries", modelId=model.id)
         rows = of_model.get("latestSubmissions") if isinstance(of_model, dict) else None
         answers.entries += read_entries(model.id, rows)
-        answers.files += read_files(model.id, reader.read("submissions", {"modelId": model.id}))
+        answers.files += read_files(model.id, read("submissions", modelId=model.id))
     if answers.schema is None:
         report("The schema is not shown: trying each request")
         for name, request in requests.items():
@@ -70,39 +71,31 @@ def _ask_schema(probe: ApiProbe, answers: Answers) -> None:
             answers.refused = error.message
 
 
-def _ask_tournament(tournament: int, reader: _Reader, answers: Answers) -> None:
-    rows = [*read_rounds(tournament, reader.read("rounds", {"tournament": tournament, "limit": ROUNDS}))]
+def _ask_tournament(tournament: int, read: Callable[..., Any], answers: Answers) -> None:
+    rows = [*read_rounds(tournament, read("rounds", tournament=tournament, limit=ROUNDS))]
     rounds = [row for row in rows if row is not None]
     answers.odd_rounds += len(rows) - len(rounds)
     answers.rounds += rounds
     if any(round_.deadline <= answers.now < round_.closes for round_ in rounds):
-        zero = rows_of(reader.read("round", {"tournament": tournament, "number": 0}))
+        zero = rows_of(read("round", tournament=tournament, number=0))
         answers.round_zero[tournament] = tuple(row["number"] for row in zero if isinstance(row.get("number"), int))
-    names = reader.read("datasets", {"tournament": tournament})
+    names = read("datasets", tournament=tournament)
     answers.datasets[tournament] = tuple(map(str, names)) if isinstance(names, list) else ()
 
 
-class _Reader:
-    """Reads documents by name; why one cannot be read is noted."""
-
-    def __init__(self, probe: ApiProbe, answers: Answers):
-        self._probe = probe
-        self._answers = answers
-
-    def read(self, name: str, variables: Mapping[str, object]) -> Any:
-        """What the document's only field holds; None when it could not be read."""
-        request = self._answers.requests[name]
-        try:
-            answer = self._probe.answer(self._probe.documents[name], variables)
-        except ApiError as error:
-            if error.temporary or error.code == "keys-refused":
-                raise
-            self._answers.unread.setdefault(name, error.message)
-            return None
-        if problems := messages_in(answer):
-            self._answers.unread.setdefault(name, "; ".join(problems))
-        data = answer.get("data")
-        return data.get(request.fields[0].name) if isinstance(data, dict) else None
+def _read(probe: ApiProbe, answers: Answers, name: str, **variables: object) -> Any:
+    """What the only field of a document holds; None when it could not be read, and why is noted."""
+    try:
+        answer = probe.answer(probe.documents[name], variables)
+    except ApiError as error:
+        if error.temporary or error.code == "keys-refused":
+            raise
+        answers.unread.setdefault(name, error.message)
+        return None
+    if problems := messages_in(answer):
+        answers.unread.setdefault(name, "; ".join(problems))
+    data = answer.get("data")
+    return data.get(answers.requests[name].fields[0].name) if isinstance(data, dict) else None
 
 
 def _try(probe: ApiProbe, name: str, request: Request, answers: Answers) -> str | None:

@@ -57,30 +57,22 @@ class Finding:
     broken: bool = False
 
 
+Outcome = tuple[bool | None, str]
+"""Whether a rule holds, None where the answers do not tell, and why."""
+
+
 def judge(answers: Answers) -> list[Finding]:
     """Every rule, as far as the answers tell."""
-    checks = (
-        _always_null,
-        _times_ordered,
-        _window,
-        _late_period,
-        _closes_at_next_opening,
-        _round_zero,
-        _datestamp,
-        _entry_words,
-        _entry_per_round,
-        _entry_times,
-        _entry_ids,
-        _entry_filenames,
-        _late_queued,
-        _clone,
-        _clones_listed,
-        _clone_trigger,
-        _data_listed,
-        _webhook_or_pickle,
-        _scopes,
-    )
-    return [*_requests_valid(answers), *(check(answers) for check in checks)]
+    return [*_requests_valid(answers), *(_finding(rule, *check(answers)) for rule, check in CHECKS.items())]
+
+
+def _finding(rule: str, holds: bool | None, why: str) -> Finding:
+    if holds is None:
+        return Finding(rule, Verdict.UNCHECKED, why)
+    if holds:
+        return Finding(rule, Verdict.AGREES, why)
+    known = RULES[rule]
+    return Finding(rule, Verdict.DIFFERS, why, known.consequence, broken=not known.harmless)
 
 
 def _requests_valid(answers: Answers) -> Iterator[Finding]:
@@ -127,111 +119,104 @@ def _tried_differences(met: str | None) -> list[Difference]:
     return [Difference(Change.GONE, where) for where in gone_in(met or "")]
 
 
-def _always_null(answers: Answers) -> Finding:
+def _count(fits: Sequence[bool], what: str, nothing: str) -> Outcome:
+    """Whether all fit; `nothing` is why there are none."""
+    return (all(fits), f"{sum(fits)} of {len(fits)} {what}") if fits else (None, nothing)
+
+
+def _no_rounds(answers: Answers) -> str:
+    return answers.unread.get("rounds", "no round is listed")
+
+
+def _no_entries(answers: Answers) -> str:
+    return answers.unread.get("entries", "no model has an entry")
+
+
+def _always_null(answers: Answers) -> Outcome:
     fields = answers.schema.types.get("V2Submission", {}) if answers.schema else {}
     names = [name for name in ("status", "errorInfo") if name in fields]
     if not names:
-        return _unchecked("always-null", "the schema does not show these fields")
+        return None, "the schema does not show these fields"
     alive = [name for name in names if fields[name].deprecated is None]
-    return _verdict("always-null", not alive, f"not deprecated: {', '.join(alive)}" if alive else "both are deprecated")
+    return not alive, f"not deprecated: {', '.join(alive)}" if alive else "both are deprecated"
 
 
-def _times_ordered(answers: Answers) -> Finding:
-    total = len(answers.rounds) + answers.odd_rounds
-    if not total:
-        return _no_rounds("times-ordered", answers)
-    fitting = sum(round_.opens < round_.deadline <= round_.closes for round_ in answers.rounds)
-    return _count("times-ordered", fitting, total, "rounds")
+def _times_ordered(answers: Answers) -> Outcome:
+    fits = [round_.opens < round_.deadline <= round_.closes for round_ in answers.rounds]
+    return _count([*fits, *[False] * answers.odd_rounds], "rounds", _no_rounds(answers))
 
 
-def _window(answers: Answers) -> Finding:
-    return _of_latest("window-one-hour", answers, timedelta(hours=1), lambda round_: round_.deadline - round_.opens)
-
-
-def _late_period(answers: Answers) -> Finding:
-    return _of_latest("late-period", answers, LATE_PERIOD, lambda round_: round_.closes - round_.deadline)
-
-
-def _of_latest(rule: str, answers: Answers, least: timedelta, length: Callable[[RoundRow], timedelta]) -> Finding:
+def _lasts(least: timedelta, length: Callable[[RoundRow], timedelta]) -> Callable[[Answers], Outcome]:
     """Whether something of the latest round of each tournament that has opened lasts long enough."""
-    opened = sorted((row for row in answers.rounds if row.opens <= answers.now), key=lambda row: row.number)
-    latest = {row.tournament: length(row) for row in opened}
-    if not latest:
-        return _no_rounds(rule, answers)
-    words = ", ".join(f"{_name(tournament)} {long.total_seconds() / 3600:.3g} h" for tournament, long in latest.items())
-    return _verdict(rule, all(long >= least for long in latest.values()), words)
+
+    def check(answers: Answers) -> Outcome:
+        opened = sorted((row for row in answers.rounds if row.opens <= answers.now), key=lambda row: row.number)
+        latest = {_name(row.tournament): length(row) for row in opened}
+        if not latest:
+            return None, _no_rounds(answers)
+        words = ", ".join(f"{name} {long.total_seconds() / 3600:.3g} h" for name, long in latest.items())
+        return all(long >= least for long in latest.values()), words
+
+    return check
 
 
-def _closes_at_next_opening(answers: Answers) -> Finding:
-    by_number = {(row.tournament, row.number): row for row in answers.rounds}
-    pairs = [
-        (row, following)
-        for (tournament, number), row in by_number.items()
-        if (following := by_number.get((tournament, number + 1))) is not None
-    ]
-    if not pairs:
-        return _unchecked("closes-at-next-opening", "no two rounds in a row are listed")
-    near = sum(abs(following.opens - row.closes) <= NEAR for row, following in pairs)
-    return _count("closes-at-next-opening", near, len(pairs), "rounds")
+def _closes_at_next_opening(answers: Answers) -> Outcome:
+    opens = {(row.tournament, row.number): row.opens for row in answers.rounds}
+    following = [(row, opens.get((row.tournament, row.number + 1))) for row in answers.rounds]
+    near = [abs(opening - row.closes) <= NEAR for row, opening in following if opening is not None]
+    return _count(near, "rounds", "no two rounds in a row are listed")
 
 
-def _round_zero(answers: Answers) -> Finding:
+def _round_zero(answers: Answers) -> Outcome:
     if not answers.round_zero:
-        return _unchecked("round-zero", "no round is between its deadline and its close now; ask again then")
+        return None, "no round is between its deadline and its close now; ask again then"
     given = all(answers.round_zero.values())
-    return _verdict("round-zero", given, "it gives a round" if given else "it gives none")
+    return given, "it gives a round" if given else "it gives none"
 
 
-def _datestamp(answers: Answers) -> Finding:
-    stamped = [row for row in answers.rounds if row.datestamp]
-    if not stamped:
-        return _unchecked("datestamp-day-before", "no round shows a dataDatestamp")
-    fitting = sum(row.datestamp == int(f"{row.opens - timedelta(days=1):%Y%m%d}") for row in stamped)
-    return _count("datestamp-day-before", fitting, len(stamped), "rounds")
+def _datestamp(answers: Answers) -> Outcome:
+    days = [(row.datestamp, row.opens - timedelta(days=1)) for row in answers.rounds if row.datestamp]
+    fits = [stamp == int(f"{day:%Y%m%d}") for stamp, day in days]
+    return _count(fits, "rounds", "no round shows a dataDatestamp")
 
 
-def _entry_words(answers: Answers) -> Finding:
+def _entry_words(answers: Answers) -> Outcome:
     if not answers.entries:
-        return _no_entries("entry-words", answers)
+        return None, _no_entries(answers)
     words = Counter(str(entry.status) for entry in answers.entries)
     unknown = set(words) - {status.value for status in EntryStatus}
-    return _verdict("entry-words", not unknown, ", ".join(f"{count} {word}" for word, count in sorted(words.items())))
+    return not unknown, ", ".join(f"{count} {word}" for word, count in sorted(words.items()))
 
 
-def _entry_per_round(answers: Answers) -> Finding:
+def _entry_per_round(answers: Answers) -> Outcome:
     if not answers.entries:
-        return _no_entries("entry-per-round", answers)
+        return None, _no_entries(answers)
     counts = Counter((entry.model_id, entry.round_number) for entry in answers.entries)
     twice = sum(count > 1 for count in counts.values())
-    return _verdict("entry-per-round", not twice, f"{twice} rounds have several" if twice else "one each")
+    return not twice, f"{twice} rounds have several" if twice else "one each"
 
 
-def _entry_times(answers: Answers) -> Finding:
-    fitting = total = 0
+def _entry_times(answers: Answers) -> Outcome:
+    fits = []
     for entry in answers.entries:
         round_ = answers.round_of(entry)
-        if round_ is None or entry.moment is None or entry.status not in ("on-time", "late"):
-            continue
-        total += 1
-        if entry.status == "on-time":
-            fitting += entry.moment < round_.deadline + DATE_STEP
-        else:
-            fitting += entry.moment >= round_.deadline - DATE_STEP
-    if not total:
-        return _unchecked("entry-times", "no entry of a listed round has a time")
-    return _count("entry-times", fitting, total, "entries")
+        if round_ is not None and entry.moment is not None:
+            if entry.status == "on-time":
+                fits.append(entry.moment < round_.deadline + DATE_STEP)
+            elif entry.status == "late":
+                fits.append(entry.moment >= round_.deadline - DATE_STEP)
+    return _count(fits, "entries", "no entry of a listed round has a time")
 
 
-def _entry_ids(answers: Answers) -> Finding:
-    known = {(file.model_id, file.id) for file in answers.files}
-    comparable = _comparable(answers)
-    return _shared("entry-ids", [(entry.model_id, entry.id) in known for entry in comparable])
+def _listed(field: str) -> Callable[[Answers], Outcome]:
+    """Whether `submissions` lists a file with the same value in a field."""
 
+    def check(answers: Answers) -> Outcome:
+        known = {(file.model_id, getattr(file, field)) for file in answers.files}
+        fits = [(entry.model_id, getattr(entry, field)) in known for entry in _comparable(answers)]
+        return _count(fits, "entries", "no entry can be compared with a listed file")
 
-def _entry_filenames(answers: Answers) -> Finding:
-    known = {(file.model_id, file.filename) for file in answers.files}
-    comparable = _comparable(answers)
-    return _shared("entry-filenames", [(entry.model_id, entry.filename) in known for entry in comparable])
+    return check
 
 
 def _comparable(answers: Answers) -> list[EntryRow]:
@@ -251,45 +236,33 @@ def _comparable(answers: Answers) -> list[EntryRow]:
     ]
 
 
-def _shared(rule: str, listed: Sequence[bool]) -> Finding:
-    if not listed:
-        return _unchecked(rule, "no entry can be compared with a listed file")
-    return _count(rule, sum(listed), len(listed), "entries")
+def _late_queued(answers: Answers) -> Outcome:
+    before = {(entry.model_id, entry.round_number + 1): entry for entry in answers.entries}
+    queued = [(entry, before.get((entry.model_id, entry.round_number))) for entry in answers.entries]
+    fits = [
+        last is None or last.status == "on-time" or (last.status, last.id) == ("late", entry.id)
+        for entry, last in queued
+        if entry.status == "queued"
+    ]
+    return _count(fits, "queued entries", "nothing is queued now")
 
 
-def _late_queued(answers: Answers) -> Finding:
-    before = {(entry.model_id, entry.round_number): entry for entry in answers.entries}
-    queued = [entry for entry in answers.entries if entry.status == "queued"]
-    if not queued:
-        return _unchecked("late-queued", "nothing is queued now")
-    fitting = 0
-    for entry in queued:
-        last = before.get((entry.model_id, entry.round_number - 1))
-        fitting += last is None or last.status == "on-time" or (last.status, last.id) == ("late", entry.id)
-    return _count("late-queued", fitting, len(queued), "queued entries")
-
-
-def _clone(answers: Answers) -> Finding:
-    clones = answers.clones()
-    if not clones:
-        return _unchecked("clone-at-opening", "no queued file was submitted again in the rounds listed")
-    fitting = 0
-    for clone in clones:
+def _clone(answers: Answers) -> Outcome:
+    fits = []
+    for clone in answers.clones():
         entry, round_ = clone.entry, answers.round_of(clone.entry)
         near = round_ is None or entry.moment is None or abs(entry.moment - round_.opens) <= NEAR
-        fitting += entry.status == "on-time" and entry.id != clone.original_id and near
-    return _count("clone-at-opening", fitting, len(clones), "clones")
+        fits.append(entry.status == "on-time" and entry.id != clone.original_id and near)
+    return _count(fits, "clones", "no queued file was submitted again in the rounds listed")
 
 
-def _clones_listed(answers: Answers) -> Finding:
-    clones = [clone.entry for clone in answers.clones()]
-    if not clones:
-        return _unchecked("clones-listed", "there is no clone to look for")
-    listed = sum(answers.file(entry.model_id, entry.id) is not None for entry in clones)
-    return _count("clones-listed", listed, len(clones), "clones")
+def _clones_listed(answers: Answers) -> Outcome:
+    entries = [clone.entry for clone in answers.clones()]
+    fits = [answers.file(entry.model_id, entry.id) is not None for entry in entries]
+    return _count(fits, "clones", "there is no clone to look for")
 
 
-def _clone_trigger(answers: Answers) -> Finding:
+def _clone_trigger(answers: Answers) -> Outcome:
     kept = []
     for clone in answers.clones():
         original = answers.file(clone.entry.model_id, clone.original_id)
@@ -297,13 +270,13 @@ def _clone_trigger(answers: Answers) -> Finding:
         if original and copy and original.trigger_id:
             kept.append(original.trigger_id == copy.trigger_id)
     if not kept:
-        return _unchecked("clone-trigger", "there is no listed clone of a file with a trigger id")
-    return _verdict("clone-trigger", not any(kept), f"{sum(kept)} of {len(kept)} clones keep it")
+        return None, "there is no listed clone of a file with a trigger id"
+    return not any(kept), f"{sum(kept)} of {len(kept)} clones keep it"
 
 
-def _data_listed(answers: Answers) -> Finding:
+def _data_listed(answers: Answers) -> Outcome:
     if not any(answers.datasets.values()):
-        return _unchecked("data-listed", answers.unread.get("datasets", "nothing is listed"))
+        return None, answers.unread.get("datasets", "nothing is listed")
     words, whole = [], True
     for tournament, names in answers.datasets.items():
         versions: dict[str, set[str]] = {}
@@ -316,47 +289,47 @@ def _data_listed(answers: Answers) -> Finding:
             listed.append(f"{version} ({len(files & CLASSIC_FILES)} of 12 files)" if lacking else version)
         words.append(f"{_name(tournament)} {' and '.join(listed) or 'nothing'}")
         whole &= any({"live.parquet", "train.parquet"} <= files for files in versions.values())
-    return _verdict("data-listed", whole, ", ".join(words))
+    return whole, ", ".join(words)
 
 
-def _webhook_or_pickle(answers: Answers) -> Finding:
+def _webhook_or_pickle(answers: Answers) -> Outcome:
     if not answers.models:
-        return _unchecked("webhook-or-pickle", answers.unread.get("models", "the account has no model"))
+        return None, answers.unread.get("models", "the account has no model")
     both = sorted(model.name for model in answers.models if model.webhook and model.pickle)
     pickles = sum(model.pickle for model in answers.models)
-    why = f"both: {', '.join(both)}" if both else f"{pickles} of {len(answers.models)} models have a pickle"
-    return _verdict("webhook-or-pickle", not both, why)
+    return not both, f"both: {', '.join(both)}" if both else f"{pickles} of {len(answers.models)} models have a pickle"
 
 
-def _scopes(answers: Answers) -> Finding:
+def _scopes(answers: Answers) -> Outcome:
     if answers.scopes is None:
-        return _unchecked("scopes-known", answers.unread.get("token_info", "the API does not say"))
+        return None, answers.unread.get("token_info", "the API does not say")
     unknown = sorted(set(answers.scopes) - set(SCOPES))
-    return _verdict("scopes-known", not unknown, ", ".join(unknown or sorted(answers.scopes)))
+    return not unknown, ", ".join(unknown or sorted(answers.scopes))
 
 
 def _name(tournament: int) -> str:
     return Tournament(tournament).name.capitalize()
 
 
-def _no_rounds(rule: str, answers: Answers) -> Finding:
-    return _unchecked(rule, answers.unread.get("rounds", "no round is listed"))
-
-
-def _no_entries(rule: str, answers: Answers) -> Finding:
-    return _unchecked(rule, answers.unread.get("entries", "no model has an entry"))
-
-
-def _unchecked(rule: str, why: str) -> Finding:
-    return Finding(rule, Verdict.UNCHECKED, why)
-
-
-def _count(rule: str, fitting: int, total: int, what: str) -> Finding:
-    return _verdict(rule, fitting == total, f"{fitting} of {total} {what}")
-
-
-def _verdict(rule: str, holds: bool, why: str) -> Finding:
-    if holds:
-        return Finding(rule, Verdict.AGREES, why)
-    known = RULES[rule]
-    return Finding(rule, Verdict.DIFFERS, why, known.consequence, broken=not known.harmless)
+CHECKS: dict[str, Callable[[Answers], Outcome]] = {
+    "always-null": _always_null,
+    "times-ordered": _times_ordered,
+    "window-one-hour": _lasts(timedelta(hours=1), lambda round_: round_.deadline - round_.opens),
+    "late-period": _lasts(LATE_PERIOD, lambda round_: round_.closes - round_.deadline),
+    "closes-at-next-opening": _closes_at_next_opening,
+    "round-zero": _round_zero,
+    "datestamp-day-before": _datestamp,
+    "entry-words": _entry_words,
+    "entry-per-round": _entry_per_round,
+    "entry-times": _entry_times,
+    "entry-ids": _listed("id"),
+    "entry-filenames": _listed("filename"),
+    "late-queued": _late_queued,
+    "clone-at-opening": _clone,
+    "clones-listed": _clones_listed,
+    "clone-trigger": _clone_trigger,
+    "data-listed": _data_listed,
+    "webhook-or-pickle": _webhook_or_pickle,
+    "scopes-known": _scopes,
+}
+"""What looks at each rule; that of the requests, which has a finding for each difference, is apart."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +88,7 @@ def _model(model: ModelRow, answers: Answers, ordinals: _Ordinals) -> dict[str, 
                 "status": _word(entry.status),
                 "id": ordinals.of("id", entry.id),
                 "file": ordinals.of("file", entry.filename),
-                "seconds": _seconds(entry, entry.moment, answers),
+                "seconds": _seconds(entry, answers),
             }
             for entry in answers.entries
             if entry.model_id == model.id
@@ -100,7 +99,7 @@ def _model(model: ModelRow, answers: Answers, ordinals: _Ordinals) -> dict[str, 
                 "id": ordinals.of("id", file.id),
                 "file": ordinals.of("file", file.filename),
                 "trigger": ordinals.of("trigger", file.trigger_id),
-                "seconds": _seconds(file, file.moment, answers),
+                "seconds": _seconds(file, answers),
             }
             for file in answers.files
             if file.model_id == model.id
@@ -108,9 +107,9 @@ def _model(model: ModelRow, answers: Answers, ordinals: _Ordinals) -> dict[str, 
     }
 
 
-def _seconds(row: EntryRow | FileRow, moment: datetime | None, answers: Answers) -> int | None:
+def _seconds(row: EntryRow | FileRow, answers: Answers) -> int | None:
     round_ = answers.round_of(row)
-    return int((moment - round_.opens).total_seconds()) if round_ is not None and moment is not None else None
+    return int((row.moment - round_.opens).total_seconds()) if round_ is not None and row.moment is not None else None
 
 
 def _met(words: str | None) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 from enum import Enum
 from itertools import takewhile
@@ -24,10 +24,9 @@ INTROSPECTION = (
 ALIKE_LETTERS, ALIKE_RATIO = 4, 0.75
 """How alike a new name is at least: letters at the beginning, or the share of what is the same."""
 
-_TOKENS = re.compile(
-    r"""(?P<blank>[\s,]+|\#[^\n]*)|(?P<name>[A-Za-z_]\w*)|(?P<mark>\.\.\.|[!$():=@\[\]{|}&])"""
-    r"""|(?P<text>"(?:\\.|[^"\\])*")|(?P<number>-?\d+(?:\.\d+)?)"""
-)
+_TOKEN = re.compile(r"""[A-Za-z_]\w*(?:\s*:(?!\s*[)\]}]))?|[!$=()\[\]{}]|"(?:\\.|[^"\\])*"|-?\d+(?:\.\d+)?|\#[^\n]*""")
+"""A name with the colon that makes it an alias or an argument, a mark, a value, or a comment."""
+_VARIABLE = re.compile(r"\$(\w+)\s*:\s*([\w\[\]!]+)")
 
 
 @dataclass(frozen=True)
@@ -87,23 +86,47 @@ class Difference:
 
 def read_request(text: str) -> Request:
     """Parse a document of this product; `ValueError` for what it never uses (fragments, several operations)."""
-    tokens = _Tokens(text)
-    operation = tokens.take_name() if tokens.peek() != "{" else "query"
-    if tokens.peek() not in ("(", "{"):
-        tokens.take_name()  # the operation's own name
-    variables: dict[str, str] = {}
-    if tokens.skip("("):
-        while not tokens.skip(")"):
-            tokens.expect("$")
-            name = tokens.take_name()
-            tokens.expect(":")
-            variables[name] = tokens.take_type()
-            if tokens.skip("="):
-                tokens.take_value()
-    request = Request(operation, variables, tokens.take_fields())
-    if tokens.peek():
-        raise ValueError(f"more than one operation: {tokens.peek()}")
-    return request
+    if unknown := re.sub(r"[\s,]+", "", _TOKEN.sub("", text)):
+        raise ValueError(f"not GraphQL: {unknown[:20]!r}")
+    marks = [mark for mark in reversed(_TOKEN.findall(text)) if not mark.startswith("#")]
+    head = []
+    try:
+        while (mark := marks.pop()) != "{":
+            head.append(mark)
+            if mark == "(":
+                _take_arguments(marks)
+        fields = _take_fields(marks)
+    except IndexError:
+        raise ValueError("the document ends early, or arguments stand where no field is") from None
+    if marks:
+        raise ValueError(f"more than one operation: {marks[-1]}")
+    return Request(head[0] if head else "query", dict(_VARIABLE.findall(text)), fields)
+
+
+def _take_fields(marks: list[str]) -> tuple[Selection, ...]:
+    """The fields up to the brace that closes; takes them from the end of the marks, which are in reverse."""
+    fields: list[Selection] = []
+    while (mark := marks.pop()) != "}":
+        if mark == "(":
+            fields[-1] = replace(fields[-1], arguments=_take_arguments(marks))
+        elif mark == "{":
+            fields[-1] = replace(fields[-1], fields=_take_fields(marks))
+        elif mark.isidentifier():
+            fields.append(Selection(mark))
+        elif not mark.endswith(":"):  # else it is an alias
+            raise ValueError(f"expected a field, not {mark}")
+    return tuple(fields)
+
+
+def _take_arguments(marks: list[str]) -> tuple[str, ...]:
+    """The names of the arguments up to the parenthesis that closes."""
+    names, depth = [], 1
+    while depth:
+        mark = marks.pop()
+        depth += (mark in ("(", "[", "{")) - (mark in (")", "]", "}"))
+        if depth == 1 and mark.endswith(":"):
+            names.append(mark[:-1].rstrip())
+    return tuple(names)
 
 
 def read_schema(introspected: Mapping[str, Any]) -> Schema:
@@ -185,91 +208,3 @@ def _named(kind: Mapping[str, Any]) -> str:
     while kind.get("ofType"):
         kind = kind["ofType"]
     return str(kind["name"])
-
-
-class _Tokens:
-    """Reads a document from left to right."""
-
-    def __init__(self, text: str):
-        self._tokens: list[str] = []
-        position = 0
-        while position < len(text):
-            match = _TOKENS.match(text, position)
-            if match is None:
-                raise ValueError(f"not GraphQL: {text[position : position + 20]!r}")
-            position = match.end()
-            if match.lastgroup != "blank":
-                self._tokens.append(match.group())
-        self._at = 0
-
-    def peek(self) -> str:
-        """The next token; empty at the end."""
-        return self._tokens[self._at] if self._at < len(self._tokens) else ""
-
-    def take(self) -> str:
-        """The next token, which is then passed."""
-        token = self.peek()
-        self._at += 1
-        return token
-
-    def skip(self, token: str) -> bool:
-        """Pass a token if it is the next one."""
-        if self.peek() != token:
-            return False
-        self._at += 1
-        return True
-
-    def expect(self, token: str) -> None:
-        """Pass a token that must be the next one."""
-        if not self.skip(token):
-            raise ValueError(f"expected {token}, not {self.peek() or 'the end'}")
-
-    def take_name(self) -> str:
-        """The next token, a name."""
-        if not (self.peek()[:1].isalpha() or self.peek()[:1] == "_"):
-            raise ValueError(f"expected a name, not {self.peek() or 'the end'}")
-        return self.take()
-
-    def take_type(self) -> str:
-        """A type such as `[ID!]!`."""
-        if self.skip("["):
-            inner = f"[{self.take_type()}"
-            self.expect("]")
-            inner += "]"
-        else:
-            inner = self.take_name()
-        return f"{inner}!" if self.skip("!") else inner
-
-    def take_value(self) -> None:
-        """Pass a value."""
-        start = self.take()
-        closing = {"[": "]", "{": "}"}.get(start)
-        if start == "$":
-            self.take_name()
-        while closing and not self.skip(closing):
-            if closing == "}":
-                self.take_name()
-                self.expect(":")
-            self.take_value()
-        if not start:
-            raise ValueError("expected a value, not the end")
-
-    def take_fields(self) -> tuple[Selection, ...]:
-        """Fields in braces."""
-        self.expect("{")
-        fields: list[Selection] = []
-        while not self.skip("}"):
-            fields.append(self._take_field())
-        return tuple(fields)
-
-    def _take_field(self) -> Selection:
-        name = self.take_name()
-        if self.skip(":"):  # what stood before was an alias
-            name = self.take_name()
-        arguments: list[str] = []
-        if self.skip("("):
-            while not self.skip(")"):
-                arguments.append(self.take_name())
-                self.expect(":")
-                self.take_value()
-        return Selection(name, tuple(arguments), self.take_fields() if self.peek() == "{" else ())

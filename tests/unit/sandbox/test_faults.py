@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -231,3 +233,22 @@ def test_a_hang_ends_when_the_sandbox_does(sandbox: ServedSandbox) -> None:
         sandbox.running.close()
         with pytest.raises(requests.ConnectionError):
             waiting.result(timeout=10)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_dropped_connection_is_reset(sandbox: ServedSandbox, when: str) -> None:
+    sandbox.set_fault("graphql", "drop", when=when)
+    with socket.create_connection(("127.0.0.1", sandbox.running.port), timeout=10) as connection:
+        body = json.dumps(QUERY)
+        connection.sendall(f"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode())
+        with pytest.raises(ConnectionResetError):
+            connection.recv(100)
+
+
+def test_a_stop_ends_connections_that_wait_for_a_request(sandbox: ServedSandbox) -> None:
+    with socket.create_connection(("127.0.0.1", sandbox.running.port), timeout=10) as connection:
+        connection.sendall(b"GET /sandbox/health HTTP/1.1\r\nHost: x\r\n\r\n")
+        with connection.makefile("rb") as answers:
+            assert b"200 OK" in answers.readline()
+            sandbox.running.close()
+            assert answers.read().endswith(b"}")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import re
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -161,6 +163,7 @@ class TestDownloads:
             ("bytes=100-", slice(100, None)),
             ("bytes=-100", slice(-100, None)),
             ("bytes=50-99999999", slice(50, None)),
+            ("bytes=-99999999", slice(0, None)),
         ],
     )
     def test_ranges(self, url: str, wanted: str, part: slice) -> None:
@@ -189,6 +192,29 @@ class TestDownloads:
         assert requests.get(url, headers={**part, "If-Range": '"old"'}, timeout=10).status_code == 200
         unchanged = requests.get(url, headers={"If-None-Match": f'"old", {etag}'}, timeout=10)
         assert (unchanged.status_code, unchanged.content) == (304, b"")
+        assert unchanged.headers["ETag"] == etag
+        assert unchanged.headers["Last-Modified"] == requests.head(url, timeout=10).headers["Last-Modified"]
+
+    def test_a_connection_serves_one_request_after_the_other(self, sandbox: ServedSandbox, url: str) -> None:
+        answers = [
+            ("GET", url, {}, b"", 200),
+            ("GET", url, {"Range": "bytes=99999999-"}, b"", 416),
+            ("HEAD", url, {}, b"", 200),
+            ("POST", "/", {}, b'{"query": "{tournaments {name}}"}', 200),
+            ("PUT", upload_url(sandbox), {}, b"a whole body", 200),
+            ("POST", "/sandbox/nothing", {}, b"", 404),
+        ]
+        connection = http.client.HTTPConnection("127.0.0.1", sandbox.running.port, timeout=10)
+        with closing(connection):
+            connection.connect()
+            first = connection.sock
+            for method, target, headers, body, status in answers:
+                connection.request(method, target, body=body, headers=headers)
+                answer = connection.getresponse()
+                answer.read()
+                assert (answer.status, answer.will_close, connection.sock) == (status, False, first)
+            connection.request("POST", "/nothing", body=b"that nobody reads")
+            assert connection.getresponse().will_close
 
     def test_live_data_have_a_new_tag_in_every_round_and_training_data_keep_theirs(
         self, sandbox: ServedSandbox

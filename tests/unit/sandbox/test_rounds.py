@@ -369,7 +369,7 @@ class TestHistories:
                     late[latest.number] = queued = made.filename
             elif step == "open":
                 core.clock.advance(1)
-                [opened] = core.open_round(8, minutes=60)
+                opened = core.rounds.open_next(8, minutes=60)
                 if queued is not None:
                     on_time[opened.number], queued = queued, None
             else:

@@ -8,12 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from numerai_compute.adapters.ledger import DATABASE_FILE, RoundLedger
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError
 from numerai_compute.models import Check, CheckStatus, DataVersions, Node, TokenInfo
 from numerai_compute.usecases import doctor as doctor_module
 from numerai_compute.usecases.doctor import Doctor
+from numerai_compute.watching.ledger import DATABASE_FILE, Ledger
 
 from tests.fakes import KEYS, SCOPES, FakeApi, FakeClock, FakeProvider, unreachable
 
@@ -21,7 +21,7 @@ from tests.fakes import KEYS, SCOPES, FakeApi, FakeClock, FakeProvider, unreacha
 class Clinic:
     def __init__(self, store: HomeStore, api: FakeApi, provider: FakeProvider):
         self.store, self.api, self.provider, self.clock = store, api, provider, FakeClock()
-        self.ledger = RoundLedger(store.home / DATABASE_FILE)
+        self.ledger = Ledger(store.home / DATABASE_FILE)
         store.save_keys(KEYS)
         self.doctor = Doctor(store, lambda keys: api, lambda name: provider, self.clock, self.ledger)
 
@@ -45,7 +45,7 @@ def test_a_healthy_machine_has_nothing_to_mend(clinic: Clinic) -> None:
 
 
 def test_a_fresh_machine_is_told_to_set_up(home: Path, api: FakeApi, provider: FakeProvider) -> None:
-    ledger = RoundLedger(home / DATABASE_FILE)
+    ledger = Ledger(home / DATABASE_FILE)
     checks = Doctor(HomeStore(home, {}), lambda keys: api, lambda name: provider, FakeClock(), ledger).examine()
     by_name = {check.name: check for check in checks}
     assert by_name["home"].mend == by_name["keys"].mend == "numerai setup"

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from numerai_compute.adapters.ledger import DATABASE_FILE, RoundLedger
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, ProviderError
 from numerai_compute.models import (
@@ -26,6 +25,7 @@ from numerai_compute.models import (
 from numerai_compute.ports import NumeraiApi
 from numerai_compute.usecases.history import RoundReader, RoundRecord, Standing, Trigger, read_history
 from numerai_compute.usecases.overview import Overview, overview
+from numerai_compute.watching.ledger import DATABASE_FILE, Ledger
 
 from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider, round_of, unreachable
 
@@ -42,7 +42,7 @@ class Past:
         self.clock = FakeClock(NOW + timedelta(minutes=5))
         api.clock = provider.clock = self.clock
         api.round, api.past = THIS, [LAST]
-        self.ledger = RoundLedger(store.home / DATABASE_FILE)
+        self.ledger = Ledger(store.home / DATABASE_FILE)
 
     def reader(self) -> RoundReader:
         def api() -> NumeraiApi:

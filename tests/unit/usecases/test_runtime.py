@@ -16,7 +16,7 @@ from numerai_compute.models import Check, CheckStatus, Node
 from numerai_compute.source import source_files
 from numerai_compute.usecases import runtime as runtime_module
 from numerai_compute.usecases.deploy import deploy_node, plan_deploy, runtime_note
-from numerai_compute.usecases.doctor import Doctor
+from numerai_compute.usecases.node_checks import NodeChecks
 from numerai_compute.usecases.runtime import (
     RuntimeChoice,
     RuntimeState,
@@ -30,7 +30,7 @@ from numerai_compute.usecases.runtime_releases import RELEASES
 from numerai_compute.usecases.scaffold import plan_scaffold, scaffold
 
 from tests import runtime_manifest
-from tests.fakes import FakeApi, FakeClock, FakeProvider
+from tests.fakes import FakeProvider
 
 OWN = templates() / "numerai_node"
 
@@ -63,9 +63,9 @@ class Deploy:
     def backups(self) -> list[Path]:
         return sorted((self.store.home / "runtimes").glob("*"))
 
-    def check(self, api: FakeApi) -> Check | None:
-        doctor = Doctor(self.store, lambda keys: api, lambda name: self.provider, FakeClock(), None)  # type: ignore[arg-type]
-        return next(doctor._runtime(self.node), None)
+    def check(self) -> Check | None:
+        checks = NodeChecks(self.node, self.store.home, lambda: self.provider, lambda: False).examine(None, None)
+        return next((check for check in checks if check.name == "runtime"), None)
 
 
 @pytest.fixture
@@ -123,7 +123,7 @@ def test_a_copy_is_the_same_with_crlf_and_with_what_python_leaves(folder: Path, 
     assert state_of(folder) is RuntimeState.CHANGED
 
 
-def test_an_old_copy_is_replaced_and_kept_outside_the_folder(deploy: Deploy, old: Path, api: FakeApi) -> None:
+def test_an_old_copy_is_replaced_and_kept_outside_the_folder(deploy: Deploy, old: Path) -> None:
     before = runtime_hash(old)
     deploy()  # the folder without the runtime was deployed by the fixture
     old_lines = deploy.backups()
@@ -147,12 +147,12 @@ def test_an_old_copy_can_be_kept(deploy: Deploy, old: Path) -> None:
     assert "older than this tool's" in deploy(RuntimeChoice.KEEP)[0] and runtime_hash(old) == before
 
 
-def test_a_modified_copy_is_left_alone_and_can_be_replaced(deploy: Deploy, old: Path, api: FakeApi) -> None:
+def test_a_modified_copy_is_left_alone_and_can_be_replaced(deploy: Deploy, old: Path) -> None:
     (old / "__init__.py").write_text("mine = True\n")
     before = runtime_hash(old)
     lines = deploy()
     assert "changes of your own" in lines[0] and "deploy --runtime replace" in lines[0] and runtime_hash(old) == before
-    found = deploy.check(api)
+    found = deploy.check()
     assert found and found.status is CheckStatus.WARNING and found.mend
     assert found.mend.endswith("deploy --runtime replace") and "fixes" in found.why
     assert "replace numerai_node 0.0.9" in deploy.plan(RuntimeChoice.REPLACE)[0]
@@ -160,31 +160,31 @@ def test_a_modified_copy_is_left_alone_and_can_be_replaced(deploy: Deploy, old: 
     assert state_of(old.parent) is RuntimeState.CURRENT and runtime_hash(deploy.backups()[0]) == before
 
 
-def test_a_current_copy_with_changes_is_its_owners_affair(deploy: Deploy, folder: Path, api: FakeApi) -> None:
+def test_a_current_copy_with_changes_is_its_owners_affair(deploy: Deploy, folder: Path) -> None:
     shutil.copytree(OWN, folder / "numerai_node")
     (folder / "numerai_node" / "mine.py").write_text("")
     assert deploy() == [] and runtime_note(deploy.node) is None
-    found = deploy.check(api)
+    found = deploy.check()
     assert found and found.status is CheckStatus.OK and "changes" in found.why
 
 
-def test_a_newer_copy_asks_for_a_newer_tool(deploy: Deploy, old: Path, api: FakeApi) -> None:
+def test_a_newer_copy_asks_for_a_newer_tool(deploy: Deploy, old: Path) -> None:
     (old / "_version.py").write_text('__version__ = "99.0"\n')
     assert "Update the tool" in deploy()[0] and state_of(old.parent) is RuntimeState.NEWER
-    found = deploy.check(api)
+    found = deploy.check()
     assert found and found.status is CheckStatus.WARNING and "pip install" in (found.mend or "")
 
 
-def test_folders_without_the_runtime_are_untouched(deploy: Deploy, folder: Path, api: FakeApi) -> None:
+def test_folders_without_the_runtime_are_untouched(deploy: Deploy, folder: Path) -> None:
     before = sorted(folder.rglob("*"))
-    assert deploy() == [] and deploy(RuntimeChoice.REPLACE) == [] and deploy.check(api) is None
+    assert deploy() == [] and deploy(RuntimeChoice.REPLACE) == [] and deploy.check() is None
     (folder / "numerai_node").write_text("a program")
-    assert deploy(RuntimeChoice.REPLACE) == [] and deploy.check(api) is None
+    assert deploy(RuntimeChoice.REPLACE) == [] and deploy.check() is None
     assert sorted(folder.rglob("*")) == sorted([*before, folder / "numerai_node"])
 
 
 @pytest.mark.skipif(os.name != "posix", reason="links need rights on Windows")
-def test_what_a_link_points_to_is_never_replaced(deploy: Deploy, old: Path, tmp_path: Path, api: FakeApi) -> None:
+def test_what_a_link_points_to_is_never_replaced(deploy: Deploy, old: Path, tmp_path: Path) -> None:
     shared = old.rename(tmp_path / "shared")
     old.symlink_to(shared)
     before = runtime_hash(shared)
@@ -193,7 +193,7 @@ def test_what_a_link_points_to_is_never_replaced(deploy: Deploy, old: Path, tmp_
         with pytest.raises(UsageError) as caught:
             refused(RuntimeChoice.REPLACE)
         assert caught.value.code == "runtime-is-a-link"
-    found = deploy.check(api)
+    found = deploy.check()
     assert found and found.status is CheckStatus.WARNING
     assert old.is_symlink() and runtime_hash(shared) == before
     old.unlink()
@@ -208,7 +208,7 @@ class Killed(BaseException):
 
 @pytest.mark.parametrize("step", range(1, 8))
 def test_whatever_kills_it_the_folder_holds_one_of_them_whole(
-    step: int, deploy: Deploy, old: Path, monkeypatch: pytest.MonkeyPatch, api: FakeApi
+    step: int, deploy: Deploy, old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = {runtime_hash(old), runtime_hash(OWN)}
     count = 0
@@ -230,7 +230,7 @@ def test_whatever_kills_it_the_folder_holds_one_of_them_whole(
         patched.setattr(shutil, "rmtree", dying(shutil.rmtree))
         with pytest.raises(Killed):
             deploy()
-    found = deploy.check(api)
+    found = deploy.check()
     assert found is not None
     finish_interrupted(old.parent)
     assert runtime_hash(old) in whole and list(old.parent.glob(".numerai_node*")) == []
@@ -238,12 +238,12 @@ def test_whatever_kills_it_the_folder_holds_one_of_them_whole(
     assert runtime_hash(old) == runtime_hash(OWN) and len(deploy.backups()) == 1
 
 
-def test_a_staged_copy_that_is_not_whole_is_not_used(deploy: Deploy, old: Path, api: FakeApi) -> None:
+def test_a_staged_copy_that_is_not_whole_is_not_used(deploy: Deploy, old: Path) -> None:
     before = runtime_hash(old)
     old.rename(old.parent / ".numerai_node.old")
     (old.parent / ".numerai_node.new").mkdir()
     (old.parent / ".numerai_node.new" / "__init__.py").write_text("")
-    assert "interrupted" in deploy.plan()[0] and deploy.check(api).status is CheckStatus.WARNING  # type: ignore[union-attr]
+    assert "interrupted" in deploy.plan()[0] and deploy.check().status is CheckStatus.WARNING  # type: ignore[union-attr]
     finish_interrupted(old.parent)
     assert runtime_hash(old) == before
 
@@ -265,15 +265,15 @@ def test_a_folder_that_cannot_be_written_keeps_its_copy(
     assert deploy(RuntimeChoice.KEEP)
 
 
-def test_the_doctor_says_what_is_old(deploy: Deploy, old: Path, api: FakeApi) -> None:
-    found = deploy.check(api)
+def test_the_doctor_says_what_is_old(deploy: Deploy, old: Path) -> None:
+    found = deploy.check()
     assert found and found.status is CheckStatus.WARNING and "0.0.9 is older" in found.why
     assert found.mend == "numerai node -m alice deploy"
     deploy()
-    found = deploy.check(api)
+    found = deploy.check()
     assert found and (found.status, found.why) == (CheckStatus.OK, f"numerai_node {own_version()}")
     deploy.provider.hash = "h2"
-    found = deploy.check(api)
+    found = deploy.check()
     assert found and found.status is CheckStatus.WARNING and "what is deployed" in found.why
 
 

@@ -21,7 +21,6 @@ from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
-from numerai_compute.adapters.ledger import RoundLedger
 from numerai_compute.errors import ApiError
 from numerai_compute.models import (
     Deployment,
@@ -40,6 +39,7 @@ from numerai_compute.providers.aws.trigger_table import deployment_key
 from numerai_compute.providers.webhooks.claims import Claim
 from numerai_compute.watching import policy
 from numerai_compute.watching.facts import model_facts
+from numerai_compute.watching.ledger import Ledger
 from numerai_compute.watching.watcher import Watcher
 
 from tests.fakes import FakeClock
@@ -171,7 +171,7 @@ class LocalWatcher:
         node = Node(
             NAME, "alice", MODEL_ID, TOURNAMENT, "aws", "/code", 1, 512, cron=self.world.cron, webhook_url=WEBHOOK
         )
-        self._ledger = RoundLedger(folder / "rounds.db")
+        self._ledger = Ledger(folder / "rounds.db")
         provider, api = PlayedProvider(self.world), PlayedApi(self.world)
         self._watcher = Watcher(
             store=SimpleNamespace(nodes=lambda: {NAME: node}),  # type: ignore[arg-type]

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from numerai_compute.adapters.ledger import RoundLedger
 from numerai_compute.errors import ApiError, EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import (
     Deployment,
@@ -25,6 +24,7 @@ from numerai_compute.models import (
     Submission,
     SubmissionEntry,
 )
+from numerai_compute.watching.ledger import Ledger
 from numerai_compute.watching.policy import Step
 from numerai_compute.watching.settings import WatchSettings, watch_settings
 from numerai_compute.watching.watcher import Finding, Look, Watcher
@@ -99,11 +99,11 @@ class Bench:
     provider: FakeProvider
     providers: dict[str, FakeProvider]
     store: Nodes
-    ledger: RoundLedger
+    ledger: Ledger
     notifier: Person
     watcher: Watcher
 
-    def new_watcher(self, kind: str = "watch", ledger: RoundLedger | None = None) -> Watcher:
+    def new_watcher(self, kind: str = "watch", ledger: Ledger | None = None) -> Watcher:
         return Watcher(
             store=self.store,  # type: ignore[arg-type]
             api=lambda: self.api,
@@ -184,7 +184,7 @@ def bench(tmp_path: Path, node: Node) -> Iterator[Bench]:
     clock = FakeClock(BEFORE)
     api, provider = FakeApi([Model(node.model_id, node.model_name, 8, node.webhook_url)]), FakeProvider()
     api.round, api.clock, provider.clock = ROUND, clock, clock
-    ledger = RoundLedger(tmp_path / "rounds.db")
+    ledger = Ledger(tmp_path / "rounds.db")
     made = Bench(clock, api, provider, {"local": provider}, Nodes(node), ledger, Person(), None)  # type: ignore[arg-type]
     made.deploy(node)
     made.watcher = made.new_watcher()
@@ -368,7 +368,7 @@ def test_a_kill_between_decision_and_trigger_is_finished_by_the_next_watcher(ben
 def test_two_watchers_at_once_give_one_run(bench: Bench, node: Node, tmp_path: Path) -> None:
     bench.provider.reachable = False
     bench.clock.elapsed = 3 * 3600
-    ledgers = [RoundLedger(tmp_path / "rounds.db") for _ in range(4)]
+    ledgers = [Ledger(tmp_path / "rounds.db") for _ in range(4)]
     barrier = threading.Barrier(4)
 
     def look(watcher: Watcher) -> None:
@@ -1096,7 +1096,7 @@ def test_two_watchers_tell_each_thing_once_however_long_one_of_them_takes(
 ) -> None:
     for each in [node, *more_nodes(bench, 11)]:
         bench.submit(each, timestamp=OPENING)
-    ledger = RoundLedger(tmp_path / "rounds.db")
+    ledger = Ledger(tmp_path / "rounds.db")
     other, tell, tries = bench.new_watcher(ledger=ledger), bench.notifier.tell, 0
 
     def hang(notice: Notice) -> dict[str, str | None]:
@@ -1169,7 +1169,7 @@ def test_the_end_of_a_watcher_is_told_while_there_are_nodes(bench: Bench, node: 
     assert len(bench.notifier.told) == 2
 
 
-def kill_watchers(ledger: RoundLedger) -> None:
+def kill_watchers(ledger: Ledger) -> None:
     """What a kill leaves: locks that nobody holds any more."""
     while ledger._locks:
         ledger._locks.popitem()[1].release()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from typing import TypeGuard
 
-import msgspec
+from msgspec import to_builtins
+from werkzeug.wrappers import Request, Response
 
 from ...errors import UsageError
 from ..core import Sandbox
@@ -15,7 +17,7 @@ from ..rounds import TOURNAMENTS
 from ..settings import TOURNAMENT_NAMES
 from ..submissions import Entry
 from ..webhooks import redacted
-from .messages import Answer, Request, json_answer
+from .messages import json_body, json_response
 
 PREFIX = "/sandbox/"
 Body = Mapping[str, object]
@@ -23,25 +25,20 @@ _ENTRIES = 40
 """How many rounds of each model the state shows."""
 
 
-def answer_control(sandbox: Sandbox, request: Request) -> Answer:
-    """The answer of a control endpoint; errors come as JSON."""
-    try:
-        if request.headers.get("Origin") is not None:
-            raise HttpRefusal(403, "the control endpoints are not for web pages")
-        name = request.path.removeprefix(PREFIX).rstrip("/")
-        if name not in _METHODS:
-            raise HttpRefusal(404, f"there is no {request.path}; known are {', '.join(sorted(_METHODS))}")
-        handler = _METHODS[name].get(request.method)
-        if handler is None:
-            raise HttpRefusal(405, f"{request.path} takes {' and '.join(_METHODS[name])} only")
-        body = request.json() if request.method == "POST" else {}
-        if body is None:
-            body = {}
-        if not isinstance(body, Mapping):
-            raise HttpRefusal(400, "the body must be a JSON object")
-        return json_answer(200, handler(sandbox, body))
-    except HttpRefusal as refusal:
-        return json_answer(refusal.status, {"error": refusal.message})
+def answer_control(sandbox: Sandbox, request: Request) -> Response:
+    """The answer of a control endpoint; `HttpRefusal` for an order that it does not take."""
+    if request.headers.get("Origin") is not None:
+        raise HttpRefusal(403, "the control endpoints are not for web pages")
+    name = request.path.removeprefix(PREFIX).rstrip("/")
+    if name not in _METHODS:
+        raise HttpRefusal(404, f"there is no {request.path}; known are {', '.join(sorted(_METHODS))}")
+    handler = _METHODS[name].get(request.method)
+    if handler is None:
+        raise HttpRefusal(405, f"{request.path} takes {' and '.join(_METHODS[name])} only")
+    body = json_body(request) if request.method == "POST" else None
+    if not isinstance(body, Mapping | None):
+        raise HttpRefusal(400, "the body must be a JSON object")
+    return json_response(200, handler(sandbox, body or {}))
 
 
 def state_view(sandbox: Sandbox) -> dict[str, object]:
@@ -55,61 +52,42 @@ def state_view(sandbox: Sandbox) -> dict[str, object]:
         },
         "models": [_model_view(model) for model in sandbox.account.models()],
         "data_versions": sandbox.catalog.versions(),
-        "rounds": [_round_view(sandbox, found) for found in sandbox.rounds.all()],
+        "rounds": [_round_view(sandbox, round_) for round_ in sandbox.rounds.all()],
         "submissions": [
-            {
-                **_plain(found),
-                "selected": (best := sandbox.submissions.selected(found.model_id, found.round_number)) is not None
-                and best.id == found.id,
-            }
-            for found in sandbox.submissions.all()
+            {**to_builtins(submission), "selected": sandbox.submissions.is_selected(submission)}
+            for submission in sandbox.submissions.all()
         ],
         "entries": [
             _entry_view(sandbox, model, entry)
             for model in sandbox.account.models()
             for entry in sandbox.submissions.entries(model, _ENTRIES)
         ],
-        "webhook_calls": [{"trigger_id": call.id, **_plain(call)} for call in sandbox.webhooks.all()],
+        "webhook_calls": [{"trigger_id": call.id, **to_builtins(call)} for call in sandbox.webhooks.calls.all()],
         "diagnostics": [
-            {"id": found.id, "model_id": found.model_id, "status": found.status, "message": found.message}
-            for found in sandbox.diagnostics.all()
+            {"id": run.id, "model_id": run.model_id, "status": run.status, "message": run.message}
+            for run in sandbox.diagnostics.all()
         ],
-        "faults": [_plain(fault) for fault in sandbox.faults.all()],
-        "requests": [_plain(found) for found in sandbox.requests.all()],
+        "faults": to_builtins(sandbox.faults.ordered.all()),
+        "requests": to_builtins(sandbox.requests.all()),
     }
-
-
-def _health(sandbox: Sandbox, _: Body) -> object:
-    return {"status": "ok", "time": _text(sandbox.clock.now())}
-
-
-def _state(sandbox: Sandbox, _: Body) -> object:
-    return state_view(sandbox)
 
 
 def _open_round(sandbox: Sandbox, body: Body) -> object:
     _only(body, "tournament", "minutes")
     minutes = body.get("minutes")
-    if minutes is not None and (isinstance(minutes, bool) or not isinstance(minutes, (int, float)) or minutes <= 0):
+    if minutes is not None and (not _is_number(minutes) or minutes <= 0):
         raise HttpRefusal(400, "minutes must be a number above 0")
-    opened = sandbox.open_round(_tournament(body), None if minutes is None else float(minutes))
-    return {"rounds": [_round_view(sandbox, found) for found in opened]}
+    opened = [sandbox.rounds.open_next(each, minutes) for each in _tournaments(body)]
+    return {"rounds": [_round_view(sandbox, round_) for round_ in opened]}
 
 
 def _move_deadline(sandbox: Sandbox, body: Body) -> object:
     _only(body, "tournament", "minutes")
     minutes = body.get("minutes")
-    if isinstance(minutes, bool) or not isinstance(minutes, (int, float)):
+    if not _is_number(minutes):
         raise HttpRefusal(400, "minutes must be a number, below 0 for an earlier deadline")
-    chosen = _tournament(body)
-    moved = [
-        sandbox.rounds.move_deadline(each, float(minutes)) for each in (TOURNAMENTS if chosen is None else (chosen,))
-    ]
-    return {"rounds": [_round_view(sandbox, found) for found in moved if found is not None]}
-
-
-def _clock(sandbox: Sandbox, _: Body) -> object:
-    return _clock_view(sandbox)
+    moved = [sandbox.rounds.move_deadline(each, minutes) for each in _tournaments(body)]
+    return {"rounds": [_round_view(sandbox, round_) for round_ in moved if round_ is not None]}
 
 
 def _move_clock(sandbox: Sandbox, body: Body) -> object:
@@ -125,27 +103,11 @@ def _move_clock(sandbox: Sandbox, body: Body) -> object:
         sandbox.clock.set(_moment(body["now"]))
     if "advance" in body:
         seconds = body["advance"]
-        if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        if not _is_number(seconds):
             raise HttpRefusal(400, "advance must be a number of seconds")
-        sandbox.clock.advance(float(seconds))
+        sandbox.clock.advance(seconds)
     opened = sandbox.time_moved()
-    return {**_clock_view(sandbox), "opened": [_round_view(sandbox, found) for found in opened]}
-
-
-def _faults(sandbox: Sandbox, _: Body) -> object:
-    return {"faults": [_plain(fault) for fault in sandbox.faults.all()]}
-
-
-def _add_fault(sandbox: Sandbox, body: Body) -> object:
-    return _plain(sandbox.faults.add(body))
-
-
-def _clear_faults(sandbox: Sandbox, _: Body) -> object:
-    return {"cleared": sandbox.faults.clear()}
-
-
-def _data(sandbox: Sandbox, _: Body) -> object:
-    return {"versions": sandbox.catalog.versions()}
+    return {**_clock_view(sandbox), "opened": [_round_view(sandbox, round_) for round_ in opened]}
 
 
 def _change_data(sandbox: Sandbox, body: Body) -> object:
@@ -164,18 +126,22 @@ def _change_data(sandbox: Sandbox, body: Body) -> object:
             sandbox.catalog.remove(remove)
     except UsageError as error:
         raise HttpRefusal(400, error.message) from error
-    return _data(sandbox, body)
+    return {"versions": sandbox.catalog.versions()}
 
 
 Handler = Callable[[Sandbox, Body], object]
 _METHODS: dict[str, dict[str, Handler]] = {
-    "health": {"GET": _health},
-    "state": {"GET": _state},
+    "health": {"GET": lambda sandbox, _: {"status": "ok", "time": _text(sandbox.clock.now())}},
+    "state": {"GET": lambda sandbox, _: state_view(sandbox)},
     "rounds": {"POST": _open_round},
     "deadline": {"POST": _move_deadline},
-    "clock": {"GET": _clock, "POST": _move_clock},
-    "data": {"GET": _data, "POST": _change_data},
-    "faults": {"GET": _faults, "POST": _add_fault, "DELETE": _clear_faults},
+    "clock": {"GET": lambda sandbox, _: _clock_view(sandbox), "POST": _move_clock},
+    "data": {"GET": lambda sandbox, _: {"versions": sandbox.catalog.versions()}, "POST": _change_data},
+    "faults": {
+        "GET": lambda sandbox, _: {"faults": to_builtins(sandbox.faults.ordered.all())},
+        "POST": lambda sandbox, body: to_builtins(sandbox.faults.add(body)),
+        "DELETE": lambda sandbox, _: {"cleared": sandbox.faults.clear()},
+    },
 }
 
 
@@ -198,15 +164,15 @@ def _model_view(model: ModelRecord) -> dict[str, object]:
     }
 
 
-def _round_view(sandbox: Sandbox, found: RoundRecord) -> dict[str, object]:
+def _round_view(sandbox: Sandbox, round_: RoundRecord) -> dict[str, object]:
     return {
-        "tournament": found.tournament,
-        "number": found.number,
-        "open_time": _text(found.open_time),
-        "deadline": _text(found.deadline),
-        "close_time": _text(found.close_time),
-        "data_datestamp": found.data_datestamp,
-        "status": sandbox.rounds.phase(found),
+        "tournament": round_.tournament,
+        "number": round_.number,
+        "open_time": _text(round_.open_time),
+        "deadline": _text(round_.deadline),
+        "close_time": _text(round_.close_time),
+        "data_datestamp": round_.data_datestamp,
+        "status": sandbox.rounds.phase(round_),
     }
 
 
@@ -224,11 +190,6 @@ def _entry_view(sandbox: Sandbox, model: ModelRecord, entry: Entry) -> dict[str,
     }
 
 
-def _plain(record: msgspec.Struct) -> dict[str, object]:
-    found: dict[str, object] = msgspec.to_builtins(record)
-    return found
-
-
 def _text(moment: datetime) -> str:
     return moment.astimezone(timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -241,14 +202,19 @@ def _moment(value: object) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
-def _tournament(body: Body) -> int | None:
+def _tournaments(body: Body) -> tuple[int, ...]:
+    """The tournament that is named, else all."""
     value = body.get("tournament")
     if value is None:
-        return None
+        return TOURNAMENTS
     number = TOURNAMENT_NAMES.get(str(value).lower())
     if number not in TOURNAMENTS:
         raise HttpRefusal(400, "tournament must be 8, 11, 12, classic, signals or crypto")
-    return number
+    return (number,)
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _only(body: Body, *names: str) -> None:

@@ -15,10 +15,10 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from numerai_compute.adapters import ledger as ledger_module
-from numerai_compute.adapters.ledger import LEASE, RoundLedger
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import EntryStatus, Notice, NoticeKind, RoundOutcome, SubmissionEntry
+from numerai_compute.watching import ledger as ledger_module
+from numerai_compute.watching.ledger import LEASE, Ledger
 
 from tests.fakes import NOW, round_of
 
@@ -29,13 +29,13 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Iterator[RoundLedger]:
-    made = RoundLedger(tmp_path / "home" / "rounds.db")
+def ledger(tmp_path: Path) -> Iterator[Ledger]:
+    made = Ledger(tmp_path / "home" / "rounds.db")
     yield made
     made.close()
 
 
-def test_the_file_is_private_and_a_newer_one_is_refused(ledger: RoundLedger) -> None:
+def test_the_file_is_private_and_a_newer_one_is_refused(ledger: Ledger) -> None:
     ledger.see_round(ROUND, NOW)
     for path in ledger.path.parent.iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
@@ -48,11 +48,11 @@ def test_the_file_is_private_and_a_newer_one_is_refused(ledger: RoundLedger) -> 
     damaged = ledger.path.with_name("damaged.db")
     damaged.write_bytes(b"no database" * 500)
     with pytest.raises(NumeraiError) as error:
-        RoundLedger(damaged).rounds(8, 1)
+        Ledger(damaged).rounds(8, 1)
     assert error.value.code == "state-corrupt" and "Move it away" in (error.value.hint or "")
 
 
-def test_rounds_are_remembered_with_their_latest_times(ledger: RoundLedger) -> None:
+def test_rounds_are_remembered_with_their_latest_times(ledger: Ledger) -> None:
     ledger.see_round(ROUND, None)
     assert ledger.machine_open(ROUND) is None
     ledger.see_round(ROUND, NOW - HOUR)
@@ -69,7 +69,7 @@ def test_rounds_are_remembered_with_their_latest_times(ledger: RoundLedger) -> N
     assert ledger.machine_open(late) == NOW, "it opened later than it was announced"
 
 
-def test_a_number_that_comes_again_is_another_round_with_other_trigger_ids(ledger: RoundLedger) -> None:
+def test_a_number_that_comes_again_is_another_round_with_other_trigger_ids(ledger: Ledger) -> None:
     ledger.see_round(ROUND, NOW)
     ledger.follow(NODE, ROUND)
     for number in (1, 2):
@@ -84,7 +84,7 @@ def test_a_number_that_comes_again_is_another_round_with_other_trigger_ids(ledge
     assert ledger.decide_attempt(NODE, again, 1, "why", NOW).trigger_id == "watch-8-100-3"
 
 
-def test_a_silence_is_remembered_from_its_beginning_to_its_end(ledger: RoundLedger) -> None:
+def test_a_silence_is_remembered_from_its_beginning_to_its_end(ledger: Ledger) -> None:
     ledger.answered(8)
     assert ledger.unanswered(8, NOW) == ledger.unanswered(8, NOW + HOUR) == NOW
     assert ledger.unanswered(11, NOW + HOUR) == NOW + HOUR
@@ -92,13 +92,13 @@ def test_a_silence_is_remembered_from_its_beginning_to_its_end(ledger: RoundLedg
     assert ledger.unanswered(8, NOW + 2 * HOUR) == NOW + 2 * HOUR
 
 
-def test_nodes_are_followed_from_when_they_were_first_seen(ledger: RoundLedger) -> None:
+def test_nodes_are_followed_from_when_they_were_first_seen(ledger: Ledger) -> None:
     assert ledger.see_nodes(["a", "b"], NOW) == {"a": NOW, "b": NOW}
     assert ledger.see_nodes(["b", "c"], NOW + HOUR) == {"b": NOW, "c": NOW + HOUR}
     assert ledger.see_nodes(["a", "b", "c"], NOW + 2 * HOUR)["a"] == NOW + 2 * HOUR
 
 
-def test_an_entry_holds_what_happened(ledger: RoundLedger) -> None:
+def test_an_entry_holds_what_happened(ledger: Ledger) -> None:
     assert ledger.entry(NODE, ROUND) is None
     ledger.see_round(ROUND, NOW)
     ledger.follow(NODE, ROUND)
@@ -123,7 +123,7 @@ def test_an_entry_holds_what_happened(ledger: RoundLedger) -> None:
     assert (attempt.run_id, attempt.state, attempt.exit_code, attempt.message) == ("run-1", "failed", 1, "it broke")
 
 
-def test_a_round_that_was_missed_can_be_opened_again_and_one_that_was_submitted_cannot(ledger: RoundLedger) -> None:
+def test_a_round_that_was_missed_can_be_opened_again_and_one_that_was_submitted_cannot(ledger: Ledger) -> None:
     ledger.see_round(ROUND, NOW)
     for outcome in (RoundOutcome.MISSED, RoundOutcome.LATE, RoundOutcome.COVERED, RoundOutcome.ON_TIME):
         ledger.follow(NODE, ROUND)
@@ -135,7 +135,7 @@ def test_a_round_that_was_missed_can_be_opened_again_and_one_that_was_submitted_
         assert (entry.outcome, entry.told) == expected
 
 
-def test_files_are_remembered_from_when_they_were_first_seen(ledger: RoundLedger) -> None:
+def test_files_are_remembered_from_when_they_were_first_seen(ledger: Ledger) -> None:
     ledger.see_round(ROUND, NOW)
     ledger.follow(NODE, ROUND)
     late = SubmissionEntry(99, EntryStatus.LATE, "a", "a.csv", NOW - HOUR)
@@ -165,7 +165,7 @@ def test_a_ledger_of_the_first_form_goes_on_with_the_close_as_its_deadline(tmp_p
             db.execute("INSERT INTO entries VALUES (?, 8, ?, ?, 'sub', ?, ?)", (NODE, number, outcome, status, opened))
         db.execute("PRAGMA user_version = 1")
     db.close()
-    ledger = RoundLedger(path)
+    ledger = Ledger(path)
     (round_,) = ledger.unsettled(NODE)
     assert (round_.number, round_.open_time, round_.deadline, round_.close_time) == (100, NOW, NOW + HOUR, NOW + HOUR)
     entries = [ledger.entry(NODE, replace(ROUND, number=number)) for number in (98, 99, 100)]
@@ -176,9 +176,9 @@ def test_a_ledger_of_the_first_form_goes_on_with_the_close_as_its_deadline(tmp_p
     ledger.close()
 
 
-def test_decisions_are_made_once_from_many_sides(ledger: RoundLedger) -> None:
+def test_decisions_are_made_once_from_many_sides(ledger: Ledger) -> None:
     ledger.see_round(ROUND, NOW)
-    ledgers = [ledger, *(RoundLedger(ledger.path) for _ in range(3))]
+    ledgers = [ledger, *(Ledger(ledger.path) for _ in range(3))]
 
     def decide(number: int) -> tuple[str, bool]:
         side = ledgers[number % 4]
@@ -197,7 +197,7 @@ def test_decisions_are_made_once_from_many_sides(ledger: RoundLedger) -> None:
         other.close()
 
 
-def test_a_notice_is_claimed_until_it_is_sent_or_given_up(ledger: RoundLedger) -> None:
+def test_a_notice_is_claimed_until_it_is_sent_or_given_up(ledger: Ledger) -> None:
     ledger.decide_notice(NOTICE, NOW)
     kept = ledger.claim_notice(NOW, 2)
     assert kept and (kept.notice, kept.tries) == (NOTICE, 0)
@@ -217,7 +217,7 @@ def test_a_notice_is_claimed_until_it_is_sent_or_given_up(ledger: RoundLedger) -
     assert ledger.claim_notice(NOW + 9 * HOUR, 2) is None
 
 
-def test_notices_are_claimed_one_by_one_in_the_order_they_were_decided(ledger: RoundLedger) -> None:
+def test_notices_are_claimed_one_by_one_in_the_order_they_were_decided(ledger: Ledger) -> None:
     for number in (1, 2):
         ledger.decide_notice(NOTICE, NOW, f"key-{number}")
     first, other = ledger.claim_notice(NOW, 9), ledger.claim_notice(NOW, 9)
@@ -227,7 +227,7 @@ def test_notices_are_claimed_one_by_one_in_the_order_they_were_decided(ledger: R
     assert ledger.claim_notice(NOW, 9)
 
 
-def test_watchers_are_known_while_they_live(ledger: RoundLedger) -> None:
+def test_watchers_are_known_while_they_live(ledger: Ledger) -> None:
     first, down = ledger.begin_watch("daemon", NOW, NOW)
     assert down is None
     ledger.beat(first, NOW + HOUR, NOW)
@@ -238,8 +238,8 @@ def test_watchers_are_known_while_they_live(ledger: RoundLedger) -> None:
     assert ledger.begin_watch("daemon", NOW + 5 * HOUR, NOW)[1] is None
 
 
-def test_a_watcher_is_seen_alive_from_elsewhere_until_it_has_ended(ledger: RoundLedger) -> None:
-    other = RoundLedger(ledger.path)
+def test_a_watcher_is_seen_alive_from_elsewhere_until_it_has_ended(ledger: Ledger) -> None:
+    other = Ledger(ledger.path)
     own, _ = ledger.begin_watch("daemon", NOW, NOW)
     assert [each.alive for each in other.watchers()] == [True]
     assert other.begin_watch("watch", NOW, NOW)[1] is None
@@ -250,7 +250,7 @@ def test_a_watcher_is_seen_alive_from_elsewhere_until_it_has_ended(ledger: Round
     other.close()
 
 
-def test_a_watcher_that_cannot_be_entered_holds_nothing(ledger: RoundLedger) -> None:
+def test_a_watcher_that_cannot_be_entered_holds_nothing(ledger: Ledger) -> None:
     ledger.watchers()
     ledger.close()
     with sqlite3.connect(ledger.path) as db:
@@ -260,13 +260,13 @@ def test_a_watcher_that_cannot_be_entered_holds_nothing(ledger: RoundLedger) -> 
     assert list((ledger.path.parent / "locks").iterdir()) == []
 
 
-def test_a_killed_watcher_is_found_by_the_next_one(ledger: RoundLedger) -> None:
+def test_a_killed_watcher_is_found_by_the_next_one(ledger: Ledger) -> None:
     script = (
         "import os, signal, sys\n"
         "from datetime import datetime, timezone\nfrom pathlib import Path\n"
-        "from numerai_compute.adapters.ledger import RoundLedger\n"
+        "from numerai_compute.watching.ledger import Ledger\n"
         "now = datetime(2026, 1, 6, 11, tzinfo=timezone.utc)\n"
-        "RoundLedger(Path(sys.argv[1])).begin_watch('daemon', now, now)\n"
+        "Ledger(Path(sys.argv[1])).begin_watch('daemon', now, now)\n"
         "os.kill(os.getpid(), getattr(signal, 'SIGKILL', signal.SIGTERM))\n"
     )
     subprocess.run([sys.executable, "-c", script, str(ledger.path)], timeout=60, check=False)
@@ -281,7 +281,7 @@ def test_a_killed_watcher_is_found_by_the_next_one(ledger: RoundLedger) -> None:
     assert ledger.begin_watch("daemon", NOW + 2 * HOUR, NOW)[1] is None
 
 
-def test_the_list_of_watchers_does_not_grow_for_ever(ledger: RoundLedger) -> None:
+def test_the_list_of_watchers_does_not_grow_for_ever(ledger: Ledger) -> None:
     for number in range(ledger_module.KEPT_WATCHERS + 10):
         moment = NOW + number * HOUR
         ledger.end_watch(ledger.begin_watch("once", moment, moment)[0], moment)

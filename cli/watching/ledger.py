@@ -83,8 +83,9 @@ MIGRATIONS = (
 )
 
 
-class RoundLedger:
-    """`ports.Ledger` on a database that is opened at first use. Safe to use from several threads and processes.
+# long: one memory in one database, one short transaction a method
+class Ledger:
+    """A database that is opened at first use. Safe to use from several threads and processes.
 
     A watcher holds a lock of its own as long as its process lives: whatever ends that releases it, and no clock that is
     set hides it."""

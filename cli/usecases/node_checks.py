@@ -1,0 +1,114 @@
+"""What doctor looks at for each node: folder, runtime, webhook and the data version that it is pinned to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ..errors import NumeraiError
+from ..installation import install_command
+from ..models import Check, CheckStatus, Model, Node
+from ..ports import NumeraiApi, Provider
+from ..source import check_source
+from .configure import NEWEST_DATA, PICKLE_ASSIGNED, UNASSIGN_PICKLE
+from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
+
+FIX_WEBHOOK = "webhook"
+
+
+def guarded(
+    name: str, make: Callable[[], Iterable[Check]], status: CheckStatus = CheckStatus.FAILED
+) -> Iterator[Check]:
+    """The checks, and one of that name and status for the error that they end with."""
+    try:
+        yield from make()
+    except NumeraiError as error:
+        yield Check(name, status, error.message, error.hint)
+
+
+@dataclass(frozen=True)
+class NodeChecks:
+    """Looks at one node. `home` is the tool's home folder; `followed` tells whether a watcher starts its runs."""
+
+    node: Node
+    home: Path
+    provider: Callable[[], Provider]
+    followed: Callable[[], bool]
+
+    def examine(self, api: NumeraiApi | None, models: Mapping[str, Model] | None) -> Iterator[Check]:
+        """Every check that can be made with what is known of the account."""
+        checks = [*guarded("folder", self._folder), *guarded("runtime", self._runtime, CheckStatus.WARNING)]
+        if api is not None and models is not None:
+            checks.append(self._webhook(api, models))
+        if api is not None and self.node.data_version not in (None, NEWEST_DATA):
+            checks += guarded("data version", lambda: [self._data_version(api)], CheckStatus.WARNING)
+        return (replace(check, node=self.node.name) for check in checks)
+
+    def _folder(self) -> Iterator[Check]:
+        check_source(Path(self.node.path), home=self.home)
+        yield Check("folder", CheckStatus.OK, self.node.path)
+
+    def _runtime(self) -> Iterator[Check]:
+        """Whether the node's copy of the runtime, and what is deployed of it, are the tool's. Says nothing of folders
+        without one."""
+        deploy, own = f"numerai node -m {self.node.model_name} deploy", own_version()
+        copy = runtime_copy(Path(self.node.path))
+        if copy is None:
+            return
+        provider = self.provider()
+        deployed = provider.deployment(self.node.name)
+        stale = deployed and deployed.source_hash != provider.source_hash(self.node)
+        label, again = copy.label, f"{deploy} --runtime replace"
+        if copy.state is RuntimeState.CURRENT and not stale:
+            yield Check("runtime", CheckStatus.OK, label)
+            return
+        if copy.state is RuntimeState.CHANGED and copy.version == own:
+            yield Check("runtime", CheckStatus.OK, f"{label}, with changes of your own")
+            return
+        why, mend = {
+            RuntimeState.OLD: (f"{label} is older than this tool's, {own}; so is what was deployed from it", deploy),
+            RuntimeState.CHANGED: (f"{label} has changes of your own, so it does not get the fixes of {own}", again),
+            RuntimeState.NEWER: (f"{label} is newer than this tool's, {own}", install_command()),
+            RuntimeState.LINK: (f"{copy.folder / RUNTIME} is a link: deploy never replaces it", None),
+            RuntimeState.INTERRUPTED: (f"replacing {RUNTIME} was interrupted", deploy),
+            RuntimeState.CURRENT: (f"{label}; what is deployed was built earlier and may hold an older one", deploy),
+        }[copy.state]
+        yield Check("runtime", CheckStatus.WARNING, why, mend)
+
+    def _webhook(self, api: NumeraiApi, models: Mapping[str, Model]) -> Check:
+        model = models.get(self.node.model_id)
+        if model is None:
+            why = f"the account has no model {self.node.model_name} any more"
+            return Check("webhook", CheckStatus.FAILED, why, f"numerai node -m {self.node.model_name} destroy")
+        if model.pickle is not None:
+            return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
+        if self.node.cron and model.webhook != self.node.webhook_url:
+            return Check("webhook", CheckStatus.OK, "not registered: the node runs by its schedule")
+        if self.node.webhook_url is None:
+            mend = f"numerai node -m {self.node.model_name} config"
+            return Check("webhook", CheckStatus.FAILED, "the node was never provisioned to its end", mend)
+        if model.webhook == self.node.webhook_url:
+            return Check("webhook", CheckStatus.OK, "Numerai calls it")
+        if not self.provider().reachable_by(api.url):
+            why = f"{api.url} cannot call this machine"
+            if self.followed():
+                return Check("webhook", CheckStatus.OK, f"{why}; the watcher starts the node when a round opens")
+            mend = "numerai daemon start, or numerai setup --public-url URL"
+            return Check("webhook", CheckStatus.WARNING, why, mend)
+        why = "Numerai calls another address" if model.webhook else "Numerai calls nobody"
+        return Check("webhook", CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix=FIX_WEBHOOK)
+
+    def _data_version(self, api: NumeraiApi) -> Check:
+        """Whether the pinned data version is served, and the newest one. What the model of an unpinned node was trained
+        on is known to its runs only, which say the same."""
+        data = api.data_versions(self.node.tournament)
+        pinned, newest = self.node.data_version, data.newest
+        mend = f"train the model on {newest}, then numerai node -m {self.node.model_name} config --data-version trained"
+        if pinned not in data.served:
+            why = f"{pinned} is pinned, and Numerai no longer serves it: runs use {newest}, which the model may not fit"
+            return Check("data version", CheckStatus.FAILED, why, mend)
+        later = data.served[data.served.index(pinned) + 1 :]
+        if newest in later:
+            return Check("data version", CheckStatus.WARNING, f"{pinned} is pinned, and {newest} is out", mend)
+        return Check("data version", CheckStatus.OK, f"{pinned} is pinned, and the newest")
