@@ -18,6 +18,7 @@ from .translation import translated
 # name -> (module below commands/, attribute, help line). The help lines stand here so that `--help` imports nothing.
 COMMANDS = {
     "setup": ("setup", "setup", "Record your Numerai keys and choose where nodes run."),
+    "config": ("config", "config", "Show, set and take back the settings of a provider."),
     "node": ("node", "node", "Configure, deploy, test and watch prediction nodes."),
     "status": ("status", "status", "Show all nodes at a glance, with the time to the next deadline."),
     "history": ("history", "history", "Show per round what was triggered, run and submitted."),

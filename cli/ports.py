@@ -25,6 +25,7 @@ from .models import (
     TokenInfo,
     WebhookCall,
 )
+from .settings import Setting
 
 Report = Callable[[str], None]
 """Takes one line of progress for the person who waits. A line that begins with a blank is a detail (what a builder or
@@ -498,6 +499,13 @@ class CostEstimate(Protocol):
 
     def describe(self) -> str:
         """The total and what it rests on, in one sentence."""
+
+
+@runtime_checkable
+class HasSettings(Protocol):
+    """A provider that says which settings it has."""
+
+    settings_table: Sequence[Setting]
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from ..factory import Factory
 from ..models import NUMERAI_API_URL, Keys
 from ..ports import NamesPolicy
 from ..providers.registry import provider_factory
+from ..usecases.settings import ProviderSettings
 from ..usecases.setup import SetUp, move_state, set_up
 from .options import ask, confirm, dry_run_option, output_options
 
@@ -73,6 +74,7 @@ def setup(
         given,
         store=factory.store,
         api_with=factory.api_with,
+        check=ProviderSettings(factory.provider(provider), factory.store).checked,
         dry_run=dry_run,
     )
     if remote_state is not None and not dry_run:
@@ -100,7 +102,7 @@ def _further(settings: tuple[str, ...]) -> dict[str, str | int]:
         name, equals, value = setting.partition("=")
         if not equals or not name.isidentifier():
             raise UsageError(f"'{setting}' is not a setting.", "Give it as NAME=VALUE.")
-        found[name] = int(value) if value.lstrip("-").isdigit() else value
+        found[name] = value
     return found
 
 

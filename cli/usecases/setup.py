@@ -36,13 +36,16 @@ def set_up(
     *,
     store: StateStore,
     api_with: Callable[[Keys], NumeraiApi],
+    check: Callable[[Mapping[str, object]], Mapping[str, str | int]],
     dry_run: bool = False,
 ) -> SetUp:
     """Check the keys with Numerai, then write keys and settings; with `dry_run` nothing is written.
 
-    `keys` None leaves the recorded keys alone. Settings are added to what was recorded before.
+    `keys` None leaves the recorded keys alone. Settings are added to what was recorded before, once `check` has found
+    nothing wrong with them.
     """
     refuse_legacy(store)
+    settings = check(settings)
     account, models = None, 0
     if keys is not None:
         api = api_with(keys)

@@ -78,7 +78,7 @@ ALLOWED = {
         "sandbox",
         "events",
     },
-    "usecases": {"usecases", "watching.policy", "watching.facts"},
+    "usecases": {"usecases", "watching"},
     "watching": {"watching"},
     "adapters": {"adapters"},
     "providers": {"providers", "adapters"},

@@ -27,6 +27,7 @@ from .moving import move_state
 from .parts import AwsParts
 from .policy import minimal_policy
 from .runs import BatchRuns
+from .settings import SETTINGS
 from .sizes import provisioned_size
 from .stack_file import Stack, StackNode
 from .variables import check_name
@@ -44,6 +45,7 @@ class AwsProvider:
 
     name = "aws"
     timed_here = False
+    settings_table = SETTINGS
 
     def __init__(self, parts: AwsParts):
         self._parts = parts

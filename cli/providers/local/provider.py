@@ -20,6 +20,7 @@ from .docker_executor import DockerExecutor
 from .parts import LocalParts
 from .process_executor import ProcessExecutor
 from .run_log import read_log
+from .settings import SETTINGS
 from .store import Job
 
 FOLLOW_SECONDS = 0.1
@@ -37,6 +38,7 @@ class LocalProvider:
 
     name = "local"
     timed_here = True
+    settings_table = SETTINGS
 
     def __init__(self, context: ProviderContext, daemon_command: Sequence[str] = COMMAND):
         self._context = context

@@ -22,25 +22,27 @@ from tests.fakes import KEYS, SCOPES, FakeApi, FakeProvider
 def test_keys_are_recorded_only_after_numerai_took_them(store: HomeStore, api: FakeApi) -> None:
     api.fail["token_info"] = ApiError("refused", code="keys-refused")
     with pytest.raises(ApiError):
-        set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api)
+        set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=dict)
     assert store.keys() is None
     api.fail.clear()
-    found = set_up(KEYS, "local", {"port": 4}, store=store, api_with=lambda keys: api)
+    found = set_up(KEYS, "local", {"port": 4}, store=store, api_with=lambda keys: api, check=dict)
     assert store.keys() == KEYS and found.account and found.account.username == "tester" and found.models == 1
     assert store.settings("local") == {"port": 4} and found.warnings == ()
 
 
 def test_settings_add_up_and_a_dry_run_writes_nothing(store: HomeStore, api: FakeApi) -> None:
-    set_up(None, "local", {"port": 4}, store=store, api_with=lambda keys: api)
-    found = set_up(None, "local", {"executor": "process"}, store=store, api_with=lambda keys: api, dry_run=True)
+    set_up(None, "local", {"port": 4}, store=store, api_with=lambda keys: api, check=dict)
+    found = set_up(
+        None, "local", {"executor": "process"}, store=store, api_with=lambda keys: api, check=dict, dry_run=True
+    )
     assert found.settings == {"port": 4, "executor": "process"} and store.settings("local") == {"port": 4}
-    set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, dry_run=True)
+    set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=dict, dry_run=True)
     assert store.keys() is None
 
 
 def test_a_key_that_can_move_stake_is_pointed_out(store: HomeStore, api: FakeApi) -> None:
     api.account = TokenInfo("me", "k", (*SCOPES, "stake"))
-    found = set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api)
+    found = set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=dict)
     assert "stake" in found.warnings[0]
 
 
