@@ -37,8 +37,8 @@ def history(factory: Factory, model_name: str | None, tournament: str | None, ro
         nodes = [node for node in nodes if model_name in (node.model_name, node.name)]
     if not nodes and (model_name or tournament):
         resolve_node(factory.store.nodes(), model_name, int(tournament) if tournament else None)  # says what there is
-    found = read_history(nodes, reader_of(factory), rounds)
-    factory.render.result(found, lambda: _show(factory, found, configured=bool(nodes)))
+    result = read_history(nodes, reader_of(factory), rounds)
+    factory.render.result(result, lambda: _show(factory, result, configured=bool(nodes)))
 
 
 def reader_of(factory: Factory) -> RoundReader:
@@ -48,19 +48,19 @@ def reader_of(factory: Factory) -> RoundReader:
     )
 
 
-def _show(factory: Factory, found: History, *, configured: bool) -> None:
+def _show(factory: Factory, result: History, *, configured: bool) -> None:
     render = factory.render
-    for problem in found.problems:
+    for problem in result.problems:
         render.warn(problem)
     if not configured:
         render.say("No node is configured. Next: numerai node -m MODEL config")
-    elif not found.rounds:
+    elif not result.rounds:
         render.say("No round is known yet.")
-    names = dict.fromkeys(record.node for record in found.rounds)
+    names = dict.fromkeys(record.node for record in result.rounds)
     for number, name in enumerate(names):
         if number:
             render.say("")
-        rows = [row for record in found.rounds if record.node == name for row in _rows(record)]
+        rows = [row for record in result.rounds if record.node == name for row in _rows(record)]
         render.table(("round", "opened", "trigger", "run", "submission", "result"), rows, title=name)
 
 

@@ -236,10 +236,10 @@ def test(factory: Factory, local: bool, command: str) -> int:
         on_log=lambda line: render.detail(f"    | {line.text}"),
         report=render.progress,
     )
-    found = verifier.verify()
-    words, style = ("works.", "bold green") if found.ok else ("does not work yet.", "bold red")
-    render.result(found, lambda: render.say(f"{found.node} {words}", style))
-    return 0 if found.ok else 1
+    verification = verifier.verify()
+    words, style = ("works.", "bold green") if verification.ok else ("does not work yet.", "bold red")
+    render.result(verification, lambda: render.say(f"{verification.node} {words}", style))
+    return 0 if verification.ok else 1
 
 
 def _test_locally(factory: Factory, chosen: Node, command: str) -> int:
@@ -308,8 +308,8 @@ def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type:
     if num_lines or follow_tail or log_type:
         _show_log(factory, chosen, num_lines or 20, follow_tail, log_type or "cluster", None)
         return
-    found = node_status(chosen, factory.provider_of(chosen))
-    factory.render.result(found, lambda: _show_status(factory, found))
+    state = node_status(chosen, factory.provider_of(chosen))
+    factory.render.result(state, lambda: _show_status(factory, state))
 
 
 @node.command()
@@ -344,9 +344,9 @@ def _show_calls(render: Renderer, calls: list[Any]) -> None:
     render.table(("time (UTC)", "status", "trigger id", "answer"), rows)
 
 
-def _show_status(factory: Factory, found: NodeStatus) -> None:
-    render, now, node = factory.render, factory.clock.now(), found.node
-    deployed = found.deployment
+def _show_status(factory: Factory, state: NodeStatus) -> None:
+    render, now, node = factory.render, factory.clock.now(), state.node
+    deployed = state.deployment
     rows = [
         ("node", f"{node.name} (model {node.model_name}, tournament {node.tournament})"),
         ("runs on", f"{node.provider}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, {node.timeout_minutes} min"),
@@ -356,14 +356,14 @@ def _show_status(factory: Factory, found: NodeStatus) -> None:
         ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
         ("data", node.data_version or "the version its model was trained on"),
     ]
-    if found.changed_since_deploy:
+    if state.changed_since_deploy:
         rows.append(("changed", f"the folder has changed since: numerai node -m {node.model_name} deploy"))
     render.table(("", ""), rows)
-    if found.runs:
+    if state.runs:
         columns = ("run", "state", "started", "trigger id", "what happened")
         render.table(
             columns,
-            [(r.id, r.state.value, ago(r.created_at, now), r.trigger_id or "-", r.message or "") for r in found.runs],
+            [(r.id, r.state.value, ago(r.created_at, now), r.trigger_id or "-", r.message or "") for r in state.runs],
         )
     else:
         render.say("It has not run yet.")

@@ -26,15 +26,15 @@ def resolve_model(api: NumeraiApi, name: str | None, tournament: int | None) -> 
             "Say which with -m MODEL.",
             code="model-missing",
         )
-    found = [model for model in models if name in (model.name, _node_name(model))]
-    if not found:
+    matches = [model for model in models if name in (model.name, _node_name(model))]
+    if not matches:
         have = f"It has: {_listed(models)}." if models else "It has none."
         raise UsageError(f"The account has no model '{name}'{scope}. {have}", code="unknown-model")
-    if len(found) > 1:
+    if len(matches) > 1:
         raise UsageError(
             f"'{name}' is a model in several tournaments.", "Say which with -t 8, 11 or 12.", code="model-missing"
         )
-    return found[0]
+    return matches[0]
 
 
 def resolve_node(nodes: Mapping[str, Node], name: str | None, tournament: int | None) -> Node:
