@@ -10,19 +10,14 @@ from ..factory import Factory
 from ..usecases.history import History, RoundReader, RoundRecord, RunRecord, Standing, read_history
 from ..usecases.inspect import list_nodes
 from ..usecases.resolve import resolve_node
-from .options import output_options
+from .options import output_options, tournament_option
 
 MOST_ROUNDS = 100
 
 
 @click.command()
 @click.option("-m", "--model-name", "--model", help="Only this model's nodes.  [default: all]")
-@click.option(
-    "-t",
-    "--tournament",
-    type=click.Choice(["8", "11", "12"]),
-    help="Only this tournament: 8 Classic, 11 Signals, 12 Crypto.",
-)
+@tournament_option("Only this tournament: 8 Classic, 11 Signals, 12 Crypto.")
 @click.option("-n", "--rounds", type=click.IntRange(1, MOST_ROUNDS), default=10, show_default=True, help="How many.")
 @output_options
 @click.pass_obj

@@ -16,7 +16,7 @@ from ..models import Node, Run, RunState
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
 from ..usecases.inspect import NodeStatus, list_nodes, node_status, run_log
 from ..usecases.resolve import resolve_node
-from .options import confirm, dry_run_option, output_options
+from .options import confirm, dry_run_option, output_options, tournament_option
 
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
@@ -38,14 +38,7 @@ def _choose(ctx: click.Context, option: click.Parameter, value: str | None) -> N
 def node_options(function: F) -> F:
     """Add `-m` and `-t`, which may stand before or after the subcommand, as in the official tool or as one types."""
     model = click.option("-m", "--model-name", "--model", expose_value=False, callback=_choose, help=MODEL_HELP)
-    tournament = click.option(
-        "-t",
-        "--tournament",
-        type=click.Choice(["8", "11", "12"]),
-        expose_value=False,
-        callback=_choose,
-        help=TOURNAMENT_HELP,
-    )
+    tournament = tournament_option(TOURNAMENT_HELP, expose_value=False, callback=_choose)
     return model(tournament(function))
 
 
