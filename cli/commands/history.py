@@ -8,8 +8,7 @@ import click
 
 from ..factory import Factory
 from ..usecases.history import History, RoundReader, RoundRecord, RunRecord, Standing, read_history
-from ..usecases.inspect import list_nodes
-from ..usecases.resolve import resolve_node
+from ..usecases.resolve import resolve_node, select_nodes
 from .options import output_options, tournament_option
 
 MOST_ROUNDS = 100
@@ -27,11 +26,10 @@ def history(factory: Factory, model_name: str | None, tournament: str | None, ro
     Times are Numerai's, in UTC. What could not be asked, Numerai or a provider, is said first: the rest may be
     incomplete then.
     """
-    nodes = [node for node in list_nodes(factory.store) if tournament in (None, str(int(node.tournament)))]
-    if model_name is not None:
-        nodes = [node for node in nodes if model_name in (node.model_name, node.name)]
-    if not nodes and (model_name or tournament):
-        resolve_node(factory.store.nodes(), model_name, int(tournament) if tournament else None)  # says what there is
+    number = int(tournament) if tournament else None
+    nodes = select_nodes(factory.store.nodes(), model_name, number)
+    if not nodes and (model_name or number):
+        resolve_node(factory.store.nodes(), model_name, number)  # says what there is
     result = read_history(nodes, reader_of(factory), rounds)
     factory.render.result(result, lambda: _show(factory, result, configured=bool(nodes)))
 

@@ -14,7 +14,7 @@ from ..errors import NumeraiError, UsageError
 from ..factory import Factory
 from ..models import Node, Run, RunState
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
-from ..usecases.inspect import NodeStatus, list_nodes, node_status, run_log
+from ..usecases.inspect import NodeStatus, latest_run, list_nodes, node_status, run_log
 from ..usecases.resolve import resolve_node
 from .options import confirm, dry_run_option, output_options, tournament_option
 
@@ -378,10 +378,10 @@ def cancel(factory: Factory, run_id: str | None) -> None:
     chosen = _node(factory)
     provider = factory.provider_of(chosen)
     if run_id is None:
-        latest = provider.runs(chosen.name, limit=1)
-        if not latest:
+        latest = latest_run(chosen, provider)
+        if latest is None:
             raise NumeraiError(f"{chosen.name} has not run yet: there is nothing to cancel.")
-        run_id = latest[0].id
+        run_id = latest.id
     run = provider.cancel(run_id)
     factory.render.result(run, lambda: factory.render.mark(OK, f"run {run.id} is {run.state.value}"))
 

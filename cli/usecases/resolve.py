@@ -37,11 +37,18 @@ def resolve_model(api: NumeraiApi, name: str | None, tournament: int | None) -> 
     return matches[0]
 
 
+def select_nodes(nodes: Mapping[str, Node], name: str | None, tournament: int | None) -> list[Node]:
+    """The configured nodes of that model or node name and that tournament, in the order of their names."""
+    return [
+        node
+        for _, node in sorted(nodes.items())
+        if tournament in (None, node.tournament) and name in (None, node.model_name, node.name)
+    ]
+
+
 def resolve_node(nodes: Mapping[str, Node], name: str | None, tournament: int | None) -> Node:
     """The configured node of that model or node name; the name may be left out when there is only one node."""
-    candidates = [node for node in nodes.values() if tournament in (None, node.tournament)]
-    if name is not None:
-        candidates = [node for node in candidates if name in (node.model_name, node.name)]
+    candidates = select_nodes(nodes, name, tournament)
     if len(candidates) == 1:
         return candidates[0]
     names = ", ".join(sorted(nodes))
