@@ -15,29 +15,29 @@ from .options import output_options
 def cost(factory: Factory) -> None:
     """Estimate what every node costs a month."""
     costs = node_costs(factory.store.nodes(), factory.provider)
-    total = sum(found.usd for found in costs.values() if found)
+    total = sum(estimate.usd for estimate in costs.values() if estimate)
     payload = {
         "usd_a_month": round(total, 4),
         "nodes": {
             name: None
-            if found is None
+            if estimate is None
             else {
-                "usd_a_month": found.usd,
-                "items": [{"what": item.what, "usd_a_month": item.usd, "how": item.how} for item in found.items],
+                "usd_a_month": estimate.usd,
+                "items": [{"what": item.what, "usd_a_month": item.usd, "how": item.how} for item in estimate.items],
             }
-            for name, found in costs.items()
+            for name, estimate in costs.items()
         },
     }
     render = factory.render
 
     def show() -> None:
         rows = []
-        for name, found in costs.items():
-            if found is None:
+        for name, estimate in costs.items():
+            if estimate is None:
                 rows.append((name, "", "0.00", "runs on this machine"))
                 continue
-            rows.append((name, "total", f"{found.usd:.2f}", found.describe()))
-            rows += [("", item.what, f"{item.usd:.2f}", item.how) for item in found.items]
+            rows.append((name, "total", f"{estimate.usd:.2f}", estimate.describe()))
+            rows += [("", item.what, f"{item.usd:.2f}", item.how) for item in estimate.items]
         render.table(("node", "item", "USD a month", "how it is computed"), rows)
         render.say(f"{total:.2f} USD a month in all.")
 

@@ -71,16 +71,16 @@ def status(factory: Factory) -> int:
     """Say whether the daemon runs. Ends with 0 when its webhook answers, else with 1."""
     from ..providers.local.daemon import daemon_status
 
-    found = daemon_status(factory.provider_context("local"))
-    factory.render.result(found, lambda: _show(factory, found))
-    return 0 if found.answering else 1
+    state = daemon_status(factory.provider_context("local"))
+    factory.render.result(state, lambda: _show(factory, state))
+    return 0 if state.answering else 1
 
 
-def _show(factory: Factory, found: DaemonStatus) -> None:
-    if found.answering:
-        work = f"{len(found.going_on)} run(s) go on, {found.queued} wait"
-        factory.render.mark(OK, f"the daemon serves {found.url} (pid {found.pid})", detail=f"{work}; log: {found.log}")
-    elif found.running:
-        factory.render.mark(FAILED, "the daemon runs but does not answer", detail=f"log: {found.log}")
+def _show(factory: Factory, state: DaemonStatus) -> None:
+    if state.answering:
+        work = f"{len(state.going_on)} run(s) go on, {state.queued} wait"
+        factory.render.mark(OK, f"the daemon serves {state.url} (pid {state.pid})", detail=f"{work}; log: {state.log}")
+    elif state.running:
+        factory.render.mark(FAILED, "the daemon runs but does not answer", detail=f"log: {state.log}")
     else:
         factory.render.mark(FAILED, "the daemon does not run", mend="numerai daemon start")

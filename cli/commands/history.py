@@ -8,21 +8,15 @@ import click
 
 from ..factory import Factory
 from ..usecases.history import History, RoundReader, RoundRecord, RunRecord, Standing, read_history
-from ..usecases.inspect import list_nodes
-from ..usecases.resolve import resolve_node
-from .options import output_options
+from ..usecases.resolve import resolve_node, select_nodes
+from .options import output_options, tournament_option
 
 MOST_ROUNDS = 100
 
 
 @click.command()
 @click.option("-m", "--model-name", "--model", help="Only this model's nodes.  [default: all]")
-@click.option(
-    "-t",
-    "--tournament",
-    type=click.Choice(["8", "11", "12"]),
-    help="Only this tournament: 8 Classic, 11 Signals, 12 Crypto.",
-)
+@tournament_option("Only this tournament: 8 Classic, 11 Signals, 12 Crypto.")
 @click.option("-n", "--rounds", type=click.IntRange(1, MOST_ROUNDS), default=10, show_default=True, help="How many.")
 @output_options
 @click.pass_obj
@@ -32,13 +26,12 @@ def history(factory: Factory, model_name: str | None, tournament: str | None, ro
     Times are Numerai's, in UTC. What could not be asked, Numerai or a provider, is said first: the rest may be
     incomplete then.
     """
-    nodes = [node for node in list_nodes(factory.store) if tournament in (None, str(int(node.tournament)))]
-    if model_name is not None:
-        nodes = [node for node in nodes if model_name in (node.model_name, node.name)]
-    if not nodes and (model_name or tournament):
-        resolve_node(factory.store.nodes(), model_name, int(tournament) if tournament else None)  # says what there is
-    found = read_history(nodes, reader_of(factory), rounds)
-    factory.render.result(found, lambda: _show(factory, found, configured=bool(nodes)))
+    number = int(tournament) if tournament else None
+    nodes = select_nodes(factory.store.nodes(), model_name, number)
+    if not nodes and (model_name or number):
+        resolve_node(factory.store.nodes(), model_name, number)  # says what there is
+    result = read_history(nodes, reader_of(factory), rounds)
+    factory.render.result(result, lambda: _show(factory, result, configured=bool(nodes)))
 
 
 def reader_of(factory: Factory) -> RoundReader:
@@ -48,19 +41,19 @@ def reader_of(factory: Factory) -> RoundReader:
     )
 
 
-def _show(factory: Factory, found: History, *, configured: bool) -> None:
+def _show(factory: Factory, result: History, *, configured: bool) -> None:
     render = factory.render
-    for problem in found.problems:
+    for problem in result.problems:
         render.warn(problem)
     if not configured:
         render.say("No node is configured. Next: numerai node -m MODEL config")
-    elif not found.rounds:
+    elif not result.rounds:
         render.say("No round is known yet.")
-    names = dict.fromkeys(record.node for record in found.rounds)
+    names = dict.fromkeys(record.node for record in result.rounds)
     for number, name in enumerate(names):
         if number:
             render.say("")
-        rows = [row for record in found.rounds if record.node == name for row in _rows(record)]
+        rows = [row for record in result.rounds if record.node == name for row in _rows(record)]
         render.table(("round", "opened", "trigger", "run", "submission", "result"), rows, title=name)
 
 

@@ -14,9 +14,9 @@ from ..errors import NumeraiError, UsageError
 from ..factory import Factory
 from ..models import Node, Run, RunState
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
-from ..usecases.inspect import NodeStatus, list_nodes, node_status, run_log
+from ..usecases.inspect import NodeStatus, latest_run, list_nodes, node_status, run_log
 from ..usecases.resolve import resolve_node
-from .options import confirm, dry_run_option, output_options
+from .options import confirm, dry_run_option, output_options, tournament_option
 
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
@@ -38,14 +38,7 @@ def _choose(ctx: click.Context, option: click.Parameter, value: str | None) -> N
 def node_options(function: F) -> F:
     """Add `-m` and `-t`, which may stand before or after the subcommand, as in the official tool or as one types."""
     model = click.option("-m", "--model-name", "--model", expose_value=False, callback=_choose, help=MODEL_HELP)
-    tournament = click.option(
-        "-t",
-        "--tournament",
-        type=click.Choice(["8", "11", "12"]),
-        expose_value=False,
-        callback=_choose,
-        help=TOURNAMENT_HELP,
-    )
+    tournament = tournament_option(TOURNAMENT_HELP, expose_value=False, callback=_choose)
     return model(tournament(function))
 
 
@@ -236,10 +229,10 @@ def test(factory: Factory, local: bool, command: str) -> int:
         on_log=lambda line: render.detail(f"    | {line.text}"),
         report=render.progress,
     )
-    found = verifier.verify()
-    words, style = ("works.", "bold green") if found.ok else ("does not work yet.", "bold red")
-    render.result(found, lambda: render.say(f"{found.node} {words}", style))
-    return 0 if found.ok else 1
+    verification = verifier.verify()
+    words, style = ("works.", "bold green") if verification.ok else ("does not work yet.", "bold red")
+    render.result(verification, lambda: render.say(f"{verification.node} {words}", style))
+    return 0 if verification.ok else 1
 
 
 def _test_locally(factory: Factory, chosen: Node, command: str) -> int:
@@ -308,8 +301,8 @@ def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type:
     if num_lines or follow_tail or log_type:
         _show_log(factory, chosen, num_lines or 20, follow_tail, log_type or "cluster", None)
         return
-    found = node_status(chosen, factory.provider_of(chosen))
-    factory.render.result(found, lambda: _show_status(factory, found))
+    state = node_status(chosen, factory.provider_of(chosen))
+    factory.render.result(state, lambda: _show_status(factory, state))
 
 
 @node.command()
@@ -344,9 +337,9 @@ def _show_calls(render: Renderer, calls: list[Any]) -> None:
     render.table(("time (UTC)", "status", "trigger id", "answer"), rows)
 
 
-def _show_status(factory: Factory, found: NodeStatus) -> None:
-    render, now, node = factory.render, factory.clock.now(), found.node
-    deployed = found.deployment
+def _show_status(factory: Factory, state: NodeStatus) -> None:
+    render, now, node = factory.render, factory.clock.now(), state.node
+    deployed = state.deployment
     rows = [
         ("node", f"{node.name} (model {node.model_name}, tournament {node.tournament})"),
         ("runs on", f"{node.provider}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, {node.timeout_minutes} min"),
@@ -356,14 +349,14 @@ def _show_status(factory: Factory, found: NodeStatus) -> None:
         ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
         ("data", node.data_version or "the version its model was trained on"),
     ]
-    if found.changed_since_deploy:
+    if state.changed_since_deploy:
         rows.append(("changed", f"the folder has changed since: numerai node -m {node.model_name} deploy"))
     render.table(("", ""), rows)
-    if found.runs:
+    if state.runs:
         columns = ("run", "state", "started", "trigger id", "what happened")
         render.table(
             columns,
-            [(r.id, r.state.value, ago(r.created_at, now), r.trigger_id or "-", r.message or "") for r in found.runs],
+            [(r.id, r.state.value, ago(r.created_at, now), r.trigger_id or "-", r.message or "") for r in state.runs],
         )
     else:
         render.say("It has not run yet.")
@@ -385,10 +378,10 @@ def cancel(factory: Factory, run_id: str | None) -> None:
     chosen = _node(factory)
     provider = factory.provider_of(chosen)
     if run_id is None:
-        latest = provider.runs(chosen.name, limit=1)
-        if not latest:
+        latest = latest_run(chosen, provider)
+        if latest is None:
             raise NumeraiError(f"{chosen.name} has not run yet: there is nothing to cancel.")
-        run_id = latest[0].id
+        run_id = latest.id
     run = provider.cancel(run_id)
     factory.render.result(run, lambda: factory.render.mark(OK, f"run {run.id} is {run.state.value}"))
 

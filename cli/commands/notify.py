@@ -59,15 +59,15 @@ def add(factory: Factory, name: str, url: str | None, dry_run: bool) -> None:
 @click.pass_obj
 def list_(factory: Factory) -> None:
     """List who is told, without what is secret in their addresses."""
-    found = recipients(factory.store)
+    listed = recipients(factory.store)
 
     def show() -> None:
-        if found:
-            factory.render.table(("name", "address", "from"), [(one.name, one.address, one.origin) for one in found])
+        if listed:
+            factory.render.table(("name", "address", "from"), [(one.name, one.address, one.origin) for one in listed])
         else:
             factory.render.say("Nobody is told of anything. Add somebody: numerai notify add NAME")
 
-    factory.render.result(found, show)
+    factory.render.result(listed, show)
 
 
 @notify.command()

@@ -27,6 +27,11 @@ def output_options(function: F) -> F:
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
 
 
+def tournament_option(help_text: str, **more: Any) -> Callable[[F], F]:
+    """Add `-t`, a tournament by its number."""
+    return click.option("-t", "--tournament", type=click.Choice(["8", "11", "12"]), help=help_text, **more)
+
+
 def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], None]:
     def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         if value:

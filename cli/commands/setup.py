@@ -68,7 +68,7 @@ def setup(
         _print_policy(factory, provider)
         return
     given = {name: value for name, value in settings.items() if value is not None} | _further(further)
-    found = set_up(
+    result = set_up(
         None if skip_key_setup else _keys(public_id),
         provider,
         given,
@@ -79,7 +79,7 @@ def setup(
     )
     if remote_state is not None and not dry_run:
         _move_state(factory, provider, remote_state, yes)
-    factory.render.result(found, lambda: _show(factory, found, dry_run))
+    factory.render.result(result, lambda: _show(factory, result, dry_run))
 
 
 def _move_state(factory: Factory, provider: str, remote: bool, yes: bool) -> None:
@@ -90,20 +90,20 @@ def _move_state(factory: Factory, provider: str, remote: bool, yes: bool) -> Non
 
 
 def _print_policy(factory: Factory, provider: str) -> None:
-    made = factory.provider(provider)
-    if not isinstance(made, NamesPolicy):
+    source = factory.provider(provider)
+    if not isinstance(source, NamesPolicy):
         raise UsageError(f"The provider {provider} needs no permissions.")
-    factory.render.document(made.policy())
+    factory.render.document(source.policy())
 
 
 def _further(settings: tuple[str, ...]) -> dict[str, str | int]:
-    found: dict[str, str | int] = {}
+    given: dict[str, str | int] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")
         if not equals or not name.isidentifier():
             raise UsageError(f"'{setting}' is not a setting.", "Give it as NAME=VALUE.")
-        found[name] = value
-    return found
+        given[name] = value
+    return given
 
 
 def _keys(public_id: str | None) -> Keys:
@@ -113,13 +113,13 @@ def _keys(public_id: str | None) -> Keys:
     return Keys(public_id, secret, api_url)
 
 
-def _show(factory: Factory, found: SetUp, dry_run: bool) -> None:
+def _show(factory: Factory, result: SetUp, dry_run: bool) -> None:
     render = factory.render
-    if found.account:
-        render.say(f"Numerai knows you as {found.account.username}, with {found.models} model(s).")
-    for warning in found.warnings:
+    if result.account:
+        render.say(f"Numerai knows you as {result.account.username}, with {result.models} model(s).")
+    for warning in result.warnings:
         render.warn(warning)
-    render.say(f"{'Would be recorded' if dry_run else 'Recorded'} in {found.home}; nodes run on: {found.provider}.")
+    render.say(f"{'Would be recorded' if dry_run else 'Recorded'} in {result.home}; nodes run on: {result.provider}.")
     if not dry_run:
-        where = "" if found.provider == "local" else f" -P {found.provider}"
+        where = "" if result.provider == "local" else f" -P {result.provider}"
         render.say(f"Next: numerai node -m MODEL config{where} --example tournament-python3 --path FOLDER")

@@ -23,25 +23,25 @@ def status(factory: Factory) -> None:
 
     Also says who follows the rounds and who is told. What could not be asked is said first.
     """
-    found = overview(factory.store, reader_of(factory), factory.ledger, factory.provider_of)
-    factory.render.result(found, lambda: _show(factory, found))
+    summary = overview(factory.store, reader_of(factory), factory.ledger, factory.provider_of)
+    factory.render.result(summary, lambda: _show(factory, summary))
 
 
-def _show(factory: Factory, found: Overview) -> None:
+def _show(factory: Factory, summary: Overview) -> None:
     render = factory.render
-    for problem in found.problems:
+    for problem in summary.problems:
         render.warn(problem)
-    if not found.nodes:
+    if not summary.nodes:
         render.say("No node is configured. Next: numerai node -m MODEL config")
         return
-    for each in found.tournaments:
-        render.say(_tournament(each))
+    for tournament in summary.tournaments:
+        render.say(_tournament(tournament))
     columns = ("node", "provider", "round", "result", "last run", "submission")
-    render.table(columns, [_row(each, found.now) for each in found.nodes])
-    for glance in found.nodes:
+    render.table(columns, [_row(node, summary.now) for node in summary.nodes])
+    for glance in summary.nodes:
         if glance.pickle is not None:
             render.mark(FAILED, f"{glance.node}: {PICKLE_ASSIGNED}", mend=UNASSIGN_PICKLE)
-    _show_watch(factory, found)
+    _show_watch(factory, summary)
 
 
 def _tournament(glance: TournamentGlance) -> str:
@@ -75,15 +75,15 @@ def _row(glance: NodeGlance, now: datetime) -> tuple[str, ...]:
     return name, glance.provider, str(latest.round_number), words_of(latest.standing), ran, submitted
 
 
-def _show_watch(factory: Factory, found: Overview) -> None:
+def _show_watch(factory: Factory, summary: Overview) -> None:
     render = factory.render
-    if found.watchers:
-        newest = found.watchers[0]
-        seen = ago(newest.seen, found.now)
+    if summary.watchers:
+        newest = summary.watchers[0]
+        seen = ago(newest.seen, summary.now)
         render.mark(OK, f"the rounds are followed by {name_of(newest)}; last look: {seen}")
-    elif found.needs_watching:
+    elif summary.needs_watching:
         render.mark(WARNING, "nobody on this machine follows the rounds", mend="numerai daemon start")
-    if found.told:
-        render.mark(OK, f"told: {', '.join(found.told)}")
-    elif found.needs_watching:
+    if summary.told:
+        render.mark(OK, f"told: {', '.join(summary.told)}")
+    elif summary.needs_watching:
         render.mark(WARNING, "nobody is told when a round is missed", mend="numerai notify add NAME")

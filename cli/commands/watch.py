@@ -70,13 +70,15 @@ def _follow(factory: Factory, watcher: Watcher) -> int:
 
     def on_look(look: Look) -> None:
         """Show what is new, not what goes on."""
-        new = tuple(each for each in look.findings if shown.get((each.node, each.round_number)) is not each.step)
+        new = tuple(
+            finding for finding in look.findings if shown.get((finding.node, finding.round_number)) is not finding.step
+        )
         if new or look.told or (look.problems and shown.get("problems") != look.problems):
             if factory.render.json:
                 factory.render.document(_payload(look))
             else:
                 _show(factory, look, new, quiet=True)
-        shown.update({(each.node, each.round_number): each.step for each in look.findings})
+        shown.update({(finding.node, finding.round_number): finding.step for finding in look.findings})
         shown["problems"] = look.problems
 
     factory.render.progress("Watching. Ctrl-C ends it.")
@@ -121,9 +123,11 @@ def _payload(look: Look) -> dict[str, object]:
 
 
 def _show(factory: Factory, look: Look, findings: tuple[Finding, ...], *, quiet: bool = False) -> None:
-    for each in findings:
-        status = OK if each.step.well else FAILED
-        factory.render.mark(status, f"{each.node}, round {each.round_number}: {each.step.value}", detail=each.detail)
+    for finding in findings:
+        status = OK if finding.step.well else FAILED
+        factory.render.mark(
+            status, f"{finding.node}, round {finding.round_number}: {finding.step.value}", detail=finding.detail
+        )
     for notice in look.told:
         factory.render.say(f"told ({notice.kind.value}): {notice.title}")
     if not quiet and not look.problems and not findings:

@@ -10,8 +10,8 @@ from ..ports import CostEstimate, EstimatesCost, Provider
 
 def node_costs(nodes: Mapping[str, Node], provider_named: Callable[[str], Provider]) -> dict[str, CostEstimate | None]:
     """The estimate of every node by name, None where its provider charges nothing."""
-    found: dict[str, CostEstimate | None] = {}
+    estimates: dict[str, CostEstimate | None] = {}
     for name, node in sorted(nodes.items()):
         provider = provider_named(node.provider)
-        found[name] = provider.cost(node) if isinstance(provider, EstimatesCost) else None
-    return found
+        estimates[name] = provider.cost(node) if isinstance(provider, EstimatesCost) else None
+    return estimates

@@ -100,13 +100,7 @@ def _replacement(node: Node, store: StateStore, copy: RuntimeCopy) -> str:
 
 def choose_earlier(node: Node, provider: Provider, tag: str | None) -> str:
     """The tag to go back to: the given one, which must be known, or the latest one that does not run now."""
-    if not isinstance(provider, RollsBack):
-        raise NumeraiError(
-            f"The provider {provider.name} keeps no earlier images to go back to.",
-            "Deploy the earlier source instead.",
-            code="not-supported",
-        )
-    known = provider.history(node.name)
+    known = _with_history(provider).history(node.name)
     current = provider.deployment(node.name)
     earlier = [other for other in known if current is None or not current.image.endswith(f":{other}")]
     if tag is None:
@@ -122,7 +116,15 @@ def choose_earlier(node: Node, provider: Provider, tag: str | None) -> str:
 
 def roll_back(node: Node, provider: Provider, store: StateStore, tag: str) -> Deployment:
     """Let the image of that tag run again. One command at a time changes a node."""
-    if not isinstance(provider, RollsBack):
-        raise NumeraiError(f"The provider {provider.name} cannot go back.", code="not-supported")
     with store.node_lock(node.name):
-        return provider.roll_back(node.name, tag)
+        return _with_history(provider).roll_back(node.name, tag)
+
+
+def _with_history(provider: Provider) -> RollsBack:
+    if not isinstance(provider, RollsBack):
+        raise NumeraiError(
+            f"The provider {provider.name} keeps no earlier images to go back to.",
+            "Deploy the earlier source instead.",
+            code="not-supported",
+        )
+    return provider

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..errors import ApiError
+from ..errors import ApiError, ProviderError
 from ..models import Node
 from ..ports import NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
@@ -54,8 +54,6 @@ def destroy_node(
 
 def refuse_while_active(provider: Provider, node: Node) -> None:
     """Raise before anything is changed when a run of the node is active."""
-    from ..errors import ProviderError
-
     for run in provider.runs(node.name, limit=5):
         if not run.state.final:
             raise ProviderError(

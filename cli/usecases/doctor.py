@@ -173,11 +173,11 @@ class Doctor:
         yield self._told()
 
     def _watcher(self) -> Check:
-        found = watching(self.ledger, self.clock.now())
-        if not found:
+        watchers = watching(self.ledger, self.clock.now())
+        if not watchers:
             why = "nobody on this machine follows the rounds: a run that does not come goes unnoticed"
             return Check("watcher", CheckStatus.WARNING, why, "numerai daemon start")
-        return Check("watcher", CheckStatus.OK, f"{name_of(found[0])} follows the rounds")
+        return Check("watcher", CheckStatus.OK, f"{name_of(watchers[0])} follows the rounds")
 
     def _followed(self) -> bool:
         try:

@@ -338,15 +338,15 @@ def read_history(nodes: Iterable[Node], reader: RoundReader, limit: int) -> Hist
 def _by_round(
     rounds: Sequence[Round],
     entries: dict[int, RoundEntry | None],
-    held: Iterable[Submission],
+    files: Iterable[Submission],
     runs: Iterable[Run],
     ahead: Mapping[int, timedelta],
 ) -> dict[int, list[Run]]:
     """The runs by round, oldest first: where the watcher or a submission says so, else by their time."""
     by_id = {attempt.run_id: number for number, entry in entries.items() if entry for attempt in entry.attempts}
-    by_trigger = {each.trigger_id: each.round_number for each in held if each.trigger_id and each.round_number}
-    opened = sorted(((found.open_time + ahead[found.number], found.number) for found in rounds), reverse=True)
-    sorted_runs: dict[int, list[Run]] = {found.number: [] for found in rounds}
+    by_trigger = {file.trigger_id: file.round_number for file in files if file.trigger_id and file.round_number}
+    opened = sorted(((round_.open_time + ahead[round_.number], round_.number) for round_ in rounds), reverse=True)
+    sorted_runs: dict[int, list[Run]] = {round_.number: [] for round_ in rounds}
     for run in sorted(runs, key=lambda run: run.created_at):
         number = by_id.get(run.id) or by_trigger.get(run.trigger_id or "")
         if number is None:
@@ -363,11 +363,11 @@ def _trigger(trigger_id: str | None) -> Trigger:
     return next((kind for prefix, kind in begins.items() if trigger_id.startswith(prefix)), Trigger.NUMERAI)
 
 
-def _run_record(run: Run, attempt: TriggerAttempt | None, held: Iterable[Submission], ahead: timedelta) -> RunRecord:
+def _run_record(run: Run, attempt: TriggerAttempt | None, files: Iterable[Submission], ahead: timedelta) -> RunRecord:
     """`ahead` is how far the clock that timed the run is before Numerai's; what a whole second does not tell apart is
     left."""
     ahead = timedelta() if abs(ahead) <= DATE_STEP else ahead
-    submission = next((each.id for each in held if each.trigger_id and each.trigger_id == run.trigger_id), None)
+    submission = next((file.id for file in files if file.trigger_id and file.trigger_id == run.trigger_id), None)
     return RunRecord(
         trigger=_trigger(run.trigger_id),
         trigger_id=run.trigger_id,

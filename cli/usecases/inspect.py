@@ -41,15 +41,17 @@ def list_nodes(store: StateStore) -> list[Node]:
     return [node for _, node in sorted(store.nodes().items())]
 
 
+def latest_run(node: Node, provider: Provider) -> Run | None:
+    """The node's latest run; None when it has not run yet."""
+    return next(iter(provider.runs(node.name, limit=1)), None)
+
+
 def run_log(
     node: Node, provider: Provider, *, run_id: str | None, last: int | None, follow: bool
 ) -> tuple[Run | None, Iterator[LogLine]]:
     """The log of a run, by default the node's latest: all lines, or the `last` ones, and with `follow` what comes
     until the run has ended. The run is None when the node has not run yet."""
-    if run_id is not None:
-        run: Run | None = provider.run(run_id)
-    else:
-        run = next(iter(provider.runs(node.name, limit=1)), None)
+    run = provider.run(run_id) if run_id is not None else latest_run(node, provider)
     if run is None:
         return None, iter(())
     if not follow:

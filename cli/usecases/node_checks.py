@@ -15,6 +15,7 @@ from .configure import NEWEST_DATA, PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
 
 FIX_WEBHOOK = "webhook"
+"""What `doctor --fix` may do by itself (see doctor.py)."""
 
 
 def guarded(

@@ -71,7 +71,7 @@ def overview(store: StateStore, reader: RoundReader, ledger: Ledger, provider_of
     """
     nodes = list_nodes(store)
     glances = tuple(_glance(node, reader, provider_of) for node in nodes)
-    tournaments = tuple(_tournament(each, reader) for each in sorted({int(node.tournament) for node in nodes}))
+    tournaments = tuple(_tournament(number, reader) for number in sorted({int(node.tournament) for node in nodes}))
     watchers = tuple(reader.kept(lambda: watching(ledger, reader.clock.now())) or ())
     told = tuple(sorted(reader.kept(store.notify_urls) or ()))
     needed = any(needs_watching(node, provider_of) for node in nodes)
@@ -91,8 +91,8 @@ def watching(ledger: Ledger, machine_now: datetime) -> list[WatcherRecord]:
     """Who follows the rounds from this machine: watchers whose process lives, then looks by cron in the last day."""
     if not ledger.exists():
         return []
-    counted = [each for each in ledger.watchers() if _counts(each, machine_now)]
-    return sorted(counted, key=lambda each: each.kind == "once")
+    counted = [watcher for watcher in ledger.watchers() if _counts(watcher, machine_now)]
+    return sorted(counted, key=lambda watcher: watcher.kind == "once")
 
 
 def name_of(watcher: WatcherRecord) -> str:
@@ -137,7 +137,7 @@ def _tournament(tournament: int, reader: RoundReader) -> TournamentGlance:
 
 
 def _name(tournament: int) -> str:
-    return next((each.name.capitalize() for each in Tournament if each == tournament), f"Tournament {tournament}")
+    return next((known.name.capitalize() for known in Tournament if known == tournament), f"Tournament {tournament}")
 
 
 def _seconds(moment: datetime | None, now: datetime) -> int | None:

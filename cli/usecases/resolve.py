@@ -26,22 +26,29 @@ def resolve_model(api: NumeraiApi, name: str | None, tournament: int | None) -> 
             "Say which with -m MODEL.",
             code="model-missing",
         )
-    found = [model for model in models if name in (model.name, _node_name(model))]
-    if not found:
+    matches = [model for model in models if name in (model.name, _node_name(model))]
+    if not matches:
         have = f"It has: {_listed(models)}." if models else "It has none."
         raise UsageError(f"The account has no model '{name}'{scope}. {have}", code="unknown-model")
-    if len(found) > 1:
+    if len(matches) > 1:
         raise UsageError(
             f"'{name}' is a model in several tournaments.", "Say which with -t 8, 11 or 12.", code="model-missing"
         )
-    return found[0]
+    return matches[0]
+
+
+def select_nodes(nodes: Mapping[str, Node], name: str | None, tournament: int | None) -> list[Node]:
+    """The configured nodes of that model or node name and that tournament, in the order of their names."""
+    return [
+        node
+        for _, node in sorted(nodes.items())
+        if tournament in (None, node.tournament) and name in (None, node.model_name, node.name)
+    ]
 
 
 def resolve_node(nodes: Mapping[str, Node], name: str | None, tournament: int | None) -> Node:
     """The configured node of that model or node name; the name may be left out when there is only one node."""
-    candidates = [node for node in nodes.values() if tournament in (None, node.tournament)]
-    if name is not None:
-        candidates = [node for node in candidates if name in (node.model_name, node.name)]
+    candidates = select_nodes(nodes, name, tournament)
     if len(candidates) == 1:
         return candidates[0]
     names = ", ".join(sorted(nodes))

@@ -192,8 +192,8 @@ def _version(runtime: Path) -> str | None:
         text = (runtime / VERSION_FILE).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return None
-    found = re.search(r"""^__version__ = ["']([0-9.]+)["']""", text, re.MULTILINE)
-    return found[1] if found else None
+    match = re.search(r"""^__version__ = ["']([0-9.]+)["']""", text, re.MULTILINE)
+    return match[1] if match else None
 
 
 def _order(version: str | None) -> tuple[int, ...]:

@@ -64,15 +64,15 @@ def scope_warnings(account: TokenInfo) -> list[str]:
     """What is wrong with the scopes of an API token, in words; empty when nothing is."""
     missing = [scope for scope in NEEDED_SCOPES if scope not in account.scopes]
     risky = [scope for scope in STAKE_SCOPES if scope in account.scopes]
-    found = []
+    warnings = []
     if missing:
-        found.append(f"The key lacks the scope(s) {', '.join(missing)}: some commands will be refused.")
+        warnings.append(f"The key lacks the scope(s) {', '.join(missing)}: some commands will be refused.")
     if risky:
-        found.append(
+        warnings.append(
             f"The key could move or delete what is yours (scope(s) {', '.join(risky)}), and it is given to every node. "
             "Make one without them at numer.ai (Settings, API keys)."
         )
-    return found
+    return warnings
 
 
 def move_state(provider: Provider, remote: bool, store: StateStore, report: Report) -> str | None:

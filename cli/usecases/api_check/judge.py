@@ -77,14 +77,14 @@ def _finding(rule: str, holds: bool | None, why: str) -> Finding:
 
 def _requests_valid(answers: Answers) -> Iterator[Finding]:
     schema = answers.schema
-    found: dict[Difference, list[str]] = {}
+    uses: dict[Difference, list[str]] = {}
     for name, request in answers.requests.items():
         for difference in differences(request, schema) if schema else _tried_differences(answers.tried.get(name)):
-            found.setdefault(difference, []).append(name)
-    for difference, names in found.items():
+            uses.setdefault(difference, []).append(name)
+    for difference, names in uses.items():
         yield _of_difference(difference, sorted(set(names)))
     not_tried = sorted(name for name, met in answers.tried.items() if met == NOT_TRIED)
-    gone = any(difference.change is not Change.DEPRECATED for difference in found)
+    gone = any(difference.change is not Change.DEPRECATED for difference in uses)
     if schema is None:
         yield Finding(
             "requests-valid",
