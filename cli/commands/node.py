@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +14,7 @@ import click
 from ..errors import NumeraiError, UsageError
 from ..factory import Factory
 from ..models import Node, Run, RunState
+from ..names import shown
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
 from ..usecases.inspect import NodeStatus, latest_run, list_nodes, node_status, run_log
 from ..usecases.resolve import resolve_node
@@ -153,10 +155,11 @@ def _show_plan(factory: Factory, steps: list[str], notes: tuple[str, ...] = ()) 
     type=click.Choice(["keep", "replace"]),
     help="Keep an old numerai_node, or replace a modified one.  [default: replace an old, unmodified one]",
 )
+@click.option("--allow-credentials", is_flag=True, help="Build although credentials would enter the image.")
 @dry_run_option
 @output_options
 @click.pass_obj
-def deploy(factory: Factory, force: bool, runtime: str | None, dry_run: bool) -> None:
+def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials: bool, dry_run: bool) -> None:
     """Build what the node runs from its folder, and put it in place.
 
     An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept."""
@@ -170,7 +173,15 @@ def deploy(factory: Factory, force: bool, runtime: str | None, dry_run: bool) ->
         note = runtime_note(chosen, choice)
         _show_plan(factory, steps, (note,) if note else ())
         return
-    done = deploy_node(chosen, provider, factory.store, factory.render.progress, force=force, runtime=choice)
+    done = deploy_node(
+        chosen,
+        provider,
+        factory.store,
+        factory.render.progress,
+        force=force,
+        runtime=choice,
+        allow_credentials=allow_credentials,
+    )
 
     def show() -> None:
         what = "is deployed" if done.changed else "is deployed already: nothing has changed"
@@ -399,9 +410,8 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
     from ..usecases.destroy import destroy_node
 
     chosen = _node(factory)
-    if not dry_run:
-        confirm(f"Destroy {chosen.name} on {chosen.provider}?", yes)
-    plan = destroy_node(
+    destroying = partial(
+        destroy_node,
         chosen,
         api=lambda: factory.api,
         store=factory.store,
@@ -410,12 +420,33 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
         warn=factory.render.warn,
         force=force,
         keep_config=preserve_node_config,
-        dry_run=dry_run,
     )
+    plan = destroying(dry_run=True)
     if dry_run:
         _show_plan(factory, plan.describe())
         return
+    if not yes:
+        for step in plan.describe():
+            factory.render.progress(f"- {step}")
+    confirm(f"Destroy {chosen.name} on {chosen.provider}?", yes)
+    destroying()
     factory.render.result({"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone"))
+
+
+@node.command()
+@click.argument("name")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@output_options
+@click.pass_obj
+def forget(factory: Factory, name: str, yes: bool) -> None:
+    """Remove the record of a node that cannot be used: NAME as `node list` and `doctor` show it.
+
+    Nothing else is touched: what a provider holds of it stays there. To take a node out of service use `destroy`.
+    """
+    from ..usecases.forget import forget_node
+
+    forget_node(factory.store, name, lambda question: confirm(question, yes))
+    factory.render.result({"forgotten": name}, lambda: factory.render.mark(OK, f"{shown(name)} is forgotten"))
 
 
 @node.command(name="list")
@@ -424,6 +455,8 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
 def list_(factory: Factory) -> None:
     """List the configured nodes."""
     nodes = list_nodes(factory.store)
+    for name, why in factory.store.unusable_nodes().items():
+        factory.render.warn(f"{shown(name)} cannot be used: {why} `numerai node forget NAME` removes its record.")
 
     def show() -> None:
         if not nodes:

@@ -74,11 +74,12 @@ def unwritable(path: Path, error: OSError) -> EnvironmentNotReady:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write (mode 0600) in the place of `path`: it appears under that name, whole and on the disk, when the
-    block has ended. After an exception `path` is as it was. Errors of the system are not translated."""
+def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file to write in the place of `path`: it appears under that name, whole and on the disk, when the block has
+    ended. After an exception `path` is as it was. Errors of the system are not translated. `mode` is narrowed by the
+    umask."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

@@ -511,3 +511,41 @@ def test_one_look_that_cannot_use_its_memory_tells_somebody(ready: Line, monkeyp
 def test_a_watcher_without_nodes_has_nothing_to_do(line: Line) -> None:
     looked = line("watch", "--once")
     assert looked.exit_code == 0 and "Nothing is due" in looked.out
+
+
+def test_destroy_shows_what_it_would_do_before_it_asks(line: Line, folder: Path) -> None:
+    assert line("node", "config", "-p", str(folder)).exit_code == 0
+    answer = line("node", "destroy")
+    assert answer.exit_code == 2 and "remove everything" in answer.err and "Nobody can be asked" in answer.err
+    assert line("node", "destroy", "-y").exit_code == 0
+
+
+def test_credentials_are_kept_out_of_an_image_unless_told(line: Line, folder: Path) -> None:
+    line("node", "config", "-p", str(folder))
+    (folder / "sub").mkdir()
+    (folder / "sub" / "settings.py").write_text(f"KEY = '{KEYS.secret_key}'")
+    (folder / ".env").write_text("A=b")
+    refused = line("node", "deploy")
+    assert refused.exit_code == 2 and "sub/settings.py" in refused.err and ".env" in refused.err
+    assert line.provider.deployment("numerai-alice") is None
+    assert line("node", "deploy", "--allow-credentials").exit_code == 0
+
+
+def test_a_bad_record_is_shown_and_can_be_forgotten(line: Line, folder: Path) -> None:
+    line("node", "config", "-p", str(folder))
+    path = line.home / "nodes.json"
+    raw = json.loads(path.read_text())
+    raw["nodes"]["../../x"] = {"name": "../../x"}
+    path.write_text(json.dumps(raw))
+    listed = line("node", "list")
+    assert listed.exit_code == 0 and "numerai-alice" in listed.out and "'../../x' cannot be used" in listed.err
+    assert line("node", "forget", "../../x", "-y").exit_code == 0
+    assert list(json.loads(path.read_text())["nodes"]) == ["numerai-alice"]
+
+
+def test_settings_are_set_shown_and_taken_back(line: Line) -> None:
+    assert line("config", "set", "attempts", "4").exit_code in (0, 2)
+    line.provider = CloudProvider()
+    assert line("config", "set", "anything", "4000").exit_code == 0
+    assert line("config", "get", "anything").out.strip() == "4000"
+    assert line("config", "unset", "anything").exit_code == 0

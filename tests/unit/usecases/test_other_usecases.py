@@ -11,6 +11,7 @@ from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, EnvironmentNotReady, NumeraiError, UsageError
 from numerai_compute.models import Node, TokenInfo
 from numerai_compute.usecases.deploy import deploy_node, plan_deploy
+from numerai_compute.usecases.forget import forget_node
 from numerai_compute.usecases.inspect import list_nodes, node_status, run_log
 from numerai_compute.usecases.resolve import resolve_node
 from numerai_compute.usecases.scaffold import example_names, plan_scaffold, scaffold
@@ -135,3 +136,24 @@ def test_examples_hold_no_secret_and_no_root_user() -> None:
     for example in example_names():
         dockerfile = (templates() / example / "Dockerfile").read_text()
         assert "SECRET" not in dockerfile and "\nUSER " in dockerfile, example
+
+
+def test_a_node_is_forgotten_and_nothing_else(store: HomeStore, node: Node) -> None:
+    store.save_node(node)
+    asked: list[str] = []
+    with pytest.raises(UsageError, match="There is no node"):
+        forget_node(store, "nobody", asked.append)
+    forget_node(store, node.name, asked.append)
+    assert store.nodes() == {} and node.provider in asked[0] and "destroy" in asked[0]
+
+
+def test_a_copied_example_follows_no_link_out_of_its_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "numerai_node").symlink_to(outside, target_is_directory=True)
+    (folder / ".predict.py.part").symlink_to(outside / "victim")
+    with pytest.raises(UsageError, match="link"):
+        scaffold(plan_scaffold("tournament-python3", folder))
+    assert list(outside.iterdir()) == []
