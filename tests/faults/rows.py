@@ -342,6 +342,14 @@ ANSWERS = [
         numerapi="submitted",
     ),
     Fault(
+        "ids-mapped",
+        "answers",
+        "Numerai gives the submission back with other ids than were sent",
+        submitted("read_back=yes"),
+        settings={"switches": Switches(downloads_keep_ids=False)},
+        numerapi="submitted",
+    ),
+    Fault(
         "entries-null",
         "answers",
         "Numerai lists no entry of the model, ever",

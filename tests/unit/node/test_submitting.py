@@ -514,6 +514,34 @@ class TestConfirmation:
                 node.submit(predictions(node))
         assert len(stub.created) == min(times + 1, 3)
 
+    @pytest.mark.parametrize("known", [0, 100], ids=["none of ours", "half of them ours"])
+    @pytest.mark.parametrize("same", [True, False], ids=["our values", "other values"])
+    def test_ids_that_numerai_has_mapped_are_no_difference(
+        self, node: Node, stub: Stub, known: int, same: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Whether it gives a file back with other ids than were sent is not known."""
+
+        def mapped(handler: Handler) -> None:
+            header, *rows = stub.uploads[stub.created[-1]["filename"]].decode().splitlines()
+            rows = [row if at < known else f"m{row}" for at, row in enumerate(rows)]
+            rows = [*reversed(rows[:-1]), rows[-1] if same else "mn0199,0.95"]
+            handler.answer(200, "\n".join([header, *rows]).encode())
+
+        stub.script["submitted"] = [mapped]
+        node.submit(predictions(node))
+        shown = capsys.readouterr().out
+        assert len(stub.created) == (1 if same or not known else 2)
+        assert f"read_back={'yes' if same or known else 'no'}" in shown
+        assert same or ("differ" if known else "none of its 200 ids is ours, and it has other values") in shown
+
+    def test_ids_that_are_none_of_ours_are_never_sent_again(
+        self, node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stub.script["submitted"] = [lambda handler: handler.answer(200, b"id,prediction\nx,0.5\ny,0.6\n")]
+        node.submit(predictions(node))
+        assert len(stub.created) == 1
+        assert "none of its 2 ids is ours, and it has other values" in capsys.readouterr().out
+
     @pytest.mark.parametrize("fault", [status(404), status(503), drop])
     def test_not_being_able_to_look_is_no_failure(
         self, node: Node, stub: Stub, fault: Any, capsys: pytest.CaptureFixture[str]
