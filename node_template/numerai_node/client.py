@@ -44,8 +44,8 @@ WEBHOOK_TIMEOUT = (10.0, 90.0)
 LOOKS = 4
 """How often a submission whose creation was not answered is looked for: Numerai may list it late."""
 STORAGE_TRIES = 10
-"""How often a submission is made whose file Numerai's storage does not have yet: for some four minutes. Source:
-forum.numer.ai (several threads): such a fault passes within minutes."""
+"""How often a submission is made while no round is open whose file Numerai's storage does not have yet: for some four
+minutes. Source: forum.numer.ai (several threads): such a fault passes within minutes."""
 ON_TIME, LATE, QUEUED, NONE = "on-time", "late", "queued", "none"
 """What `Entry.status` may be. Source: seen in recorded answers of the API, 2025-09; there is nothing else in them."""
 FIELD = re.compile(r"\{\s*(\w+)")
@@ -371,8 +371,9 @@ class NumeraiClient:
             try:
                 return self._once(document, variables, read, what=what, signed=True, patience=patience)
             except RefusedForNow as refusal:
-                tries = STORAGE_TRIES if isinstance(refusal, NotThere) else REFUSALS
-                passing = Passing(_says(refusal), kind=refusal.kind, lost=True, at_most=tries, then=refusal)
+                passing = _passing(refusal)
+                if refusal.kind is Kind.NOT_THERE and patience.until < self.transport.monotonic():
+                    passing.at_most = STORAGE_TRIES
             except Passing as error:
                 passing = error
             known = self._look_for(model_id, filename, patience) if passing.lost else None
@@ -434,9 +435,9 @@ class NumeraiClient:
             try:
                 return self._once(document, variables, read, what=what, signed=signed, patience=patience)
             except Refusal as refusal:
-                if not refusal.kind.passes:
-                    raise
-                raise Passing(_says(refusal), kind=refusal.kind, at_most=REFUSALS, then=refusal) from refusal
+                if refusal.kind.passes or (signed and refusal.kind is Kind.NOT_THERE):  # else it is not published
+                    raise _passing(refusal) from refusal
+                raise
 
         return self.transport.retry(what, ask, patience)
 
@@ -524,8 +525,12 @@ class NumeraiClient:
         return address
 
 
-def _says(refusal: Refusal) -> str:
-    return f"Numerai says: {'; '.join(refusal.messages)}"
+def _passing(refusal: Refusal) -> Passing:
+    """A refusal that may pass, tried as long as an answer 5xx would be: Numerai's own faults are told in `errors` too,
+    in words that nobody knows, and pass within minutes (forum.numer.ai, several threads). A changed API does not."""
+    at_most = REFUSALS if refusal.kind is Kind.UNKNOWN_FIELD else None
+    says = f"Numerai says: {'; '.join(refusal.messages)}"
+    return Passing(says, kind=refusal.kind, lost=True, at_most=at_most, then=refusal)
 
 
 def _messages(errors: object) -> list[str]:

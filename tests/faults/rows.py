@@ -381,6 +381,22 @@ ANSWERS = [
         numerapi="ValueError; nothing is submitted",
     ),
     Fault(
+        "create-unknown-words",
+        "answers",
+        "createSubmission answers an error that nobody knows (in `errors`), fifteen times",
+        submitted("Something went wrong"),
+        (sandbox("graphql", "error", match=CREATE, times=15, message="Something went wrong"),),
+        numerapi="ValueError; nothing is submitted",
+    ),
+    Fault(
+        "create-fault-names-the-model",
+        "answers",
+        "createSubmission answers a passing fault that names the model (in `errors`), six times",
+        submitted("is locked"),
+        (sandbox("graphql", "error", match=CREATE, times=6, message="The model alice is locked, try again"),),
+        numerapi="ValueError; nothing is submitted",
+    ),
+    Fault(
         "create-error-without-message",
         "answers",
         "createSubmission answers an error object without `message`, twice",
