@@ -386,7 +386,7 @@ ANSWERS = [
         "createSubmission answers an error that nobody knows (in `errors`), fifteen times",
         submitted("Something went wrong"),
         (sandbox("graphql", "error", match=CREATE, times=15, message="Something went wrong"),),
-        numerapi="ValueError; nothing is submitted",
+        numerapi="ValueError (Something went wrong); nothing is submitted",
     ),
     Fault(
         "create-fault-names-the-model",
