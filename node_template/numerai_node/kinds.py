@@ -57,8 +57,8 @@ WORDS: Sequence[tuple[Kind, re.Pattern[str]]] = tuple(
         (Kind.NO_ROUND, r"round not open|no (open|current|active) round"),
         (
             Kind.MODEL,
-            r"(unknown|no such) model\b|\bmodel_not_found\b|assigned pickle|(^|; )((the|this|your) )?model( with id| id)?"
-            r"( \S+)? (is |was |does )?not (found|exist|known|yours|owned|belong)",
+            r"(unknown|no such) model\b|\bmodel_not_found\b|assigned pickle"
+            r"|(^|; )((the|this|your) )?model( with id| id)?( \S+)? (is |was |does )?not (found|exist|known|yours|owned|belong)",
         ),
         (Kind.NOT_THERE, r"not (found|available|ready)|no such|does not exist"),
     )

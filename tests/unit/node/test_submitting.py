@@ -568,6 +568,18 @@ class TestConfirmation:
         assert stub.asked(field) == 3
 
 
+def in_round(opened: Any) -> Any:
+    """createSubmission takes effect in a round that `rounds` does not name."""
+
+    def create(handler: Handler) -> None:
+        handler.stub.round = opened
+        (filename,) = handler.stub.uploads
+        handler.resolve("createSubmission", {"filename": filename, "triggerId": None})
+        handler.stub.round = None
+
+    return create
+
+
 class TestAnEarlierAttempt:
     """A run that was ended after it had submitted, and started again by its provider, does not submit again."""
 
@@ -603,6 +615,38 @@ class TestAnEarlierAttempt:
         with pytest.raises(Unconfirmed, match="submission-1"):
             second.submit(predictions(second))
         assert len(stub.created) == 1
+
+    @pytest.mark.parametrize("standing", ["on-time", "queued"])
+    def test_without_a_trigger_and_while_numerai_names_no_round(
+        self, make_node: MakeNode, stub: Stub, standing: str
+    ) -> None:
+        """`rounds` may be null while a round is open, and a watcher's run has no trigger of Numerai's."""
+        opened, stub.standings = stub.round, [standing]
+        for _ in range(3):
+            node, stub.round = make_node(TRIGGER_ID=""), None
+            live = predictions(node)
+            if not stub.created:
+                stub.script["createSubmission"] = [in_round(opened)]
+            if standing == "on-time" and stub.created:
+                assert node.submit(live).id == "submission-1"
+            elif standing == "on-time":
+                with pytest.raises(TemporaryFailure, match="Round 900 opened since"):
+                    node.submit(live)
+            else:
+                with pytest.raises(Late):
+                    node.submit(live)
+        assert len(stub.created) == 1
+
+    @pytest.mark.parametrize("older", ["of yesterday", "other content", "a trigger's"])
+    def test_without_either_another_files_is_another(self, make_node: MakeNode, stub: Stub, older: str) -> None:
+        first = make_node(TRIGGER_ID="trigger-2" if older == "a trigger's" else "")
+        stub.round, stub.inserted_at = None, at(-24 * 60 if older == "of yesterday" else -5)
+        with pytest.raises(Late):
+            first.submit(predictions(first) * (0.5 if older == "other content" else 1))
+        second = make_node(TRIGGER_ID="")
+        with pytest.raises(Late):
+            second.submit(predictions(second))
+        assert len(stub.created) == 2
 
     def test_its_clone_at_the_next_opening_is_not_this_runs(self, make_node: MakeNode, stub: Stub) -> None:
         """The data were read while no round was open, so they are not those of the round that has opened since."""
