@@ -22,7 +22,7 @@ AFTER_DEADLINE = timedelta(minutes=30)  # how long a run over the deadline, or N
 GIVE_UP = timedelta(hours=6)  # how long after the deadline a submission without a verdict is followed
 SILENCE = timedelta(hours=6)  # how long Numerai may fail to list rounds before people hear of it, once a day
 UNREAD_SCHEDULE = timedelta(minutes=30)  # how long before the deadline a schedule that cannot be read is overruled
-EARLY = timedelta(minutes=30)  # a run started this long before the opening may still be for the round; older ones hang
+EARLY = timedelta(hours=1)  # a run started this long before may be for the round, which opens up to 54 minutes late
 JUST_STARTED = timedelta(minutes=2)  # a run started this recently counts although the provider does not list it yet
 FIRST_PAUSE, SHORTEST_PAUSE = timedelta(minutes=30), timedelta(minutes=1)
 DATE_STEP = timedelta(seconds=1)  # Numerai tells the time in whole seconds (its Date header)

@@ -58,7 +58,8 @@ WORDS: Sequence[tuple[Kind, re.Pattern[str]]] = tuple(
         (
             Kind.MODEL,
             r"(unknown|no such) model\b|\bmodel_not_found\b|assigned pickle"
-            r"|(^|; )((the|this|your) )?model( with id| id)?( \S+)? (is |was |does )?not (found|exist|known|yours|owned|belong)",
+            r"|(^|; )((the|this|your) )?model( with id| id)?( \S+)?"
+            r" (is |was |does )?not (found|exist|known|yours|owned|belong)",
         ),
         (Kind.NOT_THERE, r"not (found|available|ready)|no such|does not exist"),
     )
