@@ -139,12 +139,17 @@ class Case:
         """What matters only while nothing is submitted."""
         self._record_ends(facts)
         deployment = provider.deployment(self.node.name)
+        deployed_at = deployment.deployed_at if deployment else None
+        if deployed_at and deployed_at.tzinfo is None:
+            text = f"{self.node.name}: {provider.name} tells the time of its deployment without a time zone"
+            self.questions.problems.append(text)
+            deployed_at = None
         return replace(
             facts,
             callable=bool(self.node.cron) or self._callable(provider),
             scheduled=self._scheduled(),
             deployed=deployment is not None,
-            deployed_at=deployment.deployed_at + self._ahead(provider) if deployment else None,
+            deployed_at=deployed_at and deployed_at + self._ahead(provider),
         )
 
     def _record_ends(self, facts: Facts) -> None:
