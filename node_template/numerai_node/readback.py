@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 from .api import NumeraiApi
 from .errors import NodeError
@@ -60,7 +61,7 @@ def _difference(held: bytes, content: bytes) -> str | None:
         frame = pd.read_csv(io.BytesIO(data), dtype=str, keep_default_na=False)
         return frame.set_index(frame.columns[0])[frame.columns[1]].astype(float)
 
-    def differing(one: pd.Series[float], other: pd.Series[float]) -> int:
+    def differing(one: Any, other: Any) -> int:
         return int((~np.isclose(one, other, rtol=0, atol=TOLERANCE)).sum())
 
     try:

@@ -7,13 +7,13 @@ hour and says when it was last called.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ..webhooks.calls import Refused, job_name, trigger_variable, watch_trigger
+from ...triggers import is_another, watch_trigger
+from ..webhooks.calls import Refused, job_name, trigger_variable
 from ..webhooks.claims import WAIT_SECONDS, Claim, Time, once
 
 REMEMBER_SECONDS = 90 * 24 * 3600
@@ -151,13 +151,15 @@ def trigger_key(node: str, trigger_id: str) -> str:
     return f"trigger#{node}#{trigger_id}"
 
 
-def attempts(table: Table, node: str, tournament: int, number: int) -> Iterator[tuple[int, Claim]]:
-    """The runs that watchers have started for a round, or begun to start, numbered from 1."""
-    for attempt in itertools.count(1):
-        claim = table.read(trigger_key(node, watch_trigger(tournament, number, attempt)))
-        if claim is None:
-            return
-        yield attempt, claim
+def attempts(table: Table, node: str, tournament: int, number: int, opened: float) -> tuple[int, list[Claim]]:
+    """How many runs watchers started for an earlier round that had this number, and those that they started for this
+    one, or began to, oldest first. The round `opened` then, in seconds since 1970."""
+    claims: list[Claim] = []
+    while claim := table.read(trigger_key(node, watch_trigger(tournament, number, len(claims) + 1))):
+        claims.append(claim)
+    done = [claim for claim in claims if claim.result is not None and claim.claimed_at < opened]
+    before = sum(is_another(claim.claimed_at, opened) for claim in done)
+    return before, claims[before:]
 
 
 def deployment_key(node: str) -> str:
