@@ -21,8 +21,6 @@ REMEMBER_SECONDS = 90 * 24 * 3600
 _PULL = re.compile(r"CannotPull\w*Error", re.IGNORECASE)
 _NOT_THERE = re.compile(r"not ?found|manifest unknown|does not exist|no such", re.IGNORECASE)
 _STATES = {"STARTING": "running", "RUNNING": "running", "SUCCEEDED": "succeeded", "FAILED": "failed"}
-"""Batch's states in the words of `models.RunState`; every other one is queued. A job that is starting has its capacity,
-and CancelJob does nothing to it. Source: docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html."""
 TOO_MANY = "Too many runs in this hour. Try again later."
 NOTICE_PREFIX = "notice-"
 """Begins the names of the watcher's jobs that run a node's image to notify people."""
@@ -230,6 +228,15 @@ def is_run(job: Mapping[str, Any], name: str, definition: str) -> bool:
     return used == definition and not str(job["jobName"]).startswith(f"{NOTICE_PREFIX}{name}-")
 
 
+def state_of(job: Mapping[str, Any]) -> str:
+    """The state of a job in the words of `models.RunState`; what is not started, done or failed is queued.
+
+    A job that is starting has its capacity, and CancelJob does nothing to it. Source:
+    docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html.
+    """
+    return _STATES.get(job["status"], "queued")
+
+
 def image_is_missing(reason: str) -> bool:
     """Whether a job did not start because its node has no image: it was never deployed, or the image is gone."""
     return bool(_PULL.search(reason) and _NOT_THERE.search(reason))
@@ -245,7 +252,7 @@ def run_of_job(job: Mapping[str, Any], ahead: timedelta) -> dict[str, Any]:
     said = f"{container.get('reason') or ''} {job.get('statusReason') or ''}".strip()
     return {
         "id": job["jobId"],
-        "state": _STATES.get(job["status"], "queued"),
+        "state": state_of(job),
         **moments,
         "exit_code": container.get("exitCode"),
         "failure": "not-deployed" if image_is_missing(said) else None,
