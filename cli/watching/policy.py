@@ -351,11 +351,18 @@ def files_matter(model: Model, round_: Round, runs: Iterable[Run]) -> bool:
     return any(run.exit_code in (0, UNCONFIRMED_CODE) for run in runs)
 
 
-def files_decide(model: Model, facts: Facts) -> bool:
-    """Whether nothing can be said without the files that matter. While the round is open, a model without an entry gets
-    another run either way."""
-    entry = model.entry(facts.round)
-    return facts.over or (entry is not None and entry.status == "on-time")
+def with_files(model: Model, facts: Facts, ask: Callable[[], Iterable[Submission]], cannot: type[Exception]) -> Model:
+    """The model with the files that Numerai holds of it, where they matter. While the round is open, a model without an
+    entry gets another run either way; else nothing can be said without them, and the error `cannot` goes on."""
+    if not files_matter(model, facts.round, facts.of_round):
+        return model
+    try:
+        return replace(model, submissions=tuple(ask()))
+    except cannot:
+        entry = model.entry(facts.round)
+        if facts.over or (entry is not None and entry.status == "on-time"):
+            raise
+        return model
 
 
 def _unconfirmed(facts: Facts) -> tuple[datetime, str] | None:
