@@ -13,29 +13,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
+from . import queries
 from .addresses import is_secure
 from .clock import http_date, moment
 from .errors import BadPredictions, ConfigurationError, NodeError, TemporaryFailure
 from .kinds import Kind, classify
-from .queries import (
-    CREATE_SIGNALS_SUBMISSION,
-    CREATE_SUBMISSION,
-    DATASET,
-    DATASETS,
-    ENTRIES,
-    MODEL,
-    MODELS,
-    ROUND,
-    ROUNDS,
-    SET_WEBHOOK,
-    SIGNALS_UPLOAD_ADDRESS,
-    SUBMISSION_URL,
-    SUBMISSIONS,
-    TOKEN_INFO,
-    TRIGGER,
-    UPCOMING_ROUND,
-    UPLOAD_ADDRESS,
-)
 from .transport import QUERY_TIMEOUT, REFUSALS, NoAnswer, Passing, Patience, Transport, host
 
 SIGNALS = 11
@@ -298,18 +280,20 @@ class NumeraiClient(Channel):
     def round(self, tournament: int, number: int, patience: Patience | None = None) -> Round | None:
         """One round; None when Numerai does not show it. 0 is the one that is open, or perhaps the latest one."""
         variables = {"tournament": tournament, "number": number}
-        rounds = self._rounds(ROUND, variables, patience)
+        rounds = self._rounds(queries.ROUND, variables, patience)
         return next((each for each in rounds if number in (0, each.number)), None)
 
     def rounds(self, tournament: int, limit: int, patience: Patience | None = None) -> list[Round]:
         """The latest rounds that have opened, newest first."""
-        rounds = self._rounds(ROUNDS, {"tournament": tournament, "limit": limit + 1}, patience)  # one may be to open
+        rounds = self._rounds(
+            queries.ROUNDS, {"tournament": tournament, "limit": limit + 1}, patience
+        )  # one may be to open
         now = self.transport.clock.now() + timedelta(seconds=1)
         return [each for each in rounds if each.open_time <= now][:limit]
 
     def upcoming_round(self, tournament: int, patience: Patience | None = None) -> Round | None:
         """The round that opens next; None where Numerai does not say."""
-        rounds = self._rounds(UPCOMING_ROUND, {"tournament": tournament}, patience)
+        rounds = self._rounds(queries.UPCOMING_ROUND, {"tournament": tournament}, patience)
         return rounds[-1] if rounds else None
 
     def _rounds(self, document: str, variables: Mapping[str, int], patience: Patience | None) -> list[Round]:
@@ -340,9 +324,9 @@ class NumeraiClient(Channel):
             if not info:
                 return None
             scopes = None if info.get("scopes") is None else frozenset(map(str, info["scopes"]))
-            return TokenInfo(_text(info.get("accountUsername")), _text(info.get("name")), scopes)
+            return TokenInfo(str(info.get("accountUsername") or ""), str(info.get("name") or ""), scopes)
 
-        return self._ask(Question(TOKEN_INFO, {}, read, "checking the keys"), patience)
+        return self._ask(Question(queries.TOKEN_INFO, {}, read, "checking the keys"), patience)
 
     def models(self, patience: Patience | None = None) -> list[AccountModel] | None:
         """Every model of the account, of all tournaments; None where Numerai tells nothing of the account."""
@@ -351,7 +335,7 @@ class NumeraiClient(Channel):
             account = data["account"]
             return [_model(row) for row in _list(account["models"])] if account else None
 
-        return self._ask(Question(MODELS, {}, read, "asking for the models"), patience)
+        return self._ask(Question(queries.MODELS, {}, read, "asking for the models"), patience)
 
     def model(self, model_id: str, patience: Patience | None = None) -> tuple[str, int] | None:
         """A model's name and tournament; None when Numerai knows no such model."""
@@ -360,12 +344,12 @@ class NumeraiClient(Channel):
             model = data["model"]
             return (str(model["name"]), int(model["tournament"])) if model else None
 
-        return self._ask(Question(MODEL, {"modelId": model_id}, read, "asking for the model"), patience)
+        return self._ask(Question(queries.MODEL, {"modelId": model_id}, read, "asking for the model"), patience)
 
     def set_webhook(self, model_id: str, url: str | None, patience: Patience | None = None) -> None:
         """Register the address that Numerai calls for this model; None clears it."""
         variables = {"modelId": model_id, "newSubmissionWebhook": url}
-        self._ask(Question(SET_WEBHOOK, variables, lambda _: None, "setting the webhook"), patience)
+        self._ask(Question(queries.SET_WEBHOOK, variables, lambda _: None, "setting the webhook"), patience)
 
     def trigger(self, model_id: str, patience: Patience | None = None) -> str:
         """Ask Numerai to call the model's webhook now, once; returns the trigger id. A refusal of the kind `refused` is
@@ -383,7 +367,7 @@ class NumeraiClient(Channel):
             return str(data["triggerModelWebhook"])
 
         what, limit = "triggering the webhook", patience or self._patience()
-        question = Question(TRIGGER, {"modelId": model_id}, read, what, timeout=WEBHOOK_TIMEOUT)
+        question = Question(queries.TRIGGER, {"modelId": model_id}, read, what, timeout=WEBHOOK_TIMEOUT)
         return self.transport.retry(what, once, limit)
 
     # what Numerai holds
@@ -394,7 +378,9 @@ class NumeraiClient(Channel):
         def read(data: Mapping[str, Any]) -> list[Submission]:
             return [_submission(row) for row in _list(data["submissions"]) if row]
 
-        rows = self._ask(Question(SUBMISSIONS, {"modelId": model_id}, read, "looking for the submission"), patience)
+        rows = self._ask(
+            Question(queries.SUBMISSIONS, {"modelId": model_id}, read, "looking for the submission"), patience
+        )
         return sorted(rows, key=lambda each: each.inserted_at.timestamp() if each.inserted_at else 0.0, reverse=True)
 
     def entries(self, model_id: str, patience: Patience | None = None) -> list[Entry]:
@@ -404,7 +390,7 @@ class NumeraiClient(Channel):
             return [_entry(row) for row in _list(data["model"]["latestSubmissions"]) if row]
 
         what = "asking whether the submission counts"
-        rows = self._ask(Question(ENTRIES, {"modelId": model_id}, read, what), patience)
+        rows = self._ask(Question(queries.ENTRIES, {"modelId": model_id}, read, what), patience)
         return sorted(rows, key=lambda each: each.round_number, reverse=True)
 
     def submission_url(self, submission_id: str, patience: Patience | None = None) -> str:
@@ -413,9 +399,8 @@ class NumeraiClient(Channel):
         def read(data: Mapping[str, Any]) -> str:
             return self._presigned(data["submissionDownloadAuth"]["url"])
 
-        return self._ask(
-            Question(SUBMISSION_URL, {"id": submission_id}, read, "asking for what was submitted"), patience
-        )
+        what = "asking for what was submitted"
+        return self._ask(Question(queries.SUBMISSION_URL, {"id": submission_id}, read, what), patience)
 
     # data
 
@@ -425,7 +410,7 @@ class NumeraiClient(Channel):
         def read(data: Mapping[str, Any]) -> list[str]:
             return [_known(name) for name in _list(data["listDatasets"])]
 
-        question = Question(DATASETS, {"tournament": tournament}, read, "listing the data", signed=False)
+        question = Question(queries.DATASETS, {"tournament": tournament}, read, "listing the data", signed=False)
         return self._ask(question, patience)
 
     def dataset_url(self, tournament: int, name: str, patience: Patience | None = None) -> str:
@@ -436,7 +421,7 @@ class NumeraiClient(Channel):
             return self._presigned(url) if url else None
 
         variables = {"filename": name, "tournament": tournament}
-        url = self._ask(Question(DATASET, variables, read, f"asking for {name}", signed=False), patience)
+        url = self._ask(Question(queries.DATASET, variables, read, f"asking for {name}", signed=False), patience)
         if url is None:
             raise NotThere(f"Numerai gives no address for {name}.", Kind.NOT_THERE, ())
         return url
@@ -452,7 +437,7 @@ class NumeraiClient(Channel):
             (auth,) = data.values()
             return _known(auth["filename"]), self._presigned(auth["url"])
 
-        document = SIGNALS_UPLOAD_ADDRESS if tournament == SIGNALS else UPLOAD_ADDRESS
+        document = queries.SIGNALS_UPLOAD_ADDRESS if tournament == SIGNALS else queries.UPLOAD_ADDRESS
         variables = {"filename": filename, "tournament": tournament, "modelId": model_id}
         return self._ask(Question(document, variables, read, "asking where to upload"), patience)
 
@@ -471,7 +456,7 @@ class NumeraiClient(Channel):
         Whenever it may have been made although no good answer came, the model's submissions are looked through for the
         file, a few times, before it is asked for again: it is made once.
         """
-        document = CREATE_SIGNALS_SUBMISSION if tournament == SIGNALS else CREATE_SUBMISSION
+        document = queries.CREATE_SIGNALS_SUBMISSION if tournament == SIGNALS else queries.CREATE_SUBMISSION
         variables = {"filename": filename, "tournament": tournament, "modelId": model_id}
         variables |= {"triggerId": trigger_id, "dataDatestamp": data_datestamp}
         patience = patience or self._patience()
@@ -539,10 +524,6 @@ def _optional(value: object) -> str | None:
     return None if value is None else str(value)
 
 
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
-
-
 def _time(value: object) -> datetime:
     time = moment(value)
     if time is None:
@@ -588,7 +569,7 @@ def _submission(row: Mapping[str, Any]) -> Submission:
 def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(
         round_number=int(row["roundNumber"]),
-        status=_text(row.get("status")),
+        status=str(row.get("status") or ""),
         id=_optional(row.get("id")),
         filename=_optional(row.get("filename")),
         timestamp=moment(row.get("timestamp")),
