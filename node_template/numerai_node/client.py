@@ -239,17 +239,16 @@ class Channel:
         kind, said = classify(messages), "; ".join(messages)
         if kind is Kind.PREDICTIONS:
             return FileRefused(f"Numerai refused the predictions: {said}", kind, messages)
-        if kind is Kind.KEYS:
-            advice = "Check NUMERAI_PUBLIC_ID and NUMERAI_SECRET_KEY (`numerai setup`)."
-            return AccessRefused(f"Numerai refused the keys: {said}. {advice}", kind, messages)
-        if kind is Kind.SCOPE:
-            return AccessRefused(f"The Numerai API key may not do this ({what}): {said}", kind, messages)
-        if kind is Kind.MODEL:
-            advice = "Check MODEL_ID and the account of the keys."
-            return AccessRefused(f"Numerai refused the model: {said}. {advice}", kind, messages)
-        if kind is Kind.NOT_THERE:
-            return NotThere(f"{what} failed, Numerai says: {said}", kind, messages)
-        return RefusedForNow(f"{what} failed, Numerai says: {said}", kind, messages)
+        access = {
+            Kind.KEYS: f"Numerai refused the keys: {said}. Check NUMERAI_PUBLIC_ID and NUMERAI_SECRET_KEY"
+            " (`numerai setup`).",
+            Kind.SCOPE: f"The Numerai API key may not do this ({what}): {said}",
+            Kind.MODEL: f"Numerai refused the model: {said}. Check MODEL_ID and the account of the keys.",
+        }
+        if kind in access:
+            return AccessRefused(access[kind], kind, messages)
+        for_now = NotThere if kind is Kind.NOT_THERE else RefusedForNow
+        return for_now(f"{what} failed, Numerai says: {said}", kind, messages)
 
     def _presigned(self, url: object) -> str:
         """An address that Numerai gave for a file; ValueError where it is less secure than Numerai's own."""

@@ -203,10 +203,9 @@ class Node:
         self.settings.need_keys()
         checked = self.check(predictions)
         submitter = Submitter(self.settings, self.api, self._transport)
-        submission = submitter.submit(checked, data_datestamp, self._data_round)
-        self.submissions.append(submission)
+        self.submissions.append(submitter.submit(checked, data_datestamp, self._data_round))
         self._remember_what_works()
-        return submission
+        return self.submissions[-1]
 
     def _remember_what_works(self) -> None:
         """For code that keeps a model and says nothing of its version: what was submitted from this one works."""

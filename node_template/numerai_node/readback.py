@@ -66,10 +66,10 @@ def _difference(held: bytes, content: bytes) -> str | None:
 
     try:
         there, sent = read(held), read(content)
+        if (there.index.name, there.name) != (sent.index.name, sent.name):
+            raise ValueError
     except (ValueError, IndexError, UnicodeDecodeError):
         raise Incomparable("what Numerai holds is no CSV file of these columns") from None
-    if (there.index.name, there.name) != (sent.index.name, sent.name):
-        raise Incomparable("what Numerai holds is no CSV file of these columns")
     known = sent.index.intersection(there.index)
     if len(there) != len(sent) or there.index.has_duplicates:
         wrong = f"Numerai holds {len(there)} rows with other ids than the {len(sent)} that were sent"

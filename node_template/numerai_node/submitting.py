@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -71,20 +70,10 @@ Verdict = Counts | SendAgain | Ended
 class Submitter:
     """Sends one submission: PUT to a presigned address, createSubmission, then a look at what Numerai says of it."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        api: NumeraiApi,
-        transport: Transport,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
-    ):
+    def __init__(self, settings: Settings, api: NumeraiApi, transport: Transport):
         self._settings = settings
         self._api = api
         self._transport = transport
-        self._sleep = sleep
-        self._monotonic = monotonic
 
     def submit(
         self, checked: pd.DataFrame, data_datestamp: int | None = None, data_round: Round | None = None
@@ -205,7 +194,7 @@ class Submitter:
     def _look_for(self, made: Made, round_: Round | None) -> tuple[Entry | None, str]:
         """The entry that names the submission, else the one of another file that counts on time for the round, else
         None and why Numerai's answers are no verdict. An entry that is `none` or missing is none either."""
-        ends, wait = self._monotonic() + CONFIRM_SECONDS, FIRST_LOOK
+        ends, wait = time.monotonic() + CONFIRM_SECONDS, FIRST_LOOK
         other: Entry | None = None
         silence = ""
         while True:
@@ -222,9 +211,9 @@ class Submitter:
                     return min(ours, key=lambda entry: (entry.status != ON_TIME, entry.round_number)), ""
                 wanted = None if round_ is None else round_.number
                 other = next((e for e in entries if e.round_number == wanted and e.status == ON_TIME), None)
-            if self._monotonic() >= ends:
+            if time.monotonic() >= ends:
                 return other, silence
-            self._sleep(wait)
+            time.sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK)
 
     def _unconfirmed(self, made: Made, why: str) -> Unconfirmed:
