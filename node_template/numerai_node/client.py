@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 
@@ -284,9 +284,8 @@ class NumeraiClient(Channel):
 
     def rounds(self, tournament: int, limit: int, patience: Patience | None = None) -> list[Round]:
         """The latest rounds that have opened, newest first."""
-        rounds = self._rounds(
-            queries.ROUNDS, {"tournament": tournament, "limit": limit + 1}, patience
-        )  # one may be to open
+        asked = {"tournament": tournament, "limit": limit + 1}  # one may be to open
+        rounds = self._rounds(queries.ROUNDS, asked, patience)
         now = self.transport.clock.now() + timedelta(seconds=1)
         return [each for each in rounds if each.open_time <= now][:limit]
 
@@ -377,9 +376,8 @@ class NumeraiClient(Channel):
         def read(data: Mapping[str, Any]) -> list[Submission]:
             return [_submission(row) for row in _list(data["submissions"]) if row]
 
-        rows = self._ask(
-            Question(queries.SUBMISSIONS, {"modelId": model_id}, read, "looking for the submission"), patience
-        )
+        what = "looking for the submission"
+        rows = self._ask(Question(queries.SUBMISSIONS, {"modelId": model_id}, read, what), patience)
         return sorted(rows, key=lambda each: each.inserted_at.timestamp() if each.inserted_at else 0.0, reverse=True)
 
     def entries(self, model_id: str, patience: Patience | None = None) -> list[Entry]:
@@ -482,9 +480,14 @@ class NumeraiClient(Channel):
         return self.transport.retry(question.what, create, patience)
 
     def _look_for(self, model_id: str, filename: str, patience: Patience) -> str | None:
-        """The id of the submission of a file, looked for a few times: 0, 1, 3 and 7 seconds from now."""
+        """The id of the submission of a file, looked for a few times: 0, 1, 3 and 7 seconds from now. Where there is no
+        answer, half of the time that is left is worth it: a second submission does no harm, a missed round does."""
+        patience = replace(patience, until=(patience.until + self.transport.monotonic()) / 2)
         for look in range(LOOKS):
-            files = self.submissions(model_id, patience)
+            try:
+                files = self.submissions(model_id, patience)
+            except TemporaryFailure:
+                return None
             known = next((each.id for each in files if each.filename == filename), None)
             if known is not None or look == LOOKS - 1:
                 return known

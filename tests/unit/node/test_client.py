@@ -384,6 +384,18 @@ class TestWordsThatNobodyKnows:
         assert 9 * 60 < clock[0] <= 10 * 60
         assert 10 < stub.asked("createSubmission") < 40
 
+    def test_a_look_that_fails_for_good_is_worth_half_of_what_is_left(self, stub: Stub, client: NumeraiClient) -> None:
+        """Making a submission twice does no harm, missing a round does."""
+        clock = [0.0]
+        client.transport = transport = Transport(
+            sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds), monotonic=lambda: clock[0]
+        )
+        transport.submit_by(datetime.now(timezone.utc) + timedelta(minutes=30))
+        stub.script["submissions"] = [refusal("Something went wrong")] * 1000
+        stub.script["createSubmission"] = [refusal("Something went wrong")]
+        assert client.create_submission(8, "model-1", "other.csv", patience=transport.patience())
+        assert 14 * 60 < clock[0] < 17 * 60
+
     def test_that_the_api_has_changed_passes_in_no_minutes(
         self, stub: Stub, client: NumeraiClient, transport: Transport
     ) -> None:
