@@ -45,6 +45,7 @@ SWITCHES = {
         clone_keeps_trigger=True,
         clones_listed=False,
         entry_delay_seconds=20.0,
+        downloads_keep_ids=False,
         live_minutes_before_opening=10.0,
         webhook_repeats=1,
         trigger_round_is_test=True,

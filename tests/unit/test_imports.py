@@ -89,7 +89,7 @@ FLOORS = ("commands", "usecases", "watching", "adapters", "providers", "sandbox"
 
 
 # What the cloud functions carry: only these modules of the package, and the standard library.
-CARRIED = {"watching/policy.py": (), "providers/webhooks": ("providers.webhooks",)}
+CARRIED = {"watching/policy.py": (), "providers/webhooks": ("providers.webhooks", "triggers"), "triggers.py": ()}
 
 
 @pytest.mark.parametrize("room", CARRIED)

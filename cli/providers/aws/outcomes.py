@@ -11,17 +11,10 @@ from ...models import Run, RunFailure, RunState
 from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, timed_out
 from ..webhooks.calls import OWN_TRIGGER
 from .stack_file import StackNode
-from .trigger_table import image_is_missing
+from .trigger_table import image_is_missing, state_of
 
 CANCEL_REASON = "Cancelled with numerai"
 """What TerminateJob is told, and by which a cancelled run is known afterwards."""
-_STATES = {
-    "SUBMITTED": RunState.QUEUED,
-    "PENDING": RunState.QUEUED,
-    "RUNNABLE": RunState.QUEUED,
-    "STARTING": RunState.QUEUED,
-    "RUNNING": RunState.RUNNING,
-}
 _TIMED_OUT = re.compile(r"attempt duration exceeded timeout", re.IGNORECASE)
 _NO_MEMORY = re.compile(r"OutOfMemory", re.IGNORECASE)
 _NO_SECRET = re.compile(r"secret", re.IGNORECASE)
@@ -31,8 +24,8 @@ _TAKEN_AWAY = re.compile(r"Spot Task was interrupted|Host EC2", re.IGNORECASE)
 def run_of(job: Mapping[str, Any], name: str, node: StackNode) -> Run:
     """The run that a job (as DescribeJobs gives it) is; `node` is the record of the node that it belongs to."""
     attempts, given = job.get("attempts") or [], environment(job)
-    state = _STATES.get(job["status"])
-    outcome = Outcome(state, message=job.get("statusReason")) if state else _outcome(job, node)
+    state = RunState(state_of(job))
+    outcome = _outcome(job, node) if state.final else Outcome(state, message=job.get("statusReason"))
     started = None if outcome.failure in (RunFailure.NOT_DEPLOYED, RunFailure.COULD_NOT_START) else _started(job)
     return Run(
         id=job["jobId"],

@@ -76,18 +76,12 @@ class Numerai:
         """The facts with how the node's model stands; its files are asked for where they matter."""
         entries = self._ask(lambda: self._client.entries(model_id))
         model = policy.Model(facts.node, tuple(_entry(**vars(entry)) for entry in entries))
-        if policy.files_matter(model, facts.round, facts.of_round):
-            try:
-                files = self._ask(lambda: self._client.submissions(model_id))
-            except CannotAsk:
-                if policy.files_decide(model, facts):
-                    raise
-                files = []
-            rows = (
-                policy.Submission(each.id, each.round_number, each.filename, _sane(each.inserted_at)) for each in files
-            )
-            model = replace(model, submissions=tuple(rows))
-        return replace(facts, models=(model,))
+
+        def files() -> list[policy.Submission]:
+            listed = self._ask(lambda: self._client.submissions(model_id))
+            return [policy.Submission(f.id, f.round_number, f.filename, _sane(f.inserted_at)) for f in listed]
+
+        return replace(facts, models=(policy.with_files(model, facts, files, CannotAsk),))
 
     @property
     def notifies(self) -> bool:

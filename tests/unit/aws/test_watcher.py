@@ -461,6 +461,29 @@ def test_without_the_files_a_model_that_has_no_entry_gets_another_run(watch: Wat
     assert "cannot be seen" in watch.told()[0][0], "whether it is missed is not known"
 
 
+def test_a_number_that_comes_again_is_another_round(watch: Watched) -> None:
+    """As on this machine: its triggers go on counting, as one that was used starts nothing, and all is told anew."""
+    month = 30 * 24 * 60
+    for begin in (0, month):
+        watch.numerai.rounds = {8: [(NUMBER, OPENS + timedelta(minutes=begin))]}
+        watch.look(begin + 11)
+        watch.batch.end(65)
+        for minutes in (16, 61):
+            watch.look(begin + minutes)
+        titles = [title for title, _ in watch.told()]
+        assert titles == [f"numerai-alice: round {NUMBER} {what}" for what in ("failed", "was missed")]
+    given = [run["containerOverrides"]["environment"][0]["value"] for run in watch.batch.runs]
+    assert given == [FIRST, f"watch-8-{NUMBER}-2"]
+
+
+def test_a_record_of_before_the_opening_was_kept_stands(watch: Watched) -> None:
+    watch.numerai.now = OPENS + timedelta(minutes=61)
+    old = {"pk": {"S": f"watch#numerai-alice#{NUMBER}"}, "outcome": {"S": "missed"}, "reopened": {"N": "0"}}
+    watch.world.dynamodb.put_item(TableName=TABLE, Item=old)
+    watch.look()
+    assert watch.told() == []
+
+
 def test_a_deadline_that_is_put_off_opens_a_missed_round_again(watch: Watched) -> None:
     watch.look(61)
     assert [title for title, _ in watch.told()] == [f"numerai-alice: round {NUMBER} was missed"]
@@ -1020,7 +1043,7 @@ def test_keys_that_are_refused_are_told_near_the_close(watch: Watched, message: 
     def refuse() -> None:
         true = watch.numerai.data({"query": "rounds", "variables": {"tournament": 8}})
         refusal = json.dumps({"errors": [{"message": message}]}).encode()
-        watch.numerai.broken = [broken(200, json.dumps({"data": true}).encode()), broken(400, refusal)]
+        watch.numerai.broken = [broken(200, json.dumps({"data": true}).encode()), *[broken(400, refusal)] * 3]
 
     refuse()
     watch.look(11)

@@ -12,7 +12,16 @@ from pathlib import Path
 import pytest
 from numerai_node import running
 from numerai_node.__main__ import main
-from numerai_node.errors import BadPredictions, ConfigurationError, Interrupted, TemporaryFailure
+from numerai_node.errors import (
+    BadPredictions,
+    ConfigurationError,
+    Covered,
+    Interrupted,
+    Late,
+    Submitted,
+    TemporaryFailure,
+    Unconfirmed,
+)
 from numerai_node.log import hide
 
 from .conftest import SECRET_KEY, Stub, status
@@ -66,6 +75,22 @@ def fail(error: BaseException) -> Callable[[], None]:
 def test_exit_codes(error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert running.ending_of(fail(error)).exit_code == code
     assert line in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (None, 0), (3, 3), (75, 75), (69, 1), (73, 1), (76, 1)])
+def test_code_that_ends_itself_does_not_say_that_it_submitted(code: int | None, ends: int) -> None:
+    assert running.ending_of(fail(SystemExit(code))).exit_code == ends
+
+
+@pytest.mark.parametrize("error", [Late("late", "s-1"), Covered("covered", "s-1"), Unconfirmed("unknown", "s-1")])
+def test_code_that_hands_on_how_its_submission_ended_is_believed(error: Submitted) -> None:
+    def work() -> None:
+        try:
+            raise error
+        except Submitted as ending:
+            sys.exit(ending.exit_code)
+
+    assert running.ending_of(work).exit_code == error.exit_code
 
 
 def test_every_problem_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:

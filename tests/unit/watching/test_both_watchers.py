@@ -377,3 +377,16 @@ def test_both_watchers_decide_alike(history: History, handler: ModuleType, tmp_p
         local, cloud = played(history, handler, Path(folder))
     for minute, one, other in zip(history.looks, local, cloud, strict=True):
         assert one == other, f"minute {minute}"
+
+
+def test_a_run_of_the_planned_opening_counts_in_a_round_that_opens_54_minutes_late(
+    handler: ModuleType, tmp_path: Path
+) -> None:
+    """docs/truth.md, opens-late. Another run beside it would submit twice."""
+    looks = (10, 53, 55, 66, 80, 100)
+    history = History(looks=looks, opens_late=54, webhook=Ending(lasts=85), called_after=-54)
+    for seen in played(history, handler, tmp_path):
+        assert [(each.step, each.started, each.told) for each in seen[2:]] == [
+            *[("running", (), ())] * 3,
+            ("submitted", (), ()),
+        ]

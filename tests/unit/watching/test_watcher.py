@@ -857,6 +857,17 @@ def test_a_provider_whose_times_have_no_zone_does_not_stop_the_others(bench: Ben
     assert finding.step is Step.STUCK and "without a time zone" in finding.detail
 
 
+def test_a_deployment_whose_time_has_no_zone_prevents_nothing(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, 65)
+    known = bench.provider.deployments[node.name]
+    bench.provider.deployments[node.name] = replace(known, deployed_at=known.deployed_at.replace(tzinfo=None))
+    look = bench.at(OPENING + timedelta(minutes=3))
+    assert [finding.step for finding in look.findings] == [Step.FAILED]
+    assert look.problems == ("numerai-alice: local tells the time of its deployment without a time zone",)
+
+
 def test_a_provider_that_refuses_is_asked_again_with_the_same_trigger_id(bench: Bench, node: Node) -> None:
     bench.provider.fail["trigger"] = ProviderError("The queue is full.", "Wait.")
     assert bench.after(10).step is Step.STUCK
