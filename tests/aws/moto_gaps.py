@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import moto.ecr.models as ecr_models
 import moto.ecr.responses as ecr_responses
 from moto.batch.models import BatchBackend
 from moto.budgets.responses import BudgetsResponse
+from moto.core.resource_tagging import TaggedResource, make_tag_matcher
 from moto.ec2.models.launch_templates import LaunchTemplate
+from moto.events.models import events_backends
 from moto.iam.access_control import IAMPolicy
+from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 from moto.s3.models import FakeBucket
 
 BATCH = "batch.amazonaws.com"
@@ -116,6 +120,24 @@ def install_budgets() -> None:
     BudgetsResponse.create_budget = create_budget
     BudgetsResponse.list_tags_for_resource = list_tags
     BudgetsResponse.describe_subscribers_for_notification = subscribers
+
+
+def install_tagging() -> None:
+    """Let the tagging API list image repositories and rules of EventBridge, which stock moto leaves out."""
+
+    stock_resources = ResourceGroupsTaggingAPIBackend._get_resources_generator
+
+    def resources(self: Any, tag_filters: Any = None, **filters: Any) -> Iterator[TaggedResource]:
+        yield from stock_resources(self, tag_filters=tag_filters, **filters)
+        account, region, matches = self.account_id, self.region_name, make_tag_matcher(tag_filters)
+        repositories, events = ecr_models.ecr_backends[account][region], events_backends[account][region]
+        taggers = {repository.arn: repositories.tagger for repository in repositories.repositories.values()}
+        taggers |= {rule.arn: events.tagger for bus in events.event_buses.values() for rule in bus.rules.values()}
+        for arn, tagger in taggers.items():
+            if matches(tags := tagger.get_tag_dict_for_resource(arn)):
+                yield TaggedResource(arn, tags, "")
+
+    ResourceGroupsTaggingAPIBackend._get_resources_generator = resources
 
 
 def install_service_linked_role() -> None:

@@ -25,10 +25,10 @@ _REMEMBERED = ("trigger", "rate", "notice", "deployed", "watch")
 _BATCH_WRITE = 25  # the most that BatchWriteItem takes
 
 
-def present(ask: Callable[[], Any]) -> Any:
-    """What AWS answers; None when it says that there is no such thing."""
+def present(ask: Callable[[], Any], *absent: str) -> Any:
+    """What AWS answers; None when it says that there is no such thing, with `absent` or one of the usual codes."""
     try:
-        with aws_errors(absent=_ABSENT):
+        with aws_errors(absent=(*_ABSENT, *absent)):
             return ask()
     except ProviderError as error:
         if is_absent(error):

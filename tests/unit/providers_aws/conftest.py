@@ -25,6 +25,9 @@ from tests.fakes import FakeClock
 
 boto3 = pytest.importorskip("boto3")
 moto = pytest.importorskip("moto")
+gaps = pytest.importorskip("tests.aws.moto_gaps")
+for install in (gaps.install_bucket_policies, gaps.install_budgets, gaps.install_tagging):
+    install()
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -355,7 +358,6 @@ def registry() -> Iterator[Registry]:
 
 @pytest.fixture
 def world(home: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    pytest.importorskip("tests.aws.moto_gaps").install_bucket_policies()
     with moto.mock_aws(config={"batch": {"use_docker": False}, "core": {"passthrough": {"urls": [registry.host]}}}):
         world = World(home, registry, {"region": REGION, "log_lag_seconds": 0})
         monkeypatch.setattr(
