@@ -9,9 +9,11 @@ from typing import Any
 
 import moto.ecr.models as ecr_models
 import moto.ecr.responses as ecr_responses
+import requests
 from moto.batch.models import BatchBackend
 from moto.budgets.responses import BudgetsResponse
 from moto.core.resource_tagging import TaggedResource, make_tag_matcher
+from moto.core.responses import ActionResult
 from moto.ec2.models.launch_templates import LaunchTemplate
 from moto.events.models import events_backends
 from moto.iam.access_control import IAMPolicy
@@ -74,7 +76,7 @@ class OneAtATime:
 
 
 def install_ecr(registry: str) -> None:
-    """Let repositories live in a real registry at this `host:port`."""
+    """Let repositories and their images live in a real registry at this `host:port`."""
     stock_init = ecr_models.Repository.__init__
     stock_token = ecr_responses.ECRResponse.get_authorization_token
 
@@ -88,6 +90,34 @@ def install_ecr(registry: str) -> None:
             entry["proxyEndpoint"] = f"http://{registry}"
         return answer
 
+    def ask(method: str, response: Any, what: str, **more: Any) -> requests.Response:
+        name = response._get_param("repositoryName")
+        return requests.request(method, f"http://{registry}/v2/{name}/{what}", timeout=30, **more)
+
+    def batch_get_image(self: Any) -> ActionResult:
+        images = []
+        for asked in self._get_param("imageIds"):
+            kinds = {"Accept": ", ".join(self._get_param("acceptedMediaTypes"))}
+            found = ask("GET", self, f"manifests/{asked['imageTag']}", headers=kinds)
+            if found.ok:
+                name = {"imageTag": asked["imageTag"], "imageDigest": found.headers["Docker-Content-Digest"]}
+                kind = found.headers["Content-Type"]
+                images.append({"imageId": name, "imageManifest": found.text, "imageManifestMediaType": kind})
+        return ActionResult({"images": images, "failures": []})
+
+    def put_image(self: Any) -> ActionResult:
+        content, kind = self._get_param("imageManifest"), self._get_param("imageManifestMediaType")
+        place = f"manifests/{self._get_param('imageTag')}"
+        ask("PUT", self, place, data=content.encode(), headers={"Content-Type": kind}).raise_for_status()
+        return ActionResult({"image": {"imageId": {"imageTag": self._get_param("imageTag")}}})
+
+    def list_images(self: Any) -> ActionResult:
+        found = ask("GET", self, "tags/list")
+        tags = (found.json().get("tags") or []) if found.ok else []
+        return ActionResult({"imageIds": [{"imageTag": tag} for tag in tags]})
+
+    for operation in (batch_get_image, put_image, list_images):
+        setattr(ecr_responses.ECRResponse, operation.__name__, operation)
     ecr_models.Repository.__init__ = init
     ecr_responses.ECRResponse.get_authorization_token = get_authorization_token
 

@@ -11,7 +11,7 @@ from ...ports import StackRunner
 from ..registry import ProviderContext
 from .clients import AwsClients
 from .cluster import Cluster
-from .image_registry import ImageRegistry, registry_login
+from .image_registry import ImageRegistry
 from .images import ImageEngine, Images
 from .remote_state import RemoteRecord
 from .settings import AwsPaths, AwsSettings, read_settings
@@ -74,8 +74,7 @@ class AwsParts:
         """What builds and pushes images."""
         # The factory gives what can also push; the port names what every provider may ask for.
         engine = cast(Callable[[], ImageEngine], self.context.engine)
-        registry = ImageRegistry(lambda: registry_login(self.clients.client("ecr")))
-        return Images(engine, registry, self.settings.cluster)
+        return Images(engine, ImageRegistry(self.clients), self.settings.cluster)
 
     def runner(self) -> StackRunner:
         """Terraform on the cluster."""

@@ -284,7 +284,7 @@ def test_an_item_that_was_written_gives_way(world: World) -> None:
 
 
 class Scripted:
-    """An AWS with prepared answers, an operation's last one again and again; it notes for which of them it was asked."""
+    """An AWS with prepared answers, an operation's last one again and again. It notes which were asked for."""
 
     def __init__(self, clients: AwsClients, **answers: list[Any]):
         self._clients = clients
