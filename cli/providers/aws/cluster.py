@@ -13,13 +13,13 @@ from ...files.private import write_private
 from ...models import NUMERAI_API_URL, Keys, Node
 from ...ports import Clock, Report, StackPlan, StackRunner
 from .adoption import take_over
-from .clients import AwsClients, aws_errors
+from .clients import AwsClients, aws_errors, present
 from .cluster_outputs import ClusterOutputs
 from .cron import aws_cron
 from .existing import Existing
 from .keys import KeysSecret, require_keys
 from .lambda_package import package_functions
-from .remains import cluster_remains, node_remains, present, remove_data
+from .remains import cluster_remains, node_remains, remove_data
 from .runs import BatchRuns
 from .settings import AwsPaths, AwsSettings
 from .stack_file import Stack, StackFile, new_stack_id, stack_node

@@ -15,8 +15,7 @@ from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeVar
 
 from ...ports import Clock
-from .clients import AwsClients, aws_errors
-from .remains import present
+from .clients import AwsClients, aws_errors, present
 
 STACK_TAG = "numerai:stack"
 """Put on everything by terraform/aws (versions.tf): which record of a cluster a thing was made from."""
@@ -139,14 +138,14 @@ class Existing:
 
     @cached_property
     def _things(self) -> Sequence[_Thing]:
-        own = [{"Key": STACK_TAG, "Values": [self._id]}]
-        others = self._pages("resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList", TagFilters=own)
+        asked = {"TagFilters": [{"Key": STACK_TAG, "Values": [self._id]}]}
+        others = self._clients.pages("resourcegroupstaggingapi", "get_resources", "ResourceTagMappingList", **asked)
         things = [_Thing(other["ResourceARN"], _path(other["ResourceARN"])) for other in others]
         return [*(thing for thing in things if _service(thing) in _LOOKS), *self._of_ec2(), *self._of_batch()]
 
     def _of_ec2(self) -> Iterator[_Thing]:
         tags: dict[str, dict[str, str]] = {}
-        for tag in self._pages(
+        for tag in self._clients.pages(
             "ec2", "describe_tags", "Tags", Filters=[{"Name": "key", "Values": [STACK_TAG, "Name"]}]
         ):
             tags.setdefault(tag["ResourceId"], {})[tag["Key"]] = tag["Value"]
@@ -165,7 +164,7 @@ class Existing:
                 yield _Thing(arn, f"invalid:{_path(arn)}" if invalid else _path(arn))
 
     def _own_of_batch(self, operation: str, key: str) -> list[Any]:
-        every = self._pages("batch", operation, key)
+        every = self._clients.pages("batch", operation, key)
         return [found for found in every if self._owns(found.get("tags")) and found["status"] not in _GONE]
 
     def _is_there(self, thing: _Thing) -> bool:
@@ -284,11 +283,6 @@ class Existing:
         if isinstance(tags, Mapping):
             return tags.get(STACK_TAG) == self._id
         return any(tag["Key"] == STACK_TAG and tag["Value"] == self._id for tag in tags or [])
-
-    def _pages(self, service: str, operation: str, key: str, **asked: Any) -> Iterator[Any]:
-        with aws_errors():
-            for page in self._client(service).get_paginator(operation).paginate(**asked):
-                yield from page[key]
 
     def _settled(self, look: Callable[[], list[Any]]) -> list[Any]:
         """What AWS shows once it neither makes nor removes any of it."""

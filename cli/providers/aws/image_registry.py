@@ -8,8 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ...errors import ProviderError
-from .clients import AwsClients, aws_errors
-from .remains import present
+from .clients import AwsClients, aws_errors, present
 
 MANIFESTS = (
     "application/vnd.docker.distribution.manifest.v2+json",

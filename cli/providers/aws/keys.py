@@ -9,9 +9,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import EnvironmentNotReady, ProviderError
+from ...errors import EnvironmentNotReady
 from ...models import Keys
-from .clients import AwsClients, aws_errors, is_absent
+from .clients import AwsClients, aws_errors, present
 
 KEY_FIELDS = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY")
 NOTIFY_FIELD = "NUMERAI_NOTIFY"
@@ -101,15 +101,9 @@ def notify_value(urls: Mapping[str, str]) -> str:
 
 def _held(clients: AwsClients, arn: str) -> Any:
     """What the secret holds; None for nothing, and for no such secret."""
+    found = present(lambda: clients.client("secretsmanager").get_secret_value(SecretId=arn))
     try:
-        with aws_errors(absent=("ResourceNotFoundException",)):
-            text = clients.client("secretsmanager").get_secret_value(SecretId=arn).get("SecretString", "{}")
-    except ProviderError as error:
-        if is_absent(error):
-            return None
-        raise
-    try:
-        return json.loads(text)
+        return json.loads(found.get("SecretString", "{}")) if found else None
     except ValueError:
         return {}
 

@@ -11,6 +11,7 @@ import pytest
 from numerai_compute.errors import ProviderError
 from numerai_compute.providers.aws.clients import AwsClients
 from numerai_compute.providers.aws.existing import STACK_TAG, Existing, Unknown
+from numerai_compute.providers.aws.settings import AwsSettings
 
 from .conftest import ACCOUNT, REGION, World
 
@@ -283,16 +284,17 @@ def test_an_item_that_was_written_gives_way(world: World) -> None:
     assert dynamodb.scan(TableName="n-table")["Count"] == 0
 
 
-class Scripted:
+class Scripted(AwsClients):
     """An AWS with prepared answers, an operation's last one again and again. It notes which were asked for."""
 
     def __init__(self, clients: AwsClients, **answers: list[Any]):
-        self._clients = clients
+        super().__init__(AwsSettings(region=REGION))
+        self._stock = clients
         self.answers = answers
         self.asked: list[str] = []
 
     def client(self, service: str) -> Any:
-        stock = self._clients.client(service)
+        stock = self._stock.client(service)
         scripted = {operation: partial(self._answer, operation) for operation in self.answers}
 
         def paginator(operation: str) -> Any:
@@ -316,7 +318,7 @@ class Scripted:
 
 def scripted(world: World, **answers: list[Any]) -> tuple[Existing, Scripted]:
     clients = Scripted(world.clients, **answers)
-    return Existing(clients, OURS, world.clock), clients  # type: ignore[arg-type]
+    return Existing(clients, OURS, world.clock), clients
 
 
 def environment(status: str) -> dict[str, Any]:
