@@ -87,6 +87,10 @@ class AwsClients:
             for page in self.client(service).get_paginator(operation).paginate(**asked):
                 yield from page.get(key) or []
 
+    def shows(self, service: str, operation: str, **asked: Any) -> Any:
+        """What AWS answers; None when it says that there is no such thing."""
+        return present(lambda: getattr(self.client(service), operation)(**asked))
+
     @cached_property
     def account(self) -> str:
         """The number of the account that the credentials belong to."""

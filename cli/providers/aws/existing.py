@@ -178,31 +178,31 @@ class Existing:
 
     def _role(self, values: Values) -> str | None:
         (name,) = _known(values, "name")
-        found = present(lambda: self._client("iam").get_role(RoleName=name))
+        found = self._clients.shows("iam", "get_role", RoleName=name)
         return name if found and self._owns(found["Role"].get("Tags")) else None
 
     def _role_policy(self, values: Values) -> str | None:
         role, name = _known(values, "role", "name")
-        look = self._client("iam").get_role_policy
-        there = self._role({"name": role}) and present(lambda: look(RoleName=role, PolicyName=name))
-        return f"{role}:{name}" if there else None
+        own = self._role({"name": role})
+        shown = own and self._clients.shows("iam", "get_role_policy", RoleName=role, PolicyName=name)
+        return f"{role}:{name}" if shown else None
 
     def _role_policy_attachment(self, values: Values) -> str | None:
         role, arn = _known(values, "role", "policy_arn")
-        look = self._client("iam").list_attached_role_policies
-        found = self._role({"name": role}) and present(lambda: look(RoleName=role)["AttachedPolicies"])
-        return f"{role}/{arn}" if arn in [policy["PolicyArn"] for policy in found or []] else None
+        attached = self._clients.pages("iam", "list_attached_role_policies", "AttachedPolicies", RoleName=role)
+        own = self._role({"name": role}) and arn in [policy["PolicyArn"] for policy in attached]
+        return f"{role}/{arn}" if own else None
 
     def _instance_profile(self, values: Values) -> str | None:
         (name,) = _known(values, "name")
-        found = present(lambda: self._client("iam").get_instance_profile(InstanceProfileName=name))
+        found = self._clients.shows("iam", "get_instance_profile", InstanceProfileName=name)
         return name if found and self._owns(found["InstanceProfile"].get("Tags")) else None
 
     def _schedule(self, values: Values) -> str | None:
         """A schedule bears no tags; it is this stack's when it acts as this stack's role."""
         (name,) = _known(values, "name")
         group = values.get("group_name") or "default"
-        found = present(lambda: self._client("scheduler").get_schedule(Name=name, GroupName=group))
+        found = self._clients.shows("scheduler", "get_schedule", Name=name, GroupName=group)
         own = found and self._role({"name": found["Target"]["RoleArn"].rpartition("/")[2]})
         return f"{group}/{name}" if own else None
 
@@ -210,8 +210,8 @@ class Existing:
         (name,) = _known(values, "name")
         account, region = self._clients.account, self._clients.region
         arn = f"arn:{self._clients.session.get_partition_for_region(region)}:budgets::{account}:budget/{name}"
-        found = present(lambda: self._client("budgets").list_tags_for_resource(ResourceARN=arn)["ResourceTags"])
-        return f"{account}:{name}" if self._owns(found) else None
+        found = self._clients.shows("budgets", "list_tags_for_resource", ResourceARN=arn)
+        return f"{account}:{name}" if found and self._owns(found.get("ResourceTags")) else None
 
     def _bucket(self, values: Values) -> str | None:
         """A bucket is tagged only after it was made, so an untagged one counts as well as long as nothing is in it."""
@@ -224,21 +224,19 @@ class Existing:
 
     def _target(self, values: Values) -> str | None:
         rule, target = _known(values, "rule", "target_id")
-        look = self._client("events").list_targets_by_rule
-        found = self._listed("aws_cloudwatch_event_rule", {"name": rule}) and present(
-            lambda: look(Rule=rule)["Targets"]
-        )
-        return f"{rule}/{target}" if target in [one["Id"] for one in found or []] else None
+        targets = self._clients.pages("events", "list_targets_by_rule", "Targets", Rule=rule)
+        own = self._listed("aws_cloudwatch_event_rule", {"name": rule}) and target in [one["Id"] for one in targets]
+        return f"{rule}/{target}" if own else None
 
     def _function_url(self, values: Values) -> str | None:
-        name, look = self._listed("aws_lambda_function", values), self._client("lambda").get_function_url_config
-        return name if name and present(lambda: look(FunctionName=name)) else None
+        name = self._listed("aws_lambda_function", values)
+        return name if name and self._clients.shows("lambda", "get_function_url_config", FunctionName=name) else None
 
     def _permission(self, values: Values) -> str | None:
         (statement,) = _known(values, "statement_id")
-        name, look = self._listed("aws_lambda_function", values), self._client("lambda").get_policy
-        policy = name and present(lambda: look(FunctionName=name)["Policy"])
-        statements = json.loads(policy)["Statement"] if policy else []
+        name = self._listed("aws_lambda_function", values)
+        policy = name and self._clients.shows("lambda", "get_policy", FunctionName=name)
+        statements = json.loads(policy["Policy"])["Statement"] if policy else []
         return f"{name}/{statement}" if statement in [one.get("Sid") for one in statements] else None
 
     def _association(self, values: Values) -> str | None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial
+from typing import Any
 
 from ...errors import ProviderError
-from .clients import AwsClients, aws_errors, present
+from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .lambda_package import FUNCTIONS
+from .stack_file import Stack
 
 _LISTS = (
     ("queue", "batch", "describe_job_queues", "jobQueues", "jobQueueName"),
@@ -24,23 +25,49 @@ def node_remains(
 ) -> Iterator[str]:
     """What AWS still holds for a node, in words."""
     definition = f"{cluster}-{name}"
-    if present(lambda: clients.client("ecr").describe_repositories(repositoryNames=[f"{cluster}/{name}"])):
+    if clients.shows("ecr", "describe_repositories", repositoryNames=[f"{cluster}/{name}"]):
         yield f"the image repository {cluster}/{name}"
-    with aws_errors():
-        found = clients.client("batch").describe_job_definitions(jobDefinitionName=definition, status="ACTIVE")
-    if found["jobDefinitions"]:
+    if _definitions(clients, definition):
         yield f"the job definition {definition}"
-    if present(lambda: clients.client("scheduler").get_schedule(Name=definition)):
+    if clients.shows("scheduler", "get_schedule", Name=definition):
         yield f"the schedule {definition}"
     bucket, group = outputs.text("artifacts_bucket"), outputs.text("run_log_group")
-    listed = present(lambda: clients.client("s3").list_object_versions(Bucket=bucket, Prefix=f"{name}/", MaxKeys=1))
+    listed = clients.shows("s3", "list_object_versions", Bucket=bucket, Prefix=f"{name}/", MaxKeys=1)
     if artifacts_too and listed and (listed.get("Versions") or listed.get("DeleteMarkers")):
         yield f"objects in s3://{bucket}/{name}/"
-    streams = present(
-        lambda: clients.client("logs").describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/", limit=1)
-    )
+    own = {"logGroupName": group, "logStreamNamePrefix": f"{name}/"}
+    streams = clients.shows("logs", "describe_log_streams", **own, limit=1)
     if streams and streams["logStreams"]:
         yield f"logs of runs in {group}"
+
+
+def missing(clients: AwsClients, stack: Stack) -> list[str]:
+    """What a finished apply made and AWS does not show any more, in words."""
+    outputs, batch = ClusterOutputs(stack.outputs), clients.client("batch")
+    function, watcher = outputs.text("webhook_function"), outputs.optional("watcher_function")
+    secret, queues = outputs.text("keys_secret_arn"), list(outputs.queues.values())
+    looks: list[tuple[str, str, str, dict[str, Any]]] = [
+        (f"the webhook {function}", "lambda", "get_function_url_config", {"FunctionName": function}),
+        *([(f"the watcher {watcher}", "lambda", "get_function", {"FunctionName": watcher})] if watcher else []),
+        ("the secret of the Numerai keys", "secretsmanager", "describe_secret", {"SecretId": secret}),
+        ("the table of triggers", "dynamodb", "describe_table", {"TableName": outputs.text("webhook_table")}),
+    ]
+    gone = [what for what, service, operation, asked in looks if not clients.shows(service, operation, **asked)]
+    with aws_errors():
+        found = {queue["jobQueueArn"] for queue in batch.describe_job_queues(jobQueues=queues)["jobQueues"]}
+    gone += [f"the queue {queue}" for queue in queues if queue not in found]
+    for node in map(outputs.node, stack.staying):
+        if not _definitions(clients, node["job_definition"]):
+            gone.append(f"the job definition {node['job_definition']}")
+        if not clients.shows("ecr", "describe_repositories", repositoryNames=[node["repository"]]):
+            gone.append(f"the image repository {node['repository']}")
+    return gone
+
+
+def _definitions(clients: AwsClients, name: str) -> Any:
+    with aws_errors():
+        asked = {"jobDefinitionName": name, "status": "ACTIVE"}
+        return clients.client("batch").describe_job_definitions(**asked)["jobDefinitions"]
 
 
 def remove_data(clients: AwsClients, name: str, outputs: ClusterOutputs, *, keep_artifacts: bool) -> None:
@@ -72,7 +99,7 @@ def cluster_remains(clients: AwsClients, cluster: str, account: str, region: str
         ("bucket", "s3", "head_bucket", "Bucket", f"{cluster}-artifacts-{account}-{region}"),
         *(("role", "iam", "get_role", "RoleName", f"{cluster}-{role}") for role in ("execution", "run", *FUNCTIONS)),
     ):
-        if present(partial(getattr(clients.client(service), operation), **{named: name})):
+        if clients.shows(service, operation, **{named: name}):
             yield f"the {what} {name}"
 
 
