@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
 from ...models import LogLine, WebhookCall
@@ -12,7 +12,7 @@ from ...ports import Clock
 from ...redaction import Redactor
 from .clients import AwsClients, present
 from .cluster_outputs import ClusterOutputs
-from .outcomes import log_streams, stopped_at
+from .outcomes import log_streams, moment, stopped_at
 from .runs import BatchRuns
 
 FOLLOW_SECONDS = 1.0
@@ -35,7 +35,7 @@ class RunLogs:
             job = self._runs.job(run_id)
             for stream in log_streams(job):
                 for event in self._new_events(stream, positions):
-                    yield LogLine(redact(event["message"].rstrip("\r\n")), _time(event["timestamp"]))
+                    yield LogLine(redact(event["message"].rstrip("\r\n")), moment(event["timestamp"]))
             ended = stopped_at(job)
             if not follow or (ended and (self._clock.now() - ended).total_seconds() >= self._lag):
                 return
@@ -73,7 +73,7 @@ def _call(event: Mapping[str, Any]) -> WebhookCall | None:
     try:
         content = json.loads(event["message"])
         return WebhookCall(
-            _time(event["timestamp"]),
+            moment(event["timestamp"]),
             content["node"],
             int(content["webhook"]),
             content["answer"],
@@ -81,7 +81,3 @@ def _call(event: Mapping[str, Any]) -> WebhookCall | None:
         )
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

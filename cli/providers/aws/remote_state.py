@@ -29,13 +29,11 @@ class RemoteRecord:
         self._key = f"{cluster}/stack.json"
 
     def read(self) -> tuple[bytes | None, str | None]:
-        """The record and its version; None and None when there is none yet."""
         s3 = self._clients.client("s3")
         found = present(lambda: s3.get_object(Bucket=self._bucket, Key=self._key), "NoSuchKey")
         return (found["Body"].read(), found["ETag"]) if found else (None, None)
 
     def write(self, content: bytes, version: str | None) -> bool:
-        """Replace that version (None: there was none); False when another machine was faster."""
         based_on: dict[str, str] = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
         try:
             with aws_errors(absent=_FASTER):
@@ -49,7 +47,6 @@ class RemoteRecord:
         return True
 
     def remove(self) -> None:
-        """Forget the record."""
         with aws_errors():
             self._clients.client("s3").delete_object(Bucket=self._bucket, Key=self._key)
 

@@ -368,12 +368,12 @@ def test_a_compute_environment_that_aws_could_not_make_is_removed(world: World) 
 def test_a_refused_look_is_an_error(world: World) -> None:
     from botocore.exceptions import ClientError
 
-    class Refusing:
+    class Refusing(AwsClients):
         def client(self, service: str) -> Any:
             raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetRole")
 
     with pytest.raises(ProviderError) as refused:
-        Existing(Refusing(), OURS, world.clock).find("aws_iam_role", {"name": "n"})  # type: ignore[arg-type]
+        Existing(Refusing(AwsSettings()), OURS, world.clock).find("aws_iam_role", {"name": "n"})
     assert refused.value.code == "aws-forbidden"
 
 
