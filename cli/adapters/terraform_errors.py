@@ -104,7 +104,8 @@ def _registry(complaint: _Complaint) -> NumeraiError:
 def _clash(complaint: _Complaint) -> NumeraiError:
     return ProviderError(
         f"Something of the same name exists in this account already: {complaint.addresses(_CLASH) or 'see --verbose'}.",
-        "It is not this cluster's, or an interrupted command left it. Remove it, or give the cluster another name.",
+        "If an interrupted command left it a moment ago, run the command again in a few minutes. Otherwise it is not "
+        "this cluster's: remove it, or give the cluster another name.",
         code="name-clash",
     )
 

@@ -71,12 +71,12 @@ class Submissions:
 
     def file(self, found: SubmissionRecord) -> Path:
         """The file to download. Whether its ids are those that were sent is a switch."""
-        path = self._uploads.path(found.filename)
-        if self._switches.downloads_keep_ids or not path.is_file():
+        path = self.uploads.path(found.filename)
+        if self.switches.downloads_keep_ids or not path.is_file():
             return path
         frame = _read(path, found.tournament)
         frame.isetitem(0, [str(uuid.uuid5(_SPACE, str(each))) for each in frame.iloc[:, 0]])
-        return self._uploads.put(f"{found.filename}.mapped", [frame.to_csv(index=False).encode()])
+        return self.uploads.put(f"{found.filename}.mapped", [frame.to_csv(index=False).encode()])
 
     def put(self, record: SubmissionRecord) -> None:
         """Record a submission that needs no check (of the made-up history)."""

@@ -13,7 +13,7 @@ from .cluster_outputs import ClusterOutputs
 from .keys import KeysSecret
 from .parts import AwsParts
 from .policy import denied
-from .remains import cluster_remains
+from .remains import cluster_remains, missing
 from .stack_file import Stack
 
 VCPU_QUOTA = {"fargate": ("fargate", "L-3032A538"), "spot": ("fargate", "L-36FBB829")}
@@ -82,7 +82,7 @@ def _cluster(parts: AwsParts, stack: Stack, account: str) -> Check:
         return Check(name, CheckStatus.FAILED, why, "numerai node destroy")
     if stack.applied is None:
         return Check(name, CheckStatus.FAILED, "its last change was interrupted", mend)
-    gone = parts.cluster.missing(stack)
+    gone = missing(parts.clients, stack)
     if gone:
         return Check(name, CheckStatus.FAILED, f"gone: {', '.join(gone)}", mend)
     if not parts.cluster.up_to_date(stack):

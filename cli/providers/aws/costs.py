@@ -77,16 +77,6 @@ def estimate(node: Node, history: Iterable[Run] = (), *, use_spot: bool = True, 
     )
 
 
-def estimate_all(
-    nodes: Iterable[tuple[Node, Iterable[Run]]], *, use_spot: bool = True
-) -> tuple[tuple[NodeCost, ...], float]:
-    """The cost of each node, what is shared counted with the first one only, and the sum in US dollars a month."""
-    found = tuple(
-        estimate(node, history, use_spot=use_spot, first=number == 0) for number, (node, history) in enumerate(nodes)
-    )
-    return found, sum(cost.usd for cost in found)
-
-
 def _compute(node: Node, minutes: float, use_spot: bool) -> CostItem:
     cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
     gib, hours = memory_mib / 1024, RUNS_A_MONTH * (minutes + START_MINUTES) / 60

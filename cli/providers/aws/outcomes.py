@@ -31,10 +31,10 @@ def run_of(job: Mapping[str, Any], name: str, node: StackNode) -> Run:
         id=job["jobId"],
         node=name,
         state=outcome.state,
-        created_at=_time(job.get("createdAt")) or datetime.fromtimestamp(0, timezone.utc),
+        created_at=moment(job.get("createdAt") or 0),
         trigger_id=given.get("TRIGGER_ID") or given.get(OWN_TRIGGER),
         started_at=started if state is not RunState.QUEUED or attempts else None,
-        ended_at=_time(job.get("stoppedAt")) if outcome.state.final else None,
+        ended_at=stopped_at(job),
         exit_code=outcome.exit_code,
         failure=outcome.failure,
         message=outcome.message,
@@ -57,7 +57,7 @@ def log_streams(job: Mapping[str, Any]) -> list[str]:
 
 def stopped_at(job: Mapping[str, Any]) -> datetime | None:
     """When a job ended, None when it has not."""
-    return _time(job.get("stoppedAt")) if job["status"] in ("SUCCEEDED", "FAILED") else None
+    return moment(job["stoppedAt"]) if job["status"] in ("SUCCEEDED", "FAILED") and job.get("stoppedAt") else None
 
 
 def _outcome(job: Mapping[str, Any], node: StackNode) -> Outcome:
@@ -125,8 +125,9 @@ def _started(job: Mapping[str, Any]) -> datetime | None:
     """When the first attempt began: Batch gives the last one's time once there are several."""
     times = [attempt.get("startedAt") for attempt in job.get("attempts") or []] + [job.get("startedAt")]
     known = [time for time in times if time]
-    return _time(min(known)) if known else None
+    return moment(min(known)) if known else None
 
 
-def _time(milliseconds: int | None) -> datetime | None:
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc) if milliseconds else None
+def moment(milliseconds: int) -> datetime:
+    """A time as AWS gives it."""
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

@@ -76,8 +76,7 @@ class AwsProvider:
         lines.append(f"Runs get {size}" + (f", started by the schedule {cron} (UTC)" if cron else ""))
         if (cpu, memory_mib) != (node.cpu, node.memory_mib):
             lines.append(f"({node.cpu:g} vCPU with {node.memory_mib / 1024:g} GiB is not to be had; this is the next)")
-        lines.append(self._cost(node, first=first).describe())
-        return lines
+        return [*lines, self._cost(node, first=first).describe()]
 
     def cost(self, node: Node) -> NodeCost:
         """What the node costs a month, from its latest runs where there are any; what nodes share is counted with the
@@ -132,12 +131,10 @@ class AwsProvider:
         return done
 
     def deployment(self, node_name: str) -> Deployment | None:
-        """What the node runs now, None when it was never deployed."""
         record = self._stack().staying.get(node_name)
         return record.deployment if record else None
 
     def source_hash(self, node: Node) -> str:
-        """The hash over the node's folder as `deploy` would record it now."""
         return source_hash(Path(node.path))
 
     def notifies(self) -> bool:
@@ -164,13 +161,11 @@ class AwsProvider:
     # runs
 
     def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
-        """Start one run. A trigger id that was seen before gives the run that it started."""
         self._require_node(node.name)
         runs = self._runs()
         return runs.submit(node.name) if trigger_id is None else runs.call_webhook(node.name, trigger_id)
 
     def run(self, run_id: str) -> Run:
-        """One run; `ProviderError` with code `no-such-run` when it is not known."""
         return self._runs().run(run_id)
 
     def runs(self, node_name: str, limit: int = 20) -> list[Run]:
@@ -181,14 +176,12 @@ class AwsProvider:
         return self._runs(stack).runs(node_name, limit)
 
     def find_run(self, node_name: str, trigger_id: str) -> Run | None:
-        """The run that a trigger started, None when there is none (yet)."""
         stack = self._stack()
         if node_name not in stack.staying or not stack.outputs:
             return None
         return self._runs(stack).find(node_name, trigger_id)
 
     def logs(self, run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
-        """What the run printed, all attempts in order; with `follow` until the run has ended."""
         stack = self._stack()
         runs = self._runs(stack)
         runs.run(run_id)
@@ -200,7 +193,6 @@ class AwsProvider:
         return RunLogs(self._parts.clients, outputs, runs, self._clock, lag).lines(run_id, redact, follow=follow)
 
     def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
-        """The latest requests that reached the node's webhook, newest first."""
         stack = self._stack()
         record = stack.staying.get(node_name)
         if record is None or node_name not in ClusterOutputs(stack.outputs).nodes:
@@ -209,11 +201,9 @@ class AwsProvider:
         return webhook_calls(self._parts.clients, group, node_name, record.since, limit)
 
     def cancel(self, run_id: str) -> Run:
-        """Stop a run, whatever state it is in, and return it; a run that has ended stays as it is."""
         return self._runs().cancel(run_id)
 
     def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
-        """The provider's own findings for `numerai doctor`."""
         return aws_checks(self._parts, list(nodes), self)
 
     def _stack(self) -> Stack:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.terraform_errors import Diagnostic, explain
-from numerai_compute.adapters.terraform_runner import ADOPTION_FILE, S3Backend, TerraformRunner, describe, words
+from numerai_compute.adapters.terraform_runner import ADOPTION_FILE, S3Backend, TerraformRunner, words
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
-from numerai_compute.ports import PlannedResource, PlannedResources, StackChange, StackPlan
+from numerai_compute.ports import PlannedResource, PlannedResources, StackChange
 
 from tests.fixtures.sandbox import wait_for
 
@@ -229,12 +229,6 @@ def test_a_plan_is_changes_and_drift(prepared: TerraformRunner, stand_in: StandI
     assert plan.count("create", "update", "replace", "delete") == 4
     assert plan.drift == ("aws_sns_topic.failures",)
     assert "-destroy" in stand_in.calls("plan")[0]["argv"]
-    assert describe(plan) == [
-        "make ecr repository numerai-alice",
-        "change dynamodb table item nodes",
-        "replace vpc",
-        "remove sns topic failures",
-    ]
 
 
 def shown(address: str, actions: list[str], *, mode: str = "managed", **values: object) -> dict:
@@ -365,10 +359,6 @@ def test_words_leave_strange_addresses_alone() -> None:
     assert words("module.x") == "module.x"
     assert words("aws_vpc.this") == "vpc"
     assert words('module.a.aws_batch_job_queue.this["gpu"]') == "batch job queue gpu"
-
-
-def test_describe_of_nothing_is_empty(tmp_path: Path) -> None:
-    assert describe(StackPlan((), (), tmp_path)) == []
 
 
 def one(text: str, address: str | None = None) -> NumeraiError:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
-from numerai_compute.providers.aws.clients import AwsClients, aws_errors, is_absent
+from numerai_compute.providers.aws.clients import AwsClients, aws_errors, present
 from numerai_compute.providers.aws.settings import AwsSettings
 
 exceptions = pytest.importorskip("botocore.exceptions")
@@ -54,9 +54,14 @@ def test_errors_in_words(error: Exception, kind: type[NumeraiError], code: str, 
 
 
 def test_what_is_not_there_can_be_told_apart() -> None:
-    with pytest.raises(ProviderError) as raised, aws_errors(absent=("NotFound",)):
-        raise refusal("NotFound")
-    assert is_absent(raised.value)
+    def refuse(code: str) -> None:
+        raise refusal(code)
+
+    assert present(lambda: refuse("NotFound")) is None
+    assert present(lambda: refuse("Other"), "Other") is None
+    assert present(lambda: 1) == 1
+    with pytest.raises(ProviderError):
+        present(lambda: refuse("Other"))
 
 
 def test_other_errors_pass() -> None:

@@ -281,8 +281,8 @@ def test_deploy_pushes_the_image_and_then_lets_it_run(world: World) -> None:
     tag = done.source_hash[:12]
     path = f"numerai/{node.name}"
     assert done.image == f"{world.registry.host}/{path}:{tag}"
-    assert (world.engine.pushed, world.registry.puts) == ([tag], ["live"])
-    assert world.registry.manifests[path, "live"] == world.registry.manifests[path, tag]
+    assert world.engine.pushed == [tag]
+    assert world.registry.manifest(path, "live") == world.registry.manifest(path, tag)
     assert world.engine.platforms == {"linux/amd64"}
     assert world.provider.deployment(node.name) == done
     again = world.provider.deploy(node, force=False, report=quiet)
@@ -322,12 +322,12 @@ def test_an_earlier_source_is_put_in_place_without_a_build(world: World) -> None
 def test_a_failed_push_leaves_what_runs(world: World) -> None:
     node = world.configured()
     first = world.provider.deploy(node, force=False, report=quiet)
-    running = world.registry.manifests[f"numerai/{node.name}", "live"]
+    running = world.registry.manifest(f"numerai/{node.name}", "live")
     (Path(node.path) / "model.txt").write_text("other")
     world.engine.fail["push"] = ProviderError("no", code="push-failed")
     with pytest.raises(ProviderError):
         world.provider.deploy(node, force=False, report=quiet)
-    assert world.registry.manifests[f"numerai/{node.name}", "live"] == running
+    assert world.registry.manifest(f"numerai/{node.name}", "live") == running
     assert world.provider.deployment(node.name) == first
 
 
@@ -340,7 +340,7 @@ def test_a_roll_back_lets_an_earlier_image_run(world: World) -> None:
     back = world.provider.roll_back(node.name, tag)
     path = f"numerai/{node.name}"
     assert back.image == first.image
-    assert world.registry.manifests[path, "live"] == world.registry.manifests[path, tag]
+    assert world.registry.manifest(path, "live") == world.registry.manifest(path, tag)
     with pytest.raises(ProviderError) as missing:
         world.provider.roll_back(node.name, "nothing")
     assert missing.value.code == "image-missing"
@@ -355,16 +355,34 @@ def test_old_images_leave_this_machine(world: World) -> None:
     assert world.engine.built[-1] not in world.engine.removed
 
 
-def test_a_registry_that_refuses_or_is_gone(world: World) -> None:
+def test_a_registry_that_refuses_or_is_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import ClientError, EndpointConnectionError
+
     node = world.configured()
-    world.registry.refuse = 403
+    answers = iter(
+        [
+            ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "BatchGetImage"),
+            EndpointConnectionError(endpoint_url="https://api.ecr.us-east-1.amazonaws.com"),
+        ]
+    )
+
+    def refuse(**_: object) -> None:
+        raise next(answers)
+
+    monkeypatch.setattr(world.clients.client("ecr"), "batch_get_image", refuse)
     with pytest.raises(ProviderError) as refused:
         world.provider.deploy(node, force=False, report=quiet)
-    assert refused.value.code == "registry-refused"
-    world.registry.server.socket.close()
+    assert refused.value.code == "aws-forbidden"
     with pytest.raises(EnvironmentNotReady) as gone:
         world.provider.deploy(node, force=False, report=quiet)
-    assert gone.value.code == "registry-unreachable"
+    assert gone.value.code == "aws-unreachable"
+
+
+def test_what_runs_already_is_put_in_place_once_more(world: World) -> None:
+    node = world.configured()
+    tag = world.provider.deploy(node, force=False, report=quiet).image.rpartition(":")[2]
+    world.provider.roll_back(node.name, tag)
+    assert world.provider.history(node.name) == [tag]
 
 
 # destroy

@@ -408,7 +408,7 @@ class TestChecks:
         assert found(world, alice)["deployment"] == "warning"
         (tmp_path / "alice").rename(tmp_path / "gone")
         assert "the folder" in why(world, "deployment", alice)
-        world.registry.manifests.clear()
+        world.registry.empty(f"numerai/{alice.name}")
         assert "is gone" in why(world, "deployment", alice)
 
     def test_the_last_run(self, world: World, alice: Node, monkeypatch: pytest.MonkeyPatch) -> None:
