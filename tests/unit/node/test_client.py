@@ -119,6 +119,9 @@ class TestClassification:
         assert caught.value.kind is Kind.BUSY
 
 
+WRONG: list[object] = ["text", 5, [5], {"a": 1}, [[]]]
+
+
 class TestAnswers:
     @pytest.mark.parametrize("field", sorted(CALLS))
     @pytest.mark.parametrize(
@@ -129,7 +132,7 @@ class TestAnswers:
             {"data": None},
             {"data": []},
             {"data": {}},
-            *({"data": dict.fromkeys((*CALLS, "model"), wrong)} for wrong in ("text", 5, [5], {"a": 1}, [[]])),
+            *({"data": dict.fromkeys((*CALLS, "model"), wrong)} for wrong in WRONG),
             {"data": {"rounds": [{"number": "x", "openTime": 5, "closeStakingTime": "garbage"}]}},
             {"data": {"rounds": [{"number": 5, "openTime": None, "closeStakingTime": None}]}},
         ],
