@@ -44,7 +44,7 @@ imports: $(VENV)/.dev
 
 # The tests for every day: no engine, no coverage, and none that works for seconds.
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" --no-cov -q tests/unit $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not docker" --no-cov -q tests/unit $(ARGS)
 
 # Unit, contract and end-to-end tests. Without a Docker engine the container tests are skipped, and that is said. Those on
 # the AWS emulator wait most of their time, so they run beside the others, one after the other on one emulator.

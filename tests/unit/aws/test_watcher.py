@@ -505,6 +505,7 @@ def test_runs_that_fail_are_followed_by_three_others_and_then_somebody_is_told(w
     assert "has triggered it 3 times, which is the limit. Run job-3 failed with exit code 1." in text
 
 
+@pytest.mark.slow
 def test_the_tries_of_a_long_window_go_on_into_its_second_half(watch: Watched) -> None:
     watch.numerai.hours, watch.numerai.rounds[8] = 26, [(NUMBER, OPENS)]
     watch.batch.add("numerai-alice-webhook")
@@ -1119,6 +1120,7 @@ dates = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     event=json_values,

@@ -221,7 +221,8 @@ def test_trouble_with_the_database_passes(bench: Bench, monkeypatch: pytest.Monk
     monkeypatch.setattr(store, "changes", troubled(store.changes, [full, KeyError("a bug")]))
     monkeypatch.setattr(store, "started", troubled(store.started, [full]))
     monkeypatch.setattr(store, "finish", troubled(store.finish, [full, full]))
-    monkeypatch.setattr("numerai_compute.providers.local.scheduler.CRON_LOOK_SECONDS", 0.01)
+    for name in ("LOOK_SECONDS", "CRON_LOOK_SECONDS"):
+        monkeypatch.setattr(f"numerai_compute.providers.local.scheduler.{name}", 0.01)
     run = bench.add()
     going = scheduler(bench)
     going.start()

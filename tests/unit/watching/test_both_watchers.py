@@ -363,6 +363,7 @@ def played(history: History, handler: ModuleType, folder: Path) -> tuple[list[Se
         local.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories())
 @example(history=History(looks=(11, 25, 31), scheduled=20)).via("a schedule has its time first")
