@@ -85,7 +85,7 @@ def install_ecr(registry: str) -> None:
         self.uri = f"{registry}/{self.name}"
 
     def get_authorization_token(self: Any) -> Any:
-        answer = stock_token(self)
+        answer: Any = stock_token(self)
         for entry in answer.result["authorizationData"]:
             entry["proxyEndpoint"] = f"http://{registry}"
         return answer
@@ -148,8 +148,8 @@ def install_budgets() -> None:
         return json.dumps({"Subscribers": []})
 
     BudgetsResponse.create_budget = create_budget
-    BudgetsResponse.list_tags_for_resource = list_tags
-    BudgetsResponse.describe_subscribers_for_notification = subscribers
+    BudgetsResponse.list_tags_for_resource = list_tags  # type: ignore[attr-defined]
+    BudgetsResponse.describe_subscribers_for_notification = subscribers  # type: ignore[attr-defined]
 
 
 def install_tagging() -> None:
@@ -167,7 +167,7 @@ def install_tagging() -> None:
             if matches(tags := tagger.get_tag_dict_for_resource(arn)):
                 yield TaggedResource(arn, tags, "")
 
-    ResourceGroupsTaggingAPIBackend._get_resources_generator = resources
+    ResourceGroupsTaggingAPIBackend._get_resources_generator = resources  # type: ignore[assignment]
 
 
 def install_service_linked_role() -> None:

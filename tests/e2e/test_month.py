@@ -273,8 +273,8 @@ class Month:
         watcher's run did, or none in time."""
         calls = {call.id for call in self.sandbox.running.sandbox.webhooks.calls.all() if call.round_number == number}
         runs = self.house.provider.runs(self.node.name, 10 * ROUNDS)
-        well = {run.trigger_id for run in runs if run.state is RunState.SUCCEEDED}
-        return (calls & well) or {None}
+        well: set[str | None] = {run.trigger_id for run in runs if run.state is RunState.SUCCEEDED}
+        return (well & calls) or {None}
 
     def told(self) -> Counter[str]:
         """What people were told in all: also what a killed daemon had begun to tell, which is told again later."""

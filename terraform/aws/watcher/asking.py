@@ -12,17 +12,16 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from numerai_compute.watching import policy
+
 if TYPE_CHECKING:
     from numerai_node.client import NumeraiClient
     from numerai_node.errors import NodeError
     from numerai_node.transport import NoAnswer, Patience, Transport
-
-    from cli.watching import policy
 else:
     from numerai_compute.node_template.numerai_node.client import NumeraiClient
     from numerai_compute.node_template.numerai_node.errors import NodeError
     from numerai_compute.node_template.numerai_node.transport import NoAnswer, Patience, Transport
-    from numerai_compute.watching import policy
 
 CALL_SECONDS = 200.0
 """After this a call asks Numerai nothing more, so that it can still notify people; Lambda ends it after 300 s."""

@@ -24,25 +24,20 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from numerai_compute.providers.aws import trigger_table as aws
+from numerai_compute.providers.aws.occurrences import scheduled_start
+from numerai_compute.providers.webhooks.claims import Busy, Claim
+from numerai_compute.triggers import is_another, watch_trigger
+from numerai_compute.watching import policy
 
 if TYPE_CHECKING:
     from numerai_node.clock import moment
 
-    from cli.providers.aws import trigger_table as aws
-    from cli.providers.aws.occurrences import scheduled_start
-    from cli.providers.webhooks.claims import Busy, Claim
-    from cli.triggers import is_another, watch_trigger
-    from cli.watching import policy
     from terraform.aws.watcher.asking import CannotAsk, Numerai
     from terraform.aws.watcher.telling import Telling, write
 else:
     from asking import CannotAsk, Numerai
     from numerai_compute.node_template.numerai_node.clock import moment
-    from numerai_compute.providers.aws import trigger_table as aws
-    from numerai_compute.providers.aws.occurrences import scheduled_start
-    from numerai_compute.providers.webhooks.claims import Busy, Claim
-    from numerai_compute.triggers import is_another, watch_trigger
-    from numerai_compute.watching import policy
     from telling import Telling, write
 
 FORGOTTEN = timedelta(days=2)

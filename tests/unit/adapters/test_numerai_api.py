@@ -219,12 +219,9 @@ def test_entries_are_read_newest_round_first_and_an_unknown_status_is_none(serve
         (0, EntryStatus.NONE, None),
     ]
     assert found[3].timestamp == datetime(2026, 1, 5, 14, tzinfo=timezone.utc) and found[4].timestamp is None
-    for nothing in (
-        {"model": None},
-        {"model": {"latestSubmissions": 5}},
-        {"model": {"latestSubmissions": [{"id": 1}]}},
-    ):
-        served.answers = [(200, {"data": nothing})]
+    answers: list[object] = [None, {"latestSubmissions": 5}, {"latestSubmissions": [{"id": 1}]}]
+    for model in answers:
+        served.answers = [(200, {"data": {"model": model}})]
         with pytest.raises(ApiError) as caught:
             served.client().entries("m")
         assert caught.value.temporary, "what cannot be read is no verdict"

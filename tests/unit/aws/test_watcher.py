@@ -23,11 +23,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numerai_compute.errors import UsageError
 from numerai_compute.models import NoticeKind
-from numerai_compute.providers.aws import outcomes
 from numerai_compute.providers.aws.cron import aws_cron
 from numerai_compute.providers.aws.occurrences import first_occurrence
 from numerai_compute.providers.aws.trigger_table import deployment_key
 from numerai_compute.providers.webhooks import calls
+from numerai_compute.providers.webhooks.calls import OWN_TRIGGER
 from numerai_compute.schedule import next_occurrence
 from numerai_compute.watching import policy
 
@@ -324,7 +324,7 @@ def test_a_webhook_that_never_came_is_made_good_once(watch: Watched) -> None:
     watch.look(11)
     (given,) = watch.batch.submitted
     assert given["jobDefinition"] == "numerai-node"
-    assert given["containerOverrides"] == {"environment": [{"name": outcomes.OWN_TRIGGER, "value": FIRST}]}
+    assert given["containerOverrides"] == {"environment": [{"name": OWN_TRIGGER, "value": FIRST}]}
     item = watch.world.item(f"trigger#numerai-alice#{FIRST}")
     assert item is not None
     assert item["run_id"]["S"] == "job-0"
@@ -528,6 +528,7 @@ def test_runs_that_fail_are_followed_by_three_others_and_then_somebody_is_told(w
     assert "has triggered it 3 times, which is the limit. Run job-3 failed with exit code 1." in text
 
 
+@pytest.mark.slow
 def test_the_tries_of_a_long_window_go_on_into_its_second_half(watch: Watched) -> None:
     watch.numerai.hours, watch.numerai.rounds[8] = 26, [(NUMBER, OPENS)]
     watch.batch.add("numerai-alice-webhook")
@@ -784,7 +785,7 @@ def test_a_watcher_that_calls_the_webhook_starts_the_same_run(watch: Watched, mo
     (asked, run) = watch.world.call(body={"triggerId": second})[:2]
     assert asked == 200
     details = watch.world.batch.describe_jobs(jobs=[run["runId"]])["jobs"][0]
-    assert {"name": outcomes.OWN_TRIGGER, "value": second} in details["container"]["environment"]
+    assert {"name": OWN_TRIGGER, "value": second} in details["container"]["environment"]
     assert "TRIGGER_ID" not in {entry["name"] for entry in details["container"]["environment"]}
     assert details["jobName"] == calls.job_name("numerai-alice", second)
     assert watch.batch.submitted[0]["jobName"] == calls.job_name("numerai-alice", FIRST)
@@ -916,7 +917,7 @@ def broken(status: int = 503, body: bytes = b"", **headers: str) -> tuple[int, b
     "answer",
     [
         broken(),
-        broken(429, **{"Retry-After": "3600"}),
+        broken(429, b"", **{"Retry-After": "3600"}),
         broken(200, b"<html>"),
         broken(200, b"[]"),
         broken(200, b'{"data": null}'),
@@ -1142,6 +1143,7 @@ dates = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     event=json_values,

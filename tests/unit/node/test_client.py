@@ -133,6 +133,9 @@ class TestClassification:
         assert caught.value.kind is Kind.BUSY
 
 
+WRONG: list[object] = ["text", 5, [5], {"a": 1}, [[]]]
+
+
 class TestAnswers:
     @pytest.mark.parametrize("field", sorted(CALLS))
     @pytest.mark.parametrize(
@@ -143,7 +146,7 @@ class TestAnswers:
             {"data": None},
             {"data": []},
             {"data": {}},
-            *({"data": dict.fromkeys((*CALLS, "model"), wrong)} for wrong in ("text", 5, [5], {"a": 1}, [[]])),
+            *({"data": dict.fromkeys((*CALLS, "model"), wrong)} for wrong in WRONG),
             {"data": {"rounds": [{"number": "x", "openTime": 5, "closeStakingTime": "garbage"}]}},
             {"data": {"rounds": [{"number": 5, "openTime": None, "closeStakingTime": None}]}},
         ],
@@ -360,7 +363,7 @@ class TestWordsThatNobodyKnows:
     ) -> None:
         transport.submit_by(datetime.now(timezone.utc) + timedelta(minutes=50))
         stub.script[field] = [refusal(words)] * 15
-        asked = {
+        asked: Callable[[], object] = {
             "createSubmission": lambda: client.create_submission(8, "model-1", "other.csv"),
             "submissionUploadAuth": lambda: client.upload_address(8, "model-1", "other.csv"),
             "listDatasets": lambda: client.datasets(8),

@@ -23,6 +23,7 @@ from numerai_node.errors import (
     Unconfirmed,
 )
 from numerai_node.log import hide
+from numerai_node.transport import Transport
 
 from .conftest import SECRET_KEY, Stub, status
 
@@ -223,7 +224,10 @@ def test_a_file_is_checked_and_not_sent(stub: Stub, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.usefixtures("in_environment")
-def test_a_file_is_submitted(stub: Stub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_submitted(
+    stub: Stub, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Transport.__init__.__kwdefaults__ or {}, "sleep", lambda seconds: None)
     assert call_main("submit", predictions_file(tmp_path)) == 0
     assert len(stub.created) == 1
     shown = capsys.readouterr().out

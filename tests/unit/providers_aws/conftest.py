@@ -208,7 +208,7 @@ class FakeTerraform:
         return f"{cluster}-artifacts-{ACCOUNT}-{REGION}"
 
     def _definitions(self) -> list[Any]:
-        return self._client("batch").describe_job_definitions(status="ACTIVE")["jobDefinitions"]
+        return list(self._client("batch").describe_job_definitions(status="ACTIVE")["jobDefinitions"])
 
     def _repositories(self) -> list[str]:
         return [found["repositoryName"] for found in self._client("ecr").describe_repositories()["repositories"]]

@@ -211,7 +211,7 @@ def test_everything_of_the_stack_is_found_and_nothing_of_a_stranger(world: World
     assert {kind for kind, name in strangers.items() if name} == {"aws_route_table_association"}  # ours by its table
 
 
-PLANNED = {
+PLANNED: dict[str, dict[str, Any]] = {
     "aws_vpc": {"tags": {"Name": "n"}},
     "aws_launch_template": {"name_prefix": "n-"},
     "aws_flow_log": {},

@@ -128,7 +128,7 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
 def test_examples_hold_no_secret_and_no_root_user() -> None:
-    from numerai_compute.usecases.scaffold import templates
+    from numerai_compute.usecases.runtime import templates
 
     for example in example_names():
         dockerfile = (templates() / example / "Dockerfile").read_text()

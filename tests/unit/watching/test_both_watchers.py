@@ -95,9 +95,9 @@ class PlayedApi:
 
     def entries(self, model_id: str) -> list[SubmissionEntry]:
         return [
-            SubmissionEntry(
-                number, EntryStatus(status), file and file.id, file and file.filename, file and file.inserted
-            )
+            SubmissionEntry(number, EntryStatus(status), file.id, file.filename, file.inserted)
+            if file
+            else SubmissionEntry(number, EntryStatus(status))
             for number, status, file in self._ask().entries()
         ]
 
@@ -174,11 +174,11 @@ class LocalWatcher:
         self._ledger = Ledger(folder / "rounds.db")
         provider, api = PlayedProvider(self.world), PlayedApi(self.world)
         self._watcher = Watcher(
-            store=SimpleNamespace(nodes=lambda: {NAME: node}),  # type: ignore[arg-type]
+            store=SimpleNamespace(nodes=lambda: {NAME: node}),
             api=lambda: api,  # type: ignore[arg-type, return-value]
             provider_named=lambda name: provider,  # type: ignore[arg-type, return-value]
             ledger=self._ledger,
-            notifier=SimpleNamespace(tell=self._tell),  # type: ignore[arg-type]
+            notifier=SimpleNamespace(tell=self._tell),
             clock=self._clock,
         )
         self._ledger.see_nodes([NAME], self.world.since)
@@ -363,6 +363,7 @@ def played(history: History, handler: ModuleType, folder: Path) -> tuple[list[Se
         local.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories())
 @example(history=History(looks=(11, 25, 31), scheduled=20)).via("a schedule has its time first")
