@@ -11,14 +11,14 @@ from msgspec.structs import replace as replaced
 
 from ...addresses import is_loopback
 from ...errors import EnvironmentNotReady, ProviderError
-from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
+from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ...redaction import Redactor
 from ...source import source_hash
 from ..registry import ProviderContext
 from .checks import aws_checks
 from .cluster_outputs import ClusterOutputs
-from .costs import NodeCost, estimate
+from .costs import estimate
 from .cron import aws_cron
 from .images import KEPT_IMAGES
 from .keys import KeysSecret
@@ -78,7 +78,7 @@ class AwsProvider:
             lines.append(f"({node.cpu:g} vCPU with {node.memory_mib / 1024:g} GiB is not to be had; this is the next)")
         return [*lines, self._cost(node, first=first).describe()]
 
-    def cost(self, node: Node) -> NodeCost:
+    def cost(self, node: Node) -> CostEstimate:
         """What the node costs a month, from its latest runs where there are any; what nodes share is counted with the
         first one by name."""
         others = [name for name in self._stack().staying if name < node.name]
@@ -219,7 +219,7 @@ class AwsProvider:
             )
         return BatchRuns(self._parts.clients, stack, self._clock)
 
-    def _cost(self, node: Node, *, first: bool) -> NodeCost:
+    def _cost(self, node: Node, *, first: bool) -> CostEstimate:
         return estimate(node, self.runs(node.name, HISTORY), use_spot=self._parts.settings.use_spot, first=first)
 
     def _remember(self, node_name: str, done: Deployment) -> None:
