@@ -114,7 +114,8 @@ _RULES: Sequence[tuple[str, Callable[[_Complaint], NumeraiError]]] = (
         _says(
             EnvironmentNotReady,
             "No AWS credentials were found.",
-            "Run `aws configure` or `aws sso login`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
+            "Run `aws configure` or `aws sso login`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY.",
             "no-credentials",
         ),
     ),
