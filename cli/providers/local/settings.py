@@ -71,9 +71,7 @@ class LocalPaths:
         self.lock = root / "daemon.lock"  # held by the daemon for life
         self.daemon_file = root / "daemon.json"  # how to reach the daemon that runs
         self.daemon_log = root / "daemon.log"
-        self.daemon_output = (
-            root / "daemon.out"
-        )  # what a detached daemon printed, for when it fails before its log begins
+        self.daemon_output = root / "daemon.out"  # what it printed, for when it fails before its log begins
         self.cache = root / "cache"  # downloads that process runs share
         self.attempts = root / "attempts"  # one folder per attempt of a process run
 
