@@ -1,11 +1,15 @@
-# The two commands of this project: `make demo` shows it, `make test` proves it. Both work on a fresh clone.
+# `make demo` shows this project, `make test` proves it; `make unit` and `make check` are for every day. All work on a
+# fresh clone.
 PYTHON ?= python3
 VENV ?= .venv
-BIN := $(VENV)/bin
+BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 EXECUTOR ?= auto
 WORKERS ?= 2
 
-.PHONY: demo test test-core test-aws lint faults aws-emulator clean
+# Tests start hundreds of Python processes: without bytecode each of them compiles the package again.
+export PYTHONDONTWRITEBYTECODE :=
+
+.PHONY: demo check lint style types imports unit test test-core test-aws faults aws-emulator clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.sandbox: setup.py pyproject.toml
@@ -22,10 +26,25 @@ $(VENV)/.dev: setup.py pyproject.toml
 demo: $(VENV)/.sandbox
 	$(BIN)/numerai demo --executor $(EXECUTOR)
 
-lint: $(VENV)/.dev
+# Before every commit: 90 seconds on two cores.
+check: lint unit
+
+lint: style types imports
+
+style: $(VENV)/.dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types: $(VENV)/.dev
+	$(BIN)/python -m tests.installed_name
 	$(BIN)/mypy
+
+imports: $(VENV)/.dev
+	PYTHONPATH=node_template $(BIN)/lint-imports --no-logo
+
+# The tests for every day: no engine, no coverage, and none that works for seconds.
+unit: $(VENV)/.dev
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not docker" --no-cov -q tests/unit $(ARGS)
 
 # Unit, contract and end-to-end tests. Without a Docker engine the container tests are skipped, and that is said. Those on
 # the AWS emulator wait most of their time, so they run beside the others, one after the other on one emulator.
@@ -48,4 +67,4 @@ aws-emulator: $(VENV)/.dev
 	$(BIN)/python -m tests.aws.emulator
 
 clean:
-	rm -rf $(VENV) build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .hypothesis *.egg-info
+	rm -rf $(VENV) build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

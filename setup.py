@@ -1,10 +1,13 @@
 """Packaging of `numerai-compute`: the command `numerai`, the node templates and the Terraform roots."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (HERE / "cli" / "__init__.py").read_text(encoding="utf-8"), re.MULTILINE)
+assert VERSION
 
 PACKAGE = "numerai_compute"
 SOURCES = {PACKAGE: "cli", f"{PACKAGE}.node_template": "node_template", f"{PACKAGE}.terraform": "terraform"}
@@ -32,7 +35,15 @@ TEST = [
     "aiosmtpd>=1.4.6,<2",
     "scikit-learn>=1.5,<2",
 ]
-LINT = ["ruff>=0.15,<0.18", "mypy>=1.18,<3", "types-requests>=2.31", "types-psutil>=6", "pandas-stubs>=2.2"]
+LINT = [
+    "ruff>=0.15,<0.18",
+    "mypy>=1.18,<3",
+    "import-linter>=2.1,<3",
+    "pre-commit>=4,<5",
+    "types-requests>=2.31",
+    "types-psutil>=6",
+    "pandas-stubs>=2.2",
+]
 
 
 def packages() -> list[str]:
@@ -46,7 +57,7 @@ def packages() -> list[str]:
 
 setup(
     name="numerai-compute",
-    version="0.1.0",
+    version=VERSION[1],
     description="Run your Numerai models in production and never miss a round",
     long_description=(HERE / "README.md").read_text(encoding="utf-8") if (HERE / "README.md").exists() else "",
     long_description_content_type="text/markdown",
@@ -56,6 +67,7 @@ setup(
     packages=packages(),
     include_package_data=False,
     package_data={
+        PACKAGE: ["py.typed"],
         f"{PACKAGE}.sandbox": ["*.graphql"],
         f"{PACKAGE}.node_template": ["**/*", "**/.dockerignore"],
         f"{PACKAGE}.terraform": ["**/*.tf", "**/*.py", "**/*.md"],

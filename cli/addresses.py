@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from .errors import UsageError
-
-HOST_FROM_CONTAINER = "host.docker.internal"
 
 
 def is_loopback(url: str) -> bool:
@@ -24,6 +23,10 @@ def is_loopback(url: str) -> bool:
 
 def check_api_url(url: str) -> str:
     """The URL without a trailing slash; `UsageError` when keys must not be sent there."""
+    if TYPE_CHECKING:
+        from numerai_node.addresses import is_secure
+    else:  # here, as the runtime takes urllib3 along
+        from numerai_compute.node_template.numerai_node.addresses import is_secure
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
@@ -31,7 +34,7 @@ def check_api_url(url: str) -> str:
         known = False
     if not known:
         raise UsageError(f"'{url}' is not the address of an API.", "Give NUMERAI_API_URL as https://host[:port].")
-    if parts.scheme == "http" and not is_loopback(url) and parts.hostname != HOST_FROM_CONTAINER:
+    if not is_secure(url):
         raise UsageError(
             f"{url} is not encrypted: the keys would be readable on the way.",
             "Use https (plain http is accepted for this machine only).",

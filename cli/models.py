@@ -313,6 +313,42 @@ class Check:
     safe_fix: str | None = None
 
 
+@dataclass(frozen=True)
+class CostItem:
+    """One item of a bill: `usd` a month, and how that is computed. A shared one is paid once for all nodes."""
+
+    what: str
+    usd: float
+    how: str
+    shared: bool = False
+
+
+@dataclass(frozen=True)
+class CostEstimate:
+    """What a node costs a month. `dear_usd` is the total where no Spot capacity is ever had."""
+
+    node: str
+    items: tuple[CostItem, ...]
+    runs: int
+    minutes: float
+    measured: bool
+    dear_usd: float
+    table: str
+
+    @property
+    def usd(self) -> float:
+        """The total a month, shared items included."""
+        return sum(item.usd for item in self.items)
+
+    def describe(self) -> str:
+        """The total in one sentence."""
+        how = "as its latest runs took" if self.measured else "assumed"
+        return (
+            f"About {self.usd:.2f} USD a month for {self.runs} runs of {self.minutes:.1f} minutes ({how}); at most "
+            f"{self.dear_usd:.2f} when no Spot capacity is to be had. Prices: {self.table}."
+        )
+
+
 class NoticeKind(str, Enum):
     """What somebody is told about."""
 

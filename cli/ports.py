@@ -11,6 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from .models import (
     Check,
+    CostEstimate,
     DataVersions,
     Deployment,
     Keys,
@@ -468,37 +469,6 @@ class PreviewsChanges(Protocol):
 
     def preview(self, node: Node) -> list[str]:
         """What `configure` would make and what it costs a month, in words. Changes nothing."""
-
-
-class CostItem(Protocol):
-    """One item of a bill."""
-
-    @property
-    def what(self) -> str:
-        """What is paid for."""
-
-    @property
-    def usd(self) -> float:
-        """US dollars a month."""
-
-    @property
-    def how(self) -> str:
-        """How that is computed."""
-
-
-class CostEstimate(Protocol):
-    """What a node costs a month, in US dollars."""
-
-    @property
-    def items(self) -> Sequence[CostItem]:
-        """The items of the bill."""
-
-    @property
-    def usd(self) -> float:
-        """The total."""
-
-    def describe(self) -> str:
-        """The total and what it rests on, in one sentence."""
 
 
 @runtime_checkable

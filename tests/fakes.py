@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from typing import Any
@@ -68,7 +68,7 @@ class FakeApi:
         self.data = DataVersions(("v5.2", "v5.3"), "v5.3")
         self.fail: dict[str, Exception] = {}
         self.clock: FakeClock = FakeClock()
-        self.on_trigger = lambda model, trigger_id: None
+        self.on_trigger: Callable[[Model, str], object] = lambda model, trigger_id: None
         self.calls: list[tuple[str, object]] = []
 
     def _called(self, name: str, detail: object = None) -> None:

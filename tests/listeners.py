@@ -64,7 +64,7 @@ def smtp_inbox() -> Iterator[Inbox]:
         async def handle_DATA(self, server: object, session: object, envelope: Any) -> str:
             mail = message_from_bytes(envelope.content, policy=policy.default)
             mail["X-Envelope-To"] = ", ".join(envelope.rcpt_tos)
-            inbox.mails.append(mail)  # type: ignore[arg-type]
+            inbox.mails.append(mail)
             return "250 kept"
 
     controller = Controller(Handler(), hostname=HOST, port=inbox.port)

@@ -35,14 +35,12 @@ class _Complaint:
         line = re.search(rf"^\W*{name}:\s*(.+?)\s*$", self.diagnostic.text, re.MULTILINE)
         return line[1] if line else "unknown"
 
-    def addresses(self, pattern: re.Pattern[str]) -> str:
+    def addresses(self, pattern: str) -> str:
         """The resources of all complaints of this kind."""
-        return ", ".join(sorted({one.address for one in self.every if one.address and pattern.search(one.text)}))
+        return ", ".join(sorted({one.address for one in self.every if one.address and re.search(pattern, one.text)}))
 
 
-_CLASH = re.compile(
-    r"AlreadyExist|ResourceExistsException|ResourceInUseException|ResourceConflictException|already exists", re.I
-)
+_CLASH = "(?i)AlreadyExist|ResourceExistsException|ResourceInUseException|ResourceConflictException|already exists"
 
 
 def _locked(complaint: _Complaint) -> NumeraiError:
@@ -52,22 +50,6 @@ def _locked(complaint: _Complaint) -> NumeraiError:
         "Wait until it has ended. If it was killed, unlock with "
         f"`terraform -chdir={complaint.folder} force-unlock {lock}` and try again.",
         code="state-locked",
-    )
-
-
-def _no_credentials(complaint: _Complaint) -> NumeraiError:
-    return EnvironmentNotReady(
-        "No AWS credentials were found.",
-        "Run `aws configure` or `aws sso login`, or set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.",
-        code="no-credentials",
-    )
-
-
-def _refused_credentials(complaint: _Complaint) -> NumeraiError:
-    return EnvironmentNotReady(
-        f"AWS refused the credentials ({complaint.found[0]}).",
-        "They are wrong or have expired: run `aws sso login` or `aws configure`, or choose another AWS_PROFILE.",
-        code="credentials-refused",
     )
 
 
@@ -93,18 +75,11 @@ def _unreachable(complaint: _Complaint) -> NumeraiError:
     )
 
 
-def _registry(complaint: _Complaint) -> NumeraiError:
-    return EnvironmentNotReady(
-        "Terraform could not get the provider that it needs.",
-        "Check the network to registry.terraform.io, or name a provider mirror in the file of TF_CLI_CONFIG_FILE.",
-        code="registry-unreachable",
-    )
-
-
 def _clash(complaint: _Complaint) -> NumeraiError:
     return ProviderError(
         f"Something of the same name exists in this account already: {complaint.addresses(_CLASH) or 'see --verbose'}.",
-        "It is not this cluster's, or an interrupted command left it. Remove it, or give the cluster another name.",
+        "If an interrupted command left it a moment ago, run the command again in a few minutes. Otherwise it is not "
+        "this cluster's: remove it, or give the cluster another name.",
         code="name-clash",
     )
 
@@ -118,56 +93,66 @@ def _quota(complaint: _Complaint) -> NumeraiError:
     )
 
 
-def _no_spot(complaint: _Complaint) -> NumeraiError:
-    return ProviderError(
-        "Fargate Spot is not to be had in this region.",
-        "Run `numerai setup -s -P aws --set use_spot=0` and then the command again: runs use On-Demand capacity, which "
-        "costs about three times as much.",
-        code="no-spot",
-    )
+def _says(kind: type[NumeraiError], message: str, hint: str, code: str) -> Callable[[_Complaint], NumeraiError]:
+    """The same words for every complaint of a kind; `{}` stands for what the rule has matched."""
+    return lambda complaint: kind(message.format(complaint.found[0]), hint, code=code)
 
 
-def _moved(complaint: _Complaint) -> NumeraiError:
-    return ProviderError(
-        "The cluster's state is kept in another place than the settings say.",
-        "Run `numerai setup --provider aws` to move it.",
-        code="state-elsewhere",
-    )
-
-
-_RULES: Sequence[tuple[re.Pattern[str], Callable[[_Complaint], NumeraiError]]] = (
-    (re.compile(r"Error acquiring the state lock"), _locked),
-    (re.compile(r"Backend configuration changed|Backend initialization required|state migration action"), _moved),
-    (re.compile(r"No valid credential sources|failed to get shared config profile|no EC2 IMDS role"), _no_credentials),
+_RULES: Sequence[tuple[str, Callable[[_Complaint], NumeraiError]]] = (
+    ("Error acquiring the state lock", _locked),
     (
-        re.compile(
-            r"InvalidClientTokenId|UnrecognizedClientException|SignatureDoesNotMatch|ExpiredToken(?:Exception)?|"
-            r"AuthFailure|InvalidAccessKeyId|SSO session .{0,40}expired"
+        "Backend configuration changed|Backend initialization required|state migration action",
+        _says(
+            ProviderError,
+            "The cluster's state is kept in another place than the settings say.",
+            "Run `numerai setup --provider aws` to move it.",
+            "state-elsewhere",
         ),
-        _refused_credentials,
-    ),
-    (re.compile(r"AccessDenied|UnauthorizedOperation|not authorized to perform|StatusCode: 403"), _denied),
-    (
-        re.compile(r"Failed to query available provider packages|Failed to install provider"),
-        _registry,
     ),
     (
-        re.compile(r"LimitExceeded|ServiceQuotaExceeded|TooMany\w+Exception|below its minimum value|QuotaExceeded"),
-        _quota,
-    ),
-    (
-        re.compile(
-            r"fargate[ _]?spot\b.{0,120}\b(?:not|un)[ -]?(?:support|avail)"
-            r"|\b(?:not|un)[ -]?(?:support|avail).{0,120}fargate[ _]?spot\b",
-            re.IGNORECASE | re.DOTALL,
+        "No valid credential sources|failed to get shared config profile|no EC2 IMDS role",
+        _says(
+            EnvironmentNotReady,
+            "No AWS credentials were found.",
+            "Run `aws configure` or `aws sso login`, or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY.",
+            "no-credentials",
         ),
-        _no_spot,
+    ),
+    (
+        "InvalidClientTokenId|UnrecognizedClientException|SignatureDoesNotMatch|ExpiredToken(?:Exception)?|"
+        "AuthFailure|InvalidAccessKeyId|SSO session .{0,40}expired",
+        _says(
+            EnvironmentNotReady,
+            "AWS refused the credentials ({}).",
+            "They are wrong or have expired: run `aws sso login` or `aws configure`, or choose another AWS_PROFILE.",
+            "credentials-refused",
+        ),
+    ),
+    ("AccessDenied|UnauthorizedOperation|not authorized to perform|StatusCode: 403", _denied),
+    (
+        "Failed to query available provider packages|Failed to install provider",
+        _says(
+            EnvironmentNotReady,
+            "Terraform could not get the provider that it needs.",
+            "Check the network to registry.terraform.io, or name a provider mirror in the file of TF_CLI_CONFIG_FILE.",
+            "registry-unreachable",
+        ),
+    ),
+    (r"LimitExceeded|ServiceQuotaExceeded|TooMany\w+Exception|below its minimum value|QuotaExceeded", _quota),
+    (
+        r"(?is)fargate[ _]?spot\b.{0,120}\b(?:not|un)[ -]?(?:support|avail)"
+        r"|\b(?:not|un)[ -]?(?:support|avail).{0,120}fargate[ _]?spot\b",
+        _says(
+            ProviderError,
+            "Fargate Spot is not available in this region.",
+            "Run `numerai setup -s -P aws --set use_spot=0` and then the command again: runs use On-Demand capacity, "
+            "which costs about three times as much.",
+            "no-spot",
+        ),
     ),
     (_CLASH, _clash),
-    (
-        re.compile(r"connection refused|no such host|i/o timeout|TLS handshake|dial tcp|request send failed"),
-        _unreachable,
-    ),
+    ("connection refused|no such host|i/o timeout|TLS handshake|dial tcp|request send failed", _unreachable),
 )
 
 
@@ -175,7 +160,7 @@ def explain(diagnostics: Sequence[Diagnostic], folder: Path) -> NumeraiError:
     """The error for a run of Terraform that failed: the first kind that is known, else Terraform's own words."""
     for pattern, error in _RULES:
         for diagnostic in diagnostics:
-            if found := pattern.search(diagnostic.text):
+            if found := re.search(pattern, diagnostic.text):
                 return error(_Complaint(found, diagnostic, diagnostics, folder))
     first = diagnostics[0]
     text = " ".join(first.text.split())[:LONGEST] or "it said nothing"

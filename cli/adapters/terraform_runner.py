@@ -119,28 +119,25 @@ class TerraformRunner:
     def plan(self, variables: Mapping[str, Any], report: Report, *, destroy: bool = False) -> StackPlan:
         """What would have to change; the plan is kept in the working folder until the next one."""
         report("comparing with what exists")
-        found = _Changes()
         if self._may_still_run():
             report("waiting for what an interrupted command has begun")
-        arguments = ["plan", "-input=false", "-json", self._lock(), self._variables(variables), f"-out={PLAN_FILE}"]
-        self._terraform([*arguments, *(["-destroy"] if destroy else [])], found)
-        return StackPlan(tuple(found.changes), tuple(found.drift), self._folder / PLAN_FILE)
+        return self._plan(variables, *(["-destroy"] if destroy else []))
 
     def planned(self, plan: StackPlan) -> PlannedResources:
-        """The plan in detail, as long as it was not carried out."""
         return planned_resources(_json(self._read(["show", "-json", plan.file.name])))
 
     def plan_adoption(self, variables: Mapping[str, Any], existing: Mapping[str, str], report: Report) -> StackPlan:
-        """What would have to change to make things that exist (their ids by address) a part of the stack, and to bring
-        them, and nothing else, to the description."""
-        found, blocks = _Changes(), self._folder / ADOPTION_FILE
-        only = [f"-target={address}" for address in sorted(existing)]
+        blocks = self._folder / ADOPTION_FILE
         try:
             write_private(blocks, import_blocks(existing).encode(), keep_previous=False)
-            arguments = ["plan", "-input=false", "-json", self._lock(), self._variables(variables), f"-out={PLAN_FILE}"]
-            self._terraform([*arguments, *only], found)
+            return self._plan(variables, *(f"-target={address}" for address in sorted(existing)))
         finally:
             blocks.unlink(missing_ok=True)
+
+    def _plan(self, variables: Mapping[str, Any], *more: str) -> StackPlan:
+        found = _Changes()
+        arguments = ["plan", "-input=false", "-json", self._lock(), self._variables(variables), f"-out={PLAN_FILE}"]
+        self._terraform([*arguments, *more], found)
         return StackPlan(tuple(found.changes), tuple(found.drift), self._folder / PLAN_FILE)
 
     def apply(self, plan: StackPlan, report: Report) -> Mapping[str, Any]:
@@ -163,7 +160,6 @@ class TerraformRunner:
             )
 
     def outputs(self) -> Mapping[str, Any]:
-        """The outputs of the last apply."""
         outputs = _json(self._read(["output", "-json"]))
         return {name: output["value"] for name, output in outputs.items()}
 
@@ -341,14 +337,6 @@ def words(address: str) -> str:
     kind, label, key = found.groups()
     parts = [kind.replace("_", " "), label.replace("_", " ") if label not in ("this", "node") else "", key or ""]
     return " ".join(part for part in parts if part)
-
-
-def describe(plan: StackPlan) -> list[str]:
-    """A plan in lines for people: what is made, changed, replaced and removed."""
-    lines = []
-    for action, verb in (("create", "make"), ("update", "change"), ("replace", "replace"), ("delete", "remove")):
-        lines += [f"{verb} {words(change.address)}" for change in plan.changes if change.action == action]
-    return lines
 
 
 def _json(printed: str) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class RunningSandbox(AbstractContextManager["RunningSandbox"]):
         self.models = {model.name: model.id for model in sandbox.account.models()}
         self._threads = [
             threading.Thread(
-                target=server.serve_forever, kwargs={"poll_interval": 0.05}, name="sandbox-http", daemon=True
+                target=server.serve_forever, kwargs={"poll_interval": 0.01}, name="sandbox-http", daemon=True
             )
             for server in self._servers
         ]

@@ -69,6 +69,15 @@ class Submissions:
         """The id under which it is listed: the one that createSubmission returned, unless the switch says otherwise."""
         return found.id if self.switches.entry_ids_match else str(uuid.uuid5(_SPACE, found.id))
 
+    def file(self, found: SubmissionRecord) -> Path:
+        """The file to download. Whether its ids are those that were sent is a switch."""
+        path = self.uploads.path(found.filename)
+        if self.switches.downloads_keep_ids or not path.is_file():
+            return path
+        frame = _read(path, found.tournament)
+        frame.isetitem(0, [str(uuid.uuid5(_SPACE, str(each))) for each in frame.iloc[:, 0]])
+        return self.uploads.put(f"{found.filename}.mapped", [frame.to_csv(index=False).encode()])
+
     def put(self, record: SubmissionRecord) -> None:
         """Record a submission that needs no check (of the made-up history)."""
         self._table.put(record)

@@ -26,6 +26,9 @@ class Switches:
     """Clones are in `submissions`; else in `latestSubmissions` only."""
     entry_delay_seconds: float = 0.0
     """How long after createSubmission a submission appears in `latestSubmissions`, in seconds."""
+    downloads_keep_ids: bool = True
+    """submissionDownloadAuth gives a file with the ids that were sent; else with others, which Numerai mapped them
+    to."""
     live_minutes_before_opening: float = 0.0
     """How long before a round's opening its live data come out, in minutes; with the calendar only."""
     webhook_repeats: int = 0

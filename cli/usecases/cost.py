@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..models import Node
-from ..ports import CostEstimate, EstimatesCost, Provider
+from ..models import CostEstimate, Node
+from ..ports import EstimatesCost, Provider
 
 
 def node_costs(nodes: Mapping[str, Node], provider_named: Callable[[str], Provider]) -> dict[str, CostEstimate | None]:

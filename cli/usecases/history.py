@@ -25,6 +25,7 @@ from ..models import (
     TriggerAttempt,
 )
 from ..ports import Clock, NumeraiApi, Provider
+from ..triggers import CRON, WATCH
 from ..watching import policy
 from ..watching.facts import model_facts, round_facts, run_facts
 from ..watching.policy import DATE_STEP, GIVE_UP, UNCONFIRMED_CODE
@@ -359,7 +360,7 @@ def _by_round(
 def _trigger(trigger_id: str | None) -> Trigger:
     if trigger_id is None:
         return Trigger.HAND
-    begins = {"watch-": Trigger.WATCHER, "cron-": Trigger.SCHEDULE}
+    begins = {WATCH: Trigger.WATCHER, CRON: Trigger.SCHEDULE}
     return next((kind for prefix, kind in begins.items() if trigger_id.startswith(prefix)), Trigger.NUMERAI)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -35,8 +35,13 @@ def model_facts(
     seen: Mapping[str, datetime] | None = None,
 ) -> policy.Model:
     """What Numerai says of a model, as the policy knows it."""
-    rows = (policy.Submission(file.id, file.round_number, file.filename, file.inserted_at) for file in files)
-    return policy.Model(name, tuple(policy.Entry(**vars(entry)) for entry in entries), tuple(rows), seen or {})
+    said = tuple(policy.Entry(**vars(entry)) for entry in entries)
+    return policy.Model(name, said, tuple(file_facts(files)), seen or {})
+
+
+def file_facts(files: Iterable[models.Submission]) -> Iterator[policy.Submission]:
+    """Files as the policy knows them."""
+    return (policy.Submission(file.id, file.round_number, file.filename, file.inserted_at) for file in files)
 
 
 def run_facts(run: models.Run, ahead: timedelta = timedelta()) -> policy.Run:
@@ -131,24 +136,23 @@ class Case:
         entries = self.questions.entries(self.node)
         seen = self.ledger.see_entries(self.node.name, self.round, entries, facts.now)
         model = model_facts(self.node.model_name, entries, seen=seen)
-        if policy.files_matter(model, facts.round, facts.of_round):
-            try:
-                return model_facts(self.node.model_name, entries, self.questions.files(self.node), seen)
-            except ApiError:
-                if policy.files_decide(model, facts):
-                    raise
-        return model
+        return policy.with_files(model, facts, lambda: file_facts(self.questions.files(self.node)), ApiError)
 
     def _rest(self, provider: Provider, facts: Facts) -> Facts:
         """What matters only while nothing is submitted."""
         self._record_ends(facts)
         deployment = provider.deployment(self.node.name)
+        deployed_at = deployment.deployed_at if deployment else None
+        if deployed_at and deployed_at.tzinfo is None:
+            text = f"{self.node.name}: {provider.name} tells the time of its deployment without a time zone"
+            self.questions.problems.append(text)
+            deployed_at = None
         return replace(
             facts,
             callable=bool(self.node.cron) or self._callable(provider),
             scheduled=self._scheduled(),
             deployed=deployment is not None,
-            deployed_at=deployment.deployed_at + self._ahead(provider) if deployment else None,
+            deployed_at=deployed_at and deployed_at + self._ahead(provider),
         )
 
     def _record_ends(self, facts: Facts) -> None:

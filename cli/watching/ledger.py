@@ -23,14 +23,13 @@ from ..models import (
     TriggerAttempt,
     WatcherRecord,
 )
+from ..triggers import is_another, watch_trigger
 
 if TYPE_CHECKING:
     from filelock import BaseFileLock
 
 DATABASE_FILE = "rounds.db"
 DAMAGED = "Move it away: the watcher starts with an empty memory, and may tell again what it has told before."
-ANOTHER_ROUND = timedelta(hours=12)
-"""A round whose opening is moved by more than this is another one that has the same number."""
 LEASE = timedelta(minutes=2)
 """How long whoever has claimed a notice may take to send it; after a kill -9 in between, it is sent (again) then."""
 KEPT_WATCHERS = 20
@@ -124,7 +123,7 @@ class Ledger:
                 (*key, *times),
             )
             known = db.execute(one, key).fetchone()
-            if abs(text_time(known["open_time"]) - round_.open_time) > ANOTHER_ROUND:
+            if is_another(text_time(known["open_time"]).timestamp(), round_.open_time.timestamp()):
                 _forget_round(db, *key)
             db.execute(
                 "UPDATE rounds SET machine_open = COALESCE(CASE WHEN open_time = ? THEN machine_open END, ?),"
@@ -216,17 +215,11 @@ class Ledger:
                 (int(round_.tournament), round_.number),
             ).fetchone()
             serial = number + (before["attempts_before"] if before else 0)
+            trigger_id = watch_trigger(round_.tournament, round_.number, serial)
             db.execute(
                 "INSERT OR IGNORE INTO attempts (node, round, number, trigger_id, why, decided_at)"
                 " VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    node,
-                    round_.number,
-                    number,
-                    f"watch-{int(round_.tournament)}-{round_.number}-{serial}",
-                    why,
-                    time_text(now),
-                ),
+                (node, round_.number, number, trigger_id, why, time_text(now)),
             )
             row = db.execute(
                 "SELECT * FROM attempts WHERE node = ? AND round = ? AND number = ?", (node, round_.number, number)

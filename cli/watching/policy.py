@@ -22,7 +22,7 @@ AFTER_DEADLINE = timedelta(minutes=30)  # how long a run over the deadline, or N
 GIVE_UP = timedelta(hours=6)  # how long after the deadline a submission without a verdict is followed
 SILENCE = timedelta(hours=6)  # how long Numerai may fail to list rounds before people hear of it, once a day
 UNREAD_SCHEDULE = timedelta(minutes=30)  # how long before the deadline a schedule that cannot be read is overruled
-EARLY = timedelta(minutes=30)  # a run started this long before the opening may still be for the round; older ones hang
+EARLY = timedelta(hours=1)  # a run started this long before may be for the round, which opens up to 54 minutes late
 JUST_STARTED = timedelta(minutes=2)  # a run started this recently counts although the provider does not list it yet
 FIRST_PAUSE, SHORTEST_PAUSE = timedelta(minutes=30), timedelta(minutes=1)
 DATE_STEP = timedelta(seconds=1)  # Numerai tells the time in whole seconds (its Date header)
@@ -351,11 +351,18 @@ def files_matter(model: Model, round_: Round, runs: Iterable[Run]) -> bool:
     return any(run.exit_code in (0, UNCONFIRMED_CODE) for run in runs)
 
 
-def files_decide(model: Model, facts: Facts) -> bool:
-    """Whether nothing can be said without the files that matter. While the round is open, a model without an entry gets
-    another run either way."""
-    entry = model.entry(facts.round)
-    return facts.over or (entry is not None and entry.status == "on-time")
+def with_files(model: Model, facts: Facts, ask: Callable[[], Iterable[Submission]], cannot: type[Exception]) -> Model:
+    """The model with the files that Numerai holds of it, where they matter. While the round is open, a model without an
+    entry gets another run either way; else nothing can be said without them, and the error `cannot` goes on."""
+    if not files_matter(model, facts.round, facts.of_round):
+        return model
+    try:
+        return replace(model, submissions=tuple(ask()))
+    except cannot:
+        entry = model.entry(facts.round)
+        if facts.over or (entry is not None and entry.status == "on-time"):
+            raise
+        return model
 
 
 def _unconfirmed(facts: Facts) -> tuple[datetime, str] | None:

@@ -9,33 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
+from . import queries
 from .addresses import is_secure
 from .clock import http_date, moment
 from .errors import BadPredictions, ConfigurationError, NodeError, TemporaryFailure
 from .kinds import Kind, classify
-from .queries import (
-    CREATE_SIGNALS_SUBMISSION,
-    CREATE_SUBMISSION,
-    DATASET,
-    DATASETS,
-    ENTRIES,
-    MODEL,
-    MODELS,
-    ROUND,
-    ROUNDS,
-    SET_WEBHOOK,
-    SIGNALS_UPLOAD_ADDRESS,
-    SUBMISSION_URL,
-    SUBMISSIONS,
-    TOKEN_INFO,
-    TRIGGER,
-    UPCOMING_ROUND,
-    UPLOAD_ADDRESS,
-)
 from .transport import QUERY_TIMEOUT, REFUSALS, NoAnswer, Passing, Patience, Transport, host
 
 SIGNALS = 11
@@ -44,8 +26,8 @@ WEBHOOK_TIMEOUT = (10.0, 90.0)
 LOOKS = 4
 """How often a submission whose creation was not answered is looked for: Numerai may list it late."""
 STORAGE_TRIES = 10
-"""How often a submission is made whose file Numerai's storage does not have yet: for some four minutes. Source:
-forum.numer.ai (several threads): such a fault passes within minutes."""
+"""How often a submission is made while no round is open whose file Numerai's storage does not have yet: for some four
+minutes. Source: forum.numer.ai (several threads): such a fault passes within minutes."""
 ON_TIME, LATE, QUEUED, NONE = "on-time", "late", "queued", "none"
 """What `Entry.status` may be. Source: seen in recorded answers of the API, 2025-09; there is nothing else in them."""
 FIELD = re.compile(r"\{\s*(\w+)")
@@ -143,8 +125,21 @@ class NotThere(RefusedForNow):
     """Numerai does not have this file, or not yet."""
 
 
-class NumeraiClient:
-    """Asks Numerai, with the keys only where they are needed. For any thread.
+@dataclass(frozen=True)
+class Question(Generic[T]):
+    """A document with its variables, what is made of the data that answer it, and `what` it does, for messages. Keys go
+    along where it is `signed`."""
+
+    document: str
+    variables: Mapping[str, object]
+    read: Callable[[Mapping[str, Any]], T]
+    what: str
+    signed: bool = True
+    timeout: tuple[float, float] = QUERY_TIMEOUT
+
+
+class Channel:
+    """How questions travel to Numerai and answers back, with the keys only where they are needed. For any thread.
 
     `keys` gives the public id and the secret key when they are needed first. Every method tries as long as its
     `patience` says, by default `patience()`. `ConfigurationError` for a `url` that keys must not be sent to.
@@ -165,6 +160,107 @@ class NumeraiClient:
         self._patience = patience or self.transport.patience
         self._hidden: str | None = None
 
+    def answer(
+        self, document: str, variables: Mapping[str, object], *, signed: bool = True, patience: Patience | None = None
+    ) -> dict[str, Any]:
+        """The JSON object that answers a document, its `errors` included."""
+        question, patience = Question(document, variables, dict, "asking Numerai", signed), patience or self._patience()
+        return self.transport.retry(question.what, lambda: self._send(question, patience), patience)
+
+    def server_time(self, patience: Patience | None = None) -> datetime:
+        """What the Date of an answer says, aware."""
+
+        def ask() -> datetime:
+            with self.transport.request("HEAD", self.url, timeout=QUERY_TIMEOUT, patience=patience) as answer:
+                date = http_date(answer.headers.get("Date", ""))
+            if date is None:
+                raise Passing(f"{host(self.url)} does not tell the time", at_most=1)
+            return date
+
+        patience = patience or self._patience()
+        return self.transport.retry("asking for the time", ask, patience)
+
+    def _ask(self, question: Question[T], patience: Patience | None) -> T:
+        """The answer to a question, which is asked again while that can help."""
+        patience = patience or self._patience()
+
+        def ask() -> T:
+            try:
+                return self._once(question, patience)
+            except Refusal as refusal:
+                if refusal.kind.passes or (question.signed and refusal.kind is Kind.NOT_THERE):
+                    raise _passing(refusal) from refusal
+                raise  # what is asked for without keys is not published, or not yet, where it is not there
+
+        return self.transport.retry(question.what, ask, patience)
+
+    def _once(self, question: Question[T], patience: Patience) -> T:
+        """One request. `Refusal`, or `Passing` when there is nothing to use."""
+        answer = self._send(question, patience)
+        errors = answer.get("errors")
+        if errors:
+            raise self._refusal(_messages(errors), question.what)
+        try:
+            return question.read(answer["data"])
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            field = FIELD.search(question.document)
+            why = f"{host(self.url)} answered without {field[1] if field else 'what'} as it was asked for"
+            raise Passing(why, lost=True) from error
+
+    def _send(self, question: Question[T], patience: Patience) -> dict[str, Any]:
+        """The JSON object that answers one request."""
+        headers = {"Accept": "application/json", "Content-Type": "application/json"}
+        if question.signed:
+            public_id, secret_key = self._keys()
+            self._hidden = secret_key
+            headers["Authorization"] = f"Token {public_id}${secret_key}"
+        body = json.dumps({"query": question.document, "variables": question.variables}).encode()
+        with self.transport.request(
+            "POST", self.url, timeout=question.timeout, patience=patience, tells_time=True, data=body, headers=headers
+        ) as answer:
+            content, status = answer.json(), answer.status
+        if isinstance(content, dict) and (content.get("errors") or (status == 200 and "data" in content)):
+            return content
+        why = f"{host(self.url)} answered {status} without usable data"
+        if status == 200:
+            raise Passing(why, lost=True)
+        # without keys it says nothing of them: a proxy or a firewall on the way answers 403 too
+        kind = classify(status=status) if question.signed else Kind.UNUSABLE
+        then: NodeError = NoAnswer(f"{question.what} failed: {why}. Is NUMERAI_API_URL right?", kind)
+        if kind is Kind.KEYS:
+            then = self._refusal([f"{host(self.url)} answered {status}: unauthorized"], question.what)
+            why = str(then)
+        raise Passing(why, kind=kind, lost=True, at_most=REFUSALS, then=then)
+
+    def _refusal(self, messages: Sequence[str], what: str) -> Refusal:
+        """What Numerai's words mean, without the keys."""
+        if self._hidden:
+            messages = [text.replace(self._hidden, "***") for text in messages]
+        kind, said = classify(messages), "; ".join(messages)
+        if kind is Kind.PREDICTIONS:
+            return FileRefused(f"Numerai refused the predictions: {said}", kind, messages)
+        access = {
+            Kind.KEYS: f"Numerai refused the keys: {said}. Check NUMERAI_PUBLIC_ID and NUMERAI_SECRET_KEY"
+            " (`numerai setup`).",
+            Kind.SCOPE: f"The Numerai API key may not do this ({what}): {said}",
+            Kind.MODEL: f"Numerai refused the model: {said}. Check MODEL_ID and the account of the keys.",
+        }
+        if kind in access:
+            return AccessRefused(access[kind], kind, messages)
+        for_now = NotThere if kind is Kind.NOT_THERE else RefusedForNow
+        return for_now(f"{what} failed, Numerai says: {said}", kind, messages)
+
+    def _presigned(self, url: object) -> str:
+        """An address that Numerai gave for a file; ValueError where it is less secure than Numerai's own."""
+        address = _known(url)
+        if not is_secure(address) or (self.url.startswith("https:") and not address.startswith("https:")):
+            raise ValueError("an address that is not encrypted")
+        return address
+
+
+class NumeraiClient(Channel):
+    """Everything that is asked of Numerai."""
+
     # rounds
 
     def current_round(self, tournament: int, patience: Patience | None = None) -> Round | None:
@@ -183,18 +279,19 @@ class NumeraiClient:
     def round(self, tournament: int, number: int, patience: Patience | None = None) -> Round | None:
         """One round; None when Numerai does not show it. 0 is the one that is open, or perhaps the latest one."""
         variables = {"tournament": tournament, "number": number}
-        rounds = self._rounds(ROUND, variables, patience)
+        rounds = self._rounds(queries.ROUND, variables, patience)
         return next((each for each in rounds if number in (0, each.number)), None)
 
     def rounds(self, tournament: int, limit: int, patience: Patience | None = None) -> list[Round]:
         """The latest rounds that have opened, newest first."""
-        rounds = self._rounds(ROUNDS, {"tournament": tournament, "limit": limit + 1}, patience)  # one may be to open
+        asked = {"tournament": tournament, "limit": limit + 1}  # one may be to open
+        rounds = self._rounds(queries.ROUNDS, asked, patience)
         now = self.transport.clock.now() + timedelta(seconds=1)
         return [each for each in rounds if each.open_time <= now][:limit]
 
     def upcoming_round(self, tournament: int, patience: Patience | None = None) -> Round | None:
         """The round that opens next; None where Numerai does not say."""
-        rounds = self._rounds(UPCOMING_ROUND, {"tournament": tournament}, patience)
+        rounds = self._rounds(queries.UPCOMING_ROUND, {"tournament": tournament}, patience)
         return rounds[-1] if rounds else None
 
     def _rounds(self, document: str, variables: Mapping[str, int], patience: Patience | None) -> list[Round]:
@@ -209,7 +306,7 @@ class NumeraiClient:
             return sorted(rounds, key=lambda each: each.number, reverse=True)
 
         try:
-            return self._ask(document, variables, read, what="asking for the round", patience=patience)
+            return self._ask(Question(document, variables, read, "asking for the round", signed=False), patience)
         except Refusal as refusal:
             if refusal.kind is Kind.NO_ROUND:
                 return []
@@ -225,9 +322,9 @@ class NumeraiClient:
             if not info:
                 return None
             scopes = None if info.get("scopes") is None else frozenset(map(str, info["scopes"]))
-            return TokenInfo(_text(info.get("accountUsername")), _text(info.get("name")), scopes)
+            return TokenInfo(str(info.get("accountUsername") or ""), str(info.get("name") or ""), scopes)
 
-        return self._ask(TOKEN_INFO, {}, read, what="checking the keys", signed=True, patience=patience)
+        return self._ask(Question(queries.TOKEN_INFO, {}, read, "checking the keys"), patience)
 
     def models(self, patience: Patience | None = None) -> list[AccountModel] | None:
         """Every model of the account, of all tournaments; None where Numerai tells nothing of the account."""
@@ -236,7 +333,7 @@ class NumeraiClient:
             account = data["account"]
             return [_model(row) for row in _list(account["models"])] if account else None
 
-        return self._ask(MODELS, {}, read, what="asking for the models", signed=True, patience=patience)
+        return self._ask(Question(queries.MODELS, {}, read, "asking for the models"), patience)
 
     def model(self, model_id: str, patience: Patience | None = None) -> tuple[str, int] | None:
         """A model's name and tournament; None when Numerai knows no such model."""
@@ -245,14 +342,12 @@ class NumeraiClient:
             model = data["model"]
             return (str(model["name"]), int(model["tournament"])) if model else None
 
-        what = "asking for the model"
-        return self._ask(MODEL, {"modelId": model_id}, read, what=what, signed=True, patience=patience)
+        return self._ask(Question(queries.MODEL, {"modelId": model_id}, read, "asking for the model"), patience)
 
     def set_webhook(self, model_id: str, url: str | None, patience: Patience | None = None) -> None:
         """Register the address that Numerai calls for this model; None clears it."""
         variables = {"modelId": model_id, "newSubmissionWebhook": url}
-        what = "setting the webhook"
-        self._ask(SET_WEBHOOK, variables, lambda _: None, what=what, signed=True, patience=patience)
+        self._ask(Question(queries.SET_WEBHOOK, variables, lambda _: None, "setting the webhook"), patience)
 
     def trigger(self, model_id: str, patience: Patience | None = None) -> str:
         """Ask Numerai to call the model's webhook now, once; returns the trigger id. A refusal of the kind `refused` is
@@ -260,18 +355,18 @@ class NumeraiClient:
 
         def once() -> str:
             try:
-                return self._once(
-                    TRIGGER, {"modelId": model_id}, lambda data: str(data["triggerModelWebhook"]),
-                    what=what, signed=True, timeout=WEBHOOK_TIMEOUT, patience=patience,
-                )  # fmt: skip
+                return self._once(question, limit)
             except Passing as passing:
                 if not passing.lost:
                     raise
                 raise passing.then or NoAnswer(f"{what} failed because {passing}.", passing.kind) from passing
 
-        what = "triggering the webhook"
-        patience = patience or self._patience()
-        return self.transport.retry(what, once, patience)
+        def read(data: Mapping[str, Any]) -> str:
+            return str(data["triggerModelWebhook"])
+
+        what, limit = "triggering the webhook", patience or self._patience()
+        question = Question(queries.TRIGGER, {"modelId": model_id}, read, what, timeout=WEBHOOK_TIMEOUT)
+        return self.transport.retry(what, once, limit)
 
     # what Numerai holds
 
@@ -282,7 +377,7 @@ class NumeraiClient:
             return [_submission(row) for row in _list(data["submissions"]) if row]
 
         what = "looking for the submission"
-        rows = self._ask(SUBMISSIONS, {"modelId": model_id}, read, what=what, signed=True, patience=patience)
+        rows = self._ask(Question(queries.SUBMISSIONS, {"modelId": model_id}, read, what), patience)
         return sorted(rows, key=lambda each: each.inserted_at.timestamp() if each.inserted_at else 0.0, reverse=True)
 
     def entries(self, model_id: str, patience: Patience | None = None) -> list[Entry]:
@@ -292,7 +387,7 @@ class NumeraiClient:
             return [_entry(row) for row in _list(data["model"]["latestSubmissions"]) if row]
 
         what = "asking whether the submission counts"
-        rows = self._ask(ENTRIES, {"modelId": model_id}, read, what=what, signed=True, patience=patience)
+        rows = self._ask(Question(queries.ENTRIES, {"modelId": model_id}, read, what), patience)
         return sorted(rows, key=lambda each: each.round_number, reverse=True)
 
     def submission_url(self, submission_id: str, patience: Patience | None = None) -> str:
@@ -302,7 +397,7 @@ class NumeraiClient:
             return self._presigned(data["submissionDownloadAuth"]["url"])
 
         what = "asking for what was submitted"
-        return self._ask(SUBMISSION_URL, {"id": submission_id}, read, what=what, signed=True, patience=patience)
+        return self._ask(Question(queries.SUBMISSION_URL, {"id": submission_id}, read, what), patience)
 
     # data
 
@@ -312,7 +407,8 @@ class NumeraiClient:
         def read(data: Mapping[str, Any]) -> list[str]:
             return [_known(name) for name in _list(data["listDatasets"])]
 
-        return self._ask(DATASETS, {"tournament": tournament}, read, what="listing the data", patience=patience)
+        question = Question(queries.DATASETS, {"tournament": tournament}, read, "listing the data", signed=False)
+        return self._ask(question, patience)
 
     def dataset_url(self, tournament: int, name: str, patience: Patience | None = None) -> str:
         """A presigned address to download one file from, valid for a short time; `NotThere` when there is no file."""
@@ -322,7 +418,7 @@ class NumeraiClient:
             return self._presigned(url) if url else None
 
         variables = {"filename": name, "tournament": tournament}
-        url = self._ask(DATASET, variables, read, what=f"asking for {name}", patience=patience)
+        url = self._ask(Question(queries.DATASET, variables, read, f"asking for {name}", signed=False), patience)
         if url is None:
             raise NotThere(f"Numerai gives no address for {name}.", Kind.NOT_THERE, ())
         return url
@@ -338,9 +434,9 @@ class NumeraiClient:
             (auth,) = data.values()
             return _known(auth["filename"]), self._presigned(auth["url"])
 
-        document = SIGNALS_UPLOAD_ADDRESS if tournament == SIGNALS else UPLOAD_ADDRESS
+        document = queries.SIGNALS_UPLOAD_ADDRESS if tournament == SIGNALS else queries.UPLOAD_ADDRESS
         variables = {"filename": filename, "tournament": tournament, "modelId": model_id}
-        return self._ask(document, variables, read, what="asking where to upload", signed=True, patience=patience)
+        return self._ask(Question(document, variables, read, "asking where to upload"), patience)
 
     def create_submission(
         self,
@@ -357,10 +453,9 @@ class NumeraiClient:
         Whenever it may have been made although no good answer came, the model's submissions are looked through for the
         file, a few times, before it is asked for again: it is made once.
         """
-        document = CREATE_SIGNALS_SUBMISSION if tournament == SIGNALS else CREATE_SUBMISSION
+        document = queries.CREATE_SIGNALS_SUBMISSION if tournament == SIGNALS else queries.CREATE_SUBMISSION
         variables = {"filename": filename, "tournament": tournament, "modelId": model_id}
         variables |= {"triggerId": trigger_id, "dataDatestamp": data_datestamp}
-        what = "creating the submission"
         patience = patience or self._patience()
 
         def read(data: Mapping[str, Any]) -> str:
@@ -369,10 +464,11 @@ class NumeraiClient:
 
         def create() -> str:
             try:
-                return self._once(document, variables, read, what=what, signed=True, patience=patience)
+                return self._once(question, patience)
             except RefusedForNow as refusal:
-                tries = STORAGE_TRIES if isinstance(refusal, NotThere) else REFUSALS
-                passing = Passing(_says(refusal), kind=refusal.kind, lost=True, at_most=tries, then=refusal)
+                passing = _passing(refusal)
+                if refusal.kind is Kind.NOT_THERE and patience.until < self.transport.monotonic():
+                    passing.at_most = STORAGE_TRIES
             except Passing as error:
                 passing = error
             known = self._look_for(model_id, filename, patience) if passing.lost else None
@@ -380,152 +476,31 @@ class NumeraiClient:
                 raise passing
             return known
 
-        return self.transport.retry(what, create, patience)
+        question = Question(document, variables, read, "creating the submission")
+        return self.transport.retry(question.what, create, patience)
 
     def _look_for(self, model_id: str, filename: str, patience: Patience) -> str | None:
-        """The id of the submission of a file, looked for a few times: 0, 1, 3 and 7 seconds from now."""
+        """The id of the submission of a file, looked for a few times: 0, 1, 3 and 7 seconds from now. Where there is no
+        answer, half of the time that is left is worth it: a second submission does no harm, a missed round does."""
+        patience = replace(patience, until=(patience.until + self.transport.monotonic()) / 2)
         for look in range(LOOKS):
-            files = self.submissions(model_id, patience)
+            try:
+                files = self.submissions(model_id, patience)
+            except TemporaryFailure:
+                return None
             known = next((each.id for each in files if each.filename == filename), None)
             if known is not None or look == LOOKS - 1:
                 return known
             self.transport.sleep(2.0**look)
         return None
 
-    # as it is
 
-    def answer(
-        self, document: str, variables: Mapping[str, object], *, signed: bool = True, patience: Patience | None = None
-    ) -> dict[str, Any]:
-        """The JSON object that answers a document, its `errors` included."""
-        patience = patience or self._patience()
-        what = "asking Numerai"
-        return self.transport.retry(what, lambda: self._send(document, variables, what, signed, patience), patience)
-
-    def server_time(self, patience: Patience | None = None) -> datetime:
-        """What the Date of an answer says, aware."""
-
-        def ask() -> datetime:
-            with self.transport.request("HEAD", self.url, timeout=QUERY_TIMEOUT, patience=patience) as answer:
-                date = http_date(answer.headers.get("Date", ""))
-            if date is None:
-                raise Passing(f"{host(self.url)} does not tell the time", at_most=1)
-            return date
-
-        patience = patience or self._patience()
-        return self.transport.retry("asking for the time", ask, patience)
-
-    # how a question travels
-
-    def _ask(
-        self,
-        document: str,
-        variables: Mapping[str, object],
-        read: Callable[[Mapping[str, Any]], T],
-        *,
-        what: str,
-        signed: bool = False,
-        patience: Patience | None = None,
-    ) -> T:
-        """What `read` makes of the data that answer a document, asked again while that can help."""
-        patience = patience or self._patience()
-
-        def ask() -> T:
-            try:
-                return self._once(document, variables, read, what=what, signed=signed, patience=patience)
-            except Refusal as refusal:
-                if not refusal.kind.passes:
-                    raise
-                raise Passing(_says(refusal), kind=refusal.kind, at_most=REFUSALS, then=refusal) from refusal
-
-        return self.transport.retry(what, ask, patience)
-
-    def _once(
-        self,
-        document: str,
-        variables: Mapping[str, object],
-        read: Callable[[Mapping[str, Any]], T],
-        *,
-        what: str,
-        signed: bool,
-        patience: Patience | None,
-        timeout: tuple[float, float] | None = None,
-    ) -> T:
-        """One request: what `read` makes of its data. `Refusal`, or `Passing` when there is nothing to use."""
-        answer = self._send(document, variables, what, signed, patience, timeout)
-        errors = answer.get("errors")
-        if errors:
-            raise self._refusal(_messages(errors), what)
-        try:
-            return read(answer["data"])
-        except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
-            field = FIELD.search(document)
-            why = f"{host(self.url)} answered without {field[1] if field else 'what'} as it was asked for"
-            raise Passing(why, lost=True) from error
-
-    def _send(
-        self,
-        document: str,
-        variables: Mapping[str, object],
-        what: str,
-        signed: bool,
-        patience: Patience | None,
-        timeout: tuple[float, float] | None = None,
-    ) -> dict[str, Any]:
-        """The JSON object that answers one request."""
-        headers = {"Accept": "application/json", "Content-Type": "application/json"}
-        if signed:
-            public_id, secret_key = self._keys()
-            self._hidden = secret_key
-            headers["Authorization"] = f"Token {public_id}${secret_key}"
-        body = json.dumps({"query": document, "variables": variables}).encode()
-        with self.transport.request(
-            "POST", self.url, timeout=timeout or QUERY_TIMEOUT, patience=patience, tells_time=True,
-            data=body, headers=headers,
-        ) as answer:  # fmt: skip
-            content, status = answer.json(), answer.status
-        if isinstance(content, dict) and (content.get("errors") or (status == 200 and "data" in content)):
-            return content
-        why = f"{host(self.url)} answered {status} without usable data"
-        if status == 200:
-            raise Passing(why, lost=True)
-        # without keys it says nothing of them: a proxy or a firewall on the way answers 403 too
-        kind = classify(status=status) if signed else Kind.UNUSABLE
-        if kind is Kind.KEYS:
-            refusal = self._refusal([f"{host(self.url)} answered {status}: unauthorized"], what)
-            raise Passing(str(refusal), kind=kind, lost=True, at_most=REFUSALS, then=refusal)
-        then = NoAnswer(f"{what} failed: {why}. Is NUMERAI_API_URL right?", kind)
-        raise Passing(why, kind=kind, lost=True, at_most=REFUSALS, then=then)
-
-    def _refusal(self, messages: Sequence[str], what: str) -> Refusal:
-        """What Numerai's words mean, without the keys."""
-        if self._hidden:
-            messages = [text.replace(self._hidden, "***") for text in messages]
-        kind, said = classify(messages), "; ".join(messages)
-        if kind is Kind.PREDICTIONS:
-            return FileRefused(f"Numerai refused the predictions: {said}", kind, messages)
-        if kind is Kind.KEYS:
-            advice = "Check NUMERAI_PUBLIC_ID and NUMERAI_SECRET_KEY (`numerai setup`)."
-            return AccessRefused(f"Numerai refused the keys: {said}. {advice}", kind, messages)
-        if kind is Kind.SCOPE:
-            return AccessRefused(f"The Numerai API key may not do this ({what}): {said}", kind, messages)
-        if kind is Kind.MODEL:
-            advice = "Check MODEL_ID and the account of the keys."
-            return AccessRefused(f"Numerai refused the model: {said}. {advice}", kind, messages)
-        if kind is Kind.NOT_THERE:
-            return NotThere(f"{what} failed, Numerai says: {said}", kind, messages)
-        return RefusedForNow(f"{what} failed, Numerai says: {said}", kind, messages)
-
-    def _presigned(self, url: object) -> str:
-        """An address that Numerai gave for a file; ValueError where it is less secure than Numerai's own."""
-        address = _known(url)
-        if not is_secure(address) or (self.url.startswith("https:") and not address.startswith("https:")):
-            raise ValueError("an address that is not encrypted")
-        return address
-
-
-def _says(refusal: Refusal) -> str:
-    return f"Numerai says: {'; '.join(refusal.messages)}"
+def _passing(refusal: Refusal) -> Passing:
+    """A refusal that may pass, tried as long as an answer 5xx would be: Numerai's own faults are told in `errors` too,
+    in words that nobody knows, and pass within minutes (forum.numer.ai, several threads). A changed API does not."""
+    at_most = REFUSALS if refusal.kind is Kind.UNKNOWN_FIELD else None
+    says = f"Numerai says: {'; '.join(refusal.messages)}"
+    return Passing(says, kind=refusal.kind, lost=True, at_most=at_most, then=refusal)
 
 
 def _messages(errors: object) -> list[str]:
@@ -549,10 +524,6 @@ def _known(value: object) -> str:
 
 def _optional(value: object) -> str | None:
     return None if value is None else str(value)
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value)
 
 
 def _time(value: object) -> datetime:
@@ -600,7 +571,7 @@ def _submission(row: Mapping[str, Any]) -> Submission:
 def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(
         round_number=int(row["roundNumber"]),
-        status=_text(row.get("status")),
+        status=str(row.get("status") or ""),
         id=_optional(row.get("id")),
         filename=_optional(row.get("filename")),
         timestamp=moment(row.get("timestamp")),

@@ -17,6 +17,11 @@ AFTER_SUBMITTING = (EXIT_LATE, EXIT_COVERED, EXIT_UNCONFIRMED)
 """A run that ends with one of these has made a submission."""
 
 
+def own_exit_code(code: int) -> int:
+    """The run's exit code when its code ended with this one by itself: 1 for those that only a submission may have."""
+    return EXIT_USER_CODE if code in AFTER_SUBMITTING else code
+
+
 class NodeError(Exception):
     """A run cannot go on. `exit_code` follows sysexits: 65 predictions, 69 late and queued, 73 covered by an earlier
     file, 75 temporary, 76 unconfirmed, 78 configuration."""

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .errors import AFTER_SUBMITTING, EXIT_USER_CODE, BadPredictions, Interrupted, ProgramFailed
+from .errors import BadPredictions, Interrupted, ProgramFailed, own_exit_code
 from .log import log
 from .node import Node
 from .running import sigterm_held
@@ -108,9 +108,7 @@ def _run(command: Sequence[str], work: Path, environment: Mapping[str, str]) -> 
     if code != 0:
         code = code if code > 0 else 128 - code
         meaning = f" ({MEANINGS[code]})" if code in MEANINGS else ""
-        # these say that a submission was made, and none was
-        exit_code = EXIT_USER_CODE if code in AFTER_SUBMITTING else code
-        raise ProgramFailed(f"The program {command[0]} ended with exit code {code}{meaning}.", exit_code)
+        raise ProgramFailed(f"The program {command[0]} ended with exit code {code}{meaning}.", own_exit_code(code))
     log("finished", program=Path(argv[0]).name)
 
 

@@ -48,18 +48,27 @@ WORDS: Sequence[tuple[Kind, re.Pattern[str]]] = tuple(
         (Kind.UNKNOWN_FIELD, r"cannot query field|unknown argument|unknown type"),
         (Kind.PREDICTIONS, r"invalid_submission"),
         (Kind.REFUSED, r"your webhook server"),  # what follows are the webhook's words, and not about the API's keys
+        (Kind.NOT_THERE, r"when calling the \w+ operation"),  # nor are those of Numerai's storage, which pass
         (
             Kind.KEYS,
             r"authenticat|session is invalid|invalid (api )?(token|key)|unauthori[sz]ed|not logged in",
         ),
         (Kind.SCOPE, r"scope|permission|not authori[sz]ed|forbidden|not allowed|access denied"),
         (Kind.NO_ROUND, r"round not open|no (open|current|active) round"),
-        (Kind.MODEL, r"\bmodel\b"),
+        (
+            Kind.MODEL,
+            r"(unknown|no such) model\b|\bmodel_not_found\b|assigned pickle"
+            r"|(^|; )((the|this|your) )?model( with id| id)?( \S+)?"
+            r" (is |was |does )?not (found|exist|known|yours|owned|belong)",
+        ),
         (Kind.NOT_THERE, r"not (found|available|ready)|no such|does not exist"),
     )
 )
 """The first that matches decides. Sources: numerai-tools 0.7.2 submissions.py (invalid_submission_ids, ...); numerapi
-3.1.1 check_round_open ("Current round not open for submissions"); Absinthe, the API's server ("Cannot query field")."""
+3.1.1 check_round_open ("Current round not open for submissions"); Absinthe, the API's server ("Cannot query field");
+botocore ClientError ("An error occurred (404) when calling the HeadObject operation: Not Found"). [unknown] how Numerai
+refuses a model: a passing fault may name one, so only words that say that it is unknown, not ours or run by Numerai are
+taken for a refusal of it."""
 
 
 def classify(messages: Sequence[str] = (), status: int = 200) -> Kind:

@@ -150,16 +150,17 @@ class Node:
         return self._frame(name, columns)
 
     def _frame(self, name: str, columns: Sequence[str], fill: Sequence[str] = ()) -> pd.DataFrame:
-        path = self.live_file if name in LIVE_FILES and name == self.live_file.name else self.dataset.file(name)
         started = time.monotonic()
-        frame = self.dataset.read(path, columns, fill)
+        frame = self.dataset.read(self._file(name), columns, fill)
         log("read", file=name, rows=len(frame), columns=len(frame.columns), seconds=seconds_since(started))
         return frame
 
     def columns(self, name: str) -> list[str]:
         """The names of all columns of a Parquet file of the data."""
-        is_live = name in LIVE_FILES and name == self.live_file.name
-        return self.dataset.columns(self.live_file if is_live else self.dataset.file(name))
+        return self.dataset.columns(self._file(name))
+
+    def _file(self, name: str) -> Path:
+        return self.live_file if name in LIVE_FILES and name == self.live_file.name else self.dataset.file(name)
 
     def live(self, features: Sequence[str] = ()) -> pd.DataFrame:
         """Today's rows with these features; the ids are the index (Classic, whose missing values are 2) or columns of
@@ -202,10 +203,9 @@ class Node:
         self.settings.need_keys()
         checked = self.check(predictions)
         submitter = Submitter(self.settings, self.api, self._transport)
-        submission = submitter.submit(checked, data_datestamp, self._data_round)
-        self.submissions.append(submission)
+        self.submissions.append(submitter.submit(checked, data_datestamp, self._data_round))
         self._remember_what_works()
-        return submission
+        return self.submissions[-1]
 
     def _remember_what_works(self) -> None:
         """For code that keeps a model and says nothing of its version: what was submitted from this one works."""
@@ -214,8 +214,8 @@ class Node:
 
     def _keeps_a_model(self) -> bool:
         try:
-            folder = self.artifacts if "://" in self.settings.artifacts else Path(self.settings.artifacts)
-            return any(path.is_file() and path.name not in (TRAINED_ON, NOTICES) for path in folder.rglob("*"))
+            files = self._folder().rglob("*")
+            return any(path.is_file() and path.name not in (TRAINED_ON, NOTICES) for path in files)
         except (ConfigurationError, OSError):
             return False
 
@@ -245,15 +245,15 @@ class Node:
         if tell("data", title, text, seconds=NOTICE_SECONDS):
             self._keep(NOTICES, [*known, about])
 
-    def _kept(self, name: str) -> list[str] | None:
-        """The lines of a file in the artifacts folder, none when there is no such; None without a folder to use.
+    def _folder(self) -> Path:
+        """`artifacts`, which is not made where it is not there."""
+        return self.artifacts if "://" in self.settings.artifacts else Path(self.settings.artifacts)
 
-        A folder that is not there is not made.
-        """
+    def _kept(self, name: str) -> list[str] | None:
+        """The lines of a file in the artifacts folder, none when there is no such; None without a folder to use."""
         try:
-            is_bucket = "://" in self.settings.artifacts
-            folder = self.artifacts if is_bucket else Path(self.settings.artifacts)
-            return (folder / name).read_text(encoding="utf-8").split("\n")[:-1] if (folder / name).exists() else []
+            path = self._folder() / name
+            return path.read_text(encoding="utf-8").split("\n")[:-1] if path.exists() else []
         except (ConfigurationError, OSError, UnicodeDecodeError):
             return None
 

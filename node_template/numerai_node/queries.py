@@ -44,22 +44,6 @@ CREATE_SIGNALS_SUBMISSION = f"mutation({_SUBMIT}) {{ createSignalsSubmission({_S
 SUBMISSION_URL = "query($id: ID!) { submissionDownloadAuth(id: $id) { url } }"
 
 QUERIES: Mapping[str, str] = {
-    "rounds": ROUNDS,
-    "round": ROUND,
-    "upcoming_round": UPCOMING_ROUND,
-    "token_info": TOKEN_INFO,
-    "models": MODELS,
-    "model": MODEL,
-    "entries": ENTRIES,
-    "submissions": SUBMISSIONS,
-    "set_webhook": SET_WEBHOOK,
-    "trigger": TRIGGER,
-    "datasets": DATASETS,
-    "dataset": DATASET,
-    "upload_address": UPLOAD_ADDRESS,
-    "signals_upload_address": SIGNALS_UPLOAD_ADDRESS,
-    "create_submission": CREATE_SUBMISSION,
-    "create_signals_submission": CREATE_SIGNALS_SUBMISSION,
-    "submission_url": SUBMISSION_URL,
+    name.lower(): text for name, text in list(globals().items()) if name.isupper() and not name.startswith("_")
 }
 """The documents by name."""

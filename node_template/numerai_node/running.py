@@ -26,6 +26,8 @@ from .errors import (
     BadPredictions,
     Interrupted,
     NodeError,
+    Submitted,
+    own_exit_code,
 )
 from .log import log, redact
 from .node import Node
@@ -137,9 +139,11 @@ def ending_of(work: Callable[[], object]) -> Ending:
 
 
 def _of_system_exit(end: SystemExit) -> Ending:
-    """How a program that calls `sys.exit` ends: with its number, 0 for nothing, 1 and its words for anything else."""
+    """How a program that calls `sys.exit` ends: with its number, 0 for nothing, 1 and its words for anything else; as
+    its submission only where it hands on that error's code."""
     if end.code is None or isinstance(end.code, int):
-        return Ending(end.code or EXIT_CONFIRMED, None)
+        code = end.code or EXIT_CONFIRMED
+        return Ending(code if isinstance(end.__context__, Submitted) else own_exit_code(code))
     sys.stderr.write(redact(f"{end.code}\n"))
     return Ending(EXIT_USER_CODE, str(end.code))
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from .api import Entry, NumeraiApi, Round, Submission
+from .api import LATE, ON_TIME, QUEUED, Entry, NumeraiApi, Round, Submission
 from .downloads import etag_like_md5, md5_of
 from .errors import BadPredictions, Covered, Late, NodeError, TemporaryFailure, Unconfirmed
 from .log import log, seconds_since
@@ -20,8 +19,8 @@ from .transport import REFUSALS, SLOWEST_UPLOAD, UPLOAD_TIMEOUT, Passing, Transp
 if TYPE_CHECKING:
     import pandas as pd
 
-ON_TIME, LATE, QUEUED = "on-time", "late", "queued"
-"""Numerai's words for an entry that names a file; the only other one is none (recorded answers of 2025-09)."""
+EARLIER_ATTEMPT = timedelta(hours=12)
+"""How long after a submission a provider may still try its run again, and the next round has not opened yet."""
 CONFIRM_SECONDS = 180.0
 """How long to look for the submission among the model's entries. How soon Numerai lists it is not documented."""
 FIRST_LOOK, LONGEST_LOOK = 0.2, 5.0
@@ -71,20 +70,10 @@ Verdict = Counts | SendAgain | Ended
 class Submitter:
     """Sends one submission: PUT to a presigned address, createSubmission, then a look at what Numerai says of it."""
 
-    def __init__(
-        self,
-        settings: Settings,
-        api: NumeraiApi,
-        transport: Transport,
-        *,
-        sleep: Callable[[float], None] = time.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
-    ):
+    def __init__(self, settings: Settings, api: NumeraiApi, transport: Transport):
         self._settings = settings
         self._api = api
         self._transport = transport
-        self._sleep = sleep
-        self._monotonic = monotonic
 
     def submit(
         self, checked: pd.DataFrame, data_datestamp: int | None = None, data_round: Round | None = None
@@ -145,28 +134,26 @@ class Submitter:
     def _made_before(self, name: str, data_round: Round | None) -> Made | None:
         """The newest submission of the round that is open and of that of the data, if it holds these very predictions
         for this trigger: an earlier attempt of this run made it and was ended before it could say so. Without either
-        round it is the trigger's newest one, which may have been made before the deadline."""
-        wanted = self._settings.trigger_id
+        round it is the trigger's newest one, which may have been made before the deadline, and for a run without a
+        trigger of Numerai's the newest one of the last hours that had none."""
         numbers = [round_.number for round_ in (self._api.current_round(), data_round) if round_ is not None]
-        if not numbers and wanted is None:
-            return None
+        wanted, now = self._settings.trigger_id, self._transport.clock.now()
+
+        def is_of_run(made: Submission) -> bool:
+            if made.inserted_at is None or numbers:
+                return made.inserted_at is not None and made.round_number in numbers
+            return made.trigger_id == wanted and (wanted is not None or now - made.inserted_at < EARLIER_ATTEMPT)
+
         try:
-            listed = self._api.submissions(self._transport.briefly())
+            newest = next(filter(is_of_run, self._api.submissions(self._transport.briefly())), None)
         except NodeError as error:
             log("warning", what="whether these predictions are submitted already is not known", why=error)
             return None  # a second submission does no harm, a missed round does
-        of_run = [
-            (submission.inserted_at, submission)
-            for submission in listed
-            if (submission.round_number in numbers if numbers else submission.trigger_id == wanted)
-            and submission.inserted_at is not None
-        ]
-        newest = max(of_run, key=lambda dated: dated[0], default=(None, None))[1]
         stem = name.removesuffix(".csv")
         if newest is None or stem not in (newest.filename or "") or wanted not in (None, newest.trigger_id):
             return None
         log("found", submission_id=newest.id, what="these predictions are submitted already")
-        return Made(newest.id, newest.filename, newest.inserted_at or self._transport.clock.now())
+        return Made(newest.id, newest.filename, newest.inserted_at or now)
 
     def _upload(self, name: str, content: bytes) -> str:
         """PUT the content, to a fresh address in each try; returns Numerai's name for it."""
@@ -207,7 +194,7 @@ class Submitter:
     def _look_for(self, made: Made, round_: Round | None) -> tuple[Entry | None, str]:
         """The entry that names the submission, else the one of another file that counts on time for the round, else
         None and why Numerai's answers are no verdict. An entry that is `none` or missing is none either."""
-        ends, wait = self._monotonic() + CONFIRM_SECONDS, FIRST_LOOK
+        ends, wait = time.monotonic() + CONFIRM_SECONDS, FIRST_LOOK
         other: Entry | None = None
         silence = ""
         while True:
@@ -224,9 +211,9 @@ class Submitter:
                     return min(ours, key=lambda entry: (entry.status != ON_TIME, entry.round_number)), ""
                 wanted = None if round_ is None else round_.number
                 other = next((e for e in entries if e.round_number == wanted and e.status == ON_TIME), None)
-            if self._monotonic() >= ends:
+            if time.monotonic() >= ends:
                 return other, silence
-            self._sleep(wait)
+            time.sleep(wait)
             wait = min(wait * 2, LONGEST_LOOK)
 
     def _unconfirmed(self, made: Made, why: str) -> Unconfirmed:

@@ -8,7 +8,7 @@ import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
@@ -68,27 +68,19 @@ class NoAnswer(TemporaryFailure):
         self.kind = kind
 
 
+@dataclass(eq=False)
 class Passing(Exception):
     """A try failed in a way that may pass. `at_least` is how many seconds the server asks to wait; `lost` says that
     the request may have been carried out all the same; `at_most` limits how often such a refusal is tried, and `then`
     is what it means when it stays."""
 
-    def __init__(
-        self,
-        why: str,
-        *,
-        kind: Kind = Kind.UNUSABLE,
-        at_least: float | None = None,
-        lost: bool = False,
-        at_most: int | None = None,
-        then: NodeError | None = None,
-    ):
-        super().__init__(why)
-        self.kind = kind
-        self.at_least = at_least
-        self.lost = lost
-        self.at_most = at_most
-        self.then = then
+    why: str
+    _: KW_ONLY
+    kind: Kind = Kind.UNUSABLE
+    at_least: float | None = None
+    lost: bool = False
+    at_most: int | None = None
+    then: NodeError | None = None
 
 
 class Answer:

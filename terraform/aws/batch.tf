@@ -105,4 +105,6 @@ resource "aws_launch_template" "host" {
     http_tokens                 = "required"
     http_put_response_hop_limit = 1
   }
+
+  tags = { Name = "${var.name}-${each.key}" }
 }

@@ -25,7 +25,8 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 
 from ..images import tagged
-from .moto_lambda import CODE, LABEL
+from .lambda_runtime import CODE
+from .moto_lambda import LABEL
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"

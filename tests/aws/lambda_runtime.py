@@ -10,7 +10,9 @@ import os
 import sys
 import traceback
 import uuid
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from typing import Any
 
 CODE = "/var/task"
 PORT = 8080
@@ -27,12 +29,12 @@ class Context:
 class Invocations(BaseHTTPRequestHandler):
     """`GET /` says that the handler is loaded; `POST /` is one invocation with the event as its body."""
 
-    handler = None
+    handler: Callable[[Any, Context], Any]
 
-    def do_GET(self):
+    def do_GET(self) -> None:
         self._answer({"ready": True})
 
-    def do_POST(self):
+    def do_POST(self) -> None:
         event = json.loads(self.rfile.read(int(self.headers["content-length"])))
         printed = io.StringIO()
         with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
@@ -47,7 +49,7 @@ class Invocations(BaseHTTPRequestHandler):
     def log_message(self, *_: object) -> None:
         """Keep the container's own output empty."""
 
-    def _answer(self, content: dict) -> None:
+    def _answer(self, content: dict[str, Any]) -> None:
         body = json.dumps(content).encode()
         self.send_response(200)
         self.send_header("content-length", str(len(body)))

@@ -19,6 +19,8 @@ from moto.core.utils import unix_time_millis
 from moto.moto_api import state_manager
 from moto.secretsmanager.models import secretsmanager_backends
 
+from tests.present import present
+
 from .moto_lambda import LABEL
 
 EXITED = "Essential container in task exited"
@@ -43,7 +45,7 @@ class Jobs:
 
     def run(self, job: Job) -> None:
         """Run a job to its end, repeating it as its retry strategy says."""
-        strategy = job.job_definition.retry_strategy or {}
+        strategy: dict[str, Any] = dict(job.job_definition.retry_strategy or {})
         most = int(strategy.get("attempts") or 1)
         outcome = Outcome(None, None, job.job_stopped_reason)
         for number in range(1, most + 1):
@@ -52,7 +54,7 @@ class Jobs:
             if outcome.exit_code == 0 or outcome.final or not outcome.retried(strategy.get("evaluateOnExit")):
                 break
         job.exit_code = outcome.exit_code
-        job.exit_reason = outcome.reason
+        job.exit_reason = outcome.reason  # type: ignore[attr-defined]
         job.job_stopped_reason = outcome.status_reason
         job.job_stopped_at = datetime.now()
         job.job_stopped = True
@@ -82,7 +84,7 @@ class Jobs:
         return outcome
 
     def _start(self, job: Job, number: int) -> Container:
-        properties = job.job_definition.container_properties
+        properties = present(job.job_definition.container_properties)
         image = properties["image"]
         environment = {entry["name"]: entry["value"] for entry in properties.get("environment") or []}
         environment |= {entry["name"]: entry["value"] for entry in job.container_overrides.get("environment") or []}
@@ -174,7 +176,7 @@ def install(jobs: Jobs) -> None:
     def describe(self: Job) -> dict[str, Any]:
         described: dict[str, Any] = stock_describe(self)
         container = described["container"]
-        container["image"] = self.job_definition.container_properties["image"]
+        container["image"] = present(self.job_definition.container_properties)["image"]
         _add_end(self, container)
         return described
 
@@ -188,7 +190,7 @@ def install(jobs: Jobs) -> None:
         if name != "environment":  # stock moto adds to the caller's own list, again with each description
             return stock_property(self, name, default)
         given = [
-            *(self.job_definition.container_properties.get(name) or []),
+            *(present(self.job_definition.container_properties).get(name) or []),
             *(self.container_overrides.get(name) or []),
         ]
         merged = {entry["name"]: entry["value"] for entry in given}
@@ -197,7 +199,7 @@ def install(jobs: Jobs) -> None:
     def run(self: Job) -> None:
         jobs.run(self)
 
-    Job._get_container_property = get_container_property
+    Job._get_container_property = get_container_property  # type: ignore[assignment]
     Job.run = run
     Job.describe = describe
     Job.describe_short = describe_short
@@ -206,8 +208,8 @@ def install(jobs: Jobs) -> None:
 def _add_end(job: Job, container: dict[str, Any]) -> dict[str, Any]:
     if job.exit_code is not None:
         container["exitCode"] = job.exit_code
-    if getattr(job, "exit_reason", None):
-        container["reason"] = job.exit_reason
+    if reason := getattr(job, "exit_reason", None):
+        container["reason"] = reason
     return container
 
 
@@ -228,7 +230,7 @@ def _record(job: Job, started: datetime, outcome: Outcome) -> dict[str, Any]:
 def _secrets(job: Job) -> dict[str, str]:
     store = secretsmanager_backends[job.backend.account_id][job.backend.region_name]
     found = {}
-    for entry in job.job_definition.container_properties.get("secrets") or []:
+    for entry in present(job.job_definition.container_properties).get("secrets") or []:
         parts = entry["valueFrom"].split(":")
         arn, key = ":".join(parts[:7]), parts[7] if len(parts) > 7 else ""
         try:
@@ -240,7 +242,7 @@ def _secrets(job: Job) -> dict[str, str]:
 
 
 def _log_options(job: Job) -> dict[str, str]:
-    configuration = job.job_definition.container_properties.get("logConfiguration") or {}
+    configuration = present(job.job_definition.container_properties).get("logConfiguration") or {}
     return {
         "awslogs-group": "/aws/batch/job",
         "awslogs-stream-prefix": job.job_definition.name,
@@ -249,7 +251,7 @@ def _log_options(job: Job) -> dict[str, str]:
 
 
 def _copy_logs(job: Job, container: Container) -> None:
-    group, stream = _log_options(job)["awslogs-group"], job.log_stream_name
+    group, stream = _log_options(job)["awslogs-group"], present(job.log_stream_name)
     job._log_backend.ensure_log_group(group)
     job._log_backend.ensure_log_stream(group, stream)
 

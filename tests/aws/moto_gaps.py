@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import moto.ecr.models as ecr_models
 import moto.ecr.responses as ecr_responses
+import requests
 from moto.batch.models import BatchBackend
 from moto.budgets.responses import BudgetsResponse
+from moto.core.resource_tagging import TaggedResource, make_tag_matcher
+from moto.core.responses import ActionResult
 from moto.ec2.models.launch_templates import LaunchTemplate
+from moto.events.models import events_backends
 from moto.iam.access_control import IAMPolicy
+from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 from moto.s3.models import FakeBucket
 
 BATCH = "batch.amazonaws.com"
@@ -70,7 +76,7 @@ class OneAtATime:
 
 
 def install_ecr(registry: str) -> None:
-    """Let repositories live in a real registry at this `host:port`."""
+    """Let repositories and their images live in a real registry at this `host:port`."""
     stock_init = ecr_models.Repository.__init__
     stock_token = ecr_responses.ECRResponse.get_authorization_token
 
@@ -79,11 +85,39 @@ def install_ecr(registry: str) -> None:
         self.uri = f"{registry}/{self.name}"
 
     def get_authorization_token(self: Any) -> Any:
-        answer = stock_token(self)
+        answer: Any = stock_token(self)
         for entry in answer.result["authorizationData"]:
             entry["proxyEndpoint"] = f"http://{registry}"
         return answer
 
+    def ask(method: str, response: Any, what: str, **more: Any) -> requests.Response:
+        name = response._get_param("repositoryName")
+        return requests.request(method, f"http://{registry}/v2/{name}/{what}", timeout=30, **more)
+
+    def batch_get_image(self: Any) -> ActionResult:
+        images = []
+        for asked in self._get_param("imageIds"):
+            kinds = {"Accept": ", ".join(self._get_param("acceptedMediaTypes"))}
+            found = ask("GET", self, f"manifests/{asked['imageTag']}", headers=kinds)
+            if found.ok:
+                name = {"imageTag": asked["imageTag"], "imageDigest": found.headers["Docker-Content-Digest"]}
+                kind = found.headers["Content-Type"]
+                images.append({"imageId": name, "imageManifest": found.text, "imageManifestMediaType": kind})
+        return ActionResult({"images": images, "failures": []})
+
+    def put_image(self: Any) -> ActionResult:
+        content, kind = self._get_param("imageManifest"), self._get_param("imageManifestMediaType")
+        place = f"manifests/{self._get_param('imageTag')}"
+        ask("PUT", self, place, data=content.encode(), headers={"Content-Type": kind}).raise_for_status()
+        return ActionResult({"image": {"imageId": {"imageTag": self._get_param("imageTag")}}})
+
+    def list_images(self: Any) -> ActionResult:
+        found = ask("GET", self, "tags/list")
+        tags = (found.json().get("tags") or []) if found.ok else []
+        return ActionResult({"imageIds": [{"imageTag": tag} for tag in tags]})
+
+    for operation in (batch_get_image, put_image, list_images):
+        setattr(ecr_responses.ECRResponse, operation.__name__, operation)
     ecr_models.Repository.__init__ = init
     ecr_responses.ECRResponse.get_authorization_token = get_authorization_token
 
@@ -114,8 +148,26 @@ def install_budgets() -> None:
         return json.dumps({"Subscribers": []})
 
     BudgetsResponse.create_budget = create_budget
-    BudgetsResponse.list_tags_for_resource = list_tags
-    BudgetsResponse.describe_subscribers_for_notification = subscribers
+    BudgetsResponse.list_tags_for_resource = list_tags  # type: ignore[attr-defined]
+    BudgetsResponse.describe_subscribers_for_notification = subscribers  # type: ignore[attr-defined]
+
+
+def install_tagging() -> None:
+    """Let the tagging API list image repositories and rules of EventBridge, which stock moto leaves out."""
+
+    stock_resources = ResourceGroupsTaggingAPIBackend._get_resources_generator
+
+    def resources(self: Any, tag_filters: Any = None, **filters: Any) -> Iterator[TaggedResource]:
+        yield from stock_resources(self, tag_filters=tag_filters, **filters)
+        account, region, matches = self.account_id, self.region_name, make_tag_matcher(tag_filters)
+        repositories, events = ecr_models.ecr_backends[account][region], events_backends[account][region]
+        taggers = {repository.arn: repositories.tagger for repository in repositories.repositories.values()}
+        taggers |= {rule.arn: events.tagger for bus in events.event_buses.values() for rule in bus.rules.values()}
+        for arn, tagger in taggers.items():
+            if matches(tags := tagger.get_tag_dict_for_resource(arn)):
+                yield TaggedResource(arn, tags, "")
+
+    ResourceGroupsTaggingAPIBackend._get_resources_generator = resources  # type: ignore[assignment]
 
 
 def install_service_linked_role() -> None:

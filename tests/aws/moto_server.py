@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 
-from moto.core import DEFAULT_ACCOUNT_ID
+from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from werkzeug.serving import make_server
 
@@ -42,6 +42,7 @@ def main() -> None:
     moto_gaps.install_budgets()
     moto_gaps.install_launch_templates()
     moto_gaps.install_service_linked_role()
+    moto_gaps.install_tagging()
     stock = moto_gaps.Repeated(moto_gaps.OneAtATime(DomainDispatcherApplication(create_backend_app)))
     application = moto_lambda.FunctionUrls(stock, containers, DEFAULT_ACCOUNT_ID)
     # All interfaces: the containers of functions and jobs call back through the bridge.

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import boto3
 import pytest
@@ -114,7 +115,7 @@ class AwsBench:
         self.provider.configure(nodes[0], quiet)
         self._ready = nodes
 
-    def node(self, script: str, **changes: object) -> Node:
+    def node(self, script: str, **changes: Any) -> Node:
         """A node that AWS has already, as far as it is like every other one."""
         node = self._ready.pop() if self._ready else self.stranger("")
         self.rewrite(node, script)
@@ -167,7 +168,7 @@ class AwsBench:
         """What Terraform made."""
         return ClusterOutputs(self.parts.cluster.file.read().outputs)
 
-    def client(self, service: str):
+    def client(self, service: str) -> Any:
         """The SDK's own client, not the provider's."""
         return boto3.client(service)
 

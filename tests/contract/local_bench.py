@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from numerai_compute.models import Node, Run
 from numerai_compute.providers.local.daemon import daemon_status, start_daemon, stop_daemon
@@ -39,7 +40,7 @@ class LocalBench:
         self._unique = secrets.token_hex(4)
         self.nodes: list[str] = []
 
-    def node(self, script: str, **changes: object) -> Node:
+    def node(self, script: str, **changes: Any) -> Node:
         name = f"t{self._unique}-{next(self._numbers)}"
         source = self.folder / name
         source.mkdir(parents=True)
@@ -106,7 +107,7 @@ class LocalBench:
         for name in self.nodes:
             self.provider.destroy(name, force=True, report=quiet)
 
-    def container(self, run: Run) -> object:
+    def container(self, run: Run) -> Any:
         """The container of a run."""
         return self._client().containers.get(f"numerai-{run.id}")
 
@@ -116,7 +117,7 @@ class LocalBench:
     def _label(self, node: Node) -> str:
         return f"numerai.node={self.provider._parts.home_id}/{node.name}"
 
-    def _client(self):
+    def _client(self) -> Any:
         import docker
 
         return docker.from_env()

@@ -11,13 +11,15 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Node, Run, RunFailure, RunState
 from numerai_compute.ports import Provider
+
+from tests.present import present
 
 PATIENCE = 60.0
 
@@ -72,10 +74,15 @@ sys.exit(0 if tries == 3 else 75)
 class Bench(Protocol):
     """What a provider's test module gives to the suite."""
 
-    provider: Provider
-    secret: str
+    @property
+    def provider(self) -> Provider:
+        """The provider under test."""
 
-    def node(self, script: str, **changes: object) -> Node:
+    @property
+    def secret(self) -> str:
+        """The secret key of its account."""
+
+    def node(self, script: str, **changes: Any) -> Node:
         """A node of its own, not configured yet, whose container runs this Python script."""
 
     def rewrite(self, node: Node, script: str) -> None:
@@ -92,6 +99,9 @@ class Bench(Protocol):
 
     def traces(self, node: Node) -> list[str]:
         """Whatever the provider still holds for the node."""
+
+
+AnyBench = TypeVar("AnyBench", bound=Bench)
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,11 @@ def call(url: str, body: bytes = b"", method: str = "POST", headers: dict[str, s
         return Answer(response.status, response.headers.get_content_type(), json.loads(response.read() or b"{}"))
     finally:
         connection.close()
+
+
+def webhook(node: Node) -> str:
+    """The address that a configured node's webhook has."""
+    return present(node.webhook_url)
 
 
 def trigger(url: str, trigger_id: str) -> Answer:
@@ -144,21 +159,21 @@ def quiet(line: str) -> None:
     """Takes progress and shows it to nobody."""
 
 
-class ProviderContract:
+class ProviderContract(Generic[AnyBench]):
     """The tests; `bench` gives the provider, which is awake."""
 
     @pytest.fixture
-    def bench(self) -> Iterator[Bench]:
+    def bench(self) -> Iterator[AnyBench]:
         """Overridden by the provider's own module."""
         raise NotImplementedError
 
-    def ready(self, bench: Bench, script: str, **changes: object) -> Node:
+    def ready(self, bench: AnyBench, script: str, **changes: Any) -> Node:
         """A configured and deployed node."""
         node = bench.provider.configure(bench.node(script, **changes), quiet)
         bench.provider.deploy(node, force=False, report=quiet)
         return node
 
-    def test_configure_is_idempotent(self, bench: Bench) -> None:
+    def test_configure_is_idempotent(self, bench: AnyBench) -> None:
         node = bench.node(HELLO)
         first = bench.provider.configure(node, quiet)
         again = bench.provider.configure(first, quiet)
@@ -166,7 +181,7 @@ class ProviderContract:
         assert first.webhook_url is not None
         assert len(first.webhook_url.rpartition("/")[2]) >= 32
 
-    def test_deploy_builds_only_what_has_changed(self, bench: Bench) -> None:
+    def test_deploy_builds_only_what_has_changed(self, bench: AnyBench) -> None:
         node = bench.provider.configure(bench.node(HELLO), quiet)
         assert bench.provider.deployment(node.name) is None
         first = bench.provider.deploy(node, force=False, report=quiet)
@@ -180,19 +195,19 @@ class ProviderContract:
         changed = bench.provider.deploy(node, force=False, report=quiet)
         assert changed.changed
         assert changed.source_hash != first.source_hash
-        assert bench.provider.deployment(node.name).source_hash == changed.source_hash
+        assert present(bench.provider.deployment(node.name)).source_hash == changed.source_hash
 
-    def test_a_lost_image_is_built_again(self, bench: Bench) -> None:
+    def test_a_lost_image_is_built_again(self, bench: AnyBench) -> None:
         node = self.ready(bench, HELLO)
         bench.lose_image(node)
         run = bench.provider.trigger(node)
         lost = ended(bench.provider, run.id)
         assert (lost.state, lost.failure) == (RunState.FAILED, RunFailure.NOT_DEPLOYED)
-        assert "numerai node deploy" in lost.message
+        assert "numerai node deploy" in (lost.message or "")
         assert bench.provider.deploy(node, force=False, report=quiet).changed
         assert ended(bench.provider, bench.provider.trigger(node).id).state is RunState.SUCCEEDED
 
-    def test_a_failed_build_leaves_what_is_deployed(self, bench: Bench) -> None:
+    def test_a_failed_build_leaves_what_is_deployed(self, bench: AnyBench) -> None:
         node = self.ready(bench, HELLO)
         before = bench.provider.deployment(node.name)
         bench.break_build(node)
@@ -203,33 +218,33 @@ class ProviderContract:
         assert bench.provider.deployment(node.name) == before
         assert ended(bench.provider, bench.provider.trigger(node).id).state is RunState.SUCCEEDED
 
-    def test_edits_after_a_deploy_change_nothing_that_runs(self, bench: Bench) -> None:
+    def test_edits_after_a_deploy_change_nothing_that_runs(self, bench: AnyBench) -> None:
         node = self.ready(bench, "print('deployed')")
         bench.rewrite(node, "print('edited')")
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert texts(bench.provider, run.id) == ["deployed"]
 
-    def test_a_node_that_is_not_configured_is_refused(self, bench: Bench) -> None:
+    def test_a_node_that_is_not_configured_is_refused(self, bench: AnyBench) -> None:
         node = bench.node(HELLO)
         with pytest.raises(NumeraiError, match="not configured"):
             bench.provider.trigger(node)
         with pytest.raises(NumeraiError, match="not configured"):
             bench.provider.deploy(node, force=False, report=quiet)
 
-    def test_a_node_that_was_never_deployed_fails_with_its_reason(self, bench: Bench) -> None:
+    def test_a_node_that_was_never_deployed_fails_with_its_reason(self, bench: AnyBench) -> None:
         node = bench.provider.configure(bench.node(HELLO), quiet)
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert (run.state, run.failure) == (RunState.FAILED, RunFailure.NOT_DEPLOYED)
-        assert "never deployed" in run.message
+        assert "never deployed" in (run.message or "")
 
-    def test_a_trigger_gives_one_run_with_the_environment_contract(self, bench: Bench) -> None:
+    def test_a_trigger_gives_one_run_with_the_environment_contract(self, bench: AnyBench) -> None:
         node = self.ready(bench, HELLO, model_id="model-1", tournament=11, cpu=0.5)
-        answer = trigger(node.webhook_url, "5f7c6ad1-trigger")
+        answer = trigger(webhook(node), "5f7c6ad1-trigger")
         assert answer.status == 200
         assert answer.content["triggerId"] == "5f7c6ad1-trigger"
         run = ended(bench.provider, answer.content["runId"])
         assert (run.state, run.exit_code, run.attempt) == (RunState.SUCCEEDED, 0, 1)
-        assert run.created_at <= run.started_at <= run.ended_at
+        assert run.created_at <= present(run.started_at) <= present(run.ended_at)
         lines = texts(bench.provider, run.id)
         shown = json.loads(lines[0])
         assert shown["MODEL_ID"] == "model-1"
@@ -242,21 +257,21 @@ class ProviderContract:
         assert lines[2] == "leak: ***"
         assert lines[3:203] == [f"line {number}" for number in range(200)]
         assert lines[203] == "last without newline"
-        times = [line.time for line in bench.provider.logs(run.id)]
+        times = [present(line.time) for line in bench.provider.logs(run.id)]
         assert times == sorted(times)
         assert bench.provider.find_run(node.name, "5f7c6ad1-trigger") == run
         assert bench.provider.find_run(node.name, "another") is None
         assert bench.provider.runs(node.name) == [run]
 
-    def test_a_run_by_hand_has_no_trigger_id(self, bench: Bench) -> None:
+    def test_a_run_by_hand_has_no_trigger_id(self, bench: AnyBench) -> None:
         node = self.ready(bench, HELLO)
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert "TRIGGER_ID" not in json.loads(texts(bench.provider, run.id)[0])
 
-    def test_a_trigger_that_was_seen_gives_its_run(self, bench: Bench) -> None:
+    def test_a_trigger_that_was_seen_gives_its_run(self, bench: AnyBench) -> None:
         node = self.ready(bench, "print('once')")
         with ThreadPoolExecutor(50) as pool:
-            answers = list(pool.map(lambda _: trigger(node.webhook_url, "same"), range(50)))
+            answers = list(pool.map(lambda _: trigger(webhook(node), "same"), range(50)))
         assert {answer.status for answer in answers} == {200}
         assert len({answer.content["runId"] for answer in answers}) == 1
         run = bench.provider.trigger(node, "same")
@@ -266,9 +281,9 @@ class ProviderContract:
         assert len(bench.provider.runs(node.name)) == 1
         assert texts(bench.provider, run.id) == ["once"]
 
-    def test_the_webhook_answers_as_the_contract_says(self, bench: Bench) -> None:
+    def test_the_webhook_answers_as_the_contract_says(self, bench: AnyBench) -> None:
         node = self.ready(bench, "")
-        url = node.webhook_url
+        url = webhook(node)
         answers = {
             "not JSON": call(url, b"{nope"),
             "no object": call(url, b"[1]"),
@@ -297,47 +312,47 @@ class ProviderContract:
         assert bench.provider.runs(node.name) == []
         assert [seen.status for seen in bench.provider.webhook_calls(node.name)] == [400] * 4
 
-    def test_too_many_calls_are_slowed_down(self, bench: Bench) -> None:
+    def test_too_many_calls_are_slowed_down(self, bench: AnyBench) -> None:
         node = self.ready(bench, "")
         with ThreadPoolExecutor(20) as pool:
-            statuses = list(pool.map(lambda _: call(node.webhook_url, b"{}").status, range(90)))
+            statuses = list(pool.map(lambda _: call(webhook(node), b"{}").status, range(90)))
         assert set(statuses) == {400, 429}
 
     @pytest.mark.parametrize(("code", "says"), [(3, "exit code 3"), (65, "predictions"), (78, "configuration")])
-    def test_a_failed_run_says_why(self, bench: Bench, code: int, says: str) -> None:
+    def test_a_failed_run_says_why(self, bench: AnyBench, code: int, says: str) -> None:
         node = self.ready(bench, f"import sys; print('bye'); sys.exit({code})")
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert (run.state, run.failure, run.exit_code) == (RunState.FAILED, RunFailure.EXIT_CODE, code)
-        assert says in run.message
+        assert says in (run.message or "")
         assert texts(bench.provider, run.id) == ["bye"]
         assert run.attempt == 1
 
-    def test_a_temporary_failure_is_tried_again(self, bench: Bench) -> None:
+    def test_a_temporary_failure_is_tried_again(self, bench: AnyBench) -> None:
         node = self.ready(bench, THIRD_TIME)
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert (run.state, run.attempt) == (RunState.SUCCEEDED, 3)
         assert texts(bench.provider, run.id) == ["try 1", "try 2", "try 3"]
 
-    def test_a_temporary_failure_that_lasts_ends_the_run(self, bench: Bench) -> None:
+    def test_a_temporary_failure_that_lasts_ends_the_run(self, bench: AnyBench) -> None:
         node = self.ready(bench, "import sys; sys.exit(75)")
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert (run.state, run.exit_code, run.attempt) == (RunState.FAILED, 75, 3)
-        assert "3 times" in run.message
+        assert "3 times" in (run.message or "")
 
-    def test_a_run_that_takes_too_long_is_stopped(self, bench: Bench) -> None:
+    def test_a_run_that_takes_too_long_is_stopped(self, bench: AnyBench) -> None:
         node = self.ready(bench, TERMINATED, timeout_minutes=0.03)
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert (run.state, run.failure) == (RunState.FAILED, RunFailure.TIMED_OUT)
-        assert "--timeout-minutes" in run.message
+        assert "--timeout-minutes" in (run.message or "")
         assert texts(bench.provider, run.id) == ["ready", "terminated"]
 
-    def test_a_run_that_needs_too_much_memory_says_so(self, bench: Bench) -> None:
+    def test_a_run_that_needs_too_much_memory_says_so(self, bench: AnyBench) -> None:
         node = self.ready(bench, EAT_MEMORY, memory_mib=96)
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert (run.state, run.failure) == (RunState.FAILED, RunFailure.OUT_OF_MEMORY)
-        assert "96 MiB" in run.message
+        assert "96 MiB" in (run.message or "")
 
-    def test_a_cancelled_run_stops(self, bench: Bench) -> None:
+    def test_a_cancelled_run_stops(self, bench: AnyBench) -> None:
         node = self.ready(bench, TERMINATED)
         run, waiting = bench.provider.trigger(node), bench.provider.trigger(node)
         until_line(bench.provider, run.id, "ready")
@@ -348,23 +363,23 @@ class ProviderContract:
         assert texts(bench.provider, waiting.id) == []
         assert bench.provider.cancel(run.id) == cancelled
 
-    def test_a_run_that_has_ended_is_not_cancelled(self, bench: Bench) -> None:
+    def test_a_run_that_has_ended_is_not_cancelled(self, bench: AnyBench) -> None:
         node = self.ready(bench, "")
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert bench.provider.cancel(run.id) == run
 
-    def test_runs_of_one_node_do_not_overlap(self, bench: Bench) -> None:
+    def test_runs_of_one_node_do_not_overlap(self, bench: AnyBench) -> None:
         node = self.ready(bench, WAIT)
         first, second = bench.provider.trigger(node, "1"), bench.provider.trigger(node, "2")
         until_line(bench.provider, first.id, "ready")
         assert bench.provider.run(second.id).state is RunState.QUEUED
         bench.release(node, first)
         one, two = ended(bench.provider, first.id), ended(bench.provider, second.id)
-        assert two.started_at >= one.ended_at
+        assert present(two.started_at) >= present(one.ended_at)
         assert [run.id for run in bench.provider.runs(node.name)] == [second.id, first.id]
         assert [run.id for run in bench.provider.runs(node.name, limit=1)] == [second.id]
 
-    def test_logs_can_be_followed(self, bench: Bench) -> None:
+    def test_logs_can_be_followed(self, bench: AnyBench) -> None:
         node = self.ready(bench, WAIT)
         run = bench.provider.trigger(node)
         lines = bench.provider.logs(run.id, follow=True)
@@ -374,13 +389,13 @@ class ProviderContract:
         assert [line.text for line in lines] == ["released"]
         assert bench.provider.run(run.id).state is RunState.SUCCEEDED
 
-    def test_unknown_runs_are_named(self, bench: Bench) -> None:
+    def test_unknown_runs_are_named(self, bench: AnyBench) -> None:
         for ask in (bench.provider.run, bench.provider.cancel, lambda name: list(bench.provider.logs(name))):
             with pytest.raises(NumeraiError) as failure:
                 ask("0123456789")
             assert failure.value.code == "no-such-run"
 
-    def test_destroy_refuses_while_a_run_goes_on_unless_forced(self, bench: Bench) -> None:
+    def test_destroy_refuses_while_a_run_goes_on_unless_forced(self, bench: AnyBench) -> None:
         node = self.ready(bench, TERMINATED)
         run = bench.provider.trigger(node)
         until_line(bench.provider, run.id, "ready")
@@ -391,20 +406,20 @@ class ProviderContract:
         bench.provider.destroy(node.name, force=True, report=quiet)
         assert bench.traces(node) == []
 
-    def test_destroy_leaves_nothing(self, bench: Bench) -> None:
+    def test_destroy_leaves_nothing(self, bench: AnyBench) -> None:
         node = self.ready(bench, HELLO)
-        ended(bench.provider, trigger(node.webhook_url, "t").content["runId"])
+        ended(bench.provider, trigger(webhook(node), "t").content["runId"])
         assert bench.traces(node) != []
         bench.provider.destroy(node.name, force=False, report=quiet)
         assert bench.traces(node) == []
         assert bench.provider.deployment(node.name) is None
         assert bench.provider.runs(node.name) == []
         assert bench.provider.webhook_calls(node.name) == []
-        assert trigger(node.webhook_url, "t").status == 404
+        assert trigger(webhook(node), "t").status == 404
         bench.provider.destroy(node.name, force=False, report=quiet)
         assert bench.provider.configure(node, quiet).webhook_url != node.webhook_url
 
-    def test_checks_tell_how_a_node_stands(self, bench: Bench) -> None:
+    def test_checks_tell_how_a_node_stands(self, bench: AnyBench) -> None:
         node = bench.provider.configure(bench.node("import sys; sys.exit(9)"), quiet)
 
         def found() -> dict[str, str]:

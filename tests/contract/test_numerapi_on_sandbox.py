@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pytest
@@ -14,9 +14,11 @@ from numerai_compute.sandbox.switches import Switches
 from numerapi import CryptoAPI, NumerAPI, SignalsAPI, base_api
 
 from tests.fixtures.sandbox import ServedSandbox, wait_for
+from tests.present import present
 
 HISTORY = 3
 Api = base_api.Api
+AnyApi = TypeVar("AnyApi", bound=Api)
 
 COVERED = {
     "check_new_round",
@@ -83,13 +85,13 @@ def served(
     return found
 
 
-def login(served: ServedSandbox, kind: type[Api] = NumerAPI) -> Any:
+def login(served: ServedSandbox, kind: type[AnyApi]) -> AnyApi:
     return kind(served.public_id, served.secret_key, verbosity="critical", show_progress_bars=False)
 
 
 @pytest.fixture
 def classic(served: ServedSandbox) -> NumerAPI:
-    return login(served)
+    return login(served, NumerAPI)
 
 
 @pytest.fixture
@@ -221,7 +223,7 @@ class TestAccount:
         api = NumerAPI("WRONG", "KEYS", verbosity="critical")
         with pytest.raises(ValueError, match="session is invalid"):
             api.get_account()
-        assert api.get_current_round() > 0, "what is public needs no keys"
+        assert present(api.get_current_round()) > 0, "what is public needs no keys"
 
     def test_raw_query_in_snake_case(self, classic: NumerAPI) -> None:
         found = classic.raw_query("{api_token_info {public_id account_username}}", authorization=True)
@@ -261,7 +263,7 @@ class TestRounds:
         """numerapi goes by the machine's clock, so the sandbox's is set back for the opening and forward again."""
         found = sandbox_factory(switches=Switches(round_zero_after_deadline=named))
         monkeypatch.setattr(base_api, "API_TOURNAMENT_URL", found.url)
-        api = login(found)
+        api = login(found, NumerAPI)
         for hours, is_open in ((2, True), (3, False), (23, False)):
             found.clock(advance=-3600 * hours)
             found.open_round("classic", minutes=150)
@@ -374,7 +376,9 @@ class TestScores:
             assert api.round_model_performances(model) == rounds
 
     @EVERY_API
-    def test_leaderboards(self, served: ServedSandbox, kind: type[Api], name: str, tournament: int) -> None:
+    def test_leaderboards(
+        self, served: ServedSandbox, kind: type[NumerAPI | SignalsAPI | CryptoAPI], name: str, tournament: int
+    ) -> None:
         api = login(served, kind)
         served.clock(advance=10 * 86400)
         board = api.get_leaderboard()
@@ -386,7 +390,7 @@ class TestScores:
         assert "sandbox" in [entry["username"] for entry in accounts]
 
     @pytest.mark.parametrize(("kind", "name"), [(NumerAPI, "alice"), (SignalsAPI, "bob")])
-    def test_daily_performances(self, served: ServedSandbox, kind: type[Api], name: str) -> None:
+    def test_daily_performances(self, served: ServedSandbox, kind: type[NumerAPI | SignalsAPI], name: str) -> None:
         served.clock(advance=10 * 86400)
         rows = login(served, kind).daily_model_performances(name)
         assert len(rows) == HISTORY

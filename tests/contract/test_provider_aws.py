@@ -28,6 +28,7 @@ from .provider_suite import (
     trigger,
     until_line,
     wait_until,
+    webhook,
 )
 
 pytestmark = [pytest.mark.aws, pytest.mark.docker]
@@ -48,7 +49,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsBench]:
         yield bench
 
 
-class TestAws(ProviderContract):
+class TestAws(ProviderContract[AwsBench]):
     """Nodes on AWS."""
 
     @pytest.fixture
@@ -66,7 +67,7 @@ class TestAws(ProviderContract):
     def test_the_webhook_answers_as_the_contract_says(self, bench: AwsBench) -> None:
         """Without the request that is refused before it was sent: a function URL takes requests in whole."""
         node = self.ready(bench, "")
-        url = node.webhook_url
+        url = webhook(node)
         answers = {
             "not JSON": call(url, b"{nope"),
             "no object": call(url, b"[1]"),
@@ -101,8 +102,8 @@ class TestAws(ProviderContract):
                 TableName=bench.outputs.text("webhook_table"),
                 Item={"pk": {"S": f"rate#{node.name}#{counted}"}, "runs": {"N": "60"}},
             )
-        assert trigger(node.webhook_url, "one too many").status == 400
-        assert trigger(node.webhook_url, "one-too-many").status == 429
+        assert trigger(webhook(node), "one too many").status == 400
+        assert trigger(webhook(node), "one-too-many").status == 429
         with pytest.raises(NumeraiError, match="Too many runs"):
             bench.provider.trigger(node, "one-too-many")
         assert bench.provider.runs(node.name) == []
@@ -112,7 +113,7 @@ class TestAws(ProviderContract):
         node = self.ready(bench, TERMINATED, timeout_minutes=1)
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert (run.state, run.failure) == (RunState.FAILED, RunFailure.TIMED_OUT)
-        assert "--timeout-minutes" in run.message
+        assert "--timeout-minutes" in (run.message or "")
         assert texts(bench.provider, run.id) == ["ready", "terminated"]
 
     def test_a_run_that_needs_too_much_memory_says_so(self, bench: AwsBench) -> None:
@@ -120,7 +121,7 @@ class TestAws(ProviderContract):
         node = self.ready(bench, EAT_MEMORY)
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert (run.state, run.failure) == (RunState.FAILED, RunFailure.OUT_OF_MEMORY)
-        assert "512 MiB" in run.message
+        assert "512 MiB" in (run.message or "")
 
     def test_a_cancelled_run_stops(self, bench: AwsBench) -> None:
         """Nothing waits for its turn on AWS, so there is only a run that goes on."""
@@ -148,7 +149,7 @@ class TestAws(ProviderContract):
         """Calls beyond the webhook's reserved concurrency are answered 429 by AWS itself, and Numerai repeats them."""
         node = self.ready(bench, "print('once')")
         with ThreadPoolExecutor(50) as pool:
-            answers = list(pool.map(lambda _: trigger(node.webhook_url, "same"), range(50)))
+            answers = list(pool.map(lambda _: trigger(webhook(node), "same"), range(50)))
         assert {answer.status for answer in answers} <= {200, 429}
         accepted = [answer for answer in answers if answer.status == 200]
         assert len({answer.content["runId"] for answer in accepted}) == 1
@@ -162,14 +163,14 @@ class TestAws(ProviderContract):
     def test_destroy_leaves_nothing(self, bench: AwsBench) -> None:
         """A call in the last minute of a webhook's life may still be answered 503."""
         node = self.ready(bench, HELLO)
-        ended(bench.provider, trigger(node.webhook_url, "t").content["runId"])
+        ended(bench.provider, trigger(webhook(node), "t").content["runId"])
         assert bench.traces(node) != []
         bench.provider.destroy(node.name, force=False, report=quiet)
         assert bench.traces(node) == []
         assert bench.provider.deployment(node.name) is None
         assert bench.provider.runs(node.name) == []
         assert bench.provider.webhook_calls(node.name) == []
-        wait_until(lambda: trigger(node.webhook_url, "t").status == 404, FORGOTTEN_SECONDS)
+        wait_until(lambda: trigger(webhook(node), "t").status == 404, FORGOTTEN_SECONDS)
         bench.provider.destroy(node.name, force=False, report=quiet)
         assert bench.provider.configure(node, quiet).webhook_url != node.webhook_url
 

@@ -22,7 +22,7 @@ def docker_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBenc
         yield bench
 
 
-class TestProcesses(ProviderContract):
+class TestProcesses(ProviderContract[LocalBench]):
     """Nodes as processes."""
 
     @pytest.fixture
@@ -31,7 +31,7 @@ class TestProcesses(ProviderContract):
 
 
 @pytest.mark.docker
-class TestContainers(ProviderContract):
+class TestContainers(ProviderContract[LocalBench]):
     """Nodes as containers."""
 
     @pytest.fixture

@@ -43,7 +43,7 @@ class Street:
         self.ledger = Ledger(folder / "rounds.db")
         api = HttpNumeraiApi(Keys(sandbox.public_id, sandbox.secret_key, sandbox.url))
         self.watcher = Watcher(
-            store=SimpleNamespace(nodes=lambda: {self.node.name: self.node}),  # type: ignore[arg-type]
+            store=SimpleNamespace(nodes=lambda: {self.node.name: self.node}),
             api=lambda: api,
             provider_named=lambda name: self.provider,
             ledger=self.ledger,

@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any
 
 import pytest
 from numerai_compute.models import Keys, Node, Run, RunFailure, RunState
+from numerai_compute.providers.local.docker_executor import DockerExecutor
 from numerai_compute.providers.local.executor import Attempt
 from numerai_compute.providers.local.scheduler import RunExecution
 
@@ -25,8 +27,10 @@ from tests.contract.provider_suite import (
     trigger,
     until_line,
     wait_until,
+    webhook,
 )
 from tests.fixtures.sandbox import wait_for
+from tests.present import present
 
 pytestmark = pytest.mark.e2e
 
@@ -52,7 +56,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[LocalBench
         yield bench
 
 
-def deployed(bench: LocalBench, script: str, **changes: object) -> Node:
+def deployed(bench: LocalBench, script: str, **changes: Any) -> Node:
     node = bench.provider.configure(bench.node(script, **changes), quiet)
     bench.provider.deploy(node, force=False, report=quiet)
     return node
@@ -61,7 +65,7 @@ def deployed(bench: LocalBench, script: str, **changes: object) -> Node:
 def claimed(bench: LocalBench, run: Run) -> tuple[RunExecution, Attempt]:
     """Do what a daemon does until just before it starts the attempt."""
     parts = bench.provider._parts
-    job = parts.store.claim(4, datetime.now(timezone.utc))
+    job = present(parts.store.claim(4, datetime.now(timezone.utc)))
     assert job.run.id == run.id
     execution = parts.execution()
     _, attempt, fresh = execution._prepare(job)
@@ -83,10 +87,10 @@ def test_what_is_queued_without_a_daemon_is_executed_once(bench: LocalBench) -> 
 def test_a_daemon_killed_after_it_answered_executes_the_run_once(bench: LocalBench) -> None:
     node = deployed(bench, "print('begin')")
     bench.start_daemon()
-    answer = trigger(node.webhook_url, "accepted")
+    answer = trigger(webhook(node), "accepted")
     bench.kill_daemon()
     bench.start_daemon()
-    assert trigger(node.webhook_url, "accepted").content["runId"] == answer.content["runId"]
+    assert trigger(webhook(node), "accepted").content["runId"] == answer.content["runId"]
     assert ended(bench.provider, answer.content["runId"]).state is RunState.SUCCEEDED
     assert texts(bench.provider, answer.content["runId"]) == ["begin"]
     assert len(bench.provider.runs(node.name)) == 1
@@ -133,7 +137,7 @@ def test_the_time_limit_counts_on_while_the_daemon_is_dead(bench: LocalBench) ->
     run = bench.provider.trigger(node)
     until_line(bench.provider, run.id, "ready")
     bench.kill_daemon()
-    deadline = bench.provider._store.job(run.id).deadline
+    deadline = present(present(bench.provider._store.job(run.id)).deadline)
     wait_until(lambda: datetime.now(timezone.utc) > deadline + timedelta(seconds=0.2))
     bench.start_daemon()
     found = ended(bench.provider, run.id)
@@ -154,13 +158,13 @@ def test_a_run_that_vanished_is_lost_with_its_reason(bench: LocalBench) -> None:
 
         folder = bench.home.path / "local" / "attempts" / f"{run.id}-1"
         child = psutil.Process(json.loads((folder / "child.json").read_text())["pid"])
-        supervisor = child.parent()
+        supervisor = present(child.parent())
         supervisor.kill()
         supervisor.wait(30)
     bench.start_daemon()
     found = ended(bench.provider, run.id)
     assert (found.state, found.failure) == (RunState.FAILED, RunFailure.LOST)
-    assert "not known" in found.message
+    assert "not known" in (found.message or "")
     if bench.executor == "process":
         wait_until(lambda: not child.is_running())
 
@@ -180,7 +184,7 @@ def test_a_run_started_but_not_recorded_is_not_started_again(bench: LocalBench) 
     _, attempt = claimed(bench, run)
     executor = bench.provider._parts.executor(bench.executor)
     executor.start(attempt)
-    assert bench.provider._store.job(run.id).phase == "starting"
+    assert present(bench.provider._store.job(run.id)).phase == "starting"
     bench.start_daemon()
     until_line(bench.provider, run.id, "ready")
     bench.release(node, run)
@@ -208,6 +212,7 @@ def test_a_container_created_but_not_started_is_started_once(tmp_path: Path) -> 
         run = bench.provider.trigger(node)
         _, attempt = claimed(bench, run)
         executor = bench.provider._parts.executor("docker")
+        assert isinstance(executor, DockerExecutor)
         assert executor._engine.create_container(executor._spec(attempt))
         assert not executor._engine.create_container(executor._spec(attempt))
         bench.start_daemon()
@@ -229,7 +234,7 @@ def test_a_run_claimed_but_not_started_is_cancelled(bench: LocalBench) -> None:
     node = deployed(bench, "print('begin')")
     runs = [bench.provider.trigger(deployed(bench, "print('begin')")) for _ in "12"]
     bench.provider._store.claim(4, datetime.now(timezone.utc))
-    job = bench.provider._store.claim(4, datetime.now(timezone.utc))
+    job = present(bench.provider._store.claim(4, datetime.now(timezone.utc)))
     bench.provider._parts.execution()._prepare(job)
     for run in runs:
         assert bench.provider.cancel(run.id).state is RunState.CANCELLED
@@ -259,7 +264,7 @@ def test_no_keys_fail_the_run_and_are_found_when_they_appear(bench: LocalBench) 
     bench.start_daemon()
     failed = ended(bench.provider, bench.provider.trigger(node).id)
     assert (failed.state, failed.failure) == (RunState.FAILED, RunFailure.NO_KEYS)
-    assert "numerai setup" in failed.message
+    assert "numerai setup" in (failed.message or "")
     bench.home.write(settings, KEYS)
     assert ended(bench.provider, bench.provider.trigger(node).id).state is RunState.SUCCEEDED
 
@@ -267,9 +272,9 @@ def test_no_keys_fail_the_run_and_are_found_when_they_appear(bench: LocalBench) 
 def test_secrets_are_nowhere_but_in_the_run(bench: LocalBench) -> None:
     node = deployed(bench, HELLO + "print()\n" + WAIT, timeout_minutes=0.5)
     bench.start_daemon()
-    run_id = trigger(node.webhook_url, "t").content["runId"]
+    run_id = trigger(webhook(node), "t").content["runId"]
     until_line(bench.provider, run_id, "ready")
-    token = node.webhook_url.rpartition("/")[2]
+    token = webhook(node).rpartition("/")[2]
     processes = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
     assert not [secret for secret in (SECRET, token) if secret in processes]
     for path in bench.home.path.rglob("*"):
@@ -279,7 +284,7 @@ def test_secrets_are_nowhere_but_in_the_run(bench: LocalBench) -> None:
             assert token.encode() not in content or path.name.startswith("runs.db"), path
             assert path.stat().st_mode & 0o077 == 0 or _RUNS_OWN & set(path.parts), path
     if bench.executor == "docker":
-        image = bench.provider.deployment(node.name).image
+        image = present(bench.provider.deployment(node.name)).image
         for command in (["docker", "history", "--no-trunc", image], ["docker", "inspect", image]):
             assert SECRET not in subprocess.run(command, capture_output=True, text=True, check=True).stdout
         container = bench.container(bench.provider.run(run_id))

@@ -174,7 +174,8 @@ def on_time(served: ServedSandbox) -> list[dict[str, Any]]:
     state = served.state()
     counting = {entry["id"] for entry in state["entries"] if entry["status"] == "on-time"}
     assert counting == {submission["id"] for submission in state["submissions"]}
-    return state["submissions"]
+    submissions: list[dict[str, Any]] = state["submissions"]
+    return submissions
 
 
 def run_script(folder: Path, text: str, served: ServedSandbox) -> str:

@@ -45,6 +45,7 @@ SWITCHES = {
         clone_keeps_trigger=True,
         clones_listed=False,
         entry_delay_seconds=20.0,
+        downloads_keep_ids=False,
         live_minutes_before_opening=10.0,
         webhook_repeats=1,
         trigger_round_is_test=True,
@@ -272,8 +273,8 @@ class Month:
         watcher's run did, or none in time."""
         calls = {call.id for call in self.sandbox.running.sandbox.webhooks.calls.all() if call.round_number == number}
         runs = self.house.provider.runs(self.node.name, 10 * ROUNDS)
-        well = {run.trigger_id for run in runs if run.state is RunState.SUCCEEDED}
-        return (calls & well) or {None}
+        well: set[str | None] = {run.trigger_id for run in runs if run.state is RunState.SUCCEEDED}
+        return (well & calls) or {None}
 
     def told(self) -> Counter[str]:
         """What people were told in all: also what a killed daemon had begun to tell, which is told again later."""

@@ -41,6 +41,7 @@ def test_the_wheel_carries_templates_and_data_and_nothing_else(wheel: Path) -> N
     template = "numerai_compute/node_template"
     expected = {
         "numerai_compute/main.py",
+        "numerai_compute/py.typed",
         "numerai_compute/events/runner.py",
         "numerai_compute/numerauto/eventhandlers.py",
         "numerai_compute/sandbox/schema.graphql",

@@ -89,7 +89,7 @@ class Street:
         """Return when the daemon's watcher has looked again so often."""
         for _ in range(times):
             before = self._beats()
-            wait_for(lambda seen=before: self._beats() != seen, SECONDS)
+            wait_for(lambda: self._beats() != before, SECONDS)  # noqa: B023  (waited for here)
 
     def _beats(self) -> list[object]:
         return [each.machine_seen for each in self.house.factory.ledger.watchers() if each.kind == "daemon"]
@@ -217,7 +217,7 @@ def test_a_watcher_that_is_ended_from_outside_says_so_and_one_that_is_interrupte
     for number, ending in enumerate((signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         watching = street.numerai("watch")
         assert watching.stderr is not None and watching.stderr.readline() == "Watching. Ctrl-C ends it.\n"
-        wait_for(lambda seen=number: len(street.house.factory.ledger.watchers()) > seen, SECONDS)
+        wait_for(lambda: len(street.house.factory.ledger.watchers()) > number, SECONDS)  # noqa: B023  (waited for here)
         watching.send_signal(ending)
         assert watching.wait(30) == 0
         watching.communicate()

@@ -166,6 +166,7 @@ class Bench:
         for each in mine:
             self._inbox.posts.remove(each)
         notices = [post for _, post in mine]
+        assert outcome.exit is not None
         ending, kind = TOLD.get(outcome.exit, ("failed", "failure"))
         told = [(f"{node_of(model)} {ending}", kind)] if outcome.exit >= 0 else []
         assert [(post["title"], post["type"]) for post in notices] == told, notices

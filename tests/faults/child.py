@@ -106,7 +106,7 @@ def _shorten_time_limits() -> list[float]:
             options["timeout"] = 1.0
         return send(session, request, **options)
 
-    requests.Session.send = sooner  # type: ignore[method-assign]
+    requests.Session.send = sooner  # type: ignore[assignment,method-assign]
     return real
 
 
@@ -120,7 +120,7 @@ def _nan(right: pd.Series) -> pd.Series:
 
 def _doubled(right: pd.Series) -> pd.DataFrame:
     frame = right.rename_axis("id").reset_index()
-    frame.loc[4, "id"] = frame.loc[3, "id"]
+    frame["id"] = frame["id"].where(frame.index != 4, frame["id"].iloc[3])
     return frame
 
 

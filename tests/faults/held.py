@@ -9,6 +9,7 @@ from numerai_compute.sandbox.data.source import Edition
 
 from tests.faults.model import difference, predict
 from tests.fixtures.sandbox import ServedSandbox
+from tests.present import present
 
 MODEL = "alice"
 LIVE = "v5.3/live.parquet"
@@ -17,7 +18,7 @@ TOURNAMENT = 8
 
 def latest_round(sandbox: ServedSandbox) -> int:
     """The number of the latest Classic round."""
-    return max(each["number"] for each in sandbox.state()["rounds"] if each["tournament"] == TOURNAMENT)
+    return max(int(each["number"]) for each in sandbox.state()["rounds"] if each["tournament"] == TOURNAMENT)
 
 
 def held(sandbox: ServedSandbox, round_number: int | None = None, model: str = MODEL) -> list[dict[str, Any]]:
@@ -49,9 +50,9 @@ def wrong_with(sandbox: ServedSandbox, submission: dict[str, Any]) -> str | None
     number = submission["ids_round"]
     if number != submission["round_number"] and not submission["data_datestamp"]:
         return "its rows are those of the round before"
-    day = Edition(number, own.rounds.get(TOURNAMENT, number).data_datestamp)
+    day = Edition(number, present(own.rounds.get(TOURNAMENT, number)).data_datestamp)
     live = pd.read_parquet(own.catalog.file(LIVE, day).path)
-    return difference(sent, dict(predict(live).items()))
+    return difference(sent, {str(name): value for name, value in predict(live).items()})
 
 
 def assert_submitted(

@@ -150,7 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         graphql = self.command == "POST"
         body = self.rfile.read(length) if graphql else b""
         subject = f"{self.command} {self.path}\n{body.decode(errors='replace')}"
-        rule = self.proxy.take(subject, self.headers)
+        rule = self.proxy.take(subject, dict(self.headers))
         kind = rule.kind if rule else ""
         if rule is not None:
             if kind == "event":

@@ -342,6 +342,14 @@ ANSWERS = [
         numerapi="submitted",
     ),
     Fault(
+        "ids-mapped",
+        "answers",
+        "Numerai gives the submission back with other ids than were sent",
+        submitted("read_back=yes"),
+        settings={"switches": Switches(downloads_keep_ids=False)},
+        numerapi="submitted",
+    ),
+    Fault(
         "entries-null",
         "answers",
         "Numerai lists no entry of the model, ever",
@@ -370,6 +378,22 @@ ANSWERS = [
         "createSubmission answers that the file is not in Numerai's storage (in `errors`), six times",
         submitted("HeadObject"),
         (sandbox("graphql", "error", match=CREATE, times=6),),
+        numerapi="ValueError; nothing is submitted",
+    ),
+    Fault(
+        "create-unknown-words",
+        "answers",
+        "createSubmission answers an error that nobody knows (in `errors`), fifteen times",
+        submitted("Something went wrong"),
+        (sandbox("graphql", "error", match=CREATE, times=15, message="Something went wrong"),),
+        numerapi="ValueError (Something went wrong); nothing is submitted",
+    ),
+    Fault(
+        "create-fault-names-the-model",
+        "answers",
+        "createSubmission answers a passing fault that names the model (in `errors`), six times",
+        submitted("is locked"),
+        (sandbox("graphql", "error", match=CREATE, times=6, message="The model alice is locked, try again"),),
         numerapi="ValueError; nothing is submitted",
     ),
     Fault(

@@ -22,8 +22,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
-from numerai_compute.adapters import private_files
 from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.files import private
 from numerai_compute.models import Deployment, Keys, Node, RunState, WebhookCall
 from numerai_compute.providers.local.executor import Attempt, Control
 from numerai_compute.providers.local.scheduler import RunControl, RunExecution
@@ -123,7 +123,7 @@ class HomeWork:
         assert self.files() in versions[done : done + 2], "neither the old nor the new version"
         self.store.nodes(), self.store.keys(), self.store.notify_urls(), self.store.settings("local")
         for name in ("nodes.json", ".keys"):
-            previous = self.home / (name + private_files.PREVIOUS_SUFFIX)
+            previous = self.home / (name + private.PREVIOUS_SUFFIX)
             assert not previous.exists() or json.loads(previous.read_bytes())["version"] == 1
         no_file_is_open_to_others(self.home.glob("*"))
 
@@ -168,7 +168,7 @@ class FileExecutor:
 
     def wait(self, attempt: Attempt, control: Control) -> Outcome | None:
         if not self._file(attempt).exists():
-            return lost()
+            return lost("The attempt's file is gone.")
         run = self._store.run(attempt.run_id)
         again = run is not None and run.trigger_id == "again" and attempt.number == 1
         return ended(75 if again else 0, limit="1 MiB")

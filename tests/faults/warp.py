@@ -56,10 +56,10 @@ class Datetime(RealDatetime):
     """The clock of this process, as `datetime` shows it."""
 
     @classmethod
-    def now(cls, tz: tzinfo | None = None) -> RealDatetime:
+    def now(cls, tz: tzinfo | None = None) -> RealDatetime:  # type: ignore[override]  # as of C code
         return RealDatetime.now(tz) + timedelta(seconds=_passed + _skew)
 
 
-time.sleep = _sleep
+time.sleep = _sleep  # type: ignore[assignment]
 time.monotonic = lambda: REAL_MONOTONIC() + _passed
 time.time = lambda: REAL_TIME() + _passed + _skew

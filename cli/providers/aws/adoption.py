@@ -35,14 +35,14 @@ def take_over(runner: StackRunner, variables: Mapping[str, Any], existing: Exist
 def _look(
     existing: Existing, made: tuple[PlannedResource, ...]
 ) -> tuple[dict[str, tuple[str, str]], list[PlannedResource]]:
-    """What exists already, as (kind, id) by address, and what cannot be looked for yet."""
+    """What exists already, as (kind, id) by address, and what cannot be looked for yet. Clears what is in the way."""
     found, unknown = {}, []
     for resource in made:
         try:
-            name = existing.find(resource.kind, resource.values)
+            if name := existing.find(resource.kind, resource.values):
+                found[resource.address] = (resource.kind, name)
+            else:
+                existing.clear(resource.kind, resource.values)
         except Unknown:
             unknown.append(resource)
-            continue
-        if name is not None:
-            found[resource.address] = (resource.kind, name)
     return found, unknown

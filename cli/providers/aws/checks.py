@@ -3,34 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
-from typing import Protocol
 
 from ...errors import NumeraiError
-from ...models import Check, CheckStatus, Node, Run, RunState
+from ...models import Check, CheckStatus, Node
+from ...ports import Provider
+from ..checks import deployment_check, last_run_check
 from .clients import aws_errors
 from .cluster_outputs import ClusterOutputs
 from .keys import KeysSecret
 from .parts import AwsParts
 from .policy import denied
-from .remains import cluster_remains
+from .remains import cluster_remains, missing
 from .stack_file import Stack
 
 VCPU_QUOTA = {"fargate": ("fargate", "L-3032A538"), "spot": ("fargate", "L-36FBB829")}
 """Service Quotas: vCPUs of Fargate On-Demand and of Fargate Spot in a region."""
 
 
-class Nodes(Protocol):
-    """What the checks ask the provider for."""
-
-    def runs(self, node_name: str, limit: int = 20) -> list[Run]:
-        """The node's latest runs, newest first."""
-
-    def source_hash(self, node: Node) -> str:
-        """The hash over the node's folder."""
-
-
-def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Nodes) -> Iterator[Check]:
+def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Provider) -> Iterator[Check]:
     """Credentials, Terraform, the cluster as a whole, and every node's deployment and runs."""
     try:
         stack = parts.cluster.file.read()
@@ -49,7 +39,7 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Nodes) -> Itera
     yield from _strangers(stack, nodes)
     for node in nodes:
         yield _guarded("deployment", lambda node=node: _deployment(parts, stack, node, provider), node.name)  # type: ignore[misc]
-        yield _guarded("last run", lambda node=node: _last_run(provider, node), node.name)  # type: ignore[misc]
+        yield _guarded("last run", lambda node=node: last_run_check(node, provider.runs(node.name, 1)), node.name)  # type: ignore[misc]
 
 
 def _guarded(name: str, make: Callable[[], Check], node: str | None = None) -> Check:
@@ -82,7 +72,7 @@ def _cluster(parts: AwsParts, stack: Stack, account: str) -> Check:
         return Check(name, CheckStatus.FAILED, why, "numerai node destroy")
     if stack.applied is None:
         return Check(name, CheckStatus.FAILED, "its last change was interrupted", mend)
-    gone = parts.cluster.missing(stack)
+    gone = missing(parts.clients, stack)
     if gone:
         return Check(name, CheckStatus.FAILED, f"gone: {', '.join(gone)}", mend)
     if not parts.cluster.up_to_date(stack):
@@ -172,27 +162,9 @@ def _strangers(stack: Stack, nodes: Sequence[Node]) -> Iterator[Check]:
             yield Check("drift", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} config", node.name)
 
 
-def _deployment(parts: AwsParts, stack: Stack, node: Node, provider: Nodes) -> Check:
-    name, mend = "deployment", f"numerai node -m {node.model_name} deploy"
+def _deployment(parts: AwsParts, stack: Stack, node: Node, provider: Provider) -> Check:
     record = stack.staying.get(node.name)
     deployed = record.deployment if record else None
-    if deployed is None:
-        return Check(name, CheckStatus.FAILED, "was never deployed", mend, node.name)
-    if not parts.images.present(deployed):
-        return Check(name, CheckStatus.FAILED, f"{deployed.image} is gone", mend, node.name)
-    if not Path(node.path).is_dir():
-        return Check(name, CheckStatus.WARNING, f"the folder {node.path} is gone", None, node.name)
-    if provider.source_hash(node) != deployed.source_hash:
-        return Check(name, CheckStatus.WARNING, "the source has changed since the last deploy", mend, node.name)
-    return Check(name, CheckStatus.OK, f"{deployed.image} is built from the current source", None, node.name)
-
-
-def _last_run(provider: Nodes, node: Node) -> Check:
-    name, runs = "last run", provider.runs(node.name, 1)
-    if not runs:
-        return Check(name, CheckStatus.OK, "there was none yet", None, node.name)
-    run = runs[0]
-    if run.state is RunState.FAILED:
-        why = f"run {run.id} failed: {run.message}"
-        return Check(name, CheckStatus.WARNING, why, f"numerai node -m {node.model_name} logs", node.name)
-    return Check(name, CheckStatus.OK, f"run {run.id}: {run.state.value}", None, node.name)
+    return deployment_check(
+        node, deployed, lambda: deployed is not None and parts.images.present(deployed), provider.source_hash
+    )

@@ -33,6 +33,16 @@ _REFUSED = (
     "ExpiredTokenException",
     "InvalidAccessKeyId",
 )
+_ABSENT = (
+    "404",
+    "NoSuchBucket",
+    "NoSuchEntity",
+    "NotFoundException",
+    "NotFound",
+    "ResourceNotFoundException",
+    "RepositoryNotFoundException",
+    "ResourceNotFound",
+)
 _FORBIDDEN = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden")
 
 
@@ -72,6 +82,16 @@ class AwsClients:
                 self._clients[service] = self.session.client(service, region_name=self.region, config=config)
         return self._clients[service]
 
+    def pages(self, service: str, operation: str, key: str, **asked: Any) -> Iterator[Any]:
+        """All things of an answer that comes in pages."""
+        with aws_errors():
+            for page in self.client(service).get_paginator(operation).paginate(**asked):
+                yield from page.get(key) or []
+
+    def shows(self, service: str, operation: str, **asked: Any) -> Any:
+        """What AWS answers; None when it says that there is no such thing."""
+        return present(lambda: getattr(self.client(service), operation)(**asked))
+
     @cached_property
     def account(self) -> str:
         """The number of the account that the credentials belong to."""
@@ -102,9 +122,15 @@ def aws_errors(*, absent: tuple[str, ...] = ()) -> Iterator[None]:
         raise _in_words(error, absent) from error
 
 
-def is_absent(error: ProviderError) -> bool:
-    """Whether AWS said that there is no such thing."""
-    return error.code == "absent"
+def present(ask: Callable[[], Any], *absent: str) -> Any:
+    """What AWS answers; None when it says that there is no such thing, with `absent` or one of the usual codes."""
+    try:
+        with aws_errors(absent=(*_ABSENT, *absent)):
+            return ask()
+    except ProviderError as error:
+        if error.code == "absent":
+            return None
+        raise
 
 
 def _in_words(error: Exception, absent: tuple[str, ...]) -> NumeraiError:

@@ -13,13 +13,13 @@ from ...files.private import write_private
 from ...models import NUMERAI_API_URL, Keys, Node
 from ...ports import Clock, Report, StackPlan, StackRunner
 from .adoption import take_over
-from .clients import AwsClients, aws_errors
+from .clients import AwsClients
 from .cluster_outputs import ClusterOutputs
 from .cron import aws_cron
 from .existing import Existing
 from .keys import KeysSecret, require_keys
 from .lambda_package import package_functions
-from .remains import cluster_remains, node_remains, present, remove_data
+from .remains import cluster_remains, missing, node_remains, remove_data
 from .runs import BatchRuns
 from .settings import AwsPaths, AwsSettings
 from .stack_file import Stack, StackFile, new_stack_id, stack_node
@@ -106,42 +106,6 @@ class Cluster:
         """Whether the variables and the root are those that were applied last."""
         return stack.applied == fingerprint(self.variables(stack), root_hash(terraform_root()))
 
-    def missing(self, stack: Stack) -> list[str]:
-        """What a finished apply made and AWS does not show any more, in words."""
-        outputs = ClusterOutputs(stack.outputs)
-        client = self._clients.client
-        function, secret = outputs.text("webhook_function"), outputs.text("keys_secret_arn")
-        queues = list(outputs.queues.values())
-        gone = []
-        if not present(lambda: client("lambda").get_function_url_config(FunctionName=function)):
-            gone.append(f"the webhook {function}")
-        watcher = outputs.optional("watcher_function")
-        if watcher and not present(lambda: client("lambda").get_function(FunctionName=watcher)):
-            gone.append(f"the watcher {watcher}")
-        if not present(lambda: client("secretsmanager").describe_secret(SecretId=secret)):
-            gone.append("the secret of the Numerai keys")
-        if not present(lambda: client("dynamodb").describe_table(TableName=outputs.text("webhook_table"))):
-            gone.append("the table of triggers")
-        with aws_errors():
-            found = client("batch").describe_job_queues(jobQueues=queues)["jobQueues"]
-        gone += [f"the queue {queue}" for queue in queues if queue not in {here["jobQueueArn"] for here in found}]
-        for name in stack.staying:
-            gone += self._missing_of_node(outputs.node(name))
-        return gone
-
-    def _missing_of_node(self, node: Mapping[str, str]) -> list[str]:
-        definition, repository = node["job_definition"], node["repository"]
-        gone = []
-        with aws_errors():
-            found = self._clients.client("batch").describe_job_definitions(
-                jobDefinitionName=definition, status="ACTIVE"
-            )
-        if not found["jobDefinitions"]:
-            gone.append(f"the job definition {definition}")
-        if not present(lambda: self._clients.client("ecr").describe_repositories(repositoryNames=[repository])):
-            gone.append(f"the image repository {repository}")
-        return gone
-
     # steps
 
     def _hand_over(
@@ -221,7 +185,7 @@ class Cluster:
         """Run Terraform unless everything is as it would leave it."""
         stack = self.file.read()
         if self.up_to_date(stack):
-            gone = self.missing(stack)
+            gone = missing(self._clients, stack)
             if not gone:
                 return stack
             report(f"Not there any more: {', '.join(gone)}. Making it again")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from statistics import mean
 
-from ...models import Node, Run
+from ...models import CostEstimate, CostItem, Node, Run
 from . import prices
 from .sizes import beyond_fargate, provisioned_size
 
@@ -21,43 +21,7 @@ LOG_GIB_A_RUN = 0.0005
 ARTIFACTS_GIB = 0.1
 
 
-@dataclass(frozen=True)
-class CostItem:
-    """One item of a bill: `usd` a month, and how that is computed. A shared one is paid once for all nodes."""
-
-    what: str
-    usd: float
-    how: str
-    shared: bool = False
-
-
-@dataclass(frozen=True)
-class NodeCost:
-    """What a node costs a month. `dear_usd` is the total where no Spot capacity is ever had."""
-
-    node: str
-    items: tuple[CostItem, ...]
-    runs: int
-    minutes: float
-    measured: bool
-    dear_usd: float
-    table: str
-
-    @property
-    def usd(self) -> float:
-        """The total a month, shared items included."""
-        return sum(item.usd for item in self.items)
-
-    def describe(self) -> str:
-        """The total in one sentence."""
-        how = "as its latest runs took" if self.measured else "assumed"
-        return (
-            f"About {self.usd:.2f} USD a month for {self.runs} runs of {self.minutes:.1f} minutes ({how}); at most "
-            f"{self.dear_usd:.2f} when no Spot capacity is to be had. Prices: {self.table}."
-        )
-
-
-def estimate(node: Node, history: Iterable[Run] = (), *, use_spot: bool = True, first: bool = True) -> NodeCost:
+def estimate(node: Node, history: Iterable[Run] = (), *, use_spot: bool = True, first: bool = True) -> CostEstimate:
     """The cost of a node, from the minutes its latest runs took or else from 10 minutes a run.
 
     `first` adds what the cluster costs however many nodes it has.
@@ -66,7 +30,7 @@ def estimate(node: Node, history: Iterable[Run] = (), *, use_spot: bool = True, 
     minutes = mean(took) if took else DEFAULT_MINUTES
     items = [_compute(node, minutes, use_spot), *_storage(), *(_shared() if first else ())]
     dear = _compute(node, minutes, use_spot=False).usd - items[0].usd
-    return NodeCost(
+    return CostEstimate(
         node=node.name,
         items=tuple(items),
         runs=RUNS_A_MONTH,
@@ -75,16 +39,6 @@ def estimate(node: Node, history: Iterable[Run] = (), *, use_spot: bool = True, 
         dear_usd=sum(item.usd for item in items) + dear,
         table=f"{prices.TABLE_REGION}, {prices.TABLE_DATE.isoformat()}",
     )
-
-
-def estimate_all(
-    nodes: Iterable[tuple[Node, Iterable[Run]]], *, use_spot: bool = True
-) -> tuple[tuple[NodeCost, ...], float]:
-    """The cost of each node, what is shared counted with the first one only, and the sum in US dollars a month."""
-    found = tuple(
-        estimate(node, history, use_spot=use_spot, first=number == 0) for number, (node, history) in enumerate(nodes)
-    )
-    return found, sum(cost.usd for cost in found)
 
 
 def _compute(node: Node, minutes: float, use_spot: bool) -> CostItem:

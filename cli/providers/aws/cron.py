@@ -6,9 +6,8 @@ import re
 
 from ...errors import UsageError
 from ...schedule import validate_cron
+from .occurrences import DAYS, MONTHS
 
-_DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-_MONTHS = ("JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC")
 _SIX_FIELDS = 6
 
 
@@ -57,7 +56,7 @@ def _steps(item: str, low: int, high: int) -> str:
 
 
 def _number(text: str) -> int:
-    return _MONTHS.index(text) + 1 if text in _MONTHS else int(text)
+    return MONTHS.index(text) + 1 if text in MONTHS else int(text)
 
 
 def _weekday(field: str) -> str:
@@ -72,11 +71,11 @@ def _weekday(field: str) -> str:
         first = _day(start)
         last = _day(end) if end not in ("", start) else (7 if slash else first)
         days.update(day % 7 for day in range(first, last + 1, int(step or 1)))
-    return "*" if len(days) == len(_DAYS) else ",".join(_DAYS[day] for day in sorted(days))
+    return "*" if len(days) == len(DAYS) else ",".join(DAYS[day] for day in sorted(days))
 
 
 def _day(text: str) -> int:
-    return _DAYS.index(text) if text in _DAYS else int(text)
+    return DAYS.index(text) if text in DAYS else int(text)
 
 
 def _numbered(match: re.Match[str]) -> str:

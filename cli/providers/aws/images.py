@@ -52,7 +52,7 @@ class Images:
                 platform=PLATFORM,
             )
             report(f"Pushing {repository}:{tag}")
-            self._engine().push(repository, tag, auth=self._registry.login.auth, report=report)
+            self._engine().push(repository, tag, auth=self._registry.auth, report=report)
         else:
             report(f"{repository}:{tag} is there already: it is put in place again")
         self._registry.move_tag(repository, IMAGE_TAG, tag)

@@ -9,35 +9,36 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ...errors import EnvironmentNotReady, ProviderError
+from ...errors import EnvironmentNotReady
 from ...models import Keys
-from .clients import AwsClients, aws_errors, is_absent
+from .clients import AwsClients, aws_errors, present
 
 KEY_FIELDS = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY")
 NOTIFY_FIELD = "NUMERAI_NOTIFY"
-"""Always there, empty when nobody is to be told: a job definition that refers to a missing field starts no run."""
+"""Always there, empty when no one is to be notified: a job definition that refers to a missing field starts no run."""
 
 
 class KeysSecret:
-    """One secret, read once. `arn` is its name or ARN."""
+    """One secret, read once. `arn` is its name or ARN; `exists` says whether it holds anything."""
 
     def __init__(self, clients: AwsClients, arn: str):
-        self._clients = clients
+        self._client = clients.client("secretsmanager")
         self._arn = arn
-        self._held = _held(clients, arn)
-
-    @property
-    def exists(self) -> bool:
-        """Whether it holds anything."""
-        return self._held is not None
+        found = present(lambda: self._client.get_secret_value(SecretId=arn))
+        self.exists = found is not None
+        try:
+            fields = json.loads(found.get("SecretString", "{}")) if found else {}
+        except ValueError:
+            fields = {}
+        self._fields: dict[str, Any] = fields if isinstance(fields, dict) else {}
 
     def has_keys(self, keys: Keys) -> bool:
         """Whether it holds these keys."""
-        return _same(self._part(KEY_FIELDS), _content(keys, ""), KEY_FIELDS)
+        return self._holds(_key_fields(keys))
 
     def has_notify(self, urls: Mapping[str, str]) -> bool:
         """Whether it holds these apprise URLs, in whatever order they were added."""
-        return _same(self._part((NOTIFY_FIELD,)), {NOTIFY_FIELD: notify_value(urls)}, (NOTIFY_FIELD,))
+        return self._holds({NOTIFY_FIELD: notify_value(urls)})
 
     @property
     def addresses(self) -> int:
@@ -46,7 +47,7 @@ class KeysSecret:
 
     @property
     def notifies(self) -> bool:
-        """Whether it names anybody to tell."""
+        """Whether it names anyone to notify."""
         return self.addresses > 0
 
     @property
@@ -56,31 +57,29 @@ class KeysSecret:
 
     def put(self, keys: Keys, urls: Mapping[str, str] | None) -> bool:
         """Make it hold these, without `urls` with whom it names already; says whether it had to be changed."""
-        complete = self.has_keys(keys) and bool(self._part((NOTIFY_FIELD,)))
+        complete = self.has_keys(keys) and NOTIFY_FIELD in self._fields
         if complete and (urls is None or self.has_notify(urls)):
             return False
-        self._write(_content(keys, self._notify if urls is None else notify_value(urls)))
+        self._write({**_key_fields(keys), NOTIFY_FIELD: self._notify if urls is None else notify_value(urls)})
         return True
 
     def complete(self) -> None:
         """Add the field of whom to notify, empty, to keys that an older version of this tool has put there."""
-        if self._part(KEY_FIELDS) and not self._part((NOTIFY_FIELD,)):
-            self._write({**self._part(KEY_FIELDS), NOTIFY_FIELD: ""})
+        keys = {name: value for name, value in self._fields.items() if name in KEY_FIELDS}
+        if keys and NOTIFY_FIELD not in self._fields:
+            self._write({**keys, NOTIFY_FIELD: ""})
 
     @property
     def _notify(self) -> str:
-        return str(self._part((NOTIFY_FIELD,)).get(NOTIFY_FIELD) or "").strip()
+        return str(self._fields.get(NOTIFY_FIELD) or "").strip()
 
-    def _write(self, content: dict[str, Any]) -> None:
+    def _write(self, fields: dict[str, Any]) -> None:
         with aws_errors():
-            self._clients.client("secretsmanager").put_secret_value(
-                SecretId=self._arn, SecretString=json.dumps(content)
-            )
-        self._held = content
+            self._client.put_secret_value(SecretId=self._arn, SecretString=json.dumps(fields))
+        self._fields = fields
 
-    def _part(self, fields: tuple[str, ...]) -> dict[str, Any]:
-        held = self._held if isinstance(self._held, dict) else {}
-        return {name: value for name, value in held.items() if name in fields}
+    def _holds(self, wanted: Mapping[str, str]) -> bool:
+        return hmac.compare_digest(_digest({name: self._fields.get(name) for name in wanted}), _digest(wanted))
 
 
 def require_keys(keys: Keys | None) -> Keys:
@@ -99,28 +98,9 @@ def notify_value(urls: Mapping[str, str]) -> str:
     return " ".join("%20".join(url.split()) for _, url in sorted(urls.items()))
 
 
-def _held(clients: AwsClients, arn: str) -> Any:
-    """What the secret holds; None for nothing, and for no such secret."""
-    try:
-        with aws_errors(absent=("ResourceNotFoundException",)):
-            text = clients.client("secretsmanager").get_secret_value(SecretId=arn).get("SecretString", "{}")
-    except ProviderError as error:
-        if is_absent(error):
-            return None
-        raise
-    try:
-        return json.loads(text)
-    except ValueError:
-        return {}
+def _key_fields(keys: Keys) -> dict[str, str]:
+    return dict(zip(KEY_FIELDS, (keys.public_id, keys.secret_key), strict=True))
 
 
-def _content(keys: Keys, notify: str) -> dict[str, str]:
-    return {"NUMERAI_PUBLIC_ID": keys.public_id, "NUMERAI_SECRET_KEY": keys.secret_key, NOTIFY_FIELD: notify}
-
-
-def _same(held: Mapping[str, Any], wanted: Mapping[str, str], fields: tuple[str, ...]) -> bool:
-    return hmac.compare_digest(_digest(held), _digest({name: wanted[name] for name in fields}))
-
-
-def _digest(content: Mapping[str, Any]) -> bytes:
-    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).digest()
+def _digest(fields: Mapping[str, Any]) -> bytes:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).digest()

@@ -17,7 +17,12 @@ from pathlib import Path, PurePosixPath
 
 from ...files.private import write_private
 
-_TRIGGERS = ("providers/aws/trigger_table.py", "providers/webhooks/calls.py", "providers/webhooks/claims.py")
+_TRIGGERS = (
+    "triggers.py",
+    "providers/aws/trigger_table.py",
+    "providers/webhooks/calls.py",
+    "providers/webhooks/claims.py",
+)
 _CLIENT_MODULES = (
     "addresses",
     "client",
@@ -73,7 +78,7 @@ def source_folder(function: str) -> Path:
 def shared_file(name: str) -> Path:
     """Where a shared module is installed."""
     top, _, rest = name.partition("/")
-    return Path(str(resources.files(f"{_PACKAGE}.{top}"))).joinpath(rest)
+    return Path(str(resources.files(f"{_PACKAGE}.{top}" if rest else _PACKAGE))).joinpath(rest or top)
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

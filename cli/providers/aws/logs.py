@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any
 
-from ...errors import ProviderError
 from ...models import LogLine, WebhookCall
 from ...ports import Clock
 from ...redaction import Redactor
-from .clients import AwsClients, aws_errors, is_absent
+from .clients import AwsClients, present
 from .cluster_outputs import ClusterOutputs
-from .outcomes import log_streams, stopped_at
+from .outcomes import log_streams, moment, stopped_at
 from .runs import BatchRuns
 
 FOLLOW_SECONDS = 1.0
@@ -36,7 +35,7 @@ class RunLogs:
             job = self._runs.job(run_id)
             for stream in log_streams(job):
                 for event in self._new_events(stream, positions):
-                    yield LogLine(redact(event["message"].rstrip("\r\n")), _time(event["timestamp"]))
+                    yield LogLine(redact(event["message"].rstrip("\r\n")), moment(event["timestamp"]))
             ended = stopped_at(job)
             if not follow or (ended and (self._clock.now() - ended).total_seconds() >= self._lag):
                 return
@@ -46,8 +45,9 @@ class RunLogs:
         """The events behind the position, which is moved. An empty page is no end: only a token that stays is one."""
         while True:
             position = {"nextToken": positions[stream]} if stream in positions else {}
-            page = _page(self._clients, self._group, stream, position)
-            if page is None:
+            place = {"logGroupName": self._group, "logStreamName": stream, "startFromHead": True, **position}
+            page = present(lambda: self._clients.client("logs").get_log_events(**place))  # noqa: B023 it is called here
+            if page is None:  # there is no such stream yet
                 return
             token = page["nextForwardToken"]
             yield from page["events"]
@@ -56,33 +56,15 @@ class RunLogs:
             positions[stream] = token
 
 
-def _page(clients: AwsClients, group: str, stream: str, position: Mapping[str, str]) -> Mapping[str, Any] | None:
-    """A page of a stream; None while there is no such stream."""
-    try:
-        with aws_errors(absent=("ResourceNotFoundException",)):
-            page: Mapping[str, Any] = clients.client("logs").get_log_events(
-                logGroupName=group, logStreamName=stream, startFromHead=True, **position
-            )
-            return page
-    except ProviderError as error:
-        if is_absent(error):
-            return None
-        raise
-
-
 def webhook_calls(clients: AwsClients, group: str, node: str, since: datetime, limit: int) -> list[WebhookCall]:
     """The latest calls of a node's webhook since a moment, newest first. Those with a wrong token are nobody's."""
-    with aws_errors():
-        pages = (
-            clients.client("logs")
-            .get_paginator("filter_log_events")
-            .paginate(
-                logGroupName=group,
-                startTime=int(since.timestamp() * 1000),
-                filterPattern=f'{{ $.node = "{node}" }}',
-            )
-        )
-        calls = [call for page in pages for event in page["events"] if (call := _call(event)) and call.node == node]
+    asked = {
+        "logGroupName": group,
+        "startTime": int(since.timestamp() * 1000),
+        "filterPattern": f'{{ $.node = "{node}" }}',
+    }
+    events = clients.pages("logs", "filter_log_events", "events", **asked)
+    calls = [call for event in events if (call := _call(event)) and call.node == node]
     return sorted(calls, key=lambda call: call.time, reverse=True)[:limit]
 
 
@@ -91,7 +73,7 @@ def _call(event: Mapping[str, Any]) -> WebhookCall | None:
     try:
         content = json.loads(event["message"])
         return WebhookCall(
-            _time(event["timestamp"]),
+            moment(event["timestamp"]),
             content["node"],
             int(content["webhook"]),
             content["answer"],
@@ -99,7 +81,3 @@ def _call(event: Mapping[str, Any]) -> WebhookCall | None:
         )
     except (ValueError, KeyError, TypeError):
         return None
-
-
-def _time(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

@@ -11,17 +11,10 @@ from ...models import Run, RunFailure, RunState
 from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, timed_out
 from ..webhooks.calls import OWN_TRIGGER
 from .stack_file import StackNode
-from .trigger_table import image_is_missing
+from .trigger_table import image_is_missing, state_of
 
 CANCEL_REASON = "Cancelled with numerai"
 """What TerminateJob is told, and by which a cancelled run is known afterwards."""
-_STATES = {
-    "SUBMITTED": RunState.QUEUED,
-    "PENDING": RunState.QUEUED,
-    "RUNNABLE": RunState.QUEUED,
-    "STARTING": RunState.QUEUED,
-    "RUNNING": RunState.RUNNING,
-}
 _TIMED_OUT = re.compile(r"attempt duration exceeded timeout", re.IGNORECASE)
 _NO_MEMORY = re.compile(r"OutOfMemory", re.IGNORECASE)
 _NO_SECRET = re.compile(r"secret", re.IGNORECASE)
@@ -31,17 +24,17 @@ _TAKEN_AWAY = re.compile(r"Spot Task was interrupted|Host EC2", re.IGNORECASE)
 def run_of(job: Mapping[str, Any], name: str, node: StackNode) -> Run:
     """The run that a job (as DescribeJobs gives it) is; `node` is the record of the node that it belongs to."""
     attempts, given = job.get("attempts") or [], environment(job)
-    state = _STATES.get(job["status"])
-    outcome = Outcome(state, message=job.get("statusReason")) if state else _outcome(job, node)
+    state = RunState(state_of(job))
+    outcome = _outcome(job, node) if state.final else Outcome(state, message=job.get("statusReason"))
     started = None if outcome.failure in (RunFailure.NOT_DEPLOYED, RunFailure.COULD_NOT_START) else _started(job)
     return Run(
         id=job["jobId"],
         node=name,
         state=outcome.state,
-        created_at=_time(job.get("createdAt")) or datetime.fromtimestamp(0, timezone.utc),
+        created_at=moment(job.get("createdAt") or 0),
         trigger_id=given.get("TRIGGER_ID") or given.get(OWN_TRIGGER),
         started_at=started if state is not RunState.QUEUED or attempts else None,
-        ended_at=_time(job.get("stoppedAt")) if outcome.state.final else None,
+        ended_at=stopped_at(job),
         exit_code=outcome.exit_code,
         failure=outcome.failure,
         message=outcome.message,
@@ -64,7 +57,7 @@ def log_streams(job: Mapping[str, Any]) -> list[str]:
 
 def stopped_at(job: Mapping[str, Any]) -> datetime | None:
     """When a job ended, None when it has not."""
-    return _time(job.get("stoppedAt")) if job["status"] in ("SUCCEEDED", "FAILED") else None
+    return moment(job["stoppedAt"]) if job["status"] in ("SUCCEEDED", "FAILED") and job.get("stoppedAt") else None
 
 
 def _outcome(job: Mapping[str, Any], node: StackNode) -> Outcome:
@@ -132,8 +125,9 @@ def _started(job: Mapping[str, Any]) -> datetime | None:
     """When the first attempt began: Batch gives the last one's time once there are several."""
     times = [attempt.get("startedAt") for attempt in job.get("attempts") or []] + [job.get("startedAt")]
     known = [time for time in times if time]
-    return _time(min(known)) if known else None
+    return moment(min(known)) if known else None
 
 
-def _time(milliseconds: int | None) -> datetime | None:
-    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc) if milliseconds else None
+def moment(milliseconds: int) -> datetime:
+    """A time as AWS gives it."""
+    return datetime.fromtimestamp(milliseconds / 1000, timezone.utc)

@@ -10,7 +10,7 @@ from ...ports import StackRunner
 from ..registry import ProviderContext
 from .clients import AwsClients
 from .cluster import Cluster
-from .image_registry import ImageRegistry, registry_login
+from .image_registry import ImageRegistry
 from .images import Images
 from .remote_state import RemoteRecord
 from .settings import AwsPaths, AwsSettings, read_settings
@@ -71,8 +71,7 @@ class AwsParts:
     @cached_property
     def images(self) -> Images:
         """What builds and pushes images."""
-        registry = ImageRegistry(lambda: registry_login(self.clients.client("ecr")))
-        return Images(self.context.engine, registry, self.settings.cluster)
+        return Images(self.context.engine, ImageRegistry(self.clients), self.settings.cluster)
 
     def runner(self) -> StackRunner:
         """Terraform on the cluster."""

@@ -24,6 +24,7 @@ _LOOK = (
     "logs:DescribeLogGroups",
     "servicequotas:GetServiceQuota",
     "sts:GetCallerIdentity",
+    "tag:GetResources",
 )
 _NETWORK = (
     "ec2:AssociateRouteTable",

@@ -23,7 +23,6 @@ SECRET_MONTH = 0.40
 ECR_GIB_MONTH = 0.10
 LOG_GIB_WRITTEN, LOG_GIB_MONTH = 0.50, 0.03
 S3_GIB_MONTH = 0.023
-TRANSFER_OUT_GIB = 0.09
 WEBHOOK_CALL = 0.0000002 + 0.25 * 1.0 * 0.0000133334
 """One request, and one second of 256 MiB on arm64. The first million requests of a month are free; not counted on."""
 TRIGGER_ITEMS = 6 * 0.000000625 + 3 * 0.000000125

@@ -11,14 +11,14 @@ from msgspec.structs import replace as replaced
 
 from ...addresses import is_loopback
 from ...errors import EnvironmentNotReady, ProviderError
-from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
+from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ...redaction import Redactor
 from ...source import source_hash
 from ..registry import ProviderContext
 from .checks import aws_checks
 from .cluster_outputs import ClusterOutputs
-from .costs import NodeCost, estimate
+from .costs import estimate
 from .cron import aws_cron
 from .images import KEPT_IMAGES
 from .keys import KeysSecret
@@ -78,10 +78,9 @@ class AwsProvider:
         lines.append(f"Runs get {size}" + (f", started by the schedule {cron} (UTC)" if cron else ""))
         if (cpu, memory_mib) != (node.cpu, node.memory_mib):
             lines.append(f"({node.cpu:g} vCPU with {node.memory_mib / 1024:g} GiB is not to be had; this is the next)")
-        lines.append(self._cost(node, first=first).describe())
-        return lines
+        return [*lines, self._cost(node, first=first).describe()]
 
-    def cost(self, node: Node) -> NodeCost:
+    def cost(self, node: Node) -> CostEstimate:
         """What the node costs a month, from its latest runs where there are any; what nodes share is counted with the
         first one by name."""
         others = [name for name in self._stack().staying if name < node.name]
@@ -134,12 +133,10 @@ class AwsProvider:
         return done
 
     def deployment(self, node_name: str) -> Deployment | None:
-        """What the node runs now, None when it was never deployed."""
         record = self._stack().staying.get(node_name)
         return record.deployment if record else None
 
     def source_hash(self, node: Node) -> str:
-        """The hash over the node's folder as `deploy` would record it now."""
         return source_hash(Path(node.path))
 
     def notifies(self) -> bool:
@@ -166,13 +163,11 @@ class AwsProvider:
     # runs
 
     def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
-        """Start one run. A trigger id that was seen before gives the run that it started."""
         self._require_node(node.name)
         runs = self._runs()
         return runs.submit(node.name) if trigger_id is None else runs.call_webhook(node.name, trigger_id)
 
     def run(self, run_id: str) -> Run:
-        """One run; `ProviderError` with code `no-such-run` when it is not known."""
         return self._runs().run(run_id)
 
     def runs(self, node_name: str, limit: int = 20) -> list[Run]:
@@ -183,14 +178,12 @@ class AwsProvider:
         return self._runs(stack).runs(node_name, limit)
 
     def find_run(self, node_name: str, trigger_id: str) -> Run | None:
-        """The run that a trigger started, None when there is none (yet)."""
         stack = self._stack()
         if node_name not in stack.staying or not stack.outputs:
             return None
         return self._runs(stack).find(node_name, trigger_id)
 
     def logs(self, run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
-        """What the run printed, all attempts in order; with `follow` until the run has ended."""
         stack = self._stack()
         runs = self._runs(stack)
         runs.run(run_id)
@@ -202,7 +195,6 @@ class AwsProvider:
         return RunLogs(self._parts.clients, outputs, runs, self._clock, lag).lines(run_id, redact, follow=follow)
 
     def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
-        """The latest requests that reached the node's webhook, newest first."""
         stack = self._stack()
         record = stack.staying.get(node_name)
         if record is None or node_name not in ClusterOutputs(stack.outputs).nodes:
@@ -211,11 +203,9 @@ class AwsProvider:
         return webhook_calls(self._parts.clients, group, node_name, record.since, limit)
 
     def cancel(self, run_id: str) -> Run:
-        """Stop a run, whatever state it is in, and return it; a run that has ended stays as it is."""
         return self._runs().cancel(run_id)
 
     def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
-        """The provider's own findings for `numerai doctor`."""
         return aws_checks(self._parts, list(nodes), self)
 
     def _stack(self) -> Stack:
@@ -231,7 +221,7 @@ class AwsProvider:
             )
         return BatchRuns(self._parts.clients, stack, self._clock)
 
-    def _cost(self, node: Node, *, first: bool) -> NodeCost:
+    def _cost(self, node: Node, *, first: bool) -> CostEstimate:
         return estimate(node, self.runs(node.name, HISTORY), use_spot=self._parts.settings.use_spot, first=first)
 
     def _remember(self, node_name: str, done: Deployment) -> None:

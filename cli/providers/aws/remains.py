@@ -2,38 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 from ...errors import ProviderError
-from .clients import AwsClients, aws_errors, is_absent
+from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .lambda_package import FUNCTIONS
+from .stack_file import Stack
 
-_ABSENT = (
-    "404",
-    "NoSuchBucket",
-    "NoSuchEntity",
-    "NotFoundException",
-    "NotFound",
-    "ResourceNotFoundException",
-    "RepositoryNotFoundException",
-    "ResourceNotFound",
+_LISTS = (
+    ("queue", "batch", "describe_job_queues", "jobQueues", "jobQueueName"),
+    ("compute environment", "batch", "describe_compute_environments", "computeEnvironments", "computeEnvironmentName"),
+    ("image repository", "ecr", "describe_repositories", "repositories", "repositoryName"),
 )
 _REMEMBERED = ("trigger", "rate", "notice", "deployed", "watch")
 """Begin the table's items of a node."""
-_BATCH_WRITE = 25  # the most that BatchWriteItem takes
-
-
-def present(ask: Callable[[], Any]) -> Any:
-    """What AWS answers; None when it says that there is no such thing."""
-    try:
-        with aws_errors(absent=_ABSENT):
-            return ask()
-    except ProviderError as error:
-        if is_absent(error):
-            return None
-        raise
 
 
 def node_remains(
@@ -41,23 +25,49 @@ def node_remains(
 ) -> Iterator[str]:
     """What AWS still holds for a node, in words."""
     definition = f"{cluster}-{name}"
-    if present(lambda: clients.client("ecr").describe_repositories(repositoryNames=[f"{cluster}/{name}"])):
+    if clients.shows("ecr", "describe_repositories", repositoryNames=[f"{cluster}/{name}"]):
         yield f"the image repository {cluster}/{name}"
-    with aws_errors():
-        found = clients.client("batch").describe_job_definitions(jobDefinitionName=definition, status="ACTIVE")
-    if found["jobDefinitions"]:
+    if _definitions(clients, definition):
         yield f"the job definition {definition}"
-    if present(lambda: clients.client("scheduler").get_schedule(Name=definition)):
+    if clients.shows("scheduler", "get_schedule", Name=definition):
         yield f"the schedule {definition}"
     bucket, group = outputs.text("artifacts_bucket"), outputs.text("run_log_group")
-    listed = present(lambda: clients.client("s3").list_object_versions(Bucket=bucket, Prefix=f"{name}/", MaxKeys=1))
+    listed = clients.shows("s3", "list_object_versions", Bucket=bucket, Prefix=f"{name}/", MaxKeys=1)
     if artifacts_too and listed and (listed.get("Versions") or listed.get("DeleteMarkers")):
         yield f"objects in s3://{bucket}/{name}/"
-    streams = present(
-        lambda: clients.client("logs").describe_log_streams(logGroupName=group, logStreamNamePrefix=f"{name}/", limit=1)
-    )
+    own = {"logGroupName": group, "logStreamNamePrefix": f"{name}/"}
+    streams = clients.shows("logs", "describe_log_streams", **own, limit=1)
     if streams and streams["logStreams"]:
         yield f"logs of runs in {group}"
+
+
+def missing(clients: AwsClients, stack: Stack) -> list[str]:
+    """What a finished apply made and AWS does not show any more, in words."""
+    outputs, batch = ClusterOutputs(stack.outputs), clients.client("batch")
+    function, watcher = outputs.text("webhook_function"), outputs.optional("watcher_function")
+    secret, queues = outputs.text("keys_secret_arn"), list(outputs.queues.values())
+    looks: list[tuple[str, str, str, dict[str, Any]]] = [
+        (f"the webhook {function}", "lambda", "get_function_url_config", {"FunctionName": function}),
+        *([(f"the watcher {watcher}", "lambda", "get_function", {"FunctionName": watcher})] if watcher else []),
+        ("the secret of the Numerai keys", "secretsmanager", "describe_secret", {"SecretId": secret}),
+        ("the table of triggers", "dynamodb", "describe_table", {"TableName": outputs.text("webhook_table")}),
+    ]
+    gone = [what for what, service, operation, asked in looks if not clients.shows(service, operation, **asked)]
+    with aws_errors():
+        found = {queue["jobQueueArn"] for queue in batch.describe_job_queues(jobQueues=queues)["jobQueues"]}
+    gone += [f"the queue {queue}" for queue in queues if queue not in found]
+    for node in map(outputs.node, stack.staying):
+        if not _definitions(clients, node["job_definition"]):
+            gone.append(f"the job definition {node['job_definition']}")
+        if not clients.shows("ecr", "describe_repositories", repositoryNames=[node["repository"]]):
+            gone.append(f"the image repository {node['repository']}")
+    return gone
+
+
+def _definitions(clients: AwsClients, name: str) -> Any:
+    with aws_errors():
+        asked = {"jobDefinitionName": name, "status": "ACTIVE"}
+        return clients.client("batch").describe_job_definitions(**asked)["jobDefinitions"]
 
 
 def remove_data(clients: AwsClients, name: str, outputs: ClusterOutputs, *, keep_artifacts: bool) -> None:
@@ -65,70 +75,32 @@ def remove_data(clients: AwsClients, name: str, outputs: ClusterOutputs, *, keep
     if not keep_artifacts:
         empty_bucket(clients, outputs.text("artifacts_bucket"), f"{name}/")
     group = outputs.text("run_log_group")
-    logs = clients.client("logs")
+    own = {"logGroupName": group, "logStreamNamePrefix": f"{name}/"}
     with aws_errors():
-        pages = logs.get_paginator("describe_log_streams").paginate(logGroupName=group, logStreamNamePrefix=f"{name}/")
-        for stream in [stream["logStreamName"] for page in pages for stream in page["logStreams"]]:
-            logs.delete_log_stream(logGroupName=group, logStreamName=stream)
+        for stream in list(clients.pages("logs", "describe_log_streams", "logStreams", **own)):
+            clients.client("logs").delete_log_stream(logGroupName=group, logStreamName=stream["logStreamName"])
     _forget_triggers(clients, outputs.text("webhook_table"), name)
 
 
 def cluster_remains(clients: AwsClients, cluster: str, account: str, region: str) -> Iterator[str]:
     """What AWS still holds for a cluster of this name, in words."""
-    queues = clients.client("batch")
-    with aws_errors():
-        names = [queue["jobQueueName"] for queue in _pages(queues, "describe_job_queues", "jobQueues")]
-        environments = [
-            found["computeEnvironmentName"]
-            for found in _pages(queues, "describe_compute_environments", "computeEnvironments")
-        ]
-        repositories = [
-            found["repositoryName"] for found in _pages(clients.client("ecr"), "describe_repositories", "repositories")
-        ]
-        groups = [
-            group["logGroupName"]
-            for prefix in (f"/numerai/{cluster}/", *(f"/aws/lambda/{cluster}-{function}" for function in FUNCTIONS))
-            for group in clients.client("logs").describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]
-        ]
-        networks = clients.client("ec2").describe_vpcs(Filters=[{"Name": "tag:numerai:cluster", "Values": [cluster]}])
-    yield from (f"the queue {name}" for name in names if name.startswith(f"{cluster}-"))
-    yield from (f"the compute environment {name}" for name in environments if name.startswith(f"{cluster}-"))
-    yield from (f"the image repository {name}" for name in repositories if name.startswith(f"{cluster}/"))
-    yield from (f"the log group {name}" for name in groups)
-    yield from (f"the network {vpc['VpcId']}" for vpc in networks["Vpcs"])
-    yield from _single(clients, cluster, account, region)
-
-
-def _single(clients: AwsClients, cluster: str, account: str, region: str) -> Iterator[str]:
-    bucket = f"{cluster}-artifacts-{account}-{region}"
-    looked_for: dict[str, Callable[[], Any]] = {
-        **{
-            f"the function {cluster}-{function}": lambda function=function: clients.client("lambda").get_function(  # type: ignore[misc]
-                FunctionName=f"{cluster}-{function}"
-            )
-            for function in FUNCTIONS
-        },
-        f"the table {cluster}-webhook": lambda: clients.client("dynamodb").describe_table(
-            TableName=f"{cluster}-webhook"
-        ),
-        f"the secret {cluster}/numerai-keys": lambda: clients.client("secretsmanager").describe_secret(
-            SecretId=f"{cluster}/numerai-keys"
-        ),
-        f"the bucket {bucket}": lambda: clients.client("s3").head_bucket(Bucket=bucket),
-        **{
-            f"the role {cluster}-{role}": lambda role=role: clients.client("iam").get_role(  # type: ignore[misc]
-                RoleName=f"{cluster}-{role}"
-            )
-            for role in ("execution", "run", *FUNCTIONS)
-        },
-    }
-    for what, ask in looked_for.items():
-        if present(ask):
-            yield what
-
-
-def _pages(client: Any, operation: str, key: str) -> list[Any]:
-    return [found for page in client.get_paginator(operation).paginate() for found in page[key]]
+    for what, service, operation, key, name in _LISTS:
+        names = [found[name] for found in clients.pages(service, operation, key)]
+        yield from (f"the {what} {name}" for name in names if name.startswith((f"{cluster}-", f"{cluster}/")))
+    for prefix in (f"/numerai/{cluster}/", *(f"/aws/lambda/{cluster}-{function}" for function in FUNCTIONS)):
+        groups = clients.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix)
+        yield from (f"the log group {group['logGroupName']}" for group in groups)
+    own = [{"Name": "tag:numerai:cluster", "Values": [cluster]}]
+    yield from (f"the network {vpc['VpcId']}" for vpc in clients.pages("ec2", "describe_vpcs", "Vpcs", Filters=own))
+    for what, service, operation, named, name in (
+        *(("function", "lambda", "get_function", "FunctionName", f"{cluster}-{function}") for function in FUNCTIONS),
+        ("table", "dynamodb", "describe_table", "TableName", f"{cluster}-webhook"),
+        ("secret", "secretsmanager", "describe_secret", "SecretId", f"{cluster}/numerai-keys"),
+        ("bucket", "s3", "head_bucket", "Bucket", f"{cluster}-artifacts-{account}-{region}"),
+        *(("role", "iam", "get_role", "RoleName", f"{cluster}-{role}") for role in ("execution", "run", *FUNCTIONS)),
+    ):
+        if clients.shows(service, operation, **{named: name}):
+            yield f"the {what} {name}"
 
 
 def empty_bucket(clients: AwsClients, bucket: str, prefix: str = "") -> None:
@@ -136,29 +108,26 @@ def empty_bucket(clients: AwsClients, bucket: str, prefix: str = "") -> None:
     s3 = clients.client("s3")
     with aws_errors():
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
-            versions = [*(page.get("Versions") or []), *(page.get("DeleteMarkers") or [])]
+            versions = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
             objects = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]
-            if not objects:
-                continue
-            answer = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
-            if answer.get("Errors"):
-                first = answer["Errors"][0]
-                raise ProviderError(f"AWS did not delete s3://{bucket}/{first['Key']}: {first['Message']}.")
+            errors = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects}).get("Errors") if objects else None
+            if errors:
+                raise ProviderError(f"AWS did not delete s3://{bucket}/{errors[0]['Key']}: {errors[0]['Message']}.")
 
 
 def _forget_triggers(clients: AwsClients, table: str, name: str) -> None:
     """Remove what is remembered of a node. The table is small: one item for each trigger and notice of 90 days."""
-    dynamodb = clients.client("dynamodb")
+    items = clients.pages(
+        "dynamodb",
+        "scan",
+        "Items",
+        TableName=table,
+        ProjectionExpression="pk",
+        FilterExpression=" OR ".join(f"begins_with(pk, :{kind})" for kind in _REMEMBERED),
+        ExpressionAttributeValues={f":{kind}": {"S": f"{kind}#{name}#"} for kind in _REMEMBERED},
+    )
     with aws_errors():
-        pages = dynamodb.get_paginator("scan").paginate(
-            TableName=table,
-            ProjectionExpression="pk",
-            FilterExpression=" OR ".join(f"begins_with(pk, :{kind})" for kind in _REMEMBERED),
-            ExpressionAttributeValues={f":{kind}": {"S": f"{kind}#{name}#"} for kind in _REMEMBERED},
-        )
-        keys = [item["pk"] for page in pages for item in page["Items"]]
-        for start in range(0, len(keys), _BATCH_WRITE):
-            requests = [{"DeleteRequest": {"Key": {"pk": key}}} for key in keys[start : start + _BATCH_WRITE]]
-            while requests:
-                answer = dynamodb.batch_write_item(RequestItems={table: requests})
-                requests = (answer.get("UnprocessedItems") or {}).get(table) or []
+        resource = clients.session.resource("dynamodb", region_name=clients.region)
+        with resource.Table(table).batch_writer() as batch:
+            for item in items:
+                batch.delete_item(Key={"pk": item["pk"]["S"]})

@@ -6,10 +6,9 @@ import json
 from typing import Any
 
 from ...errors import ProviderError
-from .clients import AwsClients, aws_errors, is_absent
+from .clients import AwsClients, aws_errors, present
 from .remains import empty_bucket
 
-_NOT_THERE = ("404", "NoSuchBucket", "NoSuchKey", "NotFound")
 _FASTER = ("PreconditionFailed", "ConditionalRequestConflict", "412", "409", "404", "NoSuchKey")
 
 
@@ -30,18 +29,11 @@ class RemoteRecord:
         self._key = f"{cluster}/stack.json"
 
     def read(self) -> tuple[bytes | None, str | None]:
-        """The record and its version; None and None when there is none yet."""
-        try:
-            with aws_errors(absent=_NOT_THERE):
-                found = self._clients.client("s3").get_object(Bucket=self._bucket, Key=self._key)
-                return found["Body"].read(), found["ETag"]
-        except ProviderError as error:
-            if is_absent(error):
-                return None, None
-            raise
+        s3 = self._clients.client("s3")
+        found = present(lambda: s3.get_object(Bucket=self._bucket, Key=self._key), "NoSuchKey")
+        return (found["Body"].read(), found["ETag"]) if found else (None, None)
 
     def write(self, content: bytes, version: str | None) -> bool:
-        """Replace that version (None: there was none); False when another machine was faster."""
         based_on: dict[str, str] = {"IfMatch": version} if version else {"IfNoneMatch": "*"}
         try:
             with aws_errors(absent=_FASTER):
@@ -49,13 +41,12 @@ class RemoteRecord:
                     Bucket=self._bucket, Key=self._key, Body=content, ServerSideEncryption="AES256", **based_on
                 )
         except ProviderError as error:
-            if is_absent(error):
+            if error.code == "absent":
                 return False
             raise
         return True
 
     def remove(self) -> None:
-        """Forget the record."""
         with aws_errors():
             self._clients.client("s3").delete_object(Bucket=self._bucket, Key=self._key)
 

@@ -64,38 +64,14 @@ def read_settings(recorded: Recorded, environ: Mapping[str, str] = os.environ) -
     return AwsSettings(**{**values, "budget_usd": values["budget_usd"] or None})
 
 
-@dataclass(frozen=True)
 class AwsPaths:
     """Where the AWS provider keeps what in the tool's home folder."""
 
-    home: Path
-
-    @property
-    def root(self) -> Path:
-        """The folder of everything below."""
-        return self.home / "aws"
-
-    @property
-    def stack(self) -> Path:
-        """Which nodes the cluster has, with the tokens of their webhooks."""
-        return self.root / "stack.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the command that changes the cluster."""
-        return self.root / "stack.lock"
-
-    @property
-    def told(self) -> Path:
-        """A hash over whom to notify as this machine put that into the cluster's secret last."""
-        return self.root / "told.sha256"
-
-    @property
-    def plugins(self) -> Path:
-        """Terraform's own plugins, kept for all clusters."""
-        return self.home / "terraform-plugins"
-
-    @property
-    def terraform(self) -> Path:
-        """Terraform's working folder, its state included unless that is kept remotely."""
-        return self.root / "terraform"
+    def __init__(self, home: Path):
+        self.home = home
+        self.root = root = home / "aws"
+        self.stack = root / "stack.json"  # which nodes the cluster has, with the tokens of their webhooks
+        self.lock = root / "stack.lock"  # held by the command that changes the cluster
+        self.told = root / "told.sha256"  # a hash over whom to notify as this machine put that into the secret last
+        self.plugins = home / "terraform-plugins"  # Terraform's own, kept for all clusters
+        self.terraform = root / "terraform"  # its working folder, its state included unless that is kept remotely

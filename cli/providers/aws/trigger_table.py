@@ -7,13 +7,13 @@ hour and says when it was last called.
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ..webhooks.calls import Refused, job_name, trigger_variable, watch_trigger
+from ...triggers import is_another, watch_trigger
+from ..webhooks.calls import Refused, job_name, trigger_variable
 from ..webhooks.claims import WAIT_SECONDS, Claim, Time, once
 
 REMEMBER_SECONDS = 90 * 24 * 3600
@@ -21,8 +21,6 @@ REMEMBER_SECONDS = 90 * 24 * 3600
 _PULL = re.compile(r"CannotPull\w*Error", re.IGNORECASE)
 _NOT_THERE = re.compile(r"not ?found|manifest unknown|does not exist|no such", re.IGNORECASE)
 _STATES = {"STARTING": "running", "RUNNING": "running", "SUCCEEDED": "succeeded", "FAILED": "failed"}
-"""Batch's states in the words of `models.RunState`; every other one is queued. A job that is starting has its capacity,
-and CancelJob does nothing to it. Source: docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html."""
 TOO_MANY = "Too many runs in this hour. Try again later."
 NOTICE_PREFIX = "notice-"
 """Begins the names of the watcher's jobs that run a node's image to notify people."""
@@ -151,13 +149,15 @@ def trigger_key(node: str, trigger_id: str) -> str:
     return f"trigger#{node}#{trigger_id}"
 
 
-def attempts(table: Table, node: str, tournament: int, number: int) -> Iterator[tuple[int, Claim]]:
-    """The runs that watchers have started for a round, or begun to start, numbered from 1."""
-    for attempt in itertools.count(1):
-        claim = table.read(trigger_key(node, watch_trigger(tournament, number, attempt)))
-        if claim is None:
-            return
-        yield attempt, claim
+def attempts(table: Table, node: str, tournament: int, number: int, opened: float) -> tuple[int, list[Claim]]:
+    """How many runs watchers started for an earlier round that had this number, and those that they started for this
+    one, or began to, oldest first. The round `opened` then, in seconds since 1970."""
+    claims: list[Claim] = []
+    while claim := table.read(trigger_key(node, watch_trigger(tournament, number, len(claims) + 1))):
+        claims.append(claim)
+    done = [claim for claim in claims if claim.result is not None and claim.claimed_at < opened]
+    before = sum(is_another(claim.claimed_at, opened) for claim in done)
+    return before, claims[before:]
 
 
 def deployment_key(node: str) -> str:
@@ -228,6 +228,15 @@ def is_run(job: Mapping[str, Any], name: str, definition: str) -> bool:
     return used == definition and not str(job["jobName"]).startswith(f"{NOTICE_PREFIX}{name}-")
 
 
+def state_of(job: Mapping[str, Any]) -> str:
+    """The state of a job in the words of `models.RunState`; what is not started, done or failed is queued.
+
+    A job that is starting has its capacity, and CancelJob does nothing to it. Source:
+    docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html.
+    """
+    return _STATES.get(job["status"], "queued")
+
+
 def image_is_missing(reason: str) -> bool:
     """Whether a job did not start because its node has no image: it was never deployed, or the image is gone."""
     return bool(_PULL.search(reason) and _NOT_THERE.search(reason))
@@ -243,7 +252,7 @@ def run_of_job(job: Mapping[str, Any], ahead: timedelta) -> dict[str, Any]:
     said = f"{container.get('reason') or ''} {job.get('statusReason') or ''}".strip()
     return {
         "id": job["jobId"],
-        "state": _STATES.get(job["status"], "queued"),
+        "state": state_of(job),
         **moments,
         "exit_code": container.get("exitCode"),
         "failure": "not-deployed" if image_is_missing(said) else None,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
-from pathlib import Path
 
 from ...errors import NumeraiError
-from ...models import Check, CheckStatus, Node, RunState
+from ...models import Check, CheckStatus, Node
+from ..checks import deployment_check, last_run_check
 from .daemon import daemon_status
 from .parts import LocalParts
 
@@ -35,7 +35,7 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
         yield from executor.checks()
     for node in nodes:
         yield _deployment(parts, node, hash_of)
-        yield _last_run(parts, node)
+        yield last_run_check(node, parts.store.runs(node.name, 1))
         yield from _stuck(parts, node)
 
 
@@ -57,31 +57,16 @@ def _daemon(parts: LocalParts, *, needed: bool) -> Check:
 
 
 def _deployment(parts: LocalParts, node: Node, hash_of: Callable[[Node], str]) -> Check:
-    name, mend = "deployment", f"numerai node -m {node.model_name} deploy"
     stored = parts.store.deployment(node.name)
-    if stored is None:
-        return Check(name, CheckStatus.FAILED, "was never deployed", mend, node.name)
     try:
-        if not parts.executor(stored.executor).present(stored.reference):
-            return Check(name, CheckStatus.FAILED, f"{stored.deployment.image} is gone", mend, node.name)
+        return deployment_check(
+            node,
+            stored.deployment if stored else None,
+            lambda: stored is not None and parts.executor(stored.executor).present(stored.reference),
+            hash_of,
+        )
     except NumeraiError as error:
-        return Check(name, CheckStatus.FAILED, error.message, error.hint, node.name)
-    if not Path(node.path).is_dir():
-        return Check(name, CheckStatus.WARNING, f"the folder {node.path} is gone", None, node.name)
-    if hash_of(node) != stored.deployment.source_hash:
-        return Check(name, CheckStatus.WARNING, "the source has changed since the last deploy", mend, node.name)
-    return Check(name, CheckStatus.OK, f"{stored.deployment.image} is built from the current source", None, node.name)
-
-
-def _last_run(parts: LocalParts, node: Node) -> Check:
-    name, runs = "last run", parts.store.runs(node.name, 1)
-    if not runs:
-        return Check(name, CheckStatus.OK, "there was none yet", None, node.name)
-    run = runs[0]
-    if run.state is RunState.FAILED:
-        why = f"run {run.id} failed: {run.message}"
-        return Check(name, CheckStatus.WARNING, why, f"numerai node -m {node.model_name} logs", node.name)
-    return Check(name, CheckStatus.OK, f"run {run.id}: {run.state.value}", None, node.name)
+        return Check("deployment", CheckStatus.FAILED, error.message, error.hint, node.name)
 
 
 def _stuck(parts: LocalParts, node: Node) -> Iterator[Check]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Protocol
 
 from ...ports import Clock
@@ -59,7 +60,9 @@ class Companions:
         self._stop.set()
         for thread in self._threads:
             thread.join(STOP_SECONDS)
-        telling = [threading.Thread(target=self._say_stopped, args=(each,), daemon=True) for each in self._companions]
+        telling = [
+            threading.Thread(target=self._say, args=(each, each.stopped), daemon=True) for each in self._companions
+        ]
         for thread in telling:
             thread.start()
         for thread in telling:
@@ -76,21 +79,16 @@ class Companions:
                 log.error("%s has ended by itself", companion.name)
             except Exception as error:  # a companion's bug must not end the daemon, nor the companion for good
                 log.exception("%s", companion.name)
-                self._say_crashed(companion, error)
+                self._say(companion, partial(companion.crashed, error))
             if self._clock.monotonic() - began > STEADY_SECONDS:
                 pause = FIRST_PAUSE
             log.info("%s is started again in %.0f s", companion.name, pause)
             self._stop.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE)
 
-    def _say_crashed(self, companion: Companion, error: Exception) -> None:
+    def _say(self, companion: Companion, words: Callable[[], None]) -> None:
+        """Let a companion say something; that it cannot even do that must end neither its thread nor the daemon."""
         try:
-            companion.crashed(error)
-        except Exception:  # it has crashed once; that it cannot even say so must not end its thread
-            log.exception("%s could not tell of its crash", companion.name)
-
-    def _say_stopped(self, companion: Companion) -> None:
-        try:
-            companion.stopped()
-        except Exception:  # the daemon is about to end, whatever its companions do
+            words()
+        except Exception:
             log.exception("%s could not tell of its end", companion.name)

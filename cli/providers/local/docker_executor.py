@@ -64,18 +64,15 @@ class DockerExecutor:
         return tag, image_id
 
     def forget_old(self, node_name: str, keep: set[str]) -> None:
-        """Remove the images that the node ran before, apart from the latest few."""
         found = [image for image in self._engine.images(self._node_label(node_name)) if image not in keep]
         for image in found[KEPT_IMAGES:]:
             with contextlib.suppress(ProviderError):  # a container still uses it: it goes at a later deploy
                 self._engine.remove_image(image)
 
     def present(self, reference: str) -> bool:
-        """Whether the image is still there."""
         return self._engine.image_id(reference) is not None
 
     def environment_places(self, node: Node) -> tuple[str, str]:
-        """The artifacts folder and the cache inside the container."""
         return ARTIFACTS, CACHE
 
     # executing
@@ -100,7 +97,6 @@ class DockerExecutor:
             raise
 
     def wait(self, attempt: Attempt, control: Control) -> Outcome | None:
-        """Follow the container's output into the log until it ends, its time is up, or it is cancelled."""
         follower = _Follower(self._engine, attempt, self._paths.log(attempt.run_id, attempt.number), control)
         while not control.leaving:
             try:
@@ -126,16 +122,13 @@ class DockerExecutor:
         self._engine.remove_container(_name(attempt))
 
     def leftovers(self) -> dict[str, str]:
-        """The containers of this home."""
         found = self._engine.containers(f"numerai.home={self._home_id()}")
         return {name: labels.get("numerai.run", "") for name, labels in found.items()}
 
     def discard_leftover(self, handle: str) -> None:
-        """Remove a container."""
         self._engine.remove_container(handle)
 
     def destroy(self, node_name: str, report: Report) -> None:
-        """Remove the node's containers, images and volumes, and look that they are gone."""
         engine, label = self._engine, self._node_label(node_name)
         for name, labels in engine.containers(label).items():
             if labels.get("numerai.home") == self._home_id():
@@ -155,7 +148,6 @@ class DockerExecutor:
             )
 
     def destroy_shared(self) -> None:
-        """Remove the cache."""
         self._engine.remove_volumes(f"numerai.cache={self._home_id()}")
 
     def checks(self) -> Iterator[Check]:

@@ -74,12 +74,10 @@ class ProcessExecutor:
                 _remove(folder)
 
     def present(self, reference: str) -> bool:
-        """Whether snapshot and virtual environment are still there."""
         built = json.loads(reference)
         return Path(built["source"]).is_dir() and _python(Path(built["environment"])).exists()
 
     def environment_places(self, node: Node) -> tuple[str, str]:
-        """The artifacts folder of the node and the cache that nodes share."""
         return str(self._paths.node(node.name) / "artifacts"), str(self._paths.cache)
 
     # executing
@@ -139,7 +137,6 @@ class ProcessExecutor:
         self.discard_leftover(str(self._paths.attempt(attempt.run_id, attempt.number)))
 
     def leftovers(self) -> dict[str, str]:
-        """The folders of attempts."""
         return {str(folder): folder.name.rpartition("-")[0] for folder in _children(self._paths.attempts)}
 
     def discard_leftover(self, handle: str) -> None:
@@ -162,7 +159,6 @@ class ProcessExecutor:
             raise ProviderError(f"{folder} could not be removed.", "Run `numerai node destroy` again.", code="not-gone")
 
     def destroy_shared(self) -> None:
-        """Remove the cache."""
         _remove(self._paths.cache)
 
     def checks(self) -> Iterator[Check]:

@@ -51,51 +51,19 @@ def read_settings(recorded: Recorded, environ: Mapping[str, str] = os.environ) -
     return LocalSettings(**{**values, "public_url": (values["public_url"] or "").rstrip("/") or None})
 
 
-@dataclass(frozen=True)
 class LocalPaths:
     """Where the local provider keeps what in the tool's home folder."""
 
-    home: Path
-
-    @property
-    def root(self) -> Path:
-        """The folder of everything below."""
-        return self.home / "local"
-
-    @property
-    def database(self) -> Path:
-        """Nodes, runs, triggers, webhook calls."""
-        return self.root / "runs.db"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the daemon for life."""
-        return self.root / "daemon.lock"
-
-    @property
-    def daemon_file(self) -> Path:
-        """How to reach the daemon that runs."""
-        return self.root / "daemon.json"
-
-    @property
-    def daemon_log(self) -> Path:
-        """What the daemon did."""
-        return self.root / "daemon.log"
-
-    @property
-    def daemon_output(self) -> Path:
-        """What a detached daemon printed since it was started, for when it fails before its log begins."""
-        return self.root / "daemon.out"
-
-    @property
-    def cache(self) -> Path:
-        """Downloads that process runs share."""
-        return self.root / "cache"
-
-    @property
-    def attempts(self) -> Path:
-        """One folder per attempt of a process run."""
-        return self.root / "attempts"
+    def __init__(self, home: Path):
+        self.home = home
+        self.root = root = home / "local"
+        self.database = root / "runs.db"  # nodes, runs, triggers, webhook calls
+        self.lock = root / "daemon.lock"  # held by the daemon for life
+        self.daemon_file = root / "daemon.json"  # how to reach the daemon that runs
+        self.daemon_log = root / "daemon.log"
+        self.daemon_output = root / "daemon.out"  # what it printed, for when it fails before its log begins
+        self.cache = root / "cache"  # downloads that process runs share
+        self.attempts = root / "attempts"  # one folder per attempt of a process run
 
     def node(self, name: str) -> Path:
         """What process runs of a node use: snapshots, virtual environments, artifacts."""

@@ -15,12 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from ...triggers import CRON, WATCH
+
 MAX_BODY = 64 * 1024
 """The largest body in bytes."""
 TRIGGER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
-OWN_TRIGGERS = ("watch-", "cron-")
-"""Prefixes of the trigger ids that a watcher or a schedule makes up. Numerai does not know them, so no submission may
-carry one."""
 OWN_TRIGGER = "NUMERAI_OWN_TRIGGER"
 """The environment variable in which a run has the id of a trigger that Numerai did not make."""
 BURST = 60
@@ -145,14 +144,9 @@ def same_token(expected: str | None, token: str) -> bool:
     return hmac.compare_digest(expected or _NO_NODE, token_digest(token)) and expected is not None
 
 
-def watch_trigger(tournament: int, number: int, attempt: int) -> str:
-    """The trigger id of the n-th attempt in a round: the same for every watcher, so that it is started once."""
-    return f"watch-{tournament}-{number}-{attempt}"
-
-
 def is_own(trigger_id: str) -> bool:
     """Whether a watcher or a schedule made this trigger id."""
-    return trigger_id.startswith(OWN_TRIGGERS)
+    return trigger_id.startswith((WATCH, CRON))
 
 
 def trigger_variable(trigger_id: str) -> str:

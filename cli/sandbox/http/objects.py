@@ -71,9 +71,9 @@ def _stored(sandbox: Sandbox, key: str, *, stale: bool) -> StoredFile:
     found = sandbox.submissions.get(key.removeprefix("submissions/"))
     if found is None:
         raise HttpRefusal(404, "NoSuchKey")
-    path = sandbox.upload_store.path(found.filename)
-    if found.invented and not path.exists():
+    if found.invented and not sandbox.upload_store.path(found.filename).exists():
         sandbox.upload_store.put(found.filename, [sandbox.history.file(found)])
+    path = sandbox.submissions.file(found)
     if not path.is_file():
         raise HttpRefusal(404, "NoSuchKey")
     return StoredFile(path, file_etag(path))

@@ -12,17 +12,16 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from numerai_compute.watching import policy
+
 if TYPE_CHECKING:
     from numerai_node.client import NumeraiClient
     from numerai_node.errors import NodeError
     from numerai_node.transport import NoAnswer, Patience, Transport
-
-    from cli.watching import policy
 else:
     from numerai_compute.node_template.numerai_node.client import NumeraiClient
     from numerai_compute.node_template.numerai_node.errors import NodeError
     from numerai_compute.node_template.numerai_node.transport import NoAnswer, Patience, Transport
-    from numerai_compute.watching import policy
 
 CALL_SECONDS = 200.0
 """After this a call asks Numerai nothing more, so that it can still notify people; Lambda ends it after 300 s."""
@@ -76,18 +75,12 @@ class Numerai:
         """The facts with how the node's model stands; its files are asked for where they matter."""
         entries = self._ask(lambda: self._client.entries(model_id))
         model = policy.Model(facts.node, tuple(_entry(**vars(entry)) for entry in entries))
-        if policy.files_matter(model, facts.round, facts.of_round):
-            try:
-                files = self._ask(lambda: self._client.submissions(model_id))
-            except CannotAsk:
-                if policy.files_decide(model, facts):
-                    raise
-                files = []
-            rows = (
-                policy.Submission(each.id, each.round_number, each.filename, _sane(each.inserted_at)) for each in files
-            )
-            model = replace(model, submissions=tuple(rows))
-        return replace(facts, models=(model,))
+
+        def files() -> list[policy.Submission]:
+            listed = self._ask(lambda: self._client.submissions(model_id))
+            return [policy.Submission(f.id, f.round_number, f.filename, _sane(f.inserted_at)) for f in listed]
+
+        return replace(facts, models=(policy.with_files(model, facts, files, CannotAsk),))
 
     @property
     def notifies(self) -> bool:

@@ -6,7 +6,8 @@ what Batch, the webhook's table and Numerai (`asking.py`) say, and how runs are 
 
 - `trigger#<node>#watch-<tournament>-<round>-<n>`: the n-th run that was started for a round, in the webhook's own form,
   so that a watcher elsewhere, which calls the webhook with the same trigger id, starts nothing twice;
-- `watch#<node>#<round>`: how a round went for a node, and how often it was reopened;
+- `watch#<node>#<round>`: how a round went for a node, when it opened, and how often it was reopened, be it by another
+  round that got the same number;
 - `round#<tournament>`: the latest round, up to which round all is settled, and since when Numerai is silent. Of what
   earlier versions wrote there (`closes` was the end of the late period) only `judged` and `deaf_since` are read.
 """
@@ -23,25 +24,20 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
+from numerai_compute.providers.aws import trigger_table as aws
+from numerai_compute.providers.aws.occurrences import scheduled_start
+from numerai_compute.providers.webhooks.claims import Busy, Claim
+from numerai_compute.triggers import is_another, watch_trigger
+from numerai_compute.watching import policy
 
 if TYPE_CHECKING:
     from numerai_node.clock import moment
 
-    from cli.providers.aws import trigger_table as aws
-    from cli.providers.aws.occurrences import scheduled_start
-    from cli.providers.webhooks.calls import watch_trigger
-    from cli.providers.webhooks.claims import Busy
-    from cli.watching import policy
     from terraform.aws.watcher.asking import CannotAsk, Numerai
     from terraform.aws.watcher.telling import Telling, write
 else:
     from asking import CannotAsk, Numerai
     from numerai_compute.node_template.numerai_node.clock import moment
-    from numerai_compute.providers.aws import trigger_table as aws
-    from numerai_compute.providers.aws.occurrences import scheduled_start
-    from numerai_compute.providers.webhooks.calls import watch_trigger
-    from numerai_compute.providers.webhooks.claims import Busy
-    from numerai_compute.watching import policy
     from telling import Telling, write
 
 FORGOTTEN = timedelta(days=2)
@@ -150,9 +146,11 @@ class Watch:
         since = (moment(node.get("since")) or round_.open_time - self._numerai.ahead) + self._numerai.ahead
         if not round_.followed_since(since):
             return True
-        key = f"watch#{name}#{round_.number}"
-        record = self._table.get(key) or {"outcome": {"S": "open"}, "reopened": {"N": "0"}}
-        facts = self._facts(name, node, round_, since, record["outcome"]["S"], unseen)
+        key, opened = f"watch#{name}#{round_.number}", round_.open_time.timestamp()
+        record = {"outcome": {"S": "open"}, "reopened": {"N": "0"}, **(self._table.get(key) or {})}
+        outcome, before = record["outcome"]["S"], int(record["reopened"]["N"])
+        times = before + is_another(float(record.get("opened", {"N": opened})["N"]), opened)
+        facts = self._facts(name, node, round_, since, outcome if times == before else "open", unseen)
         if policy.at_rest(facts):
             return policy.is_settled(round_, facts.outcome, facts.now)
         decision = policy.decide(facts)
@@ -161,11 +159,11 @@ class Watch:
             decision = policy.decide(facts)
         if facts.prevented and decision.step is not policy.Step.SUBMITTED:
             self._failed(name, facts.prevented)
-        times = int(record["reopened"]["N"]) + decision.reopened
+        times += decision.reopened
         done = [self._tell(name, round_.number, notice, times) for notice in decision.notices]
         outcome = decision.outcome if decision.outcome and all(done) else "open" if decision.reopened else facts.outcome
-        if (outcome, times) != (facts.outcome, int(record["reopened"]["N"])):
-            self._table.put(key, outcome={"S": outcome}, reopened={"N": str(times)})
+        if (outcome, times) != (facts.outcome, before):
+            self._table.put(key, outcome={"S": outcome}, reopened={"N": str(times)}, opened={"N": str(opened)})
         write({"watch": name, "round": round_.number, "step": decision.step.value, "detail": decision.detail})
         return policy.is_settled(round_, outcome, facts.now)
 
@@ -198,7 +196,7 @@ class Watch:
             runs=runs,
             attempts=tuple(
                 policy.Attempt(number, self._at(claim.claimed_at), claim.result)
-                for number, claim in aws.attempts(self._table, name, round_.tournament, round_.number)
+                for number, claim in enumerate(self._attempts(name, round_)[1], 1)
             ),
             scheduled=scheduled,
             schedule_unread=unread,
@@ -220,6 +218,10 @@ class Watch:
             return (), aws.reason(error)
         return tuple(policy.Run(**aws.run_of_job(job, self._numerai.ahead)) for job in ours), ""
 
+    def _attempts(self, name: str, round_: policy.Round) -> tuple[int, list[Claim]]:
+        opened = (round_.open_time - self._numerai.ahead).timestamp()
+        return aws.attempts(self._table, name, round_.tournament, round_.number, opened)
+
     def _at(self, moment: float) -> datetime:
         """A moment of AWS's clock, in seconds since 1970, by Numerai's."""
         return _epoch(moment) + self._numerai.ahead
@@ -231,7 +233,8 @@ class Watch:
         try:
             for job_id in decision.cancel:
                 _batch.cancel_job(jobId=job_id, reason=WAITED_FOR_CAPACITY)
-            trigger_id = watch_trigger(round_.tournament, round_.number, decision.start or 0)
+            serial = self._attempts(name, round_)[0] + (decision.start or 0)
+            trigger_id = watch_trigger(round_.tournament, round_.number, serial)
             aws.run_of_trigger(self._table, _batch, name, node, trigger_id, time, wait_seconds=0)
         except Busy:
             pass  # another call is starting it

@@ -10,18 +10,12 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
-
-if TYPE_CHECKING:
-    from cli.providers.aws import trigger_table as aws
-    from cli.providers.webhooks.claims import Busy, once
-    from cli.watching.policy import Notice
-else:
-    from numerai_compute.providers.aws import trigger_table as aws
-    from numerai_compute.providers.webhooks.claims import Busy, once
-    from numerai_compute.watching.policy import Notice
+from numerai_compute.providers.aws import trigger_table as aws
+from numerai_compute.providers.webhooks.claims import Busy, once
+from numerai_compute.watching.policy import Notice
 
 LONGEST_TEXT = 2000
 """A job's command takes 8 KiB in all. Source: docs.aws.amazon.com/batch/latest/userguide/service_limits.html."""

@@ -12,20 +12,14 @@ import json
 import os
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
-
-if TYPE_CHECKING:
-    from cli.providers.aws.trigger_table import CountingTable, Table, reason, run_of_trigger
-    from cli.providers.webhooks import calls
-    from cli.providers.webhooks.claims import Busy
-else:
-    from numerai_compute.providers.aws.trigger_table import CountingTable, Table, reason, run_of_trigger
-    from numerai_compute.providers.webhooks import calls
-    from numerai_compute.providers.webhooks.claims import Busy
+from numerai_compute.providers.aws.trigger_table import CountingTable, Table, reason, run_of_trigger
+from numerai_compute.providers.webhooks import calls
+from numerai_compute.providers.webhooks.claims import Busy
 
 NODES_MAX_AGE = 60.0
 """Seconds for which the nodes are believed; a removed node or a changed token is refused after that."""

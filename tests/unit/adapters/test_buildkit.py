@@ -63,10 +63,18 @@ def test_an_image_is_built_with_what_only_buildkit_knows(tmp_path: Path, tag: st
         "echo $NODE $TARGETARCH > /made\nEOF\n"
     )
     said: list[str] = []
-    build = lambda: build_with_buildkit(  # noqa: E731
-        tmp_path, tmp_path / "Dockerfile", tag, labels={"a": "b"}, arguments={"NODE": "n"}, platform=None,
-        report=said.append,
-    )  # fmt: skip
+
+    def build() -> str | None:
+        return build_with_buildkit(
+            tmp_path,
+            tmp_path / "Dockerfile",
+            tag,
+            labels={"a": "b"},
+            arguments={"NODE": "n"},
+            platform=None,
+            report=said.append,
+        )
+
     image = build()
     assert image is not None and image.startswith("sha256:")
     assert any("RUN --mount" in line and not line.startswith(" ") for line in said)

@@ -17,6 +17,8 @@ from numerai_compute.ports import ContainerSpec
 from requests.exceptions import ConnectionError as Disconnected
 from requests.exceptions import ReadTimeout
 
+from tests.present import present
+
 SPEC = ContainerSpec("c", "image", cpu=64, memory_mib=64, environment={"KEY": "top-secret"})
 
 
@@ -71,7 +73,7 @@ def test_an_engine_that_cannot_be_used(error: Exception, code: str, says: str) -
         engine(version=error).version()
     assert found.value.code == code
     assert says in found.value.message
-    assert "NUMERAI_EXECUTOR=process" in found.value.hint
+    assert "NUMERAI_EXECUTOR=process" in (found.value.hint or "")
 
 
 def test_an_engine_that_is_not_there_at_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -171,7 +173,7 @@ def test_a_base_image_that_is_missing_is_named(tmp_path: Path) -> None:
                 tmp_path, "t:1", labels={}, report=lambda line: None
             )
         assert error.value.code == "base-image-missing"
-        assert "FROM" in error.value.hint
+        assert "FROM" in (error.value.hint or "")
 
 
 @pytest.mark.docker
@@ -240,10 +242,10 @@ class TestRealEngine:
         engine, name = DockerEngine(), f"numerai-test-{secrets.token_hex(4)}"
         engine.create_container(ContainerSpec(name, image, 0.5, 64, {"A": "b=c"}, read_only=True))
         try:
-            assert engine.container(name).status == "created"
+            assert present(engine.container(name)).status == "created"
             engine.start_container(name)
             engine.wait_container(name, 30)
-            state = engine.container(name)
+            state = present(engine.container(name))
             assert state.ended
             assert state.exit_code == 127
             assert state.environment["A"] == "b=c"

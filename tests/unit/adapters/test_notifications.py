@@ -243,7 +243,7 @@ def test_an_unknown_service_is_answered_with_examples() -> None:
 def test_a_service_that_needs_more_says_what(monkeypatch: pytest.MonkeyPatch) -> None:
     from apprise.manager_plugins import NotificationManager
 
-    service = NotificationManager()["gotify"]
+    service = NotificationManager()["gotify"]  # type: ignore[no-untyped-call]
     monkeypatch.setattr(service, "enabled", False)
     monkeypatch.setattr(service, "requirements", {"packages_required": ["left-pad >= 2"]})
     with pytest.raises(UsageError) as caught:

@@ -13,8 +13,10 @@ from typing import Any
 
 import pytest
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
+from numerai_compute.addresses import check_api_url
 from numerai_compute.errors import ApiError, UsageError
 from numerai_compute.models import DataVersions, EntryStatus, Keys, TokenInfo
+from numerai_node.addresses import is_secure
 
 
 class Api:
@@ -217,12 +219,9 @@ def test_entries_are_read_newest_round_first_and_an_unknown_status_is_none(serve
         (0, EntryStatus.NONE, None),
     ]
     assert found[3].timestamp == datetime(2026, 1, 5, 14, tzinfo=timezone.utc) and found[4].timestamp is None
-    for nothing in (
-        {"model": None},
-        {"model": {"latestSubmissions": 5}},
-        {"model": {"latestSubmissions": [{"id": 1}]}},
-    ):
-        served.answers = [(200, {"data": nothing})]
+    answers: list[object] = [None, {"latestSubmissions": 5}, {"latestSubmissions": [{"id": 1}]}]
+    for model in answers:
+        served.answers = [(200, {"data": {"model": model}})]
         with pytest.raises(ApiError) as caught:
             served.client().entries("m")
         assert caught.value.temporary, "what cannot be read is no verdict"
@@ -333,3 +332,25 @@ def test_data_versions(served: Api) -> None:
     assert served.requests[0]["variables"] == {"tournament": 8}
     served.answers = [(200, {"data": {"listDatasets": None}})]
     assert served.client().data_versions(12) == DataVersions((), None)
+
+
+@pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        *((url, True) for url in ("https://api.numer.ai/", "http://localhost:1", "http://[::1]:1", "http://127.9.9.9")),
+        *((url, True) for url in ("http://host.docker.internal:1", "http://sandbox.localhost")),
+        *((url, False) for url in ("http://api.numer.ai", "http://10.0.0.1:1", "http://169.254.169.254")),
+        *(
+            (url, False)
+            for url in ("ftp://localhost", "https://", "x", "https://[::1", "https://a:port", "https://a:0")
+        ),
+    ],
+)
+def test_which_addresses_may_be_given_keys(url: str, taken: bool) -> None:
+    """The client's own rule: what is taken here, it asks."""
+    if not taken:
+        with pytest.raises(UsageError):
+            check_api_url(url)
+        return
+    assert check_api_url(url) == url.rstrip("/")
+    assert is_secure(url)

@@ -8,6 +8,7 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError
 from numerai_compute.models import NUMERAI_API_URL, Keys, Node
+
+from tests.present import present
 
 NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", 2.0, 4096, webhook_url="http://h/n/token")
 OFFICIAL_NODES = {
@@ -53,7 +56,7 @@ def test_nodes_survive_and_the_previous_file_is_kept(store: HomeStore) -> None:
     store.forget_node("numerai-alice")
     assert store.nodes() == {}
     kept, count = store.previous_nodes() or (None, None)
-    assert count == 1 and json.loads(kept.read_text())["nodes"]["numerai-alice"]["path"] == "/code"
+    assert count == 1 and json.loads(present(kept).read_text())["nodes"]["numerai-alice"]["path"] == "/code"
 
 
 def test_settings_and_nodes_do_not_overwrite_each_other(store: HomeStore) -> None:
@@ -225,7 +228,8 @@ def test_files_of_the_official_tool_are_read_but_not_changed_before_an_upgrade(s
     assert (bob.cpu, bob.memory_mib, bob.model_name, bob.tournament) == (2.0, 16384, "bob", 8)
     assert (eve.tournament, eve.cron) == (11, "30 18 ? * 7 *")
     assert HomeStore(store.home, {}).keys() == Keys("PUB", "SEC")
-    for change in (lambda: store.save_node(NODE), lambda: store.save_keys(Keys("a", "b" * 8))):
+    changes: list[Callable[[], object]] = [lambda: store.save_node(NODE), lambda: store.save_keys(Keys("a", "b" * 8))]
+    for change in changes:
         with pytest.raises(NumeraiError) as caught:
             change()
         assert caught.value.code == "needs-upgrade"
@@ -241,7 +245,7 @@ def test_an_upgrade_converts_keeps_backups_and_loses_nothing(store: HomeStore) -
     backups = store.upgrade()
     assert [json.loads(path.read_text()) for path in backups] == [OFFICIAL_NODES, OFFICIAL_KEYS]
     assert not store.is_legacy() and store.nodes() == before
-    assert store.nodes()["numerai-bob"].legacy["docker_repo"] == "1234.dkr.ecr/x"
+    assert present(store.nodes()["numerai-bob"].legacy)["docker_repo"] == "1234.dkr.ecr/x"
     assert json.loads(store.keys_path.read_text())["aws"] == OFFICIAL_KEYS["aws"]
     store.save_node(NODE)
     assert store.upgrade() == []
@@ -320,7 +324,11 @@ def test_the_official_tools_keys_file_is_not_changed_for_whom_to_notify(store: H
     store.home.mkdir()
     store.keys_path.write_text(json.dumps(OFFICIAL_KEYS))
     assert store.notify_urls() == {}
-    for change in (lambda: store.save_notify_url("me", "json://h"), lambda: store.forget_notify_url("me")):
+    changes: list[Callable[[], object]] = [
+        lambda: store.save_notify_url("me", "json://h"),
+        lambda: store.forget_notify_url("me"),
+    ]
+    for change in changes:
         with pytest.raises(NumeraiError) as caught:
             change()
         assert caught.value.code == "needs-upgrade"

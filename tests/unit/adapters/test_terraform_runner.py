@@ -10,12 +10,13 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 from numerai_compute.adapters.terraform_errors import Diagnostic, explain
-from numerai_compute.adapters.terraform_runner import ADOPTION_FILE, S3Backend, TerraformRunner, describe, words
+from numerai_compute.adapters.terraform_runner import ADOPTION_FILE, S3Backend, TerraformRunner, words
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
-from numerai_compute.ports import PlannedResource, PlannedResources, StackChange, StackPlan
+from numerai_compute.ports import PlannedResource, PlannedResources, StackChange
 
 from tests.fixtures.sandbox import wait_for
 
@@ -77,7 +78,7 @@ class StandIn:
     def save(self) -> None:
         self._answers_file.write_text(json.dumps(self.answers))
 
-    def calls(self, command: str) -> list[dict]:
+    def calls(self, command: str) -> list[dict[str, Any]]:
         lines = self.calls_file.read_text().splitlines() if self.calls_file.exists() else []
         return [call for call in map(json.loads, lines) if call["argv"][0] == command]
 
@@ -107,18 +108,18 @@ def prepared(runner: TerraformRunner) -> TerraformRunner:
     return runner
 
 
-def diagnostic(summary: str, detail: str = "", severity: str = "error", address: str | None = None) -> dict:
+def diagnostic(summary: str, detail: str = "", severity: str = "error", address: str | None = None) -> dict[str, Any]:
     return {
         "type": "diagnostic",
         "diagnostic": {"severity": severity, "summary": summary, "detail": detail, "address": address},
     }
 
 
-def change(address: str, action: str) -> dict:
+def change(address: str, action: str) -> dict[str, Any]:
     return {"type": "planned_change", "change": {"resource": {"addr": address}, "action": action}}
 
 
-def hook(kind: str, address: str, action: str, seconds: int = 0) -> dict:
+def hook(kind: str, address: str, action: str, seconds: int = 0) -> dict[str, Any]:
     return {
         "type": kind,
         "hook": {"resource": {"addr": address}, "action": action, "elapsed_seconds": seconds},
@@ -132,13 +133,15 @@ def test_nothing_installed_is_said_with_where_to_get_it(
     with pytest.raises(EnvironmentNotReady) as caught:
         TerraformRunner(root, tmp_path / "work", tmp_path / "plugins").prepare(lambda _: None)
     assert caught.value.code == "terraform-missing"
-    assert "1.10" in caught.value.hint
+    assert "1.10" in (caught.value.hint or "")
 
 
 @pytest.mark.parametrize(
     ("version", "accepted"), [("1.9.8", False), ("0.15.5", False), ("1.10.0", True), ("2.0", True)]
 )
-def test_versions_are_compared_as_numbers(runner: TerraformRunner, stand_in: StandIn, version: str, accepted: bool):
+def test_versions_are_compared_as_numbers(
+    runner: TerraformRunner, stand_in: StandIn, version: str, accepted: bool
+) -> None:
     stand_in.answer("version", json.dumps({"terraform_version": version}, indent=2))
     if accepted:
         assert runner.program[1] == version
@@ -229,15 +232,9 @@ def test_a_plan_is_changes_and_drift(prepared: TerraformRunner, stand_in: StandI
     assert plan.count("create", "update", "replace", "delete") == 4
     assert plan.drift == ("aws_sns_topic.failures",)
     assert "-destroy" in stand_in.calls("plan")[0]["argv"]
-    assert describe(plan) == [
-        "make ecr repository numerai-alice",
-        "change dynamodb table item nodes",
-        "replace vpc",
-        "remove sns topic failures",
-    ]
 
 
-def shown(address: str, actions: list[str], *, mode: str = "managed", **values: object) -> dict:
+def shown(address: str, actions: list[str], *, mode: str = "managed", **values: object) -> dict[str, Any]:
     """An entry of a plan as `show -json` prints it."""
     kind = address.partition(".")[0]
     return {"address": address, "type": kind, "mode": mode, "change": {"actions": actions, **values}}
@@ -367,10 +364,6 @@ def test_words_leave_strange_addresses_alone() -> None:
     assert words('module.a.aws_batch_job_queue.this["gpu"]') == "batch job queue gpu"
 
 
-def test_describe_of_nothing_is_empty(tmp_path: Path) -> None:
-    assert describe(StackPlan((), (), tmp_path)) == []
-
-
 def one(text: str, address: str | None = None) -> NumeraiError:
     return explain([Diagnostic(text, address)], Path("/home/ada/.numerai/aws"))
 
@@ -379,7 +372,7 @@ def test_a_lock_says_by_whom_and_since_when() -> None:
     error = one(LOCK)
     assert error.code == "state-locked"
     assert "ada@laptop since 2026-01-05 10:00:00" in error.message
-    assert "force-unlock 5b1c1d1e-aaaa-bbbb-cccc-000000000000" in error.hint
+    assert "force-unlock 5b1c1d1e-aaaa-bbbb-cccc-000000000000" in (error.hint or "")
 
 
 @pytest.mark.parametrize(

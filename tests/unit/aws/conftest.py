@@ -18,6 +18,8 @@ import pytest
 from moto.batch.models import batch_backends
 from numerai_compute.providers.aws.lambda_package import package_function
 
+from tests.present import present
+
 TABLE = "webhook"
 ACCOUNT = "123456789012"
 REGION = "us-east-1"
@@ -30,12 +32,14 @@ RUNS_PER_HOUR = 5
 class World:
     """The webhook and what it talks to."""
 
-    webhook: ModuleType
+    webhook: Any
     dynamodb: Any
     batch: Any
     queue: str
 
-    def call(self, path: str = f"/numerai-alice/{TOKEN}", body: Any = None, **changes: Any) -> tuple[int, dict, dict]:
+    def call(
+        self, path: str = f"/numerai-alice/{TOKEN}", body: Any = None, **changes: Any
+    ) -> tuple[int, dict[str, Any], dict[str, Any]]:
         """Status, content and headers of the answer to a POST; `body` is sent as JSON unless it is a string."""
         event = {
             "rawPath": path,
@@ -47,14 +51,15 @@ class World:
         answer = self.webhook.handle(event, SimpleNamespace(aws_request_id="r-1"))
         return answer["statusCode"], json.loads(answer["body"]), answer["headers"]
 
-    def jobs(self) -> list[dict]:
+    def jobs(self) -> list[dict[str, Any]]:
         """Every job that was submitted."""
         filters = [{"name": "JOB_NAME", "values": ["*"]}]
         return list(self.batch.list_jobs(jobQueue=self.queue, filters=filters)["jobSummaryList"])
 
-    def item(self, key: str) -> dict | None:
+    def item(self, key: str) -> dict[str, Any] | None:
         """An item of the table."""
-        return self.dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": key}}).get("Item")
+        found: dict[str, Any] = self.dynamodb.get_item(TableName=TABLE, Key={"pk": {"S": key}})
+        return found.get("Item")
 
     def set_nodes(self, tokens: dict[str, str], definition: str = "numerai-node") -> None:
         """What Terraform would write."""
@@ -93,7 +98,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture
 def world(stand_ins: World) -> World:
     """The webhook as after a cold start, with two nodes, no job, and an empty memory."""
-    batch_backends[ACCOUNT][REGION].get_job_queue(stand_ins.queue).jobs.clear()
+    present(batch_backends[ACCOUNT][REGION].get_job_queue(stand_ins.queue)).jobs.clear()
     if TABLE in stand_ins.dynamodb.list_tables()["TableNames"]:
         stand_ins.dynamodb.delete_table(TableName=TABLE)
     stand_ins.dynamodb.create_table(

@@ -23,11 +23,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numerai_compute.errors import UsageError
 from numerai_compute.models import NoticeKind
-from numerai_compute.providers.aws import outcomes
 from numerai_compute.providers.aws.cron import aws_cron
 from numerai_compute.providers.aws.occurrences import first_occurrence
 from numerai_compute.providers.aws.trigger_table import deployment_key
 from numerai_compute.providers.webhooks import calls
+from numerai_compute.providers.webhooks.calls import OWN_TRIGGER
 from numerai_compute.schedule import next_occurrence
 from numerai_compute.watching import policy
 
@@ -324,7 +324,7 @@ def test_a_webhook_that_never_came_is_made_good_once(watch: Watched) -> None:
     watch.look(11)
     (given,) = watch.batch.submitted
     assert given["jobDefinition"] == "numerai-node"
-    assert given["containerOverrides"] == {"environment": [{"name": outcomes.OWN_TRIGGER, "value": FIRST}]}
+    assert given["containerOverrides"] == {"environment": [{"name": OWN_TRIGGER, "value": FIRST}]}
     item = watch.world.item(f"trigger#numerai-alice#{FIRST}")
     assert item is not None
     assert item["run_id"]["S"] == "job-0"
@@ -461,6 +461,29 @@ def test_without_the_files_a_model_that_has_no_entry_gets_another_run(watch: Wat
     assert "cannot be seen" in watch.told()[0][0], "whether it is missed is not known"
 
 
+def test_a_number_that_comes_again_is_another_round(watch: Watched) -> None:
+    """As on this machine: its triggers go on counting, as one that was used starts nothing, and all is told anew."""
+    month = 30 * 24 * 60
+    for begin in (0, month):
+        watch.numerai.rounds = {8: [(NUMBER, OPENS + timedelta(minutes=begin))]}
+        watch.look(begin + 11)
+        watch.batch.end(65)
+        for minutes in (16, 61):
+            watch.look(begin + minutes)
+        titles = [title for title, _ in watch.told()]
+        assert titles == [f"numerai-alice: round {NUMBER} {what}" for what in ("failed", "was missed")]
+    given = [run["containerOverrides"]["environment"][0]["value"] for run in watch.batch.runs]
+    assert given == [FIRST, f"watch-8-{NUMBER}-2"]
+
+
+def test_a_record_of_before_the_opening_was_kept_stands(watch: Watched) -> None:
+    watch.numerai.now = OPENS + timedelta(minutes=61)
+    old = {"pk": {"S": f"watch#numerai-alice#{NUMBER}"}, "outcome": {"S": "missed"}, "reopened": {"N": "0"}}
+    watch.world.dynamodb.put_item(TableName=TABLE, Item=old)
+    watch.look()
+    assert watch.told() == []
+
+
 def test_a_deadline_that_is_put_off_opens_a_missed_round_again(watch: Watched) -> None:
     watch.look(61)
     assert [title for title, _ in watch.told()] == [f"numerai-alice: round {NUMBER} was missed"]
@@ -505,6 +528,7 @@ def test_runs_that_fail_are_followed_by_three_others_and_then_somebody_is_told(w
     assert "has triggered it 3 times, which is the limit. Run job-3 failed with exit code 1." in text
 
 
+@pytest.mark.slow
 def test_the_tries_of_a_long_window_go_on_into_its_second_half(watch: Watched) -> None:
     watch.numerai.hours, watch.numerai.rounds[8] = 26, [(NUMBER, OPENS)]
     watch.batch.add("numerai-alice-webhook")
@@ -761,7 +785,7 @@ def test_a_watcher_that_calls_the_webhook_starts_the_same_run(watch: Watched, mo
     (asked, run) = watch.world.call(body={"triggerId": second})[:2]
     assert asked == 200
     details = watch.world.batch.describe_jobs(jobs=[run["runId"]])["jobs"][0]
-    assert {"name": outcomes.OWN_TRIGGER, "value": second} in details["container"]["environment"]
+    assert {"name": OWN_TRIGGER, "value": second} in details["container"]["environment"]
     assert "TRIGGER_ID" not in {entry["name"] for entry in details["container"]["environment"]}
     assert details["jobName"] == calls.job_name("numerai-alice", second)
     assert watch.batch.submitted[0]["jobName"] == calls.job_name("numerai-alice", FIRST)
@@ -893,7 +917,7 @@ def broken(status: int = 503, body: bytes = b"", **headers: str) -> tuple[int, b
     "answer",
     [
         broken(),
-        broken(429, **{"Retry-After": "3600"}),
+        broken(429, b"", **{"Retry-After": "3600"}),
         broken(200, b"<html>"),
         broken(200, b"[]"),
         broken(200, b'{"data": null}'),
@@ -1020,7 +1044,7 @@ def test_keys_that_are_refused_are_told_near_the_close(watch: Watched, message: 
     def refuse() -> None:
         true = watch.numerai.data({"query": "rounds", "variables": {"tournament": 8}})
         refusal = json.dumps({"errors": [{"message": message}]}).encode()
-        watch.numerai.broken = [broken(200, json.dumps({"data": true}).encode()), broken(400, refusal)]
+        watch.numerai.broken = [broken(200, json.dumps({"data": true}).encode()), *[broken(400, refusal)] * 3]
 
     refuse()
     watch.look(11)
@@ -1119,6 +1143,7 @@ dates = st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     event=json_values,

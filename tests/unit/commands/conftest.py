@@ -28,11 +28,11 @@ class FakeFactory(Factory):
         self.asked_with: list[Keys] = []
 
     @cached_property
-    def api(self) -> FakeApi:  # type: ignore[override]
+    def api(self) -> FakeApi:
         return self.api_with(self.keys())
 
     @property
-    def api_with(self) -> Callable[[Keys], FakeApi]:  # type: ignore[override]
+    def api_with(self) -> Callable[[Keys], FakeApi]:
         def make(keys: Keys) -> FakeApi:
             self.asked_with.append(keys)
             return self.fake_api
@@ -40,18 +40,18 @@ class FakeFactory(Factory):
         return make
 
     @property
-    def watchers_api_with(self) -> Callable[[Keys], FakeApi]:  # type: ignore[override]
+    def watchers_api_with(self) -> Callable[[Keys], FakeApi]:
         return self.api_with
 
     @property
-    def api_probe(self) -> FakeProbe:  # type: ignore[override]
+    def api_probe(self) -> FakeProbe:
         return self.probe
 
     @cached_property
-    def clock(self) -> FakeClock:  # type: ignore[override]
+    def clock(self) -> FakeClock:
         return FakeClock()
 
-    def provider(self, name: str) -> FakeProvider:  # type: ignore[override]
+    def provider(self, name: str) -> FakeProvider:
         return self.fake_provider
 
 

@@ -27,6 +27,7 @@ from numerai_compute.models import (
 
 from tests.fakes import KEYS, NOW, FakeProvider, unreachable
 from tests.listeners import http_inbox
+from tests.present import present
 from tests.unit.commands.conftest import Line
 
 
@@ -478,7 +479,7 @@ def test_one_look_of_the_watcher_and_its_exit_codes(ready: Line) -> None:
     assert looked.exit_code == 0 and "numerai-alice, round 100: submitted" in looked.out
     assert ready("watch", "--once", "--json").json["well"] is True
     ready.api.fail["entries"] = unreachable()
-    ready.api.round = replace(ready.api.round, number=101)
+    ready.api.round = replace(present(ready.api.round), number=101)
     answer = ready("watch", "--once", "--json")
     assert answer.exit_code == 1 and answer.json["findings"][0]["step"] == "unseen"
     assert ready("watch", "--once", "--grace-minutes", "-1").exit_code == 2
@@ -487,7 +488,7 @@ def test_one_look_of_the_watcher_and_its_exit_codes(ready: Line) -> None:
 def test_a_watcher_says_what_it_cannot_do(ready: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     ready.api.entries_by["id-alice"] = [SubmissionEntry(100, EntryStatus.ON_TIME, "sub", "f.csv", NOW)]
     assert "nobody is listed to be told: numerai-alice: round 100 is submitted" in ready("watch", "--once").err
-    ready.api.round = replace(ready.api.round, number=101)
+    ready.api.round = replace(present(ready.api.round), number=101)
     ready.api.entries_by["id-alice"].append(SubmissionEntry(101, EntryStatus.ON_TIME, "sub-2", "g.csv", NOW))
     monkeypatch.setenv("NUMERAI_NOTIFY", "json://127.0.0.1:9")
     answer = ready("watch", "--once", "--json")

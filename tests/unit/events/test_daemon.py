@@ -6,14 +6,14 @@ import logging
 from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from filelock import FileLock
 from numerai_compute.errors import ApiError, NumeraiError, UsageError
 from numerai_compute.events import EventHandler, NotificationSender, ReportWriter
 from numerai_compute.events.delivery import TOURNAMENT
-from numerai_compute.events.loop import Stopped
+from numerai_compute.events.loop import EventLoop, Stopped
 from numerai_compute.node_template.numerai_node.errors import Covered, Late, Submitted, TemporaryFailure, Unconfirmed
 
 from tests.fakes import NOW, round_of
@@ -94,7 +94,7 @@ def test_a_handler_that_is_added_within_a_round_gets_each_event_once(world: Worl
     class Adding(Recorder):
         def _saw(self, seen: str, detail: Any = None) -> None:
             if seen == event:
-                self.daemon.add_event_handler(late)
+                cast(EventLoop, self.daemon).add_event_handler(late)
 
     rounds = world.daemon(Adding("adding")).run(single_run=True)
     again = Recorder("late")
@@ -446,9 +446,10 @@ def test_a_process_that_was_started_before_the_first_had_ended_delivers_nothing_
 def test_a_handler_that_is_added_in_a_run_is_locked_too(world: World) -> None:
     class Adding(EventHandler):
         def on_start(self) -> None:
-            self.daemon.remove_event_handler("replaced")
-            self.daemon.add_event_handler(Recorder("replaced"))
-            self.daemon.add_event_handler(Recorder("added"))
+            loop = cast(EventLoop, self.daemon)
+            loop.remove_event_handler("replaced")
+            loop.add_event_handler(Recorder("replaced"))
+            loop.add_event_handler(Recorder("added"))
 
     daemon = world.daemon(Adding(), Recorder("replaced"))
     path = daemon.book.lock_path("added")

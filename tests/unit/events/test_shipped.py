@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from numerai_compute import numerauto
@@ -27,6 +27,7 @@ from numerai_compute.events.uploader import read_predictions
 from numerai_compute.models import Model, NoticeKind
 from numerai_compute.numerauto import eventhandlers, robust_numerapi
 from numerai_compute.numerauto.command import CommandlineExecutor
+from numerai_compute.numerauto.loop import NumerautoLoop
 from numerai_compute.numerauto.napi import NumerAPIError, RobustNumerAPI
 from numerai_compute.numerauto.report import ReportMailer
 
@@ -275,7 +276,7 @@ class Uploading(EventHandler):
 
     def on_new_tournament_data(self, round_number: int) -> None:
         path = self.daemon.prediction_folder / "mine.csv"
-        schedule = self.daemon.config["napi_wait_schedule"]
+        schedule = cast(NumerautoLoop, self.daemon).config["napi_wait_schedule"]
         napi = RobustNumerAPI(public_id="PUBLICID", secret_key=SECRET, retry_wait_schedule=schedule)
         try:
             napi.upload_predictions(path, tournament=8)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,20 @@ class TestClassification:
             ("You must be authenticated to perform this action.", Kind.KEYS),
             ("Token does not have the required scope", Kind.SCOPE),
             ("Model not found", Kind.MODEL),
+            ("The model alice was not found", Kind.MODEL),
+            ("Model with id 5d3f does not exist", Kind.MODEL),
+            ("no such model", Kind.MODEL),
+            ("model_not_found", Kind.MODEL),
+            ("This model is not yours", Kind.MODEL),
+            ("Model does not belong to the user", Kind.MODEL),
+            ("This model has an assigned pickle", Kind.MODEL),
+            ("Model service is not available", Kind.NOT_THERE),
+            ("The model alice is locked by another process", Kind.REFUSED),
+            ("Could not update the model, try again", Kind.REFUSED),
+            ("Timeout while the model's file was read", Kind.REFUSED),
+            ("The file of model alice was not found", Kind.NOT_THERE),
+            ("An error occurred (403) when calling the HeadObject operation: Forbidden", Kind.NOT_THERE),
+            ("An error occurred (AccessDenied) when calling the GetObject operation: Access Denied", Kind.NOT_THERE),
             ("Current round not open for submissions", Kind.NO_ROUND),
             ("Dataset not found", Kind.NOT_THERE),
             ('Cannot query field "closeStakingTime" on type "Round".', Kind.UNKNOWN_FIELD),
@@ -119,6 +133,9 @@ class TestClassification:
         assert caught.value.kind is Kind.BUSY
 
 
+WRONG: list[object] = ["text", 5, [5], {"a": 1}, [[]]]
+
+
 class TestAnswers:
     @pytest.mark.parametrize("field", sorted(CALLS))
     @pytest.mark.parametrize(
@@ -129,7 +146,7 @@ class TestAnswers:
             {"data": None},
             {"data": []},
             {"data": {}},
-            *({"data": dict.fromkeys((*CALLS, "model"), wrong)} for wrong in ("text", 5, [5], {"a": 1}, [[]])),
+            *({"data": dict.fromkeys((*CALLS, "model"), wrong)} for wrong in WRONG),
             {"data": {"rounds": [{"number": "x", "openTime": 5, "closeStakingTime": "garbage"}]}},
             {"data": {"rounds": [{"number": 5, "openTime": None, "closeStakingTime": None}]}},
         ],
@@ -334,3 +351,59 @@ def test_a_file_that_numerais_storage_lacks_is_waited_for(stub: Stub, client: Nu
     with pytest.raises(NotThere):
         client.create_submission(8, "model-1", "other.csv")
     assert stub.asked("createSubmission") == 10
+
+
+class TestWordsThatNobodyKnows:
+    """Numerai's own faults are told in `errors` as well, and pass within minutes."""
+
+    @pytest.mark.parametrize("words", ["Something went wrong", "The specified key does not exist."])
+    @pytest.mark.parametrize("field", ["createSubmission", "submissionUploadAuth", "listDatasets"])
+    def test_are_asked_again_as_long_as_the_round_allows(
+        self, stub: Stub, client: NumeraiClient, transport: Transport, field: str, words: str
+    ) -> None:
+        transport.submit_by(datetime.now(timezone.utc) + timedelta(minutes=50))
+        stub.script[field] = [refusal(words)] * 15
+        asked: Callable[[], object] = {
+            "createSubmission": lambda: client.create_submission(8, "model-1", "other.csv"),
+            "submissionUploadAuth": lambda: client.upload_address(8, "model-1", "other.csv"),
+            "listDatasets": lambda: client.datasets(8),
+        }[field]
+        if field == "listDatasets" and "key" in words:  # what is not published is waited for elsewhere
+            with pytest.raises(NotThere):
+                asked()
+            return
+        assert asked()
+        assert stub.asked(field) == 16
+
+    def test_end_with_the_round(self, stub: Stub, client: NumeraiClient) -> None:
+        clock = [0.0]
+        client.transport = transport = Transport(
+            sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds), monotonic=lambda: clock[0]
+        )
+        transport.submit_by(datetime.now(timezone.utc) + timedelta(minutes=10))
+        stub.script["createSubmission"] = [refusal("Something went wrong")] * 1000
+        with pytest.raises(TemporaryFailure):
+            client.create_submission(8, "model-1", "other.csv", patience=transport.patience())
+        assert 9 * 60 < clock[0] <= 10 * 60
+        assert 10 < stub.asked("createSubmission") < 40
+
+    def test_a_look_that_fails_for_good_is_worth_half_of_what_is_left(self, stub: Stub, client: NumeraiClient) -> None:
+        """Making a submission twice does no harm, missing a round does."""
+        clock = [0.0]
+        client.transport = transport = Transport(
+            sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds), monotonic=lambda: clock[0]
+        )
+        transport.submit_by(datetime.now(timezone.utc) + timedelta(minutes=30))
+        stub.script["submissions"] = [refusal("Something went wrong")] * 1000
+        stub.script["createSubmission"] = [refusal("Something went wrong")]
+        assert client.create_submission(8, "model-1", "other.csv", patience=transport.patience())
+        assert 14 * 60 < clock[0] < 17 * 60
+
+    def test_that_the_api_has_changed_passes_in_no_minutes(
+        self, stub: Stub, client: NumeraiClient, transport: Transport
+    ) -> None:
+        transport.submit_by(datetime.now(timezone.utc) + timedelta(minutes=50))
+        stub.script["createSubmission"] = [refusal('Cannot query field "id" on type "Submission".')] * 9
+        with pytest.raises(RefusedForNow):
+            client.create_submission(8, "model-1", "other.csv")
+        assert stub.asked("createSubmission") == 3

@@ -12,8 +12,18 @@ from pathlib import Path
 import pytest
 from numerai_node import running
 from numerai_node.__main__ import main
-from numerai_node.errors import BadPredictions, ConfigurationError, Interrupted, TemporaryFailure
+from numerai_node.errors import (
+    BadPredictions,
+    ConfigurationError,
+    Covered,
+    Interrupted,
+    Late,
+    Submitted,
+    TemporaryFailure,
+    Unconfirmed,
+)
 from numerai_node.log import hide
+from numerai_node.transport import Transport
 
 from .conftest import SECRET_KEY, Stub, status
 
@@ -66,6 +76,22 @@ def fail(error: BaseException) -> Callable[[], None]:
 def test_exit_codes(error: BaseException, code: int, line: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert running.ending_of(fail(error)).exit_code == code
     assert line in capsys.readouterr().out.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("code", "ends"), [(0, 0), (None, 0), (3, 3), (75, 75), (69, 1), (73, 1), (76, 1)])
+def test_code_that_ends_itself_does_not_say_that_it_submitted(code: int | None, ends: int) -> None:
+    assert running.ending_of(fail(SystemExit(code))).exit_code == ends
+
+
+@pytest.mark.parametrize("error", [Late("late", "s-1"), Covered("covered", "s-1"), Unconfirmed("unknown", "s-1")])
+def test_code_that_hands_on_how_its_submission_ended_is_believed(error: Submitted) -> None:
+    def work() -> None:
+        try:
+            raise error
+        except Submitted as ending:
+            sys.exit(ending.exit_code)
+
+    assert running.ending_of(work).exit_code == error.exit_code
 
 
 def test_every_problem_has_its_line(capsys: pytest.CaptureFixture[str]) -> None:
@@ -198,7 +224,10 @@ def test_a_file_is_checked_and_not_sent(stub: Stub, tmp_path: Path, capsys: pyte
 
 
 @pytest.mark.usefixtures("in_environment")
-def test_a_file_is_submitted(stub: Stub, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_is_submitted(
+    stub: Stub, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(Transport.__init__.__kwdefaults__ or {}, "sleep", lambda seconds: None)
     assert call_main("submit", predictions_file(tmp_path)) == 0
     assert len(stub.created) == 1
     shown = capsys.readouterr().out

@@ -514,6 +514,34 @@ class TestConfirmation:
                 node.submit(predictions(node))
         assert len(stub.created) == min(times + 1, 3)
 
+    @pytest.mark.parametrize("known", [0, 100], ids=["none of ours", "half of them ours"])
+    @pytest.mark.parametrize("same", [True, False], ids=["our values", "other values"])
+    def test_ids_that_numerai_has_mapped_are_no_difference(
+        self, node: Node, stub: Stub, known: int, same: bool, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """Whether it gives a file back with other ids than were sent is not known."""
+
+        def mapped(handler: Handler) -> None:
+            header, *rows = stub.uploads[stub.created[-1]["filename"]].decode().splitlines()
+            rows = [row if at < known else f"m{row}" for at, row in enumerate(rows)]
+            rows = [*reversed(rows[:-1]), rows[-1] if same else "mn0199,0.95"]
+            handler.answer(200, "\n".join([header, *rows]).encode())
+
+        stub.script["submitted"] = [mapped]
+        node.submit(predictions(node))
+        shown = capsys.readouterr().out
+        assert len(stub.created) == (1 if same or not known else 2)
+        assert f"read_back={'yes' if same or known else 'no'}" in shown
+        assert same or ("differ" if known else "none of its 200 ids is ours, and it has other values") in shown
+
+    def test_ids_that_are_none_of_ours_are_never_sent_again(
+        self, node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        stub.script["submitted"] = [lambda handler: handler.answer(200, b"id,prediction\nx,0.5\ny,0.6\n")]
+        node.submit(predictions(node))
+        assert len(stub.created) == 1
+        assert "none of its 2 ids is ours, and it has other values" in capsys.readouterr().out
+
     @pytest.mark.parametrize("fault", [status(404), status(503), drop])
     def test_not_being_able_to_look_is_no_failure(
         self, node: Node, stub: Stub, fault: Any, capsys: pytest.CaptureFixture[str]
@@ -538,6 +566,18 @@ class TestConfirmation:
         stub.round, stub.script[field] = a_round(), [status(503)] * 10
         node.submit(predictions(node))
         assert stub.asked(field) == 3
+
+
+def in_round(opened: Any) -> Any:
+    """createSubmission takes effect in a round that `rounds` does not name."""
+
+    def create(handler: Handler) -> None:
+        handler.stub.round = opened
+        (filename,) = handler.stub.uploads
+        handler.resolve("createSubmission", {"filename": filename, "triggerId": None})
+        handler.stub.round = None
+
+    return create
 
 
 class TestAnEarlierAttempt:
@@ -575,6 +615,38 @@ class TestAnEarlierAttempt:
         with pytest.raises(Unconfirmed, match="submission-1"):
             second.submit(predictions(second))
         assert len(stub.created) == 1
+
+    @pytest.mark.parametrize("standing", ["on-time", "queued"])
+    def test_without_a_trigger_and_while_numerai_names_no_round(
+        self, make_node: MakeNode, stub: Stub, standing: str
+    ) -> None:
+        """`rounds` may be null while a round is open, and a watcher's run has no trigger of Numerai's."""
+        opened, stub.standings = stub.round, [standing]
+        for _ in range(3):
+            node, stub.round = make_node(TRIGGER_ID=""), None
+            live = predictions(node)
+            if not stub.created:
+                stub.script["createSubmission"] = [in_round(opened)]
+            if standing == "on-time" and stub.created:
+                assert node.submit(live).id == "submission-1"
+            elif standing == "on-time":
+                with pytest.raises(TemporaryFailure, match="Round 900 opened since"):
+                    node.submit(live)
+            else:
+                with pytest.raises(Late):
+                    node.submit(live)
+        assert len(stub.created) == 1
+
+    @pytest.mark.parametrize("older", ["of yesterday", "other content", "a trigger's"])
+    def test_without_either_another_files_is_another(self, make_node: MakeNode, stub: Stub, older: str) -> None:
+        first = make_node(TRIGGER_ID="trigger-2" if older == "a trigger's" else "")
+        stub.round, stub.inserted_at = None, at(-24 * 60 if older == "of yesterday" else -5)
+        with pytest.raises(Late):
+            first.submit(predictions(first) * (0.5 if older == "other content" else 1))
+        second = make_node(TRIGGER_ID="")
+        with pytest.raises(Late):
+            second.submit(predictions(second))
+        assert len(stub.created) == 2
 
     def test_its_clone_at_the_next_opening_is_not_this_runs(self, make_node: MakeNode, stub: Stub) -> None:
         """The data were read while no round was open, so they are not those of the round that has opened since."""

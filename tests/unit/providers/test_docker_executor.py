@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import TypeVar, cast
 
 import pytest
 from docker.utils.build import match_tag
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numerai_compute.errors import EnvironmentNotReady, ProviderError
 from numerai_compute.models import Node, RunFailure, RunState
-from numerai_compute.ports import ContainerState
+from numerai_compute.ports import ContainerEngine, ContainerState
 from numerai_compute.providers.local.docker_executor import DockerExecutor, repository_name
 from numerai_compute.providers.local.executor import Attempt, StartFailed
 from numerai_compute.providers.local.run_log import read_log
@@ -20,9 +21,13 @@ from numerai_compute.providers.local.scheduler import RunControl
 from numerai_compute.providers.local.settings import LocalPaths, LocalSettings
 
 from tests.fakes import NOW, FakeClock
+from tests.present import present
 
 NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", cpu=1, memory_mib=512)
 ATTEMPT = Attempt("r1", 1, NODE, "sha256:1", NOW + timedelta(hours=1), environment={"NUMERAI_SECRET_KEY": "k" * 20})
+
+Answer = TypeVar("Answer")
+State = ContainerState | Exception | None
 
 
 def state(status: str, exit_code: int = 0, *, out_of_memory: bool = False) -> ContainerState:
@@ -32,7 +37,7 @@ def state(status: str, exit_code: int = 0, *, out_of_memory: bool = False) -> Co
 class FlakyEngine:
     """An engine whose answers to `container` and `container_output` are scripted, one per call; the last one stays."""
 
-    def __init__(self, states: list[ContainerState | Exception | None], outputs: list[list[bytes] | Exception]):
+    def __init__(self, states: list[State], outputs: list[list[bytes] | Exception]):
         self.states, self.outputs = states, outputs
         self.removed: list[str] = []
 
@@ -46,10 +51,12 @@ class FlakyEngine:
         return
 
     def create_container(self, spec: object) -> bool:
-        raise self.outputs[0]
+        (error,) = self.outputs
+        assert isinstance(error, Exception)
+        raise error
 
     @staticmethod
-    def _next(answers: list):
+    def _next(answers: list[Answer | Exception]) -> Answer:
         answer = answers.pop(0) if len(answers) > 1 else answers[0]
         if isinstance(answer, Exception):
             raise answer
@@ -64,22 +71,24 @@ class HastyControl(RunControl):
 
 
 def executor(engine: FlakyEngine, folder: Path) -> DockerExecutor:
-    return DockerExecutor(lambda: engine, LocalPaths(folder), LocalSettings(), FakeClock(), lambda: "home")
+    host = cast(ContainerEngine, engine)
+    return DockerExecutor(lambda: host, LocalPaths(folder), LocalSettings(), FakeClock(), lambda: "home")
 
 
 def test_an_engine_that_restarts_loses_no_line(tmp_path: Path) -> None:
     away = EnvironmentNotReady("away")
     one, two = b"2026-01-06T12:00:00.1Z one\n", b"2026-01-06T12:00:01.1Z two " + b"k" * 20 + b"\n"
-    states = [state("running"), away, away, state("running"), state("running"), state("exited", 3)]
+    running = state("running")
+    states: list[State] = [running, away, away, running, running, state("exited", 3)]
     engine = FlakyEngine(states, [[one], away, [one, two]])
-    outcome = executor(engine, tmp_path).wait(ATTEMPT, HastyControl())
+    outcome = present(executor(engine, tmp_path).wait(ATTEMPT, HastyControl()))
     assert (outcome.state, outcome.exit_code) == (RunState.FAILED, 3)
     lines, _ = read_log(LocalPaths(tmp_path).log("r1"))
     assert [line.text for line in lines] == ["one", "two ***"]
 
 
 def test_a_container_that_was_removed_is_lost(tmp_path: Path) -> None:
-    outcome = executor(FlakyEngine([None], [[]]), tmp_path).wait(ATTEMPT, HastyControl())
+    outcome = present(executor(FlakyEngine([None], [[]]), tmp_path).wait(ATTEMPT, HastyControl()))
     assert outcome.failure is RunFailure.LOST
 
 
@@ -92,7 +101,7 @@ def test_leaving_leaves_it_alone(tmp_path: Path) -> None:
 def test_memory_that_ran_out_in_a_run_that_went_well_is_no_failure(tmp_path: Path) -> None:
     for code, expected in ((0, None), (137, RunFailure.OUT_OF_MEMORY)):
         engine = FlakyEngine([state("exited", code, out_of_memory=True)], [[]])
-        assert executor(engine, tmp_path).wait(ATTEMPT, HastyControl()).failure is expected
+        assert present(executor(engine, tmp_path).wait(ATTEMPT, HastyControl())).failure is expected
 
 
 @pytest.mark.parametrize(

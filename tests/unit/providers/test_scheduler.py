@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any, NoReturn
 
 import pytest
 from numerai_compute.adapters.clock import SystemClock
@@ -24,6 +25,7 @@ from numerai_compute.providers.outcomes import Outcome, ended, lost
 from numerai_compute.providers.registry import ProviderContext
 
 from tests.fakes import FakeClock
+from tests.present import present
 
 NODE = Node("numerai-alice", "alice", "id-1", 8, "local", "/code", cpu=1, memory_mib=512)
 KEYS = Keys("public-id", "secret-key")
@@ -76,7 +78,7 @@ class Bench:
     def __init__(self, folder: Path):
         self.clock = FakeClock()
         self.store = RunStore(folder / "runs.db")
-        self.executor = FakeExecutor()
+        self.executor: Any = FakeExecutor()
         self.keys: Callable[[], Keys | None] = lambda: KEYS
         current_keys = lambda: self.keys()  # noqa: E731, PLW0108  (tests replace it)
         self.settings = LocalSettings(retry_seconds=60)
@@ -86,10 +88,10 @@ class Bench:
         self.execution = RunExecution(self.store, lambda name: self.executor, current_keys, self.clock, self.settings)
 
     def execute(self, run: Run, control: RunControl | None = None) -> Run:
-        job = self.store.claim(1, self.clock.now())
+        job = present(self.store.claim(1, self.clock.now()))
         assert job.run.id == run.id
         self.execution.execute(job, control or RunControl())
-        return self.store.run(run.id)
+        return present(self.store.run(run.id))
 
     def add(self) -> Run:
         return self.store.add_run(NODE.name, None, self.clock.now())
@@ -109,7 +111,7 @@ def test_a_temporary_failure_waits_longer_each_time(bench: Bench) -> None:
         found = bench.execute(run)
         assert found.state is RunState.RUNNING
         assert bench.store.claim(1, bench.clock.now()) is None
-        waits.append(found.message.rpartition(" in ")[2])
+        waits.append(present(found.message).rpartition(" in ")[2])
         bench.clock.sleep(120)
     found = bench.execute(run)
     assert (found.state, found.attempt, found.exit_code) == (RunState.FAILED, 3, 75)
@@ -128,7 +130,7 @@ def test_a_deadline_counts_from_the_start_of_an_attempt(bench: Bench) -> None:
 def test_infrastructure_that_is_away_is_tried_again(bench: Bench) -> None:
     bench.executor.start_error = EnvironmentNotReady("the engine is away")
     run = bench.add()
-    assert "the engine is away" in bench.execute(run).message
+    assert "the engine is away" in (bench.execute(run).message or "")
     bench.executor.start_error = None
     bench.clock.sleep(60)
     assert bench.execute(run).state is RunState.SUCCEEDED
@@ -148,7 +150,7 @@ def test_keys_that_cannot_be_read_are_no_keys(bench: Bench) -> None:
     bench.keys = unreadable
     found = bench.execute(bench.add())
     assert found.failure is RunFailure.NO_KEYS
-    assert "the file is broken" in found.message
+    assert "the file is broken" in (found.message or "")
     assert bench.executor.started == []
 
 
@@ -177,7 +179,7 @@ def test_a_lost_run_that_was_to_be_cancelled_is_cancelled(bench: Bench) -> None:
     assert bench.execute(bench.add()).failure is RunFailure.LOST
 
 
-def scheduler(bench: Bench, executor: FakeExecutor | None = None) -> Scheduler:
+def scheduler(bench: Bench, executor: Any = None) -> Scheduler:
     return Scheduler(bench.store, bench.execution, lambda: [executor or bench.executor], SystemClock(), bench.settings)
 
 
@@ -193,16 +195,16 @@ def test_a_bug_in_one_run_does_not_end_the_daemon(bench: Bench) -> None:
     broken = bench.add()
     going = scheduler(bench)
     going.start()
-    wait_until(lambda: bench.store.run(broken.id).state.final)
-    failed = bench.store.run(broken.id)
+    wait_until(lambda: present(bench.store.run(broken.id)).state.final)
+    failed = present(bench.store.run(broken.id))
     assert (failed.state, failed.failure) == (RunState.FAILED, RunFailure.COULD_NOT_START)
-    assert "ValueError" in failed.message
+    assert "ValueError" in (failed.message or "")
     refused = bench.add()
     going.poke()
-    wait_until(lambda: bench.store.run(refused.id).attempt == 2)
+    wait_until(lambda: present(bench.store.run(refused.id)).attempt == 2)
     well = bench.add()
     going.poke()
-    wait_until(lambda: bench.store.run(well.id).state is RunState.SUCCEEDED)
+    wait_until(lambda: present(bench.store.run(well.id)).state is RunState.SUCCEEDED)
     assert going.stop() == []
 
 
@@ -219,13 +221,14 @@ def test_trouble_with_the_database_passes(bench: Bench, monkeypatch: pytest.Monk
     monkeypatch.setattr(store, "changes", troubled(store.changes, [full, KeyError("a bug")]))
     monkeypatch.setattr(store, "started", troubled(store.started, [full]))
     monkeypatch.setattr(store, "finish", troubled(store.finish, [full, full]))
-    monkeypatch.setattr("numerai_compute.providers.local.scheduler.CRON_LOOK_SECONDS", 0.01)
+    for name in ("LOOK_SECONDS", "CRON_LOOK_SECONDS"):
+        monkeypatch.setattr(f"numerai_compute.providers.local.scheduler.{name}", 0.01)
     run = bench.add()
     going = scheduler(bench)
     going.start()
-    wait_until(lambda: store.run(run.id).state is RunState.SUCCEEDED)
+    wait_until(lambda: present(store.run(run.id)).state is RunState.SUCCEEDED)
     going.stop()
-    assert store.run(run.id).attempt == 1
+    assert present(store.run(run.id)).attempt == 1
 
 
 def test_schedules_start_runs_once_and_skip_what_is_long_past(bench: Bench) -> None:
@@ -254,7 +257,7 @@ def test_schedules_start_runs_once_and_skip_what_is_long_past(bench: Bench) -> N
 
 
 def context(folder: Path, **settings: str | int) -> ProviderContext:
-    def no_engine() -> None:
+    def no_engine() -> NoReturn:
         raise EnvironmentNotReady("no engine", "start it")
 
     return ProviderContext(folder, settings, lambda: KEYS, no_engine, SystemClock())
@@ -283,7 +286,7 @@ def test_checks_without_what_they_look_at(tmp_path: Path) -> None:
     assert found["Docker engine"].mend == "start it"
     assert found["deployment"].status is CheckStatus.FAILED
     assert found["stuck run"].status is CheckStatus.FAILED
-    parts.executor("docker").present = lambda reference: True
+    parts.executor("docker").present = lambda reference: True  # type: ignore[method-assign]
     found = {check.name: check for check in local_checks(parts, [NODE], lambda node: "hash")}
     assert "is gone" in found["deployment"].why
     parts.store.close()

@@ -1,12 +1,10 @@
-"""The AWS provider on stand-ins in this process: moto's AWS, a Terraform that makes what is looked at, a registry."""
+"""The AWS provider on stand-ins in this process: moto's AWS, a Terraform that makes what is looked at."""
 
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timezone
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,9 @@ from tests.fakes import FakeClock
 
 boto3 = pytest.importorskip("boto3")
 moto = pytest.importorskip("moto")
+gaps = pytest.importorskip("tests.aws.moto_gaps")
+for install in (gaps.install_bucket_policies, gaps.install_budgets, gaps.install_tagging):
+    install()
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
@@ -207,14 +208,14 @@ class FakeTerraform:
         return f"{cluster}-artifacts-{ACCOUNT}-{REGION}"
 
     def _definitions(self) -> list[Any]:
-        return self._client("batch").describe_job_definitions(status="ACTIVE")["jobDefinitions"]
+        return list(self._client("batch").describe_job_definitions(status="ACTIVE")["jobDefinitions"])
 
     def _repositories(self) -> list[str]:
         return [found["repositoryName"] for found in self._client("ecr").describe_repositories()["repositories"]]
 
 
 class FakeEngine:
-    """A container engine that pushes into the registry stand-in. `fail` is raised by the next push or build."""
+    """A container engine that pushes into moto's ECR. `fail` is raised by the next push or build."""
 
     def __init__(self, registry: Registry):
         self._registry = registry
@@ -238,8 +239,7 @@ class FakeEngine:
             raise self.fail["push"]
         assert auth == {"username": "AWS", "password": f"{ACCOUNT}-auth-token"}
         self.pushed.append(tag)
-        path = repository.partition("/")[2]
-        self._registry.manifests[path, tag] = json.dumps({"image": len(self.built)}).encode()
+        self._registry.push(repository.partition("/")[2], tag, len(self.built))
 
     def images(self, label: str) -> dict[str, list[str]]:
         return {f"sha256:{number}": [tag] for number, tag in enumerate(reversed(self.built))}
@@ -249,65 +249,34 @@ class FakeEngine:
 
 
 class Registry:
-    """An image registry on this machine. `refuse` is a status to answer with; `puts` the tags that were moved."""
+    """What an engine and a test see of ECR's images."""
 
-    def __init__(self) -> None:
-        self.manifests: dict[tuple[str, str], bytes] = {}
-        self.refuse: int | None = None
-        self.puts: list[str] = []
-        registry = self
+    host = "registry.example"
 
-        class Handler(BaseHTTPRequestHandler):
-            def do_HEAD(self) -> None:
-                self._answer(body=False)
+    def __init__(self, clients: AwsClients):
+        self._client = clients.client
 
-            def do_GET(self) -> None:
-                self._answer(body=True)
+    def push(self, repository: str, tag: str, content: object) -> None:
+        kind = "application/vnd.docker.distribution.manifest.v2+json"
+        manifest = json.dumps({"mediaType": kind, "layers": [{"digest": str(content)}]})
+        self._client("ecr").put_image(
+            repositoryName=repository, imageTag=tag, imageManifest=manifest, imageManifestMediaType=kind
+        )
 
-            def do_PUT(self) -> None:
-                content = self.rfile.read(int(self.headers["Content-Length"]))
-                path, tag = self._place()
-                registry.manifests[path, tag] = content
-                registry.puts.append(tag)
-                self._send(registry.refuse or 201, b"")
+    def manifest(self, repository: str, tag: str) -> str:
+        asked = {"repositoryName": repository, "imageIds": [{"imageTag": tag}]}
+        return str(self._client("ecr").batch_get_image(**asked)["images"][0]["imageManifest"])
 
-            def _answer(self, body: bool) -> None:
-                if registry.refuse:
-                    self._send(registry.refuse, b"denied")
-                    return
-                path, what = self._place()
-                if what == "list":
-                    tags = [tag for repository, tag in registry.manifests if repository == path]
-                    self._send(200 if tags else 404, json.dumps({"tags": tags}).encode())
-                    return
-                content = registry.manifests.get((path, what))
-                self._send(404 if content is None else 200, (content or b"") if body else b"", content)
-
-            def _place(self) -> tuple[str, str]:
-                parts = self.path.removeprefix("/v2/").split("/")
-                return "/".join(parts[:-2]), parts[-1]
-
-            def _send(self, status: int, body: bytes, manifest: bytes | None = None) -> None:
-                self.send_response(status)
-                if manifest is not None:
-                    self.send_header("Docker-Content-Digest", f"sha256:{hash(manifest)}")
-                    self.send_header("Content-Type", "application/vnd.docker.distribution.manifest.v2+json")
-                self.send_header("Content-Length", str(len(body)))
-                self.end_headers()
-                self.wfile.write(body)
-
-            def log_message(self, *_: object) -> None:
-                """Keep the tests' output clean."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.host = f"127.0.0.1:{self.server.server_port}"
+    def empty(self, repository: str) -> None:
+        images = self._client("ecr").list_images(repositoryName=repository)["imageIds"]
+        self._client("ecr").batch_delete_image(repositoryName=repository, imageIds=images)
 
 
 class World:
     """A provider, and everything that it talks to."""
 
-    def __init__(self, home: Path, registry: Registry, settings: Mapping[str, str | int]):
-        self.registry = registry
+    def __init__(self, home: Path, settings: Mapping[str, str | int]):
+        self.registry = registry = Registry(CLIENTS)
         self.keys: Keys | None = KEYS
         self.urls: dict[str, str] = {}
         self.clock = FakeClock(START)
@@ -343,30 +312,6 @@ class World:
 
 
 @pytest.fixture
-def registry() -> Iterator[Registry]:
-    registry = Registry()
-    thread = threading.Thread(target=registry.server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
-    thread.start()
-    yield registry
-    registry.server.shutdown()
-    registry.server.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def world(home: Path, registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    pytest.importorskip("tests.aws.moto_gaps").install_bucket_policies()
-    with moto.mock_aws(config={"batch": {"use_docker": False}, "core": {"passthrough": {"urls": [registry.host]}}}):
-        world = World(home, registry, {"region": REGION, "log_lag_seconds": 0})
-        monkeypatch.setattr(
-            "numerai_compute.providers.aws.parts.registry_login",
-            lambda ecr: _local(ecr, registry.host),
-        )
-        yield world
-
-
-def _local(ecr: Any, host: str) -> Any:
-    from numerai_compute.providers.aws.image_registry import RegistryLogin, registry_login
-
-    login = registry_login(ecr)
-    return RegistryLogin(login.user, login.password, f"http://{host}")
+def world(home: Path) -> Iterator[World]:
+    with moto.mock_aws(config={"batch": {"use_docker": False}}):
+        yield World(home, {"region": REGION, "log_lag_seconds": 0})

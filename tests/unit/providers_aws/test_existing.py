@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from numerai_compute.errors import ProviderError
 from numerai_compute.providers.aws.clients import AwsClients
 from numerai_compute.providers.aws.existing import STACK_TAG, Existing, Unknown
+from numerai_compute.providers.aws.settings import AwsSettings
 
 from .conftest import ACCOUNT, REGION, World
 
 OURS, THEIRS = "a" * 32, "b" * 32
 TAGS = {STACK_TAG: OURS}
 PAIRS = [{"Key": STACK_TAG, "Value": OURS}]
-SMALL_PAIRS = [{"key": STACK_TAG, "value": OURS}]
 ROLE = "n-run"
 ZIP = b"PK\x05\x06" + bytes(18)
 Found = dict[str, tuple[dict[str, Any], str]]
@@ -71,7 +73,7 @@ def a_network(clients: AwsClients) -> Found:
             {"security_group_id": group, "cidr_ipv4": "10.0.0.0/8", "ip_protocol": "tcp"},
             rule,
         ),
-        "aws_launch_template": ({"name_prefix": "n-gpu-"}, template),
+        "aws_launch_template": (label, template),
         "aws_flow_log": ({}, log),
     }
 
@@ -209,7 +211,7 @@ def test_everything_of_the_stack_is_found_and_nothing_of_a_stranger(world: World
     assert {kind for kind, name in strangers.items() if name} == {"aws_route_table_association"}  # ours by its table
 
 
-PLANNED = {
+PLANNED: dict[str, dict[str, Any]] = {
     "aws_vpc": {"tags": {"Name": "n"}},
     "aws_launch_template": {"name_prefix": "n-"},
     "aws_flow_log": {},
@@ -245,9 +247,11 @@ def test_where_nothing_was_made_nothing_is_found(world: World) -> None:
 
 
 def test_what_is_not_named_yet_is_looked_for_later(world: World) -> None:
-    for kind in ("aws_route_table_association", "aws_vpc_security_group_egress_rule", "aws_iam_role_policy"):
+    for kind in ("aws_route_table_association", "aws_iam_role_policy"):
         with pytest.raises(Unknown):
             existing(world).find(kind, {})
+    with pytest.raises(Unknown):
+        existing(world).clear("aws_vpc_security_group_egress_rule", {})
 
 
 def test_the_rule_that_aws_puts_in_a_new_group_gives_way(world: World) -> None:
@@ -255,6 +259,7 @@ def test_the_rule_that_aws_puts_in_a_new_group_gives_way(world: World) -> None:
     group = ec2.create_security_group(GroupName="n", Description="n")["GroupId"]
     values = {"security_group_id": group, "cidr_ipv4": "0.0.0.0/0", "ip_protocol": "-1"}
     assert existing(world).find("aws_vpc_security_group_egress_rule", values) is None
+    existing(world).clear("aws_vpc_security_group_egress_rule", values)
     of_group = [{"Name": "group-id", "Values": [group]}]
     assert ec2.describe_security_group_rules(Filters=of_group)["SecurityGroupRules"] == []
 
@@ -272,54 +277,90 @@ def test_an_item_that_was_written_gives_way(world: World) -> None:
     dynamodb = world.clients.client("dynamodb")
     dynamodb.put_item(TableName="n-table", Item={"pk": {"S": "nodes"}, "nodes": {"S": "{}"}})
     values = {"table_name": "n-table", "hash_key": "pk", "item": '{"pk": {"S": "nodes"}}'}
-    assert existing(world, THEIRS).find("aws_dynamodb_table_item", values) is None
-    assert dynamodb.scan(TableName="n-table")["Count"] == 1
+    existing(world, THEIRS).clear("aws_dynamodb_table_item", values)
     assert existing(world).find("aws_dynamodb_table_item", values) is None
+    assert dynamodb.scan(TableName="n-table")["Count"] == 1
+    existing(world).clear("aws_dynamodb_table_item", values)
     assert dynamodb.scan(TableName="n-table")["Count"] == 0
 
 
-class Scripted:
-    """Clients whose one client gives prepared answers, the last one again and again, and notes what it was asked."""
+class Scripted(AwsClients):
+    """An AWS with prepared answers, an operation's last one again and again. It notes which were asked for."""
 
-    def __init__(self, **answers: list[Any]):
+    def __init__(self, clients: AwsClients, **answers: list[Any]):
+        super().__init__(AwsSettings(region=REGION))
+        self._stock = clients
         self.answers = answers
         self.asked: list[str] = []
 
-    def client(self, service: str) -> Scripted:
-        return self
+    def client(self, service: str) -> Any:
+        stock = self._stock.client(service)
+        scripted = {operation: partial(self._answer, operation) for operation in self.answers}
 
-    def get_paginator(self, operation: str) -> Any:
-        found = getattr(self, operation)()
-        return type("Pages", (), {"paginate": lambda self: [found]})()
+        def paginator(operation: str) -> Any:
+            if operation not in scripted:
+                return stock.get_paginator(operation)
+            return SimpleNamespace(paginate=lambda **_: [scripted[operation]()])
 
-    def __getattr__(self, operation: str) -> Any:
-        def answer(**_: Any) -> Any:
-            self.asked.append(operation)
-            given = self.answers.get(operation, [{}])
-            return given.pop(0) if len(given) > 1 else given[0]
+        class Client:
+            get_paginator = staticmethod(paginator)
 
-        return answer
+            def __getattr__(self, operation: str) -> Any:
+                return scripted.get(operation) or getattr(stock, operation)
+
+        return Client()
+
+    def _answer(self, operation: str, **_: Any) -> Any:
+        self.asked.append(operation)
+        answers = self.answers[operation]
+        return answers.pop(0) if len(answers) > 1 else answers[0]
+
+
+def scripted(world: World, **answers: list[Any]) -> tuple[Existing, Scripted]:
+    clients = Scripted(world.clients, **answers)
+    return Existing(clients, OURS, world.clock), clients
 
 
 def environment(status: str) -> dict[str, Any]:
-    one = {"computeEnvironmentName": "n-fargate-1", "status": status, "tags": TAGS}
+    arn = f"arn:aws:batch:{REGION}:{ACCOUNT}:compute-environment/n-fargate-1"
+    one = {"computeEnvironmentName": "n-fargate-1", "computeEnvironmentArn": arn, "status": status, "tags": TAGS}
     return {"computeEnvironments": [one]}
 
 
 def test_what_is_being_made_is_waited_for(world: World) -> None:
+    roles(world.clients)
+    the_webhook(world.clients, f"arn:aws:iam::{ACCOUNT}:role/{ROLE}")
     begin = world.clock.monotonic()
-    pending, active = ({"Configuration": {"State": state}, "Tags": TAGS} for state in ("Pending", "Active"))
-    clients = Scripted(get_function=[pending, pending, active])
-    found = Existing(clients, OURS, world.clock).find("aws_lambda_function", {"function_name": "n"})  # type: ignore[arg-type]
-    assert found == "n"
+    pending, active = ({"Configuration": {"State": state}} for state in ("Pending", "Active"))
+    found, _ = scripted(world, get_function=[pending, pending, active])
+    assert found.find("aws_lambda_function", {"function_name": "n-webhook"}) == "n-webhook"
     assert world.clock.monotonic() > begin
+
+
+def test_what_the_tagging_api_goes_on_listing_after_its_end_is_not_found(world: World) -> None:
+    keeps = what_keeps(world.clients)
+    listed = world.clients.client("resourcegroupstaggingapi").get_resources()
+    clients = world.clients.client
+    clients("dynamodb").delete_table(TableName="n-table")
+    clients("ecr").delete_repository(repositoryName="n/a")
+    clients("secretsmanager").delete_secret(SecretId="n/keys")
+    clients("logs").delete_log_group(logGroupName="/n/runs")
+    clients("s3").delete_bucket(Bucket="n-bucket")
+    found, _ = scripted(world, get_resources=[listed])
+    assert {kind: found.find(kind, values) for kind, (values, _) in keeps.items()} == dict.fromkeys(keeps)
 
 
 def test_a_compute_environment_that_aws_could_not_make_is_removed(world: World) -> None:
     states = ["CREATING", "CREATING", "INVALID", "UPDATING", "INVALID", "DELETING", "DELETED"]
-    clients = Scripted(describe_compute_environments=[environment(state) for state in states])
+    found, clients = scripted(
+        world,
+        describe_compute_environments=[environment(state) for state in states],
+        update_compute_environment=[{}],
+        delete_compute_environment=[{}],
+    )
     values = {"compute_environment_name_prefix": "n-fargate-"}
-    assert Existing(clients, OURS, world.clock).find("aws_batch_compute_environment", values) is None  # type: ignore[arg-type]
+    assert found.find("aws_batch_compute_environment", values) is None
+    found.clear("aws_batch_compute_environment", values)
     changed = [operation for operation in clients.asked if not operation.startswith("describe")]
     assert changed == ["update_compute_environment", "delete_compute_environment"]
 
@@ -327,17 +368,19 @@ def test_a_compute_environment_that_aws_could_not_make_is_removed(world: World) 
 def test_a_refused_look_is_an_error(world: World) -> None:
     from botocore.exceptions import ClientError
 
-    class Refusing(Scripted):
+    class Refusing(AwsClients):
         def client(self, service: str) -> Any:
             raise ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "GetRole")
 
     with pytest.raises(ProviderError) as refused:
-        Existing(Refusing(), OURS, world.clock).find("aws_iam_role", {"name": "n"})  # type: ignore[arg-type]
+        Existing(Refusing(AwsSettings()), OURS, world.clock).find("aws_iam_role", {"name": "n"})
     assert refused.value.code == "aws-forbidden"
 
 
 def test_a_budget_is_found(world: World) -> None:
-    clients = Scripted(describe_budget=[{"Budget": {}}], list_tags_for_resource=[{"ResourceTags": PAIRS}])
-    clients.account, clients.region, clients.session = ACCOUNT, REGION, world.clients.session  # type: ignore[attr-defined]
-    found = Existing(clients, OURS, world.clock).find("aws_budgets_budget", {"name": "n-monthly"})  # type: ignore[arg-type]
-    assert found == f"{ACCOUNT}:n-monthly"
+    limit = {"Amount": "5", "Unit": "USD"}
+    budget = {"BudgetName": "n-monthly", "BudgetLimit": limit, "TimeUnit": "MONTHLY", "BudgetType": "COST"}
+    world.clients.client("budgets").create_budget(AccountId=ACCOUNT, Budget=budget, ResourceTags=PAIRS)
+    values = {"name": "n-monthly"}
+    assert existing(world).find("aws_budgets_budget", values) == f"{ACCOUNT}:n-monthly"
+    assert existing(world, THEIRS).find("aws_budgets_budget", values) is None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from msgspec.structs import replace as replaced
@@ -16,13 +18,15 @@ from numerai_compute.providers.aws.trigger_table import deployment_key
 from numerai_compute.providers.registry import ProviderContext
 
 from tests.fakes import FakeClock
+from tests.present import present
 
 from .conftest import ACCOUNT, KEYS, REGION, World, quiet
 
 
 def secret(world: World) -> dict[str, str]:
     held = world.clients.client("secretsmanager").get_secret_value(SecretId="numerai/numerai-keys")
-    return json.loads(held["SecretString"])
+    keys: dict[str, str] = json.loads(held["SecretString"])
+    return keys
 
 
 def put_secret(world: World, **content: str) -> None:
@@ -85,7 +89,7 @@ def test_an_interrupted_configure_is_finished_by_the_next_one(world: World) -> N
     with pytest.raises(ProviderError, match="not configured"):
         world.provider.deploy(world.node(), force=False, report=quiet)
     assert world.provider.runs("numerai-alice") == []
-    assert world.configured().webhook_url.endswith(token)
+    assert present(world.configured().webhook_url).endswith(token)
 
 
 def test_a_changed_size_is_applied_and_keeps_the_address(world: World) -> None:
@@ -131,7 +135,7 @@ def test_removing_one_node_of_an_older_version_lets_the_others_start(world: Worl
     put_secret(world, NUMERAI_PUBLIC_ID="OLD", NUMERAI_SECRET_KEY="OLDSECRET")
     held_then: list[dict[str, str]] = []
     apply, world.keys = world.terraform.apply, keys
-    world.terraform.apply = lambda *given: held_then.append(secret(world)) or apply(*given)  # type: ignore[method-assign, func-returns-value]
+    world.terraform.apply = lambda *given: held_then.append(secret(world)) or apply(*given)  # type: ignore[method-assign]
     world.provider.destroy(alice.name, force=False, report=quiet)
     complete = {"NUMERAI_PUBLIC_ID": "OLD", "NUMERAI_SECRET_KEY": "OLDSECRET", "NUMERAI_NOTIFY": ""}
     assert held_then == [complete]
@@ -143,7 +147,7 @@ def test_an_interrupted_change_is_taken_over_with_a_secret_that_is_complete(worl
     world.parts.cluster.file.change(lambda stack: replaced(stack, applied=None))
     seen: list[dict[str, str]] = []
     plan = world.terraform.plan
-    world.terraform.plan = lambda *given, **more: seen.append(secret(world)) or plan(*given, **more)  # type: ignore[method-assign, func-returns-value]
+    world.terraform.plan = lambda *given, **more: seen.append(secret(world)) or plan(*given, **more)  # type: ignore[method-assign]
     world.provider.configure(node, quiet)
     assert all("NUMERAI_NOTIFY" in held for held in seen) and len(seen) == 2
 
@@ -179,7 +183,7 @@ def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> No
 @pytest.mark.parametrize(
     "changes", [{"cpu": 3}, {"cron": "0 0 1 * MON"}, {"name": "numerai-Alice"}, {"name": "n" * 91}, {"name": "a__-b-"}]
 )
-def test_what_aws_does_not_take_is_refused_before_anything_is_made(world: World, changes: dict[str, object]) -> None:
+def test_what_aws_does_not_take_is_refused_before_anything_is_made(world: World, changes: dict[str, Any]) -> None:
     node = replace(world.node(), **changes)
     with pytest.raises(UsageError):
         world.provider.configure(node, quiet)
@@ -198,7 +202,7 @@ def test_another_account_region_or_cluster_is_refused(world: World) -> None:
         ({"cluster": "other"}, "cluster-change"),
     ):
         kept = file.read()
-        file.change(lambda stack, change=change: replaced(stack, **change))
+        file.change(partial(replaced, **change))
         for act in (
             lambda: world.provider.configure(node, quiet),
             lambda: world.provider.destroy(node.name, force=True, report=quiet),
@@ -206,7 +210,7 @@ def test_another_account_region_or_cluster_is_refused(world: World) -> None:
             with pytest.raises(UsageError) as refusal:
                 act()
             assert refusal.value.code == code
-        file.change(lambda _, kept=kept: kept)
+        file.change(lambda _: kept)  # noqa: B023
 
 
 def test_a_record_that_cannot_be_read_is_named(world: World) -> None:
@@ -215,7 +219,7 @@ def test_a_record_that_cannot_be_read_is_named(world: World) -> None:
     with pytest.raises(ProviderError) as corrupt:
         world.provider.deployment("numerai-alice")
     assert corrupt.value.code == "state-corrupt"
-    assert "stack.json.previous" in corrupt.value.hint
+    assert "stack.json.previous" in (corrupt.value.hint or "")
     world.parts.paths.stack.write_text('{"version": 99}')
     with pytest.raises(ProviderError, match="another version"):
         world.provider.deployment("numerai-alice")
@@ -268,7 +272,7 @@ def test_who_can_reach_the_webhook(
         monkeypatch.setenv(name, "x")
     if endpoint:
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
-    context = ProviderContext(home, {}, lambda: KEYS, lambda: None, FakeClock())
+    context = ProviderContext(home, {}, lambda: KEYS, lambda: cast(Any, None), FakeClock())
     assert create(context).reachable_by(api) is reachable
 
 
@@ -281,8 +285,8 @@ def test_deploy_pushes_the_image_and_then_lets_it_run(world: World) -> None:
     tag = done.source_hash[:12]
     path = f"numerai/{node.name}"
     assert done.image == f"{world.registry.host}/{path}:{tag}"
-    assert (world.engine.pushed, world.registry.puts) == ([tag], ["live"])
-    assert world.registry.manifests[path, "live"] == world.registry.manifests[path, tag]
+    assert world.engine.pushed == [tag]
+    assert world.registry.manifest(path, "live") == world.registry.manifest(path, tag)
     assert world.engine.platforms == {"linux/amd64"}
     assert world.provider.deployment(node.name) == done
     again = world.provider.deploy(node, force=False, report=quiet)
@@ -322,12 +326,12 @@ def test_an_earlier_source_is_put_in_place_without_a_build(world: World) -> None
 def test_a_failed_push_leaves_what_runs(world: World) -> None:
     node = world.configured()
     first = world.provider.deploy(node, force=False, report=quiet)
-    running = world.registry.manifests[f"numerai/{node.name}", "live"]
+    running = world.registry.manifest(f"numerai/{node.name}", "live")
     (Path(node.path) / "model.txt").write_text("other")
     world.engine.fail["push"] = ProviderError("no", code="push-failed")
     with pytest.raises(ProviderError):
         world.provider.deploy(node, force=False, report=quiet)
-    assert world.registry.manifests[f"numerai/{node.name}", "live"] == running
+    assert world.registry.manifest(f"numerai/{node.name}", "live") == running
     assert world.provider.deployment(node.name) == first
 
 
@@ -340,7 +344,7 @@ def test_a_roll_back_lets_an_earlier_image_run(world: World) -> None:
     back = world.provider.roll_back(node.name, tag)
     path = f"numerai/{node.name}"
     assert back.image == first.image
-    assert world.registry.manifests[path, "live"] == world.registry.manifests[path, tag]
+    assert world.registry.manifest(path, "live") == world.registry.manifest(path, tag)
     with pytest.raises(ProviderError) as missing:
         world.provider.roll_back(node.name, "nothing")
     assert missing.value.code == "image-missing"
@@ -355,16 +359,34 @@ def test_old_images_leave_this_machine(world: World) -> None:
     assert world.engine.built[-1] not in world.engine.removed
 
 
-def test_a_registry_that_refuses_or_is_gone(world: World) -> None:
+def test_a_registry_that_refuses_or_is_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from botocore.exceptions import ClientError, EndpointConnectionError
+
     node = world.configured()
-    world.registry.refuse = 403
+    answers = iter(
+        [
+            ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "BatchGetImage"),
+            EndpointConnectionError(endpoint_url="https://api.ecr.us-east-1.amazonaws.com"),
+        ]
+    )
+
+    def refuse(**_: object) -> None:
+        raise next(answers)
+
+    monkeypatch.setattr(world.clients.client("ecr"), "batch_get_image", refuse)
     with pytest.raises(ProviderError) as refused:
         world.provider.deploy(node, force=False, report=quiet)
-    assert refused.value.code == "registry-refused"
-    world.registry.server.socket.close()
+    assert refused.value.code == "aws-forbidden"
     with pytest.raises(EnvironmentNotReady) as gone:
         world.provider.deploy(node, force=False, report=quiet)
-    assert gone.value.code == "registry-unreachable"
+    assert gone.value.code == "aws-unreachable"
+
+
+def test_what_runs_already_is_put_in_place_once_more(world: World) -> None:
+    node = world.configured()
+    tag = world.provider.deploy(node, force=False, report=quiet).image.rpartition(":")[2]
+    world.provider.roll_back(node.name, tag)
+    assert world.provider.history(node.name) == [tag]
 
 
 # destroy

@@ -11,35 +11,35 @@ from numerai_compute.models import Keys
 from numerai_compute.providers.aws.remote_state import RemoteRecord, make_state_bucket
 from numerai_compute.providers.aws.stack_file import Stack
 
-from .conftest import ACCOUNT, KEYS, REGION, Registry, World, quiet
+from .conftest import ACCOUNT, KEYS, REGION, World, quiet
 from .test_provider import secret
 
 BUCKET = f"numerai-state-{ACCOUNT}-{REGION}"
 
 
-def machine(home: Path, registry: Registry, like: World, **settings: str | int) -> World:
+def machine(home: Path, like: World, **settings: str | int) -> World:
     """Another home folder on the same AWS, with what Terraform made shared."""
-    other = World(home, registry, {"region": REGION, "log_lag_seconds": 0, **settings})
+    other = World(home, {"region": REGION, "log_lag_seconds": 0, **settings})
     other.terraform = like.terraform
     other.clock = like.clock
     return other
 
 
-def test_a_second_machine_sees_the_same_cluster(world: World, registry: Registry, tmp_path: Path) -> None:
+def test_a_second_machine_sees_the_same_cluster(world: World, tmp_path: Path) -> None:
     node = world.configured()
     world.provider.deploy(node, force=False, report=quiet)
     assert world.provider.move_state(True, quiet) == BUCKET
     assert world.terraform.moved == [BUCKET]
     assert not world.parts.paths.stack.exists()
     (tmp_path / "second").mkdir()
-    second = machine(tmp_path / "second" / "home", registry, world)
+    second = machine(tmp_path / "second" / "home", world)
     assert second.provider.move_state(True, quiet) == BUCKET
     assert world.terraform.moved == [BUCKET]
-    second = machine(tmp_path / "second" / "home", registry, world, state_bucket=BUCKET)
+    second = machine(tmp_path / "second" / "home", world, state_bucket=BUCKET)
     assert second.provider.configure(node, quiet) == node
     assert len(world.terraform.applied) == 1
     bob = second.configured("bob")
-    first = machine(world.home, registry, world, state_bucket=BUCKET)
+    first = machine(world.home, world, state_bucket=BUCKET)
     assert first.provider.configure(bob, quiet) == bob
     assert first.provider.deployment(node.name) == second.provider.deployment(node.name)
     for name in (node.name, bob.name):
@@ -47,13 +47,13 @@ def test_a_second_machine_sees_the_same_cluster(world: World, registry: Registry
     assert second.stack().nodes == {}
 
 
-def test_a_second_machine_leaves_whom_the_first_one_notifies(world: World, registry: Registry, tmp_path: Path) -> None:
+def test_a_second_machine_leaves_whom_the_first_one_notifies(world: World, tmp_path: Path) -> None:
     world.urls = {"team": "json://example.org"}
     node = world.configured()
     world.provider.move_state(True, quiet)
-    first = machine(world.home, registry, world, state_bucket=BUCKET)
+    first = machine(world.home, world, state_bucket=BUCKET)
     (tmp_path / "second").mkdir()
-    second = machine(tmp_path / "second" / "home", registry, world, state_bucket=BUCKET)
+    second = machine(tmp_path / "second" / "home", world, state_bucket=BUCKET)
 
     def configured(machine: World, **urls: str) -> list[str]:
         said: list[str] = []
@@ -79,25 +79,25 @@ def test_a_second_machine_leaves_whom_the_first_one_notifies(world: World, regis
     assert secret(world)["NUMERAI_NOTIFY"] == ""
 
 
-def test_back_home(world: World, registry: Registry) -> None:
+def test_back_home(world: World) -> None:
     node = world.configured()
     world.provider.move_state(True, quiet)
-    remote = machine(world.home, registry, world, state_bucket=BUCKET)
+    remote = machine(world.home, world, state_bucket=BUCKET)
     assert remote.provider.move_state(True, quiet) == BUCKET
     assert remote.provider.move_state(False, quiet) is None
     assert world.terraform.moved == [BUCKET, None]
-    again = machine(world.home, registry, world)
+    again = machine(world.home, world)
     assert again.provider.configure(node, quiet) == node
     assert again.provider.move_state(False, quiet) is None
     buckets = world.clients.client("s3").list_buckets()["Buckets"]
     assert BUCKET not in [bucket["Name"] for bucket in buckets]
 
 
-def test_two_clusters_are_never_mixed(world: World, registry: Registry, tmp_path: Path) -> None:
+def test_two_clusters_are_never_mixed(world: World, tmp_path: Path) -> None:
     world.configured()
     world.provider.move_state(True, quiet)
     (tmp_path / "second").mkdir()
-    second = machine(tmp_path / "second" / "home", registry, world)
+    second = machine(tmp_path / "second" / "home", world)
     second.parts.file_in(None).set_node("numerai-carol", world.stack_record())
     with pytest.raises(UsageError) as mixed:
         second.provider.move_state(True, quiet)

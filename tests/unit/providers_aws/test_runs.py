@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -247,9 +248,9 @@ def test_the_log_of_all_attempts_in_order_without_secrets(
 def test_a_log_is_followed_until_nothing_more_can_come(
     world: World, alice: Node, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    world.parts.settings = type(world.parts.settings)(log_lag_seconds=5)  # type: ignore[misc]
+    world.parts.settings = type(world.parts.settings)(log_lag_seconds=5)
     batch = with_batch(world, monkeypatch, job("j-1", "RUNNABLE"))
-    steps = iter(
+    steps: Iterator[Callable[[], object]] = iter(
         [
             lambda: batch.jobs.update({"j-1": job("j-1", "RUNNING", attempts=[], **streamed(1))}),
             lambda: write(world, "s/1", "one", "two"),
@@ -339,10 +340,10 @@ class TestChecks:
         world.configured()
         assert "told: phone, by runs of the nodes' own images" in why(world, "AWS notifications", alice)
         assert found(world, alice)["AWS notifications"] == "warning"
-        world.parts.settings = replace(world.parts.settings, notification_email="me@example.org")  # type: ignore[misc]
+        world.parts.settings = replace(world.parts.settings, notification_email="me@example.org")
         assert why(world, "AWS notifications", alice) == "told: phone, me@example.org"
         assert found(world, alice)["AWS notifications"] == "ok"
-        world.parts.settings = replace(world.parts.settings, watcher=False)  # type: ignore[misc]
+        world.parts.settings = replace(world.parts.settings, watcher=False)
         assert "the watcher is switched off" in why(world, "AWS notifications", alice)
         assert found(world, alice)["AWS notifications"] == "warning"
 
@@ -408,7 +409,7 @@ class TestChecks:
         assert found(world, alice)["deployment"] == "warning"
         (tmp_path / "alice").rename(tmp_path / "gone")
         assert "the folder" in why(world, "deployment", alice)
-        world.registry.manifests.clear()
+        world.registry.empty(f"numerai/{alice.name}")
         assert "is gone" in why(world, "deployment", alice)
 
     def test_the_last_run(self, world: World, alice: Node, monkeypatch: pytest.MonkeyPatch) -> None:

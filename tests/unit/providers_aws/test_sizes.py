@@ -37,7 +37,7 @@ def test_a_pair_is_taken_as_it_is_or_refused_with_pairs_that_are_taken(cpu: floa
         assert provisioned_size(cpu, memory)[0] == cpu
     except UsageError as error:
         assert error.code == "bad-size"
-        assert "nearest" in error.hint
+        assert "nearest" in (error.hint or "")
 
 
 @given(cpus, memories)
@@ -68,4 +68,4 @@ def test_the_refusal_names_the_nearest() -> None:
     with pytest.raises(UsageError) as refusal:
         provisioned_size(2, 3072)
     assert "2 vCPU with 3 GiB" in refusal.value.message
-    assert "2 vCPU with 4 GiB" in refusal.value.hint
+    assert "2 vCPU with 4 GiB" in (refusal.value.hint or "")

@@ -81,4 +81,4 @@ def test_outputs_of_an_unfinished_cluster_say_what_to_do() -> None:
         with pytest.raises(ProviderError) as unfinished:
             ask()
         assert unfinished.value.code == "not-configured"
-    assert outputs.nodes == outputs.queues == {}
+    assert (outputs.nodes, outputs.queues) == ({}, {})

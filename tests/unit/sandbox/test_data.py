@@ -302,6 +302,7 @@ class TestDeterminism:
 
 
 class TestSignal:
+    @pytest.mark.slow
     def test_a_fitted_model_scores_as_at_numerai(self, tmp_path: Path) -> None:
         """CORR of 0.02 to 0.06 out of sample: weak, but there."""
         lightgbm = pytest.importorskip("lightgbm")
@@ -336,6 +337,7 @@ class TestSignal:
 
 
 class TestSize:
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no getrusage")
     def test_memory_does_not_grow_with_the_eras(self, tmp_path: Path) -> None:
         def peak_mib(eras: int) -> float:

@@ -16,6 +16,7 @@ from numerai_compute.sandbox.clock import SandboxClock
 from numerai_compute.sandbox.journal import Journal
 from numerai_compute.sandbox.submissions import Checked
 from numerai_compute.sandbox.switches import Switches
+from pandas import DataFrame
 
 from tests.fixtures.sandbox import ServedSandbox
 
@@ -353,7 +354,7 @@ class TestHistories:
         core = sandbox_factory().running.sandbox
         core.clock.freeze()
         model = core.account.models()[0]
-        core.submissions._checked = lambda *_: Checked(0, [], 0, [])  # type: ignore[method-assign,assignment,return-value]
+        core.submissions._checked = lambda *_: Checked(0, DataFrame(), 0, [])  # type: ignore[method-assign]
         on_time: dict[int, str] = {}
         late: dict[int, str] = {}
         queued: str | None = None

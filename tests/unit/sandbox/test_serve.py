@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import requests
@@ -41,8 +41,8 @@ def no_engine() -> Any:
 
 class TestAddresses:
     def test_auto_is_loopback_and_where_containers_reach_it(self) -> None:
-        assert listening_hosts(["auto"], lambda: Engine("172.17.0.1")) == ["127.0.0.1", "172.17.0.1"]
-        assert listening_hosts(["auto"], lambda: Engine(None)) == ["127.0.0.1"]
+        assert listening_hosts(["auto"], lambda: cast(Any, Engine("172.17.0.1"))) == ["127.0.0.1", "172.17.0.1"]
+        assert listening_hosts(["auto"], lambda: cast(Any, Engine(None))) == ["127.0.0.1"]
         assert listening_hosts(["auto"], no_engine) == ["127.0.0.1"]
         assert listening_hosts(["127.0.0.1", "auto", "::1"], no_engine) == ["127.0.0.1", "::1"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import requests
 from numerai_compute.sandbox.api.executor import schema
 from numerai_compute.sandbox.refusal import MISSING_OBJECT
+from numerai_compute.sandbox.switches import Switches
 
 from tests.fixtures.sandbox import ServedSandbox
 
@@ -133,6 +135,19 @@ def test_the_dead_fields_are_null(sandbox: ServedSandbox, tmp_path: Path) -> Non
     assert {"status", "errorInfo", "submittedCount", "filteredCount"} <= set(dead)
     assert {name for name in dead if shown[name] is not None} == set()
     assert (shown["id"], shown["triggerId"], shown["selected"]) == (made, "t", True)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_whether_a_submission_is_given_back_with_the_ids_that_were_sent(
+    sandbox_factory: Callable[..., ServedSandbox], tmp_path: Path, keep: bool
+) -> None:
+    sandbox = sandbox_factory(switches=Switches(downloads_keep_ids=keep))
+    sent = sandbox.live_predictions(tmp_path)
+    query = "query($id: ID!) {submissionDownloadAuth(id: $id) {url}}"
+    auth = sandbox.graphql(query, id=sandbox.submit(sent.to_csv(index=False)))["data"]["submissionDownloadAuth"]
+    held = pd.read_csv(BytesIO(requests.get(auth["url"], timeout=30).content))
+    assert list(held["prediction"]) == pytest.approx(list(sent["prediction"]))
+    assert (set(held["id"]) == set(sent["id"])) is keep and (keep or not set(held["id"]) & set(sent["id"]))
 
 
 def test_what_does_not_fit_together_is_refused(sandbox: ServedSandbox) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -204,7 +205,7 @@ def test_a_providers_findings_and_its_failure_are_shown(clinic: Clinic) -> None:
 def test_the_python_version(
     clinic: Clinic, monkeypatch: pytest.MonkeyPatch, version: tuple[int, ...], status: str
 ) -> None:
-    monkeypatch.setattr(doctor_module.sys, "version_info", version)
+    monkeypatch.setattr(sys, "version_info", version)
     assert doctor_module._python().status.value == status
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
@@ -67,18 +68,18 @@ class Past:
             self.ledger.see_round(found, found.open_time)
             self.ledger.follow(self.node.name, found)
 
-    def run(self, run_id: str, moment: datetime, state: RunState, **changes: object) -> None:
+    def run(self, run_id: str, moment: datetime, state: RunState, **changes: Any) -> None:
         made = Run(run_id, self.node.name, state, moment, started_at=moment, ended_at=moment + timedelta(minutes=1))
         self.provider.all_runs.insert(0, replace(made, **changes))
 
     def submit(
-        self, number: int, moment: datetime, status: EntryStatus | None = EntryStatus.ON_TIME, **changes: object
+        self, number: int, moment: datetime, status: EntryStatus | None = EntryStatus.ON_TIME, **changes: Any
     ) -> None:
         made = Submission(f"sub-{number}", number, None, f"file-{number}.csv", moment)
         self.api.held.insert(0, replace(made, **changes))
         self.enter(number, status, moment, id=self.api.held[0].id)
 
-    def enter(self, number: int, status: EntryStatus | None, moment: datetime | None = None, **changes: object) -> None:
+    def enter(self, number: int, status: EntryStatus | None, moment: datetime | None = None, **changes: Any) -> None:
         entry = SubmissionEntry(number, status, f"sub-{number}", f"file-{number}.csv", moment)
         entries = self.api.entries_by.setdefault(self.node.model_id, [])
         entries[:] = [other for other in entries if other.round_number != number]

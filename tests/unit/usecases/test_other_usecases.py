@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,30 +21,34 @@ from numerai_compute.usecases.setup import set_up
 from tests.fakes import KEYS, SCOPES, FakeApi, FakeProvider
 
 
+def as_given(settings: Mapping[str, object]) -> dict[str, str | int]:
+    return {name: value if isinstance(value, int) else str(value) for name, value in settings.items()}
+
+
 def test_keys_are_recorded_only_after_numerai_took_them(store: HomeStore, api: FakeApi) -> None:
     api.fail["token_info"] = ApiError("refused", code="keys-refused")
     with pytest.raises(ApiError):
-        set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=dict)
+        set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=as_given)
     assert store.keys() is None
     api.fail.clear()
-    found = set_up(KEYS, "local", {"port": 4}, store=store, api_with=lambda keys: api, check=dict)
+    found = set_up(KEYS, "local", {"port": 4}, store=store, api_with=lambda keys: api, check=as_given)
     assert store.keys() == KEYS and found.account and found.account.username == "tester" and found.models == 1
     assert store.settings("local") == {"port": 4} and found.warnings == ()
 
 
 def test_settings_add_up_and_a_dry_run_writes_nothing(store: HomeStore, api: FakeApi) -> None:
-    set_up(None, "local", {"port": 4}, store=store, api_with=lambda keys: api, check=dict)
+    set_up(None, "local", {"port": 4}, store=store, api_with=lambda keys: api, check=as_given)
     found = set_up(
-        None, "local", {"executor": "process"}, store=store, api_with=lambda keys: api, check=dict, dry_run=True
+        None, "local", {"executor": "process"}, store=store, api_with=lambda keys: api, check=as_given, dry_run=True
     )
     assert found.settings == {"port": 4, "executor": "process"} and store.settings("local") == {"port": 4}
-    set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=dict, dry_run=True)
+    set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=as_given, dry_run=True)
     assert store.keys() is None
 
 
 def test_a_key_that_can_move_stake_is_pointed_out(store: HomeStore, api: FakeApi) -> None:
     api.account = TokenInfo("me", "k", (*SCOPES, "stake"))
-    found = set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=dict)
+    found = set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=as_given)
     assert "stake" in found.warnings[0]
 
 
@@ -131,7 +136,7 @@ def test_a_file_in_place_of_the_folder(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="modes are POSIX")
 def test_examples_hold_no_secret_and_no_root_user() -> None:
-    from numerai_compute.usecases.scaffold import templates
+    from numerai_compute.usecases.runtime import templates
 
     for example in example_names():
         dockerfile = (templates() / example / "Dockerfile").read_text()

@@ -7,7 +7,9 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
@@ -213,8 +215,8 @@ def test_whatever_kills_it_the_folder_holds_one_of_them_whole(
     whole = {runtime_hash(old), runtime_hash(OWN)}
     count = 0
 
-    def dying(real):  # type: ignore[no-untyped-def]
-        def call(*arguments, **options):  # type: ignore[no-untyped-def]
+    def dying(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: Any, **options: Any) -> object:
             nonlocal count
             count += 1
             if count == step:

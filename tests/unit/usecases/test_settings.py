@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -88,9 +89,10 @@ def test_a_setting_of_another_command_is_left_to_it(store: HomeStore) -> None:
         settings_table = aws.SETTINGS
 
     store.save_settings("aws", {"state_bucket": "b"})
-    for change in (lambda cloud: cloud.set({"state_bucket": "c"}), lambda cloud: cloud.unset("state_bucket")):
+    cloud = ProviderSettings(Cloud(), store, {})
+    for change in (partial(cloud.set, {"state_bucket": "c"}), partial(cloud.unset, "state_bucket")):
         with pytest.raises(UsageError) as refused:
-            change(ProviderSettings(Cloud(), store, {}))
+            change()
         assert "--remote-state" in str(refused.value.hint)
     assert store.settings("aws") == {"state_bucket": "b"}
 

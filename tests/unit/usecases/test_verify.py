@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
@@ -205,7 +206,8 @@ def test_a_submission_that_does_not_count(bench: Bench, entries: list[Submission
 
 @pytest.mark.parametrize("key", ["id", "filename"])
 def test_either_key_identifies_the_submission(bench: Bench, key: str) -> None:
-    bench.entries = [CLONE, replace(bench.entries[0], **{key: "another"})]
+    changes: dict[str, Any] = {key: "another"}
+    bench.entries = [CLONE, replace(bench.entries[0], **changes)]
     assert bench.verify().ok
 
 

@@ -95,9 +95,9 @@ class PlayedApi:
 
     def entries(self, model_id: str) -> list[SubmissionEntry]:
         return [
-            SubmissionEntry(
-                number, EntryStatus(status), file and file.id, file and file.filename, file and file.inserted
-            )
+            SubmissionEntry(number, EntryStatus(status), file.id, file.filename, file.inserted)
+            if file
+            else SubmissionEntry(number, EntryStatus(status))
             for number, status, file in self._ask().entries()
         ]
 
@@ -174,11 +174,11 @@ class LocalWatcher:
         self._ledger = Ledger(folder / "rounds.db")
         provider, api = PlayedProvider(self.world), PlayedApi(self.world)
         self._watcher = Watcher(
-            store=SimpleNamespace(nodes=lambda: {NAME: node}),  # type: ignore[arg-type]
+            store=SimpleNamespace(nodes=lambda: {NAME: node}),
             api=lambda: api,  # type: ignore[arg-type, return-value]
             provider_named=lambda name: provider,  # type: ignore[arg-type, return-value]
             ledger=self._ledger,
-            notifier=SimpleNamespace(tell=self._tell),  # type: ignore[arg-type]
+            notifier=SimpleNamespace(tell=self._tell),
             clock=self._clock,
         )
         self._ledger.see_nodes([NAME], self.world.since)
@@ -363,6 +363,7 @@ def played(history: History, handler: ModuleType, folder: Path) -> tuple[list[Se
         local.close()
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=histories())
 @example(history=History(looks=(11, 25, 31), scheduled=20)).via("a schedule has its time first")
@@ -377,3 +378,16 @@ def test_both_watchers_decide_alike(history: History, handler: ModuleType, tmp_p
         local, cloud = played(history, handler, Path(folder))
     for minute, one, other in zip(history.looks, local, cloud, strict=True):
         assert one == other, f"minute {minute}"
+
+
+def test_a_run_of_the_planned_opening_counts_in_a_round_that_opens_54_minutes_late(
+    handler: ModuleType, tmp_path: Path
+) -> None:
+    """docs/truth.md, opens-late. Another run beside it would submit twice."""
+    looks = (10, 53, 55, 66, 80, 100)
+    history = History(looks=looks, opens_late=54, webhook=Ending(lasts=85), called_after=-54)
+    for seen in played(history, handler, tmp_path):
+        assert [(each.step, each.started, each.told) for each in seen[2:]] == [
+            *[("running", (), ())] * 3,
+            ("submitted", (), ()),
+        ]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from numerai_compute.errors import ApiError, EnvironmentNotReady, NumeraiError, ProviderError, UsageError
@@ -37,7 +38,7 @@ ROUND = round_of(100, OPENING)
 BEFORE = OPENING - timedelta(hours=3)
 
 
-def made_node(name: str = "alice", tournament: int = 8, **changes: object) -> Node:
+def made_node(name: str = "alice", tournament: int = 8, **changes: Any) -> Node:
     prefix = {8: "numerai", 11: "signals", 12: "crypto"}[tournament]
     node = Node(
         f"{prefix}-{name}",
@@ -136,7 +137,7 @@ class Bench:
     def deploy(self, node: Node, moment: datetime = BEFORE) -> None:
         self.providers[node.provider].deployments[node.name] = Deployment(node.name, "image", "h1", moment)
 
-    def submit(self, node: Node, status: str = "on-time", number: int = 100, **changes: object) -> None:
+    def submit(self, node: Node, status: str = "on-time", number: int = 100, **changes: Any) -> None:
         """Numerai holds a file of the model, and says so in the round's entry."""
         made = SubmissionEntry(number, EntryStatus(status), "sub-1", f"file-{number}.csv", self.clock.now())
         entry = replace(made, **changes)
@@ -151,7 +152,7 @@ class Bench:
         file = Submission(id_, number, None, filename, when or self.clock.now())
         self.api.held_by[node.model_id] = [file, *self.api.held_by.get(node.model_id, [])]
 
-    def end_run(self, state: RunState = RunState.FAILED, exit_code: int | None = 1, **changes: object) -> Run:
+    def end_run(self, state: RunState = RunState.FAILED, exit_code: int | None = 1, **changes: Any) -> Run:
         """End the latest run."""
         runs = self.provider.all_runs
         failure = RunFailure.EXIT_CODE if state is RunState.FAILED else None
@@ -857,6 +858,17 @@ def test_a_provider_whose_times_have_no_zone_does_not_stop_the_others(bench: Ben
     assert finding.step is Step.STUCK and "without a time zone" in finding.detail
 
 
+def test_a_deployment_whose_time_has_no_zone_prevents_nothing(bench: Bench, node: Node) -> None:
+    bench.after(1)
+    bench.call_webhook(node)
+    bench.end_run(RunState.FAILED, 65)
+    known = bench.provider.deployments[node.name]
+    bench.provider.deployments[node.name] = replace(known, deployed_at=known.deployed_at.replace(tzinfo=None))
+    look = bench.at(OPENING + timedelta(minutes=3))
+    assert [finding.step for finding in look.findings] == [Step.FAILED]
+    assert look.problems == ("numerai-alice: local tells the time of its deployment without a time zone",)
+
+
 def test_a_provider_that_refuses_is_asked_again_with_the_same_trigger_id(bench: Bench, node: Node) -> None:
     bench.provider.fail["trigger"] = ProviderError("The queue is full.", "Wait.")
     assert bench.after(10).step is Step.STUCK
@@ -904,7 +916,7 @@ def test_unreadable_nodes_and_missing_keys_are_said_and_looked_for_again(bench: 
     assert bench.after(22).step is Step.TRIGGERED
 
 
-def more_nodes(bench: Bench, count: int, **changes: object) -> list[Node]:
+def more_nodes(bench: Bench, count: int, **changes: Any) -> list[Node]:
     """So many nodes more, deployed and registered."""
     made = [made_node(f"n{number}", **changes) for number in range(count)]
     for each in made:
@@ -1121,7 +1133,7 @@ def test_with_nobody_to_tell_it_is_done(bench: Bench, node: Node) -> None:
     assert bench.at(OPENING + timedelta(minutes=1)).told == ()
     assert bench.ledger.claim_notice(bench.clock.now() + timedelta(days=1), 9) is None
     entry = bench.ledger.entry(node.name, ROUND)
-    assert entry is not None and (entry.told, entry.reached) == ({NoticeKind.SUCCESS}, frozenset())
+    assert entry is not None and (entry.told, entry.reached) == (frozenset({NoticeKind.SUCCESS}), frozenset())
 
 
 # the watcher's own life
@@ -1257,5 +1269,5 @@ def test_settings_and_what_they_may_be() -> None:
     assert watch_settings({"watch_grace_minutes": 5}, {}, grace_minutes=0.5).grace == timedelta(seconds=30)
     for recorded in ({"watch_seconds": "often"}, {"watch_seconds": 0}, {"watch_grace_minutes": -1}):
         with pytest.raises(UsageError) as error:
-            watch_settings(recorded, {})  # type: ignore[arg-type]
+            watch_settings(recorded, {})
         assert error.value.code == "bad-setting"

@@ -1,0 +1,35 @@
+"""Findings for `numerai doctor` that are the same wherever a node runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ..models import Check, CheckStatus, Deployment, Node, Run, RunState
+
+
+def deployment_check(
+    node: Node, deployed: Deployment | None, present: Callable[[], bool], hash_of: Callable[[Node], str]
+) -> Check:
+    """Whether what was deployed is there, and is built from what is in the node's folder."""
+    name, mend = "deployment", f"numerai node -m {node.model_name} deploy"
+    if deployed is None:
+        return Check(name, CheckStatus.FAILED, "was never deployed", mend, node.name)
+    if not present():
+        return Check(name, CheckStatus.FAILED, f"{deployed.image} is gone", mend, node.name)
+    if not Path(node.path).is_dir():
+        return Check(name, CheckStatus.WARNING, f"the folder {node.path} is gone", None, node.name)
+    if hash_of(node) != deployed.source_hash:
+        return Check(name, CheckStatus.WARNING, "the source has changed since the last deploy", mend, node.name)
+    return Check(name, CheckStatus.OK, f"{deployed.image} is built from the current source", None, node.name)
+
+
+def last_run_check(node: Node, runs: Sequence[Run]) -> Check:
+    """How the newest of these runs ended."""
+    if not runs:
+        return Check("last run", CheckStatus.OK, "there was none yet", None, node.name)
+    run = runs[0]
+    if run.state is RunState.FAILED:
+        why = f"run {run.id} failed: {run.message}"
+        return Check("last run", CheckStatus.WARNING, why, f"numerai node -m {node.model_name} logs", node.name)
+    return Check("last run", CheckStatus.OK, f"run {run.id}: {run.state.value}", None, node.name)
