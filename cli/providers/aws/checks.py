@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
 
 from ...errors import NumeraiError
 from ...models import Check, CheckStatus, Node, Run, RunState
+from ...source import source_hash
 from .clients import aws_errors
 from .cluster_outputs import ClusterOutputs
 from .keys import KeysSecret
@@ -20,17 +20,7 @@ VCPU_QUOTA = {"fargate": ("fargate", "L-3032A538"), "spot": ("fargate", "L-36FBB
 """Service Quotas: vCPUs of Fargate On-Demand and of Fargate Spot in a region."""
 
 
-class Nodes(Protocol):
-    """What the checks ask the provider for."""
-
-    def runs(self, node_name: str, limit: int = 20) -> list[Run]:
-        """The node's latest runs, newest first."""
-
-    def source_hash(self, node: Node) -> str:
-        """The hash over the node's folder."""
-
-
-def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Nodes) -> Iterator[Check]:
+def aws_checks(parts: AwsParts, nodes: Sequence[Node], runs: Callable[[str, int], list[Run]]) -> Iterator[Check]:
     """Credentials, Terraform, the cluster as a whole, and every node's deployment and runs."""
     try:
         stack = parts.cluster.file.read()
@@ -48,8 +38,8 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Nodes) -> Itera
     yield _guarded("AWS quota", lambda: _quota(parts, stack))
     yield from _strangers(stack, nodes)
     for node in nodes:
-        yield _guarded("deployment", lambda node=node: _deployment(parts, stack, node, provider), node.name)  # type: ignore[misc]
-        yield _guarded("last run", lambda node=node: _last_run(provider, node), node.name)  # type: ignore[misc]
+        yield _guarded("deployment", lambda node=node: _deployment(parts, stack, node), node.name)  # type: ignore[misc]
+        yield _guarded("last run", lambda node=node: _last_run(runs(node.name, 1), node), node.name)  # type: ignore[misc]
 
 
 def _guarded(name: str, make: Callable[[], Check], node: str | None = None) -> Check:
@@ -172,7 +162,7 @@ def _strangers(stack: Stack, nodes: Sequence[Node]) -> Iterator[Check]:
             yield Check("drift", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} config", node.name)
 
 
-def _deployment(parts: AwsParts, stack: Stack, node: Node, provider: Nodes) -> Check:
+def _deployment(parts: AwsParts, stack: Stack, node: Node) -> Check:
     name, mend = "deployment", f"numerai node -m {node.model_name} deploy"
     record = stack.staying.get(node.name)
     deployed = record.deployment if record else None
@@ -182,13 +172,13 @@ def _deployment(parts: AwsParts, stack: Stack, node: Node, provider: Nodes) -> C
         return Check(name, CheckStatus.FAILED, f"{deployed.image} is gone", mend, node.name)
     if not Path(node.path).is_dir():
         return Check(name, CheckStatus.WARNING, f"the folder {node.path} is gone", None, node.name)
-    if provider.source_hash(node) != deployed.source_hash:
+    if source_hash(Path(node.path)) != deployed.source_hash:
         return Check(name, CheckStatus.WARNING, "the source has changed since the last deploy", mend, node.name)
     return Check(name, CheckStatus.OK, f"{deployed.image} is built from the current source", None, node.name)
 
 
-def _last_run(provider: Nodes, node: Node) -> Check:
-    name, runs = "last run", provider.runs(node.name, 1)
+def _last_run(runs: list[Run], node: Node) -> Check:
+    name = "last run"
     if not runs:
         return Check(name, CheckStatus.OK, "there was none yet", None, node.name)
     run = runs[0]

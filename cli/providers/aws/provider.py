@@ -206,7 +206,7 @@ class AwsProvider:
         return self._runs().cancel(run_id)
 
     def checks(self, nodes: Iterable[Node]) -> Iterator[Check]:
-        return aws_checks(self._parts, list(nodes), self)
+        return aws_checks(self._parts, list(nodes), self.runs)
 
     def _stack(self) -> Stack:
         return self._parts.cluster.file.read()
