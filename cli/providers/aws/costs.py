@@ -23,25 +23,21 @@ ARTIFACTS_GIB = 0.1
 
 @dataclass(frozen=True)
 class CostItem:
-    """One item of a bill: `usd` a month, and how that is computed. A shared one is paid once for all nodes."""
+    """One item of a bill: `usd` a month, and how that is computed."""
 
     what: str
     usd: float
     how: str
-    shared: bool = False
 
 
 @dataclass(frozen=True)
 class NodeCost:
     """What a node costs a month. `dear_usd` is the total where no Spot capacity is ever had."""
 
-    node: str
     items: tuple[CostItem, ...]
-    runs: int
     minutes: float
     measured: bool
     dear_usd: float
-    table: str
 
     @property
     def usd(self) -> float:
@@ -52,8 +48,9 @@ class NodeCost:
         """The total in one sentence."""
         how = "as its latest runs took" if self.measured else "assumed"
         return (
-            f"About {self.usd:.2f} USD a month for {self.runs} runs of {self.minutes:.1f} minutes ({how}); at most "
-            f"{self.dear_usd:.2f} when no Spot capacity is to be had. Prices: {self.table}."
+            f"About {self.usd:.2f} USD a month for {RUNS_A_MONTH} runs of {self.minutes:.1f} minutes ({how}); at most "
+            f"{self.dear_usd:.2f} when no Spot capacity is to be had. "
+            f"Prices: {prices.TABLE_REGION}, {prices.TABLE_DATE.isoformat()}."
         )
 
 
@@ -66,15 +63,7 @@ def estimate(node: Node, history: Iterable[Run] = (), *, use_spot: bool = True, 
     minutes = mean(took) if took else DEFAULT_MINUTES
     items = [_compute(node, minutes, use_spot), *_storage(), *(_shared() if first else ())]
     dear = _compute(node, minutes, use_spot=False).usd - items[0].usd
-    return NodeCost(
-        node=node.name,
-        items=tuple(items),
-        runs=RUNS_A_MONTH,
-        minutes=minutes,
-        measured=bool(took),
-        dear_usd=sum(item.usd for item in items) + dear,
-        table=f"{prices.TABLE_REGION}, {prices.TABLE_DATE.isoformat()}",
-    )
+    return NodeCost(tuple(items), minutes, bool(took), sum(item.usd for item in items) + dear)
 
 
 def _compute(node: Node, minutes: float, use_spot: bool) -> CostItem:
@@ -107,10 +96,10 @@ def _storage() -> list[CostItem]:
 
 
 def _shared() -> list[CostItem]:
-    one_secret = CostItem("Numerai keys", prices.SECRET_MONTH, "one secret in Secrets Manager", shared=True)
+    one_secret = CostItem("Numerai keys", prices.SECRET_MONTH, "one secret in Secrets Manager")
     calls, looks = prices.WATCHER_CALLS_MONTH, prices.WATCHER_LOOKS_MONTH
     how = f"{calls:.0f} calls of Lambda, {looks:.0f} of them in a window, with a look at the secret and the table"
     usd = calls * prices.WATCHER_CALL + looks * prices.WATCHER_LOOK
-    watcher = CostItem("watcher", usd, how, shared=True)
+    watcher = CostItem("watcher", usd, how)
     free = "nothing is billed at rest: the queue, the network, the webhook and the alarms are free while idle"
     return [one_secret, watcher, replace(one_secret, what="idle cluster", usd=0.0, how=free)]

@@ -86,41 +86,23 @@ def read_settings(recorded: Mapping[str, str | int], environ: Mapping[str, str] 
     )
 
 
-@dataclass(frozen=True)
 class AwsPaths:
-    """Where the AWS provider keeps what in the tool's home folder."""
+    """Where the AWS provider keeps what in the tool's home folder.
 
-    home: Path
+    `stack` says which nodes the cluster has, with the tokens of their webhooks; `lock` is held by the command that
+    changes the cluster. `told` is a hash over whom to notify as this machine put that into the cluster's secret last.
+    `plugins` are Terraform's own, kept for all clusters; `terraform` is its working folder, its state included unless
+    that is kept remotely.
+    """
 
-    @property
-    def root(self) -> Path:
-        """The folder of everything below."""
-        return self.home / "aws"
-
-    @property
-    def stack(self) -> Path:
-        """Which nodes the cluster has, with the tokens of their webhooks."""
-        return self.root / "stack.json"
-
-    @property
-    def lock(self) -> Path:
-        """Held by the command that changes the cluster."""
-        return self.root / "stack.lock"
-
-    @property
-    def told(self) -> Path:
-        """A hash over whom to notify as this machine put that into the cluster's secret last."""
-        return self.root / "told.sha256"
-
-    @property
-    def plugins(self) -> Path:
-        """Terraform's own plugins, kept for all clusters."""
-        return self.home / "terraform-plugins"
-
-    @property
-    def terraform(self) -> Path:
-        """Terraform's working folder, its state included unless that is kept remotely."""
-        return self.root / "terraform"
+    def __init__(self, home: Path):
+        self.home = home
+        self.root = home / "aws"
+        self.stack = self.root / "stack.json"
+        self.lock = self.root / "stack.lock"
+        self.told = self.root / "told.sha256"
+        self.plugins = home / "terraform-plugins"
+        self.terraform = self.root / "terraform"
 
 
 def _text(recorded: Mapping[str, str | int], name: str) -> str | None:
