@@ -118,7 +118,9 @@ def aws_errors(*, absent: tuple[str, ...] = ()) -> Iterator[None]:
     """
     try:
         yield
-    except (ImportError, NumeraiError):
+    except ImportError:
+        raise
+    except NumeraiError:
         raise
     except Exception as error:  # the SDK's errors have no other base that could be named without importing it
         if not type(error).__module__.startswith("botocore"):

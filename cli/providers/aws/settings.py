@@ -87,16 +87,22 @@ def read_settings(recorded: Mapping[str, str | int], environ: Mapping[str, str] 
 
 
 class AwsPaths:
-    """Where the AWS provider keeps what in the tool's home folder."""
+    """Where the AWS provider keeps what in the tool's home folder.
+
+    `stack` says which nodes the cluster has, with the tokens of their webhooks; `lock` is held by the command that
+    changes the cluster. `told` is a hash over whom to notify as this machine put that into the cluster's secret last.
+    `plugins` are Terraform's own, kept for all clusters; `terraform` is its working folder, its state included unless
+    that is kept remotely.
+    """
 
     def __init__(self, home: Path):
         self.home = home
-        self.root = root = home / "aws"
-        self.stack = root / "stack.json"  # which nodes the cluster has, with the tokens of their webhooks
-        self.lock = root / "stack.lock"  # held by the command that changes the cluster
-        self.told = root / "told.sha256"  # a hash over whom to notify as this machine put that into the secret last
-        self.plugins = home / "terraform-plugins"  # Terraform's own, kept for all clusters
-        self.terraform = root / "terraform"  # its working folder, its state included unless that is kept remotely
+        self.root = home / "aws"
+        self.stack = self.root / "stack.json"
+        self.lock = self.root / "stack.lock"
+        self.told = self.root / "told.sha256"
+        self.plugins = home / "terraform-plugins"
+        self.terraform = self.root / "terraform"
 
 
 def _text(recorded: Mapping[str, str | int], name: str) -> str | None:
