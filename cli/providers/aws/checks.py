@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 
 from ...errors import NumeraiError
 from ...models import Check, CheckStatus, Node
@@ -16,6 +17,7 @@ from .policy import denied
 from .remains import cluster_remains, missing
 from .stack_file import Stack
 
+_Finding = tuple[CheckStatus, str, str | None]
 VCPU_QUOTA = {"fargate": ("fargate", "L-3032A538"), "spot": ("fargate", "L-36FBB829")}
 """Service Quotas: vCPUs of Fargate On-Demand and of Fargate Spot in a region."""
 
@@ -38,103 +40,107 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Provider) -> It
     yield _guarded("AWS quota", lambda: _quota(parts, stack))
     yield from _strangers(stack, nodes)
     for node in nodes:
-        yield _guarded("deployment", lambda node=node: _deployment(parts, stack, node, provider), node.name)  # type: ignore[misc]
-        yield _guarded("last run", lambda node=node: last_run_check(node, provider.runs(node.name, 1)), node.name)  # type: ignore[misc]
+        for name, look in (
+            ("deployment", partial(_deployment, parts, stack, node, provider)),
+            ("last run", partial(_last_run, node, provider)),
+        ):
+            try:
+                yield look()
+            except NumeraiError as error:
+                yield Check(name, CheckStatus.FAILED, error.message, error.hint, node.name)
 
 
-def _guarded(name: str, make: Callable[[], Check], node: str | None = None) -> Check:
+def _guarded(name: str, look: Callable[[], _Finding], node: str | None = None) -> Check:
     try:
-        return make()
+        return Check(name, *look(), node)
     except NumeraiError as error:
         return Check(name, CheckStatus.FAILED, error.message, error.hint, node)
 
 
-def _terraform(parts: AwsParts) -> Check:
+def _terraform(parts: AwsParts) -> _Finding:
     path, version = parts.terraform.program
-    return Check("Terraform", CheckStatus.OK, f"version {version} ({path})")
+    return CheckStatus.OK, f"version {version} ({path})", None
 
 
-def _cluster(parts: AwsParts, stack: Stack, account: str) -> Check:
-    name, mend = "AWS cluster", "numerai node config"
+def _cluster(parts: AwsParts, stack: Stack, account: str) -> _Finding:
+    fix = "numerai node config"
     cluster = parts.settings.cluster
     if not stack.begun:
         left = list(cluster_remains(parts.clients, cluster, account, parts.clients.region))
         if left:
             why = f"{', '.join(left)}: not made from here; another machine's, or left by an interrupted command"
-            return Check(name, CheckStatus.WARNING, why, "set NUMERAI_AWS_CLUSTER to another name, or remove them")
-        return Check(name, CheckStatus.OK, "there is none yet")
+            return CheckStatus.WARNING, why, "set NUMERAI_AWS_CLUSTER to another name, or remove them"
+        return CheckStatus.OK, "there is none yet", None
     if stack.account != account:
         why = f"it lives in account {stack.account}, the credentials are those of {account}"
-        return Check(name, CheckStatus.FAILED, why, "choose others with AWS_PROFILE")
+        return CheckStatus.FAILED, why, "choose others with AWS_PROFILE"
     leaving = [node for node, record in stack.nodes.items() if record.leaving]
     if leaving:
         why = f"the removal of {', '.join(leaving)} was interrupted"
-        return Check(name, CheckStatus.FAILED, why, "numerai node destroy")
+        return CheckStatus.FAILED, why, "numerai node destroy"
     if stack.applied is None:
-        return Check(name, CheckStatus.FAILED, "its last change was interrupted", mend)
+        return CheckStatus.FAILED, "its last change was interrupted", fix
     gone = missing(parts.clients, stack)
     if gone:
-        return Check(name, CheckStatus.FAILED, f"gone: {', '.join(gone)}", mend)
+        return CheckStatus.FAILED, f"gone: {', '.join(gone)}", fix
     if not parts.cluster.up_to_date(stack):
-        return Check(name, CheckStatus.WARNING, "it was made with other settings or an older version", mend)
-    return Check(name, CheckStatus.OK, f"{cluster} in {stack.region} is as configured, {len(stack.nodes)} node(s)")
+        return CheckStatus.WARNING, "it was made with other settings or an older version", fix
+    return CheckStatus.OK, f"{cluster} in {stack.region} is as configured, {len(stack.nodes)} node(s)", None
 
 
-def _keys(parts: AwsParts, stack: Stack) -> Check:
-    name, mend = "Numerai keys at AWS", "numerai node config"
+def _keys(parts: AwsParts, stack: Stack) -> _Finding:
+    fix = "numerai node config"
     keys = parts.context.keys()
     if keys is None:
-        return Check(name, CheckStatus.WARNING, "there are no keys here to compare them with", "numerai setup")
+        return CheckStatus.WARNING, "there are no keys here to compare them with", "numerai setup"
     secret = _secret(parts, stack)
     if not secret.exists:
-        return Check(name, CheckStatus.FAILED, "there are none", mend)
+        return CheckStatus.FAILED, "there are none", fix
     if not secret.has_keys(keys):
-        return Check(name, CheckStatus.FAILED, "they are not the ones recorded here", mend)
-    return Check(name, CheckStatus.OK, "the same as here, compared by hash")
+        return CheckStatus.FAILED, "they are not the ones recorded here", fix
+    return CheckStatus.OK, "the same as here, compared by hash", None
 
 
-def _notifications(parts: AwsParts, stack: Stack) -> Check:
+def _notifications(parts: AwsParts, stack: Stack) -> _Finding:
     """Whether somebody hears of a run that failed or did not come."""
-    name, urls, email = "AWS notifications", parts.context.notify_urls(), parts.settings.notification_email
+    urls, email = parts.context.notify_urls(), parts.settings.notification_email
     secret = _secret(parts, stack)
     elsewhere = parts.cluster.leaves_notify(secret, urls)
     if not elsewhere and not secret.has_notify(urls):
         why = "the addresses to notify at AWS are not the ones recorded here"
-        return Check(name, CheckStatus.WARNING, why, "numerai node config")
-    mend = "numerai setup -s -P aws --set notification_email=ADDRESS, then numerai node config"
+        return CheckStatus.WARNING, why, "numerai node config"
+    fix = "numerai setup -s -P aws --set notification_email=ADDRESS, then numerai node config"
     if not secret.notifies and email is None:
         why = "nobody is told when a run fails or a round is missed"
-        return Check(name, CheckStatus.WARNING, why, f"{mend}; and numerai notify add")
+        return CheckStatus.WARNING, why, f"{fix}; and numerai notify add"
     theirs = [f"{secret.addresses} address(es) of another machine"] if elsewhere else []
     told = f"told: {', '.join([*sorted(urls), *theirs, *([email] if email else [])])}"
     if email is None:
         why = f"{told}, by runs of the nodes' own images: when one cannot start or tell, nobody hears of it"
-        return Check(name, CheckStatus.WARNING, why, mend)
+        return CheckStatus.WARNING, why, fix
     if not parts.settings.watcher:
         why = f"{told}; the watcher is switched off, so a round without any run goes unnoticed"
-        return Check(name, CheckStatus.WARNING, why)
-    return Check(name, CheckStatus.OK, told)
+        return CheckStatus.WARNING, why, None
+    return CheckStatus.OK, told, None
 
 
 def _secret(parts: AwsParts, stack: Stack) -> KeysSecret:
     return KeysSecret(parts.clients, ClusterOutputs(stack.outputs).text("keys_secret_arn"))
 
 
-def _permissions(parts: AwsParts) -> Check:
-    name = "AWS permissions"
+def _permissions(parts: AwsParts) -> _Finding:
     try:
-        missing = list(denied(parts.clients))
+        refused = list(denied(parts.clients))
     except NumeraiError as error:
-        return Check(name, CheckStatus.OK, f"not looked at: {error.message}")
-    if missing:
-        mend = "ask for the policy that `numerai setup --provider aws --print-policy` prints"
-        return Check(name, CheckStatus.FAILED, f"these credentials may not do {', '.join(missing)}", mend)
-    return Check(name, CheckStatus.OK, "enough to make and use a cluster, as IAM's simulator says")
+        return CheckStatus.OK, f"not looked at: {error.message}", None
+    if refused:
+        fix = "ask for the policy that `numerai setup --provider aws --print-policy` prints"
+        return CheckStatus.FAILED, f"these credentials may not do {', '.join(refused)}", fix
+    return CheckStatus.OK, "enough to make and use a cluster, as IAM's simulator says", None
 
 
-def _quota(parts: AwsParts, stack: Stack) -> Check:
+def _quota(parts: AwsParts, stack: Stack) -> _Finding:
     """Whether the account's quota lets the largest node run on Fargate."""
-    name = "AWS quota"
     needed = max((node.cpu for node in stack.staying.values()), default=0)
     service, code = VCPU_QUOTA["spot" if parts.settings.use_spot else "fargate"]
     try:
@@ -142,11 +148,11 @@ def _quota(parts: AwsParts, stack: Stack) -> Check:
             quota = parts.clients.client("service-quotas").get_service_quota(ServiceCode=service, QuotaCode=code)
         allowed = float(quota["Quota"]["Value"])
     except NumeraiError as error:
-        return Check(name, CheckStatus.OK, f"not looked at: {error.message}")
+        return CheckStatus.OK, f"not looked at: {error.message}", None
     if allowed < needed:
         why = f"the account may use {allowed:g} vCPUs of Fargate at once, a node asks for {needed:g}"
-        return Check(name, CheckStatus.FAILED, why, "ask for more in the console of Service Quotas (AWS Fargate)")
-    return Check(name, CheckStatus.OK, f"{allowed:g} vCPUs of Fargate at once")
+        return CheckStatus.FAILED, why, "ask for more in the console of Service Quotas (AWS Fargate)"
+    return CheckStatus.OK, f"{allowed:g} vCPUs of Fargate at once", None
 
 
 def _strangers(stack: Stack, nodes: Sequence[Node]) -> Iterator[Check]:
@@ -154,8 +160,8 @@ def _strangers(stack: Stack, nodes: Sequence[Node]) -> Iterator[Check]:
     known = {node.name for node in nodes}
     for name in sorted(set(stack.staying) - known):
         why = "AWS has it, but nodes.json does not"
-        mend = f"numerai node -m {stack.nodes[name].model_name} config -P aws, then destroy it if it is not wanted"
-        yield Check("drift", CheckStatus.WARNING, why, mend, name)
+        fix = f"numerai node -m {stack.nodes[name].model_name} config -P aws, then destroy it if it is not wanted"
+        yield Check("drift", CheckStatus.WARNING, why, fix, name)
     for node in nodes:
         if node.name not in stack.staying:
             why = "nodes.json has it, but it was never made on AWS to its end"
@@ -168,3 +174,7 @@ def _deployment(parts: AwsParts, stack: Stack, node: Node, provider: Provider) -
     return deployment_check(
         node, deployed, lambda: deployed is not None and parts.images.present(deployed), provider.source_hash
     )
+
+
+def _last_run(node: Node, provider: Provider) -> Check:
+    return last_run_check(node, provider.runs(node.name, 1))

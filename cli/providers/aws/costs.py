@@ -71,10 +71,10 @@ def _storage() -> list[CostItem]:
 
 
 def _shared() -> list[CostItem]:
-    one_secret = CostItem("Numerai keys", prices.SECRET_MONTH, "one secret in Secrets Manager", shared=True)
+    one_secret = CostItem("Numerai keys", prices.SECRET_MONTH, "one secret in Secrets Manager")
     calls, looks = prices.WATCHER_CALLS_MONTH, prices.WATCHER_LOOKS_MONTH
     how = f"{calls:.0f} calls of Lambda, {looks:.0f} of them in a window, with a look at the secret and the table"
     usd = calls * prices.WATCHER_CALL + looks * prices.WATCHER_LOOK
-    watcher = CostItem("watcher", usd, how, shared=True)
+    watcher = CostItem("watcher", usd, how)
     free = "nothing is billed at rest: the queue, the network, the webhook and the alarms are free while idle"
     return [one_secret, watcher, replace(one_secret, what="idle cluster", usd=0.0, how=free)]

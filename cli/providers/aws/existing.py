@@ -44,7 +44,6 @@ TABLE: Mapping[str, str] = {
     "aws_lambda_function": "lambda:function:({function_name})",
     "aws_launch_template": "ec2:(lt-.*)",
     "aws_route_table": "ec2:(rtb-.*)",
-    "aws_s3_bucket": "s3:({bucket})",
     "aws_secretsmanager_secret": "secretsmanager:secret:{name}-......",
     "aws_security_group": "ec2:(sg-.*)",
     "aws_sns_topic": "sns:{name}",
@@ -62,7 +61,6 @@ _LOOKS: Mapping[str, Callable[[Any, str, str], Any]] = {
     "events": lambda client, arn, name: client.describe_rule(Name=name),
     "lambda": lambda client, arn, name: client.get_function(FunctionName=name)["Configuration"],
     "logs": lambda client, arn, name: client.describe_log_streams(logGroupName=name, limit=1),
-    "s3": lambda client, arn, name: client.head_bucket(Bucket=name),
     "secretsmanager": lambda client, arn, name: client.describe_secret(SecretId=arn),
     "sns": lambda client, arn, name: client.get_topic_attributes(TopicArn=arn),
 }
@@ -89,18 +87,18 @@ class Existing:
         self._clients = clients
         self._id = stack_id
         self._clock = clock
-        self._not_listed: Mapping[str, Callable[[Values], str | None]] = {
-            "aws_budgets_budget": self._budget,
-            "aws_cloudwatch_event_target": self._target,
-            "aws_iam_instance_profile": self._instance_profile,
-            "aws_iam_role": self._role,
-            "aws_iam_role_policy": self._role_policy,
-            "aws_iam_role_policy_attachment": self._role_policy_attachment,
-            "aws_lambda_function_url": self._function_url,
-            "aws_lambda_permission": self._permission,
-            "aws_route_table_association": self._association,
-            "aws_s3_bucket": self._bucket,
-            "aws_scheduler_schedule": self._schedule,
+        self._not_listed: Mapping[str, tuple[Callable[..., str | None], tuple[str, ...]]] = {
+            "aws_budgets_budget": (self._budget, ("name",)),
+            "aws_cloudwatch_event_target": (self._target, ("rule", "target_id")),
+            "aws_iam_instance_profile": (self._instance_profile, ("name",)),
+            "aws_iam_role": (self._role, ("name",)),
+            "aws_iam_role_policy": (self._role_policy, ("role", "name")),
+            "aws_iam_role_policy_attachment": (self._role_policy_attachment, ("role", "policy_arn")),
+            "aws_lambda_function_url": (self._function_url, ("function_name",)),
+            "aws_lambda_permission": (self._permission, ("function_name", "statement_id")),
+            "aws_route_table_association": (self._association, ("subnet_id", "route_table_id")),
+            "aws_s3_bucket": (self._bucket, ("bucket",)),
+            "aws_scheduler_schedule": (self._schedule, ("name",)),
         }
 
     def find(self, kind: str, values: Values) -> str | None:
@@ -109,7 +107,10 @@ class Existing:
 
         Waits until it is neither being made nor being removed. Raises `Unknown`.
         """
-        return self._not_listed[kind](values) if kind in self._not_listed else self._listed(kind, values)
+        if kind not in self._not_listed:
+            return self._listed(kind, values)
+        find, named = self._not_listed[kind]
+        return find(*_known(values, *named))
 
     def clear(self, kind: str, values: Values) -> None:
         """Remove what keeps Terraform from making the thing that these planned values describe. Raises `Unknown`."""
@@ -145,9 +146,8 @@ class Existing:
 
     def _of_ec2(self) -> Iterator[_Thing]:
         tags: dict[str, dict[str, str]] = {}
-        for tag in self._clients.pages(
-            "ec2", "describe_tags", "Tags", Filters=[{"Name": "key", "Values": [STACK_TAG, "Name"]}]
-        ):
+        asked = [{"Name": "key", "Values": [STACK_TAG, "Name"]}]
+        for tag in self._clients.pages("ec2", "describe_tags", "Tags", Filters=asked):
             tags.setdefault(tag["ResourceId"], {})[tag["Key"]] = tag["Value"]
         return (_Thing(id_, f"ec2:{id_}", own.get("Name")) for id_, own in tags.items() if self._owns(own))
 
@@ -176,73 +176,60 @@ class Existing:
 
     # what is not
 
-    def _role(self, values: Values) -> str | None:
-        (name,) = _known(values, "name")
+    def _role(self, name: str) -> str | None:
         found = self._clients.shows("iam", "get_role", RoleName=name)
         return name if found and self._owns(found["Role"].get("Tags")) else None
 
-    def _role_policy(self, values: Values) -> str | None:
-        role, name = _known(values, "role", "name")
-        own = self._role({"name": role})
-        shown = own and self._clients.shows("iam", "get_role_policy", RoleName=role, PolicyName=name)
+    def _role_policy(self, role: str, name: str) -> str | None:
+        shown = self._role(role) and self._clients.shows("iam", "get_role_policy", RoleName=role, PolicyName=name)
         return f"{role}:{name}" if shown else None
 
-    def _role_policy_attachment(self, values: Values) -> str | None:
-        role, arn = _known(values, "role", "policy_arn")
+    def _role_policy_attachment(self, role: str, arn: str) -> str | None:
         attached = self._clients.pages("iam", "list_attached_role_policies", "AttachedPolicies", RoleName=role)
-        own = self._role({"name": role}) and arn in [policy["PolicyArn"] for policy in attached]
+        own = self._role(role) and arn in [policy["PolicyArn"] for policy in attached]
         return f"{role}/{arn}" if own else None
 
-    def _instance_profile(self, values: Values) -> str | None:
-        (name,) = _known(values, "name")
+    def _instance_profile(self, name: str) -> str | None:
         found = self._clients.shows("iam", "get_instance_profile", InstanceProfileName=name)
         return name if found and self._owns(found["InstanceProfile"].get("Tags")) else None
 
-    def _schedule(self, values: Values) -> str | None:
+    def _schedule(self, name: str) -> str | None:
         """A schedule bears no tags; it is this stack's when it acts as this stack's role."""
-        (name,) = _known(values, "name")
-        group = values.get("group_name") or "default"
-        found = self._clients.shows("scheduler", "get_schedule", Name=name, GroupName=group)
-        own = found and self._role({"name": found["Target"]["RoleArn"].rpartition("/")[2]})
-        return f"{group}/{name}" if own else None
+        found = self._clients.shows("scheduler", "get_schedule", Name=name)
+        own = found and self._role(found["Target"]["RoleArn"].rpartition("/")[2])
+        return f"default/{name}" if own else None
 
-    def _budget(self, values: Values) -> str | None:
-        (name,) = _known(values, "name")
+    def _budget(self, name: str) -> str | None:
         account, region = self._clients.account, self._clients.region
         arn = f"arn:{self._clients.session.get_partition_for_region(region)}:budgets::{account}:budget/{name}"
         found = self._clients.shows("budgets", "list_tags_for_resource", ResourceARN=arn)
         return f"{account}:{name}" if found and self._owns(found.get("ResourceTags")) else None
 
-    def _bucket(self, values: Values) -> str | None:
+    def _bucket(self, name: str) -> str | None:
         """A bucket is tagged only after it was made, so an untagged one counts as well as long as nothing is in it."""
-        (name,) = _known(values, "bucket")
         s3 = self._client("s3")
-        if present(lambda: s3.get_bucket_tagging(Bucket=name), *_NO_BUCKET):
-            return self._listed("aws_s3_bucket", values)
+        if tagged := present(lambda: s3.get_bucket_tagging(Bucket=name), *_NO_BUCKET):
+            return name if self._owns(tagged["TagSet"]) else None
         found = present(lambda: s3.list_object_versions(Bucket=name, MaxKeys=1), *_NO_BUCKET)
         return name if found and not (found.get("Versions") or found.get("DeleteMarkers")) else None
 
-    def _target(self, values: Values) -> str | None:
-        rule, target = _known(values, "rule", "target_id")
+    def _target(self, rule: str, target: str) -> str | None:
         targets = self._clients.pages("events", "list_targets_by_rule", "Targets", Rule=rule)
         own = self._listed("aws_cloudwatch_event_rule", {"name": rule}) and target in [one["Id"] for one in targets]
         return f"{rule}/{target}" if own else None
 
-    def _function_url(self, values: Values) -> str | None:
-        name = self._listed("aws_lambda_function", values)
-        return name if name and self._clients.shows("lambda", "get_function_url_config", FunctionName=name) else None
+    def _function_url(self, name: str) -> str | None:
+        own = self._listed("aws_lambda_function", {"function_name": name})
+        return own if own and self._clients.shows("lambda", "get_function_url_config", FunctionName=name) else None
 
-    def _permission(self, values: Values) -> str | None:
-        (statement,) = _known(values, "statement_id")
-        name = self._listed("aws_lambda_function", values)
-        policy = name and self._clients.shows("lambda", "get_policy", FunctionName=name)
+    def _permission(self, name: str, statement: str) -> str | None:
+        own = self._listed("aws_lambda_function", {"function_name": name})
+        policy = own and self._clients.shows("lambda", "get_policy", FunctionName=name)
         statements = json.loads(policy["Policy"])["Statement"] if policy else []
         return f"{name}/{statement}" if statement in [one.get("Sid") for one in statements] else None
 
-    def _association(self, values: Values) -> str | None:
-        subnet, table = _known(values, "subnet_id", "route_table_id")
-        with aws_errors():
-            found = self._client("ec2").describe_route_tables(RouteTableIds=[table])["RouteTables"]
+    def _association(self, subnet: str, table: str) -> str | None:
+        found = self._clients.pages("ec2", "describe_route_tables", "RouteTables", RouteTableIds=[table])
         subnets = [entry.get("SubnetId") for one in found for entry in one.get("Associations", [])]
         return f"{subnet}/{table}" if subnet in subnets else None
 

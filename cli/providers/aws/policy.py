@@ -93,6 +93,7 @@ PROBED = (
     "s3:CreateBucket",
     "secretsmanager:PutSecretValue",
     "sns:CreateTopic",
+    "tag:GetResources",
 )
 """One action of each kind, which tells who may make a cluster from who may not."""
 

@@ -12,10 +12,11 @@ from .lambda_package import FUNCTIONS
 from .stack_file import Stack
 
 _LISTS = (
-    ("queue", "batch", "describe_job_queues", "jobQueues", "jobQueueName"),
-    ("compute environment", "batch", "describe_compute_environments", "computeEnvironments", "computeEnvironmentName"),
-    ("image repository", "ecr", "describe_repositories", "repositories", "repositoryName"),
+    ("queue", "-", "batch", "describe_job_queues", "jobQueues", "jobQueue"),
+    ("compute environment", "-", "batch", "describe_compute_environments", "computeEnvironments", "computeEnvironment"),
+    ("image repository", "/", "ecr", "describe_repositories", "repositories", "repository"),
 )
+"""What bears the cluster's name in front: in words, what follows the name there, and how AWS lists it."""
 _REMEMBERED = ("trigger", "rate", "notice", "deployed", "watch")
 """Begin the table's items of a node."""
 
@@ -84,9 +85,9 @@ def remove_data(clients: AwsClients, name: str, outputs: ClusterOutputs, *, keep
 
 def cluster_remains(clients: AwsClients, cluster: str, account: str, region: str) -> Iterator[str]:
     """What AWS still holds for a cluster of this name, in words."""
-    for what, service, operation, key, name in _LISTS:
-        names = [found[name] for found in clients.pages(service, operation, key)]
-        yield from (f"the {what} {name}" for name in names if name.startswith((f"{cluster}-", f"{cluster}/")))
+    for what, mark, service, operation, key, kind in _LISTS:
+        names = [found[f"{kind}Name"] for found in clients.pages(service, operation, key)]
+        yield from (f"the {what} {name}" for name in names if name.startswith(f"{cluster}{mark}"))
     for prefix in (f"/numerai/{cluster}/", *(f"/aws/lambda/{cluster}-{function}" for function in FUNCTIONS)):
         groups = clients.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix)
         yield from (f"the log group {group['logGroupName']}" for group in groups)
@@ -110,8 +111,8 @@ def empty_bucket(clients: AwsClients, bucket: str, prefix: str = "") -> None:
         for page in s3.get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix):
             versions = [*page.get("Versions", ()), *page.get("DeleteMarkers", ())]
             objects = [{"Key": version["Key"], "VersionId": version["VersionId"]} for version in versions]
-            errors = s3.delete_objects(Bucket=bucket, Delete={"Objects": objects}).get("Errors") if objects else None
-            if errors:
+            asked = {"Bucket": bucket, "Delete": {"Objects": objects, "Quiet": True}}
+            if objects and (errors := s3.delete_objects(**asked).get("Errors")):
                 raise ProviderError(f"AWS did not delete s3://{bucket}/{errors[0]['Key']}: {errors[0]['Message']}.")
 
 

@@ -65,7 +65,13 @@ def read_settings(recorded: Recorded, environ: Mapping[str, str] = os.environ) -
 
 
 class AwsPaths:
-    """Where the AWS provider keeps what in the tool's home folder."""
+    """Where the AWS provider keeps what in the tool's home folder.
+
+    `stack` says which nodes the cluster has, with the tokens of their webhooks; `lock` is held by the command that
+    changes the cluster. `told` is a hash over whom to notify as this machine put that into the cluster's secret last.
+    `plugins` are Terraform's own, kept for all clusters; `terraform` is its working folder, its state included unless
+    that is kept remotely.
+    """
 
     def __init__(self, home: Path):
         self.home = home

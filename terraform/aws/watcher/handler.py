@@ -145,7 +145,7 @@ class Watch:
         """Do what the policy decides for a node in a round; whether nothing more is expected of it there."""
         since = (moment(node.get("since")) or round_.open_time - self._numerai.ahead) + self._numerai.ahead
         if not round_.followed_since(since):
-            return True
+            return since >= round_.deadline  # else it is followed should the deadline be put off
         key, opened = f"watch#{name}#{round_.number}", round_.open_time.timestamp()
         record = {"outcome": {"S": "open"}, "reopened": {"N": "0"}, **(self._table.get(key) or {})}
         outcome, before = record["outcome"]["S"], int(record["reopened"]["N"])

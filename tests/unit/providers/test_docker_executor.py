@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Any, TypeVar
 
 import pytest
 from docker.utils.build import match_tag
@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numerai_compute.errors import EnvironmentNotReady, ProviderError
 from numerai_compute.models import Node, RunFailure, RunState
-from numerai_compute.ports import ContainerEngine, ContainerState
+from numerai_compute.ports import ContainerState
 from numerai_compute.providers.local.docker_executor import DockerExecutor, repository_name
 from numerai_compute.providers.local.executor import Attempt, StartFailed
 from numerai_compute.providers.local.run_log import read_log
@@ -71,7 +71,7 @@ class HastyControl(RunControl):
 
 
 def executor(engine: FlakyEngine, folder: Path) -> DockerExecutor:
-    host = cast(ContainerEngine, engine)
+    host: Any = engine
     return DockerExecutor(lambda: host, LocalPaths(folder), LocalSettings(), FakeClock(), lambda: "home")
 
 

@@ -373,6 +373,7 @@ def played(history: History, handler: ModuleType, folder: Path) -> tuple[list[Se
 @example(history=History(looks=(11, 16, 21), deploys=(-9, 18), endings=(HOPELESS,))).via("a deploy after exit 65")
 @example(history=History(looks=(11, 61, 70, 130), moved=(65, 120), endings=(FAILS,))).via("a deadline put off")
 @example(history=History(looks=(11, 46, 61), silent=((30, 50),))).via("silence near the deadline")
+@example(history=History(looks=(4, 60, 90), since=55, moved=(61, 90))).via("a new node, a deadline put off unseen")
 def test_both_watchers_decide_alike(history: History, handler: ModuleType, tmp_path: Path) -> None:
     with TemporaryDirectory(dir=tmp_path) as folder:
         local, cloud = played(history, handler, Path(folder))
