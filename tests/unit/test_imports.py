@@ -75,6 +75,7 @@ ALLOWED = {
         "watching",
         "providers.registry",
         "providers.local.daemon",
+        "providers.local.service",
         "sandbox",
         "events",
     },
