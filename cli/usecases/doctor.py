@@ -39,6 +39,8 @@ class Doctor:
     provider_named: Callable[[str], Provider]
     clock: Clock
     ledger: Ledger
+    may_sleep: Callable[[], tuple[str, str] | None] = lambda: None
+    """What makes this machine likely to sleep, and what keeps it awake."""
 
     def examine(self) -> list[Check]:
         """Every check, in the order in which it makes sense to mend things."""
@@ -170,6 +172,7 @@ class Doctor:
         if not any(needs_watching(node, lambda each: self.provider_named(each.provider)) for node in nodes):
             return
         yield self._watcher()
+        yield from self._sleep()
         yield self._told()
 
     def _watcher(self) -> Check:
@@ -178,6 +181,18 @@ class Doctor:
             why = "nobody on this machine follows the rounds: a run that does not come goes unnoticed"
             return Check("watcher", CheckStatus.WARNING, why, "numerai daemon start")
         return Check("watcher", CheckStatus.OK, f"{name_of(watchers[0])} follows the rounds")
+
+    def _sleep(self) -> Iterator[Check]:
+        """Whether rounds are followed by nothing but a machine that may sleep through them."""
+        found = self.may_sleep()
+        if found is None:
+            return
+        why = (
+            f"only this machine can follow the rounds of your nodes, and {found[0]}: while it sleeps, no run starts and"
+            " nobody is told; a round that opens and ends meanwhile is missed"
+        )
+        mend = f"{found[1]}, use a machine that stays on, or nodes on AWS (docs/watch.md)"
+        yield Check("sleep", CheckStatus.WARNING, why, mend)
 
     def _followed(self) -> bool:
         try:

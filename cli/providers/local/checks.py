@@ -17,6 +17,8 @@ OVERDUE = timedelta(minutes=5)
 
 def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[Node], str]) -> Iterator[Check]:
     """The daemon, the database, the executor in use, and every node's deployment and runs."""
+    from .service import service_check
+
     nodes, used = list(nodes), []
     if parts.paths.database.exists():  # looking must not make one
         try:
@@ -26,6 +28,7 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
             return
         yield Check("local database", CheckStatus.OK, f"{parts.paths.database} is readable")
     yield _daemon(parts, needed=bool(nodes))
+    yield service_check(parts.context.home, needed=bool(nodes))
     try:
         chosen = parts.chosen_executor()
     except NumeraiError as error:

@@ -15,7 +15,7 @@ from ...source import source_hash
 from ..registry import ProviderContext
 from ..webhooks.calls import TRIGGER_ID
 from .checks import local_checks
-from .daemon import COMMAND, lock_is_held, no_daemon, start_daemon
+from .daemon import COMMAND, lock_is_held, no_daemon
 from .docker_executor import DockerExecutor
 from .parts import LocalParts
 from .process_executor import ProcessExecutor
@@ -89,8 +89,10 @@ class LocalProvider:
         return source_hash(Path(node.path))
 
     def wake(self, report: Report) -> None:
-        """Start the daemon unless it runs."""
-        start_daemon(self._context, report=report, command=self._daemon_command)
+        """Start the daemon unless it runs, as the service where one is installed."""
+        from .service import bring_up_daemon
+
+        bring_up_daemon(self._context, report=report, command=self._daemon_command)
 
     def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
         """Stop what runs if forced, remove everything of the node, look that it is gone, and only then forget it."""

@@ -51,6 +51,9 @@ class FakeFactory(Factory):
     def clock(self) -> FakeClock:
         return FakeClock()
 
+    def may_sleep(self) -> tuple[str, str] | None:
+        return None
+
     def provider(self, name: str) -> FakeProvider:
         return self.fake_provider
 
