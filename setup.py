@@ -58,7 +58,7 @@ setup(
     package_data={
         f"{PACKAGE}.sandbox": ["*.graphql"],
         f"{PACKAGE}.node_template": ["**/*", "**/.dockerignore"],
-        f"{PACKAGE}.terraform": ["**/*.tf", "**/*.py", "**/*.md"],
+        f"{PACKAGE}.terraform": ["**/*.tf", "**/.terraform.lock.hcl", "**/*.py", "**/*.md"],
     },
     install_requires=[
         "click>=8.1.8,<9",

@@ -93,6 +93,15 @@ def _unreachable(complaint: _Complaint) -> NumeraiError:
     )
 
 
+def _other_build(complaint: _Complaint) -> NumeraiError:
+    return ProviderError(
+        "Terraform got another build of the AWS provider than the released one, and did not run it.",
+        "Its hash is not in .terraform.lock.hcl. Try again from another network; a provider mirror of your own must "
+        "hold the provider as HashiCorp has released it.",
+        code="provider-altered",
+    )
+
+
 def _registry(complaint: _Complaint) -> NumeraiError:
     return EnvironmentNotReady(
         "Terraform could not get the provider that it needs.",
@@ -147,10 +156,8 @@ _RULES: Sequence[tuple[re.Pattern[str], Callable[[_Complaint], NumeraiError]]] =
         _refused_credentials,
     ),
     (re.compile(r"AccessDenied|UnauthorizedOperation|not authorized to perform|StatusCode: 403"), _denied),
-    (
-        re.compile(r"Failed to query available provider packages|Failed to install provider"),
-        _registry,
-    ),
+    (re.compile(r"doesn't\s+match\s+any\s+of\s+the\s+checksums"), _other_build),
+    (re.compile(r"Failed to query available provider packages|Failed to install provider"), _registry),
     (
         re.compile(r"LimitExceeded|ServiceQuotaExceeded|TooMany\w+Exception|below its minimum value|QuotaExceeded"),
         _quota,
