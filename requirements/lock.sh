@@ -3,6 +3,7 @@
 # at once. The newest versions that the sources allow are taken; `lock.sh --keep` changes only what the sources ask for.
 set -eu
 cd "$(dirname "$0")/.."
+root=$(pwd)
 upgrade=--upgrade UV=${UV:-uv}
 case $UV in */*) UV=$(cd "$(dirname "$UV")" && pwd)/$(basename "$UV") ;; esac  # it is started in other folders too
 [ "${1:-}" != --keep ] || upgrade=
@@ -11,7 +12,7 @@ case $UV in */*) UV=$(cd "$(dirname "$UV")" && pwd)/$(basename "$UV") ;; esac  #
 lock() {
   source=$1 output=$2 header=$3
   shift 3
-  echo "$output"
+  echo "$(pwd)/$output" | sed "s|^$root/||"
   "$UV" pip compile --quiet --no-config $upgrade --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
     --no-emit-find-links --no-annotate --custom-compile-command "$header" "$@" "$source" --output-file "$output"
 }
