@@ -6,6 +6,7 @@ import hashlib
 import importlib.metadata
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -14,7 +15,11 @@ from typing import Any
 
 import pytest
 import setuptools
+from numerai_compute.adapters.clock import SystemClock
+from numerai_compute.process import ProcessResult
+from numerai_compute.providers.local import process_executor
 from numerai_compute.providers.local.process_executor import locked_requirements
+from numerai_compute.providers.local.settings import LocalPaths, LocalSettings
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
@@ -129,6 +134,35 @@ def test_what_a_locked_package_needs_is_locked_too(lock: str) -> None:
 @pytest.mark.parametrize("folder", EXAMPLES, ids=lambda folder: folder.name)
 def test_each_example_has_a_lock_of_its_requirements(folder: Path) -> None:
     assert locked_requirements(folder / "requirements.lock", (folder / "requirements.txt").read_bytes()), AGAIN
+
+
+def test_a_process_node_gets_the_locked_packages_until_its_requirements_are_edited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+
+    def run(argv: list[str], **_: object) -> ProcessResult:
+        started.append(argv)
+        if "venv" in argv:
+            Path(argv[-1]).mkdir(parents=True)
+        return ProcessResult(0, ())
+
+    monkeypatch.setattr(process_executor, "run_process", run)
+    executor = process_executor.ProcessExecutor(LocalPaths(tmp_path), LocalSettings(), SystemClock())
+    folder, requirements = tmp_path / "node", tmp_path / "requirements.txt"
+    shutil.copy(EXAMPLES[0] / "requirements.txt", requirements)
+    shutil.copy(EXAMPLES[0] / "requirements.lock", tmp_path)
+    said: list[str] = []
+    first = executor._environment(folder, requirements, said.append)
+    assert started[-1][-3:] == ["--require-hashes", "-r", str(tmp_path / "requirements.lock")]
+    requirements.write_text("my-own==1\n")
+    second = executor._environment(folder, requirements, said.append)
+    assert started[-1][-2:] == ["-r", str(requirements)] and "--require-hashes" not in started[-1]
+    assert first != second
+    assert [line for line in said if line.startswith("Inst")] == [
+        "Installing requirements.lock",
+        "Installing requirements.txt",
+    ]
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the shell of a Dockerfile")
