@@ -28,6 +28,9 @@ LOCK_SECONDS = 5
 UNATTENDED_SECONDS = 900
 """How long to wait for the Terraform of a command that was killed: a first apply takes some minutes."""
 SOURCES = ("*.tf", "*.tf.json")
+LOCK_FILE = ".terraform.lock.hcl"
+"""Which build of each provider may run. Its hashes are those of Terraform's registry. OpenTofu installs builds that are
+not the same byte for byte (its `init` says so), and so keeps the lock file that it makes at first."""
 BACKEND_FILE = "backend.tf.json"
 VARIABLES_FILE = "variables.tfvars.json"
 PLAN_FILE = "changes.tfplan"
@@ -174,6 +177,9 @@ class TerraformRunner:
         make_private_folder(self._folder)
         make_private_folder(self._plugins)
         wanted = {path.name: path.read_bytes() for pattern in SOURCES for path in sorted(self._root.glob(pattern))}
+        locked = self._root / LOCK_FILE
+        if locked.exists() and Path(self.program[0]).stem == "terraform":
+            wanted[LOCK_FILE] = locked.read_bytes()
         if self._backend:
             wanted[BACKEND_FILE] = json.dumps(self._backend.configuration(), indent=2).encode()
         for pattern in SOURCES:

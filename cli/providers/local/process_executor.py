@@ -24,6 +24,7 @@ from .executor import Attempt, Control, StartFailed, disk_check
 from .settings import LocalPaths, LocalSettings
 
 REQUIREMENTS = "requirements.txt"
+LOCK = "requirements.lock"
 # What a run needs from this machine; everything else it gets is the contract's.
 INHERITED = frozenset(
     """HOME LANG LC_ALL TZ TMPDIR TEMP TMP SYSTEMROOT SYSTEMDRIVE COMSPEC PATHEXT USERPROFILE APPDATA LOCALAPPDATA
@@ -31,6 +32,15 @@ INHERITED = frozenset(
     SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE LD_LIBRARY_PATH DYLD_LIBRARY_PATH""".split()  # noqa: SIM905
 )
 _LOOK_SECONDS = 0.1
+
+
+def locked_requirements(lock: Path, requirements: bytes) -> bytes:
+    """What a lock file holds when it was made of these requirements, which it names by their hash; else nothing.
+
+    The examples' Dockerfiles ask the same.
+    """
+    content = lock.read_bytes() if lock.exists() else b""
+    return content if f"{hashlib.sha256(requirements).hexdigest()}  {REQUIREMENTS}".encode() in content else b""
 
 
 class ProcessExecutor:
@@ -170,7 +180,8 @@ class ProcessExecutor:
     def _environment(self, folder: Path, requirements: Path, report: Report) -> Path:
         """The node's virtual environment for these requirements and this Python, made when it is not there."""
         content = requirements.read_bytes() if requirements.exists() else b""
-        key = hashlib.sha256(sys.version.encode() + sys.executable.encode() + content).hexdigest()[:12]
+        locked = locked_requirements(requirements.with_name(LOCK), content)
+        key = hashlib.sha256(sys.version.encode() + sys.executable.encode() + content + locked).hexdigest()[:12]
         environment = folder / f"venv-{key}"
         done = environment / "complete"
         if done.exists():
@@ -180,9 +191,12 @@ class ProcessExecutor:
         flags = [] if content.strip() else ["--without-pip"]
         self._build_step([sys.executable, "-m", "venv", *flags, str(environment)], report)
         if content.strip():
-            report(f"Installing {requirements.name}")
+            report(f"Installing {LOCK if locked else REQUIREMENTS}")
             pip = [str(_python(environment)), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-            self._build_step([*pip, "-r", str(requirements)], report)
+            which = (
+                ["--require-hashes", "-r", str(requirements.with_name(LOCK))] if locked else ["-r", str(requirements)]
+            )
+            self._build_step([*pip, *which], report)
         done.touch()
         return environment
 
