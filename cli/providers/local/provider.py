@@ -15,8 +15,8 @@ from ...schedule import validate_cron
 from ...source import source_hash
 from ..registry import ProviderContext
 from ..webhooks.calls import NO_SUBMIT, TRIGGER_ID
-from .checks import local_checks
 from .answering import silence_at
+from .checks import local_checks
 from .daemon import COMMAND, lock_is_held, no_daemon, start_daemon, stop_daemon
 from .docker_executor import DockerExecutor
 from .parts import LocalParts

@@ -21,8 +21,8 @@ TRIGGER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
 NO_SUBMIT = "no-submit-"
 """Begins the trigger ids of runs that are not to submit. No call of a webhook may carry one."""
 OWN_TRIGGERS = ("watch-", "cron-", NO_SUBMIT)
-"""Prefixes of the trigger ids that a watcher, a schedule or a test makes up. Numerai does not know them, so no submission may
-carry one."""
+"""Prefixes of the trigger ids that a watcher, a schedule or a test makes up. Numerai does not know them, so no
+submission may carry one."""
 OWN_TRIGGER = "NUMERAI_OWN_TRIGGER"
 """The environment variable in which a run has the id of a trigger that Numerai did not make."""
 BURST = 60
