@@ -43,7 +43,7 @@ class Doctor:
 
     def examine(self) -> list[Check]:
         """Every check, in the order in which it makes sense to mend things."""
-        checks = [_python(), *self._home(), *self._files()]
+        checks = [_python(), *guarded("home", self._home), *guarded("nodes.json", self._files)]
         nodes = self._nodes()
         api = self._api(checks)
         models = self._models(api) if api else None
@@ -113,11 +113,17 @@ class Doctor:
             fix = FIX_NODES_FILE if fixable else None
             yield Check("nodes.json", CheckStatus.FAILED, error.message, mend, safe_fix=fix)
             return
-        if self.store.is_legacy():
+        if self._is_legacy():
             why = f"{self.store.home} is the official tool's"
             yield Check("nodes.json", CheckStatus.WARNING, why, "numerai upgrade")
         else:
             yield Check("nodes.json", CheckStatus.OK, f"{count} node(s)")
+
+    def _is_legacy(self) -> bool:
+        try:
+            return self.store.is_legacy()
+        except NumeraiError:  # the keys' file cannot be read: said by the check of the keys
+            return False
 
     def _nodes(self) -> list[Node]:
         try:
