@@ -399,7 +399,7 @@ def _print_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log
         render.progress(f"run {run.id}, {_ended(run)}")
     for line in lines:
         render.log_line(line)
-    _show_reason(render, provider.run(run.id) if follow else run)
+    _show_reason(render, run if run.state.final else provider.run(run.id))
 
 
 def _show_reason(render: Renderer, run: Run) -> None:
