@@ -92,6 +92,7 @@ class _Failed(Exception):
         self.fact = fact
 
 
+# long: one conversation, fact after fact, each with the ways in which it can fail
 @dataclass
 class Verifier:
     """Runs the test of one node. `on_fact` hears of each fact as it becomes true or fails, `on_log` of each line that
