@@ -142,6 +142,7 @@ def replace_runtime(folder: Path, backup: Path) -> None:
     live, staged, aside = folder / RUNTIME, folder / _STAGED, folder / _ASIDE
     try:
         _keep(live, backup)
+        remove_tree(staged, folder)
         _copy(templates() / RUNTIME, staged)
         live.rename(aside)
         try:

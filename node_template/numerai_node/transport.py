@@ -44,6 +44,8 @@ LOOK_SECONDS = 120.0
 """How long is tried what is worth a few tries and never the round."""
 LARGEST_ANSWER = 8 * 1024 * 1024
 """Bytes of an answer that is read into memory; a longer one is not used. Downloads have no limit."""
+MOST_VALUES = 200_000
+"""Values in an answer's JSON: each takes up to 300 bytes of memory, so that a longer answer of 8 MiB could fill it."""
 T = TypeVar("T")
 
 
@@ -115,9 +117,12 @@ class Answer:
         return body
 
     def json(self) -> object:
-        """The body's JSON value; None when it is none."""
+        """The body's JSON value; None when it is none. `Passing` when it holds too many values."""
+        content = self.content()
+        if sum(map(content.count, (b"[", b"{", b","))) > MOST_VALUES:
+            raise Passing(f"{self._said_by} answered more than {MOST_VALUES} values", lost=True)
         try:
-            return json.loads(self.content())
+            return json.loads(content)
         except (ValueError, RecursionError):
             return None
 

@@ -147,7 +147,7 @@ class TestAnswers:
             assert answer in ([], TokenInfo("", "", None))
 
     def test_an_answer_nested_too_deep(self, stub: Stub, client: NumeraiClient) -> None:
-        stub.script["listDatasets"] = [lambda handler: handler.answer(200, b"[" * 1_000_000)] * 3
+        stub.script["listDatasets"] = [lambda handler: handler.answer(200, b"[" * 100_000)] * 3
         with pytest.raises(NoAnswer, match="without usable data"):
             client.datasets(8)
 

@@ -242,7 +242,10 @@ class TestTheRound:
         assert abs((patient.clock.now() - datetime.now(timezone.utc)).total_seconds()) < 5
 
 
-@pytest.mark.parametrize("nonsense", [None, "", "soon", "Sun, 22 Nov 2026 01:00:00", f"1 Nov {'9' * 30} 01:00:00"])
+@pytest.mark.parametrize(
+    "nonsense",
+    [None, "", "soon", "Sun, 22 Nov 2026 01:00:00", "Fri, 31 Dec 9999 23:59:59 GMT", f"1 Nov {'9' * 30} 01:00:00"],
+)
 def test_a_date_that_is_none_is_not_learnt(nonsense: str | None) -> None:
     clock = NumeraiClock(lambda: 0.0)
     clock.learn(format_datetime(NOON, usegmt=True))
@@ -257,6 +260,8 @@ def test_a_date_that_is_none_is_not_learnt(nonsense: str | None) -> None:
         ("2026-01-30T12:00:00.250000Z", NOON + timedelta(seconds=0.25)),
         ("2026-01-30T13:00:00.5+01:00", NOON + timedelta(seconds=0.5)),
         ("2026-01-30T12:00:00", NOON),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("9999-12-31T23:59:59.999999Z", None),
         ("yesterday", None),
         (None, None),
     ],
