@@ -31,6 +31,7 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("status",),
     ("history", "-n", "3"),
     ("doctor",),
+    ("doctor", "--api"),
     ("watch", "--once"),
 )
 

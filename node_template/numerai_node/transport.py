@@ -139,7 +139,8 @@ class Transport:
     Waits between tries grow from half a second to 30 s, each varied by half of it either way. `patience()` tries
     whatever fails `attempts` times; while a round is open, until shortly before its deadline, but never longer than 45
     minutes. `sleep` and `monotonic` are in seconds; `report` is told, as `log` is, of each try that is made again;
-    `agent` names this program to servers.
+    `agent` names this program to servers. With `hurried` somebody sits there: a wait that a server asks
+    for, and that there is no time for, is not begun.
     """
 
     def __init__(
@@ -150,6 +151,7 @@ class Transport:
         attempts: int = ATTEMPTS,
         report: Callable[..., None] = log,
         agent: str = "numerai-node",
+        hurried: bool = False,
     ):
         self._connections = Connections()
         self.sleep = sleep
@@ -158,6 +160,7 @@ class Transport:
         self.clock = NumeraiClock(monotonic)
         self._report = report
         self._agent = agent
+        self._hurried = hurried
         self._deadline: datetime | None = None
 
     def submit_by(self, deadline: datetime | None) -> None:
@@ -269,9 +272,12 @@ class Transport:
         over = failures >= patience.tries and left <= 0
         if passing.at_most is not None:
             over = refusals >= passing.at_most
+        asked, why = passing.at_least or 0.0, str(passing)
+        if self._hurried and asked > patience.ends - now:
+            over, why = True, f"{passing} and asks for a wait of {min(asked, 1e9):.0f} s"
         if over or now >= patience.ends:
             times = "once" if failures == 1 else f"{failures} times, last"
-            raise passing.then or NoAnswer(f"{what} failed {times} because {passing}.", passing.kind) from passing
+            raise passing.then or NoAnswer(f"{what} failed {times} because {why}.", passing.kind) from passing
         seconds = min(FIRST_WAIT * 2 ** min(failures - 1, 16), LONGEST_WAIT) * random.uniform(0.5, 1.5)  # noqa: S311
         seconds = min(seconds, LONGEST_WAIT)
         if passing.at_least is not None:

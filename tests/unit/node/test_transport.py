@@ -229,6 +229,15 @@ class TestTheRound:
         patient.retry("the test", lambda: always(at_least=3600.0)() if next(asked, False) else None)
         assert waiting.waits == [pytest.approx((600 - 5) / 2)]
 
+    def test_nobody_sits_through_a_wait_that_there_is_no_time_for(self, waiting: Waiting) -> None:
+        hurried = Transport(sleep=waiting.sleep, monotonic=waiting.monotonic, hurried=True)
+        with pytest.raises(TemporaryFailure, match=r"once because .* asks for a wait of 86400 s"):
+            hurried.retry("the test", always(at_least=86400.0), hurried.within(90, 4))
+        assert waiting.waits == []
+        with pytest.raises(TemporaryFailure, match="4 times"):
+            hurried.retry("the test", always(at_least=5.0), hurried.within(90, 4))
+        assert waiting.waits == [5.0, 5.0, 5.0]
+
     def test_numerais_clock_counts_and_not_this_machines(self, patient: Transport, waiting: Waiting) -> None:
         """Noon of January is long past, or to come, for the machine that runs this."""
         patient.submit_by(NOON + timedelta(hours=1))
