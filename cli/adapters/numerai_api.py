@@ -49,7 +49,9 @@ class HttpNumeraiApi:
     ):
         self.url = check_api_url(keys.api_url)
         self._seconds = seconds
-        self._transport = Transport(sleep=sleep, monotonic=monotonic, report=lambda *_, **__: None, agent="numerai")
+        self._transport = Transport(
+            sleep=sleep, monotonic=monotonic, report=lambda *_, **__: None, agent="numerai", hurried=True
+        )
         try:
             self._client = numerai.NumeraiClient(
                 self.url,

@@ -22,6 +22,8 @@ from ..names import check_name, shown
 NODES_FILE = "nodes.json"
 KEYS_FILE = ".keys"
 NOTIFY_VARIABLE = "NUMERAI_NOTIFY"
+CLOUD_KEYS = ("aws", "azure", "gcp")
+"""Where the official tool keeps keys of cloud accounts in its file. This tool reads none of them."""
 VERSION = 1
 LOCK_SECONDS = 10
 
@@ -213,7 +215,8 @@ class HomeStore:
                 write_private(self.nodes_path, _nodes_json(nodes), keep_previous=False)
             if keys and "version" not in keys:
                 backups.append(self._back_up(self.keys_path, stamp))
-                write_private(self.keys_path, _to_json({**keys, "version": VERSION}), keep_previous=False)
+                kept = {name: value for name, value in keys.items() if name not in CLOUD_KEYS}
+                write_private(self.keys_path, _to_json({**kept, "version": VERSION}), keep_previous=False)
         return backups
 
     def _back_up(self, path: Path, stamp: str) -> Path:

@@ -92,13 +92,15 @@ class EventLoop(HandlerContext):
 
     # the life of the daemon
 
-    def run(self, single_run: bool = False) -> list[RoundReport]:
+    def run(self, single_run: bool = False, *, again: bool = False) -> list[RoundReport]:
         """Deliver the events of each round as it opens, until interrupted; returns how the rounds went.
 
         With `single_run` it ends after one round: the open one, or the next to open within `single_run_max_wait`
         seconds. SIGTERM ends it quietly and Ctrl-C with `KeyboardInterrupt`, both after `on_shutdown`; what was
-        outstanding of a round at SIGTERM is said to have failed. `NumeraiError` with code `busy` when another process
-        delivers events to one of these handlers.
+        outstanding of a round at SIGTERM is said to have failed. With `again` the events of the round that is open are
+        delivered once more. A `UsageError` in an event (no model is given, or an unknown one) ends it too, once every
+        handler had its turn; the event then counts as not delivered. `NumeraiError` with code `busy` when another
+        process delivers events to one of these handlers.
         """
         self.rounds, self.failed = [], []
         with self._locked(), _sigterm_stops():
@@ -110,7 +112,7 @@ class EventLoop(HandlerContext):
                 self.failed += self._deliveries.on_all("on_start")
                 for failure in self.before_start:
                     self._deliveries.tell(failure)
-                self._follow(single_run)
+                self._follow(single_run, again)
             except Stopped:
                 logger.info("Told to stop")
                 for report in self.rounds[-1:]:
@@ -122,18 +124,24 @@ class EventLoop(HandlerContext):
                 HandlerContext.running = None
         return self.rounds
 
-    def _follow(self, single_run: bool) -> None:
+    def _follow(self, single_run: bool, again: bool) -> None:
         started = self.surroundings.clock.monotonic()
         answered = False
         while True:
             current = self.open_round(must_answer=not answered)
             answered = True
+            if current is not None and again:
+                again = False
+                for handler in self.event_handlers:
+                    self._deliveries.forget(handler, current.number)
             if current is not None and self._outstanding(current.number):
                 self._run_round(current)
                 if single_run:
                     return
             elif single_run and current is not None:
-                logger.info("All events of round %d were delivered before; there is nothing to do", current.number)
+                logger.info(
+                    "All events of round %d were delivered before; --again delivers them once more", current.number
+                )
                 return
             elif single_run and self.surroundings.clock.monotonic() - started >= self.settings.single_run_max_wait:
                 logger.info("No round opened within %s s", self.settings.single_run_max_wait)
@@ -148,6 +156,7 @@ class EventLoop(HandlerContext):
         while new := [each for each in self._outstanding(number) if not self._deliveries.done(each, number, BEGIN)]:
             for handler in new:
                 self._deliveries.begin(handler, self.rounds[-1])
+            self._end_if_misused()
         return self._outstanding(number)
 
     def _run_round(self, current: Round) -> None:
@@ -168,6 +177,7 @@ class EventLoop(HandlerContext):
             self._deliveries.settle(handler, self.rounds[-1])
         for handler in self._begun(number):
             self._deliveries.once(handler, CLEANUP, self.rounds[-1])
+        self._end_if_misused()
         self.persistent_state["last_round_processed"] = number
         self.save_state()
         self.report = None
@@ -184,6 +194,7 @@ class EventLoop(HandlerContext):
                     trained = True
                 for handler in self._begun(number):
                     self._deliveries.predict(handler, self.rounds[-1])
+                self._end_if_misused()
                 if not any(self._deliveries.to_be_tried(each, number) for each in self.event_handlers):
                     break
             wait = self.settings.retry_wait
@@ -197,6 +208,10 @@ class EventLoop(HandlerContext):
             self.surroundings.clock.sleep(wait)
         if not trained:
             self._deliver_training(number)
+
+    def _end_if_misused(self) -> None:
+        if self._deliveries.misuse is not None:
+            raise self._deliveries.misuse
 
     def _training_comes_first(self, number: int) -> bool:
         """Whether somebody has no model yet, or a last try may need a newer one. Otherwise training, or the download of
@@ -243,6 +258,7 @@ class EventLoop(HandlerContext):
         before = len(report.trained)
         for handler in handlers:
             self._deliveries.train(handler, fingerprint, report)
+        self._end_if_misused()
         if len(report.trained) > before:
             self.persistent_state["last_round_trained"] = number
         self.save_state()

@@ -46,10 +46,12 @@ def run_handlers(
     tournament: int = 8,
     model: str | None = None,
     single_run: bool = False,
+    again: bool = False,
     loop: type[EventLoop] = EventLoop,
     report: Callable[[str], None] = lambda line: None,
 ) -> HandlersRun:
-    """Load handlers and run the daemon with them until it is interrupted, or for one round.
+    """Load handlers and run the daemon with them until it is interrupted, or for one round; with `again` the events of
+    the round that is open are delivered once more.
 
     `loop` follows the rounds. `report` gets each line of the log, without tracebacks, which are in the log file. What
     handlers print goes to standard error. `UsageError` when a source or the model does not exist, `ApiError` when
@@ -65,7 +67,7 @@ def run_handlers(
         _check_account(daemon, model)
         names = tuple(handler.name for handler in daemon.event_handlers)
         logger.info("Handlers: %s", ", ".join(names))
-        rounds = daemon.run(single_run=single_run)
+        rounds = daemon.run(single_run=single_run, again=again)
     not_loaded = tuple(str(failure.handler) for failure in loaded.failures)
     return HandlersRun(names, not_loaded, tuple(daemon.failed), tuple(rounds), str(path))
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import EnvironmentNotReady
+from ..errors import EnvironmentNotReady, NumeraiError
 
 PREVIOUS_SUFFIX = ".previous"
 
@@ -62,6 +63,37 @@ def write_private(path: Path, content: bytes, *, keep_previous: bool = True) -> 
         _sync_folder(path.parent)
     except OSError as error:
         raise unwritable(path, error) from error
+
+
+def remove_tree(path: Path, within: Path, *, strict: bool = False) -> None:
+    """Delete a folder, or a link without what it leads to. What is not there is fine, and what cannot be deleted stays
+    behind, or with `strict` is an `OSError`. `NumeraiError` with code `outside-home`, and nothing deleted, for what
+    does not lie inside the folder `within`."""
+    check_inside(path, within)
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    elif strict:
+        shutil.rmtree(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_file(path: Path, within: Path) -> None:
+    """Delete a file, or a link. What is not there is fine; `NumeraiError` as `remove_tree` raises it."""
+    check_inside(path, within)
+    path.unlink(missing_ok=True)
+
+
+def check_inside(path: Path, within: Path) -> None:
+    """`NumeraiError` with code `outside-home` unless the entry `path` lies inside the folder `within`, wherever links
+    on the way lead; the folder itself does not."""
+    parent, folder = path.parent.resolve(), within.resolve()
+    if path.name in ("", "..") or path == within or not parent.is_relative_to(folder) or parent / path.name == folder:
+        raise NumeraiError(
+            f"{path} does not lie inside {within}: it was left alone.",
+            "Look at the names in nodes.json, and for links in that folder.",
+            code="outside-home",
+        )
 
 
 def unwritable(path: Path, error: OSError) -> EnvironmentNotReady:

@@ -340,7 +340,7 @@ class NumeraiClient(Channel):
 
         def read(data: Mapping[str, Any]) -> tuple[str, int] | None:
             model = data["model"]
-            return (str(model["name"]), int(model["tournament"])) if model else None
+            return (str(model["name"]), _whole(model["tournament"])) if model else None
 
         return self._ask(Question(queries.MODEL, {"modelId": model_id}, read, "asking for the model"), patience)
 
@@ -522,6 +522,13 @@ def _known(value: object) -> str:
     return value
 
 
+def _whole(value: object) -> int:
+    """A whole number as GraphQL has them, of 32 bits: larger ones fit into no database (GraphQL specification, Int)."""
+    if isinstance(value, (bool, float)) or not isinstance(value, (int, str)) or abs(number := int(value)) >= 2**31:
+        raise ValueError("a whole number is missing")
+    return number
+
+
 def _optional(value: object) -> str | None:
     return None if value is None else str(value)
 
@@ -537,12 +544,12 @@ def _round(row: Mapping[str, Any], tournament: int) -> Round:
     deadline, day = _time(row["closeStakingTime"]), row.get("dataDatestamp")
     close_time = moment(row.get("closeTime")) or deadline
     return Round(
-        number=int(row["number"]),
+        number=_whole(row["number"]),
         tournament=tournament,
         open_time=_time(row["openTime"]),
         deadline=deadline,
         close_time=max(close_time, deadline),
-        data_datestamp=None if day is None else int(day),
+        data_datestamp=None if day is None else _whole(day),
     )
 
 
@@ -550,7 +557,7 @@ def _model(row: Mapping[str, Any]) -> AccountModel:
     return AccountModel(
         id=_known(row["id"]),
         name=_known(row["name"]),
-        tournament=int(row["tournament"]),
+        tournament=_whole(row["tournament"]),
         webhook=_optional(row.get("submissionWebhook")),
         compute_enabled=bool(row.get("computeEnabled")),
         pickle_id=_optional((row.get("computePickleUpload") or {}).get("id")),
@@ -561,7 +568,7 @@ def _submission(row: Mapping[str, Any]) -> Submission:
     number = (row.get("round") or {}).get("number")
     return Submission(
         id=_known(row["id"]),
-        round_number=None if number is None else int(number),
+        round_number=None if number is None else _whole(number),
         trigger_id=_optional(row.get("triggerId")),
         filename=_optional(row.get("filename")),
         inserted_at=moment(row.get("insertedAt")),
@@ -570,7 +577,7 @@ def _submission(row: Mapping[str, Any]) -> Submission:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(
-        round_number=int(row["roundNumber"]),
+        round_number=_whole(row["roundNumber"]),
         status=str(row.get("status") or ""),
         id=_optional(row.get("id")),
         filename=_optional(row.get("filename")),

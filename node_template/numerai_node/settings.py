@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .addresses import is_secure
+from .cache_folder import default_cache
 from .errors import ConfigurationError
 from .log import hide
 
@@ -83,7 +83,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         node=text("NUMERAI_NODE") or "by-hand",
         tournament=_tournament(text("NUMERAI_TOURNAMENT") or str(CLASSIC)),
         artifacts=text("NUMERAI_ARTIFACTS") or "artifacts",
-        cache=Path(text("NUMERAI_CACHE") or Path(tempfile.gettempdir()) / "numerai-cache"),
+        cache=Path(given) if (given := text("NUMERAI_CACHE")) else default_cache(env),
         cpu=_cpu(text("NUMERAI_CPU")),
         data_version=_version(text(VERSION_VARIABLE)),
         no_submit=text(NO_SUBMIT_VARIABLE) not in (None, "0"),

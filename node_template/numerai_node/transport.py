@@ -44,6 +44,8 @@ LOOK_SECONDS = 120.0
 """How long is tried what is worth a few tries and never the round."""
 LARGEST_ANSWER = 8 * 1024 * 1024
 """Bytes of an answer that is read into memory; a longer one is not used. Downloads have no limit."""
+MOST_VALUES = 200_000
+"""Values in an answer's JSON: each takes up to 300 bytes of memory, so that a longer answer of 8 MiB could fill it."""
 T = TypeVar("T")
 
 
@@ -107,9 +109,12 @@ class Answer:
         return body
 
     def json(self) -> object:
-        """The body's JSON value; None when it is none."""
+        """The body's JSON value; None when it is none. `Passing` when it holds too many values."""
+        content = self.content()
+        if sum(map(content.count, (b"[", b"{", b","))) > MOST_VALUES:
+            raise Passing(f"{self._said_by} answered more than {MOST_VALUES} values", lost=True)
         try:
-            return json.loads(self.content())
+            return json.loads(content)
         except (ValueError, RecursionError):
             return None
 
@@ -126,7 +131,8 @@ class Transport:
     Waits between tries grow from half a second to 30 s, each varied by half of it either way. `patience()` tries
     whatever fails `attempts` times; while a round is open, until shortly before its deadline, but never longer than 45
     minutes. `sleep` and `monotonic` are in seconds; `report` is told, as `log` is, of each try that is made again;
-    `agent` names this program to servers.
+    `agent` names this program to servers. With `hurried` somebody sits there: a wait that a server asks
+    for, and that there is no time for, is not begun.
     """
 
     def __init__(
@@ -137,6 +143,7 @@ class Transport:
         attempts: int = ATTEMPTS,
         report: Callable[..., None] = log,
         agent: str = "numerai-node",
+        hurried: bool = False,
     ):
         self._connections = Connections()
         self.sleep = sleep
@@ -145,6 +152,7 @@ class Transport:
         self.clock = NumeraiClock(monotonic)
         self._report = report
         self._agent = agent
+        self._hurried = hurried
         self._deadline: datetime | None = None
 
     def submit_by(self, deadline: datetime | None) -> None:
@@ -256,9 +264,12 @@ class Transport:
         over = failures >= patience.tries and left <= 0
         if passing.at_most is not None:
             over = refusals >= passing.at_most
+        asked, why = passing.at_least or 0.0, str(passing)
+        if self._hurried and asked > patience.ends - now:
+            over, why = True, f"{passing} and asks for a wait of {min(asked, 1e9):.0f} s"
         if over or now >= patience.ends:
             times = "once" if failures == 1 else f"{failures} times, last"
-            raise passing.then or NoAnswer(f"{what} failed {times} because {passing}.", passing.kind) from passing
+            raise passing.then or NoAnswer(f"{what} failed {times} because {why}.", passing.kind) from passing
         seconds = min(FIRST_WAIT * 2 ** min(failures - 1, 16), LONGEST_WAIT) * random.uniform(0.5, 1.5)  # noqa: S311
         seconds = min(seconds, LONGEST_WAIT)
         if passing.at_least is not None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ...errors import NumeraiError, ProviderError
-from ...files.private import make_private_folder
+from ...files.private import make_private_folder, remove_tree
 from ...models import Check, CheckStatus, Node, RunFailure, RunState
 from ...ports import Clock, Report
 from ...process import run_process, spawn_detached
@@ -69,7 +69,7 @@ class ProcessExecutor:
         snapshot = folder / f"source-{source_hash[:12]}"
         if not snapshot.exists():
             temporary = folder / f".{snapshot.name}.{os.getpid()}"
-            _remove(temporary)
+            remove_tree(temporary, self._paths.root)
             copy_source(source, temporary)
             temporary.replace(snapshot)
         reference = {"source": str(snapshot), "environment": str(environment), "command": command}
@@ -81,7 +81,7 @@ class ProcessExecutor:
         names = {Path(reference[part]).name for reference in references for part in ("source", "environment")}
         for folder in _children(self._paths.node(node_name)):
             if folder.name.startswith(("source-", "venv-")) and folder.name not in names:
-                _remove(folder)
+                remove_tree(folder, self._paths.root)
 
     def present(self, reference: str) -> bool:
         built = json.loads(reference)
@@ -107,7 +107,7 @@ class ProcessExecutor:
             make_private_folder(path)
         if not work.exists():
             copy = folder / "work.partial"
-            _remove(copy)
+            remove_tree(copy, self._paths.root)
             shutil.copytree(built["source"], copy, symlinks=True)
             copy.replace(work)
         program, *arguments = attempt.command or built["command"]
@@ -157,19 +157,19 @@ class ProcessExecutor:
             while self._alive(folder):
                 self._clock.sleep(_LOOK_SECONDS)
         supervisor.end_orphans(folder)
-        _remove(folder)
+        remove_tree(folder, self._paths.root)
 
     def destroy(self, node_name: str, report: Report) -> None:
         """Remove the node's snapshots, virtual environments and artifacts, and look that they are gone."""
         folder = self._paths.node(node_name)
         if folder.exists():
             report(f"Removing {folder}")
-        _remove(folder)
+        remove_tree(folder, self._paths.root)
         if folder.exists():
             raise ProviderError(f"{folder} could not be removed.", "Run `numerai node destroy` again.", code="not-gone")
 
     def destroy_shared(self) -> None:
-        _remove(self._paths.cache)
+        remove_tree(self._paths.cache, self._paths.root)
 
     def checks(self) -> Iterator[Check]:
         """The disk; everything else is this Python."""
@@ -186,7 +186,7 @@ class ProcessExecutor:
         done = environment / "complete"
         if done.exists():
             return environment
-        _remove(environment)
+        remove_tree(environment, self._paths.root)
         report("Making a virtual environment")
         flags = [] if content.strip() else ["--without-pip"]
         self._build_step([sys.executable, "-m", "venv", *flags, str(environment)], report)
@@ -274,7 +274,3 @@ def _python(environment: Path) -> Path:
 
 def _children(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

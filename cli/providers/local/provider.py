@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ...addresses import is_loopback
 from ...errors import ProviderError, UsageError
+from ...files.private import remove_file
 from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report, Silence
 from ...schedule import validate_cron
@@ -127,7 +128,7 @@ class LocalProvider:
             self._parts.executor(DockerExecutor.name).destroy(node_name, report)
         for run in self._store.runs(node_name, limit=-1):
             for attempt in range(1, run.attempt + 1):
-                self._parts.paths.log(run.id, attempt).unlink(missing_ok=True)
+                remove_file(self._parts.paths.log(run.id, attempt), self._parts.paths.root)
         containers = self._store.fact(f"containers of {node_name}")
         if not [stored for stored in self._store.nodes() if stored.node.name != node_name]:
             self._parts.executor(ProcessExecutor.name).destroy_shared()
