@@ -28,7 +28,7 @@ LOG_BYTES = "256m"
 PIDS_LIMIT = 4096
 NO_ENGINE_HINT = (
     "Start Docker (Docker Desktop, or `systemctl start docker`), or run nodes without containers: "
-    "set NUMERAI_EXECUTOR=process."
+    "`numerai config set executor process` (or NUMERAI_EXECUTOR=process)."
 )
 
 
@@ -323,11 +323,15 @@ def _connect() -> Any:
     """A client for the engine that the `docker` command would use."""
     from docker import APIClient
     from docker.context import ContextAPI
+    from docker.errors import DockerException
     from docker.utils import kwargs_from_env
 
     options = kwargs_from_env()
     if "base_url" not in options:
-        context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT") or None)
+        named = os.environ.get("DOCKER_CONTEXT") or None
+        context = ContextAPI.get_context(named)
+        if named and context is None:
+            raise DockerException(f"there is no Docker context '{named}' (DOCKER_CONTEXT)")
         if context is not None and context.Host:
             options = {"base_url": context.Host, "tls": context.TLSConfig or False}
     return APIClient(version="auto", timeout=TIMEOUT_SECONDS, **options)
@@ -351,7 +355,8 @@ def _unreachable(error: BaseException) -> EnvironmentNotReady:
     if "Permission denied" in str(error) or "PermissionError" in repr(error):
         return EnvironmentNotReady(
             "The Docker engine is there, but you may not use it (permission denied on its socket).",
-            "Add your user to the group `docker` and log in again, or set NUMERAI_EXECUTOR=process.",
+            "Add your user to the group `docker` and log in again, or run nodes without containers:"
+            " `numerai config set executor process` (or NUMERAI_EXECUTOR=process).",
             code="engine-forbidden",
         )
     return EnvironmentNotReady(

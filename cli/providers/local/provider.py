@@ -63,7 +63,7 @@ class LocalProvider:
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build what the node runs, unless that is there already."""
         self._require_node(node.name)
-        executor, digest = self._parts.chosen_executor(), self.source_hash(node)
+        executor, digest = self._parts.choice.of_node(node, report), self.source_hash(node)
         current = self._store.deployment(node.name)
         if (
             current is not None

@@ -37,7 +37,7 @@ class LocalRehearsal:
         keys = self._context.keys()
         if keys is None:
             raise EnvironmentNotReady("There are no Numerai keys.", "Run `numerai setup`.", code="no-keys")
-        executor = self._parts.chosen_executor()
+        executor = self._parts.choice.of_node(node, report)
         _, reference = executor.build(node, source_hash(source), report)
         began = self._context.clock.now()
         run_id = f"{REHEARSAL_PREFIX}{secrets.token_hex(6)}"
