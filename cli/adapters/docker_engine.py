@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 TAIL_LINES = 15
 STEP_LENGTH = 100
 TIMEOUT_SECONDS = 60
-LOG_BYTES = "256m"
+LOG_BYTES = "128m"
+LOG_FILES = "2"
 PIDS_LIMIT = 4096
 NO_ENGINE_HINT = (
     "Start Docker (Docker Desktop, or `systemctl start docker`), or run nodes without containers: "
@@ -314,7 +315,7 @@ class DockerEngine:
             read_only=spec.read_only,
             tmpfs={"/tmp": "rw,mode=1777"} if spec.read_only else None,  # noqa: S108  (inside the container)
             extra_hosts={"host.docker.internal": "host-gateway"},
-            log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": "1"}),
+            log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": LOG_FILES}),
             mounts=[Mount(path, volume, type="volume") for path, volume in spec.volumes.items()],
         )
 

@@ -92,6 +92,8 @@ class LocalRehearsal:
             lines, offset = read_log(log, offset)
             for line in lines:
                 on_log(line)
+            if lines:
+                continue  # there may be more
             if ended:
                 return
             waiter.join(LOOK_SECONDS)
