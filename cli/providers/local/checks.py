@@ -9,6 +9,7 @@ from pathlib import Path
 from ...errors import NumeraiError
 from ...models import Check, CheckStatus, Node, RunState
 from .daemon import daemon_status
+from .executor import Executor
 from .parts import LocalParts
 
 OVERDUE = timedelta(minutes=5)
@@ -33,6 +34,7 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
         return
     for executor in {chosen.name: chosen, **{executor.name: executor for executor in used}}.values():
         yield from executor.checks()
+    yield from _rehearsals(parts, used)
     for node in nodes:
         yield _deployment(parts, node, hash_of)
         yield _last_run(parts, node)
@@ -54,6 +56,18 @@ def _daemon(parts: LocalParts, *, needed: bool) -> Check:
         "numerai daemon start",
         safe_fix="start-daemon",
     )
+
+
+def _rehearsals(parts: LocalParts, used: Iterable[Executor]) -> Iterator[Check]:
+    """Removes what killed runs in the foreground have left: containers hold keys in their configuration."""
+    name = "killed tests"
+    try:
+        removed = parts.rehearsals.remove_abandoned(used)
+    except NumeraiError as error:
+        yield Check(name, CheckStatus.WARNING, f"what they left cannot be removed: {error.message}", error.hint)
+        return
+    if removed:
+        yield Check(name, CheckStatus.OK, f"what {len(removed)} of them left is removed: {', '.join(removed)}")
 
 
 def _deployment(parts: LocalParts, node: Node, hash_of: Callable[[Node], str]) -> Check:

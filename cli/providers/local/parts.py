@@ -11,6 +11,7 @@ from .choice import ExecutorChoice
 from .docker_executor import DockerExecutor
 from .executor import Executor
 from .process_executor import ProcessExecutor
+from .rehearsals import Rehearsals
 from .scheduler import RunExecution
 from .settings import LocalPaths, LocalSettings, read_settings
 from .store import RunStore
@@ -64,6 +65,11 @@ class LocalParts:
         return ExecutorChoice(
             self.settings.executor, self.store, self.executor, lambda: self.context.engine().version()
         )
+
+    @property
+    def rehearsals(self) -> Rehearsals:
+        """The runs in the foreground."""
+        return Rehearsals(self.paths, self.executor)
 
     def used_executors(self) -> list[Executor]:
         """Those that have anything to do with what is configured here."""

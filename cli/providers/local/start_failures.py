@@ -75,10 +75,11 @@ def why_not_started(lines: Sequence[str], started: str, look: Look, machine: str
         if program is None:
             return None if match["reason"].lower() == "bad interpreter" else f"there is no {name}"
         return fault_of(program, look, machine) or _denied(program, match["reason"])
-    if (line := next((line for line in reversed(lines) if _CARRIAGE_RETURN.search(line)), None)) is not None:
-        return _carriage_return(line)
-    program = look(started) if started else None
-    return fault_of(program, look, machine) if program else None
+    returned = next((line for line in reversed(lines) if _CARRIAGE_RETURN.search(line)), None)
+    if returned is not None:
+        return _carriage_return(returned)
+    first = look(started) if started else None
+    return fault_of(first, look, machine) if first else None
 
 
 def fault_of(program: Program, look: Look, machine: str) -> str | None:
