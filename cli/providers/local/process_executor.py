@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ...child_environment import PIP, PYTHON, child_environment
 from ...errors import NumeraiError, ProviderError
 from ...files.private import make_private_folder
 from ...models import Check, CheckStatus, Node, RunFailure, RunState
@@ -191,8 +192,7 @@ class ProcessExecutor:
         return environment
 
     def _build_step(self, argv: Sequence[str], report: Report) -> None:
-        environ = {name: value for name, value in self._environ.items() if not name.startswith("NUMERAI_")}
-        result = run_process(argv, env=environ, on_line=lambda line: report(f"  {line}"))
+        result = run_process(argv, env=child_environment(self._environ, PIP), on_line=lambda line: report(f"  {line}"))
         if result.exit_code != 0:
             lines = "\n".join(f"  {line}" for line in result.tail)
             raise NumeraiError(
@@ -222,7 +222,7 @@ class ProcessExecutor:
 
     def _spawn(self, folder: Path, environment: Mapping[str, str]) -> None:
         """Start a supervisor that outlives this process; the environment goes through a pipe, where nobody sees it."""
-        environ = {name: value for name, value in self._environ.items() if not name.startswith("NUMERAI_")}
+        environ = child_environment(self._environ, PYTHON)
         with (folder / "supervisor.out").open("ab") as output:
             process = spawn_detached(
                 [sys.executable, "-m", supervisor.__name__, str(folder)],
