@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import EnvironmentNotReady, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
+from ..source import dockerfile_text
 from .buildkit import build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
 
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ class DockerEngine:
         report: Report,
     ) -> str:
         """Build through the engine's API, which has no BuildKit."""
-        line = need_of_buildkit(dockerfile.read_text(encoding="utf-8-sig", errors="replace"))
+        line = need_of_buildkit(dockerfile_text(dockerfile))
         if line is not None:
             raise EnvironmentNotReady(
                 f"{dockerfile} needs BuildKit, and the Docker command here has none: {line}",

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from ..encodings import as_utf_8
 from ..errors import NumeraiError
 from ..files.locks import holding
 from ..files.private import PREVIOUS_SUFFIX, check_private_folder, unwritable, write_private
@@ -363,7 +364,7 @@ def _from_legacy(name: str, raw: object, path: Path) -> Node:
 
 def _decode(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        raw = msgspec.json.decode(content)
+        raw = msgspec.json.decode(as_utf_8(content))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _corrupt(path, str(error) if path.name != KEYS_FILE else "not valid JSON") from error
     if not isinstance(raw, dict):
