@@ -244,7 +244,13 @@ class TerraformRunner:
             raise ProviderError("Nothing has been provisioned yet.", code="not-provisioned")
         argv = [self.program[0], *arguments]
         return run_process(
-            argv, cwd=self._folder, env=self._environment(), grace=GRACE_SECONDS, output=output, on_line=on_line
+            argv,
+            cwd=self._folder,
+            env=self._environment(),
+            grace=GRACE_SECONDS,
+            output=output,
+            private_files=True,
+            on_line=on_line,
         )
 
     def _terraform(self, arguments: Sequence[str], report: Report | _Changes) -> None:
