@@ -114,7 +114,7 @@ def several(name: str, about: str, choices: Iterable[str], prefix: str = "") -> 
             raise ValueError
         return ",".join(sorted(words))
 
-    return Setting(name, about, f"some of {', '.join(sorted(known))}, with commas between", read, "")
+    return Setting(name, about, f"some of {', '.join(sorted(known))}, with commas between", read)
 
 
 def text(

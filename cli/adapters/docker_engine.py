@@ -297,7 +297,9 @@ class DockerEngine:
                 variables = dict(each.split("=", 1) for each in config.get("Env") or [] if "=" in each)
                 places = [folder] if "/" in program else variables.get("PATH", DEFAULT_PATH).split(":")
                 for place in places:
-                    if (found := self._file(name, posixpath.join(folder, place, program))) is not None:
+                    if (
+                        found := self._file(name, posixpath.normpath(posixpath.join(folder, place, program)))
+                    ) is not None:
                         return found
             except NotFound:
                 return None

@@ -56,7 +56,7 @@ class ProcessExecutor:
         command = read_command(source / DOCKERFILE)
         folder = self._paths.node(node.name)
         environment = self._environment(folder, source / REQUIREMENTS, report)
-        self._program(command[0], environment)
+        self._program(command[0], environment, source)
         snapshot = folder / f"source-{source_hash[:12]}"
         if not snapshot.exists():
             temporary = folder / f".{snapshot.name}.{os.getpid()}"
@@ -104,7 +104,7 @@ class ProcessExecutor:
             shutil.copytree(built["source"], copy, symlinks=True)
             copy.replace(work)
         program, *arguments = attempt.command or built["command"]
-        command = [self._program(program, environment), *arguments]
+        command = [self._program(program, environment, work), *arguments]
         node = attempt.node
         spec = supervisor.Spec(
             argv=command,
@@ -201,8 +201,11 @@ class ProcessExecutor:
                 code="build-failed",
             )
 
-    def _program(self, name: str, environment: Path) -> str:
-        """The program of a command: the virtual environment's own before what is on PATH."""
+    def _program(self, name: str, environment: Path, folder: Path) -> str:
+        """The program of a command: one by its path in the source's folder, or by its name the virtual environment's
+        own before what is on PATH."""
+        if "/" in name and (folder / name).is_file():
+            return str(folder / name)
         if name in ("python", "python3"):
             return str(_python(environment))
         found = shutil.which(name, path=self._path(environment))

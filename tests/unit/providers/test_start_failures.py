@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterator
 from datetime import timedelta
@@ -15,6 +16,7 @@ from numerai_compute.errors import UsageError
 from numerai_compute.models import Node
 from numerai_compute.providers.local.docker_executor import DockerExecutor
 from numerai_compute.providers.local.executor import Attempt
+from numerai_compute.providers.local.process_executor import ProcessExecutor
 from numerai_compute.providers.local.scheduler import RunControl
 from numerai_compute.providers.local.settings import LocalPaths, LocalSettings, read_settings
 from numerai_compute.providers.local.start_failures import Program, missing_capability, why_not_started
@@ -104,6 +106,34 @@ def test_capabilities_are_checked_against_dockers_list() -> None:
     for wrong in ("ALL", "FLY", "CHOWN;SETUID"):
         with pytest.raises(UsageError):
             read_settings({"capabilities": wrong}, {})
+
+
+@pytest.mark.skipif(os.name == "nt", reason="scripts of POSIX")
+@pytest.mark.parametrize(
+    ("content", "mode", "expected"),
+    [
+        (b"#!/bin/sh\r\necho hi\r\n", 0o755, "Windows line endings"),
+        (b"#!/nowhere/interpreter\n", 0o755, "asks for /nowhere/interpreter"),
+        (b"#!/bin/sh\necho hi\n", 0o644, "chmod +x"),
+        (elf(243), 0o755, "built for riscv64"),
+        (b"#!/bin/sh\nexit 7\n", 0o755, "exit code 7"),
+    ],
+)
+def test_a_script_of_the_source_as_a_process(tmp_path: Path, content: bytes, mode: int, expected: str) -> None:
+    source = tmp_path / "code"
+    source.mkdir()
+    (source / "Dockerfile").write_text('FROM scratch\nCMD ["./run.sh"]\n')
+    (source / "run.sh").write_bytes(content)
+    (source / "run.sh").chmod(mode)
+    clock = SystemClock()
+    executor = ProcessExecutor(LocalPaths(tmp_path / "home"), LocalSettings(), clock)
+    node = Node("numerai-alice", "alice", "id", 8, "local", str(source), cpu=1, memory_mib=128)
+    _, reference = executor.build(node, "hash", lambda line: None)
+    attempt = Attempt("r1", 1, node, reference, clock.now() + timedelta(minutes=2))
+    executor.start(attempt)
+    outcome = executor.wait(attempt, RunControl())
+    executor.discard(attempt)
+    assert outcome is not None and expected in str(outcome.message)
 
 
 DOCKERFILE = "FROM python:3.13-slim\nVOLUME /anonymous\nWORKDIR /n\nCOPY . .\nRUN chmod +x crlf.sh lost.sh arm plain\n"
