@@ -187,7 +187,8 @@ class StateStore(Protocol):
 class ContainerSpec:
     """A container to be made: `cpu` in vCPUs, `memory_mib` in MiB, `volumes` path in the container -> volume name.
 
-    `environment` holds secrets, so it is left out of `repr`. An empty `command` is the image's own.
+    `environment` holds secrets, so it is left out of `repr`. An empty `command` is the image's own. `capabilities` are
+    the only Linux capabilities that it has.
     """
 
     name: str
@@ -200,6 +201,7 @@ class ContainerSpec:
     volume_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     read_only: bool = False
     command: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -211,6 +213,8 @@ class ContainerState:
     out_of_memory: bool
     environment: Mapping[str, str] = field(repr=False)
     error: str | None = None
+    user: str = ""
+    program: str = ""
 
     @property
     def ended(self) -> bool:
@@ -299,8 +303,15 @@ class ContainerEngine(Protocol):
     def stop_container(self, name: str, grace_seconds: int) -> None:
         """SIGTERM, and SIGKILL after the grace; one that has ended or is gone is fine."""
 
+    def program(self, name: str, program: str) -> tuple[str, bytes, int] | None:
+        """A file in a container, running or not, as the system finds it to execute it: by its path from the working
+        folder, or by its name in PATH; its path, first 64 KiB and mode, None when there is none."""
+
+    def architecture(self) -> str:
+        """The processor that the engine runs, as `uname -m` says it."""
+
     def remove_container(self, name: str) -> None:
-        """Remove a container, running or not; one that is gone is fine."""
+        """Remove a container, running or not, with its anonymous volumes; one that is gone is fine."""
 
 
 class Provider(Protocol):

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 from .dockerignore import included_files
+from .encodings import as_utf_8, is_utf_16
 from .errors import UsageError
 
 DOCKERFILE = "Dockerfile"
@@ -16,8 +17,9 @@ DOCKERFILE = "Dockerfile"
 def check_source(path: Path, *, home: Path | None = None) -> None:
     """Whether a folder can be a node's source. `home` is the tool's home folder.
 
-    Raises `UsageError` with code `no-such-folder`, `no-dockerfile`, or `folder-too-wide` for the file system's root,
-    the user's home folder, the tool's home folder and what holds them: an image would contain the keys.
+    Raises `UsageError` with code `no-such-folder`, `no-dockerfile`, `bad-dockerfile`, or `folder-too-wide` for the
+    file system's root, the user's home folder, the tool's home folder and what holds them: an image would contain the
+    keys.
     """
     if not path.is_dir():
         raise UsageError(
@@ -30,6 +32,24 @@ def check_source(path: Path, *, home: Path | None = None) -> None:
             "Start from an example: `numerai copy-example`, or write a Dockerfile.",
             code="no-dockerfile",
         )
+    dockerfile_text(path / DOCKERFILE)
+
+
+def dockerfile_text(path: Path) -> str:
+    """A Dockerfile's text. Docker takes it for UTF-8, with or without a byte-order mark; bytes that are none, in a
+    comment say, do not matter to it. `UsageError` with code `bad-dockerfile` for UTF-16, which no builder reads."""
+    content = path.read_bytes()
+    if is_utf_16(content):
+        raise UsageError(
+            f"{path} is no UTF-8 text: it looks like UTF-16, which Docker does not read.",
+            "Save it as UTF-8 (Windows PowerShell: `Set-Content -Encoding utf8`, not `>`), then try again.",
+            code="bad-dockerfile",
+        )
+    content = as_utf_8(content)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
 
 
 def check_place(path: Path, *, home: Path | None = None) -> None:
@@ -68,7 +88,8 @@ def source_hash(path: Path) -> str:
         else:
             kind = b"x" if os.name == "posix" and file.stat().st_mode & 0o100 else b"f"
             content = _content_hash(file)
-        digest.update(b"%s %d:%s %d:" % (kind, len(name.encode()), name.encode(), len(content)))
+        raw = name.encode("utf-8", "surrogatepass")  # a name that is no UTF-8 holds surrogates
+        digest.update(b"%s %d:%s %d:" % (kind, len(raw), raw, len(content)))
         digest.update(content)
     return digest.hexdigest()
 

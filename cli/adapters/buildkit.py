@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..child_environment import DOCKER, child_environment
 from ..errors import NumeraiError
 from ..ports import Report
 from ..process import run_process
@@ -37,7 +38,12 @@ def has_buildkit(environ: Mapping[str, str] = os.environ) -> bool:
     if environ.get("DOCKER_BUILDKIT") == "0" or shutil.which("docker") is None:
         return False
     try:
-        return run_process(["docker", "buildx", "version"], timeout=ASK_SECONDS).exit_code == 0
+        return (
+            run_process(
+                ["docker", "buildx", "version"], env=child_environment(environ, DOCKER), timeout=ASK_SECONDS
+            ).exit_code
+            == 0
+        )
     except NumeraiError:
         return False
 
@@ -72,7 +78,7 @@ def build_with_buildkit(
                 report(line.split(" ", 1)[1] if STEP.match(line) else f"  {PRINTED.sub('', line)}")
 
         # No attestations: an image with them is an index, which not everything that runs images takes.
-        environment = {**os.environ, "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        environment = {**child_environment(extra=DOCKER), "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
         done = run_process([*argv, str(folder)], env=environment, on_line=on_line)
         if done.exit_code != 0:
             raise build_failed(dockerfile, _reason(lines), _failed_step(lines))

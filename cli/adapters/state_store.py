@@ -12,9 +12,10 @@ from typing import Any
 
 import msgspec
 
+from ..encodings import as_utf_8
 from ..errors import NumeraiError
 from ..files.locks import holding
-from ..files.private import PREVIOUS_SUFFIX, check_private_folder, unwritable, write_private
+from ..files.private import PREVIOUS_SUFFIX, check_private_folder, write_private
 from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
 from ..names import check_name, shown
@@ -189,11 +190,10 @@ class HomeStore:
         with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
             aside = self.nodes_path.with_name(f"{NODES_FILE}.broken-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
             try:
-                aside.write_bytes(self.nodes_path.read_bytes())
-                if os.name == "posix":
-                    aside.chmod(0o600)
+                broken = self.nodes_path.read_bytes()
             except OSError as error:
-                raise unwritable(aside, error) from error
+                raise _unreadable(self.nodes_path, error) from error
+            write_private(aside, broken, keep_previous=False)
             write_private(self.nodes_path, previous[0].read_bytes(), keep_previous=False)
         return aside
 
@@ -366,7 +366,7 @@ def _from_legacy(name: str, raw: object, path: Path) -> Node:
 
 def _decode(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        raw = msgspec.json.decode(content)
+        raw = msgspec.json.decode(as_utf_8(content))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _corrupt(path, str(error) if path.name != KEYS_FILE else "not valid JSON") from error
     if not isinstance(raw, dict):

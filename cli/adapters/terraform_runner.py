@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..child_environment import TERRAFORM, child_environment
 from ..errors import EnvironmentNotReady, ProviderError
 from ..files.private import make_private_folder, write_private
 from ..ports import PlannedResources, Report, StackChange, StackPlan
@@ -228,7 +228,8 @@ class TerraformRunner:
         return found[1]
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(IGNORED_VARIABLES)}
+        inherited = child_environment(extra=TERRAFORM)
+        kept = {name: value for name, value in inherited.items() if not name.startswith(IGNORED_VARIABLES)}
         return {
             "TF_PLUGIN_CACHE_DIR": str(self._plugins),
             **kept,
@@ -245,7 +246,13 @@ class TerraformRunner:
             raise ProviderError("Nothing has been provisioned yet.", code="not-provisioned")
         argv = [self.program[0], *arguments]
         return run_process(
-            argv, cwd=self._folder, env=self._environment(), grace=GRACE_SECONDS, output=output, on_line=on_line
+            argv,
+            cwd=self._folder,
+            env=self._environment(),
+            grace=GRACE_SECONDS,
+            output=output,
+            private_files=True,
+            on_line=on_line,
         )
 
     def _terraform(self, arguments: Sequence[str], report: Report | _Changes) -> None:

@@ -71,7 +71,7 @@ class HandlerContext:
         self.report: Any = None
         self.rounds: list[RoundReport] = []
         self.book = Book(surroundings.folder / self.tournaments[self.tournament_id])
-        self.settings = settings or EventSettings()
+        self._settings = settings or EventSettings()
         self._shared: dict[str, Any] = {}
         self._known: dict[str, Any] = {}
         self.load_state()
@@ -79,6 +79,11 @@ class HandlerContext:
         self._node: Node | None = None
         self._data: RoundData | None = None
         self._data_datestamp: int | None = None
+
+    @property
+    def settings(self) -> EventSettings:
+        """How rounds are followed, and where files go."""
+        return self._settings
 
     @property
     def data_folder(self) -> Path:

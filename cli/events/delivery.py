@@ -16,6 +16,7 @@ BEGIN, TRAINING = "on_round_begin", "on_new_training_data"
 TOURNAMENT, CLEANUP = "on_new_tournament_data", "on_cleanup"
 
 
+# long: one record of deliveries, one short rule a method
 class Deliveries:
     """Delivers single events and keeps the record of it in `book`; `handlers` gives those to be told of failures."""
 

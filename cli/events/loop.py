@@ -31,6 +31,7 @@ class Stopped(BaseException):
     """The process was told to stop (SIGTERM). Not an `Exception`, so that no handler swallows it."""
 
 
+# long: the life of one loop, from its first look to its last event
 class EventLoop(HandlerContext):
     """Calls its handlers in the order in which they were added, all of them for one event before the next event.
 

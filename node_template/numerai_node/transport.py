@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +15,17 @@ from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from .clock import NumeraiClock, http_date
-from .connections import Connections, Deadline
+from .connections import Connections, Deadline, proxy_name
 from .errors import NodeError, TemporaryFailure
 from .kinds import SERVER_ERROR, TOO_MANY_REQUESTS, Kind
 from .log import log
@@ -25,6 +33,7 @@ from .log import log
 ATTEMPTS = 6
 REFUSALS = 3
 """How often at most what was answered with a refusal (4xx) is tried; more would change nothing."""
+PROXY_WANTS_USER = 407
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 LONGEST_RETRY_AFTER = 120.0
@@ -224,6 +233,9 @@ class Transport:
                 try:
                     if tells_time:
                         self.clock.learn(raw.headers.get("Date"))
+                    if raw.status == PROXY_WANTS_USER:
+                        why = f"{_proxy(url)} asks for a user and a password"
+                        raise Passing(why, kind=Kind.UNREACHABLE, lost=False, at_most=REFUSALS)
                     if raw.status == TOO_MANY_REQUESTS or raw.status >= SERVER_ERROR:
                         raise Passing(
                             f"{host(url)} answered {raw.status}",
@@ -323,6 +335,8 @@ def describe(error: Exception, url: str, *, late: bool = False) -> tuple[Kind, s
     def is_a(*kinds: type[Exception]) -> bool:
         return any(isinstance(each, kinds) for each in causes)
 
+    if is_a(ProxyError):
+        return Kind.UNREACHABLE, f"{_proxy(url)} {_refusal_of_proxy(causes)}"
     if is_a(NewConnectionError):
         return Kind.UNREACHABLE, f"{host(url)} could not be reached"
     if is_a(ConnectTimeoutError):
@@ -332,3 +346,21 @@ def describe(error: Exception, url: str, *, late: bool = False) -> tuple[Kind, s
     if is_a(SSLError):
         return Kind.UNTRUSTED, f"the TLS certificate of {host(url)} is not trusted here"
     return Kind.UNREACHABLE, f"the connection to {host(url)} broke"
+
+
+def _proxy(url: str) -> str:
+    return f"the proxy {proxy_name(url) or ''}".rstrip()
+
+
+def _refusal_of_proxy(causes: list[BaseException]) -> str:
+    """What a proxy answered in place of a connection; urllib3 has it as a text only."""
+    refused = next(
+        (found for each in causes if (found := re.search(r"Tunnel connection failed: (\d{3})", str(each)))), None
+    )
+    if refused is None:
+        return "could not be reached"
+    return (
+        "asks for a user and a password"
+        if int(refused[1]) == PROXY_WANTS_USER
+        else f"refuses: it answered {refused[1]}"
+    )

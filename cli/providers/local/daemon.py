@@ -193,7 +193,12 @@ class _Daemon:
         self._control_token = secrets.token_urlsafe(32)
         self._since = parts.context.clock.now()
         self._scheduler = Scheduler(
-            parts.store, parts.execution(), parts.used_executors, parts.context.clock, parts.settings
+            parts.store,
+            parts.execution(),
+            parts.used_executors,
+            parts.context.clock,
+            parts.settings,
+            lambda: parts.rehearsals.try_to_remove_abandoned(parts.used_executors()),
         )
 
     def serve(self) -> None:

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ...child_environment import PIP, PYTHON, child_environment
 from ...errors import NumeraiError, ProviderError
 from ...files.private import make_private_folder, remove_tree
 from ...models import Check, CheckStatus, Node, RunFailure, RunState
@@ -65,7 +66,7 @@ class ProcessExecutor:
         command = read_command(source / DOCKERFILE)
         folder = self._paths.node(node.name)
         environment = self._environment(folder, source / REQUIREMENTS, report)
-        self._program(command[0], environment)
+        self._program(command[0], environment, source)
         snapshot = folder / f"source-{source_hash[:12]}"
         if not snapshot.exists():
             temporary = folder / f".{snapshot.name}.{os.getpid()}"
@@ -111,7 +112,7 @@ class ProcessExecutor:
             shutil.copytree(built["source"], copy, symlinks=True)
             copy.replace(work)
         program, *arguments = attempt.command or built["command"]
-        command = [self._program(program, environment), *arguments]
+        command = [self._program(program, environment, work), *arguments]
         node = attempt.node
         spec = supervisor.Spec(
             argv=command,
@@ -201,8 +202,7 @@ class ProcessExecutor:
         return environment
 
     def _build_step(self, argv: Sequence[str], report: Report) -> None:
-        environ = {name: value for name, value in self._environ.items() if not name.startswith("NUMERAI_")}
-        result = run_process(argv, env=environ, on_line=lambda line: report(f"  {line}"))
+        result = run_process(argv, env=child_environment(self._environ, PIP), on_line=lambda line: report(f"  {line}"))
         if result.exit_code != 0:
             lines = "\n".join(f"  {line}" for line in result.tail)
             raise NumeraiError(
@@ -211,8 +211,11 @@ class ProcessExecutor:
                 code="build-failed",
             )
 
-    def _program(self, name: str, environment: Path) -> str:
-        """The program of a command: the virtual environment's own before what is on PATH."""
+    def _program(self, name: str, environment: Path, folder: Path) -> str:
+        """The program of a command: one by its path in the source's folder, or by its name the virtual environment's
+        own before what is on PATH."""
+        if "/" in name and (folder / name).is_file():
+            return str(folder / name)
         if name in ("python", "python3"):
             return str(_python(environment))
         found = shutil.which(name, path=self._path(environment))
@@ -232,7 +235,7 @@ class ProcessExecutor:
 
     def _spawn(self, folder: Path, environment: Mapping[str, str]) -> None:
         """Start a supervisor that outlives this process; the environment goes through a pipe, where nobody sees it."""
-        environ = {name: value for name, value in self._environ.items() if not name.startswith("NUMERAI_")}
+        environ = child_environment(self._environ, PYTHON)
         with (folder / "supervisor.out").open("ab") as output:
             process = spawn_detached(
                 [sys.executable, "-m", supervisor.__name__, str(folder)],

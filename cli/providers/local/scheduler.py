@@ -17,6 +17,7 @@ from ..environment import container_environment
 from ..outcomes import Outcome, cancelled, of_test
 from ..webhooks.calls import is_own, submits
 from .executor import Attempt, Executor, StartFailed
+from .rehearsals import PREFIX as REHEARSALS
 from .settings import LocalSettings
 from .store import Job, RunStore
 
@@ -24,9 +25,6 @@ LOOK_SECONDS = 0.25
 CRON_LOOK_SECONDS = 1.0
 MISSED_CRON = timedelta(hours=1)
 """An occurrence that the daemon was not there for is made up for when it is not older than a round is open at least."""
-REHEARSAL_PREFIX = "rehearsal-"
-"""Begins the ids of runs in the foreground, which the daemon leaves alone."""
-
 DATABASE_ERRORS = (DatabaseUnusable, DatabaseDamaged)
 
 log = logging.getLogger(__name__)
@@ -217,7 +215,9 @@ class Scheduler:
         executors: Callable[[], list[Executor]],
         clock: Clock,
         settings: LocalSettings,
+        tidy_more: Callable[[], object] = list,
     ):
+        self._tidy_more = tidy_more
         self._store = store
         self._execution = execution
         self._executors = executors
@@ -332,7 +332,8 @@ class Scheduler:
         for executor in self._executors():
             try:
                 for handle, run_id in executor.leftovers().items():
-                    if run_id not in active and not run_id.startswith(REHEARSAL_PREFIX):
+                    if run_id not in active and not run_id.startswith(REHEARSALS):
                         executor.discard_leftover(handle)
             except NumeraiError as error:
                 log.warning("%s: %s", executor.name, error.message)
+        self._tidy_more()

@@ -386,7 +386,7 @@ POOL: Any = None
         (errors.NewConnectionError(POOL, "x"), Kind.UNREACHABLE, "numer.ai could not be reached"),
         (errors.ReadTimeoutError(POOL, "", "x"), Kind.TOO_SLOW, "numer.ai did not answer in time"),
         (errors.ProtocolError("x"), Kind.UNREACHABLE, "connection to numer.ai broke"),
-        (errors.ProxyError("x", OSError()), Kind.UNREACHABLE, "connection to numer.ai broke"),
+        (errors.ProxyError("x", OSError()), Kind.UNREACHABLE, "the proxy could not be reached"),
     ],
 )
 def test_causes_in_plain_words(error: Exception, kind: Kind, words: str) -> None:
