@@ -30,6 +30,8 @@ STORAGE_TRIES = 10
 minutes. Source: forum.numer.ai (several threads): such a fault passes within minutes."""
 ON_TIME, LATE, QUEUED, NONE = "on-time", "late", "queued", "none"
 """What `Entry.status` may be. Source: seen in recorded answers of the API, 2025-09; there is nothing else in them."""
+MOST_MESSAGES, LONGEST_MESSAGE = 20, 2_000
+"""Of Numerai's words for what is wrong, so many are read, and so many characters of each."""
 FIELD = re.compile(r"\{\s*(\w+)")
 T = TypeVar("T")
 
@@ -236,6 +238,7 @@ class Channel:
         """What Numerai's words mean, without the keys."""
         if self._hidden:
             messages = [text.replace(self._hidden, "***") for text in messages]
+        messages = [text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..." for text in messages]
         kind, said = classify(messages), "; ".join(messages)
         if kind is Kind.PREDICTIONS:
             return FileRefused(f"Numerai refused the predictions: {said}", kind, messages)
@@ -505,7 +508,7 @@ def _passing(refusal: Refusal) -> Passing:
 
 def _messages(errors: object) -> list[str]:
     """What errors say: their `message`, or their other words where they have none (`{"error": ..., "code": ...}`)."""
-    rows = errors if isinstance(errors, list) else [errors]
+    rows = errors[:MOST_MESSAGES] if isinstance(errors, list) else [errors]
     return [str(row.get("message") or row.get("error") or row) if isinstance(row, dict) else str(row) for row in rows]
 
 

@@ -169,6 +169,13 @@ class TestAnswers:
         with pytest.raises(NoAnswer, match="without rounds"):
             client.rounds(8, 1)
 
+    def test_long_words_are_cut_after_the_keys_are_hidden(self, stub: Stub, client: NumeraiClient) -> None:
+        said = "x" * 1_995 + SECRET_KEY + "y" * 3_000_000
+        stub.script["submissions"] = [refusal(said, *["more"] * 100)] * 3
+        with pytest.raises(Refusal) as caught:
+            client.submissions("model-1")
+        assert len(str(caught.value)) < 3_000 and SECRET_KEY[:5] not in str(caught.value)
+
     def test_an_answer_nested_too_deep(self, stub: Stub, client: NumeraiClient) -> None:
         stub.script["listDatasets"] = [lambda handler: handler.answer(200, b"[" * 100_000)] * 3
         with pytest.raises(NoAnswer, match="without usable data"):
