@@ -11,6 +11,7 @@ from ..registry import ProviderContext
 from .docker_executor import DockerExecutor
 from .executor import Executor
 from .process_executor import ProcessExecutor
+from .run_log import tail
 from .scheduler import RunExecution
 from .settings import LocalPaths, LocalSettings, read_settings
 from .store import RunStore
@@ -75,7 +76,14 @@ class LocalParts:
 
     def execution(self) -> RunExecution:
         """What brings a run to its end."""
-        return RunExecution(self.store, self.executor, self.context.keys, self.context.clock, self.settings)
+        return RunExecution(
+            self.store,
+            self.executor,
+            self.context.keys,
+            self.context.clock,
+            self.settings,
+            lambda run_id, attempt: tail(self.paths.log(run_id, attempt)),
+        )
 
 
 def _free_port(host: str) -> int:

@@ -14,6 +14,7 @@ from ...redaction import Redactor
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024
+TAIL_BYTES = 128 * 1024
 CUT = "... the rest of the output was not kept: it is longer than 64 MiB"
 
 
@@ -82,6 +83,16 @@ def read_log(path: Path, offset: int = 0) -> tuple[list[LogLine], int]:
         return [], offset
     end = content.rfind(b"\n") + 1
     return [_parse(line) for line in content[:end].split(b"\n")[:-1]], offset + end
+
+
+def tail(path: Path) -> list[str]:
+    """The last lines of a log, without their times; none where there is no log."""
+    try:
+        start = max(0, path.stat().st_size - TAIL_BYTES)
+    except FileNotFoundError:
+        return []
+    lines, _ = read_log(path, start)
+    return [line.text for line in (lines[1:] if start else lines)]
 
 
 def _parse(line: bytes) -> LogLine:
