@@ -145,7 +145,7 @@ def test_interrupting_names_the_run_and_following_ends_silently(shell: Shell) ->
 
 
 def test_while_no_round_is_open_what_can_be_proven_is(shell: Shell) -> None:
-    post(shell, "deadline", tournament=8, minutes=-600)
+    post(shell, "clock", advance=24 * 3600 + 600)  # past the deadline, and no other round has opened
     try:
         tested = shell("node", "test", "--json")
         assert tested.exit_code == 4, tested.out + tested.err
@@ -172,4 +172,9 @@ def test_a_run_that_never_started_says_why(shell: Shell) -> None:
 def test_who_cannot_be_asked_is_not_spoken_for(shell: Shell, tmp_path: Path) -> None:
     environment = {"NUMERAI_API_URL": f"http://127.0.0.1:{free_port()}"}
     found = shell("status", **environment)
-    assert "not known" in found.out and "no round is open" not in found.out
+    assert "could not be asked" in found.out and "no round is open" not in found.out
+    fresh = {**environment, "NUMERAI_HOME": str(tmp_path / "home")}
+    (tmp_path / "home").mkdir(mode=0o700)
+    (tmp_path / "home" / "nodes.json").write_bytes((shell.home / "nodes.json").read_bytes())
+    found = shell("status", **fresh)
+    assert "whether a round is open is not known" in found.out and "no round is open" not in found.out
