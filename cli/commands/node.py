@@ -431,6 +431,8 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
         ("data", node.data_version or "the version its model was trained on"),
     ]
+    if state.moved:
+        rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))
     if state.changed_since_deploy:
         rows.append(("changed", f"the folder has changed since: numerai node -m {node.model_name} deploy"))
     render.table(("", ""), rows)

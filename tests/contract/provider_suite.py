@@ -253,6 +253,20 @@ class ProviderContract:
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert "TRIGGER_ID" not in json.loads(texts(bench.provider, run.id)[0])
 
+    def test_the_webhooks_address_is_told_as_it_was_configured(self, bench: Bench) -> None:
+        node = bench.node(HELLO)
+        assert bench.provider.webhook_url(node.name) is None
+        configured = bench.provider.configure(node, quiet)
+        assert bench.provider.webhook_url(node.name) == configured.webhook_url
+
+    def test_a_run_that_is_told_not_to_submit(self, bench: Bench) -> None:
+        node = self.ready(bench, "import os, sys\nsys.exit(79 if os.environ.get('NUMERAI_NO_SUBMIT') == '1' else 1)")
+        run = ended(bench.provider, bench.provider.run_without_submitting(node).id)
+        assert (run.state, run.exit_code, run.failure) == (RunState.SUCCEEDED, 79, None) and run.is_test
+        by_hand = ended(bench.provider, bench.provider.trigger(node).id)
+        assert (by_hand.state, by_hand.exit_code) == (RunState.FAILED, 1) and not by_hand.is_test
+        assert trigger(node.webhook_url, "no-submit-x").status == 400
+
     def test_a_trigger_that_was_seen_gives_its_run(self, bench: Bench) -> None:
         node = self.ready(bench, "print('once')")
         with ThreadPoolExecutor(50) as pool:

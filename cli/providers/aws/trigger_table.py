@@ -25,6 +25,8 @@ _STATES = {"STARTING": "running", "RUNNING": "running", "SUCCEEDED": "succeeded"
 and CancelJob does nothing to it. Source: docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html."""
 TOO_MANY = "Too many runs in this hour. Try again later."
 NOTICE_PREFIX = "notice-"
+TEST_PREFIX = "no-submit-"
+"""Begins the names of jobs that are told not to submit: what is listed of a job does not hold its environment."""
 """Begins the names of the watcher's jobs that run a node's image to notify people."""
 
 
@@ -226,6 +228,11 @@ def is_run(job: Mapping[str, Any], name: str, definition: str) -> bool:
     """Whether a listed job is a run of the node, and not of another one or one that only notifies people."""
     used = str(job.get("jobDefinition", "")).rpartition("job-definition/")[2].partition(":")[0]
     return used == definition and not str(job["jobName"]).startswith(f"{NOTICE_PREFIX}{name}-")
+
+
+def is_test(job: Mapping[str, Any]) -> bool:
+    """Whether a listed job was told not to submit, and so is no run of a round."""
+    return str(job["jobName"]).startswith(TEST_PREFIX)
 
 
 def image_is_missing(reason: str) -> bool:
