@@ -91,6 +91,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     Can be repeated: what is not given stays as it is.
     """
     from ..usecases.configure import Configured, NodeRequest, configure_node
+    from ..usecases.webhooks import elsewhere_note
 
     done = configure_node(
         NodeRequest(**wanted),
@@ -107,6 +108,8 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     if not isinstance(done, Configured):
         _show_plan(factory, done.describe(), done.notes)
         return
+    if done.registered and (note := elsewhere_note(factory.provider_of(done.node))) is not None:
+        render.warn(note)
 
     def show() -> None:
         render.mark(OK, f"{done.node.name} is configured on {done.node.provider}", detail=done.node.path)

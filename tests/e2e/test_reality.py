@@ -78,7 +78,8 @@ def test_a_changed_port_is_found_and_fixed(shell: Shell) -> None:
     assert "doctor --fix" in shell("status").out
     assert shell("node", "test").exit_code == 1
 
-    shell.ok("node", "config")  # Numerai and nodes.json agree now, and nobody answers
+    configured = shell.ok("node", "config")  # Numerai and nodes.json agree now, and nobody answers
+    assert "will not arrive yet" in configured.err
     status, why = webhook_check(shell)
     assert status == "failed" and f"http://127.0.0.1:{port} does not answer; the daemon" in why
     failed = shell("node", "test", "--json").json["facts"][-1]

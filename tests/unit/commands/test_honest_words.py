@@ -11,6 +11,7 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.commands.patience import word_when_slow
 from numerai_compute.models import Check, CheckStatus, EntryStatus, RunState, Submission, SubmissionEntry
+from numerai_compute.ports import Silence
 from numerai_compute.render import Renderer
 
 from tests.fakes import NOW, unreachable
@@ -128,6 +129,14 @@ def test_status_shows_a_webhook_that_leads_elsewhere(ready: Line) -> None:
     fixed = ready("doctor", "--fix")
     assert "registered the webhook" in fixed.out and "✓ numerai-alice webhook" in fixed.out
     assert "webhook" not in ready("status").out
+
+
+def test_config_does_not_hide_that_the_webhook_is_not_served(ready: Line, folder: Path) -> None:
+    assert "Warning" not in ready("node", "-m", "alice", "config").err
+    ready.provider.silent = Silence("http://127.0.0.1:5 does not answer", "numerai daemon start", elsewhere=False)
+    assert "will not arrive" not in ready("node", "-m", "alice", "config").err, "the next commands start the daemon"
+    ready.provider.silent = Silence("the daemon serves http://127.0.0.1:6", "restart", elsewhere=True)
+    assert "will not arrive yet: the daemon serves http://127.0.0.1:6" in ready("node", "-m", "alice", "config").err
 
 
 @pytest.mark.parametrize("command", [("config", "set", "port", "4001"), ("setup", "-s", "--port", "4001")])
