@@ -177,6 +177,10 @@ class RunState(str, Enum):
         return self in (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
 
 
+TEST_TRIGGER = "no-submit-"
+"""Begins the trigger ids of runs that were told not to submit (the same as in providers/webhooks/calls.py)."""
+
+
 class RunFailure(str, Enum):
     """Why a run failed, for programs; `Run.message` says it for people."""
 
@@ -207,6 +211,11 @@ class Run:
     failure: RunFailure | None = None
     message: str | None = None
     attempt: int = 1
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it was told not to submit, and so is no run of a round (`ports.RunsWithoutSubmitting`)."""
+        return self.trigger_id is not None and self.trigger_id.startswith(TEST_TRIGGER)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from .options import confirm, dry_run_option, output_options, tournament_option
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
 if TYPE_CHECKING:
-    from ..usecases.verify import Fact
+    from ..usecases.verify import Fact, Verifier
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -91,6 +91,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     Can be repeated: what is not given stays as it is.
     """
     from ..usecases.configure import Configured, NodeRequest, configure_node
+    from ..usecases.webhooks import elsewhere_note
 
     done = configure_node(
         NodeRequest(**wanted),
@@ -107,6 +108,8 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     if not isinstance(done, Configured):
         _show_plan(factory, done.describe(), done.notes)
         return
+    if done.registered and (note := elsewhere_note(factory.provider_of(done.node))) is not None:
+        render.warn(note)
 
     def show() -> None:
         render.mark(OK, f"{done.node.name} is configured on {done.node.provider}", detail=done.node.path)
@@ -260,7 +263,7 @@ def _test(factory: Factory, chosen: Node, no_submit: bool) -> int:
     try:
         verification = verifier.verify()
     except KeyboardInterrupt:
-        raise _interrupted(chosen, verifier.going_on()) from None
+        raise _interrupted(chosen, verifier) from None
     words, style, exit_code = {
         Verdict.WORKS: ("works" + (", as far as that can be proven without a submission" if no_submit else ""),
                         "bold green", 0),
@@ -272,12 +275,17 @@ def _test(factory: Factory, chosen: Node, no_submit: bool) -> int:
     return exit_code
 
 
-def _interrupted(chosen: Node, run: Run | None) -> NumeraiError:
+def _interrupted(chosen: Node, verifier: Verifier) -> NumeraiError:
     """What to do about the run that an interrupted test leaves, which goes on without it."""
-    if run is None:
-        message, hint = "Interrupted: no run goes on.", None
-    else:
-        command = f"numerai node -m {chosen.model_name}"
+    command = f"numerai node -m {chosen.model_name}"
+    hint: str | None = None
+    try:
+        run = verifier.going_on()
+        message = "Interrupted: no run goes on."
+    except NumeraiError as error:
+        run, hint = None, f"`{command} status` shows it."
+        message = f"Interrupted, and whether a run goes on is not known: {error.message}"
+    if run is not None:
         message = f"Interrupted. Run {run.id} goes on: it is {run.state.value}."
         hint = f"Follow it with `{command} logs -f --run {run.id}`, or stop it with `{command} cancel {run.id}`."
     return NumeraiError(message, hint, code="interrupted", exit_code=EXIT_INTERRUPTED)
@@ -431,6 +439,8 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
         ("data", node.data_version or "the version its model was trained on"),
     ]
+    if state.moved:
+        rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))
     if state.changed_since_deploy:
         rows.append(("changed", f"the folder has changed since: numerai node -m {node.model_name} deploy"))
     render.table(("", ""), rows)

@@ -135,6 +135,8 @@ def _show(factory: Factory, result: SetUp, dry_run: bool) -> None:
     render.say(f"{'Would be recorded' if dry_run else 'Recorded'} in {result.home}; nodes run on: {result.provider}.")
     for check in result.lacks:
         render.mark(FAILED, f"{check.name}: {check.why}", mend=check.mend)
-    if not dry_run:
+    if result.lacks:
+        render.say(f"Next: see to that, then `numerai doctor`: no node can run on {result.provider} before.")
+    elif not dry_run:
         where = "" if result.provider == "local" else f" -P {result.provider}"
         render.say(f"Next: numerai node -m MODEL config{where} --example tournament-python3 --path FOLDER")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..models import RunFailure, RunState
 
 RETRY_EXIT_CODE = 75
+SHOWS = "`numerai node logs` shows what it printed."
 CANCELLED = "Cancelled."
 NOT_SUBMITTED_CODE = 79
 NOT_SUBMITTED = "It was a test: its predictions keep Numerai's rules, and nothing was submitted."
@@ -76,8 +77,16 @@ def ended(exit_code: int, *, limit: str, out_of_memory: bool = False) -> Outcome
         RunState.FAILED,
         exit_code,
         RunFailure.EXIT_CODE,
-        f"It ended with exit code {exit_code}{explained}. `numerai node logs` shows what it printed.",
+        f"It ended with exit code {exit_code}{explained}. {SHOWS}",
     )
+
+
+def explained(outcome: Outcome, reason: str | None, command: str) -> Outcome:
+    """The outcome with what the run itself says of it; `command` shows the rest of what it printed."""
+    if outcome.message is None or SHOWS not in outcome.message or reason is None:
+        return outcome
+    said = f"It said: {reason if reason.endswith(('.', '!', '?')) else f'{reason}.'} `{command}` shows the rest."
+    return replace(outcome, message=outcome.message.replace(SHOWS, said))
 
 
 def of_test(outcome: Outcome) -> Outcome:

@@ -48,7 +48,7 @@ class Doctor:
         checks = [_python(), *guarded("home", self._home), *guarded("nodes.json", self._files)]
         nodes = self._nodes()
         api = self._api(checks)
-        models = self._models(api) if api else None
+        models = self._models(api, checks) if api else None
         for name in sorted({DEFAULT_PROVIDER, *self._chosen(), *(node.provider for node in nodes)}):
             checks += guarded(name, partial(self._provider, name, [node for node in nodes if node.provider == name]))
         checks += guarded("watcher", lambda: self._watch(nodes), CheckStatus.WARNING)
@@ -177,10 +177,12 @@ class Doctor:
             return Check("clock", CheckStatus.WARNING, text, mend)
         return Check("clock", CheckStatus.OK, f"agrees with {api.url}")
 
-    def _models(self, api: NumeraiApi) -> dict[str, Model] | None:
+    def _models(self, api: NumeraiApi, checks: list[Check]) -> dict[str, Model] | None:
         try:
             return {model.id: model for model in api.models()}
-        except ApiError:
+        except ApiError as error:
+            why = f"whether Numerai calls the nodes is not known: {error.message}"
+            checks.append(Check("models", CheckStatus.WARNING, why, error.hint))
             return None
 
     def _provider(self, name: str, nodes: list[Node]) -> Iterable[Check]:

@@ -341,7 +341,7 @@ class RoundReader:
     def _runs(self, node: Node, limit: int) -> list[Run]:
         most = min(MOST_RUNS, limit * RUNS_A_ROUND)
         runs = self._try(lambda: self.provider_named(node.provider).runs(node.name, most), f"{node.name}: its runs are")
-        return runs or []
+        return [run for run in runs or () if not run.is_test]
 
     def _entry(self, node: Node, round_: Round) -> RoundEntry | None:
         return self._recall(lambda ledger: ledger.entry(node.name, round_))

@@ -13,13 +13,15 @@ from ..ports import Provider, StateStore
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls."""
+    """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls. `moved` tells
+    that it is served at another address now than Numerai was given."""
 
     node: Node
     deployment: Deployment | None
     changed_since_deploy: bool
     runs: tuple[Run, ...]
     webhook_calls: tuple[WebhookCall, ...]
+    moved: bool = False
 
 
 def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
@@ -30,6 +32,7 @@ def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
         changed_since_deploy(node, provider),
         tuple(provider.runs(node.name, limit)),
         tuple(provider.webhook_calls(node.name, limit)),
+        node.webhook_url is not None and provider.webhook_url(node.name) not in (None, node.webhook_url),
     )
 
 

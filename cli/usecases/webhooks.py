@@ -85,6 +85,16 @@ def moved_note(nodes: Iterable[Node], provider: Provider) -> str | None:
     )
 
 
+def elsewhere_note(provider: Provider) -> str | None:
+    """What to do when a webhook was registered that is not served yet; None where it is, or only has to be started."""
+    silence = provider.silence() if isinstance(provider, ServesWebhooks) else None
+    if silence is None or not silence.elsewhere:
+        return None
+    return (
+        f"Numerai's calls will not arrive yet: {silence.why}. Run `numerai doctor --fix`: it starts the daemon again."
+    )
+
+
 def _differs(model: Model, served: str) -> str:
     if not model.webhook:
         return "Numerai calls nobody"

@@ -17,7 +17,7 @@ from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .outcomes import CANCEL_REASON, environment, run_of
 from .stack_file import Stack
-from .trigger_table import Table, deployment_key, is_run, jobs, trigger_key
+from .trigger_table import TEST_PREFIX, Table, deployment_key, is_run, jobs, trigger_key
 
 STOP_SECONDS = 180.0
 """Fargate gives a container 30 s between SIGTERM and SIGKILL, and Batch some more to notice."""
@@ -41,7 +41,7 @@ class BatchRuns:
         overrides = {"environment": [{"name": variable, "value": value} for variable, value in given.items()]}
         with aws_errors():
             job = self._batch.submit_job(
-                jobName=f"{name}-by-hand",
+                jobName=f"{name}-by-hand" if submits else f"{TEST_PREFIX}{name}",
                 jobQueue=node["job_queue"],
                 jobDefinition=node["job_definition"],
                 **({"containerOverrides": overrides} if given else {}),

@@ -12,9 +12,13 @@ from .docker_executor import DockerExecutor
 from .executor import Executor
 from .process_executor import ProcessExecutor
 from .rehearsals import Rehearsals
+from .run_log import last_lines
 from .scheduler import RunExecution
 from .settings import LocalPaths, LocalSettings, read_settings
 from .store import RunStore
+
+LAST_LINES = 500
+"""So many lines of a failed run are looked through for its reason."""
 
 
 class LocalParts:
@@ -78,7 +82,14 @@ class LocalParts:
 
     def execution(self) -> RunExecution:
         """What brings a run to its end."""
-        return RunExecution(self.store, self.executor, self.context.keys, self.context.clock, self.settings)
+        return RunExecution(
+            self.store,
+            self.executor,
+            self.context.keys,
+            self.context.clock,
+            self.settings,
+            lambda run_id, attempt: last_lines(self.paths.log(run_id, attempt), LAST_LINES),
+        )
 
 
 def _free_port(host: str) -> int:

@@ -28,6 +28,7 @@ from .store import Job
 FOLLOW_SECONDS = 0.1
 DAEMON_LOOK_SECONDS = 2.0
 CANCEL_SECONDS = 60.0
+HEARD_SECONDS = 1.0
 
 
 def create(context: ProviderContext) -> LocalProvider:
@@ -48,6 +49,7 @@ class LocalProvider:
         self._store = self._parts.store
         self._clock = context.clock
         self._daemon_command = daemon_command
+        self._heard: tuple[float, Silence | None] | None = None
 
     # a node's life
 
@@ -64,11 +66,16 @@ class LocalProvider:
         return f"{self._parts.webhook_base}/{node_name}/{stored.token}" if stored else None
 
     def silence(self) -> Silence | None:
-        """Why the daemon does not answer where the registered webhooks lead."""
-        return silence_at(self._context, self._parts.webhook_base)
+        """Why the daemon does not answer where the registered webhooks lead. Asked once for all nodes that are looked
+        at together."""
+        now = self._clock.monotonic()
+        if self._heard is None or now - self._heard[0] > HEARD_SECONDS:
+            self._heard = now, silence_at(self._context, self._parts.webhook_base)
+        return self._heard[1]
 
     def restart(self, report: Report) -> None:
         """Stop the daemon if it runs, and start it."""
+        self._heard = None
         stop_daemon(self._context)
         self.wake(report)
 
@@ -108,6 +115,7 @@ class LocalProvider:
         """Start the daemon unless it runs, as the service where one is installed."""
         from .service import bring_up_daemon
 
+        self._heard = None
         bring_up_daemon(self._context, report=report, command=self._daemon_command)
 
     def destroy(self, node_name: str, *, force: bool, report: Report) -> None:

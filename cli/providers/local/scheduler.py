@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,7 +14,8 @@ from ...models import Keys, Node, Run, RunFailure, RunState
 from ...ports import Clock
 from ...schedule import next_occurrence
 from ..environment import container_environment
-from ..outcomes import Outcome, cancelled, of_test
+from ..outcomes import Outcome, cancelled, explained, of_test
+from ..reasons import reason_in
 from ..webhooks.calls import is_own, submits
 from .executor import Attempt, Executor, StartFailed
 from .rehearsals import PREFIX as REHEARSALS
@@ -68,8 +69,11 @@ class RunExecution:
         keys: Callable[[], Keys | None],
         clock: Clock,
         settings: LocalSettings,
+        printed: Callable[[str, int], Sequence[str]] = lambda run_id, attempt: (),
     ):
+        """`printed` gives the last lines that an attempt of a run printed."""
         self._store = store
+        self._printed = printed
         self._executors = executors
         self._keys = keys
         self._clock = clock
@@ -96,6 +100,7 @@ class RunExecution:
                 outcome = cancelled()  # it had not been started yet, or somebody else has stopped it
             if not submits(job.run.trigger_id):
                 outcome = of_test(outcome)
+            outcome = self._explained(job.run, attempt.node, outcome)
         except DATABASE_ERRORS:
             raise
         except NumeraiError as error:
@@ -117,6 +122,13 @@ class RunExecution:
             self._end(job.run, outcome)
         if started:
             self._discard(*started)
+
+    def _explained(self, run: Run, node: Node, outcome: Outcome) -> Outcome:
+        """The outcome of a failed attempt with the reason that it printed."""
+        if outcome.state is not RunState.FAILED:
+            return outcome
+        command = f"numerai node -m {node.model_name} logs --run {run.id}"
+        return explained(outcome, reason_in(self._printed(run.id, run.attempt)), command)
 
     def _discard(self, executor: Executor, attempt: Attempt) -> None:
         try:

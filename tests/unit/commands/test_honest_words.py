@@ -11,6 +11,7 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.commands.patience import word_when_slow
 from numerai_compute.models import Check, CheckStatus, EntryStatus, RunState, Submission, SubmissionEntry
+from numerai_compute.ports import Silence
 from numerai_compute.render import Renderer
 
 from tests.fakes import NOW, unreachable
@@ -130,6 +131,14 @@ def test_status_shows_a_webhook_that_leads_elsewhere(ready: Line) -> None:
     assert "webhook" not in ready("status").out
 
 
+def test_config_does_not_hide_that_the_webhook_is_not_served(ready: Line, folder: Path) -> None:
+    assert "Warning" not in ready("node", "-m", "alice", "config").err
+    ready.provider.silent = Silence("http://127.0.0.1:5 does not answer", "numerai daemon start", elsewhere=False)
+    assert "will not arrive" not in ready("node", "-m", "alice", "config").err, "the next commands start the daemon"
+    ready.provider.silent = Silence("the daemon serves http://127.0.0.1:6", "restart", elsewhere=True)
+    assert "will not arrive yet: the daemon serves http://127.0.0.1:6" in ready("node", "-m", "alice", "config").err
+
+
 @pytest.mark.parametrize("command", [("config", "set", "port", "4001"), ("setup", "-s", "--port", "4001")])
 def test_a_setting_that_moves_webhooks_says_so(ready: Line, command: tuple[str, ...]) -> None:
     assert "registered again" not in ready(*command).err
@@ -142,7 +151,7 @@ def test_setup_says_what_the_provider_lacks(line: Line) -> None:
     line.provider.found = [Check("AWS credentials", CheckStatus.FAILED, "the part 'aws' is missing", "pip install x")]
     answer = line("setup", "-s", "-P", "aws")
     assert answer.exit_code == 0 and "✗ AWS credentials: the part 'aws' is missing" in answer.out
-    assert "-> pip install x" in answer.out
+    assert "-> pip install x" in answer.out and "Next: see to that" in answer.out
     assert line("setup", "-s", "-P", "aws", "--json").json["lacks"][0]["mend"] == "pip install x"
     assert HomeStore(line.home).settings("setup") == {"provider": "aws"}
     assert "setup" not in line("config", "list").out.split()

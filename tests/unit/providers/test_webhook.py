@@ -255,3 +255,13 @@ def test_a_byte_now_and_then_does_not_renew_the_time_limit(bench: Bench) -> None
 def test_a_socket_listens_where_told() -> None:
     with listen("127.0.0.1", 0) as bound:
         assert bound.getsockname()[0] == "127.0.0.1"
+
+
+def test_the_ids_of_tests_without_submitting_are_one_word_everywhere() -> None:
+    from numerai_compute.models import TEST_TRIGGER
+    from numerai_compute.providers.aws.trigger_table import TEST_PREFIX
+    from numerai_compute.providers.webhooks.calls import NO_SUBMIT, is_own, submits, trigger_id_of
+
+    assert NO_SUBMIT == TEST_TRIGGER == TEST_PREFIX
+    assert is_own(f"{NO_SUBMIT}1") and not submits(f"{NO_SUBMIT}1") and submits(None) and submits("watch-8-1-1")
+    assert trigger_id_of(b'{"triggerId": "no-submit-1"}') is None

@@ -209,6 +209,7 @@ def test_other_states_of_the_webhook(clinic: Clinic, node: Node) -> None:
     assert "no model alice" in clinic.check("webhook").why
     clinic.api.fail["models"] = unreachable()
     assert "webhook" not in clinic.statuses()
+    assert clinic.check("models").status is CheckStatus.WARNING and "not known" in clinic.check("models").why
 
 
 def test_a_folder_that_is_gone(clinic: Clinic, folder: Path) -> None:
