@@ -294,7 +294,7 @@ class RoundReader:
         try:
             return ask()
         except NumeraiError as error:
-            self.note(f"{what} not known: {error.message}")
+            self.note(f"{what} not known: {error.message} {error.hint or ''}".rstrip())
             return None
 
     def _recall(self, ask: Callable[[Ledger], T]) -> T | None:
