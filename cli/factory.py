@@ -164,6 +164,11 @@ class Factory:
             self._providers[name] = provider_factory(name)(self.provider_context(name))
         return self._providers[name]
 
+    def renewed(self, name: str) -> Provider:
+        """The provider of that name, made anew: with the settings as they are recorded now."""
+        self._providers.pop(name, None)
+        return self.provider(name)
+
     def provider_of(self, node: Node) -> Provider:
         """The provider that runs a node."""
         return self.provider(node.provider)

@@ -313,6 +313,10 @@ class Provider(Protocol):
         """Provision what the node needs and return it with its `webhook_url`. Idempotent; the webhook's address stays
         the same over repeats; an interrupted call is finished by the next one."""
 
+    def webhook_url(self, node_name: str) -> str | None:
+        """The address that `configure` would give the node's webhook now, by the settings as they are; None when the
+        node was never configured to its end. Changes nothing."""
+
     def reachable_by(self, api_url: str) -> bool:
         """Whether the Numerai at `api_url` can reach this provider's webhooks."""
 
@@ -375,10 +379,19 @@ class OwnCommands(Protocol):
 class Rehearsal(Protocol):
     """Runs a node's container on this machine, in the foreground, whatever its provider."""
 
-    def rehearse(self, node: Node, command: Sequence[str], *, report: Report, on_log: Callable[[LogLine], None]) -> Run:
+    def rehearse(
+        self,
+        node: Node,
+        command: Sequence[str],
+        *,
+        report: Report,
+        on_log: Callable[[LogLine], None],
+        submits: bool = True,
+    ) -> Run:
         """Build what the node runs and run it to its end, with the environment and limits of a real run.
 
-        `command` replaces the Dockerfile's when it is not empty. Interrupting the call stops the container.
+        `command` replaces the Dockerfile's when it is not empty. Interrupting the call stops the container. Without
+        `submits` the run has NUMERAI_NO_SUBMIT set, as in `RunsWithoutSubmitting`.
         """
 
 
@@ -514,6 +527,36 @@ class EstimatesCost(Protocol):
 
     def cost(self, node: Node) -> CostEstimate:
         """What the node costs a month."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Why a webhook does not answer where Numerai is to call it, and the command that mends it. `elsewhere` tells that
+    what serves it does run, but serves another address, which `ServesWebhooks.restart` changes."""
+
+    why: str
+    mend: str
+    elsewhere: bool = False
+
+
+@runtime_checkable
+class ServesWebhooks(Protocol):
+    """A provider whose webhooks are served by a process on this machine."""
+
+    def silence(self) -> Silence | None:
+        """Why its webhooks do not answer at their address now, looked at by calling it; None when they answer."""
+
+    def restart(self, report: Report) -> None:
+        """Start what serves the webhooks, or start it again with the settings as they are now. Runs go on."""
+
+
+@runtime_checkable
+class RunsWithoutSubmitting(Protocol):
+    """A provider that can start a run which does everything but submit."""
+
+    def run_without_submitting(self, node: Node) -> Run:
+        """Start one run with NUMERAI_NO_SUBMIT set. One that ends where it would submit has succeeded, with the exit
+        code 79. Its trigger id begins with `no-submit-`."""
 
 
 @runtime_checkable

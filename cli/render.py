@@ -60,6 +60,10 @@ class Renderer:
         """A JSON document that is the whole result, whatever form was asked for."""
         self._write(plain(payload), indent=2)
 
+    def line(self, payload: object) -> None:
+        """One object of a stream of JSON lines."""
+        self._write(plain(payload))
+
     def say(self, text: str, style: str | None = None) -> None:
         """A line for people."""
         if not self.json:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import click
 
+from ..errors import NumeraiError
 from ..factory import Factory
+from ..ports import Provider
+from ..usecases.inspect import list_nodes
 from ..usecases.settings import ProviderSettings, SettingRow
+from ..usecases.webhooks import moved_note
 from .options import output_options
 
 provider_option = click.option("-P", "-p", "--provider", default="local", show_default=True, help="Whose settings.")
@@ -77,7 +81,19 @@ def _settings(factory: Factory, provider: str) -> ProviderSettings:
     return ProviderSettings(factory.provider(provider), factory.store)
 
 
+def say_what_moved(factory: Factory, provider: Provider) -> None:
+    """Warn when the settings, as they are now, have moved webhooks that are registered."""
+    try:
+        note = moved_note(list_nodes(factory.store), provider)
+    except NumeraiError:  # `doctor` says what is wrong with a setting, or with nodes.json
+        return
+    if note:
+        factory.render.warn(note)
+
+
 def _changed(factory: Factory, provider: str, row: SettingRow) -> None:
+    say_what_moved(factory, factory.renewed(provider))
+
     def show() -> None:
         factory.render.say(f"{row.name} is {_text(row.value)} ({row.source}).")
         if provider == "local":

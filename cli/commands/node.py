@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import NumeraiError, UsageError
+from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError, UsageError
 from ..factory import Factory
 from ..models import Node, Run, RunState
 from ..names import shown
@@ -215,22 +215,37 @@ def rollback(factory: Factory, tag: str | None, dry_run: bool) -> None:
 @node_options
 @click.option("-l", "--local", is_flag=True, help="Run the container here and now, without the webhook.")
 @click.option("-c", "--command", default="", help="With --local: run this instead of the Dockerfile's command.")
+@click.option("--no-submit", is_flag=True, help="Prove everything but the submission, and submit nothing.")
 @output_options
 @click.pass_obj
-def test(factory: Factory, local: bool, command: str) -> int:
-    """Prove the node end to end, as Numerai uses it.
+def test(factory: Factory, local: bool, command: str, no_submit: bool) -> int:
+    """Prove the node end to end, as Numerai uses it. This submits to the live model, unless --no-submit is given.
 
     Four facts must hold: Numerai reaches the webhook, the trigger starts a container, the container runs to its end,
     and Numerai accepts the submission. With --verbose the container's log is shown as it is printed.
-    """
-    from ..usecases.verify import Verifier
 
+    Ends with 0 when all is proven, 1 when something failed, and 4 when nothing failed but no round is open, so that it
+    cannot be proven now that a submission is on time.
+    """
     chosen = _node(factory)
-    render = factory.render
     if command and not local:
         raise UsageError("--command only goes with --local.")
+    factory.render.say(_what_it_does(factory, chosen, no_submit))
     if local:
-        return _test_locally(factory, chosen, command)
+        return _test_locally(factory, chosen, command, no_submit)
+    return _test(factory, chosen, no_submit)
+
+
+def _what_it_does(factory: Factory, chosen: Node, no_submit: bool) -> str:
+    if no_submit:
+        return f"Nothing is submitted to {chosen.model_name}: everything else is proven."
+    return f"This submits to the live model {chosen.model_name} (--no-submit proves everything but that)."
+
+
+def _test(factory: Factory, chosen: Node, no_submit: bool) -> int:
+    from ..usecases.verify import Verdict, Verifier
+
+    render = factory.render
     verifier = Verifier(
         chosen,
         factory.provider_of(chosen),
@@ -239,21 +254,51 @@ def test(factory: Factory, local: bool, command: str) -> int:
         on_fact=lambda fact: _show_fact(render, fact),
         on_log=lambda line: render.detail(f"    | {line.text}"),
         report=render.progress,
+        submits=not no_submit,
+        on_warning=render.warn,
     )
-    verification = verifier.verify()
-    words, style = ("works.", "bold green") if verification.ok else ("does not work yet.", "bold red")
-    render.result(verification, lambda: render.say(f"{verification.node} {words}", style))
-    return 0 if verification.ok else 1
+    try:
+        verification = verifier.verify()
+    except KeyboardInterrupt:
+        raise _interrupted(chosen, verifier.going_on()) from None
+    words, style, exit_code = {
+        Verdict.WORKS: ("works" + (", as far as that can be proven without a submission" if no_submit else ""),
+                        "bold green", 0),
+        Verdict.UNPROVEN: ("works as far as that can be proven now: test it again while a round is open",
+                           "bold yellow", EXIT_UNPROVEN),
+        Verdict.FAILS: ("does not work yet", "bold red", EXIT_FAILED),
+    }[verification.verdict]  # fmt: skip
+    render.result(verification, lambda: render.say(f"{verification.node} {words}.", style))
+    return exit_code
 
 
-def _test_locally(factory: Factory, chosen: Node, command: str) -> int:
+def _interrupted(chosen: Node, run: Run | None) -> NumeraiError:
+    """What to do about the run that an interrupted test leaves, which goes on without it."""
+    if run is None:
+        message, hint = "Interrupted: no run goes on.", None
+    else:
+        command = f"numerai node -m {chosen.model_name}"
+        message = f"Interrupted. Run {run.id} goes on: it is {run.state.value}."
+        hint = f"Follow it with `{command} logs -f --run {run.id}`, or stop it with `{command} cancel {run.id}`."
+    return NumeraiError(message, hint, code="interrupted", exit_code=EXIT_INTERRUPTED)
+
+
+def _test_locally(factory: Factory, chosen: Node, command: str, no_submit: bool) -> int:
+    from ..usecases.withholding import check_withholds
+
     render = factory.render
     try:
         words = shlex.split(command)
     except ValueError as error:
         raise UsageError(f"--command {command} cannot be read: {error}.") from error
+    if no_submit:
+        check_withholds(chosen)
     run = factory.rehearsal.rehearse(
-        chosen, words, report=render.progress, on_log=lambda line: render.progress(f"| {line.text}")
+        chosen,
+        words,
+        report=render.progress,
+        on_log=lambda line: render.progress(f"| {line.text}"),
+        submits=not no_submit,
     )
     good = run.state is RunState.SUCCEEDED
 
@@ -306,14 +351,14 @@ def _log_options(default: int | None) -> Callable[[F], F]:
 @_log_options(None)
 @output_options
 @click.pass_obj
-def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type: str | None) -> None:
+def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type: str | None) -> int:
     """Show how the node stands; with -n, -f or -l its log, like `numerai node logs`."""
     chosen = _node(factory)
     if num_lines or follow_tail or log_type:
-        _show_log(factory, chosen, num_lines or 20, follow_tail, log_type or "cluster", None)
-        return
+        return _show_log(factory, chosen, num_lines or 20, follow_tail, log_type or "cluster", None)
     state = node_status(chosen, factory.provider_of(chosen))
     factory.render.result(state, lambda: _show_status(factory, state))
+    return 0
 
 
 @node.command()
@@ -322,12 +367,25 @@ def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type:
 @click.option("--run", "run_id", help="The run, instead of the latest one.")
 @output_options
 @click.pass_obj
-def logs(factory: Factory, num_lines: int, follow_tail: bool, log_type: str, run_id: str | None) -> None:
-    """Show what the latest run printed."""
-    _show_log(factory, _node(factory), num_lines, follow_tail, log_type, run_id)
+def logs(factory: Factory, num_lines: int, follow_tail: bool, log_type: str, run_id: str | None) -> int:
+    """Show what the latest run printed, and why it failed if it did.
+
+    With --json, a JSON object a line; the last one of a run that failed has its `message`."""
+    return _show_log(factory, _node(factory), num_lines, follow_tail, log_type, run_id)
 
 
-def _show_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> None:
+def _show_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> int:
+    """Ends with 130, and without a word, when following is interrupted: that is how one stops it."""
+    try:
+        _print_log(factory, chosen, num_lines, follow, log_type, run_id)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _print_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> None:
     render, provider = factory.render, factory.provider_of(chosen)
     if log_type == "webhook":
         calls = list(reversed(provider.webhook_calls(chosen.name, num_lines)))
@@ -341,6 +399,19 @@ def _show_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_
         render.progress(f"run {run.id}, {_ended(run)}")
     for line in lines:
         render.log_line(line)
+    _show_reason(render, run if run.state.final else provider.run(run.id))
+
+
+def _show_reason(render: Renderer, run: Run) -> None:
+    """Why a run failed: one that never started has printed nothing."""
+    if run.state is RunState.FAILED and run.message:
+        if render.json:
+            render.line(
+                {"run": run.id, "state": run.state, "exit_code": run.exit_code, "failure": run.failure,
+                 "message": run.message}
+            )  # fmt: skip
+        else:
+            render.mark(FAILED, f"run {run.id} failed: {run.message}")
 
 
 def _show_calls(render: Renderer, calls: list[Any]) -> None:

@@ -8,6 +8,8 @@ from ..models import RunFailure, RunState
 
 RETRY_EXIT_CODE = 75
 CANCELLED = "Cancelled."
+NOT_SUBMITTED_CODE = 79
+NOT_SUBMITTED = "It was a test: its predictions keep Numerai's rules, and nothing was submitted."
 SUBMITTED = {
     69: (
         RunFailure.LATE,
@@ -30,6 +32,7 @@ _MEANINGS = {
     65: "the predictions are not what Numerai takes",
     75: "a temporary failure",
     78: "the node's configuration is not complete",
+    79: "NUMERAI_NO_SUBMIT is set in its image, so it submitted nothing",
     126: "the command of the Dockerfile cannot be executed",
     127: "the command of the Dockerfile was not found",
     137: "killed from outside, often by a machine short of memory",
@@ -75,6 +78,13 @@ def ended(exit_code: int, *, limit: str, out_of_memory: bool = False) -> Outcome
         RunFailure.EXIT_CODE,
         f"It ended with exit code {exit_code}{explained}. `numerai node logs` shows what it printed.",
     )
+
+
+def of_test(outcome: Outcome) -> Outcome:
+    """The outcome of a run that was not to submit: it went well when it ended where it would have."""
+    if outcome.exit_code != NOT_SUBMITTED_CODE:
+        return outcome
+    return Outcome(RunState.SUCCEEDED, NOT_SUBMITTED_CODE, None, NOT_SUBMITTED)
 
 
 def timed_out(minutes: float, exit_code: int | None = None) -> Outcome:

@@ -23,17 +23,21 @@ class NodeStatus:
 
 def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
     """How one node stands. Asks the provider only."""
-    deployment = provider.deployment(node.name)
-    changed = (
-        deployment is not None and Path(node.path).is_dir() and provider.source_hash(node) != deployment.source_hash
-    )
     return NodeStatus(
         node,
-        deployment,
-        changed,
+        provider.deployment(node.name),
+        changed_since_deploy(node, provider),
         tuple(provider.runs(node.name, limit)),
         tuple(provider.webhook_calls(node.name, limit)),
     )
+
+
+def changed_since_deploy(node: Node, provider: Provider) -> bool:
+    """Whether the node's folder holds something else than what was deployed from it."""
+    deployment = provider.deployment(node.name)
+    if deployment is None or not Path(node.path).is_dir():
+        return False
+    return provider.source_hash(node) != deployment.source_hash
 
 
 def list_nodes(store: StateStore) -> list[Node]:

@@ -11,11 +11,9 @@ from ..installation import install_command
 from ..models import Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider
 from ..source import check_source
-from .configure import NEWEST_DATA, PICKLE_ASSIGNED, UNASSIGN_PICKLE
+from .configure import NEWEST_DATA
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
-
-FIX_WEBHOOK = "webhook"
-"""What `doctor --fix` may do by itself (see doctor.py)."""
+from .webhooks import webhook_check
 
 
 def guarded(
@@ -41,7 +39,7 @@ class NodeChecks:
         """Every check that can be made with what is known of the account."""
         checks = [*guarded("folder", self._folder), *guarded("runtime", self._runtime, CheckStatus.WARNING)]
         if api is not None and models is not None:
-            checks.append(self._webhook(api, models))
+            checks += guarded("webhook", lambda: [self._webhook(api, models)])
         if api is not None and self.node.data_version not in (None, NEWEST_DATA):
             checks += guarded("data version", lambda: [self._data_version(api)], CheckStatus.WARNING)
         return (replace(check, node=self.node.name) for check in checks)
@@ -78,27 +76,7 @@ class NodeChecks:
         yield Check("runtime", CheckStatus.WARNING, why, mend)
 
     def _webhook(self, api: NumeraiApi, models: Mapping[str, Model]) -> Check:
-        model = models.get(self.node.model_id)
-        if model is None:
-            why = f"the account has no model {self.node.model_name} any more"
-            return Check("webhook", CheckStatus.FAILED, why, f"numerai node -m {self.node.model_name} destroy")
-        if model.pickle is not None:
-            return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
-        if self.node.cron and model.webhook != self.node.webhook_url:
-            return Check("webhook", CheckStatus.OK, "not registered: the node runs by its schedule")
-        if self.node.webhook_url is None:
-            mend = f"numerai node -m {self.node.model_name} config"
-            return Check("webhook", CheckStatus.FAILED, "the node was never provisioned to its end", mend)
-        if model.webhook == self.node.webhook_url:
-            return Check("webhook", CheckStatus.OK, "Numerai calls it")
-        if not self.provider().reachable_by(api.url):
-            why = f"{api.url} cannot call this machine"
-            if self.followed():
-                return Check("webhook", CheckStatus.OK, f"{why}; the watcher starts the node when a round opens")
-            mend = "numerai daemon start, or numerai setup --public-url URL"
-            return Check("webhook", CheckStatus.WARNING, why, mend)
-        why = "Numerai calls another address" if model.webhook else "Numerai calls nobody"
-        return Check("webhook", CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix=FIX_WEBHOOK)
+        return webhook_check(self.node, models.get(self.node.model_id), self.provider(), api.url, self.followed)
 
     def _data_version(self, api: NumeraiApi) -> Check:
         """Whether the pinned data version is served, and the newest one. What the model of an unpinned node was trained

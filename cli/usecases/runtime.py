@@ -122,7 +122,7 @@ def runtime_copy(folder: Path) -> RuntimeCopy | None:
         return RuntimeCopy(folder, RuntimeState.CURRENT, version)
     if any(digest in hashes for hashes in RELEASES.values()):
         return RuntimeCopy(folder, RuntimeState.OLD, version)
-    state = RuntimeState.NEWER if _order(version) > _order(own_version()) else RuntimeState.CHANGED
+    state = RuntimeState.NEWER if order(version) > order(own_version()) else RuntimeState.CHANGED
     return RuntimeCopy(folder, state, version)
 
 
@@ -196,5 +196,6 @@ def _version(runtime: Path) -> str | None:
     return match[1] if match else None
 
 
-def _order(version: str | None) -> tuple[int, ...]:
+def order(version: str | None) -> tuple[int, ...]:
+    """A version as numbers, to compare; nothing for a copy from before runtimes had versions."""
     return tuple(int(part) for part in (version or "").split(".") if part)

@@ -12,6 +12,7 @@ EXIT_COVERED = 73
 EXIT_TEMPORARY = 75
 EXIT_UNCONFIRMED = 76
 EXIT_CONFIGURATION = 78
+EXIT_NOT_SUBMITTED = 79
 EXIT_KEYBOARD = 130
 AFTER_SUBMITTING = (EXIT_LATE, EXIT_COVERED, EXIT_UNCONFIRMED)
 """A run that ends with one of these has made a submission."""
@@ -19,7 +20,7 @@ AFTER_SUBMITTING = (EXIT_LATE, EXIT_COVERED, EXIT_UNCONFIRMED)
 
 class NodeError(Exception):
     """A run cannot go on. `exit_code` follows sysexits: 65 predictions, 69 late and queued, 73 covered by an earlier
-    file, 75 temporary, 76 unconfirmed, 78 configuration."""
+    file, 75 temporary, 76 unconfirmed, 78 configuration; 79 is a test that was not to submit."""
 
     exit_code = EXIT_USER_CODE
 
@@ -74,6 +75,12 @@ class ConfigurationError(NodeError):
     """Something outside the code must be set right first: a variable, the keys, the model, a feature set."""
 
     exit_code = EXIT_CONFIGURATION
+
+
+class NotSubmitted(NodeError):
+    """The predictions keep Numerai's rules, and were not sent, because NUMERAI_NO_SUBMIT is set."""
+
+    exit_code = EXIT_NOT_SUBMITTED
 
 
 class ProgramFailed(NodeError):

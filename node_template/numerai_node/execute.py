@@ -10,7 +10,14 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .errors import AFTER_SUBMITTING, EXIT_USER_CODE, BadPredictions, Interrupted, ProgramFailed
+from .errors import (
+    AFTER_SUBMITTING,
+    EXIT_NOT_SUBMITTED,
+    EXIT_USER_CODE,
+    BadPredictions,
+    Interrupted,
+    ProgramFailed,
+)
 from .log import log
 from .node import Node
 from .running import sigterm_held
@@ -35,8 +42,8 @@ def execute(node: Node, command: Sequence[str], *, csv: bool = False) -> None:
     """Run `command` in a fresh work folder and submit the predictions.csv that it writes there.
 
     The folder holds live.parquet, features.json where the tournament has one, and with `csv` live.csv. Raises
-    `ProgramFailed` with the program's exit code (1 for 69, 73 and 76, which would say that something was submitted),
-    and `BadPredictions` when it wrote no file.
+    `ProgramFailed` with the program's exit code (1 for 69, 73, 76 and 79, which would say what became of a
+    submission), and `BadPredictions` when it wrote no file.
     """
     node.check_access()
     with tempfile.TemporaryDirectory(prefix="numerai-run-", ignore_cleanup_errors=True) as folder:
@@ -108,8 +115,8 @@ def _run(command: Sequence[str], work: Path, environment: Mapping[str, str]) -> 
     if code != 0:
         code = code if code > 0 else 128 - code
         meaning = f" ({MEANINGS[code]})" if code in MEANINGS else ""
-        # these say that a submission was made, and none was
-        exit_code = EXIT_USER_CODE if code in AFTER_SUBMITTING else code
+        # these say what became of a submission, and there was none
+        exit_code = EXIT_USER_CODE if code in (*AFTER_SUBMITTING, EXIT_NOT_SUBMITTED) else code
         raise ProgramFailed(f"The program {command[0]} ended with exit code {code}{meaning}.", exit_code)
     log("finished", program=Path(argv[0]).name)
 

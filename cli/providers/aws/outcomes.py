@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ...models import Run, RunFailure, RunState
-from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, timed_out
-from ..webhooks.calls import OWN_TRIGGER
+from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, of_test, timed_out
+from ..webhooks.calls import OWN_TRIGGER, submits
 from .stack_file import StackNode
 from .trigger_table import image_is_missing
 
@@ -33,13 +33,16 @@ def run_of(job: Mapping[str, Any], name: str, node: StackNode) -> Run:
     attempts, given = job.get("attempts") or [], environment(job)
     state = _STATES.get(job["status"])
     outcome = Outcome(state, message=job.get("statusReason")) if state else _outcome(job, node)
+    trigger_id = given.get("TRIGGER_ID") or given.get(OWN_TRIGGER)
+    if not submits(trigger_id):
+        outcome = of_test(outcome)
     started = None if outcome.failure in (RunFailure.NOT_DEPLOYED, RunFailure.COULD_NOT_START) else _started(job)
     return Run(
         id=job["jobId"],
         node=name,
         state=outcome.state,
         created_at=_time(job.get("createdAt")) or datetime.fromtimestamp(0, timezone.utc),
-        trigger_id=given.get("TRIGGER_ID") or given.get(OWN_TRIGGER),
+        trigger_id=trigger_id,
         started_at=started if state is not RunState.QUEUED or attempts else None,
         ended_at=_time(job.get("stoppedAt")) if outcome.state.final else None,
         exit_code=outcome.exit_code,

@@ -97,6 +97,14 @@ class AwsProvider:
         node = replace(node, cpu=cpu, memory_mib=memory_mib)
         return replace(node, webhook_url=self._parts.cluster.configure(node, report))
 
+    def webhook_url(self, node_name: str) -> str | None:
+        """The cluster's own address of it."""
+        stack = self._stack()
+        record, outputs = stack.staying.get(node_name), ClusterOutputs(stack.outputs)
+        if record is None or node_name not in outputs.nodes or outputs.optional("webhook_base_url") is None:
+            return None
+        return outputs.webhook_url(node_name, record.token)
+
     def move_state(self, remote: bool, report: Report) -> str | None:
         """Keep the cluster's state in a bucket from now on, or in the home folder again; returns the bucket's name, or
         None, which `setup` records as `state_bucket`. Nothing in the cluster changes.
@@ -170,6 +178,11 @@ class AwsProvider:
         self._require_node(node.name)
         runs = self._runs()
         return runs.submit(node.name) if trigger_id is None else runs.call_webhook(node.name, trigger_id)
+
+    def run_without_submitting(self, node: Node) -> Run:
+        """Start one run with NUMERAI_NO_SUBMIT set."""
+        self._require_node(node.name)
+        return self._runs().submit(node.name, submits=False)
 
     def run(self, run_id: str) -> Run:
         """One run; `ProviderError` with code `no-such-run` when it is not known."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ...errors import NumeraiError
 from ...models import Check, CheckStatus, Node, RunState
@@ -41,6 +42,9 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
 
 def _daemon(parts: LocalParts, *, needed: bool) -> Check:
     name, status = "daemon", daemon_status(parts.context)
+    if status.answering and needed and urlsplit(status.url or "").port != parts.port:
+        why = f"answers on {status.url}, but by the settings as they are now it is to serve port {parts.port}"
+        return Check(name, CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix="restart-daemon")
     if status.answering:
         return Check(name, CheckStatus.OK, f"answers on {status.url} (pid {status.pid})")
     if status.running:

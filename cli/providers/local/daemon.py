@@ -297,22 +297,22 @@ def _read_daemon_file(paths: LocalPaths) -> _DaemonFile | None:
 
 def _health(told: _DaemonFile) -> dict[str, Any] | None:
     """What the daemon says of itself; None when it does not answer or another program answers in its place."""
-    content = _request(CONTROL_HOST, told.control_port, "GET", "/health", {})
+    content = request(CONTROL_HOST, told.control_port, "GET", "/health", {})
     return content if content is not None and content.get("instance") == told.instance else None
 
 
 def _webhook_answers(told: _DaemonFile) -> bool:
     """Whether this daemon, and not another program, answers where Numerai calls it."""
-    content = _request(_client_host(told.host), told.port, "GET", "/health", {})
+    content = request(_client_host(told.host), told.port, "GET", "/health", {})
     return content is not None and content.get("instance") == told.instance
 
 
 def _ask_to_stop(told: _DaemonFile) -> bool:
-    content = _request(CONTROL_HOST, told.control_port, "POST", "/stop", {"X-Control-Token": told.control_token})
+    content = request(CONTROL_HOST, told.control_port, "POST", "/stop", {"X-Control-Token": told.control_token})
     return content is not None and content.get("status") == "stopping"
 
 
-def _request(host: str, port: int, method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
+def request(host: str, port: int, method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
     """The JSON object that is answered, None where there is none."""
     connection = http.client.HTTPConnection(host, port, timeout=5)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 from ...addresses import is_loopback
 from ...errors import ProviderError, UsageError
 from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
-from ...ports import Report
+from ...ports import Report, Silence
 from ...schedule import validate_cron
 from ...source import source_hash
 from ..registry import ProviderContext
-from ..webhooks.calls import TRIGGER_ID
+from ..webhooks.calls import NO_SUBMIT, TRIGGER_ID
+from .answering import silence_at
 from .checks import local_checks
-from .daemon import COMMAND, lock_is_held, no_daemon, start_daemon
+from .daemon import COMMAND, lock_is_held, no_daemon, start_daemon, stop_daemon
 from .docker_executor import DockerExecutor
 from .parts import LocalParts
 from .process_executor import ProcessExecutor
@@ -55,6 +57,20 @@ class LocalProvider:
             validate_cron(node.cron)
         stored = self._store.save_node(node, self._clock.now())
         return replace(node, webhook_url=f"{self._parts.webhook_base}/{node.name}/{stored.token}")
+
+    def webhook_url(self, node_name: str) -> str | None:
+        """By the settings as they are, which a daemon that was started earlier need not have."""
+        stored = self._store.node(node_name) if self._parts.paths.database.exists() else None
+        return f"{self._parts.webhook_base}/{node_name}/{stored.token}" if stored else None
+
+    def silence(self) -> Silence | None:
+        """Why the daemon does not answer where the registered webhooks lead."""
+        return silence_at(self._context, self._parts.webhook_base)
+
+    def restart(self, report: Report) -> None:
+        """Stop the daemon if it runs, and start it."""
+        stop_daemon(self._context)
+        start_daemon(self._context, report=report, command=self._daemon_command)
 
     def reachable_by(self, api_url: str) -> bool:
         """Whether Numerai is on this machine, as the sandbox is, or a public address leads here."""
@@ -128,6 +144,10 @@ class LocalProvider:
             )
         self._require_node(node.name)
         return self._store.add_run(node.name, trigger_id, self._clock.now())
+
+    def run_without_submitting(self, node: Node) -> Run:
+        self._require_node(node.name)
+        return self._store.add_run(node.name, f"{NO_SUBMIT}{secrets.token_hex(8)}", self._clock.now())
 
     def run(self, run_id: str) -> Run:
         return self._job(run_id).run

@@ -13,7 +13,7 @@ from ...models import LogLine, Node, Run, RunState
 from ...ports import Report
 from ...source import check_source, source_hash
 from ..environment import container_environment
-from ..outcomes import Outcome
+from ..outcomes import Outcome, of_test
 from ..registry import ProviderContext
 from .docker_executor import DockerExecutor
 from .executor import Attempt, Executor, StartFailed
@@ -31,7 +31,15 @@ class LocalRehearsal:
         self._context = context
         self._parts = LocalParts(context)
 
-    def rehearse(self, node: Node, command: Sequence[str], *, report: Report, on_log: Callable[[LogLine], None]) -> Run:
+    def rehearse(
+        self,
+        node: Node,
+        command: Sequence[str],
+        *,
+        report: Report,
+        on_log: Callable[[LogLine], None],
+        submits: bool = True,
+    ) -> Run:
         source = Path(node.path)
         check_source(source, home=self._context.home)
         keys = self._context.keys()
@@ -49,11 +57,20 @@ class LocalRehearsal:
             reference=reference,
             deadline=began + timedelta(minutes=node.timeout_minutes),
             environment=container_environment(
-                node, keys, run_id, None, artifacts, in_container=executor.name == DockerExecutor.name, cache=cache
+                node,
+                keys,
+                run_id,
+                None,
+                artifacts,
+                in_container=executor.name == DockerExecutor.name,
+                cache=cache,
+                submits=submits,
             ),
             command=tuple(command),
         )
         outcome = self._outcome(executor, attempt, on_log)
+        if not submits:
+            outcome = of_test(outcome)
         return Run(
             id=run_id,
             node=node.name,

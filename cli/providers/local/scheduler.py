@@ -14,8 +14,8 @@ from ...models import Keys, Node, Run, RunFailure, RunState
 from ...ports import Clock
 from ...schedule import next_occurrence
 from ..environment import container_environment
-from ..outcomes import Outcome, cancelled
-from ..webhooks.calls import is_own
+from ..outcomes import Outcome, cancelled, of_test
+from ..webhooks.calls import is_own, submits
 from .executor import Attempt, Executor, StartFailed
 from .settings import LocalSettings
 from .store import Job, RunStore
@@ -96,6 +96,8 @@ class RunExecution:
                 return
             if control.cancelled and outcome.failure is RunFailure.LOST:
                 outcome = cancelled()  # it had not been started yet, or somebody else has stopped it
+            if not submits(job.run.trigger_id):
+                outcome = of_test(outcome)
         except DATABASE_ERRORS:
             raise
         except NumeraiError as error:
@@ -170,7 +172,16 @@ class RunExecution:
         artifacts, cache = self._executors(executor_name).environment_places(node)
         trigger = run.trigger_id if run.trigger_id and not is_own(run.trigger_id) else None
         in_container = executor_name == "docker"
-        return container_environment(node, keys, run.id, trigger, artifacts, in_container=in_container, cache=cache)
+        return container_environment(
+            node,
+            keys,
+            run.id,
+            trigger,
+            artifacts,
+            in_container=in_container,
+            cache=cache,
+            submits=submits(run.trigger_id),
+        )
 
     def _retry(self, run: Run, outcome: Outcome) -> None:
         """Let the run wait for its next attempt, or end it when that was the last one."""

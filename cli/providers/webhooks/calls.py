@@ -18,9 +18,11 @@ from typing import Protocol
 MAX_BODY = 64 * 1024
 """The largest body in bytes."""
 TRIGGER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
-OWN_TRIGGERS = ("watch-", "cron-")
-"""Prefixes of the trigger ids that a watcher or a schedule makes up. Numerai does not know them, so no submission may
-carry one."""
+NO_SUBMIT = "no-submit-"
+"""Begins the trigger ids of runs that are not to submit. No call of a webhook may carry one."""
+OWN_TRIGGERS = ("watch-", "cron-", NO_SUBMIT)
+"""Prefixes of the trigger ids that a watcher, a schedule or a test makes up. Numerai does not know them, so no
+submission may carry one."""
 OWN_TRIGGER = "NUMERAI_OWN_TRIGGER"
 """The environment variable in which a run has the id of a trigger that Numerai did not make."""
 BURST = 60
@@ -132,7 +134,9 @@ def trigger_id_of(body: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     trigger_id = content.get("triggerId") if isinstance(content, dict) else None
-    return trigger_id if isinstance(trigger_id, str) and TRIGGER_ID.fullmatch(trigger_id) else None
+    if not isinstance(trigger_id, str) or not TRIGGER_ID.fullmatch(trigger_id) or trigger_id.startswith(NO_SUBMIT):
+        return None
+    return trigger_id
 
 
 def token_digest(token: str) -> str:
@@ -151,8 +155,13 @@ def watch_trigger(tournament: int, number: int, attempt: int) -> str:
 
 
 def is_own(trigger_id: str) -> bool:
-    """Whether a watcher or a schedule made this trigger id."""
+    """Whether a watcher, a schedule or a test made this trigger id."""
     return trigger_id.startswith(OWN_TRIGGERS)
+
+
+def submits(trigger_id: str | None) -> bool:
+    """Whether the run of this trigger id is to submit: all but those of `node test --no-submit`."""
+    return trigger_id is None or not trigger_id.startswith(NO_SUBMIT)
 
 
 def trigger_variable(trigger_id: str) -> str:
