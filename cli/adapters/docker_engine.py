@@ -24,11 +24,12 @@ if TYPE_CHECKING:
 TAIL_LINES = 15
 STEP_LENGTH = 100
 TIMEOUT_SECONDS = 60
-LOG_BYTES = "256m"
+LOG_BYTES = "128m"
+LOG_FILES = "2"
 PIDS_LIMIT = 4096
 NO_ENGINE_HINT = (
     "Start Docker (Docker Desktop, or `systemctl start docker`), or run nodes without containers: "
-    "set NUMERAI_EXECUTOR=process."
+    "`numerai config set executor process` (or NUMERAI_EXECUTOR=process)."
 )
 
 
@@ -314,7 +315,7 @@ class DockerEngine:
             read_only=spec.read_only,
             tmpfs={"/tmp": "rw,mode=1777"} if spec.read_only else None,  # noqa: S108  (inside the container)
             extra_hosts={"host.docker.internal": "host-gateway"},
-            log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": "1"}),
+            log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": LOG_FILES}),
             mounts=[Mount(path, volume, type="volume") for path, volume in spec.volumes.items()],
         )
 
@@ -323,11 +324,15 @@ def _connect() -> Any:
     """A client for the engine that the `docker` command would use."""
     from docker import APIClient
     from docker.context import ContextAPI
+    from docker.errors import DockerException
     from docker.utils import kwargs_from_env
 
     options = kwargs_from_env()
     if "base_url" not in options:
-        context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT") or None)
+        named = os.environ.get("DOCKER_CONTEXT") or None
+        context = ContextAPI.get_context(named)
+        if named and context is None:
+            raise DockerException(f"there is no Docker context '{named}' (DOCKER_CONTEXT)")
         if context is not None and context.Host:
             options = {"base_url": context.Host, "tls": context.TLSConfig or False}
     return APIClient(version="auto", timeout=TIMEOUT_SECONDS, **options)
@@ -351,7 +356,8 @@ def _unreachable(error: BaseException) -> EnvironmentNotReady:
     if "Permission denied" in str(error) or "PermissionError" in repr(error):
         return EnvironmentNotReady(
             "The Docker engine is there, but you may not use it (permission denied on its socket).",
-            "Add your user to the group `docker` and log in again, or set NUMERAI_EXECUTOR=process.",
+            "Add your user to the group `docker` and log in again, or run nodes without containers:"
+            " `numerai config set executor process` (or NUMERAI_EXECUTOR=process).",
             code="engine-forbidden",
         )
     return EnvironmentNotReady(

@@ -303,7 +303,7 @@ def _test_locally(factory: Factory, chosen: Node, command: str, no_submit: bool)
     good = run.state is RunState.SUCCEEDED
 
     def show() -> None:
-        render.mark(OK if good else FAILED, f"the container of {chosen.name} {_ended(run)}", detail=run.message)
+        render.mark(OK if good else FAILED, f"the run of {chosen.name} {_ended(run)}", detail=run.message)
 
     render.result(run, show)
     return 0 if good else 1

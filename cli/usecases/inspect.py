@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,13 +60,12 @@ def run_log(
     if run is None:
         return None, iter(())
     if not follow:
-        lines = list(provider.logs(run.id))
-        return run, iter(lines[-last:] if last else lines)
+        return run, iter(deque(provider.logs(run.id), maxlen=last))
     return run, _follow(provider, run.id, last)
 
 
 def _follow(provider: Provider, run_id: str, last: int | None) -> Iterator[LogLine]:
-    already = len(list(provider.logs(run_id)))
+    already = sum(1 for _ in provider.logs(run_id))
     skip = max(0, already - last) if last else 0
     for number, line in enumerate(provider.logs(run_id, follow=True)):
         if number >= skip:

@@ -28,7 +28,7 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
         yield Check("local database", CheckStatus.OK, f"{parts.paths.database} is readable")
     yield _daemon(parts, needed=bool(nodes))
     try:
-        chosen = parts.chosen_executor()
+        chosen = parts.choice.for_new_nodes()
     except NumeraiError as error:
         yield Check("executor", CheckStatus.FAILED, error.message, error.hint)
         return

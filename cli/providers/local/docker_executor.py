@@ -21,6 +21,7 @@ from .settings import LocalPaths, LocalSettings
 ARTIFACTS = "/numerai/artifacts"
 CACHE = "/numerai/cache"
 KEPT_IMAGES = 3
+LOST_BY_ENGINE = "... a part of the output is lost here: the Docker engine has not kept it"
 _RECONNECT_SECONDS = 1.0
 _LOOK_SECONDS = 30.0
 _END_SECONDS = 2.0
@@ -233,19 +234,26 @@ class _Follower:
             self._control.wake()
 
     def _copy(self) -> None:
-        """Copy what the log does not hold yet: the engine keeps the output from its beginning, so lines are counted."""
+        """Copy what the log does not hold yet. The engine keeps the output from its beginning, so lines are counted;
+        once its file was full it begins later, so times are compared."""
         state = self._engine.container(self._name)
         secrets = [state.environment.get(name) for name in _SECRETS] if state else []
-        with LogWriter(self._path, Redactor(secrets)) as log:
-            known = log.lines
-            for number, (time, text) in enumerate(_lines(self._engine, self._name), start=1):
-                if number > known:
+        redact = Redactor(secrets)
+        with LogWriter(self._path, redact) as log:
+            known, first, last = log.lines, log.first_stamp, log.last_stamp
+            begins_later = False
+            for number, (time, text) in enumerate(_lines(self._engine, self._name, redact), start=1):
+                if number == 1 and known and first != time:
+                    begins_later = True  # the engine's own file was full, and has lost its beginning
+                    if last and time > last:
+                        log.add(LOST_BY_ENGINE, time)
+                if (time > (last or "")) if begins_later else (number > known):
                     log.add(text, time)
 
 
-def _lines(engine: ContainerEngine, name: str) -> Iterator[tuple[str, str]]:
+def _lines(engine: ContainerEngine, name: str, redact: Redactor) -> Iterator[tuple[str, str]]:
     """The output as lines with their times; a long line comes in pieces that each carry a time of their own."""
-    splitter, time = LineSplitter(), ""
+    splitter, time = LineSplitter(redact), ""
     for piece in engine.container_output(name):
         stamp, _, content = piece.partition(b" ")
         time = stamp.decode("ascii", errors="replace")

@@ -6,8 +6,8 @@ import secrets
 import socket
 from functools import cached_property
 
-from ...errors import EnvironmentNotReady
 from ..registry import ProviderContext
+from .choice import ExecutorChoice
 from .docker_executor import DockerExecutor
 from .executor import Executor
 from .process_executor import ProcessExecutor
@@ -58,15 +58,12 @@ class LocalParts:
                 self._executors[name] = ProcessExecutor(self.paths, self.settings, self.context.clock)
         return self._executors[name]
 
-    def chosen_executor(self) -> Executor:
-        """What nodes are deployed for: as set, else containers where an engine answers."""
-        if self.settings.executor != "auto":
-            return self.executor(self.settings.executor)
-        try:
-            self.context.engine().version()
-        except EnvironmentNotReady:
-            return self.executor(ProcessExecutor.name)
-        return self.executor(DockerExecutor.name)
+    @cached_property
+    def choice(self) -> ExecutorChoice:
+        """What decides between containers and processes."""
+        return ExecutorChoice(
+            self.settings.executor, self.store, self.executor, lambda: self.context.engine().version()
+        )
 
     def used_executors(self) -> list[Executor]:
         """Those that have anything to do with what is configured here."""

@@ -21,7 +21,7 @@ from .daemon import COMMAND, lock_is_held, no_daemon, start_daemon, stop_daemon
 from .docker_executor import DockerExecutor
 from .parts import LocalParts
 from .process_executor import ProcessExecutor
-from .run_log import read_log
+from .run_log import read_log, remove_log
 from .settings import SETTINGS
 from .store import Job
 
@@ -79,7 +79,7 @@ class LocalProvider:
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build what the node runs, unless that is there already."""
         self._require_node(node.name)
-        executor, digest = self._parts.chosen_executor(), self.source_hash(node)
+        executor, digest = self._parts.choice.of_node(node, report), self.source_hash(node)
         current = self._store.deployment(node.name)
         if (
             current is not None
@@ -125,7 +125,7 @@ class LocalProvider:
             self._parts.executor(DockerExecutor.name).destroy(node_name, report)
         for run in self._store.runs(node_name, limit=-1):
             for attempt in range(1, run.attempt + 1):
-                self._parts.paths.log(run.id, attempt).unlink(missing_ok=True)
+                remove_log(self._parts.paths.log(run.id, attempt))
         containers = self._store.fact(f"containers of {node_name}")
         if not [stored for stored in self._store.nodes() if stored.node.name != node_name]:
             self._parts.executor(ProcessExecutor.name).destroy_shared()
@@ -168,11 +168,13 @@ class LocalProvider:
             run = self.run(run_id)
             lines, offset = read_log(self._parts.paths.log(run_id, attempt), offset)
             yield from lines
+            if lines:
+                continue  # there may be more
             if run.attempt > attempt:
                 attempt, offset = attempt + 1, 0
             elif run.state.final or not follow:
                 return
-            elif not lines:
+            else:
                 if self._clock.monotonic() - looked > DAEMON_LOOK_SECONDS:
                     looked = self._clock.monotonic()
                     self._require_daemon(run)

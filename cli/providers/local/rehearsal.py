@@ -45,7 +45,7 @@ class LocalRehearsal:
         keys = self._context.keys()
         if keys is None:
             raise EnvironmentNotReady("There are no Numerai keys.", "Run `numerai setup`.", code="no-keys")
-        executor = self._parts.chosen_executor()
+        executor = self._parts.choice.of_node(node, report)
         _, reference = executor.build(node, source_hash(source), report)
         began = self._context.clock.now()
         run_id = f"{REHEARSAL_PREFIX}{secrets.token_hex(6)}"
@@ -109,6 +109,8 @@ class LocalRehearsal:
             lines, offset = read_log(log, offset)
             for line in lines:
                 on_log(line)
+            if lines:
+                continue  # there may be more
             if ended:
                 return
             waiter.join(LOOK_SECONDS)

@@ -187,7 +187,7 @@ def _kill_group(pid: int) -> None:
 
 def _copy_output(process: subprocess.Popen[bytes], spec: Spec, environment: Mapping[str, str]) -> None:
     redact = Redactor(environment.get(name) for name in SECRETS)
-    splitter = LineSplitter()
+    splitter = LineSplitter(redact)
     assert process.stdout is not None  # noqa: S101  (asked for with PIPE)
     with LogWriter(Path(spec.log), redact) as log:
         while piece := os.read(process.stdout.fileno(), 1 << 16):
