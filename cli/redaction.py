@@ -18,7 +18,7 @@ def hide(*secrets: str | None) -> None:
 
 class Redactor:
     """Replaces secrets by `***`, in the forms in which programs write them: as they are, percent-encoded, escaped as in
-    JSON, Python or HTML, also every character of it, in hexadecimal, and in base64, alone or inside of something longer.
+    JSON, Python or HTML, also each character, in hexadecimal, and in base64, alone or inside of something longer.
 
     Beside those that it is given it knows those of `hide`. Values shorter than six characters are left alone: replacing
     them would mangle ordinary words and protect nothing.
