@@ -190,7 +190,10 @@ class Machine:
         if wanted.configuration == "cron" and wanted.daemon != "stopped":
             # a minute of the schedule is run once, and combinations share minutes
             self._sql("UPDATE runs SET trigger_id = NULL WHERE trigger_id LIKE 'cron-%'")
-            self._sql(f"UPDATE nodes SET cron_after = '2026-01-01T00:00:00.000000' WHERE name = '{NAME}'")
+            self._sql(
+                "UPDATE nodes SET cron_after = strftime('%Y-%m-%dT%H:%M:%S.000000', 'now', '-61 seconds')"
+                f" WHERE name = '{NAME}'"
+            )
             with suppress(AssertionError):
                 wait_for(lambda: {id_ for id_, _ in self._runs()} - known, 20)
         final = ("succeeded", "failed", "cancelled")
