@@ -18,7 +18,7 @@ def hide(*secrets: str | None) -> None:
 
 class Redactor:
     """Replaces secrets by `***`, in the forms in which programs write them: as they are, percent-encoded, escaped as in
-    JSON, Python or HTML, in hexadecimal, and in base64, alone or inside of something longer.
+    JSON, Python or HTML, also each character, in hexadecimal, and in base64, alone or inside of something longer.
 
     Beside those that it is given it knows those of `hide`. Values shorter than six characters are left alone: replacing
     them would mangle ordinary words and protect nothing.
@@ -51,6 +51,8 @@ def _forms(word: str) -> Iterator[str]:
     """How a secret may stand in a text, as regular expressions."""
     content = word.encode(errors="surrogatepass")
     yield "".join(map(_character, word))
+    yield "".join(rf"(?i:\\{{1,8}}(?:u{ord(character):04x}|x{ord(character):02x}))" for character in word)
+    yield "".join(f"(?i:%(?:25)*{byte:02x})" for byte in content)
     yield f"(?i:{content.hex()})"
     for encode in (b64encode, urlsafe_b64encode):
         for before in range(3):  # bytes that stand before the secret, modulo 3: the next ones depend on the secret only

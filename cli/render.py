@@ -198,7 +198,10 @@ def ago(moment: datetime | None, now: datetime) -> str:
 
 
 def _causes(error: BaseException) -> Iterable[BaseException]:
+    """What led to an error, each once: an error that is raised again while it is handled is its own context."""
+    seen = {id(error)}
     cause = error.__cause__ or error.__context__
-    while cause is not None:
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__

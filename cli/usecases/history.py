@@ -322,7 +322,7 @@ class RoundReader:
         except NumeraiError as error:
             if error.code == UNREACHABLE:  # each further question would be waited for as long
                 self._unreachable = error
-            self.note(f"{what} not known: {error.message}")
+            self.note(f"{what} not known: {error.message} {error.hint or ''}".rstrip())
             return None
 
     def _recall(self, ask: Callable[[Ledger], T]) -> T | None:

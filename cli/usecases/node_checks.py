@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import NumeraiError
 from ..installation import install_command
-from ..models import Check, CheckStatus, Model, Node
+from ..models import DEFAULT_TIMEOUT_MINUTES, Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider
 from ..source import check_source
 from .configure import NEWEST_DATA
@@ -38,6 +38,7 @@ class NodeChecks:
     def examine(self, api: NumeraiApi | None, models: Mapping[str, Model] | None) -> Iterator[Check]:
         """Every check that can be made with what is known of the account."""
         checks = [*guarded("folder", self._folder), *guarded("runtime", self._runtime, CheckStatus.WARNING)]
+        checks += self._time_limit()
         if api is not None and models is not None:
             checks += guarded("webhook", lambda: [self._webhook(api, models)])
         if api is not None and self.node.data_version not in (None, NEWEST_DATA):
@@ -47,6 +48,13 @@ class NodeChecks:
     def _folder(self) -> Iterator[Check]:
         check_source(Path(self.node.path), home=self.home)
         yield Check("folder", CheckStatus.OK, self.node.path)
+
+    def _time_limit(self) -> Iterator[Check]:
+        """Whether runs get any time: records of earlier versions may say that they get none."""
+        if self.node.timeout_minutes < 1:
+            why = f"runs get {self.node.timeout_minutes} minutes: each one is ended at once"
+            mend = f"numerai node -m {self.node.model_name} config --timeout-minutes {DEFAULT_TIMEOUT_MINUTES}"
+            yield Check("time limit", CheckStatus.FAILED, why, mend)
 
     def _runtime(self) -> Iterator[Check]:
         """Whether the node's copy of the runtime, and what is deployed of it, are the tool's. Says nothing of folders

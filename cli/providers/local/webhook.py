@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from ...errors import NumeraiError
 from ...models import WebhookCall
 from ...ports import Clock
+from ...redaction import Redactor
 from ..webhooks import calls
 from .store import RunStore
 
@@ -28,13 +29,15 @@ class Webhook:
         self._on_run = on_run
         self._draining = draining
         self._bucket = calls.TokenBucket(clock.monotonic)
+        self._redact = Redactor()
 
     def post(self, node: str, token: str, body: bytes) -> calls.Answer:
         """The answer to a POST. A 200 is only given once the run is on the disk."""
         try:
             answer = calls.answer_call(self, node, token, body)
             if answer.node is not None:
-                call = WebhookCall(self._clock.now(), answer.node, answer.status, answer.summary, answer.trigger_id)
+                trigger_id = answer.trigger_id and self._redact(answer.trigger_id)
+                call = WebhookCall(self._clock.now(), answer.node, answer.status, answer.summary, trigger_id)
                 self._store.add_call(call)
         except NumeraiError as error:
             log.error("a webhook call could not be recorded: %s", error.message)
@@ -56,6 +59,8 @@ class Webhook:
 
     def start(self, node: str, trigger_id: str) -> tuple[str, str]:
         """Queue the run of a trigger, or find it. The database does both in one transaction."""
+        if self._redact(trigger_id) != trigger_id:
+            raise calls.Refused(400, "The triggerId holds a secret of this machine.")
         if self._draining():
             raise calls.Refused(503, "The daemon is stopping. Try again later.")
         try:
