@@ -54,8 +54,9 @@ def dockerfile_text(path: Path) -> str:
 
 
 def build_arguments(node: Node) -> dict[str, str]:
-    """The build arguments that a Dockerfile may declare with ARG: the folder of the source in the build context and the
-    model's id, as the official tool gives them (numerai-cli, numerai/cli/util/docker.py: build), and the node's name."""
+    """The build arguments that a Dockerfile may declare with ARG: the folder of the source in the build context and
+    the model's id, as the official tool gives them (numerai-cli, numerai/cli/util/docker.py: build), and the node's
+    name."""
     return {"SRC_PATH": ".", "NODE": node.name, "MODEL_ID": node.model_id}
 
 
