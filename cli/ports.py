@@ -240,11 +240,19 @@ class ContainerEngine(Protocol):
         """The id of a local image, given by tag or id; None when there is none."""
 
     def build(
-        self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report, platform: str | None = None
+        self,
+        folder: Path,
+        tag: str,
+        *,
+        labels: Mapping[str, str],
+        report: Report,
+        platform: str | None = None,
+        arguments: Mapping[str, str] | None = None,
     ) -> str:
         """Build an image from a folder with a Dockerfile and tag it; returns its id. Leaves no container behind.
 
-        `platform` is what the image is for (e.g. `linux/amd64`), by default what the engine itself runs on.
+        `platform` is what the image is for (e.g. `linux/amd64`), by default what the engine itself runs on. `arguments`
+        are build arguments; those that the Dockerfile does not declare are left out.
         `NumeraiError` with code `build-failed`, holding the last lines of the build's output, or `base-image-missing`.
         """
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from .dockerignore import included_files
 from .encodings import as_utf_8, is_utf_16
 from .errors import UsageError
+from .models import Node
 
 DOCKERFILE = "Dockerfile"
 
@@ -50,6 +51,13 @@ def dockerfile_text(path: Path) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError:
         return content.decode("latin-1")
+
+
+def build_arguments(node: Node) -> dict[str, str]:
+    """The build arguments that a Dockerfile may declare with ARG: the folder of the source in the build context and
+    the model's id, as the official tool gives them (numerai-cli, numerai/cli/util/docker.py: build), and the node's
+    name."""
+    return {"SRC_PATH": ".", "NODE": node.name, "MODEL_ID": node.model_id}
 
 
 def check_place(path: Path, *, home: Path | None = None) -> None:

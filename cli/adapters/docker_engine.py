@@ -29,6 +29,7 @@ TIMEOUT_SECONDS = 60
 LOG_BYTES = "128m"
 LOG_FILES = "2"
 PIDS_LIMIT = 4096
+DECLARED = re.compile(r"^\s*ARG\s+(\w+)", re.I | re.M)
 PROGRAM_BYTES = 64 * 1024
 LINKS_FOLLOWED = 10
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -112,13 +113,24 @@ class DockerEngine:
                 return
 
     def build(
-        self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report, platform: str | None = None
+        self,
+        folder: Path,
+        tag: str,
+        *,
+        labels: Mapping[str, str],
+        report: Report,
+        platform: str | None = None,
+        arguments: Mapping[str, str] | None = None,
     ) -> str:
         dockerfile = folder / "Dockerfile"
+        declared = set(DECLARED.findall(dockerfile_text(dockerfile)))
+        given = {name: value for name, value in (arguments or {}).items() if name in declared}
         if not self._buildkit():
-            return self._build_the_old_way(folder, dockerfile, tag, labels=labels, platform=platform, report=report)
+            return self._build_the_old_way(
+                folder, dockerfile, tag, labels=labels, arguments=given, platform=platform, report=report
+            )
         image = build_with_buildkit(
-            folder, dockerfile, tag, labels=labels, arguments={}, platform=platform, report=report
+            folder, dockerfile, tag, labels=labels, arguments=given, platform=platform, report=report
         )
         return self._built(image, tag, dockerfile, [])
 
@@ -129,6 +141,7 @@ class DockerEngine:
         tag: str,
         *,
         labels: Mapping[str, str],
+        arguments: Mapping[str, str],
         platform: str | None,
         report: Report,
     ) -> str:
@@ -152,6 +165,7 @@ class DockerEngine:
                 forcerm=True,
                 decode=True,
                 labels=dict(labels),
+                buildargs=dict(arguments),
                 use_config_proxy=True,
                 platform=platform,
             ):

@@ -211,6 +211,15 @@ class TestRealEngine:
         assert DockerEngine().images(f"test={tag}") == {image: [tag]}
         assert DockerEngine().containers(f"test={tag}") == {}
 
+    def test_build_arguments_that_are_declared(self, tmp_path: Path, tag: str) -> None:
+        (tmp_path / "Dockerfile").write_text("FROM python:3.13-slim\nARG NODE\nRUN echo node is $NODE\n")
+        lines: list[str] = []
+        DockerEngine().build(
+            tmp_path, tag, labels={}, report=lines.append, arguments={"NODE": "numerai-alice", "SRC_PATH": "."}
+        )
+        assert "node is numerai-alice" in [line.strip() for line in lines]
+        assert "consumed" not in "".join(lines)
+
     def test_a_failed_build_is_raised_with_its_last_lines(self, tmp_path: Path, tag: str) -> None:
         failing = 'FROM python:3.13-slim\nRUN ["python", "-c", "print(12345); raise SystemExit(4)"]\n'
         with pytest.raises(NumeraiError) as error:
