@@ -31,7 +31,6 @@ COMMANDS: tuple[tuple[str, ...], ...] = (
     ("status",),
     ("history", "-n", "3"),
     ("doctor",),
-    ("doctor", "--api"),
     ("watch", "--once"),
 )
 
@@ -381,6 +380,9 @@ def _peak_mib() -> float:
         import psutil
 
         return float(psutil.Process().memory_info().peak_wset) / MIB
+    if sys.platform == "linux":  # what getrusage says includes the memory of the process that started this one
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+        return int(status.partition("VmHWM:")[2].split()[0]) / 1024
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
