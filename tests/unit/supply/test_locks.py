@@ -149,7 +149,7 @@ def test_a_process_node_gets_the_locked_packages_until_its_requirements_are_edit
 
     monkeypatch.setattr(process_executor, "run_process", run)
     executor = process_executor.ProcessExecutor(LocalPaths(tmp_path), LocalSettings(), SystemClock())
-    folder, requirements = tmp_path / "node", tmp_path / "requirements.txt"
+    folder, requirements = LocalPaths(tmp_path).node("n"), tmp_path / "requirements.txt"
     shutil.copy(EXAMPLES[0] / "requirements.txt", requirements)
     shutil.copy(EXAMPLES[0] / "requirements.lock", tmp_path)
     said: list[str] = []
