@@ -272,13 +272,12 @@ def _fail_in_code_of_others(shell: Careful) -> None:
         "[numerai_compute.providers]\nleaky = leaky:Leaky\n"
     )
     search = os.pathsep.join(filter(None, [str(plugin), os.environ.get("PYTHONPATH")]))
+    elsewhere = {"PYTHONPATH": search, "NUMERAI_HOME": str(shell.folder / "another-home")}
     bugs = 0
     for form in BOTH_FORMS:
-        done = shell(
-            "node", "-m", "alice", "config", "-P", "leaky", "--path", "node", "--yes", *form, PYTHONPATH=search
-        )
+        done = shell("node", "-m", "alice", "config", "-P", "leaky", "--path", "node", "--yes", *form, **elsewhere)
         bugs += "bug in numerai" in done.stdout + done.stderr
-        shell("setup", "-P", "leaky", *form, PYTHONPATH=search)
+        shell("setup", "-P", "leaky", *form, **elsewhere)
     assert bugs == len(BOTH_FORMS)
 
 
