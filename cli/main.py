@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -13,6 +15,7 @@ from . import __version__
 from .commands.options import output_options
 from .errors import EXIT_FAILED, EXIT_INTERRUPTED, NumeraiError, UsageError
 from .factory import Factory
+from .redaction import hide
 from .translation import translated
 
 # name -> (module below commands/, attribute, help line). The help lines stand here so that `--help` imports nothing.
@@ -78,6 +81,7 @@ def main(arguments: Sequence[str] | None = None, factory: Factory | None = None)
 
 def run(arguments: list[str], factory: Factory) -> int:
     """Run the command and return its exit code; whatever goes wrong is said in a few lines."""
+    hide(os.environ.get("NUMERAI_SECRET_KEY"))
     try:
         answer = cli.main(args=arguments, prog_name="numerai", obj=factory, standalone_mode=False)
         return answer if isinstance(answer, int) else 0
@@ -113,13 +117,13 @@ def run(arguments: list[str], factory: Factory) -> int:
 def _fail(factory: Factory, arguments: list[str], error: NumeraiError, exit_code: int) -> int:
     if "--json" in arguments:  # a command line that could not be parsed has not set the renderer
         factory.render.json = True
+    with suppress(Exception):  # keys that were read are hidden: a command that needs none may be given one by mistake
+        factory.store.keys()
     factory.render.error(error)
     return exit_code
 
 
 def _leave_broken_pipe() -> int:
     """The reader went away (`numerai node logs | head`): that is no failure worth a word."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_FAILED

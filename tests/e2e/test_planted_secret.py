@@ -8,7 +8,9 @@ import subprocess
 import sys
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 import docker
 import pytest
@@ -93,8 +95,11 @@ class Leaky:
 BOTH_FORMS = (("--verbose",), ("--json", "--verbose"))
 
 
+@dataclass
 class Careful(Shell):
     """A terminal whose every printed word is searched, and whose commands may show a traceback."""
+
+    typed: list[str] = field(default_factory=list)
 
     def __call__(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:  # type: ignore[override]
         done = subprocess.run(
@@ -107,7 +112,8 @@ class Careful(Shell):
             encoding="utf-8",
             timeout=TIMEOUT,
         )
-        self.printed.append(f"$ {' '.join(arguments)}\n{done.stdout}{done.stderr}")
+        self.printed.append(done.stdout + done.stderr)
+        self.typed.append(" ".join(arguments))
         return done
 
     def fine(self, *arguments: str, **environment: str) -> str:
@@ -118,7 +124,8 @@ class Careful(Shell):
 
     def leaks(self) -> dict[str, list[str]]:
         """Every printed text and every file that holds a secret, but for those that may."""
-        printed = {text: found for text in self.printed if (found := found_in(text.encode()))}
+        said = zip(self.typed, self.printed, strict=True)
+        printed = {f"$ {typed}": found for typed, text in said if (found := found_in(text.encode()))}
         return {**printed, **leaks(self.folder, KEEPERS)}
 
 
@@ -161,14 +168,14 @@ def _set_up(shell: Careful) -> None:
     """Keys as they are pasted: with line ends and blanks around they work, with any inside they are refused."""
     for around in ("{}\n", "  {}\t\r\n"):
         shell.fine("setup", "--verbose", NUMERAI_SECRET_KEY=around.format(SECRET))
-    half = len(SECRET) // 2
+    half, quoted = len(SECRET) // 2, quote(SECRET, safe="")
     for inside, form in zip(("\n", "\r", "\u201d", "\x1b[31m"), (*BOTH_FORMS, *BOTH_FORMS), strict=True):
         broken = SECRET[:half] + inside + SECRET[half:]
         assert shell("setup", *form, NUMERAI_SECRET_KEY=broken).returncode == 2
     assert shell("doctor", *form, NUMERAI_SECRET_KEY=broken).returncode != 0
     for form in BOTH_FORMS:
         assert shell("setup", *form, NUMERAI_SECRET_KEY="X" + SECRET).returncode == 1
-        shell("setup", *form, NUMERAI_API_URL=f"http://me:{SECRET}@127.0.0.1:{free_port()}/{SECRET}")
+        shell("setup", *form, NUMERAI_API_URL=f"http://me:{quoted}@127.0.0.1:{free_port()}/{quoted}")
         shell("config", "set", "port", SECRET, *form)
         shell("node", "-m", SECRET, "config", "--cron", SECRET, *form)
 
@@ -272,13 +279,12 @@ def _fail_in_code_of_others(shell: Careful) -> None:
         "[numerai_compute.providers]\nleaky = leaky:Leaky\n"
     )
     search = os.pathsep.join(filter(None, [str(plugin), os.environ.get("PYTHONPATH")]))
+    elsewhere = {"PYTHONPATH": search, "NUMERAI_HOME": str(shell.folder / "another-home")}
     bugs = 0
     for form in BOTH_FORMS:
-        done = shell(
-            "node", "-m", "alice", "config", "-P", "leaky", "--path", "node", "--yes", *form, PYTHONPATH=search
-        )
+        done = shell("node", "-m", "alice", "config", "-P", "leaky", "--path", "node", "--yes", *form, **elsewhere)
         bugs += "bug in numerai" in done.stdout + done.stderr
-        shell("setup", "-P", "leaky", *form, PYTHONPATH=search)
+        shell("setup", "-P", "leaky", *form, **elsewhere)
     assert bugs == len(BOTH_FORMS)
 
 

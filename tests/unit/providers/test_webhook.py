@@ -22,6 +22,7 @@ from numerai_compute.providers.local.server import WebhookServer, listen
 from numerai_compute.providers.local.store import RunStore
 from numerai_compute.providers.local.webhook import Webhook, create_app, create_control_app
 from numerai_compute.providers.webhooks import calls
+from numerai_compute.redaction import hide
 
 from tests.fakes import FakeClock
 
@@ -128,6 +129,17 @@ def test_nothing_can_be_scheduled(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(bench.store, "add_call", full)
     answer = bench.client.post(bench.path, json={"triggerId": "t"})
     assert (answer.status_code, answer.mimetype) == (503, "application/json")
+
+
+def test_a_trigger_id_that_holds_a_secret_is_refused_and_not_kept(bench: Bench, tmp_path: Path) -> None:
+    hide("a-planted-secret")
+    for trigger_id in ("a-planted-secret", "x-" + b"a-planted-secret".hex()):
+        answer = bench.client.post(bench.path, json={"triggerId": trigger_id})
+        assert answer.status_code == 400 and trigger_id not in answer.text
+    db = sqlite3.connect(tmp_path / "runs.db")
+    assert db.execute("SELECT * FROM runs").fetchall() == []
+    kept = db.execute("SELECT trigger_id FROM webhook_calls").fetchall()
+    assert kept == [("***",), ("x-***",)]
 
 
 def test_other_addresses(bench: Bench) -> None:
