@@ -68,7 +68,6 @@ SECRET = os.environ["NUMERAI_SECRET_KEY"]
 class Careless(EventHandler):
     def on_round_begin(self, round_number):
         self.state["number"] = round_number
-        print("the key is", SECRET)
         raise RuntimeError("the key is " + SECRET + repr(SECRET))
 """
 PROVIDER = '''
