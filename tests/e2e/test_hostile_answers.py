@@ -137,3 +137,27 @@ def test_a_command_as_it_is_stays_small(hostile: Hostile, template: Path, tmp_pa
     code, peak = map(int, done.stdout.split()[-2:])
     assert code == 1, done.stdout + done.stderr
     assert peak / (1 << (20 if sys.platform == "darwin" else 10)) < LARGEST_MIB
+
+
+@pytest.mark.parametrize("name", ["numerai-../../../../victim", "../../../victim", "..", "numerai-alice/../../x"])
+def test_a_planted_record_deletes_nothing(hostile: Hostile, template: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "work"
+    shutil.copytree(template, folder)
+    home = folder / "homes" / "template"
+    nodes = json.loads((home / "nodes.json").read_text())
+    record = {**nodes["nodes"].pop("numerai-alice"), "name": name, "model_name": name.partition("-")[2] or name}
+    (home / "nodes.json").write_text(json.dumps({**nodes, "nodes": {name: record}}))
+    before = listing(folder)
+    for model in (name, record["model_name"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "numerai_compute", "node", "-m", model, "destroy", "--yes", "--force"],
+            cwd=folder,
+            env=environment(folder, f"{hostile.url}/honest", home),
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode in (1, 2, 3), done.stdout + done.stderr
+        assert "bug in numerai" not in done.stdout + done.stderr
+    assert listing(folder) == before
+    assert (folder / "victim" / "file").read_text() == "theirs"
