@@ -103,7 +103,7 @@ class EventLoop(HandlerContext):
         handler had its turn; the event then counts as not delivered. `NumeraiError` with code `busy` when another
         process delivers events to one of these handlers.
         """
-        self.rounds, self.failed = [], []
+        self.rounds, self.failed, self._deliveries.misuse = [], [], None
         with self._locked(), _sigterm_stops():
             HandlerContext.running = self
             try:

@@ -48,7 +48,9 @@ class NumerautoLoop(EventLoop):
     @property
     def settings(self) -> EventSettings:
         """As `config` says now."""
-        return EventSettings(**{field.name: self.config[field.name] for field in fields(EventSettings)})
+        values = {field.name: self.config[field.name] for field in fields(EventSettings)}
+        folders = {name: Path(value) for name, value in values.items() if name.endswith("_directory") and value}
+        return EventSettings(**{**values, **folders})
 
     @property
     def napi(self) -> RobustNumerAPI:

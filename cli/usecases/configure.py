@@ -187,6 +187,12 @@ def plan_configure(
         notes.append(f"{model.name}: {PICKLE_ASSIGNED}. No webhook is registered. To change that: {UNASSIGN_PICKLE}.")
     elif node.cron:
         notes.append("It runs by its schedule; the webhook is not registered (--register-webhook does it).")
+        if model.webhook is not None and model.webhook in (node.webhook_url, provider.webhook_url(node.name)):
+            steps.append(
+                (f"take the webhook of {node.model_name} off Numerai", lambda: api.set_webhook(node.model_id, None))
+            )
+        elif model.webhook is not None:
+            notes.append(f"Numerai also calls another address for {node.model_name}: look at it on https://numer.ai.")
     else:
         notes.append(
             "Numerai cannot reach this machine, so no webhook is registered. The daemon starts the node when a round "

@@ -68,7 +68,9 @@ class Doctor:
         if FIX_WAKE in wanted:
             for name in {node.provider for node in self.store.nodes().values()}:
                 _attempt(
-                    done, f"started the daemon of the provider {name}", partial(self.provider_named(name).wake, report)
+                    done,
+                    f"started the daemon of the provider {name}",
+                    lambda name=name: self.provider_named(name).wake(report),  # type: ignore[misc]
                 )
         for check in checks:
             if check.safe_fix == FIX_WEBHOOK and check.node:
@@ -79,7 +81,7 @@ class Doctor:
                 _attempt(
                     done,
                     f"let the provider {name} serve the address that Numerai calls",
-                    partial(restart_if_elsewhere, self.provider_named(name), report),
+                    lambda name=name: restart_if_elsewhere(self.provider_named(name), report),  # type: ignore[misc]
                 )
         return done
 

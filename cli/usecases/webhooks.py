@@ -28,8 +28,11 @@ def webhook_check(
     if model.pickle is not None:
         return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
     served = provider.webhook_url(node.name)
-    if node.cron and model.webhook not in (served, node.webhook_url):
+    if node.cron and model.webhook is None:
         return Check("webhook", CheckStatus.OK, "not registered: the node runs by its schedule")
+    if node.cron and model.webhook not in (served, node.webhook_url):
+        why = "the node runs by its schedule, and Numerai calls another address for the model"
+        return Check("webhook", CheckStatus.WARNING, why, "look at the model's webhook on https://numer.ai")
     if served is None or node.webhook_url is None:
         mend = f"numerai node -m {node.model_name} config"
         return Check("webhook", CheckStatus.FAILED, "the node was never provisioned to its end", mend)

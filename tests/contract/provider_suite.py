@@ -270,7 +270,7 @@ class ProviderContract(Generic[AnyBench]):
 
     def test_the_webhooks_address_is_told_as_it_was_configured(self, bench: AnyBench) -> None:
         node = bench.node(HELLO)
-        assert bench.provider.webhook_url(node.name) is None
+        assert bench.provider.webhook_url("numerai-nobody") is None
         configured = bench.provider.configure(node, quiet)
         assert bench.provider.webhook_url(node.name) == configured.webhook_url
 

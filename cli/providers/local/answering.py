@@ -17,8 +17,9 @@ SECONDS = 10.0
 """How long a public address may take to answer."""
 
 
-def silence_at(context: ProviderContext, base: str) -> Silence | None:
-    """Why the daemon of this home does not answer at an address that begins with `base`; None when it does.
+def silence_at(context: ProviderContext, base: str, port: int) -> Silence | None:
+    """Why the daemon of this home does not answer at an address that begins with `base`; None when it does. `port` is
+    the one that it is to serve by the settings as they are.
 
     Its health answer carries an id that is another one at every start, so that no other program is taken for it.
     """
@@ -29,7 +30,7 @@ def silence_at(context: ProviderContext, base: str) -> Silence | None:
     if health is not None and status.instance is not None and health.get("instance") == status.instance:
         return None
     where = f"{base} {why or 'is answered by something else than the daemon of this home'}"
-    if is_loopback(base) and status.url is not None and status.url != base:
+    if status.url is not None and urlsplit(status.url).port != port:
         return Silence(
             f"{where}; the daemon, which was started with other settings, serves {status.url}", RESTART, True
         )

@@ -41,7 +41,7 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
     yield from _rehearsals(parts, used)
     for node in nodes:
         yield _deployment(parts, node, hash_of)
-        yield last_run_check(node, parts.store.runs(node.name, 1))
+        yield last_run_check(node, parts.store.runs(node.name, 20))
         yield from _stuck(parts, node)
 
 

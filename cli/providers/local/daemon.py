@@ -154,7 +154,7 @@ def daemon_status(context: ProviderContext) -> DaemonStatus:
         answering=health is not None and _webhook_answers(told),
         log=paths.daemon_log,
         pid=told.pid,
-        url=f"http://{_client_host(told.host)}:{told.port}",
+        url=_url(told.host, told.port),
         instance=told.instance,
         since=told.since,
         going_on=tuple(health["going_on"]) if health else (),
@@ -225,7 +225,7 @@ class _Daemon:
             self._scheduler.start()
             server.start()
             control.start()
-            self._say(f"The daemon serves webhooks on http://{_client_host(host)}:{server.port} (pid {os.getpid()}).")
+            self._say(f"The daemon serves webhooks on {_url(host, server.port)} (pid {os.getpid()}).")
             self._companions.start()
             while not self._stop.wait(1.0):  # with a time limit, as Windows would not see Ctrl-C otherwise
                 pass
@@ -328,6 +328,11 @@ def request(host: str, port: int, method: str, path: str, headers: Mapping[str, 
     finally:
         connection.close()
     return content if isinstance(content, dict) else None
+
+
+def _url(host: str, port: int) -> str:
+    name = _client_host(host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def _client_host(host: str) -> str:

@@ -70,7 +70,7 @@ class LocalProvider:
         at together."""
         now = self._clock.monotonic()
         if self._heard is None or now - self._heard[0] > HEARD_SECONDS:
-            self._heard = now, silence_at(self._context, self._parts.webhook_base)
+            self._heard = now, silence_at(self._context, self._parts.webhook_base, self._parts.port)
         return self._heard[1]
 
     def restart(self, report: Report) -> None:
@@ -135,7 +135,7 @@ class LocalProvider:
             self._parts.executor(DockerExecutor.name).destroy(node_name, report)
         for run in self._store.runs(node_name, limit=-1):
             for attempt in range(1, run.attempt + 1):
-                remove_log(self._parts.paths.log(run.id, attempt))
+                remove_log(self._parts.paths.log(run.id, attempt), self._parts.paths.root)
         containers = self._store.fact(f"containers of {node_name}")
         if not [stored for stored in self._store.nodes() if stored.node.name != node_name]:
             self._parts.executor(ProcessExecutor.name).destroy_shared()

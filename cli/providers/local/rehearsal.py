@@ -107,7 +107,7 @@ class LocalRehearsal:
             return Outcome(RunState.FAILED, None, error.failure, error.message)
         finally:
             executor.discard(attempt)
-            remove_log(self._parts.paths.log(attempt.run_id, attempt.number))
+            remove_log(self._parts.paths.log(attempt.run_id, attempt.number), self._parts.paths.root)
         outcome = outcomes[0] if outcomes else None
         if outcome is None:
             raise NumeraiError(f"How the container of {attempt.node.name} ended is not known.", "numerai doctor")

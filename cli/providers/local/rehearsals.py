@@ -58,7 +58,7 @@ class Rehearsals:
                 executor.discard_leftover(handle)
                 removed.append(run_id)
         for record in dead:
-            remove_log(self._paths.log(_run_of(record)))
+            remove_log(self._paths.log(_run_of(record)), self._paths.root)
             record.unlink(missing_ok=True)
         return removed
 
@@ -66,7 +66,7 @@ class Rehearsals:
         """As `remove_abandoned`, for who has something else to do: what fails now is done next time."""
         try:
             return self.remove_abandoned(used)
-        except NumeraiError:
+        except (NumeraiError, OSError):
             return []
 
     @property

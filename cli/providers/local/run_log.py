@@ -14,7 +14,7 @@ from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
-from ...files.private import make_private_folder
+from ...files.private import make_private_folder, remove_file
 from ...models import LogLine
 from ...redaction import Redactor
 
@@ -133,10 +133,10 @@ def read_log(path: Path, offset: int = 0) -> tuple[list[LogLine], int]:
                 return [], offset
 
 
-def remove_log(path: Path) -> None:
-    """Remove a log with its segments."""
+def remove_log(path: Path, within: Path) -> None:
+    """Remove a log with its segments, if they lie inside the folder `within`; raises as `remove_file`."""
     for file in (*(segment for _, _, segment in _segments(path)), path):
-        file.unlink(missing_ok=True)
+        remove_file(file, within)
 
 
 def last_lines(path: Path, number: int) -> list[str]:

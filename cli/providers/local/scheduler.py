@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -128,7 +129,9 @@ class RunExecution:
         if outcome.state is not RunState.FAILED:
             return outcome
         command = f"numerai node -m {node.model_name} logs --run {run.id}"
-        return explained(outcome, reason_in(self._printed(run.id, run.attempt)), command)
+        with suppress(OSError):  # a log that cannot be read changes nothing of how the run ended
+            return explained(outcome, reason_in(self._printed(run.id, run.attempt)), command)
+        return outcome
 
     def _discard(self, executor: Executor, attempt: Attempt) -> None:
         try:

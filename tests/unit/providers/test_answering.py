@@ -68,32 +68,32 @@ MINE = {"instance": "me", "going_on": [], "queued": 0}
 
 
 def test_a_daemon_that_does_not_run(home: LocalHome) -> None:
-    silence = silence_at(home.context(), "http://127.0.0.1:1")
+    silence = silence_at(home.context(), "http://127.0.0.1:1", 1)
     assert silence is not None and "does not run" in silence.why and silence.mend == "numerai daemon start"
     assert not silence.elsewhere
 
 
 def test_one_that_answers_at_the_address(home: LocalHome) -> None:
     with answering(MINE) as port, daemon_on(home, port):
-        assert silence_at(home.context(), f"http://127.0.0.1:{port}") is None
+        assert silence_at(home.context(), f"http://127.0.0.1:{port}", port) is None
 
 
 def test_one_that_serves_another_address(home: LocalHome) -> None:
     with answering(MINE) as port, daemon_on(home, port):
         other = f"http://127.0.0.1:{free_port()}"
-        silence = silence_at(home.context(), other)
+        silence = silence_at(home.context(), other, int(other.rpartition(":")[2]))
         assert silence is not None and silence.elsewhere
         assert f"{other} does not answer" in silence.why and f"serves http://127.0.0.1:{port}" in silence.why
 
 
 def test_another_program_at_the_address(home: LocalHome) -> None:
     with answering(MINE) as port, answering({"instance": "other"}) as taken, daemon_on(home, port):
-        silence = silence_at(home.context(), f"http://127.0.0.1:{taken}")
+        silence = silence_at(home.context(), f"http://127.0.0.1:{taken}", taken)
         assert silence is not None and "is answered by something else" in silence.why
 
 
 def test_a_public_address_that_cannot_be_reached(home: LocalHome, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{free_port()}")  # so that nobody outside is asked
     with answering(MINE) as port, daemon_on(home, port):
-        silence = silence_at(home.context(), "https://tunnel.invalid")
+        silence = silence_at(home.context(), "https://tunnel.invalid", port)
         assert silence is not None and "https://tunnel.invalid" in silence.why and not silence.elsewhere

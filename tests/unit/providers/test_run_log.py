@@ -55,7 +55,7 @@ def test_a_log_keeps_its_beginning_and_its_end(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in tmp_path.iterdir()) < 1000 + 4 * 300
     assert all(file.stat().st_mode & 0o077 == 0 for file in tmp_path.iterdir())
     assert last_lines(path, 12) == [f"line {number}" for number in range(388, 400)]
-    remove_log(path)
+    remove_log(path, path.parent)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -323,3 +323,18 @@ def test_an_example_does_not_move_a_node(
         setting.configure(example="tournament-python3")
     assert setting.store.nodes()["numerai-alice"].path == str(folder)
     assert not (tmp_path / "tournament-python3").exists()
+
+
+def test_a_schedule_takes_the_webhook_off_numerai(setting: Setting, folder: Path) -> None:
+    first = setting.configure(path=folder)
+    assert setting.api.by_id[first.node.model_id].webhook == first.node.webhook_url
+    done = setting.configure(cron="30 12 * * TUE-SAT")
+    assert not done.registered and setting.api.by_id[first.node.model_id].webhook is None
+
+
+def test_a_schedule_leaves_another_address_alone_and_says_so(setting: Setting, folder: Path) -> None:
+    first = setting.configure(path=folder)
+    setting.api.set_webhook(first.node.model_id, "https://elsewhere.example/x")
+    done = setting.configure(cron="30 12 * * TUE-SAT")
+    assert any("another address" in note for note in done.notes)
+    assert setting.api.by_id[first.node.model_id].webhook == "https://elsewhere.example/x"
