@@ -55,6 +55,8 @@ def quiet(line: str) -> None:
 def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Programs]:
     programs = Programs(tmp_path / "room")
     programs.folder.mkdir(parents=True)
+    for name in [name for name in os.environ if name.startswith(("NUMERAI_TEST_", "NUMERAI_REAL_DATA"))]:
+        monkeypatch.delenv(name)  # a shell that sets what a service does not know gets a daemon of its own
     monkeypatch.setenv("PATH", f"{programs.folder}:{os.environ['PATH']}")
     monkeypatch.setenv("HOME", str(tmp_path / "user"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "user" / "config"))
