@@ -3,13 +3,14 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
+SUPPLY := .venv-supply
 EXECUTOR ?= auto
 WORKERS ?= 2
 
 # Tests start hundreds of Python processes: without bytecode each of them compiles the package again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo check lint style types imports unit test test-core test-aws faults aws-emulator clean
+.PHONY: demo check lint style types imports unit test test-core test-aws faults aws-emulator lock audit sbom clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.sandbox: setup.py pyproject.toml
@@ -17,10 +18,17 @@ $(VENV)/.sandbox: setup.py pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[sandbox]'
 	touch $@
 
-$(VENV)/.dev: setup.py pyproject.toml
+# What the tests run with, in the versions and with the hashes of the lock file.
+$(VENV)/.dev: setup.py pyproject.toml requirements/dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@ $(VENV)/.sandbox
+
+$(SUPPLY)/.made: requirements/supply.txt
+	$(PYTHON) -m venv $(SUPPLY)
+	$(SUPPLY)/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/supply.txt
+	touch $@
 
 # A sandbox, a node, a trigger, a container, an accepted submission. `make demo EXECUTOR=process` needs no Docker.
 demo: $(VENV)/.sandbox
@@ -66,5 +74,17 @@ faults: $(VENV)/.dev
 aws-emulator: $(VENV)/.dev
 	$(BIN)/python -m tests.aws.emulator
 
+# Renews every lock file: docs/contributing.md, "What is installed".
+lock: $(SUPPLY)/.made
+	UV=$(SUPPLY)/bin/uv requirements/lock.sh $(ARGS)
+
+# Looks the locked packages up among the known vulnerabilities, and says so where that cannot be done.
+audit: $(SUPPLY)/.made
+	$(SUPPLY)/bin/python requirements/audit.py $(ARGS)
+
+# The tool's bill of materials, in dist/.
+sbom: $(SUPPLY)/.made
+	$(SUPPLY)/bin/python requirements/sbom.py
+
 clean:
-	rm -rf $(VENV) build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info
+	rm -rf $(VENV) $(SUPPLY) build dist .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis *.egg-info

@@ -70,7 +70,7 @@ setup(
         PACKAGE: ["py.typed"],
         f"{PACKAGE}.sandbox": ["*.graphql"],
         f"{PACKAGE}.node_template": ["**/*", "**/.dockerignore"],
-        f"{PACKAGE}.terraform": ["**/*.tf", "**/*.py", "**/*.md"],
+        f"{PACKAGE}.terraform": ["**/*.tf", "**/.terraform.lock.hcl", "**/*.py", "**/*.md"],
     },
     install_requires=[
         "click>=8.1.8,<9",
@@ -81,6 +81,7 @@ setup(
         "filelock>=3.16,<5",
         "msgspec>=0.19,<1",
         "flask>=3,<4",
+        "werkzeug>=3,<4",
         "waitress>=3,<4",
         "psutil>=6,<8",
         "cronsim>=2.6,<3",

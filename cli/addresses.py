@@ -40,3 +40,13 @@ def check_api_url(url: str) -> str:
             "Use https (plain http is accepted for this machine only).",
         )
     return url.rstrip("/")
+
+
+def origin(url: str) -> str:
+    """Where an address leads, e.g. `http://127.0.0.1:8000`, without its path, which may hold a token."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "an address that is none"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}"

@@ -5,6 +5,8 @@ from __future__ import annotations
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
+EXIT_UNPROVEN = 4
+"""Nothing failed, and not everything could be proven now (`node test` while no round is open)."""
 EXIT_INTERRUPTED = 130
 
 

@@ -149,6 +149,13 @@ class Factory:
 
         return ChildCommands()
 
+    def may_sleep(self) -> tuple[str, str] | None:
+        """What makes this machine likely to sleep, and what keeps it awake; None where nothing speaks for it."""
+        from .adapters.machine import how_to_keep_it_awake, why_it_may_sleep
+
+        why = why_it_may_sleep()
+        return None if why is None else (why, how_to_keep_it_awake())
+
     @property
     def rehearsal(self) -> Rehearsal:
         """Runs a node's container in the foreground."""
@@ -163,6 +170,11 @@ class Factory:
 
             self._providers[name] = provider_factory(name)(self.provider_context(name))
         return self._providers[name]
+
+    def renewed(self, name: str) -> Provider:
+        """The provider of that name, made anew: with the settings as they are recorded now."""
+        self._providers.pop(name, None)
+        return self.provider(name)
 
     def provider_of(self, node: Node) -> Provider:
         """The provider that runs a node."""

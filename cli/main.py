@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
+import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 
 import click
@@ -12,10 +15,13 @@ from . import __version__
 from .commands.options import output_options
 from .errors import EXIT_FAILED, EXIT_INTERRUPTED, NumeraiError, UsageError
 from .factory import Factory
+from .redaction import hide
+from .translation import translated
 
 # name -> (module below commands/, attribute, help line). The help lines stand here so that `--help` imports nothing.
 COMMANDS = {
     "setup": ("setup", "setup", "Record your Numerai keys and choose where nodes run."),
+    "config": ("config", "config", "Show, set and take back the settings of a provider."),
     "node": ("node", "node", "Configure, deploy, test and watch prediction nodes."),
     "status": ("status", "status", "Show all nodes at a glance, with the time to the next deadline."),
     "history": ("history", "history", "Show per round what was triggered, run and submitted."),
@@ -67,11 +73,15 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None, factory: Factory | None = None) -> None:
     """Run the command and leave the process with its exit code: 0 done, 1 failed, 2 usage, 3 the environment is not
     ready, 130 interrupted."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # what its encoding cannot hold becomes ?, and fails no command
+            stream.reconfigure(errors="replace")
     sys.exit(run(list(sys.argv[1:] if arguments is None else arguments), factory or Factory()))
 
 
 def run(arguments: list[str], factory: Factory) -> int:
     """Run the command and return its exit code; whatever goes wrong is said in a few lines."""
+    hide(os.environ.get("NUMERAI_SECRET_KEY"))
     try:
         answer = cli.main(args=arguments, prog_name="numerai", obj=factory, standalone_mode=False)
         return answer if isinstance(answer, int) else 0
@@ -90,9 +100,12 @@ def run(arguments: list[str], factory: Factory) -> int:
         return _fail(factory, arguments, NumeraiError("Interrupted.", hint, code="interrupted"), EXIT_INTERRUPTED)
     except BrokenPipeError:
         return _leave_broken_pipe()
-    except Exception as error:  # the last resort: whatever was not foreseen is a bug of ours, and is said as one
+    except Exception as error:  # noqa: BLE001  (whatever was not foreseen is a bug of ours, and is said as one)
         if factory.render.verbose:
-            raise
+            factory.render.trace(error)
+        foreseen = translated(error)
+        if foreseen is not None:
+            return _fail(factory, arguments, foreseen, foreseen.exit_code)
         bug = NumeraiError(
             f"This is a bug in numerai: {type(error).__name__}: {error}",
             "Run it again with --verbose and report what it prints.",
@@ -104,13 +117,13 @@ def run(arguments: list[str], factory: Factory) -> int:
 def _fail(factory: Factory, arguments: list[str], error: NumeraiError, exit_code: int) -> int:
     if "--json" in arguments:  # a command line that could not be parsed has not set the renderer
         factory.render.json = True
+    with suppress(Exception):  # keys that were read are hidden: a command that needs none may be given one by mistake
+        factory.store.keys()
     factory.render.error(error)
     return exit_code
 
 
 def _leave_broken_pipe() -> int:
     """The reader went away (`numerai node logs | head`): that is no failure worth a word."""
-    import os
-
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return EXIT_FAILED

@@ -8,6 +8,8 @@ from datetime import datetime
 from enum import Enum, IntEnum
 
 from .errors import UsageError
+from .names import check_name
+from .redaction import hide
 
 _KEY_HALF = re.compile(r"[!-~]+")
 NUMERAI_API_URL = "https://api-tournament.numer.ai"
@@ -90,6 +92,7 @@ class Keys:
                     code="keys-malformed",
                 )
             object.__setattr__(self, field, value)
+        hide(self.secret_key)
 
     def __repr__(self) -> str:
         return f"Keys(public_id={self.public_id!r}, secret_key='***', api_url={self.api_url!r})"
@@ -142,7 +145,11 @@ class Node:
 
 
 def node_name(tournament: int, model_name: str) -> str:
-    """The name of the node of a model: `<tournament>-<model>`, e.g. `numerai-alice`."""
+    """The name of the node of a model: `<tournament>-<model>`, e.g. `numerai-alice`.
+
+    `NumeraiError` with code `bad-name` for a model's name that this tool does not take in.
+    """
+    check_name(model_name, "A model of the account")
     return f"{Tournament(tournament).prefix}-{model_name}"
 
 
@@ -168,6 +175,10 @@ class RunState(str, Enum):
     def final(self) -> bool:
         """Whether a run in this state will never change again."""
         return self in (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
+
+
+TEST_TRIGGER = "no-submit-"
+"""Begins the trigger ids of runs that were told not to submit (the same as in providers/webhooks/calls.py)."""
 
 
 class RunFailure(str, Enum):
@@ -200,6 +211,11 @@ class Run:
     failure: RunFailure | None = None
     message: str | None = None
     attempt: int = 1
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it was told not to submit, and so is no run of a round (`ports.RunsWithoutSubmitting`)."""
+        return self.trigger_id is not None and self.trigger_id.startswith(TEST_TRIGGER)
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from .models import (
     TokenInfo,
     WebhookCall,
 )
+from .settings import Setting
 
 Report = Callable[[str], None]
 """Takes one line of progress for the person who waits. A line that begins with a blank is a detail (what a builder or
@@ -132,6 +133,9 @@ class StateStore(Protocol):
     def nodes(self) -> Mapping[str, Node]:
         """All configured nodes by name."""
 
+    def unusable_nodes(self) -> Mapping[str, str]:
+        """The records of nodes that cannot be used, by name, and why; nothing but `forget_node` changes them."""
+
     def save_node(self, node: Node) -> None:
         """Add or replace one node, under the lock."""
 
@@ -183,7 +187,8 @@ class StateStore(Protocol):
 class ContainerSpec:
     """A container to be made: `cpu` in vCPUs, `memory_mib` in MiB, `volumes` path in the container -> volume name.
 
-    `environment` holds secrets, so it is left out of `repr`. An empty `command` is the image's own.
+    `environment` holds secrets, so it is left out of `repr`. An empty `command` is the image's own. `capabilities` are
+    the only Linux capabilities that it has.
     """
 
     name: str
@@ -196,6 +201,7 @@ class ContainerSpec:
     volume_labels: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     read_only: bool = False
     command: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -207,6 +213,8 @@ class ContainerState:
     out_of_memory: bool
     environment: Mapping[str, str] = field(repr=False)
     error: str | None = None
+    user: str = ""
+    program: str = ""
 
     @property
     def ended(self) -> bool:
@@ -232,11 +240,19 @@ class ContainerEngine(Protocol):
         """The id of a local image, given by tag or id; None when there is none."""
 
     def build(
-        self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report, platform: str | None = None
+        self,
+        folder: Path,
+        tag: str,
+        *,
+        labels: Mapping[str, str],
+        report: Report,
+        platform: str | None = None,
+        arguments: Mapping[str, str] | None = None,
     ) -> str:
         """Build an image from a folder with a Dockerfile and tag it; returns its id. Leaves no container behind.
 
-        `platform` is what the image is for (e.g. `linux/amd64`), by default what the engine itself runs on.
+        `platform` is what the image is for (e.g. `linux/amd64`), by default what the engine itself runs on. `arguments`
+        are build arguments; those that the Dockerfile does not declare are left out.
         `NumeraiError` with code `build-failed`, holding the last lines of the build's output, or `base-image-missing`.
         """
 
@@ -295,8 +311,15 @@ class ContainerEngine(Protocol):
     def stop_container(self, name: str, grace_seconds: int) -> None:
         """SIGTERM, and SIGKILL after the grace; one that has ended or is gone is fine."""
 
+    def program(self, name: str, program: str) -> tuple[str, bytes, int] | None:
+        """A file in a container, running or not, as the system finds it to execute it: by its path from the working
+        folder, or by its name in PATH; its path, first 64 KiB and mode, None when there is none."""
+
+    def architecture(self) -> str:
+        """The processor that the engine runs, as `uname -m` says it."""
+
     def remove_container(self, name: str) -> None:
-        """Remove a container, running or not; one that is gone is fine."""
+        """Remove a container, running or not, with its anonymous volumes; one that is gone is fine."""
 
 
 class Provider(Protocol):
@@ -309,6 +332,10 @@ class Provider(Protocol):
     def configure(self, node: Node, report: Report) -> Node:
         """Provision what the node needs and return it with its `webhook_url`. Idempotent; the webhook's address stays
         the same over repeats; an interrupted call is finished by the next one."""
+
+    def webhook_url(self, node_name: str) -> str | None:
+        """The address that `configure` would give the node's webhook now, by the settings as they are; None when the
+        node was never configured to its end. Changes nothing."""
 
     def reachable_by(self, api_url: str) -> bool:
         """Whether the Numerai at `api_url` can reach this provider's webhooks."""
@@ -372,10 +399,19 @@ class OwnCommands(Protocol):
 class Rehearsal(Protocol):
     """Runs a node's container on this machine, in the foreground, whatever its provider."""
 
-    def rehearse(self, node: Node, command: Sequence[str], *, report: Report, on_log: Callable[[LogLine], None]) -> Run:
+    def rehearse(
+        self,
+        node: Node,
+        command: Sequence[str],
+        *,
+        report: Report,
+        on_log: Callable[[LogLine], None],
+        submits: bool = True,
+    ) -> Run:
         """Build what the node runs and run it to its end, with the environment and limits of a real run.
 
-        `command` replaces the Dockerfile's when it is not empty. Interrupting the call stops the container.
+        `command` replaces the Dockerfile's when it is not empty. Interrupting the call stops the container. Without
+        `submits` the run has NUMERAI_NO_SUBMIT set, as in `RunsWithoutSubmitting`.
         """
 
 
@@ -468,11 +504,48 @@ class PreviewsChanges(Protocol):
 
 
 @runtime_checkable
+class HasSettings(Protocol):
+    """A provider that says which settings it has."""
+
+    settings_table: Sequence[Setting]
+
+
+@runtime_checkable
 class EstimatesCost(Protocol):
     """A provider that costs money and can tell how much."""
 
     def cost(self, node: Node) -> CostEstimate:
         """What the node costs a month."""
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Why a webhook does not answer where Numerai is to call it, and the command that mends it. `elsewhere` tells that
+    what serves it does run, but serves another address, which `ServesWebhooks.restart` changes."""
+
+    why: str
+    mend: str
+    elsewhere: bool = False
+
+
+@runtime_checkable
+class ServesWebhooks(Protocol):
+    """A provider whose webhooks are served by a process on this machine."""
+
+    def silence(self) -> Silence | None:
+        """Why its webhooks do not answer at their address now, looked at by calling it; None when they answer."""
+
+    def restart(self, report: Report) -> None:
+        """Start what serves the webhooks, or start it again with the settings as they are now. Runs go on."""
+
+
+@runtime_checkable
+class RunsWithoutSubmitting(Protocol):
+    """A provider that can start a run which does everything but submit."""
+
+    def run_without_submitting(self, node: Node) -> Run:
+        """Start one run with NUMERAI_NO_SUBMIT set. One that ends where it would submit has succeeded, with the exit
+        code 79. Its trigger id begins with `no-submit-`."""
 
 
 @runtime_checkable

@@ -44,6 +44,7 @@ def run_process(
     grace: float | None = None,
     whole_tree: bool = False,
     output: Path | None = None,
+    private_files: bool = False,
     on_line: Callable[[str], None] | None = None,
 ) -> ProcessResult:
     """Run a program to its end and return how it ended.
@@ -55,10 +56,12 @@ def run_process(
     `grace` is for a program that must be allowed to stop in its own time, in seconds: it gets one request to stop, and
     a Ctrl-C at the terminal does not reach it a second time beside that. With `whole_tree`, all that the program has
     started is ended with it. With `output`, a file that only its owner can
-    read, the program writes there and not into a pipe: it goes on to its end when this process is killed.
+    read, the program writes there and not into a pipe: it goes on to its end when this process is killed. With
+    `private_files`, only their owner can read the files that it makes, where modes exist.
     """
     redact = Redactor(secrets)
-    process = _start(argv, cwd, env, output, new_session=grace is not None or whole_tree)
+    new_session = grace is not None or whole_tree
+    process = _start(argv, cwd, env, output, new_session=new_session, umask=0o077 if private_files else -1)
     timed_out = threading.Event()
     timer = threading.Timer(timeout or 0, _end, (process, timed_out, None, whole_tree))
     tail: deque[str] = deque(maxlen=TAIL_LINES)
@@ -84,7 +87,13 @@ def run_process(
 
 
 def _start(
-    argv: Sequence[str], cwd: Path | None, env: Mapping[str, str] | None, output: Path | None, *, new_session: bool
+    argv: Sequence[str],
+    cwd: Path | None,
+    env: Mapping[str, str] | None,
+    output: Path | None,
+    *,
+    new_session: bool,
+    umask: int,
 ) -> subprocess.Popen[bytes]:
     written = None if output is None else _private_file(output)
     try:
@@ -96,6 +105,7 @@ def _start(
             stdout=subprocess.PIPE if written is None else written,
             stderr=subprocess.STDOUT,
             start_new_session=new_session and os.name == "posix",
+            umask=umask if os.name == "posix" else -1,
         )
     except OSError as error:
         raise EnvironmentNotReady(

@@ -2,28 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from urllib.parse import quote
+import re
+from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Iterable, Iterator
 
 MASK = "***"
 SHORTEST_SECRET = 6
+_known: set[str] = set()
+
+
+def hide(*secrets: str | None) -> None:
+    """Let every `Redactor` of this process, also those that exist, mask these secrets from now on."""
+    _known.update(secret for secret in secrets if secret)
 
 
 class Redactor:
-    """Replaces secrets by `***`, also where they stand percent-encoded in an address.
+    """Replaces secrets by `***`, in the forms in which programs write them: as they are, percent-encoded, escaped as in
+    JSON, Python or HTML, also each character, in hexadecimal, and in base64, alone or inside of something longer.
 
-    Values shorter than six characters are left alone: replacing them would mangle ordinary words and protect nothing.
+    Beside those that it is given it knows those of `hide`. Values shorter than six characters are left alone: replacing
+    them would mangle ordinary words and protect nothing.
     """
 
     def __init__(self, secrets: Iterable[str | None] = ()):
-        forms: set[str] = set()
-        for secret in secrets:
-            if secret and len(secret) >= SHORTEST_SECRET:
-                forms |= {secret, quote(secret, safe="")}
-        self._forms = sorted(forms, key=len, reverse=True)
+        self._own = {secret for secret in secrets if secret}
+        self._built: set[str] | None = None
+        self._pattern: re.Pattern[str] | None = None
 
     def __call__(self, text: str) -> str:
         """The text without the secrets."""
-        for form in self._forms:
-            text = text.replace(form, MASK)
-        return text
+        wanted = self._own | _known
+        if wanted != self._built:
+            self._built = wanted
+            words = sorted({word for secret in wanted for word in _words(secret)}, key=len, reverse=True)
+            forms = [form for word in words for form in _forms(word)]
+            self._pattern = re.compile("|".join(forms)) if forms else None
+        return text if self._pattern is None else self._pattern.sub(MASK, text)
+
+
+def _words(secret: str) -> Iterator[str]:
+    """What of a secret is hidden: all of it, and of one of several lines each, without the blanks around it."""
+    for word in {secret, *(line.strip() for line in secret.splitlines())}:
+        if len(word) >= SHORTEST_SECRET:
+            yield word
+
+
+def _forms(word: str) -> Iterator[str]:
+    """How a secret may stand in a text, as regular expressions."""
+    content = word.encode(errors="surrogatepass")
+    yield "".join(map(_character, word))
+    yield "".join(rf"(?i:\\{{1,8}}(?:u{ord(character):04x}|x{ord(character):02x}))" for character in word)
+    yield "".join(f"(?i:%(?:25)*{byte:02x})" for byte in content)
+    yield f"(?i:{content.hex()})"
+    for encode in (b64encode, urlsafe_b64encode):
+        for before in range(3):  # bytes that stand before the secret, modulo 3: the next ones depend on the secret only
+            encoded = encode(bytes(before) + content).decode()
+            yield re.escape(encoded[-(-before * 8 // 6) : (before + len(content)) * 8 // 6])
+
+
+def _character(character: str) -> str:
+    """One character as it is or escaped, however often: \\", \\\\", %2F, %252f, \\u002f, \\x2f, &#47;."""
+    if character.isascii() and character.isalnum():
+        return character
+    percent = "".join(f"%(?:25)*{byte:02x}" for byte in character.encode(errors="surrogatepass"))
+    code = ord(character)
+    named = {'"': "quot", "&": "amp", "<": "lt", ">": "gt", "'": "apos"}.get(character, "#")
+    return (
+        rf"(?:\\{{0,8}}{re.escape(character)}|(?i:{percent})|(?i:\\{{1,8}}(?:u{code:04x}|x{code:02x}))"
+        rf"|(?i:&(?:#0*{code}|#x0*{code:x}|{named});))"
+    )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
@@ -14,12 +16,15 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from .errors import NumeraiError
+from .redaction import Redactor
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from .models import LogLine
 
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+"""Characters that move the cursor, colour, rename or reorder what a terminal shows, but for tabs and line ends."""
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 _MARKS = {OK: ("✓", "green"), WARNING: ("!", "yellow"), FAILED: ("✗", "red"), SKIPPED: ("-", "dim")}
 
@@ -30,6 +35,7 @@ class Renderer:
     def __init__(self, *, json: bool = False, verbose: bool = False):
         self.json = json
         self.verbose = verbose
+        self._redact = Redactor()
 
     @cached_property
     def _out(self) -> Console:
@@ -52,27 +58,30 @@ class Renderer:
 
     def document(self, payload: object) -> None:
         """A JSON document that is the whole result, whatever form was asked for."""
-        sys.stdout.write(json.dumps(plain(payload), indent=2) + "\n")
-        sys.stdout.flush()
+        self._write(plain(payload), indent=2)
+
+    def line(self, payload: object) -> None:
+        """One object of a stream of JSON lines."""
+        self._write(plain(payload))
 
     def say(self, text: str, style: str | None = None) -> None:
         """A line for people."""
         if not self.json:
-            self._out.print(text, style=style, markup=False)
+            self._print(self._out, text, style)
 
     def progress(self, text: str) -> None:
         """A line for the person who waits, never part of the result; details (`ports.Report`) only with `--verbose`."""
         if not self.json and (self.verbose or not text.startswith(" ")):
-            self._err.print(text, style="dim", markup=False)
+            self._print(self._err, text, "dim")
 
     def detail(self, text: str) -> None:
         """A line that only `--verbose` shows."""
         if self.verbose:
-            self._err.print(text, style="dim", markup=False)
+            self._print(self._err, text, "dim")
 
     def warn(self, text: str) -> None:
         """A line that must be seen, whatever the form of the result."""
-        self._err.print(f"Warning: {text}", style="yellow", markup=False)
+        self._print(self._err, f"Warning: {text}", "yellow")
 
     def mark(self, status: str, text: str, *, detail: str | None = None, mend: str | None = None) -> None:
         """One row of a checklist: its mark, what it is about, what was found and the command that mends it."""
@@ -80,12 +89,12 @@ class Renderer:
             return
         sign, style = _MARKS[status]
         self._out.print(self._sign(sign), style=style, end=" ", markup=False)
-        self._out.print(text, markup=False)
+        self._print(self._out, text)
         if detail:
             for line in detail.splitlines():
-                self._out.print(f"    {line}", style="dim" if status == OK else None, markup=False)
+                self._print(self._out, f"    {line}", "dim" if status == OK else None)
         if mend:
-            self._out.print(f"    -> {mend}", style="bold", markup=False)
+            self._print(self._out, f"    -> {mend}", "bold")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]], title: str | None = None) -> None:
         """A table for people."""
@@ -98,32 +107,47 @@ class Renderer:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
+            table.add_row(*(Text(self._shown(cell)) for cell in row))
         self._out.print(table, soft_wrap=False)
 
     def log_line(self, line: LogLine) -> None:
         """One line of a log, as it arrives."""
         if self.json:
-            sys.stdout.write(json.dumps(plain(line)) + "\n")
-            sys.stdout.flush()
+            self._write(plain(line))
         else:
             moment = f"{line.time:%H:%M:%S} " if line.time else ""
-            self._out.print(f"{moment}{line.text}", markup=False)
+            self._print(self._out, f"{moment}{line.text}")
 
     def error(self, error: NumeraiError) -> None:
         """What failed, why, and the next command to run."""
         if self.json:
             content = {"code": error.code, "message": error.message, "hint": error.hint}
-            sys.stdout.write(json.dumps({"error": content}, indent=2) + "\n")
-            sys.stdout.flush()
+            self._write({"error": content}, indent=2)
             return
         self._err.print("Error: ", style="bold red", end="", markup=False)
-        self._err.print(error.message, markup=False)
+        self._print(self._err, error.message)
         if error.hint:
-            self._err.print(error.hint, markup=False)
+            self._print(self._err, error.hint)
         if self.verbose:
             for cause in _causes(error):
-                self._err.print(f"  caused by {type(cause).__name__}: {cause}", style="dim", markup=False)
+                self._print(self._err, f"  caused by {type(cause).__name__}: {cause}", "dim")
+
+    def _print(self, console: Console, text: str, style: str | None = None) -> None:
+        console.print(self._shown(text), style=style, markup=False)
+
+    def _shown(self, text: str) -> str:
+        """A text as it may reach a terminal, whoever wrote it: no secret in it, and nothing that the terminal obeys."""
+        return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", self._redact(text).replace("\r\n", "\n"))
+
+    def _write(self, content: object, indent: int | None = None) -> None:
+        """JSON on standard output. It is ASCII and escapes what a terminal would obey."""
+        text = self._redact(json.dumps(content, indent=indent)).replace("\x7f", "\\u007f")
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+
+    def trace(self, error: BaseException) -> None:
+        """The traceback of a bug."""
+        self._print(self._err, "".join(traceback.format_exception(error)).rstrip())
 
     def _sign(self, sign: str) -> str:
         try:
@@ -174,7 +198,10 @@ def ago(moment: datetime | None, now: datetime) -> str:
 
 
 def _causes(error: BaseException) -> Iterable[BaseException]:
+    """What led to an error, each once: an error that is raised again while it is handled is its own context."""
+    seen = {id(error)}
     cause = error.__cause__ or error.__context__
-    while cause is not None:
+    while cause is not None and id(cause) not in seen:
+        seen.add(id(cause))
         yield cause
         cause = cause.__cause__ or cause.__context__

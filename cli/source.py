@@ -7,17 +7,20 @@ import os
 import shutil
 from pathlib import Path
 
+from .dockerignore import included_files
+from .encodings import as_utf_8, is_utf_16
 from .errors import UsageError
+from .models import Node
 
 DOCKERFILE = "Dockerfile"
-IGNORE_FILE = ".dockerignore"
 
 
 def check_source(path: Path, *, home: Path | None = None) -> None:
     """Whether a folder can be a node's source. `home` is the tool's home folder.
 
-    Raises `UsageError` with code `no-such-folder`, `no-dockerfile`, or `folder-too-wide` for the file system's root,
-    the user's home folder, the tool's home folder and what holds them: an image would contain the keys.
+    Raises `UsageError` with code `no-such-folder`, `no-dockerfile`, `bad-dockerfile`, or `folder-too-wide` for the
+    file system's root, the user's home folder, the tool's home folder and what holds them: an image would contain the
+    keys.
     """
     if not path.is_dir():
         raise UsageError(
@@ -30,6 +33,31 @@ def check_source(path: Path, *, home: Path | None = None) -> None:
             "Start from an example: `numerai copy-example`, or write a Dockerfile.",
             code="no-dockerfile",
         )
+    dockerfile_text(path / DOCKERFILE)
+
+
+def dockerfile_text(path: Path) -> str:
+    """A Dockerfile's text. Docker takes it for UTF-8, with or without a byte-order mark; bytes that are none, in a
+    comment say, do not matter to it. `UsageError` with code `bad-dockerfile` for UTF-16, which no builder reads."""
+    content = path.read_bytes()
+    if is_utf_16(content):
+        raise UsageError(
+            f"{path} is no UTF-8 text: it looks like UTF-16, which Docker does not read.",
+            "Save it as UTF-8 (Windows PowerShell: `Set-Content -Encoding utf8`, not `>`), then try again.",
+            code="bad-dockerfile",
+        )
+    content = as_utf_8(content)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def build_arguments(node: Node) -> dict[str, str]:
+    """The build arguments that a Dockerfile may declare with ARG: the folder of the source in the build context and
+    the model's id, as the official tool gives them (numerai-cli, numerai/cli/util/docker.py: build), and the node's
+    name."""
+    return {"SRC_PATH": ".", "NODE": node.name, "MODEL_ID": node.model_id}
 
 
 def check_place(path: Path, *, home: Path | None = None) -> None:
@@ -55,15 +83,7 @@ def source_files(path: Path) -> list[str]:
 
     Folders are left out; symbolic links are listed as such and never followed.
     """
-    from docker.utils.build import exclude_paths
-
-    try:
-        patterns = (path / IGNORE_FILE).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        patterns = []
-    rules = [line.strip() for line in patterns if line.strip() and not line.lstrip().startswith("#")]
-    names = {Path(name).as_posix() for name in exclude_paths(str(path), rules)}
-    return sorted(name for name in names if (path / name).is_symlink() or (path / name).is_file())
+    return sorted({*included_files(path), *({DOCKERFILE} if (path / DOCKERFILE).exists() else ())})
 
 
 def source_hash(path: Path) -> str:
@@ -76,7 +96,8 @@ def source_hash(path: Path) -> str:
         else:
             kind = b"x" if os.name == "posix" and file.stat().st_mode & 0o100 else b"f"
             content = _content_hash(file)
-        digest.update(b"%s %d:%s %d:" % (kind, len(name.encode()), name.encode(), len(content)))
+        raw = name.encode("utf-8", "surrogatepass")  # a name that is no UTF-8 holds surrogates
+        digest.update(b"%s %d:%s %d:" % (kind, len(raw), raw, len(content)))
         digest.update(content)
     return digest.hexdigest()
 

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from numerai_compute import redaction
 
 pytest_plugins = ["tests.fixtures.sandbox"]
 
@@ -22,6 +23,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in list(os.environ):
         if name.startswith(("NUMERAI_", "AWS_")) and not name.startswith(_KEPT):
             monkeypatch.delenv(name)
+    monkeypatch.setattr(redaction, "_known", set())
     folder = tmp_path / "home"
     monkeypatch.setenv("NUMERAI_HOME", str(folder))
     return folder

@@ -25,7 +25,7 @@ from numerai_compute.models import (
     TokenInfo,
     WebhookCall,
 )
-from numerai_compute.ports import Report
+from numerai_compute.ports import Report, Silence
 
 NOW = datetime(2026, 1, 6, 12, 0, tzinfo=timezone.utc)
 SCOPES = ("upload_submission", "read_submission_info", "read_user_info", "write_user_info")
@@ -136,6 +136,9 @@ class FakeProvider:
 
     def __init__(self, reachable: bool = True):
         self.reachable = reachable
+        self.base = "http://127.0.0.1:5"
+        self.silent: Silence | None = None
+        self.restarts = 0
         self.configured: dict[str, Node] = {}
         self.deployments: dict[str, Deployment] = {}
         self.all_runs: list[Run] = []
@@ -152,9 +155,25 @@ class FakeProvider:
     def configure(self, node: Node, report: Report) -> Node:
         if "configure" in self.fail:
             raise self.fail["configure"]
-        done = replace(node, webhook_url=node.webhook_url or f"http://127.0.0.1:5/{node.name}/token-of-{node.name}")
+        done = replace(node, webhook_url=node.webhook_url or f"{self.base}/{node.name}/token-of-{node.name}")
         self.configured[node.name] = done
         return done
+
+    def webhook_url(self, node_name: str) -> str | None:
+        configured = self.configured.get(node_name)
+        if configured is None or configured.webhook_url is None:
+            return None
+        return self.base + configured.webhook_url.removeprefix("http://127.0.0.1:5")
+
+    def silence(self) -> Silence | None:
+        return self.silent
+
+    def restart(self, report: Report) -> None:
+        self.restarts += 1
+        self.silent = None
+
+    def run_without_submitting(self, node: Node) -> Run:
+        return self.trigger(node, f"no-submit-{len(self.all_runs)}")
 
     def reachable_by(self, api_url: str) -> bool:
         return self.reachable

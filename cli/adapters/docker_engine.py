@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import ipaddress
 import os
+import posixpath
 import re
 import tarfile
 from collections import deque
@@ -14,8 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
+from ..errors import EnvironmentNotReady, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
+from ..source import dockerfile_text
+from .buildkit import build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -23,11 +26,16 @@ if TYPE_CHECKING:
 TAIL_LINES = 15
 STEP_LENGTH = 100
 TIMEOUT_SECONDS = 60
-LOG_BYTES = "256m"
+LOG_BYTES = "128m"
+LOG_FILES = "2"
 PIDS_LIMIT = 4096
+DECLARED = re.compile(r"^\s*ARG\s+(\w+)", re.I | re.M)
+PROGRAM_BYTES = 64 * 1024
+LINKS_FOLLOWED = 10
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NO_ENGINE_HINT = (
     "Start Docker (Docker Desktop, or `systemctl start docker`), or run nodes without containers: "
-    "set NUMERAI_EXECUTOR=process."
+    "`numerai config set executor process` (or NUMERAI_EXECUTOR=process)."
 )
 
 
@@ -38,8 +46,9 @@ class DockerEngine:
     Nothing is contacted before the first method is called.
     """
 
-    def __init__(self, connect: Callable[[], APIClient] | None = None):
+    def __init__(self, connect: Callable[[], APIClient] | None = None, buildkit: Callable[[], bool] = has_buildkit):
         self._connect = connect or _connect
+        self._buildkit = buildkit
 
     @cached_property
     def _api(self) -> Any:
@@ -104,8 +113,47 @@ class DockerEngine:
                 return
 
     def build(
-        self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report, platform: str | None = None
+        self,
+        folder: Path,
+        tag: str,
+        *,
+        labels: Mapping[str, str],
+        report: Report,
+        platform: str | None = None,
+        arguments: Mapping[str, str] | None = None,
     ) -> str:
+        dockerfile = folder / "Dockerfile"
+        declared = set(DECLARED.findall(dockerfile_text(dockerfile)))
+        given = {name: value for name, value in (arguments or {}).items() if name in declared}
+        if not self._buildkit():
+            return self._build_the_old_way(
+                folder, dockerfile, tag, labels=labels, arguments=given, platform=platform, report=report
+            )
+        image = build_with_buildkit(
+            folder, dockerfile, tag, labels=labels, arguments=given, platform=platform, report=report
+        )
+        return self._built(image, tag, dockerfile, [])
+
+    def _build_the_old_way(
+        self,
+        folder: Path,
+        dockerfile: Path,
+        tag: str,
+        *,
+        labels: Mapping[str, str],
+        arguments: Mapping[str, str],
+        platform: str | None,
+        report: Report,
+    ) -> str:
+        """Build through the engine's API, which has no BuildKit."""
+        line = need_of_buildkit(dockerfile_text(dockerfile))
+        if line is not None:
+            raise EnvironmentNotReady(
+                f"{dockerfile} needs BuildKit, and the Docker command here has none: {line}",
+                "Install the Docker CLI with its buildx plugin (docs.docker.com/go/buildx), unset DOCKER_BUILDKIT=0,"
+                " or write that line without it.",
+                code="no-buildkit",
+            )
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         image_id = None
         with _errors():
@@ -117,19 +165,23 @@ class DockerEngine:
                 forcerm=True,
                 decode=True,
                 labels=dict(labels),
+                buildargs=dict(arguments),
                 use_config_proxy=True,
                 platform=platform,
             ):
                 if "error" in event:
-                    raise _build_failed(folder, str(event["error"]), tail)
+                    raise build_failed(dockerfile, str(event["error"]), list(tail))
                 image_id = (event.get("aux") or {}).get("ID") or image_id
                 for line in str(event.get("stream", "")).splitlines():
                     if line.strip():
                         tail.append(line)
                         report(_shortened(line) if line.startswith("Step ") else f"  {line}")
-        built = image_id or self.image_id(tag)
+        return self._built(image_id, tag, dockerfile, list(tail))
+
+    def _built(self, image: str | None, tag: str, dockerfile: Path, tail: list[str]) -> str:
+        built = image or self.image_id(tag)
         if built is None:
-            raise _build_failed(folder, "the engine returned no image", tail)
+            raise build_failed(dockerfile, "the engine returned no image", tail)
         return built
 
     def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
@@ -225,6 +277,8 @@ class DockerEngine:
             out_of_memory=bool(state["OOMKilled"]),
             environment=dict(variable.split("=", 1) for variable in variables if "=" in variable),
             error=state.get("Error") or None,
+            user=str(found["Config"].get("User") or ""),
+            program=str(found.get("Path") or ""),
         )
 
     def containers(self, label: str) -> dict[str, dict[str, str]]:
@@ -247,6 +301,48 @@ class DockerEngine:
             except (NotFound, Timeout, Disconnected):  # requests calls a timeout while reading a lost connection
                 return
 
+    def program(self, name: str, program: str) -> tuple[str, bytes, int] | None:
+        from docker.errors import NotFound
+
+        with _errors():
+            try:
+                config = self._api.inspect_container(name)["Config"]
+                folder = config.get("WorkingDir") or "/"
+                variables = dict(each.split("=", 1) for each in config.get("Env") or [] if "=" in each)
+                places = [folder] if "/" in program else variables.get("PATH", DEFAULT_PATH).split(":")
+                for place in places:
+                    if (
+                        found := self._file(name, posixpath.normpath(posixpath.join(folder, place, program)))
+                    ) is not None:
+                        return found
+            except NotFound:
+                return None
+        return None
+
+    def _file(self, name: str, path: str) -> tuple[str, bytes, int] | None:
+        from docker.errors import NotFound
+
+        for _ in range(LINKS_FOLLOWED):
+            try:
+                stream, stat = self._api.get_archive(name, path)
+            except NotFound:
+                return None
+            if not stat.get("linkTarget"):
+                # Only the beginning: a tar header of 512 bytes (more for a long name), then the content.
+                content = b""
+                for piece in stream:
+                    content += piece
+                    if len(content) > PROGRAM_BYTES + 4096:
+                        break
+                stream.close()
+                return path, _first_file(content), int(stat["mode"])
+            path = posixpath.join(posixpath.dirname(path), stat["linkTarget"])
+        return None
+
+    def architecture(self) -> str:
+        with _errors():
+            return str(self._api.info().get("Architecture", ""))
+
     def stop_container(self, name: str, grace_seconds: int) -> None:
         from docker.errors import NotFound
 
@@ -261,7 +357,7 @@ class DockerEngine:
 
         with _errors():
             try:
-                self._api.remove_container(name, force=True, v=False)
+                self._api.remove_container(name, force=True, v=True)
             except NotFound:
                 return
             except APIError as error:
@@ -278,24 +374,37 @@ class DockerEngine:
             nano_cpus=int(min(spec.cpu, self.cpus()) * 1_000_000_000),
             pids_limit=PIDS_LIMIT,
             cap_drop=["ALL"],
+            cap_add=list(spec.capabilities) or None,
             security_opt=["no-new-privileges"],
             read_only=spec.read_only,
             tmpfs={"/tmp": "rw,mode=1777"} if spec.read_only else None,  # noqa: S108  (inside the container)
             extra_hosts={"host.docker.internal": "host-gateway"},
-            log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": "1"}),
+            log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": LOG_FILES}),
             mounts=[Mount(path, volume, type="volume") for path, volume in spec.volumes.items()],
         )
+
+
+def _first_file(archive: bytes) -> bytes:
+    """The beginning of the content of the first file in a tar archive that is cut off somewhere."""
+    with tarfile.open(fileobj=io.BytesIO(archive), mode="r|") as opened:
+        entry = opened.next()
+        start = entry.offset_data if entry is not None else 0
+        return archive[start : start + min(entry.size, PROGRAM_BYTES)] if entry is not None and entry.isfile() else b""
 
 
 def _connect() -> Any:
     """A client for the engine that the `docker` command would use."""
     from docker import APIClient
     from docker.context import ContextAPI
+    from docker.errors import DockerException
     from docker.utils import kwargs_from_env
 
     options = kwargs_from_env()
     if "base_url" not in options:
-        context = ContextAPI.get_context(os.environ.get("DOCKER_CONTEXT") or None)
+        named = os.environ.get("DOCKER_CONTEXT") or None
+        context = ContextAPI.get_context(named)
+        if named and context is None:
+            raise DockerException(f"there is no Docker context '{named}' (DOCKER_CONTEXT)")
         if context is not None and context.Host:
             options = {"base_url": context.Host, "tls": context.TLSConfig or False}
     return APIClient(version="auto", timeout=TIMEOUT_SECONDS, **options)
@@ -319,7 +428,8 @@ def _unreachable(error: BaseException) -> EnvironmentNotReady:
     if "Permission denied" in str(error) or "PermissionError" in repr(error):
         return EnvironmentNotReady(
             "The Docker engine is there, but you may not use it (permission denied on its socket).",
-            "Add your user to the group `docker` and log in again, or set NUMERAI_EXECUTOR=process.",
+            "Add your user to the group `docker` and log in again, or run nodes without containers:"
+            " `numerai config set executor process` (or NUMERAI_EXECUTOR=process).",
             code="engine-forbidden",
         )
     return EnvironmentNotReady(
@@ -347,22 +457,6 @@ def _shortened(line: str) -> str:
     """One line of a build on one line of a terminal."""
     words = " ".join(line.split())
     return words if len(words) <= STEP_LENGTH else f"{words[: STEP_LENGTH - 3]}..."
-
-
-def _build_failed(folder: Path, error: str, tail: deque[str]) -> NumeraiError:
-    lines = "\n".join(f"  {line}" for line in tail)
-    missing = re.search(r"(pull access denied|manifest (for|unknown)|not found: manifest|no such host|dial tcp)", error)
-    if missing and not any(line.startswith(" --->") for line in tail):
-        return NumeraiError(
-            f"The base image of {folder / 'Dockerfile'} cannot be had: {error.strip().rstrip('.')}.",
-            "Check the FROM line and the connection to the registry, or build or pull the base image first.",
-            code="base-image-missing",
-        )
-    return NumeraiError(
-        f"Building the image of {folder} failed: {error.strip().rstrip('.')}.\n{lines}",
-        "Mend the Dockerfile or what it installs, then deploy again; what was deployed before is unchanged.",
-        code="build-failed",
-    )
 
 
 def _mode_archive(folder: str) -> bytes:

@@ -13,6 +13,7 @@ from ..models import DataVersions, EntryStatus, Keys, Model, Round, Submission, 
 
 if TYPE_CHECKING:
     from numerai_node import client as numerai
+    from numerai_node.connections import proxy_name
     from numerai_node.errors import NodeError
     from numerai_node.kinds import Kind
     from numerai_node.queries import QUERIES
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from numerai_node.versions import complete_versions, listed_versions, served_versions
 else:
     from numerai_compute.node_template.numerai_node import client as numerai
+    from numerai_compute.node_template.numerai_node.connections import proxy_name
     from numerai_compute.node_template.numerai_node.errors import NodeError
     from numerai_compute.node_template.numerai_node.kinds import Kind
     from numerai_compute.node_template.numerai_node.queries import QUERIES
@@ -49,7 +51,9 @@ class HttpNumeraiApi:
     ):
         self.url = check_api_url(keys.api_url)
         self._seconds = seconds
-        self._transport = Transport(sleep=sleep, monotonic=monotonic, report=lambda *_, **__: None, agent="numerai")
+        self._transport = Transport(
+            sleep=sleep, monotonic=monotonic, report=lambda *_, **__: None, agent="numerai", hurried=True
+        )
         try:
             self._client = numerai.NumeraiClient(
                 self.url,
@@ -146,11 +150,16 @@ class HttpNumeraiApi:
                 ) from error
             raise ApiError(f"Numerai answered: {said}", code="numerai-error") from error
         except NodeError as error:  # a proxy or a certificate file that cannot be used
-            raise ApiError(str(error), code="numerai-unreachable") from error
+            hint = "Correct the environment variable that names it, or unset it."
+            raise ApiError(str(error), hint, code="numerai-unreachable") from error
 
     def _no_answer(self, error: NoAnswer) -> ApiError:
         check = "`numerai doctor` checks the connection."
-        if error.kind is Kind.UNTRUSTED:
+        proxy = proxy_name(self.url)
+        if proxy is not None and error.kind in (Kind.UNREACHABLE, Kind.TOO_SLOW):
+            message = f"{self.url} cannot be reached through the proxy {proxy}: {error}"
+            hint = f"Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; NO_PROXY names hosts that need none; {check}"
+        elif error.kind is Kind.UNTRUSTED:
             message = f"The certificate of {self.url} is not trusted."
             hint = "Behind a company proxy, set REQUESTS_CA_BUNDLE to its certificate file."
         elif error.kind is Kind.UNREACHABLE:

@@ -12,14 +12,19 @@ from typing import Any
 
 import msgspec
 
+from ..encodings import as_utf_8
 from ..errors import NumeraiError
 from ..files.locks import holding
-from ..files.private import PREVIOUS_SUFFIX, unwritable, write_private
+from ..files.private import PREVIOUS_SUFFIX, check_private_folder, write_private
+from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
+from ..names import check_name, shown
 
 NODES_FILE = "nodes.json"
 KEYS_FILE = ".keys"
 NOTIFY_VARIABLE = "NUMERAI_NOTIFY"
+CLOUD_KEYS = ("aws", "azure", "gcp")
+"""Where the official tool keeps keys of cloud accounts in its file. This tool reads none of them."""
 VERSION = 1
 LOCK_SECONDS = 10
 
@@ -32,10 +37,20 @@ _LEGACY_PREFIXES = {
 }
 
 
-class _NodesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class _RawNodesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    version: int
+    nodes: dict[str, Any] = {}
+    settings: dict[str, dict[str, str | int]] = {}
+
+
+class _NodesFile(msgspec.Struct, frozen=True):
+    """`unusable` holds the nodes that could not be read, as they stand in the file: they are written back unchanged."""
+
     version: int
     nodes: dict[str, Node] = {}
     settings: dict[str, dict[str, str | int]] = {}
+    unusable: dict[str, Any] = {}
+    reasons: dict[str, str] = {}
 
 
 class _LegacyNode(msgspec.Struct, frozen=True):
@@ -77,12 +92,20 @@ class HomeStore:
         """All configured nodes by name; `NumeraiError` with code `state-corrupt` when the file cannot be read."""
         return self._read().nodes
 
+    def unusable_nodes(self) -> Mapping[str, str]:
+        return self._read().reasons
+
     def save_node(self, node: Node) -> None:
+        check_name(node.name, "A node")
         self._update(lambda file: msgspec.structs.replace(file, nodes={**file.nodes, node.name: node}))
 
     def forget_node(self, name: str) -> None:
         self._update(
-            lambda file: msgspec.structs.replace(file, nodes={k: v for k, v in file.nodes.items() if k != name})
+            lambda file: msgspec.structs.replace(
+                file,
+                nodes={k: v for k, v in file.nodes.items() if k != name},
+                unusable={k: v for k, v in file.unusable.items() if k != name},
+            )
         )
 
     def settings(self, provider: str) -> Mapping[str, str | int]:
@@ -167,11 +190,10 @@ class HomeStore:
         with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
             aside = self.nodes_path.with_name(f"{NODES_FILE}.broken-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
             try:
-                aside.write_bytes(self.nodes_path.read_bytes())
-                if os.name == "posix":
-                    aside.chmod(0o600)
+                broken = self.nodes_path.read_bytes()
             except OSError as error:
-                raise unwritable(aside, error) from error
+                raise _unreadable(self.nodes_path, error) from error
+            write_private(aside, broken, keep_previous=False)
             write_private(self.nodes_path, previous[0].read_bytes(), keep_previous=False)
         return aside
 
@@ -190,10 +212,11 @@ class HomeStore:
             stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
             if self.nodes_path.exists() and "version" not in _decode(self.nodes_path.read_bytes(), self.nodes_path):
                 backups.append(self._back_up(self.nodes_path, stamp))
-                write_private(self.nodes_path, _to_json(nodes), keep_previous=False)
+                write_private(self.nodes_path, _nodes_json(nodes), keep_previous=False)
             if keys and "version" not in keys:
                 backups.append(self._back_up(self.keys_path, stamp))
-                write_private(self.keys_path, _to_json({**keys, "version": VERSION}), keep_previous=False)
+                kept = {name: value for name, value in keys.items() if name not in CLOUD_KEYS}
+                write_private(self.keys_path, _to_json({**kept, "version": VERSION}), keep_previous=False)
         return backups
 
     def _back_up(self, path: Path, stamp: str) -> Path:
@@ -204,6 +227,7 @@ class HomeStore:
     # the files
 
     def _read(self) -> _NodesFile:
+        check_private_folder(self.home)
         try:
             content = self.nodes_path.read_bytes()
         except FileNotFoundError:
@@ -225,7 +249,7 @@ class HomeStore:
         with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
             if self.nodes_path.exists() and "version" not in _decode(self.nodes_path.read_bytes(), self.nodes_path):
                 raise self._needs_upgrade(self.nodes_path)
-            write_private(self.nodes_path, _to_json(change(self._read())))
+            write_private(self.nodes_path, _nodes_json(change(self._read())))
 
     def _update_keys(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
@@ -235,6 +259,7 @@ class HomeStore:
             write_private(self.keys_path, _to_json({**change(content), "version": VERSION}))
 
     def _raw_keys(self) -> dict[str, Any]:
+        check_private_folder(self.home)
         try:
             content = self.keys_path.read_bytes()
         except FileNotFoundError:
@@ -279,9 +304,32 @@ def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
         return _NodesFile(version=VERSION, nodes={name: _from_legacy(name, node, path) for name, node in raw.items()})
     _refuse_newer(raw, path)
     try:
-        return msgspec.convert(raw, _NodesFile)
+        file = msgspec.convert(raw, _RawNodesFile)
     except msgspec.ValidationError as error:
         raise _corrupt(path, str(error)) from error
+    nodes: dict[str, Node] = {}
+    reasons: dict[str, str] = {}
+    for name, record in file.nodes.items():
+        try:
+            nodes[name] = _node(name, record)
+        except (msgspec.ValidationError, NumeraiError) as error:
+            reasons[name] = str(error)
+    unusable = {name: file.nodes[name] for name in reasons}
+    return _NodesFile(file.version, nodes, file.settings, unusable, reasons)
+
+
+def _node(name: str, record: object) -> Node:
+    check_name(name, "A node")
+    node = msgspec.convert(record, Node)
+    if node.name != name:
+        raise NumeraiError(f"its record is that of {shown(node.name)}.")
+    check_name(node.model_name, "Its model")
+    return node
+
+
+def _nodes_json(file: _NodesFile) -> bytes:
+    nodes = {**file.unusable, **file.nodes}
+    return _to_json(_RawNodesFile(file.version, nodes, file.settings))
 
 
 def _refuse_newer(raw: dict[str, Any], path: Path) -> None:
@@ -289,7 +337,7 @@ def _refuse_newer(raw: dict[str, Any], path: Path) -> None:
     if isinstance(version, int) and version > VERSION:
         raise NumeraiError(
             f"{path} has version {version}; this numerai knows versions up to {VERSION}.",
-            "Install a newer numerai: `pip install --upgrade numerai-compute`.",
+            f"Install a newer numerai: `{install_command()}`.",
             code="state-newer",
         )
 
@@ -318,7 +366,7 @@ def _from_legacy(name: str, raw: object, path: Path) -> Node:
 
 def _decode(content: bytes, path: Path) -> dict[str, Any]:
     try:
-        raw = msgspec.json.decode(content)
+        raw = msgspec.json.decode(as_utf_8(content))
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _corrupt(path, str(error) if path.name != KEYS_FILE else "not valid JSON") from error
     if not isinstance(raw, dict):

@@ -131,6 +131,16 @@ _RULES: Sequence[tuple[str, Callable[[_Complaint], NumeraiError]]] = (
     ),
     ("AccessDenied|UnauthorizedOperation|not authorized to perform|StatusCode: 403", _denied),
     (
+        r"doesn't\s+match\s+any\s+of\s+the\s+checksums",
+        _says(
+            ProviderError,
+            "Terraform got another build of the AWS provider than the released one, and did not run it.",
+            "Its hash is not in .terraform.lock.hcl. Try again from another network; a provider mirror of your own must"
+            " hold the provider as HashiCorp has released it.",
+            "provider-altered",
+        ),
+    ),
+    (
         "Failed to query available provider packages|Failed to install provider",
         _says(
             EnvironmentNotReady,

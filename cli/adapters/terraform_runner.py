@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Callable, Mapping, Sequence
@@ -12,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from ..child_environment import TERRAFORM, child_environment
 from ..errors import EnvironmentNotReady, ProviderError
 from ..files.private import make_private_folder, write_private
 from ..ports import PlannedResources, Report, StackChange, StackPlan
@@ -28,6 +28,9 @@ LOCK_SECONDS = 5
 UNATTENDED_SECONDS = 900
 """How long to wait for the Terraform of a command that was killed: a first apply takes some minutes."""
 SOURCES = ("*.tf", "*.tf.json")
+LOCK_FILE = ".terraform.lock.hcl"
+"""Which build of each provider may run. Its hashes are those of Terraform's registry. OpenTofu installs builds that are
+not the same byte for byte (its `init` says so), and so keeps the lock file that it makes at first."""
 BACKEND_FILE = "backend.tf.json"
 VARIABLES_FILE = "variables.tfvars.json"
 PLAN_FILE = "changes.tfplan"
@@ -174,6 +177,9 @@ class TerraformRunner:
         make_private_folder(self._folder)
         make_private_folder(self._plugins)
         wanted = {path.name: path.read_bytes() for pattern in SOURCES for path in sorted(self._root.glob(pattern))}
+        locked = self._root / LOCK_FILE
+        if locked.exists() and Path(self.program[0]).stem == "terraform":
+            wanted[LOCK_FILE] = locked.read_bytes()
         if self._backend:
             wanted[BACKEND_FILE] = json.dumps(self._backend.configuration(), indent=2).encode()
         for pattern in SOURCES:
@@ -222,7 +228,8 @@ class TerraformRunner:
         return found[1]
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(IGNORED_VARIABLES)}
+        inherited = child_environment(extra=TERRAFORM)
+        kept = {name: value for name, value in inherited.items() if not name.startswith(IGNORED_VARIABLES)}
         return {
             "TF_PLUGIN_CACHE_DIR": str(self._plugins),
             **kept,
@@ -239,7 +246,13 @@ class TerraformRunner:
             raise ProviderError("Nothing has been provisioned yet.", code="not-provisioned")
         argv = [self.program[0], *arguments]
         return run_process(
-            argv, cwd=self._folder, env=self._environment(), grace=GRACE_SECONDS, output=output, on_line=on_line
+            argv,
+            cwd=self._folder,
+            env=self._environment(),
+            grace=GRACE_SECONDS,
+            output=output,
+            private_files=True,
+            on_line=on_line,
         )
 
     def _terraform(self, arguments: Sequence[str], report: Report | _Changes) -> None:

@@ -39,7 +39,9 @@ def doctor(factory: Factory, fix: bool, api: bool, save: Path | None) -> int:
         return _check_api(factory, save)
     if save is not None:
         raise UsageError("--save needs --api.")
-    examiner = Doctor(factory.store, factory.api_with, factory.provider, factory.clock, factory.ledger)
+    examiner = Doctor(
+        factory.store, factory.api_with, factory.provider, factory.clock, factory.ledger, factory.may_sleep
+    )
     checks = examiner.examine()
     fixed: list[str] = []
     if fix and any(check.safe_fix for check in checks):

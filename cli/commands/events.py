@@ -22,6 +22,7 @@ def events() -> None:
 @events.command()
 @click.argument("handlers", nargs=-1, required=True, metavar="FILE_OR_NAME...")
 @click.option("--single-run", is_flag=True, help="End after one round: the open one, or the next to open.")
+@click.option("--again", is_flag=True, help="Deliver the events of the round that is open once more.")
 @click.option("-m", "--model-name", "--model", help="The model to submit to; needed when the account has several.")
 @click.option(
     "-t",
@@ -33,11 +34,19 @@ def events() -> None:
 )
 @output_options
 @click.pass_obj
-def run(factory: Factory, handlers: tuple[str, ...], single_run: bool, model_name: str | None, tournament: str) -> int:
+def run(
+    factory: Factory,
+    handlers: tuple[str, ...],
+    single_run: bool,
+    again: bool,
+    model_name: str | None,
+    tournament: str,
+) -> int:
     """Call the handlers of a file or an installed package as rounds open.
 
     A file is given as its path (handlers.py), a package's handlers by the name it registered. It follows the rounds
-    until Ctrl-C. Each round's events are delivered once, over restarts. Ends with 0 when nothing failed, else with 1.
+    until Ctrl-C. Each round's events are delivered once, over restarts. Ends with 0 when nothing failed, else with 1,
+    and with 2 when the model to submit to is missing or unknown: those events count as not delivered.
     """
     from ..events.runner import run_handlers
     from ..numerauto.loop import NumerautoLoop
@@ -48,6 +57,7 @@ def run(factory: Factory, handlers: tuple[str, ...], single_run: bool, model_nam
         tournament=int(tournament),
         model=model_name,
         single_run=single_run,
+        again=again,
         loop=NumerautoLoop,
         report=factory.render.progress,
     )

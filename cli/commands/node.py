@@ -5,14 +5,16 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from ..errors import NumeraiError, UsageError
+from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError, UsageError
 from ..factory import Factory
 from ..models import Node, Run, RunState
+from ..names import shown
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
 from ..usecases.inspect import NodeStatus, latest_run, list_nodes, node_status, run_log
 from ..usecases.resolve import resolve_node
@@ -21,7 +23,7 @@ from .options import confirm, dry_run_option, output_options, tournament_option
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
 if TYPE_CHECKING:
-    from ..usecases.verify import Fact
+    from ..usecases.verify import Fact, Verifier
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -89,6 +91,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     Can be repeated: what is not given stays as it is.
     """
     from ..usecases.configure import Configured, NodeRequest, configure_node
+    from ..usecases.webhooks import elsewhere_note
 
     done = configure_node(
         NodeRequest(**wanted),
@@ -105,6 +108,8 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     if not isinstance(done, Configured):
         _show_plan(factory, done.describe(), done.notes)
         return
+    if done.registered and (note := elsewhere_note(factory.provider_of(done.node))) is not None:
+        render.warn(note)
 
     def show() -> None:
         render.mark(OK, f"{done.node.name} is configured on {done.node.provider}", detail=done.node.path)
@@ -153,10 +158,11 @@ def _show_plan(factory: Factory, steps: list[str], notes: tuple[str, ...] = ()) 
     type=click.Choice(["keep", "replace"]),
     help="Keep an old numerai_node, or replace a modified one.  [default: replace an old, unmodified one]",
 )
+@click.option("--allow-credentials", is_flag=True, help="Build although credentials would enter the image.")
 @dry_run_option
 @output_options
 @click.pass_obj
-def deploy(factory: Factory, force: bool, runtime: str | None, dry_run: bool) -> None:
+def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials: bool, dry_run: bool) -> None:
     """Build what the node runs from its folder, and put it in place.
 
     An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept."""
@@ -170,7 +176,15 @@ def deploy(factory: Factory, force: bool, runtime: str | None, dry_run: bool) ->
         note = runtime_note(chosen, choice)
         _show_plan(factory, steps, (note,) if note else ())
         return
-    done = deploy_node(chosen, provider, factory.store, factory.render.progress, force=force, runtime=choice)
+    done = deploy_node(
+        chosen,
+        provider,
+        factory.store,
+        factory.render.progress,
+        force=force,
+        runtime=choice,
+        allow_credentials=allow_credentials,
+    )
 
     def show() -> None:
         what = "is deployed" if done.changed else "is deployed already: nothing has changed"
@@ -204,22 +218,37 @@ def rollback(factory: Factory, tag: str | None, dry_run: bool) -> None:
 @node_options
 @click.option("-l", "--local", is_flag=True, help="Run the container here and now, without the webhook.")
 @click.option("-c", "--command", default="", help="With --local: run this instead of the Dockerfile's command.")
+@click.option("--no-submit", is_flag=True, help="Prove everything but the submission, and submit nothing.")
 @output_options
 @click.pass_obj
-def test(factory: Factory, local: bool, command: str) -> int:
-    """Prove the node end to end, as Numerai uses it.
+def test(factory: Factory, local: bool, command: str, no_submit: bool) -> int:
+    """Prove the node end to end, as Numerai uses it. This submits to the live model, unless --no-submit is given.
 
     Four facts must hold: Numerai reaches the webhook, the trigger starts a container, the container runs to its end,
     and Numerai accepts the submission. With --verbose the container's log is shown as it is printed.
-    """
-    from ..usecases.verify import Verifier
 
+    Ends with 0 when all is proven, 1 when something failed, and 4 when nothing failed but no round is open, so that it
+    cannot be proven now that a submission is on time.
+    """
     chosen = _node(factory)
-    render = factory.render
     if command and not local:
         raise UsageError("--command only goes with --local.")
+    factory.render.say(_what_it_does(factory, chosen, no_submit))
     if local:
-        return _test_locally(factory, chosen, command)
+        return _test_locally(factory, chosen, command, no_submit)
+    return _test(factory, chosen, no_submit)
+
+
+def _what_it_does(factory: Factory, chosen: Node, no_submit: bool) -> str:
+    if no_submit:
+        return f"Nothing is submitted to {chosen.model_name}: everything else is proven."
+    return f"This submits to the live model {chosen.model_name} (--no-submit proves everything but that)."
+
+
+def _test(factory: Factory, chosen: Node, no_submit: bool) -> int:
+    from ..usecases.verify import Verdict, Verifier
+
+    render = factory.render
     verifier = Verifier(
         chosen,
         factory.provider_of(chosen),
@@ -228,26 +257,61 @@ def test(factory: Factory, local: bool, command: str) -> int:
         on_fact=lambda fact: _show_fact(render, fact),
         on_log=lambda line: render.detail(f"    | {line.text}"),
         report=render.progress,
+        submits=not no_submit,
+        on_warning=render.warn,
     )
-    verification = verifier.verify()
-    words, style = ("works.", "bold green") if verification.ok else ("does not work yet.", "bold red")
-    render.result(verification, lambda: render.say(f"{verification.node} {words}", style))
-    return 0 if verification.ok else 1
+    try:
+        verification = verifier.verify()
+    except KeyboardInterrupt:
+        raise _interrupted(chosen, verifier) from None
+    words, style, exit_code = {
+        Verdict.WORKS: ("works" + (", as far as that can be proven without a submission" if no_submit else ""),
+                        "bold green", 0),
+        Verdict.UNPROVEN: ("works as far as that can be proven now: test it again while a round is open",
+                           "bold yellow", EXIT_UNPROVEN),
+        Verdict.FAILS: ("does not work yet", "bold red", EXIT_FAILED),
+    }[verification.verdict]  # fmt: skip
+    render.result(verification, lambda: render.say(f"{verification.node} {words}.", style))
+    return exit_code
 
 
-def _test_locally(factory: Factory, chosen: Node, command: str) -> int:
+def _interrupted(chosen: Node, verifier: Verifier) -> NumeraiError:
+    """What to do about the run that an interrupted test leaves, which goes on without it."""
+    command = f"numerai node -m {chosen.model_name}"
+    hint: str | None = None
+    try:
+        run = verifier.going_on()
+        message = "Interrupted: no run goes on."
+    except NumeraiError as error:
+        run, hint = None, f"`{command} status` shows it."
+        message = f"Interrupted, and whether a run goes on is not known: {error.message}"
+    if run is not None:
+        message = f"Interrupted. Run {run.id} goes on: it is {run.state.value}."
+        hint = f"Follow it with `{command} logs -f --run {run.id}`, or stop it with `{command} cancel {run.id}`."
+    return NumeraiError(message, hint, code="interrupted", exit_code=EXIT_INTERRUPTED)
+
+
+def _test_locally(factory: Factory, chosen: Node, command: str, no_submit: bool) -> int:
+    from ..usecases.withholding import check_withholds
+
     render = factory.render
     try:
         words = shlex.split(command)
     except ValueError as error:
         raise UsageError(f"--command {command} cannot be read: {error}.") from error
+    if no_submit:
+        check_withholds(chosen)
     run = factory.rehearsal.rehearse(
-        chosen, words, report=render.progress, on_log=lambda line: render.progress(f"| {line.text}")
+        chosen,
+        words,
+        report=render.progress,
+        on_log=lambda line: render.progress(f"| {line.text}"),
+        submits=not no_submit,
     )
     good = run.state is RunState.SUCCEEDED
 
     def show() -> None:
-        render.mark(OK if good else FAILED, f"the container of {chosen.name} {_ended(run)}", detail=run.message)
+        render.mark(OK if good else FAILED, f"the run of {chosen.name} {_ended(run)}", detail=run.message)
 
     render.result(run, show)
     return 0 if good else 1
@@ -295,14 +359,14 @@ def _log_options(default: int | None) -> Callable[[F], F]:
 @_log_options(None)
 @output_options
 @click.pass_obj
-def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type: str | None) -> None:
+def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type: str | None) -> int:
     """Show how the node stands; with -n, -f or -l its log, like `numerai node logs`."""
     chosen = _node(factory)
     if num_lines or follow_tail or log_type:
-        _show_log(factory, chosen, num_lines or 20, follow_tail, log_type or "cluster", None)
-        return
+        return _show_log(factory, chosen, num_lines or 20, follow_tail, log_type or "cluster", None)
     state = node_status(chosen, factory.provider_of(chosen))
     factory.render.result(state, lambda: _show_status(factory, state))
+    return 0
 
 
 @node.command()
@@ -311,12 +375,25 @@ def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type:
 @click.option("--run", "run_id", help="The run, instead of the latest one.")
 @output_options
 @click.pass_obj
-def logs(factory: Factory, num_lines: int, follow_tail: bool, log_type: str, run_id: str | None) -> None:
-    """Show what the latest run printed."""
-    _show_log(factory, _node(factory), num_lines, follow_tail, log_type, run_id)
+def logs(factory: Factory, num_lines: int, follow_tail: bool, log_type: str, run_id: str | None) -> int:
+    """Show what the latest run printed, and why it failed if it did.
+
+    With --json, a JSON object a line; the last one of a run that failed has its `message`."""
+    return _show_log(factory, _node(factory), num_lines, follow_tail, log_type, run_id)
 
 
-def _show_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> None:
+def _show_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> int:
+    """Ends with 130, and without a word, when following is interrupted: that is how one stops it."""
+    try:
+        _print_log(factory, chosen, num_lines, follow, log_type, run_id)
+    except KeyboardInterrupt:
+        if not follow:
+            raise
+        return EXIT_INTERRUPTED
+    return 0
+
+
+def _print_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> None:
     render, provider = factory.render, factory.provider_of(chosen)
     if log_type == "webhook":
         calls = list(reversed(provider.webhook_calls(chosen.name, num_lines)))
@@ -330,6 +407,19 @@ def _show_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_
         render.progress(f"run {run.id}, {_ended(run)}")
     for line in lines:
         render.log_line(line)
+    _show_reason(render, run if run.state.final else provider.run(run.id))
+
+
+def _show_reason(render: Renderer, run: Run) -> None:
+    """Why a run failed: one that never started has printed nothing."""
+    if run.state is RunState.FAILED and run.message:
+        if render.json:
+            render.line(
+                {"run": run.id, "state": run.state, "exit_code": run.exit_code, "failure": run.failure,
+                 "message": run.message}
+            )  # fmt: skip
+        else:
+            render.mark(FAILED, f"run {run.id} failed: {run.message}")
 
 
 def _show_calls(render: Renderer, calls: list[Any]) -> None:
@@ -349,6 +439,8 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
         ("data", node.data_version or "the version its model was trained on"),
     ]
+    if state.moved:
+        rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))
     if state.changed_since_deploy:
         rows.append(("changed", f"the folder has changed since: numerai node -m {node.model_name} deploy"))
     render.table(("", ""), rows)
@@ -399,9 +491,8 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
     from ..usecases.destroy import destroy_node
 
     chosen = _node(factory)
-    if not dry_run:
-        confirm(f"Destroy {chosen.name} on {chosen.provider}?", yes)
-    plan = destroy_node(
+    destroying = partial(
+        destroy_node,
         chosen,
         api=lambda: factory.api,
         store=factory.store,
@@ -410,12 +501,33 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
         warn=factory.render.warn,
         force=force,
         keep_config=preserve_node_config,
-        dry_run=dry_run,
     )
+    plan = destroying(dry_run=True)
     if dry_run:
         _show_plan(factory, plan.describe())
         return
+    if not yes:
+        for step in plan.describe():
+            factory.render.progress(f"- {step}")
+    confirm(f"Destroy {chosen.name} on {chosen.provider}?", yes)
+    destroying()
     factory.render.result({"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone"))
+
+
+@node.command()
+@click.argument("name")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@output_options
+@click.pass_obj
+def forget(factory: Factory, name: str, yes: bool) -> None:
+    """Remove the record of a node that cannot be used: NAME as `node list` and `doctor` show it.
+
+    Nothing else is touched: what a provider holds of it stays there. To take a node out of service use `destroy`.
+    """
+    from ..usecases.forget import forget_node
+
+    forget_node(factory.store, name, lambda question: confirm(question, yes))
+    factory.render.result({"forgotten": name}, lambda: factory.render.mark(OK, f"{shown(name)} is forgotten"))
 
 
 @node.command(name="list")
@@ -424,6 +536,8 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
 def list_(factory: Factory) -> None:
     """List the configured nodes."""
     nodes = list_nodes(factory.store)
+    for name, why in factory.store.unusable_nodes().items():
+        factory.render.warn(f"{shown(name)} cannot be used: {why} `numerai node forget NAME` removes its record.")
 
     def show() -> None:
         if not nodes:

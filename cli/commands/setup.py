@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import click
 
 from ..addresses import check_api_url
 from ..errors import UsageError
 from ..factory import Factory
-from ..models import NUMERAI_API_URL, Keys
+from ..models import NUMERAI_API_URL, Check, Keys
 from ..ports import NamesPolicy
 from ..providers.registry import provider_factory
-from ..usecases.setup import SetUp, move_state, set_up
+from ..render import FAILED
+from ..usecases.settings import ProviderSettings
+from ..usecases.setup import SetUp, lacking, move_state, set_up
+from .config import say_what_moved
 from .options import ask, confirm, dry_run_option, output_options
 
 
@@ -73,11 +77,22 @@ def setup(
         given,
         store=factory.store,
         api_with=factory.api_with,
+        check=ProviderSettings(factory.provider(provider), factory.store).checked,
         dry_run=dry_run,
     )
     if remote_state is not None and not dry_run:
         _move_state(factory, provider, remote_state, yes)
+    if not dry_run:
+        result = replace(result, lacks=_look(factory, provider))
     factory.render.result(result, lambda: _show(factory, result, dry_run))
+
+
+def _look(factory: Factory, name: str) -> tuple[Check, ...]:
+    """What the provider needs and has not; says which registered webhooks the settings have moved."""
+    provider = factory.renewed(name)
+    factory.render.progress(f"Looking at what the provider {name} needs")
+    say_what_moved(factory, provider)
+    return lacking(provider)
 
 
 def _move_state(factory: Factory, provider: str, remote: bool, yes: bool) -> None:
@@ -100,7 +115,7 @@ def _further(settings: tuple[str, ...]) -> dict[str, str | int]:
         name, equals, value = setting.partition("=")
         if not equals or not name.isidentifier():
             raise UsageError(f"'{setting}' is not a setting.", "Give it as NAME=VALUE.")
-        given[name] = int(value) if value.lstrip("-").isdigit() else value
+        given[name] = value
     return given
 
 
@@ -118,6 +133,10 @@ def _show(factory: Factory, result: SetUp, dry_run: bool) -> None:
     for warning in result.warnings:
         render.warn(warning)
     render.say(f"{'Would be recorded' if dry_run else 'Recorded'} in {result.home}; nodes run on: {result.provider}.")
-    if not dry_run:
+    for check in result.lacks:
+        render.mark(FAILED, f"{check.name}: {check.why}", mend=check.mend)
+    if result.lacks:
+        render.say(f"Next: see to that, then `numerai doctor`: no node can run on {result.provider} before.")
+    elif not dry_run:
         where = "" if result.provider == "local" else f" -P {result.provider}"
         render.say(f"Next: numerai node -m MODEL config{where} --example tournament-python3 --path FOLDER")

@@ -7,12 +7,13 @@ from datetime import datetime, timedelta
 import click
 
 from ..factory import Factory
-from ..render import FAILED, OK, WARNING, ago
+from ..render import FAILED, OK, WARNING, Renderer, ago
 from ..usecases.configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from ..usecases.overview import NodeGlance, Overview, TournamentGlance, name_of, overview
 from ..watching.policy import span
 from .history import reader_of, words_of
 from .options import output_options
+from .patience import word_when_slow
 
 
 @click.command()
@@ -23,7 +24,8 @@ def status(factory: Factory) -> None:
 
     Also says who follows the rounds and who is told. What could not be asked is said first.
     """
-    summary = overview(factory.store, reader_of(factory), factory.ledger, factory.provider_of)
+    with word_when_slow(factory.render, "Numerai has not answered yet; it is still being asked."):
+        summary = overview(factory.store, reader_of(factory), factory.ledger, factory.provider_of)
     factory.render.result(summary, lambda: _show(factory, summary))
 
 
@@ -41,7 +43,21 @@ def _show(factory: Factory, summary: Overview) -> None:
     for glance in summary.nodes:
         if glance.pickle is not None:
             render.mark(FAILED, f"{glance.node}: {PICKLE_ASSIGNED}", mend=UNASSIGN_PICKLE)
+        elif glance.webhook is not None:
+            found = glance.webhook
+            render.mark(found.status.value, f"{glance.node} {found.name}: {found.why}", mend=found.mend)
+        _show_failure(render, glance)
     _show_watch(factory, summary)
+
+
+def _show_failure(render: Renderer, glance: NodeGlance) -> None:
+    """Why the latest run of the round failed, or could not be started."""
+    run = glance.latest.runs[-1] if glance.latest is not None and glance.latest.runs else None
+    if run is None or not run.message or run.state not in (None, "failed"):
+        return
+    what = f"run {run.id} failed" if run.id else "a run could not be started"
+    logs = f"numerai node -m {glance.model_name} logs --run {run.id}" if run.id else "numerai doctor"
+    render.mark(FAILED, f"{glance.node}: {what}: {run.message}", mend=logs)
 
 
 def _tournament(glance: TournamentGlance) -> str:
@@ -52,7 +68,11 @@ def _tournament(glance: TournamentGlance) -> str:
         return (
             f"{glance.name}: round {glance.round_number}, deadline in {left(glance.deadline_in_seconds)}"
             f" ({glance.deadline:%a %H:%M} UTC)"
+            + ("" if glance.known else ", as seen earlier: Numerai could not be asked now")
         )
+    if not glance.known:
+        seen = f"; the last one seen is {glance.round_number}" if glance.round_number is not None else ""
+        return f"{glance.name}: whether a round is open is not known, as Numerai could not be asked{seen}"
     if glance.opens is not None:
         opens = f"{left(glance.opens_in_seconds)} ({glance.opens:%a %H:%M} UTC)"
         return f"{glance.name}: no round is open; the next opens in {opens}"

@@ -29,6 +29,8 @@ def upgrade(factory: Factory, dry_run: bool) -> None:
         render.mark(OK, f"{len(nodes)} node(s) taken over: {', '.join(nodes) or 'none'}")
         for backup in backups:
             render.say(f"  backup: {backup}")
+        if any(backup.name.startswith(".keys") for backup in backups):
+            render.say("  Keys of cloud accounts are in that backup only; delete it when nothing needs it any more.")
         render.say("What the official tool made in your cloud account is left as it is.")
 
     render.result({"upgraded": not dry_run, "nodes": nodes, "backups": backups}, show)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import copy
 import os
-from collections.abc import Iterable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +12,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import ApiError, NumeraiError, UsageError
 from ..models import Keys, Model, Round, Tournament
 from ..ports import NumeraiApi
-from ..redaction import Redactor
 from .datasets import RoundData, folder_of
 from .messages import RoundReport, SubmissionMade, logger
 from .state import Book, said_if_not_kept
@@ -74,7 +71,7 @@ class HandlerContext:
         self.report: Any = None
         self.rounds: list[RoundReport] = []
         self.book = Book(surroundings.folder / self.tournaments[self.tournament_id])
-        self.settings = settings or EventSettings()
+        self._settings = settings or EventSettings()
         self._shared: dict[str, Any] = {}
         self._known: dict[str, Any] = {}
         self.load_state()
@@ -82,6 +79,11 @@ class HandlerContext:
         self._node: Node | None = None
         self._data: RoundData | None = None
         self._data_datestamp: int | None = None
+
+    @property
+    def settings(self) -> EventSettings:
+        """How rounds are followed, and where files go."""
+        return self._settings
 
     @property
     def data_folder(self) -> Path:
@@ -159,17 +161,6 @@ class HandlerContext:
         """Keys that a handler was made with, for the API that the environment names."""
         url = os.environ.get("NUMERAI_API_URL")
         return Keys(public_id, secret_key, url) if url else Keys(public_id, secret_key)
-
-    def secrets(self) -> list[str | None]:
-        """What no log, notice or report may show: the secret key, and what handlers were made with."""
-        held = secrets_of(self.event_handlers)
-        with suppress(NumeraiError):  # keys may stand in the handlers only
-            held.append(self.surroundings.keys().secret_key)
-        return held
-
-    def redact(self, text: str) -> str:
-        """The text without the secrets."""
-        return Redactor(self.secrets())(text)
 
     def submit(
         self,
@@ -252,7 +243,7 @@ class HandlerContext:
         return folder / f"tournament_{name}" / f"round_{self.round_number}"
 
 
-def secrets_of(handlers: Iterable[object]) -> list[str | None]:
-    """The keys and passwords that handlers were made with."""
-    found = [getattr(each, name, None) for each in handlers for name in SECRET_ATTRIBUTES]
-    return [secret for secret in found if isinstance(secret, str)]
+def secrets_of(handler: object) -> list[str]:
+    """The keys and passwords that a handler was made with."""
+    held = [getattr(handler, name, None) for name in SECRET_ATTRIBUTES]
+    return [secret for secret in held if isinstance(secret, str)]

@@ -85,8 +85,8 @@ def forget_rounds(base: Path, before: int, made: Sequence[str] = ()) -> None:
     """Remove the data files of older rounds, those `made` of them too, and their folders where nothing else is left."""
     for folder in base.glob("numerai_dataset_*"):
         match = FOLDER.fullmatch(folder.name)
-        if match is None or int(match[1]) >= before or not folder.is_dir():
-            continue
+        if match is None or int(match[1]) >= before or not folder.is_dir() or folder.is_symlink():
+            continue  # what a link leads to is somebody else's
         for path in folder.iterdir():
             if path.suffix == ".parquet" or path.name in ("features.json", *made):
                 with suppress(OSError):  # Windows keeps what somebody reads; the next round tries again

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+from ..errors import UsageError
+from ..redaction import Redactor
 from .dispatch import deliver, failure_of
 from .handler import EventHandler
 from .messages import Failure, RoundReport, SubmissionMade, logger
@@ -14,25 +16,26 @@ BEGIN, TRAINING = "on_round_begin", "on_new_training_data"
 TOURNAMENT, CLEANUP = "on_new_tournament_data", "on_cleanup"
 
 
+# long: one record of deliveries, one short rule a method
 class Deliveries:
-    """Delivers single events and keeps the record of it in `book`; `handlers` gives those to be told of failures, in
-    whose text `redact` masks the secrets."""
+    """Delivers single events and keeps the record of it in `book`; `handlers` gives those to be told of failures."""
 
     def __init__(
         self,
         book: Book,
         handlers: Callable[[], list[EventHandler]],
         max_attempts: Callable[[], int],
-        redact: Callable[[str], str],
     ):
         self._book = book
         self._handlers = handlers
         self._max_attempts = max_attempts
-        self._redact = redact
+        self._redact = Redactor()
         self._names: dict[int, str] = {}
         self._progress: dict[str, Progress] = {}
         self._errors: dict[str, Exception] = {}
         self._busy: EventHandler | None = None
+        self.misuse: UsageError | None = None
+        """What was asked for wrongly (no model, an unknown one): trying again changes nothing, so it is no attempt."""
 
     def enrol(self, handler: EventHandler) -> None:
         """Take over what is kept about a handler, under the name that it has now."""
@@ -82,10 +85,20 @@ class Deliveries:
             error = _process_ended(progress, event)
         else:
             error = self._try(handler, event, report.round_number)
+        if isinstance(error, UsageError):
+            return
         if error is not None:
             self._fail(handler, event, error, report)
         progress.done.append(event)
         self.keep(handler)
+
+    def forget(self, handler: EventHandler, number: int) -> None:
+        """Forget that this round's events were delivered, its training too."""
+        progress = self._of(handler)
+        if progress.round_number == number:
+            progress.trained_on = None if TRAINING in progress.done else progress.trained_on
+            progress.begin(number)
+            self.keep(handler)
 
     def untrained(self, handler: EventHandler) -> bool:
         """Whether the handler's training has never ended well."""
@@ -214,7 +227,13 @@ class Deliveries:
         progress = self._of(handler)
         progress.attempts[event] = progress.attempts.get(event, 0) + 1
         self.keep(handler)
-        return self._deliver(handler, event, number)
+        error = self._deliver(handler, event, number)
+        if isinstance(error, UsageError):
+            progress.attempts[event] -= 1
+            self.misuse = self.misuse or error
+            self.keep(handler)
+            self.tell(failure_of(event, self.name_of(handler), error, number, retry=False))
+        return error
 
     def _attempt(self, handler: EventHandler, event: str, report: RoundReport) -> bool:
         """Deliver an event that is tried again when it fails."""
@@ -224,6 +243,8 @@ class Deliveries:
             report.drop_failure(f"{self.name_of(handler)}: {event}")
             progress.failed = [other for other in progress.failed if other != event]
             return True
+        if isinstance(error, UsageError):
+            return False
         self._errors[self.name_of(handler)] = error
         # training is tried again with the next try of a prediction, else in the next round: people are told at once
         if event == TOURNAMENT and not self.exhausted(handler, event):

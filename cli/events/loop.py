@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import NumeraiError, UsageError
 from ..files.locks import take
 from ..models import Round
-from .context import EventSettings, HandlerContext
+from ..redaction import hide
+from .context import EventSettings, HandlerContext, secrets_of
 from .datasets import RoundData, forget_rounds
 from .delivery import BEGIN, CLEANUP, Deliveries
 from .dispatch import failure_of
@@ -30,6 +31,7 @@ class Stopped(BaseException):
     """The process was told to stop (SIGTERM). Not an `Exception`, so that no handler swallows it."""
 
 
+# long: the life of one loop, from its first look to its last event
 class EventLoop(HandlerContext):
     """Calls its handlers in the order in which they were added, all of them for one event before the next event.
 
@@ -52,12 +54,13 @@ class EventLoop(HandlerContext):
         self.failed: list[str] = []
         self.before_start: list[Failure] = []
         self._deliveries = Deliveries(
-            self.book, lambda: self.event_handlers, lambda: max(1, int(self.settings.max_attempts)), self.redact
+            self.book, lambda: self.event_handlers, lambda: max(1, int(self.settings.max_attempts))
         )
         self._locks: dict[str, BaseFileLock] | None = None
 
     def add_event_handler(self, handler: EventHandler) -> None:
         """Add a handler; `UsageError` when there is one of this name, since its state would be shared."""
+        hide(*secrets_of(handler))
         if not handler.name:
             handler.name = type(handler).__name__
         if any(self._deliveries.name_of(other) == handler.name for other in self.event_handlers):
@@ -90,15 +93,17 @@ class EventLoop(HandlerContext):
 
     # the life of the daemon
 
-    def run(self, single_run: bool = False) -> list[RoundReport]:
+    def run(self, single_run: bool = False, *, again: bool = False) -> list[RoundReport]:
         """Deliver the events of each round as it opens, until interrupted; returns how the rounds went.
 
         With `single_run` it ends after one round: the open one, or the next to open within `single_run_max_wait`
         seconds. SIGTERM ends it quietly and Ctrl-C with `KeyboardInterrupt`, both after `on_shutdown`; what was
-        outstanding of a round at SIGTERM is said to have failed. `NumeraiError` with code `busy` when another process
-        delivers events to one of these handlers.
+        outstanding of a round at SIGTERM is said to have failed. With `again` the events of the round that is open are
+        delivered once more. A `UsageError` in an event (no model is given, or an unknown one) ends it too, once every
+        handler had its turn; the event then counts as not delivered. `NumeraiError` with code `busy` when another
+        process delivers events to one of these handlers.
         """
-        self.rounds, self.failed = [], []
+        self.rounds, self.failed, self._deliveries.misuse = [], [], None
         with self._locked(), _sigterm_stops():
             HandlerContext.running = self
             try:
@@ -108,7 +113,7 @@ class EventLoop(HandlerContext):
                 self.failed += self._deliveries.on_all("on_start")
                 for failure in self.before_start:
                     self._deliveries.tell(failure)
-                self._follow(single_run)
+                self._follow(single_run, again)
             except Stopped:
                 logger.info("Told to stop")
                 for report in self.rounds[-1:]:
@@ -120,18 +125,24 @@ class EventLoop(HandlerContext):
                 HandlerContext.running = None
         return self.rounds
 
-    def _follow(self, single_run: bool) -> None:
+    def _follow(self, single_run: bool, again: bool) -> None:
         started = self.surroundings.clock.monotonic()
         answered = False
         while True:
             current = self.open_round(must_answer=not answered)
             answered = True
+            if current is not None and again:
+                again = False
+                for handler in self.event_handlers:
+                    self._deliveries.forget(handler, current.number)
             if current is not None and self._outstanding(current.number):
                 self._run_round(current)
                 if single_run:
                     return
             elif single_run and current is not None:
-                logger.info("All events of round %d were delivered before; there is nothing to do", current.number)
+                logger.info(
+                    "All events of round %d were delivered before; --again delivers them once more", current.number
+                )
                 return
             elif single_run and self.surroundings.clock.monotonic() - started >= self.settings.single_run_max_wait:
                 logger.info("No round opened within %s s", self.settings.single_run_max_wait)
@@ -146,6 +157,7 @@ class EventLoop(HandlerContext):
         while new := [each for each in self._outstanding(number) if not self._deliveries.done(each, number, BEGIN)]:
             for handler in new:
                 self._deliveries.begin(handler, self.rounds[-1])
+            self._end_if_misused()
         return self._outstanding(number)
 
     def _run_round(self, current: Round) -> None:
@@ -166,6 +178,7 @@ class EventLoop(HandlerContext):
             self._deliveries.settle(handler, self.rounds[-1])
         for handler in self._begun(number):
             self._deliveries.once(handler, CLEANUP, self.rounds[-1])
+        self._end_if_misused()
         self.persistent_state["last_round_processed"] = number
         self.save_state()
         self.report = None
@@ -182,6 +195,7 @@ class EventLoop(HandlerContext):
                     trained = True
                 for handler in self._begun(number):
                     self._deliveries.predict(handler, self.rounds[-1])
+                self._end_if_misused()
                 if not any(self._deliveries.to_be_tried(each, number) for each in self.event_handlers):
                     break
             wait = self.settings.retry_wait
@@ -195,6 +209,10 @@ class EventLoop(HandlerContext):
             self.surroundings.clock.sleep(wait)
         if not trained:
             self._deliver_training(number)
+
+    def _end_if_misused(self) -> None:
+        if self._deliveries.misuse is not None:
+            raise self._deliveries.misuse
 
     def _training_comes_first(self, number: int) -> bool:
         """Whether somebody has no model yet, or a last try may need a newer one. Otherwise training, or the download of
@@ -241,6 +259,7 @@ class EventLoop(HandlerContext):
         before = len(report.trained)
         for handler in handlers:
             self._deliveries.train(handler, fingerprint, report)
+        self._end_if_misused()
         if len(report.trained) > before:
             self.persistent_state["last_round_trained"] = number
         self.save_state()

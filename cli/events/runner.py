@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
-import logging.handlers
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ApiError, NumeraiError
+from ..files.logs import PrivateLog
 from ..redaction import Redactor
-from .context import secrets_of
 from .dispatch import failure_of
 from .loading import Loaded, load_handlers
 from .loop import EventLoop
@@ -47,10 +46,12 @@ def run_handlers(
     tournament: int = 8,
     model: str | None = None,
     single_run: bool = False,
+    again: bool = False,
     loop: type[EventLoop] = EventLoop,
     report: Callable[[str], None] = lambda line: None,
 ) -> HandlersRun:
-    """Load handlers and run the daemon with them until it is interrupted, or for one round.
+    """Load handlers and run the daemon with them until it is interrupted, or for one round; with `again` the events of
+    the round that is open are delivered once more.
 
     `loop` follows the rounds. `report` gets each line of the log, without tracebacks, which are in the log file. What
     handlers print goes to standard error. `UsageError` when a source or the model does not exist, `ApiError` when
@@ -58,17 +59,15 @@ def run_handlers(
     """
     daemon = loop(surroundings, tournament, model=model)
     path = daemon.book.folder / "events.log"
-    secrets = daemon.secrets()
-    with logged(path, secrets, report), contextlib.redirect_stdout(_Printed()):
+    with logged(path, report), contextlib.redirect_stdout(_Printed()):
         loaded = load_handlers(sources)
-        secrets += secrets_of(loaded.handlers)
         _add(daemon, loaded)
         if not daemon.event_handlers:
-            raise _nothing_to_run(sources, loaded, path, Redactor(secrets))
+            raise _nothing_to_run(sources, loaded, path)
         _check_account(daemon, model)
         names = tuple(handler.name for handler in daemon.event_handlers)
         logger.info("Handlers: %s", ", ".join(names))
-        rounds = daemon.run(single_run=single_run)
+        rounds = daemon.run(single_run=single_run, again=again)
     not_loaded = tuple(str(failure.handler) for failure in loaded.failures)
     return HandlersRun(names, not_loaded, tuple(daemon.failed), tuple(rounds), str(path))
 
@@ -85,12 +84,12 @@ def _add(daemon: EventLoop, loaded: Loaded) -> None:
     daemon.before_start = loaded.failures
 
 
-def _nothing_to_run(sources: Sequence[str], loaded: Loaded, log: Path, redact: Redactor) -> NumeraiError:
+def _nothing_to_run(sources: Sequence[str], loaded: Loaded, log: Path) -> NumeraiError:
     where = ", ".join(sources)
     if loaded.failures:
-        said = "; ".join(f"{type(each.error).__name__}: {each.error}" for each in loaded.failures)
+        said = Redactor()("; ".join(f"{type(each.error).__name__}: {each.error}" for each in loaded.failures))
         return NumeraiError(
-            f"No handler of {where} could be loaded: {redact(said)}", f"The traceback is in {log}", code="no-handlers"
+            f"No handler of {where} could be loaded: {said}", f"The traceback is in {log}", code="no-handlers"
         )
     return NumeraiError(
         f"There is no handler to run in {where}.",
@@ -113,17 +112,11 @@ def _check_account(daemon: EventLoop, model: str | None) -> None:
 
 
 @contextlib.contextmanager
-def logged(path: Path, secrets: Sequence[str | None], report: Callable[[str], None]) -> Iterator[None]:
-    """Write what handlers and the daemon log into a file (rotated at 5 MB) and to `report`, without what `secrets`
-    holds when a line is written."""
-
-    def redact(text: str) -> str:
-        return Redactor(secrets)(text)
-
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    file = logging.handlers.RotatingFileHandler(path, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
-    file.setFormatter(_Redacted("%(asctime)s %(levelname)-7s %(message)s", redact))
-    lines = _Lines(report, redact)
+def logged(path: Path, report: Callable[[str], None]) -> Iterator[None]:
+    """Write what handlers and the daemon log into a file (rotated at 5 MB) and to `report`, without secrets."""
+    layout = "%(asctime)s %(levelname)-7s %(message)s"
+    file = PrivateLog(path, layout, max_bytes=LOG_BYTES, kept=LOG_FILES)
+    lines = _Lines(report)
     lines.setLevel(logging.INFO)
     root = logging.getLogger()
     before = root.level
@@ -141,20 +134,11 @@ def logged(path: Path, secrets: Sequence[str | None], report: Callable[[str], No
         file.close()
 
 
-class _Redacted(logging.Formatter):
-    def __init__(self, layout: str, redact: Callable[[str], str]):
-        super().__init__(layout)
-        self._redact = redact
-
-    def format(self, record: logging.LogRecord) -> str:
-        return self._redact(super().format(record))
-
-
 class _Lines(logging.Handler):
-    def __init__(self, report: Callable[[str], None], redact: Callable[[str], str]):
+    def __init__(self, report: Callable[[str], None]):
         super().__init__()
         self._report = report
-        self._redact = redact
+        self._redact = Redactor()
 
     def emit(self, record: logging.LogRecord) -> None:
         error = record.exc_info[1] if record.exc_info else None

@@ -12,6 +12,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ..errors import EnvironmentNotReady, NumeraiError
+from ..installation import install_command
 from .private import make_private_folder, unwritable
 
 BUSY_SECONDS = 15
@@ -98,7 +99,7 @@ class Database:
             if version > newest:
                 raise NumeraiError(
                     f"{self.path} has version {version}; this numerai knows versions up to {newest}.",
-                    "Install a newer numerai: `pip install --upgrade numerai-compute`.",
+                    f"Install a newer numerai: `{install_command()}`.",
                     code="state-newer",
                 )
             for step in self._migrations[version:]:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import EnvironmentNotReady
+from ..errors import EnvironmentNotReady, NumeraiError
 
 PREVIOUS_SUFFIX = ".previous"
 
@@ -23,6 +25,28 @@ def make_private_folder(folder: Path) -> None:
             level.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise unwritable(folder, error) from error
+
+
+def check_private_folder(folder: Path) -> None:
+    """`EnvironmentNotReady` with code `home-open` where others than its owner could put files into the folder, or where
+    another user owns it: keys and commands in it would be theirs. A folder that is not there is fine."""
+    if sys.platform == "win32":
+        return
+    try:
+        found = folder.stat()
+    except OSError:
+        return
+    writable = bool(found.st_mode & 0o022)
+    theirs = found.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0
+    if writable or theirs:
+        why = "others can write into it" if writable else f"it belongs to the user with the number {found.st_uid}"
+        raise EnvironmentNotReady(
+            f"{folder} cannot be trusted with keys: {why}.",
+            f"Look who has been there, then run `chmod 700 {folder}` (`numerai doctor --fix` does it)."
+            if writable
+            else "Set NUMERAI_HOME to a folder of your own.",
+            code="home-open",
+        )
 
 
 def write_private(path: Path, content: bytes, *, keep_previous: bool = True) -> None:
@@ -41,6 +65,37 @@ def write_private(path: Path, content: bytes, *, keep_previous: bool = True) -> 
         raise unwritable(path, error) from error
 
 
+def remove_tree(path: Path, within: Path, *, strict: bool = False) -> None:
+    """Delete a folder, or a link without what it leads to. What is not there is fine, and what cannot be deleted stays
+    behind, or with `strict` is an `OSError`. `NumeraiError` with code `outside-home`, and nothing deleted, for what
+    does not lie inside the folder `within`."""
+    check_inside(path, within)
+    if path.is_symlink():
+        path.unlink(missing_ok=True)
+    elif strict:
+        shutil.rmtree(path)
+    else:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def remove_file(path: Path, within: Path) -> None:
+    """Delete a file, or a link. What is not there is fine; `NumeraiError` as `remove_tree` raises it."""
+    check_inside(path, within)
+    path.unlink(missing_ok=True)
+
+
+def check_inside(path: Path, within: Path) -> None:
+    """`NumeraiError` with code `outside-home` unless the entry `path` lies inside the folder `within`, wherever links
+    on the way lead; the folder itself does not."""
+    parent, folder = path.parent.resolve(), within.resolve()
+    if path.name in ("", "..") or path == within or not parent.is_relative_to(folder) or parent / path.name == folder:
+        raise NumeraiError(
+            f"{path} does not lie inside {within}: it was left alone.",
+            "Look at the names in nodes.json, and for links in that folder.",
+            code="outside-home",
+        )
+
+
 def unwritable(path: Path, error: OSError) -> EnvironmentNotReady:
     """The error for a home folder that cannot be written to."""
     return EnvironmentNotReady(
@@ -51,11 +106,12 @@ def unwritable(path: Path, error: OSError) -> EnvironmentNotReady:
 
 
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
-    """A file to write (mode 0600) in the place of `path`: it appears under that name, whole and on the disk, when the
-    block has ended. After an exception `path` is as it was. Errors of the system are not translated."""
+def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """A file to write in the place of `path`: it appears under that name, whole and on the disk, when the block has
+    ended. After an exception `path` is as it was. Errors of the system are not translated. `mode` is narrowed by the
+    umask."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
-    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o600)
+    descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

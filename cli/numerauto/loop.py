@@ -24,12 +24,11 @@ DEFAULTS: Mapping[str, Any] = {
     "napi_wait_schedule": [60, 60, 60, 60, 60, 600, 600, 600, 3600, 3600, 3600],
     "upload_verify_wait_schedule": [10, 10, 10, 10, 10, 10, 60, 60, 60, 60, 60, 600, 3600],
 }
-_SETTINGS = {field.name for field in fields(EventSettings)}
 
 
 class NumerautoLoop(EventLoop):
     """What handlers written for numerauto work with. `config` is a dictionary of the settings and of whatever else was
-    given, to be read."""
+    given; what a handler changes in it holds from then on."""
 
     made_files = (TRAINING_CSV, TOURNAMENT_CSV)
 
@@ -40,18 +39,18 @@ class NumerautoLoop(EventLoop):
         config: Mapping[str, Any] | None = None,
         model: str | None = None,
     ):
-        given = dict(config or {})
-        settings: dict[str, Any] = {
-            name: Path(value) if name.endswith("_directory") else value
-            for name, value in given.items()
-            if name in _SETTINGS
-        }
-        super().__init__(surroundings, tournament_id, EventSettings(**settings), model)
-        folders = {f"{kind}_directory": self.book.folder / f"{kind}s" for kind in ("model", "prediction", "report")}
-        known = {name: value for name, value in asdict(self.settings).items() if value is not None}
-        self.config: dict[str, Any] = {
-            **DEFAULTS, "data_directory": self.data_folder, **folders, **given, **known,
-        }  # fmt: skip
+        self.config: dict[str, Any] = {**DEFAULTS, **asdict(EventSettings()), **(config or {})}
+        super().__init__(surroundings, tournament_id, model=model)
+        for kind in ("data", "model", "prediction", "report"):
+            folder = self.book.folder / ("data" if kind == "data" else f"{kind}s")
+            self.config[f"{kind}_directory"] = Path(self.config[f"{kind}_directory"] or folder)
+
+    @property
+    def settings(self) -> EventSettings:
+        """As `config` says now."""
+        values = {field.name: self.config[field.name] for field in fields(EventSettings)}
+        folders = {name: Path(value) for name, value in values.items() if name.endswith("_directory") and value}
+        return EventSettings(**{**values, **folders})
 
     @property
     def napi(self) -> RobustNumerAPI:

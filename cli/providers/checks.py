@@ -25,10 +25,10 @@ def deployment_check(
 
 
 def last_run_check(node: Node, runs: Sequence[Run]) -> Check:
-    """How the newest of these runs ended."""
-    if not runs:
+    """How the newest of these runs ended that was to submit."""
+    run = next((run for run in runs if not run.is_test), None)
+    if run is None:
         return Check("last run", CheckStatus.OK, "there was none yet", None, node.name)
-    run = runs[0]
     if run.state is RunState.FAILED:
         why = f"run {run.id} failed: {run.message}"
         return Check("last run", CheckStatus.WARNING, why, f"numerai node -m {node.model_name} logs", node.name)

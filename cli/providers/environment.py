@@ -8,6 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 from ..addresses import is_loopback
 from ..models import NUMERAI_API_URL, Keys, Node
 
+NO_SUBMIT_VARIABLE = "NUMERAI_NO_SUBMIT"
+"""Makes numerai_node 0.2.1 and later end where it would submit."""
+
 
 def container_url(url: str) -> str:
     """The address under which a container reaches what this machine knows as `url`: loopback becomes the host."""
@@ -31,13 +34,14 @@ def container_environment(
     *,
     in_container: bool,
     cache: str | None = None,
+    submits: bool = True,
 ) -> dict[str, str]:
     """What a run of the node finds in its environment.
 
     `artifacts` is the folder or prefix where trained models live and `cache` the folder for downloads, both as the
     run sees them. `TRIGGER_ID` is absent when no trigger of Numerai started the run, `NUMERAI_API_URL` where the keys
-    belong to Numerai's own API, `NUMERAI_DATA_VERSION` where the node names no data version. With `in_container` a
-    loopback address is rewritten to the host's.
+    belong to Numerai's own API, `NUMERAI_DATA_VERSION` where the node names no data version. `NUMERAI_NO_SUBMIT` is
+    there without `submits` only. With `in_container` a loopback address is rewritten to the host's.
     """
     environment = {
         "NUMERAI_PUBLIC_ID": keys.public_id,
@@ -51,6 +55,8 @@ def container_environment(
     }
     if node.data_version is not None:
         environment["NUMERAI_DATA_VERSION"] = node.data_version
+    if not submits:
+        environment[NO_SUBMIT_VARIABLE] = "1"
     if trigger_id is not None:
         environment["TRIGGER_ID"] = trigger_id
     if cache is not None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..models import RunFailure, RunState
 
 RETRY_EXIT_CODE = 75
+SHOWS = "`numerai node logs` shows what it printed."
 CANCELLED = "Cancelled."
+NOT_SUBMITTED_CODE = 79
+NOT_SUBMITTED = "It was a test: its predictions keep Numerai's rules, and nothing was submitted."
 SUBMITTED = {
     69: (
         RunFailure.LATE,
@@ -30,6 +33,7 @@ _MEANINGS = {
     65: "the predictions are not what Numerai takes",
     75: "a temporary failure",
     78: "the node's configuration is not complete",
+    79: "NUMERAI_NO_SUBMIT is set in its image, so it submitted nothing",
     126: "the command of the Dockerfile cannot be executed",
     127: "the command of the Dockerfile was not found",
     137: "killed from outside, often by a machine short of memory",
@@ -73,8 +77,23 @@ def ended(exit_code: int, *, limit: str, out_of_memory: bool = False) -> Outcome
         RunState.FAILED,
         exit_code,
         RunFailure.EXIT_CODE,
-        f"It ended with exit code {exit_code}{explained}. `numerai node logs` shows what it printed.",
+        f"It ended with exit code {exit_code}{explained}. {SHOWS}",
     )
+
+
+def explained(outcome: Outcome, reason: str | None, command: str) -> Outcome:
+    """The outcome with what the run itself says of it; `command` shows the rest of what it printed."""
+    if outcome.message is None or SHOWS not in outcome.message or reason is None:
+        return outcome
+    said = f"It said: {reason if reason.endswith(('.', '!', '?')) else f'{reason}.'} `{command}` shows the rest."
+    return replace(outcome, message=outcome.message.replace(SHOWS, said))
+
+
+def of_test(outcome: Outcome) -> Outcome:
+    """The outcome of a run that was not to submit: it went well when it ended where it would have."""
+    if outcome.exit_code != NOT_SUBMITTED_CODE:
+        return outcome
+    return Outcome(RunState.SUCCEEDED, NOT_SUBMITTED_CODE, None, NOT_SUBMITTED)
 
 
 def timed_out(minutes: float, exit_code: int | None = None) -> Outcome:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, ExitStack
 from typing import TYPE_CHECKING
 
-from ..errors import EnvironmentNotReady, NumeraiError
+from ..errors import NumeraiError
+from ..installation import EXTRAS, missing_part
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from .http.server import SandboxServer
 
 LOOPBACK = "127.0.0.1"
-_LIBRARIES = ("graphql", "numpy", "pandas", "pyarrow", "numerai_tools")
-_EXTRA = 'pip install "numerai-compute[sandbox]"'
 
 
 def serve(
@@ -91,11 +90,9 @@ def _require_libraries() -> None:
     """Look for what is imported later, so that a missing library is said at once and not by the first request."""
     from importlib.util import find_spec
 
-    for name in _LIBRARIES:
+    for name in EXTRAS["sandbox"]:
         if find_spec(name) is None:
-            raise EnvironmentNotReady(
-                f"The sandbox needs the library '{name}'.", f"Run: {_EXTRA}", code="sandbox-extra"
-            )
+            raise missing_part(ImportError(name=name)) or AssertionError(name)
 
 
 def _listen(host: str, port: int, sandbox: Sandbox) -> SandboxServer:

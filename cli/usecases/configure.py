@@ -24,7 +24,7 @@ from ..schedule import validate_cron
 from ..source import check_place, check_source
 from .plan import Plan
 from .resolve import resolve_model
-from .scaffold import plan_scaffold, scaffold
+from .scaffold import check_tournament, plan_scaffold, scaffold
 
 MAX_TIMEOUT_MINUTES = 24 * 60
 NEWEST_DATA, TRAINED_DATA = "newest", "trained"
@@ -110,7 +110,9 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
     Raises `UsageError` naming the option that is wrong; nothing has been touched then.
     """
     cpu, memory_mib = _size(request, existing)
-    timeout = request.timeout_minutes or (existing.timeout_minutes if existing else DEFAULT_TIMEOUT_MINUTES)
+    timeout = request.timeout_minutes
+    if timeout is None:
+        timeout = existing.timeout_minutes if existing else DEFAULT_TIMEOUT_MINUTES
     if not 1 <= timeout <= MAX_TIMEOUT_MINUTES:
         raise UsageError(f"--timeout-minutes must be from 1 to {MAX_TIMEOUT_MINUTES}, not {timeout}.")
     provider = request.provider or (existing.provider if existing else DEFAULT_PROVIDER)
@@ -168,6 +170,7 @@ def plan_configure(
     notes: list[str] = []
     if request.example:
         check_place(folder, home=store.home)
+        check_tournament(request.example, node.tournament)
         example = plan_scaffold(request.example, folder)
         copy = f"copy the example {example.example} to {folder} ({len(example.new)} files)"
         steps.append((copy, lambda: scaffold(example)))
@@ -184,6 +187,12 @@ def plan_configure(
         notes.append(f"{model.name}: {PICKLE_ASSIGNED}. No webhook is registered. To change that: {UNASSIGN_PICKLE}.")
     elif node.cron:
         notes.append("It runs by its schedule; the webhook is not registered (--register-webhook does it).")
+        if model.webhook is not None and model.webhook in (node.webhook_url, provider.webhook_url(node.name)):
+            steps.append(
+                (f"take the webhook of {node.model_name} off Numerai", lambda: api.set_webhook(node.model_id, None))
+            )
+        elif model.webhook is not None:
+            notes.append(f"Numerai also calls another address for {node.model_name}: look at it on https://numer.ai.")
     else:
         notes.append(
             "Numerai cannot reach this machine, so no webhook is registered. The daemon starts the node when a round "
@@ -220,10 +229,10 @@ def _check_served(version: str | None, data: DataVersions) -> None:
 def _folder(request: NodeRequest, existing: Node | None) -> Path:
     if request.path is not None:
         return request.path.expanduser().resolve()
+    if existing:  # an example goes into its folder: a node is moved by --path only
+        return Path(existing.path)
     if request.example:
         return (Path.cwd() / request.example).resolve()
-    if existing:
-        return Path(existing.path)
     return Path.cwd().resolve()
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
+from ..credentials import credentials_in
 from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
 from ..ports import Provider, Report, RollsBack, StateStore
@@ -20,6 +22,8 @@ from .runtime import (
     runtime_copy,
 )
 
+LISTED = 10
+
 
 def deploy_node(
     node: Node,
@@ -29,16 +33,37 @@ def deploy_node(
     *,
     force: bool,
     runtime: RuntimeChoice | None = None,
+    allow_credentials: bool = False,
 ) -> Deployment:
     """Build and put in place. Nothing is built when nothing has changed, unless forced; a failed build leaves what is
     deployed as it was. One command at a time changes a node.
 
     An unmodified old copy of the runtime in the node's folder is replaced first; `runtime` keeps it, or replaces a
-    modified one too."""
+    modified one too. `UsageError` with code `credentials-in-image` where credentials would enter the image, unless
+    `allow_credentials`."""
     check_source(Path(node.path), home=store.home)
+    if not allow_credentials:
+        refuse_credentials(Path(node.path), store)
     with store.node_lock(node.name):
         _bring_runtime_up(node, store, report, runtime)
         return provider.deploy(node, force=force, report=report)
+
+
+def refuse_credentials(folder: Path, store: StateStore) -> None:
+    """`UsageError` naming the files of the build context that hold credentials."""
+    keys = store.keys()
+    recorded = [*store.notify_urls().values(), os.environ.get("AWS_SECRET_ACCESS_KEY")]
+    found = credentials_in(folder, [keys.secret_key if keys else None, *recorded])
+    if not found:
+        return
+    listed = "\n".join(f"  {each}" for each in found[:LISTED])
+    more = f"\n  and {len(found) - LISTED} more" if len(found) > LISTED else ""
+    raise UsageError(
+        f"Credentials would enter the image, where whoever has the image can read them:\n{listed}{more}",
+        f"Name them in {folder / '.dockerignore'} (`**/.env`, say) or move them away;"
+        " --allow-credentials builds all the same.",
+        code="credentials-in-image",
+    )
 
 
 def plan_deploy(

@@ -15,15 +15,16 @@ from ..errors import ApiError, NumeraiError
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
 from .inspect import list_nodes
-from .node_checks import FIX_WEBHOOK, NodeChecks, guarded
+from .node_checks import NodeChecks, guarded
 from .overview import name_of, needs_watching, watching
-from .setup import scope_warnings
+from .setup import chosen_provider, scope_warnings
+from .webhooks import FIX_RESTART, FIX_WEBHOOK, register, restart_if_elsewhere
 
 if TYPE_CHECKING:
     from ..watching.ledger import Ledger
 
 FIX_MODES, FIX_NODES_FILE, FIX_WAKE = "modes", "nodes-file", "start-daemon"
-"""What `doctor --fix` may do by itself. A provider's check may ask for FIX_WAKE."""
+"""What `doctor --fix` may do by itself, beside what webhooks.py names. A provider's check may ask for FIX_WAKE."""
 
 SKEW_WARNING_SECONDS = 30.0
 SKEW_FAILED_SECONDS = 300.0
@@ -39,14 +40,16 @@ class Doctor:
     provider_named: Callable[[str], Provider]
     clock: Clock
     ledger: Ledger
+    may_sleep: Callable[[], tuple[str, str] | None] = lambda: None
+    """What makes this machine likely to sleep, and what keeps it awake."""
 
     def examine(self) -> list[Check]:
         """Every check, in the order in which it makes sense to mend things."""
-        checks = [_python(), *self._home(), *self._files()]
+        checks = [_python(), *guarded("home", self._home), *guarded("nodes.json", self._files)]
         nodes = self._nodes()
         api = self._api(checks)
-        models = self._models(api) if api else None
-        for name in sorted({DEFAULT_PROVIDER, *(node.provider for node in nodes)}):
+        models = self._models(api, checks) if api else None
+        for name in sorted({DEFAULT_PROVIDER, *self._chosen(), *(node.provider for node in nodes)}):
             checks += guarded(name, partial(self._provider, name, [node for node in nodes if node.provider == name]))
         checks += guarded("watcher", lambda: self._watch(nodes), CheckStatus.WARNING)
         for node in nodes:
@@ -65,12 +68,21 @@ class Doctor:
         if FIX_WAKE in wanted:
             for name in {node.provider for node in self.store.nodes().values()}:
                 _attempt(
-                    done, f"started the daemon of the provider {name}", partial(self.provider_named(name).wake, report)
+                    done,
+                    f"started the daemon of the provider {name}",
+                    lambda name=name: self.provider_named(name).wake(report),  # type: ignore[misc]
                 )
         for check in checks:
             if check.safe_fix == FIX_WEBHOOK and check.node:
-                mend = partial(self._fix_webhook, check.node)
+                mend = partial(self._fix_webhook, check.node, report)
                 _attempt(done, f"registered the webhook of {check.node}", mend)
+        if FIX_RESTART in wanted:
+            for name in {node.provider for node in self.store.nodes().values()}:
+                _attempt(
+                    done,
+                    f"let the provider {name} serve the address that Numerai calls",
+                    lambda name=name: restart_if_elsewhere(self.provider_named(name), report),  # type: ignore[misc]
+                )
         return done
 
     # this machine
@@ -105,17 +117,31 @@ class Doctor:
             fix = FIX_NODES_FILE if fixable else None
             yield Check("nodes.json", CheckStatus.FAILED, error.message, mend, safe_fix=fix)
             return
-        if self.store.is_legacy():
+        if self._is_legacy():
             why = f"{self.store.home} is the official tool's"
             yield Check("nodes.json", CheckStatus.WARNING, why, "numerai upgrade")
         else:
             yield Check("nodes.json", CheckStatus.OK, f"{count} node(s)")
+
+    def _is_legacy(self) -> bool:
+        try:
+            return self.store.is_legacy()
+        except NumeraiError:  # the keys' file cannot be read: said by the check of the keys
+            return False
 
     def _nodes(self) -> list[Node]:
         try:
             return list_nodes(self.store)
         except NumeraiError:  # said by the check of the file
             return []
+
+    def _chosen(self) -> list[str]:
+        """The provider that `setup` was told, which is looked at before a node uses it."""
+        try:
+            chosen = chosen_provider(self.store)
+        except NumeraiError:  # said by the check of the file
+            return []
+        return [chosen] if chosen else []
 
     # Numerai
 
@@ -153,10 +179,12 @@ class Doctor:
             return Check("clock", CheckStatus.WARNING, text, mend)
         return Check("clock", CheckStatus.OK, f"agrees with {api.url}")
 
-    def _models(self, api: NumeraiApi) -> dict[str, Model] | None:
+    def _models(self, api: NumeraiApi, checks: list[Check]) -> dict[str, Model] | None:
         try:
             return {model.id: model for model in api.models()}
-        except ApiError:
+        except ApiError as error:
+            why = f"whether Numerai calls the nodes is not known: {error.message}"
+            checks.append(Check("models", CheckStatus.WARNING, why, error.hint))
             return None
 
     def _provider(self, name: str, nodes: list[Node]) -> Iterable[Check]:
@@ -170,6 +198,7 @@ class Doctor:
         if not any(needs_watching(node, lambda each: self.provider_named(each.provider)) for node in nodes):
             return
         yield self._watcher()
+        yield from self._sleep()
         yield self._told()
 
     def _watcher(self) -> Check:
@@ -178,6 +207,18 @@ class Doctor:
             why = "nobody on this machine follows the rounds: a run that does not come goes unnoticed"
             return Check("watcher", CheckStatus.WARNING, why, "numerai daemon start")
         return Check("watcher", CheckStatus.OK, f"{name_of(watchers[0])} follows the rounds")
+
+    def _sleep(self) -> Iterator[Check]:
+        """Whether rounds are followed by nothing but a machine that may sleep through them."""
+        found = self.may_sleep()
+        if found is None:
+            return
+        why = (
+            f"only this machine can follow the rounds of your nodes, and {found[0]}: while it sleeps, no run starts and"
+            " nobody is told; a round that opens and ends meanwhile is missed"
+        )
+        mend = f"{found[1]}, use a machine that stays on, or nodes on AWS (docs/watch.md)"
+        yield Check("sleep", CheckStatus.WARNING, why, mend)
 
     def _followed(self) -> bool:
         try:
@@ -198,10 +239,10 @@ class Doctor:
         for path in self._private():
             path.chmod(0o700 if path.is_dir() else 0o600)
 
-    def _fix_webhook(self, name: str) -> None:
+    def _fix_webhook(self, name: str, report: Report) -> None:
         node, keys = self.store.nodes()[name], self.store.keys()
         if keys is not None:
-            self.api_with(keys).set_webhook(node.model_id, node.webhook_url)
+            register(node, self.provider_named(node.provider), self.api_with(keys), self.store, report)
 
 
 def _python() -> Check:

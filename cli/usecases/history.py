@@ -37,6 +37,8 @@ T = TypeVar("T")
 RUNS_A_ROUND = 6
 """How many runs of a round are asked for, retries and tries by hand included."""
 MOST_RUNS = 500
+UNREACHABLE = "numerai-unreachable"
+"""The code of the error that Numerai cannot be reached."""
 
 
 class Standing(str, Enum):
@@ -221,8 +223,11 @@ class RoundReader:
     problems: list[str] = field(default_factory=list, init=False)
     _rounds: dict[int, list[Round]] = field(default_factory=dict, init=False)
     _models: list[Model] | None = field(default=None, init=False)
+    _models_asked: bool = field(default=False, init=False)
     _api: NumeraiApi | None = field(default=None, init=False)
     _api_made: bool = field(default=False, init=False)
+    _unreachable: NumeraiError | None = field(default=None, init=False)
+    _unseen: set[int] = field(default_factory=set, init=False)
 
     def note(self, problem: str) -> None:
         """Note what could not be asked, once."""
@@ -246,9 +251,15 @@ class RoundReader:
         if tournament not in self._rounds:
             rounds = self._ask(lambda api: api.rounds(tournament, limit), "Numerai's rounds are")
             if rounds is None:
+                self._unseen.add(tournament)
                 rounds = [seen for seen in self._seen(tournament, limit + 1) if seen.open_time <= self.now()]
             self._rounds[tournament] = rounds
         return self._rounds[tournament][:limit]
+
+    def sees_rounds(self, tournament: int) -> bool:
+        """Whether Numerai itself has said which rounds there are; else what is known of them may be out of date."""
+        self.rounds(tournament, 1)
+        return tournament not in self._unseen
 
     def upcoming(self, tournament: int) -> Round | None:
         """The round that opens next, as far as anybody knows."""
@@ -274,9 +285,20 @@ class RoundReader:
 
     def pickle(self, node: Node) -> str | None:
         """The id of the model upload that is assigned to the node's model, None where none is or Numerai is silent."""
-        if self._models is None:
-            self._models = self._ask(lambda api: api.models(), "the models of the account are") or []
-        return next((model.pickle for model in self._models if model.id == node.model_id), None)
+        models = self.models()
+        return models[node.model_id].pickle if models and node.model_id in models else None
+
+    def models(self) -> Mapping[str, Model] | None:
+        """The models of the account by id; None where Numerai is silent."""
+        if not self._models_asked:
+            self._models_asked = True
+            self._models = self._ask(lambda api: api.models(), "the models of the account are")
+        return None if self._models is None else {model.id: model for model in self._models}
+
+    @property
+    def api_url(self) -> str | None:
+        """The address of the API that is asked; None without keys."""
+        return self._api.url if self._api is not None else None
 
     # asking
 
@@ -289,13 +311,18 @@ class RoundReader:
             except NumeraiError as error:
                 self.note(f"Numerai is not asked: {error.message}")
         api = self._api
+        if self._unreachable is not None:
+            self.note(f"{what} not known: {self._unreachable.message}")
+            return None
         return self._try(lambda: question(api), what) if api is not None else None
 
     def _try(self, ask: Callable[[], T], what: str) -> T | None:
         try:
             return ask()
         except NumeraiError as error:
-            self.note(f"{what} not known: {error.message}")
+            if error.code == UNREACHABLE:  # each further question would be waited for as long
+                self._unreachable = error
+            self.note(f"{what} not known: {error.message} {error.hint or ''}".rstrip())
             return None
 
     def _recall(self, ask: Callable[[Ledger], T]) -> T | None:
@@ -314,7 +341,7 @@ class RoundReader:
     def _runs(self, node: Node, limit: int) -> list[Run]:
         most = min(MOST_RUNS, limit * RUNS_A_ROUND)
         runs = self._try(lambda: self.provider_named(node.provider).runs(node.name, most), f"{node.name}: its runs are")
-        return runs or []
+        return [run for run in runs or () if not run.is_test]
 
     def _entry(self, node: Node, round_: Round) -> RoundEntry | None:
         return self._recall(lambda ledger: ledger.entry(node.name, round_))

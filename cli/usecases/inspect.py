@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,28 +13,35 @@ from ..ports import Provider, StateStore
 
 @dataclass(frozen=True)
 class NodeStatus:
-    """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls."""
+    """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls. `moved` tells
+    that it is served at another address now than Numerai was given."""
 
     node: Node
     deployment: Deployment | None
     changed_since_deploy: bool
     runs: tuple[Run, ...]
     webhook_calls: tuple[WebhookCall, ...]
+    moved: bool = False
 
 
 def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
     """How one node stands. Asks the provider only."""
-    deployment = provider.deployment(node.name)
-    changed = (
-        deployment is not None and Path(node.path).is_dir() and provider.source_hash(node) != deployment.source_hash
-    )
     return NodeStatus(
         node,
-        deployment,
-        changed,
+        provider.deployment(node.name),
+        changed_since_deploy(node, provider),
         tuple(provider.runs(node.name, limit)),
         tuple(provider.webhook_calls(node.name, limit)),
+        node.webhook_url is not None and provider.webhook_url(node.name) not in (None, node.webhook_url),
     )
+
+
+def changed_since_deploy(node: Node, provider: Provider) -> bool:
+    """Whether the node's folder holds something else than what was deployed from it."""
+    deployment = provider.deployment(node.name)
+    if deployment is None or not Path(node.path).is_dir():
+        return False
+    return provider.source_hash(node) != deployment.source_hash
 
 
 def list_nodes(store: StateStore) -> list[Node]:
@@ -55,13 +63,12 @@ def run_log(
     if run is None:
         return None, iter(())
     if not follow:
-        lines = list(provider.logs(run.id))
-        return run, iter(lines[-last:] if last else lines)
+        return run, iter(deque(provider.logs(run.id), maxlen=last))
     return run, _follow(provider, run.id, last)
 
 
 def _follow(provider: Provider, run_id: str, last: int | None) -> Iterator[LogLine]:
-    already = len(list(provider.logs(run_id)))
+    already = sum(1 for _ in provider.logs(run_id))
     skip = max(0, already - last) if last else 0
     for number, line in enumerate(provider.logs(run_id, follow=True)):
         if number >= skip:

@@ -7,14 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import NumeraiError
-from ..models import Check, CheckStatus, Model, Node
+from ..installation import install_command
+from ..models import DEFAULT_TIMEOUT_MINUTES, Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider
 from ..source import check_source
-from .configure import NEWEST_DATA, PICKLE_ASSIGNED, UNASSIGN_PICKLE
+from .configure import NEWEST_DATA
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
-
-FIX_WEBHOOK = "webhook"
-"""What `doctor --fix` may do by itself (see doctor.py)."""
+from .webhooks import webhook_check
 
 
 def guarded(
@@ -39,8 +38,9 @@ class NodeChecks:
     def examine(self, api: NumeraiApi | None, models: Mapping[str, Model] | None) -> Iterator[Check]:
         """Every check that can be made with what is known of the account."""
         checks = [*guarded("folder", self._folder), *guarded("runtime", self._runtime, CheckStatus.WARNING)]
+        checks += self._time_limit()
         if api is not None and models is not None:
-            checks.append(self._webhook(api, models))
+            checks += guarded("webhook", lambda: [self._webhook(api, models)])
         if api is not None and self.node.data_version not in (None, NEWEST_DATA):
             checks += guarded("data version", lambda: [self._data_version(api)], CheckStatus.WARNING)
         return (replace(check, node=self.node.name) for check in checks)
@@ -48,6 +48,13 @@ class NodeChecks:
     def _folder(self) -> Iterator[Check]:
         check_source(Path(self.node.path), home=self.home)
         yield Check("folder", CheckStatus.OK, self.node.path)
+
+    def _time_limit(self) -> Iterator[Check]:
+        """Whether runs get any time: records of earlier versions may say that they get none."""
+        if self.node.timeout_minutes < 1:
+            why = f"runs get {self.node.timeout_minutes} minutes: each one is ended at once"
+            mend = f"numerai node -m {self.node.model_name} config --timeout-minutes {DEFAULT_TIMEOUT_MINUTES}"
+            yield Check("time limit", CheckStatus.FAILED, why, mend)
 
     def _runtime(self) -> Iterator[Check]:
         """Whether the node's copy of the runtime, and what is deployed of it, are the tool's. Says nothing of folders
@@ -69,7 +76,7 @@ class NodeChecks:
         why, mend = {
             RuntimeState.OLD: (f"{label} is older than this tool's, {own}; so is what was deployed from it", deploy),
             RuntimeState.CHANGED: (f"{label} has changes of your own, so it does not get the fixes of {own}", again),
-            RuntimeState.NEWER: (f"{label} is newer than this tool's, {own}", "pip install --upgrade numerai-compute"),
+            RuntimeState.NEWER: (f"{label} is newer than this tool's, {own}", install_command()),
             RuntimeState.LINK: (f"{copy.folder / RUNTIME} is a link: deploy never replaces it", None),
             RuntimeState.INTERRUPTED: (f"replacing {RUNTIME} was interrupted", deploy),
             RuntimeState.CURRENT: (f"{label}; what is deployed was built earlier and may hold an older one", deploy),
@@ -77,27 +84,7 @@ class NodeChecks:
         yield Check("runtime", CheckStatus.WARNING, why, mend)
 
     def _webhook(self, api: NumeraiApi, models: Mapping[str, Model]) -> Check:
-        model = models.get(self.node.model_id)
-        if model is None:
-            why = f"the account has no model {self.node.model_name} any more"
-            return Check("webhook", CheckStatus.FAILED, why, f"numerai node -m {self.node.model_name} destroy")
-        if model.pickle is not None:
-            return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
-        if self.node.cron and model.webhook != self.node.webhook_url:
-            return Check("webhook", CheckStatus.OK, "not registered: the node runs by its schedule")
-        if self.node.webhook_url is None:
-            mend = f"numerai node -m {self.node.model_name} config"
-            return Check("webhook", CheckStatus.FAILED, "the node was never provisioned to its end", mend)
-        if model.webhook == self.node.webhook_url:
-            return Check("webhook", CheckStatus.OK, "Numerai calls it")
-        if not self.provider().reachable_by(api.url):
-            why = f"{api.url} cannot call this machine"
-            if self.followed():
-                return Check("webhook", CheckStatus.OK, f"{why}; the watcher starts the node when a round opens")
-            mend = "numerai daemon start, or numerai setup --public-url URL"
-            return Check("webhook", CheckStatus.WARNING, why, mend)
-        why = "Numerai calls another address" if model.webhook else "Numerai calls nobody"
-        return Check("webhook", CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix=FIX_WEBHOOK)
+        return webhook_check(self.node, models.get(self.node.model_id), self.provider(), api.url, self.followed)
 
     def _data_version(self, api: NumeraiApi) -> Check:
         """Whether the pinned data version is served, and the newest one. What the model of an unpinned node was trained

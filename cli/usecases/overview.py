@@ -8,10 +8,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
-from ..models import Node, Tournament, WatcherRecord
+from ..models import Check, CheckStatus, Node, Tournament, WatcherRecord
 from ..ports import NotifiesItself, Provider, StateStore
 from .history import RoundReader, RoundRecord
 from .inspect import list_nodes
+from .webhooks import webhook_check
 
 if TYPE_CHECKING:
     from ..watching.ledger import Ledger
@@ -25,7 +26,8 @@ LOOKED_LATELY = timedelta(days=1)
 @dataclass(frozen=True)
 class TournamentGlance:
     """The latest round of a tournament and the next one. `deadline` is None when no on-time window is open; `opens`
-    when Numerai does not say."""
+    when Numerai does not say. Where not `known`, Numerai could not be asked: all of it is what was seen earlier, and a
+    round may be open that was not seen."""
 
     tournament: int
     name: str
@@ -34,12 +36,14 @@ class TournamentGlance:
     deadline_in_seconds: int | None
     opens: datetime | None
     opens_in_seconds: int | None
+    known: bool = True
 
 
 @dataclass(frozen=True)
 class NodeGlance:
     """A node; `deployed` is None when its provider could not be asked, `latest` when no round is known. `pickle` is the
-    id of the model upload that is assigned to its model: Numerai then neither calls nor hears the node."""
+    id of the model upload that is assigned to its model: Numerai then neither calls nor hears the node. `webhook` is
+    what is wrong with what starts its runs, as `doctor` finds it."""
 
     node: str
     model_name: str
@@ -48,6 +52,7 @@ class NodeGlance:
     deployed: bool | None
     latest: RoundRecord | None
     pickle: str | None = None
+    webhook: Check | None = None
 
 
 @dataclass(frozen=True)
@@ -70,9 +75,9 @@ def overview(store: StateStore, reader: RoundReader, ledger: Ledger, provider_of
     Raises `NumeraiError` when nodes.json cannot be read.
     """
     nodes = list_nodes(store)
-    glances = tuple(_glance(node, reader, provider_of) for node in nodes)
-    tournaments = tuple(_tournament(number, reader) for number in sorted({int(node.tournament) for node in nodes}))
     watchers = tuple(reader.kept(lambda: watching(ledger, reader.clock.now())) or ())
+    glances = tuple(_glance(node, reader, provider_of, followed=bool(watchers)) for node in nodes)
+    tournaments = tuple(_tournament(number, reader) for number in sorted({int(node.tournament) for node in nodes}))
     told = tuple(sorted(reader.kept(store.notify_urls) or ()))
     needed = any(needs_watching(node, provider_of) for node in nodes)
     return Overview(reader.now(), tournaments, glances, watchers, needed, told, tuple(reader.problems))
@@ -107,15 +112,27 @@ def _counts(watcher: WatcherRecord, machine_now: datetime) -> bool:
     return watcher.alive
 
 
-def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf) -> NodeGlance:
+def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followed: bool) -> NodeGlance:
     deployed: bool | None = None
+    webhook: Check | None = None
+    latest = next(iter(reader.records(node, 1)), None)
+    models = reader.models()
     try:
-        deployed = provider_of(node).deployment(node.name) is not None
+        provider = provider_of(node)
+        deployed = provider.deployment(node.name) is not None
+        if models is not None and reader.api_url is not None:
+            webhook = webhook_check(node, models.get(node.model_id), provider, reader.api_url, lambda: followed)
     except NumeraiError as error:
         reader.note(f"{node.name}: {error.message}")
-    latest = next(iter(reader.records(node, 1)), None)
     return NodeGlance(
-        node.name, node.model_name, int(node.tournament), node.provider, deployed, latest, reader.pickle(node)
+        node=node.name,
+        model_name=node.model_name,
+        tournament=int(node.tournament),
+        provider=node.provider,
+        deployed=deployed,
+        latest=latest,
+        pickle=reader.pickle(node),
+        webhook=webhook if webhook is not None and webhook.status is not CheckStatus.OK else None,
     )
 
 
@@ -133,6 +150,7 @@ def _tournament(tournament: int, reader: RoundReader) -> TournamentGlance:
         deadline_in_seconds=_seconds(deadline, now),
         opens=opens,
         opens_in_seconds=_seconds(opens, now),
+        known=reader.sees_rounds(tournament),
     )
 
 

@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ..errors import EnvironmentNotReady
+from ..files.private import make_private_folder, remove_tree
 from .runtime_releases import RELEASES
 
 RUNTIME = "numerai_node"
@@ -122,7 +123,7 @@ def runtime_copy(folder: Path) -> RuntimeCopy | None:
         return RuntimeCopy(folder, RuntimeState.CURRENT, version)
     if any(digest in hashes for hashes in RELEASES.values()):
         return RuntimeCopy(folder, RuntimeState.OLD, version)
-    state = RuntimeState.NEWER if _order(version) > _order(own_version()) else RuntimeState.CHANGED
+    state = RuntimeState.NEWER if order(version) > order(own_version()) else RuntimeState.CHANGED
     return RuntimeCopy(folder, state, version)
 
 
@@ -141,6 +142,7 @@ def replace_runtime(folder: Path, backup: Path) -> None:
     live, staged, aside = folder / RUNTIME, folder / _STAGED, folder / _ASIDE
     try:
         _keep(live, backup)
+        remove_tree(staged, folder)
         _copy(templates() / RUNTIME, staged)
         live.rename(aside)
         try:
@@ -148,7 +150,7 @@ def replace_runtime(folder: Path, backup: Path) -> None:
         except OSError:
             aside.rename(live)
             raise
-        shutil.rmtree(aside)
+        remove_tree(aside, folder, strict=True)
     except OSError as error:
         raise EnvironmentNotReady(
             f"Cannot replace {live}: {error.strerror or error}.",
@@ -165,15 +167,15 @@ def finish_interrupted(folder: Path) -> None:
         (staged if whole else aside).rename(live)
     for leftover in (staged, aside):
         if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover)
+            remove_tree(leftover, folder, strict=True)
 
 
 def _keep(live: Path, backup: Path) -> None:
     if backup.exists():
         return
-    backup.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private_folder(backup.parent)
     partial = backup.with_name(f"{backup.name}.part")
-    shutil.rmtree(partial, ignore_errors=True)
+    remove_tree(partial, backup.parent)
     shutil.copytree(live, partial, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     partial.rename(backup)
 
@@ -196,5 +198,6 @@ def _version(runtime: Path) -> str | None:
     return match[1] if match else None
 
 
-def _order(version: str | None) -> tuple[int, ...]:
+def order(version: str | None) -> tuple[int, ...]:
+    """A version as numbers, to compare; nothing for a copy from before runtimes had versions."""
     return tuple(int(part) for part in (version or "").split(".") if part)

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import EnvironmentNotReady, UsageError
+from ..files.private import replacing
+from ..models import Tournament
 from .runtime import RUNTIME, RuntimeState, runtime_copy, runtime_files, templates
+
+TOURNAMENTS = {"tournament": Tournament.CLASSIC, "signals": Tournament.SIGNALS, "crypto": Tournament.CRYPTO}
+"""What the first word of an example's name says of it; others fit every tournament."""
 
 
 def example_names() -> list[str]:
     """Every example that can be copied."""
     return sorted(folder.name for folder in templates().iterdir() if (folder / "Dockerfile").is_file())
+
+
+def check_tournament(example: str, tournament: int) -> None:
+    """`UsageError` with code `wrong-example` for an example that predicts another tournament's targets."""
+    meant = TOURNAMENTS.get(example.partition("-")[0])
+    if meant is None or meant == tournament:
+        return
+    fitting = [name for name in example_names() if TOURNAMENTS.get(name.partition("-")[0], tournament) == tournament]
+    theirs, own = meant.name.capitalize(), Tournament(tournament).name.capitalize()
+    raise UsageError(
+        f"The example {example} is made for {theirs}, and the model is in {own}.",
+        f"Use one of: {', '.join(fitting)}.",
+        code="wrong-example",
+    )
 
 
 @dataclass(frozen=True)
@@ -64,9 +82,12 @@ def scaffold(plan: ScaffoldPlan) -> list[Path]:
     for source, target in plan.new:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = target.with_name(f".{target.name}.part")
-            shutil.copyfile(source, temporary)
-            temporary.replace(target)
+            if not target.parent.resolve().is_relative_to(plan.folder.resolve()):
+                raise UsageError(
+                    f"{target.parent} is a link that leads out of {plan.folder}.", "Remove it.", code="folder-is-a-link"
+                )
+            with replacing(target, mode=0o666) as file:
+                file.write(source.read_bytes())
         except OSError as error:
             raise EnvironmentNotReady(
                 f"Cannot write {target}: {error.strerror or error}.",

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import UsageError
-from ..models import Keys, TokenInfo
+from ..errors import NumeraiError, UsageError
+from ..models import Check, CheckStatus, Keys, TokenInfo
 from ..ports import MovesState, NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
 
@@ -15,11 +15,14 @@ NEEDED_SCOPES = ("upload_submission", "read_submission_info", "read_user_info", 
 """What the tool and its nodes use: submit, look at submissions, list models, register webhooks (numerai_api schema)."""
 STAKE_SCOPES = ("stake", "web3_staking", "delete")
 """What a key that lies on servers should not be able to do."""
+CHOICE = "setup"
+"""Under this name, which no provider has, the settings hold what `setup` itself has to remember."""
 
 
 @dataclass(frozen=True)
 class SetUp:
-    """What setup found and recorded. `account` is None when the keys were left alone."""
+    """What setup found and recorded. `account` is None when the keys were left alone; `lacks` is what the provider
+    needs and has not, as `doctor` says it."""
 
     home: Path
     provider: str
@@ -27,6 +30,21 @@ class SetUp:
     models: int
     warnings: tuple[str, ...]
     settings: Mapping[str, str | int]
+    lacks: tuple[Check, ...] = ()
+
+
+def chosen_provider(store: StateStore) -> str | None:
+    """The provider that `setup` was last told; None when it never was."""
+    chosen = store.settings(CHOICE).get("provider")
+    return str(chosen) if chosen else None
+
+
+def lacking(provider: Provider) -> tuple[Check, ...]:
+    """What a provider needs and has not, before any node uses it: its extra, programs, credentials."""
+    try:
+        return tuple(check for check in provider.checks(()) if check.status is CheckStatus.FAILED)
+    except NumeraiError as error:
+        return (Check(provider.name, CheckStatus.FAILED, error.message, error.hint),)
 
 
 def set_up(
@@ -36,13 +54,16 @@ def set_up(
     *,
     store: StateStore,
     api_with: Callable[[Keys], NumeraiApi],
+    check: Callable[[Mapping[str, object]], Mapping[str, str | int]],
     dry_run: bool = False,
 ) -> SetUp:
     """Check the keys with Numerai, then write keys and settings; with `dry_run` nothing is written.
 
-    `keys` None leaves the recorded keys alone. Settings are added to what was recorded before.
+    `keys` None leaves the recorded keys alone. Settings are added to what was recorded before, once `check` has found
+    nothing wrong with them.
     """
     refuse_legacy(store)
+    settings = check(settings)
     account, models = None, 0
     if keys is not None:
         api = api_with(keys)
@@ -54,6 +75,8 @@ def set_up(
             store.save_keys(keys)
         if merged != store.settings(provider):
             store.save_settings(provider, merged)
+        if chosen_provider(store) != provider:
+            store.save_settings(CHOICE, {"provider": provider})
     return SetUp(store.home, provider, account, models, tuple(scope_warnings(account)) if account else (), merged)
 
 

@@ -6,12 +6,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from enum import Enum
 from typing import TypeVar
 
+from ..addresses import origin
 from ..errors import ApiError, NumeraiError
-from ..models import EntryStatus, LogLine, Node, Run, RunFailure, RunState, Submission, SubmissionEntry
-from ..ports import Clock, NumeraiApi, Provider, Report
+from ..models import EntryStatus, LogLine, Model, Node, Run, RunFailure, RunState, Submission, SubmissionEntry
+from ..ports import Clock, NumeraiApi, Provider, Report, ServesWebhooks
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
+from .inspect import changed_since_deploy
+from .window import Window, window_of
+from .withholding import withholding
 
 _T = TypeVar("_T")
 
@@ -31,6 +36,8 @@ APPEAR_SECONDS = 15.0
 POLL_SECONDS = 0.3
 LAST_LINES = 10
 RUNS_BACK = 10
+WITHHELD_CODE = 79
+"""How a run ends that was told not to submit and came to that point."""
 SUBMITTED = (RunFailure.LATE, RunFailure.COVERED, RunFailure.UNCONFIRMED)
 """How a run fails that has made a submission: it says itself what counts."""
 
@@ -50,21 +57,34 @@ class Fact:
     mend: str | None = None
 
 
+class Verdict(str, Enum):
+    """`unproven`: nothing failed, and something cannot be proven now."""
+
+    WORKS = "works"
+    UNPROVEN = "unproven"
+    FAILS = "fails"
+
+
 @dataclass(frozen=True)
 class Verification:
-    """How the test of a node ended."""
+    """How the test of a node ended. `submits_to` is the model that it submits to, None for a test without submitting;
+    `unproven` is what could not be proven now, `warnings` what a person must know beside the facts."""
 
     node: str
     facts: tuple[Fact, ...]
+    verdict: Verdict
     run_id: str | None = None
     trigger_id: str | None = None
     submission: Submission | None = None
     log: tuple[LogLine, ...] = ()
+    submits_to: str | None = None
+    unproven: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed and the submission is confirmed."""
-        return len(self.facts) == len(FACTS) and all(fact.holds is not False for fact in self.facts)
+        """Whether nothing failed and everything that was to be proven is."""
+        return self.verdict is Verdict.WORKS
 
 
 class _Failed(Exception):
@@ -72,10 +92,12 @@ class _Failed(Exception):
         self.fact = fact
 
 
+# long: one conversation, fact after fact, each with the ways in which it can fail
 @dataclass
 class Verifier:
     """Runs the test of one node. `on_fact` hears of each fact as it becomes true or fails, `on_log` of each line that
-    the container prints."""
+    the container prints, `on_warning` of what must be known beside them. Without `submits` everything is proven but the
+    submission."""
 
     node: Node
     provider: Provider
@@ -84,7 +106,14 @@ class Verifier:
     on_fact: Callable[[Fact], None]
     on_log: Callable[[LogLine], None]
     report: Report
+    submits: bool = True
+    on_warning: Callable[[str], None] = lambda text: None
     _started: float = field(init=False, default=0.0)
+    _since: datetime | None = field(init=False, default=None)
+    _run: Run | None = field(init=False, default=None)
+    _trigger_id: str | None = field(init=False, default=None)
+    _window: Window = field(init=False, default=Window(None))
+    _unproven: list[str] = field(init=False, default_factory=list)
     _facts: list[Fact] = field(init=False, default_factory=list)
     _log: list[LogLine] = field(init=False, default_factory=list)
 
@@ -96,37 +125,100 @@ class Verifier:
                 f"Run `numerai node -m {self.node.model_name} deploy` first.",
                 code="not-deployed",
             )
+        if not self.submits:
+            withholding(self.node, self.provider)
+        warnings = self._warnings()
         self.provider.wake(self.report)
-        self._started = self.clock.monotonic()
-        run: Run | None = None
-        trigger_id: str | None = None
+        self._started, self._since = self.clock.monotonic(), self.clock.now()
         submission: Submission | None = None
         try:
-            trigger_id = self._reach()
+            trigger_id = self._reach() if self.submits else self._answers()
             began = self.api.heard_time() or self.clock.now()
-            run = self._start(trigger_id)
-            run = self._end(run, trigger_id, began)
-            submission = self._confirm(run, trigger_id, began)
+            run = self._end(self._start(trigger_id), trigger_id, began)
+            submission = self._confirm(run, trigger_id, began) if self.submits else self._withheld(run, began)
         except _Failed as failed:
             self._say(failed.fact)
         return Verification(
-            self.node.name, tuple(self._facts), run.id if run else None, trigger_id, submission, tuple(self._log)
+            node=self.node.name,
+            facts=tuple(self._facts),
+            verdict=self._verdict(),
+            run_id=self._run.id if self._run else None,
+            trigger_id=self._trigger_id,
+            submission=submission,
+            log=tuple(self._log),
+            submits_to=self.node.model_name if self.submits else None,
+            unproven=tuple(self._unproven),
+            warnings=warnings,
         )
+
+    def going_on(self) -> Run | None:
+        """The run that this test has started, if it goes on; for one whose wait for it was interrupted."""
+        run = self._run
+        if run is None and self._trigger_id is not None:
+            run = self.provider.find_run(self.node.name, self._trigger_id)
+        if run is None and self._since is not None:
+            latest = next(iter(self.provider.runs(self.node.name, 1)), None)
+            run = latest if latest is not None and latest.created_at >= self._since else None
+        run = self.provider.run(run.id) if run is not None else None
+        return run if run is not None and not run.state.final else None
+
+    def _warnings(self) -> tuple[str, ...]:
+        """What must be known before: looks at the folder, and whether a round is open."""
+        warnings = []
+        if changed_since_deploy(self.node, self.provider):
+            warnings.append(
+                f"The folder has changed since the deploy: what is tested is what was deployed, and not what is in"
+                f" {self.node.path}. `numerai node -m {self.node.model_name} deploy` takes the changes over."
+            )
+        if self.submits:
+            self._window = window_of(self.node.tournament, self.api, self.clock)
+            if self._window.is_open is False:
+                words = self._window.words
+                warnings.append(f"{words[0].upper()}{words[1:]}: that a submission is on time cannot be proven.")
+        for warning in warnings:
+            self.on_warning(warning)
+        return tuple(warnings)
+
+    def _verdict(self) -> Verdict:
+        if len(self._facts) < len(FACTS) or any(fact.holds is False for fact in self._facts):
+            return Verdict.FAILS
+        return Verdict.UNPROVEN if self._unproven else Verdict.WORKS
 
     # the facts
 
-    def _reach(self) -> str | None:
+    def _registered(self) -> bool:
+        """Whether Numerai holds the address that the node is served at now; False for a node that runs by its schedule.
+        Any other node whose address it does not hold has failed."""
         model = next((model for model in self.api.models() if model.id == self.node.model_id), None)
         if model is not None and model.pickle is not None:
             raise _Failed(Fact(REACHED, False, self._seconds(), PICKLE_ASSIGNED, mend=UNASSIGN_PICKLE))
-        registered = model is not None and self.node.webhook_url is not None and model.webhook == self.node.webhook_url
-        if self.node.cron and not registered:
+        served = self.provider.webhook_url(self.node.name)
+        if model is not None and served is not None and model.webhook == served:
+            return True
+        if self.node.cron:
             self._say(Fact(REACHED, None, self._seconds(), "not looked at: this node runs by its schedule"))
+            return False
+        raise _Failed(self._not_registered(model, served))
+
+    def _answers(self) -> str | None:
+        """Whether the webhook would be reached: it is not called, as the run of a trigger submits."""
+        if not self._registered():
             return None
-        if not registered:
-            raise _Failed(self._not_registered())
+        holds: bool | None = None
+        found = "Numerai holds its address, and was not asked to call it: that run would submit"
+        if isinstance(self.provider, ServesWebhooks):
+            if (silence := self.provider.silence()) is not None:
+                mend = "numerai doctor --fix" if silence.elsewhere else silence.mend
+                raise _Failed(Fact(REACHED, False, self._seconds(), silence.why, mend=mend))
+            holds, found = True, "it answers at the address that Numerai holds; Numerai was not asked to call it"
+        self._say(Fact(REACHED, holds, self._seconds(), found))
+        return None
+
+    def _reach(self) -> str | None:
+        if not self._registered():
+            return None
         try:
-            trigger_id = self.api.trigger(self.node.model_id)
+            trigger_id = self._trigger_id = self.api.trigger(self.node.model_id)
         except ApiError as error:
             if error.code != "webhook-failed":
                 raise
@@ -135,7 +227,9 @@ class Verifier:
         return trigger_id
 
     def _start(self, trigger_id: str | None) -> Run:
-        if trigger_id is None:
+        if not self.submits:
+            run = withholding(self.node, self.provider).run_without_submitting(self.node)
+        elif trigger_id is None:
             run = self.provider.trigger(self.node)
         else:
             found = self._wait(lambda: self.provider.find_run(self.node.name, trigger_id), START_SECONDS)
@@ -150,6 +244,7 @@ class Verifier:
                     )
                 )
             run = found
+        self._run = run
         run = self._wait_for_start(run)
         if run.started_at is None:
             raise _Failed(self._run_failed(STARTED, run))
@@ -182,6 +277,10 @@ class Verifier:
             self.on_log(line)
         limit = self.node.timeout_minutes * 60 * 3 + START_SECONDS  # a temporary failure is tried again
         ended = self._wait(lambda: _if_final(self.provider.run(run.id)), limit)
+        if ended is not None and ended.failure in SUBMITTED and self._window.is_open is False:
+            detail = f"exit code {ended.exit_code}: it submitted, while no round is open" + _attempts(ended)
+            self._say(Fact(ENDED, True, self._seconds(), detail))
+            return ended
         if ended is None or ended.state is not RunState.SUCCEEDED:
             failed = self._run_failed(ENDED, ended or self.provider.run(run.id))
             submitted = ended is not None and ended.failure in SUBMITTED
@@ -191,12 +290,44 @@ class Verifier:
                 failed = replace(failed, detail=f"{failed.detail.rstrip('.')}. {counts}")
             raise _Failed(failed)
         took = (ended.ended_at - ended.started_at).total_seconds() if ended.ended_at and ended.started_at else 0.0
-        self._say(Fact(ENDED, True, self._seconds(), f"exit code 0 after {took:.1f} s" + _attempts(ended)))
+        code = ended.exit_code or 0
+        self._say(Fact(ENDED, True, self._seconds(), f"exit code {code} after {took:.1f} s" + _attempts(ended)))
         return ended
 
-    def _confirm(self, run: Run, trigger_id: str | None, began: datetime) -> Submission:
-        """The run's submission, once Numerai's entry of the model names it as on time."""
+    def _withheld(self, run: Run, began: datetime) -> Submission | None:
+        """What is known of the submission that was not made; a run that made one all the same has failed."""
+        if run.exit_code == WITHHELD_CODE:
+            detail = "not submitted, as asked; the predictions keep Numerai's rules"
+            self._say(Fact(CONFIRMED, None, self._seconds(), detail))
+            return None
+        try:
+            made = self._wait(lambda: self._submission(None, began), APPEAR_SECONDS)
+        except ApiError:
+            made = None
+        why = "the run ended well and did not come to a submission: does the code submit, with numerai_node?"
+        if made is not None:
+            why = f"it has submitted all the same ({made.id}): its code does not submit with numerai_node alone"
+        raise _Failed(self._not_confirmed(why))
+
+    def _cannot_be_proven(self, submission: Submission | None, entry: SubmissionEntry | None) -> None:
+        """Say that no submission can be on time now, and what became of this one."""
+        self._unproven.append(f"that a submission is on time: {self._window.words}")
+        became = ""
+        if submission is not None:
+            late = entry is not None and entry.status in (EntryStatus.LATE, EntryStatus.QUEUED)
+            became = f". Numerai holds submission {submission.id}{', late and queued' if late else ''}"
+        detail = f"cannot be proven now: {self._window.words}{became}"
+        self._say(Fact(CONFIRMED, None, self._seconds(), detail, mend="test again while a round is open"))
+
+    def _confirm(self, run: Run, trigger_id: str | None, began: datetime) -> Submission | None:
+        """The run's submission, once Numerai's entry of the model names it as on time. While no round is open that
+        cannot be, and is said."""
         submission = self._wait(lambda: self._submission(trigger_id, began), APPEAR_SECONDS)
+        if self._window.is_open is False and (submission is not None or run.failure in SUBMITTED):
+            entry = self._entry_of(submission) if submission is not None else None
+            if submission is None or entry is None or entry.status is not EntryStatus.ON_TIME:
+                self._cannot_be_proven(submission, entry)
+                return submission
         if submission is None:
             why = "the run ended well, but Numerai holds no submission of it: does the code submit, for this model?"
             raise _Failed(self._not_confirmed(why))
@@ -224,12 +355,14 @@ class Verifier:
 
     # the causes
 
-    def _not_registered(self) -> Fact:
+    def _not_registered(self, model: Model | None, served: str | None) -> Fact:
         if self.provider.reachable_by(self.api.url):
             mend = f"numerai node -m {self.node.model_name} config --register-webhook"
-            return Fact(
-                REACHED, False, self._seconds(), "Numerai has another address for this model, or none", mend=mend
-            )
+            held = "another address for this model" if model and model.webhook else "no address for this model"
+            if model and model.webhook and served and origin(model.webhook) != origin(served):
+                held += f" ({origin(model.webhook)}) than the node is served at ({origin(served)})"
+                mend = f"numerai doctor --fix, or {mend}"
+            return Fact(REACHED, False, self._seconds(), f"Numerai has {held}", mend=mend)
         return Fact(
             REACHED,
             False,
@@ -241,6 +374,9 @@ class Verifier:
     def _webhook_failed(self, error: ApiError) -> Fact:
         calls = self.provider.webhook_calls(self.node.name, limit=1)
         cause = f"the webhook's last answer: HTTP {calls[0].status} {calls[0].answer}" if calls else None
+        silence = self.provider.silence() if isinstance(self.provider, ServesWebhooks) else None
+        if silence is not None:
+            return Fact(REACHED, False, self._seconds(), error.message, silence.why, mend="numerai doctor --fix")
         return Fact(REACHED, False, self._seconds(), error.message, cause, mend="numerai doctor")
 
     def _run_failed(self, fact: str, run: Run) -> Fact:

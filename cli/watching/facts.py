@@ -117,7 +117,7 @@ class Case:
             return self.prevented(facts, error)
 
     def _runs(self, provider: Provider, facts: Facts) -> Facts:
-        runs = self.questions.runs(provider, self.node)
+        runs = [run for run in self.questions.runs(provider, self.node) if not run.is_test]
         listed = {run.id for run in runs}
         runs += [
             run

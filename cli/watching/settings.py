@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from ..errors import UsageError
+from ..settings import Recorded, decimal, read_all
 
 
 @dataclass(frozen=True)
@@ -21,34 +21,20 @@ class WatchSettings:
 
 
 DEFAULTS = WatchSettings()
+SETTINGS = (
+    decimal("watch_seconds", "seconds between two looks of a watcher", 0.05, 300, 30.0, ("NUMERAI_WATCH_SECONDS",)),
+    decimal("watch_grace_minutes", "minutes that a node whose runs others start is left alone after the opening", 0,
+            24 * 60, None, ("NUMERAI_WATCH_GRACE_MINUTES",)),
+)  # fmt: skip
+"""They are recorded with those of the provider `local`."""
 
 
 def watch_settings(
-    recorded: Mapping[str, str | int], environ: Mapping[str, str] = os.environ, grace_minutes: float | None = None
+    recorded: Recorded, environ: Mapping[str, str] = os.environ, grace_minutes: float | None = None
 ) -> WatchSettings:
-    """The settings from what is recorded (`watch_seconds`, `watch_grace_minutes`), overridden by the environment
-    (NUMERAI_WATCH_SECONDS, NUMERAI_WATCH_GRACE_MINUTES) and by `grace_minutes`.
-
-    Raises `UsageError` with code `bad-setting` for values that cannot be.
-    """
-    chosen: dict[str, object] = {"watch_seconds": 30, "watch_grace_minutes": None, **recorded}
-    chosen |= {name: value for name in chosen if (value := environ.get(f"NUMERAI_{name.upper()}"))}
-    minutes = chosen["watch_grace_minutes"] if grace_minutes is None else grace_minutes
-    return WatchSettings(
-        _number("watch_seconds", chosen["watch_seconds"], 0.05, 300),
-        None if minutes is None else timedelta(minutes=_number("watch_grace_minutes", minutes, 0, 24 * 60)),
-    )
-
-
-def _number(name: str, value: object, low: float, high: float) -> float:
-    try:
-        number = float(str(value))
-    except ValueError:
-        number = float("nan")
-    if not low <= number <= high:
-        raise UsageError(
-            f"'{value}' is no value for {name}.",
-            f"Give a number from {low:g} to {high:g} (also in NUMERAI_{name.upper()}).",
-            code="bad-setting",
-        )
-    return number
+    """The settings; `grace_minutes` wins. Raises `UsageError` with code `bad-setting` for values that cannot be."""
+    values = read_all(SETTINGS, recorded, environ)
+    if grace_minutes is not None:
+        values["watch_grace_minutes"] = SETTINGS[1].check(grace_minutes)
+    minutes = values["watch_grace_minutes"]
+    return WatchSettings(values["watch_seconds"], None if minutes is None else timedelta(minutes=minutes))

@@ -230,7 +230,7 @@ class Watcher:
         attempt = self.ledger.decide_attempt(name, case.round, number, decision.why, facts.now)
         known = {run.id for run in facts.runs} - set(decision.cancel)
         try:
-            others = [run for run in provider.runs(name, RUNS_BACK) if run.id not in known]
+            others = [run for run in provider.runs(name, RUNS_BACK) if run.id not in known and not run.is_test]
             if any(run.id not in decision.cancel or run.state is not RunState.QUEUED for run in others):
                 return Decision(Step.RUNNING, "a run has just begun")
             for run_id in decision.cancel:

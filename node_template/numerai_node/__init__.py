@@ -9,7 +9,16 @@ run_and_submit(main)
 """
 
 from ._version import __version__
-from .errors import BadPredictions, ConfigurationError, Covered, Late, NodeError, TemporaryFailure, Unconfirmed
+from .errors import (
+    BadPredictions,
+    ConfigurationError,
+    Covered,
+    Late,
+    NodeError,
+    NotSubmitted,
+    TemporaryFailure,
+    Unconfirmed,
+)
 from .log import log
 from .node import Node
 from .running import run, run_and_submit
@@ -22,6 +31,7 @@ __all__ = [
     "Late",
     "Node",
     "NodeError",
+    "NotSubmitted",
     "Score",
     "TemporaryFailure",
     "Unconfirmed",

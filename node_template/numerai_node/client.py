@@ -30,6 +30,8 @@ STORAGE_TRIES = 10
 minutes. Source: forum.numer.ai (several threads): such a fault passes within minutes."""
 ON_TIME, LATE, QUEUED, NONE = "on-time", "late", "queued", "none"
 """What `Entry.status` may be. Source: seen in recorded answers of the API, 2025-09; there is nothing else in them."""
+MOST_MESSAGES, LONGEST_MESSAGE = 20, 2_000
+"""Of Numerai's words for what is wrong, so many are read, and so many characters of each."""
 FIELD = re.compile(r"\{\s*(\w+)")
 T = TypeVar("T")
 
@@ -236,6 +238,7 @@ class Channel:
         """What Numerai's words mean, without the keys."""
         if self._hidden:
             messages = [text.replace(self._hidden, "***") for text in messages]
+        messages = [text if len(text) <= LONGEST_MESSAGE else f"{text[:LONGEST_MESSAGE]}..." for text in messages]
         kind, said = classify(messages), "; ".join(messages)
         if kind is Kind.PREDICTIONS:
             return FileRefused(f"Numerai refused the predictions: {said}", kind, messages)
@@ -340,7 +343,7 @@ class NumeraiClient(Channel):
 
         def read(data: Mapping[str, Any]) -> tuple[str, int] | None:
             model = data["model"]
-            return (str(model["name"]), int(model["tournament"])) if model else None
+            return (str(model["name"]), _whole(model["tournament"])) if model else None
 
         return self._ask(Question(queries.MODEL, {"modelId": model_id}, read, "asking for the model"), patience)
 
@@ -505,7 +508,7 @@ def _passing(refusal: Refusal) -> Passing:
 
 def _messages(errors: object) -> list[str]:
     """What errors say: their `message`, or their other words where they have none (`{"error": ..., "code": ...}`)."""
-    rows = errors if isinstance(errors, list) else [errors]
+    rows = errors[:MOST_MESSAGES] if isinstance(errors, list) else [errors]
     return [str(row.get("message") or row.get("error") or row) if isinstance(row, dict) else str(row) for row in rows]
 
 
@@ -520,6 +523,13 @@ def _known(value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ValueError("a text is missing")
     return value
+
+
+def _whole(value: object) -> int:
+    """A whole number as GraphQL has them, of 32 bits: larger ones fit into no database (GraphQL specification, Int)."""
+    if isinstance(value, (bool, float)) or not isinstance(value, (int, str)) or abs(number := int(value)) >= 2**31:
+        raise ValueError("a whole number is missing")
+    return number
 
 
 def _optional(value: object) -> str | None:
@@ -537,12 +547,12 @@ def _round(row: Mapping[str, Any], tournament: int) -> Round:
     deadline, day = _time(row["closeStakingTime"]), row.get("dataDatestamp")
     close_time = moment(row.get("closeTime")) or deadline
     return Round(
-        number=int(row["number"]),
+        number=_whole(row["number"]),
         tournament=tournament,
         open_time=_time(row["openTime"]),
         deadline=deadline,
         close_time=max(close_time, deadline),
-        data_datestamp=None if day is None else int(day),
+        data_datestamp=None if day is None else _whole(day),
     )
 
 
@@ -550,7 +560,7 @@ def _model(row: Mapping[str, Any]) -> AccountModel:
     return AccountModel(
         id=_known(row["id"]),
         name=_known(row["name"]),
-        tournament=int(row["tournament"]),
+        tournament=_whole(row["tournament"]),
         webhook=_optional(row.get("submissionWebhook")),
         compute_enabled=bool(row.get("computeEnabled")),
         pickle_id=_optional((row.get("computePickleUpload") or {}).get("id")),
@@ -561,7 +571,7 @@ def _submission(row: Mapping[str, Any]) -> Submission:
     number = (row.get("round") or {}).get("number")
     return Submission(
         id=_known(row["id"]),
-        round_number=None if number is None else int(number),
+        round_number=None if number is None else _whole(number),
         trigger_id=_optional(row.get("triggerId")),
         filename=_optional(row.get("filename")),
         inserted_at=moment(row.get("insertedAt")),
@@ -570,7 +580,7 @@ def _submission(row: Mapping[str, Any]) -> Submission:
 
 def _entry(row: Mapping[str, Any]) -> Entry:
     return Entry(
-        round_number=int(row["roundNumber"]),
+        round_number=_whole(row["roundNumber"]),
         status=str(row.get("status") or ""),
         id=_optional(row.get("id")),
         filename=_optional(row.get("filename")),

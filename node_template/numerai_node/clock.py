@@ -7,6 +7,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 
+YEARS = range(1970, 2200)
+"""Years that a time of anything here can lie in: others overflow when something is added to them."""
+
 
 class NumeraiClock:
     """Numerai's time as its last answer told it, carried on by a clock that nobody sets. `monotonic` is in seconds."""
@@ -40,7 +43,7 @@ def http_date(value: str) -> datetime | None:
         moment = parsedate_to_datetime(value)
     except (ValueError, IndexError, OverflowError):
         return None
-    return None if moment.tzinfo is None else moment
+    return moment if moment.tzinfo is not None and moment.year in YEARS else None
 
 
 def moment(text: object) -> datetime | None:
@@ -52,6 +55,8 @@ def moment(text: object) -> datetime | None:
     try:
         found = datetime.fromisoformat(date + zone)
     except ValueError:
+        return None
+    if found.year not in YEARS:
         return None
     digits = fraction.removesuffix(zone) if zone else fraction
     if digits.isascii() and digits.isdigit():

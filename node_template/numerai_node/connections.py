@@ -237,6 +237,18 @@ def proxy_for(url: str) -> str | None:
     return proxy if "://" in proxy else f"http://{proxy}"
 
 
+def proxy_name(url: str) -> str | None:
+    """Host and port of the proxy for an address, without its user and password; None where there is none."""
+    proxy = proxy_for(url)
+    if proxy is None:
+        return None
+    try:
+        parts = urlsplit(proxy)
+        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
+    except ValueError:
+        return "that the environment names"
+
+
 def _in_networks(host: str, proxies: dict[str, str]) -> bool:
     for entry in proxies.get("no", "").split(","):
         with suppress(ValueError):
@@ -248,12 +260,20 @@ def _in_networks(host: str, proxies: dict[str, str]) -> bool:
 def tls_context() -> ssl.SSLContext:
     """What to trust: REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, else SSL_CERT_FILE or SSL_CERT_DIR, else the system's
     certificates and those of certifi where it is installed."""
-    bundle = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE")
+    named = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
+    bundle = os.environ[named] if named else None
+    for name in () if named else ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # OpenSSL says nothing of one that is not there
+        if os.environ.get(name) and not Path(os.environ[name]).exists():
+            raise ConfigurationError(
+                f"There is no {os.environ[name]}, which {name} names as the certificates to trust."
+            )
     try:
         folder = bundle is not None and Path(bundle).is_dir()
         context = ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
     except OSError as error:
-        raise ConfigurationError(f"The certificates in {bundle} (REQUESTS_CA_BUNDLE) cannot be read.") from error
+        raise ConfigurationError(
+            f"The certificates in {bundle} ({named or 'SSL_CERT_FILE'}) cannot be read."
+        ) from error
     if bundle is None and not os.environ.get("SSL_CERT_FILE") and not os.environ.get("SSL_CERT_DIR"):
         with suppress(ImportError):
             import certifi

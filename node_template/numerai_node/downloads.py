@@ -7,12 +7,12 @@ import json
 import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 
+from .cache_folder import default_cache, fallback_cache, make_own, new_cache, open_new, open_own, write_new
 from .errors import ConfigurationError, TemporaryFailure
 from .log import log, seconds_since
 from .transport import DOWNLOAD_TIMEOUT, LONGEST_TROUBLE, Answer, Passing, Patience, Transport, host
@@ -56,19 +56,21 @@ class Cache:
 
         `address` gives a presigned address and is asked again for each try; a try that got further than all before it
         starts the count of failures, and the time for them, anew. A file whose ETag has not changed is not downloaded
-        again. `accept` sees the headers first. A folder that cannot be written is replaced by one for temporary files,
-        with a warning. Raises `TemporaryFailure` when trying on is of no use, `ConfigurationError` when no folder can
-        be written, and, without `wait_for_missing`, `Missing` at the first 404.
+        again, as long as its content is what was downloaded. `accept` sees the headers first. A folder that cannot be
+        written, or trusted, is replaced by one for temporary files, with a warning. Raises `TemporaryFailure` when
+        trying on is of no use, `ConfigurationError` when no folder can be written, and, without `wait_for_missing`,
+        `Missing` at the first 404.
         """
-        try:
-            return self._fetch(name, address, accept, wait_for_missing)
-        except OSError as error:
-            why = error.strerror or str(error)
-        fallback = Path(tempfile.gettempdir()) / "numerai-cache"
-        if self.folder != fallback:
-            log("warning", what=f"the cache {self.folder} cannot be used", why=why, instead=fallback)
-            self.folder = fallback
-            return self.fetch(name, address, accept, wait_for_missing=wait_for_missing)
+        for instead in (fallback_cache, new_cache, None):
+            try:
+                return self._fetch(name, address, accept, wait_for_missing)
+            except OSError as error:
+                why, theirs = error.strerror or str(error), isinstance(error, PermissionError)
+            if instead is None or (instead is new_cache and not theirs):
+                break
+            if (folder := _another(instead, self.folder)) is not None:
+                log("warning", what=f"the cache {self.folder} cannot be used", why=why, instead=folder)
+                self.folder = folder
         raise ConfigurationError(
             f"{name} could not be written to {self.folder} ({why})."
             " Set NUMERAI_CACHE to a folder with room that this user may write to."
@@ -81,10 +83,12 @@ class Cache:
 
     def discard(self, path: Path) -> None:
         """Forget a file that turned out to be unreadable, so that the next run downloads it again."""
-        _remove(_beside(path, ".etag"), path)
+        _remove(_beside(path, ".etag"), _beside(path, ".sha256"), path)
 
     def _fetch(self, name: str, address: Address, accept: Accept | None, wait_for_missing: bool) -> Path:
         path = inside(self.folder, name)
+        if self.folder in (default_cache(), fallback_cache()):
+            make_own(self.folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(_beside(path, ".lock"), name, self._transport):
             return self._fetch_locked(name, path, address, accept, wait_for_missing)
@@ -119,7 +123,7 @@ class Cache:
     def _try_once(self, path: Path, url: str, accept: Accept | None, patience: Patience) -> int | None:
         """One request; the size of the file in bytes when it was downloaded, None when the cached copy is current."""
         etag_file, part, part_etag_file = (_beside(path, end) for end in (".etag", ".part", ".part.etag"))
-        cached_etag = _read(etag_file) if path.exists() else None
+        cached_etag = self._known_etag(path)
         part_etag = _read(part_etag_file)
         # from the last byte that is here: beyond the end of a file that is whole there would be nothing to ask for
         have = max(0, part.stat().st_size - 1) if part_etag and part.exists() else 0
@@ -148,7 +152,7 @@ class Cache:
             if start == 0:
                 _remove(part, part_etag_file)
                 if etag and not etag.startswith("W/"):
-                    part_etag_file.write_text(etag, encoding="utf-8")
+                    write_new(part_etag_file, etag)
             try:
                 _receive(answer, part, start)
                 _verify(part, size, answer.headers, path.name)
@@ -160,11 +164,32 @@ class Cache:
                     _remove(part)
                 raise
         _remove(etag_file)
+        digest = _digest(part, "sha256")
         part.replace(path)
         if etag:
-            etag_file.write_text(etag, encoding="utf-8")
+            write_new(_beside(path, ".sha256"), digest)
+            write_new(etag_file, etag)
         _remove(part_etag_file)
         return path.stat().st_size
+
+    def _known_etag(self, path: Path) -> str | None:
+        """The ETag of the copy that is here; None for one whose content is not what was downloaded under it."""
+        etag, digest = _read(_beside(path, ".etag")), _read(_beside(path, ".sha256"))
+        if etag is None or not path.is_file():
+            return None
+        if path.is_symlink() or digest != _digest(path, "sha256"):
+            _remove(_beside(path, ".etag"))
+            return None
+        return etag
+
+
+def _another(folder: Callable[[], Path], than: Path) -> Path | None:
+    """Another folder than the one that cannot be used; None where there is none."""
+    try:
+        made = folder()
+    except OSError:
+        return None
+    return None if made == than else made
 
 
 def inside(folder: Path, name: str) -> Path:
@@ -187,7 +212,7 @@ def _span(answer: Answer, have: int) -> tuple[int, int | None]:
 
 
 def _receive(answer: Answer, part: Path, start: int) -> None:
-    with part.open("r+b" if start else "wb") as file:
+    with open_own(part) if start else open_new(part) as file:
         file.truncate(start)
         file.seek(start)
         for chunk in answer.blocks(CHUNK, CHUNK_SECONDS):
@@ -208,7 +233,7 @@ def _verify(part: Path, size: int | None, headers: Mapping[str, str], name: str)
         proven = True
     md5 = md5_of(headers)
     if md5 is not None:
-        if _digest(part) != md5:
+        if _digest(part, "md5") != md5:
             raise Incomplete("the bytes that arrived do not match their checksum")
         proven = True
     if name.endswith(".json"):
@@ -242,8 +267,8 @@ def etag_like_md5(headers: Mapping[str, str]) -> str | None:
     return match[1] if match and not encrypted else None
 
 
-def _digest(path: Path) -> str:
-    digest = hashlib.md5(usedforsecurity=False)
+def _digest(path: Path, kind: str) -> str:
+    digest = hashlib.new(kind, usedforsecurity=False)
     with path.open("rb") as file:
         while chunk := file.read(CHUNK):
             digest.update(chunk)
@@ -272,7 +297,7 @@ def _locked(path: Path, name: str, transport: Transport) -> Iterator[None]:
 
     Another process's is waited for while the round is open, and never longer than 45 minutes: `TemporaryFailure` then.
     """
-    with path.open("a+b") as file:
+    with open_own(path) as file:
         deadline = transport.monotonic() + min(transport.seconds_left() or LONGEST_TROUBLE, LONGEST_TROUBLE)
         waiting = False
         while not _try_lock(file.fileno()):

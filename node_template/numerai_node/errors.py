@@ -12,19 +12,21 @@ EXIT_COVERED = 73
 EXIT_TEMPORARY = 75
 EXIT_UNCONFIRMED = 76
 EXIT_CONFIGURATION = 78
+EXIT_NOT_SUBMITTED = 79
 EXIT_KEYBOARD = 130
 AFTER_SUBMITTING = (EXIT_LATE, EXIT_COVERED, EXIT_UNCONFIRMED)
 """A run that ends with one of these has made a submission."""
 
 
 def own_exit_code(code: int) -> int:
-    """The run's exit code when its code ended with this one by itself: 1 for those that only a submission may have."""
-    return EXIT_USER_CODE if code in AFTER_SUBMITTING else code
+    """The run's exit code when its code ended with this one by itself: 1 for those that say what became of a
+    submission."""
+    return EXIT_USER_CODE if code in (*AFTER_SUBMITTING, EXIT_NOT_SUBMITTED) else code
 
 
 class NodeError(Exception):
     """A run cannot go on. `exit_code` follows sysexits: 65 predictions, 69 late and queued, 73 covered by an earlier
-    file, 75 temporary, 76 unconfirmed, 78 configuration."""
+    file, 75 temporary, 76 unconfirmed, 78 configuration; 79 is a test that was not to submit."""
 
     exit_code = EXIT_USER_CODE
 
@@ -79,6 +81,12 @@ class ConfigurationError(NodeError):
     """Something outside the code must be set right first: a variable, the keys, the model, a feature set."""
 
     exit_code = EXIT_CONFIGURATION
+
+
+class NotSubmitted(NodeError):
+    """The predictions keep Numerai's rules, and were not sent, because NUMERAI_NO_SUBMIT is set."""
+
+    exit_code = EXIT_NOT_SUBMITTED
 
 
 class ProgramFailed(NodeError):

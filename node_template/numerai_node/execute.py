@@ -35,8 +35,8 @@ def execute(node: Node, command: Sequence[str], *, csv: bool = False) -> None:
     """Run `command` in a fresh work folder and submit the predictions.csv that it writes there.
 
     The folder holds live.parquet, features.json where the tournament has one, and with `csv` live.csv. Raises
-    `ProgramFailed` with the program's exit code (1 for 69, 73 and 76, which would say that something was submitted),
-    and `BadPredictions` when it wrote no file.
+    `ProgramFailed` with the program's exit code (1 for 69, 73, 76 and 79, which would say what became of a
+    submission), and `BadPredictions` when it wrote no file.
     """
     node.check_access()
     with tempfile.TemporaryDirectory(prefix="numerai-run-", ignore_cleanup_errors=True) as folder:

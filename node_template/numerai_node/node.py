@@ -14,7 +14,7 @@ from .api import NumeraiApi, Round, Submission
 from .bucket import Bucket, Mirror
 from .data import Dataset
 from .downloads import Cache
-from .errors import ConfigurationError, NodeError
+from .errors import ConfigurationError, NodeError, NotSubmitted
 from .freshness import LiveData
 from .log import log, seconds_since
 from .notify import addresses, tell
@@ -198,10 +198,12 @@ class Node:
         Takes a frame with the ids in a column or its index, a series indexed by id, or the path of a CSV file.
         `data_datestamp` names the day of the ids when it is not today's; it is found out by itself when a new round
         opened since the live data were read. Raises `Late` when it was made after the deadline, `Covered` when Numerai
-        counts another file, and `Unconfirmed` when it does not say.
+        counts another file, `Unconfirmed` when it does not say, and `NotSubmitted` in a test that is not to submit.
         """
         self.settings.need_keys()
         checked = self.check(predictions)
+        if self.settings.no_submit:
+            raise NotSubmitted(f"The {len(checked)} predictions keep Numerai's rules. Nothing was sent: it is a test.")
         submitter = Submitter(self.settings, self.api, self._transport)
         self.submissions.append(submitter.submit(checked, data_datestamp, self._data_round))
         self._remember_what_works()

@@ -26,6 +26,7 @@ from .errors import (
     BadPredictions,
     Interrupted,
     NodeError,
+    NotSubmitted,
     Submitted,
     own_exit_code,
 )
@@ -56,15 +57,15 @@ class Ending:
 
 
 def run(main: Callable[[Node], object], *, tells: bool = True) -> NoReturn:
-    """Call `main` with this run's node and end the process: 0, 65, 69, 73, 75, 76, 78, or 1 when its code failed.
+    """Call `main` with this run's node and end the process: 0, 65, 69, 73, 75, 76, 78, 79, or 1 when its code failed.
 
-    With `tells`, the people of NUMERAI_NOTIFY are told how it ended.
+    With `tells`, the people of NUMERAI_NOTIFY are told how it ended, unless it is a test that is not to submit.
     """
     honour_sigterm()
     addresses()
     nodes: list[Node] = []
     ending = ending_of(lambda: _keeping_artifacts(main, nodes))
-    if tells:
+    if tells and not any(node.settings.no_submit for node in nodes):
         try:
             _tell(ending, nodes)
         except (Interrupted, KeyboardInterrupt):
@@ -114,6 +115,9 @@ def ending_of(work: Callable[[], object]) -> Ending:
     """Do the work, log how it failed if it did, and say how it ended."""
     try:
         work()
+    except NotSubmitted as end:
+        log("withheld", exit=end.exit_code, reason=end)
+        return Ending(end.exit_code, str(end))
     except NodeError as error:
         problems = error.problems if isinstance(error, BadPredictions) else ()
         for problem in problems:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .addresses import is_secure
+from .cache_folder import default_cache
 from .errors import ConfigurationError
 from .log import hide
 
@@ -18,6 +18,7 @@ CLASSIC, SIGNALS, CRYPTO = 8, 11, 12
 KEY_VARIABLES = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY")
 NOTIFY_VARIABLE = "NUMERAI_NOTIFY"
 VERSION_VARIABLE = "NUMERAI_DATA_VERSION"
+NO_SUBMIT_VARIABLE = "NUMERAI_NO_SUBMIT"
 VERSION = re.compile(r"v(\d{1,4})(?:\.(\d{1,4}))?")
 NEWEST = "newest"
 SECRET_VARIABLES = (*KEY_VARIABLES, NOTIFY_VARIABLE)
@@ -28,7 +29,8 @@ SECRET_VARIABLES = (*KEY_VARIABLES, NOTIFY_VARIABLE)
 class Settings:
     """What this run is about. `trigger_id` is None when the run was started by hand.
 
-    `data_version` is a version of the data (`v5.3`), `newest`, or None for the one that the model was trained on.
+    `data_version` is a version of the data (`v5.3`), `newest`, or None for the one that the model was trained on. With
+    `no_submit` the run is a test that ends where it would upload.
     """
 
     public_id: str | None
@@ -42,6 +44,7 @@ class Settings:
     cache: Path
     cpu: float | None
     data_version: str | None = None
+    no_submit: bool = False
 
     def __repr__(self) -> str:
         return f"Settings(node={self.node!r}, model_id={self.model_id!r}, tournament={self.tournament})"
@@ -80,9 +83,10 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         node=text("NUMERAI_NODE") or "by-hand",
         tournament=_tournament(text("NUMERAI_TOURNAMENT") or str(CLASSIC)),
         artifacts=text("NUMERAI_ARTIFACTS") or "artifacts",
-        cache=Path(text("NUMERAI_CACHE") or Path(tempfile.gettempdir()) / "numerai-cache"),
+        cache=Path(given) if (given := text("NUMERAI_CACHE")) else default_cache(env),
         cpu=_cpu(text("NUMERAI_CPU")),
         data_version=_version(text(VERSION_VARIABLE)),
+        no_submit=text(NO_SUBMIT_VARIABLE) not in (None, "0"),
     )
     hide(settings.secret_key or "")
     return settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,10 +15,17 @@ from typing import Any, BinaryIO, TypeVar
 from urllib.parse import urlsplit
 
 import urllib3
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError, ReadTimeoutError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    NewConnectionError,
+    ProxyError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from .clock import NumeraiClock, http_date
-from .connections import Connections, Deadline
+from .connections import Connections, Deadline, proxy_name
 from .errors import NodeError, TemporaryFailure
 from .kinds import SERVER_ERROR, TOO_MANY_REQUESTS, Kind
 from .log import log
@@ -25,6 +33,7 @@ from .log import log
 ATTEMPTS = 6
 REFUSALS = 3
 """How often at most what was answered with a refusal (4xx) is tried; more would change nothing."""
+PROXY_WANTS_USER = 407
 FIRST_WAIT = 0.5
 LONGEST_WAIT = 30.0
 LONGEST_RETRY_AFTER = 120.0
@@ -44,6 +53,8 @@ LOOK_SECONDS = 120.0
 """How long is tried what is worth a few tries and never the round."""
 LARGEST_ANSWER = 8 * 1024 * 1024
 """Bytes of an answer that is read into memory; a longer one is not used. Downloads have no limit."""
+MOST_VALUES = 200_000
+"""Values in an answer's JSON: each takes up to 300 bytes of memory, so that a longer answer of 8 MiB could fill it."""
 T = TypeVar("T")
 
 
@@ -107,9 +118,12 @@ class Answer:
         return body
 
     def json(self) -> object:
-        """The body's JSON value; None when it is none."""
+        """The body's JSON value; None when it is none. `Passing` when it holds too many values."""
+        content = self.content()
+        if sum(map(content.count, (b"[", b"{", b","))) > MOST_VALUES:
+            raise Passing(f"{self._said_by} answered more than {MOST_VALUES} values", lost=True)
         try:
-            return json.loads(self.content())
+            return json.loads(content)
         except (ValueError, RecursionError):
             return None
 
@@ -126,7 +140,8 @@ class Transport:
     Waits between tries grow from half a second to 30 s, each varied by half of it either way. `patience()` tries
     whatever fails `attempts` times; while a round is open, until shortly before its deadline, but never longer than 45
     minutes. `sleep` and `monotonic` are in seconds; `report` is told, as `log` is, of each try that is made again;
-    `agent` names this program to servers.
+    `agent` names this program to servers. With `hurried` somebody sits there: a wait that a server asks
+    for, and that there is no time for, is not begun.
     """
 
     def __init__(
@@ -137,6 +152,7 @@ class Transport:
         attempts: int = ATTEMPTS,
         report: Callable[..., None] = log,
         agent: str = "numerai-node",
+        hurried: bool = False,
     ):
         self._connections = Connections()
         self.sleep = sleep
@@ -145,6 +161,7 @@ class Transport:
         self.clock = NumeraiClock(monotonic)
         self._report = report
         self._agent = agent
+        self._hurried = hurried
         self._deadline: datetime | None = None
 
     def submit_by(self, deadline: datetime | None) -> None:
@@ -216,6 +233,9 @@ class Transport:
                 try:
                     if tells_time:
                         self.clock.learn(raw.headers.get("Date"))
+                    if raw.status == PROXY_WANTS_USER:
+                        why = f"{_proxy(url)} asks for a user and a password"
+                        raise Passing(why, kind=Kind.UNREACHABLE, lost=False, at_most=REFUSALS)
                     if raw.status == TOO_MANY_REQUESTS or raw.status >= SERVER_ERROR:
                         raise Passing(
                             f"{host(url)} answered {raw.status}",
@@ -256,9 +276,12 @@ class Transport:
         over = failures >= patience.tries and left <= 0
         if passing.at_most is not None:
             over = refusals >= passing.at_most
+        asked, why = passing.at_least or 0.0, str(passing)
+        if self._hurried and asked > patience.ends - now:
+            over, why = True, f"{passing} and asks for a wait of {min(asked, 1e9):.0f} s"
         if over or now >= patience.ends:
             times = "once" if failures == 1 else f"{failures} times, last"
-            raise passing.then or NoAnswer(f"{what} failed {times} because {passing}.", passing.kind) from passing
+            raise passing.then or NoAnswer(f"{what} failed {times} because {why}.", passing.kind) from passing
         seconds = min(FIRST_WAIT * 2 ** min(failures - 1, 16), LONGEST_WAIT) * random.uniform(0.5, 1.5)  # noqa: S311
         seconds = min(seconds, LONGEST_WAIT)
         if passing.at_least is not None:
@@ -312,6 +335,8 @@ def describe(error: Exception, url: str, *, late: bool = False) -> tuple[Kind, s
     def is_a(*kinds: type[Exception]) -> bool:
         return any(isinstance(each, kinds) for each in causes)
 
+    if is_a(ProxyError):
+        return Kind.UNREACHABLE, f"{_proxy(url)} {_refusal_of_proxy(causes)}"
     if is_a(NewConnectionError):
         return Kind.UNREACHABLE, f"{host(url)} could not be reached"
     if is_a(ConnectTimeoutError):
@@ -321,3 +346,21 @@ def describe(error: Exception, url: str, *, late: bool = False) -> tuple[Kind, s
     if is_a(SSLError):
         return Kind.UNTRUSTED, f"the TLS certificate of {host(url)} is not trusted here"
     return Kind.UNREACHABLE, f"the connection to {host(url)} broke"
+
+
+def _proxy(url: str) -> str:
+    return f"the proxy {proxy_name(url) or ''}".rstrip()
+
+
+def _refusal_of_proxy(causes: list[BaseException]) -> str:
+    """What a proxy answered in place of a connection; urllib3 has it as a text only."""
+    refused = next(
+        (found for each in causes if (found := re.search(r"Tunnel connection failed: (\d{3})", str(each)))), None
+    )
+    if refused is None:
+        return "could not be reached"
+    return (
+        "asks for a user and a password"
+        if int(refused[1]) == PROXY_WANTS_USER
+        else f"refuses: it answered {refused[1]}"
+    )

@@ -44,6 +44,12 @@ def test_it_is_formatted_and_valid(root: Path) -> None:
     assert valid.returncode == 0, valid.stderr
 
 
+def test_its_lock_file_knows_the_provider_that_is_installed_here(root: Path) -> None:
+    """`init` has checked the provider against the hashes; it would have added the hash of one that it did not know."""
+    name = ".terraform.lock.hcl"
+    assert (root / name).read_bytes() == (ROOT / name).read_bytes()
+
+
 def test_its_own_tests_pass(root: Path) -> None:
     done = terraform(root, "test", "-no-color")
     assert done.returncode == 0, done.stdout + done.stderr

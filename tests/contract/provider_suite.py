@@ -11,13 +11,13 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
 import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Node, Run, RunFailure, RunState
-from numerai_compute.ports import Provider
+from numerai_compute.ports import Provider, RunsWithoutSubmitting
 
 from tests.present import present
 
@@ -267,6 +267,20 @@ class ProviderContract(Generic[AnyBench]):
         node = self.ready(bench, HELLO)
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert "TRIGGER_ID" not in json.loads(texts(bench.provider, run.id)[0])
+
+    def test_the_webhooks_address_is_told_as_it_was_configured(self, bench: AnyBench) -> None:
+        node = bench.node(HELLO)
+        assert bench.provider.webhook_url("numerai-nobody") is None
+        configured = bench.provider.configure(node, quiet)
+        assert bench.provider.webhook_url(node.name) == configured.webhook_url
+
+    def test_a_run_that_is_told_not_to_submit(self, bench: AnyBench) -> None:
+        node = self.ready(bench, "import os, sys\nsys.exit(79 if os.environ.get('NUMERAI_NO_SUBMIT') == '1' else 1)")
+        run = ended(bench.provider, cast(RunsWithoutSubmitting, bench.provider).run_without_submitting(node).id)
+        assert (run.state, run.exit_code, run.failure) == (RunState.SUCCEEDED, 79, None) and run.is_test
+        by_hand = ended(bench.provider, bench.provider.trigger(node).id)
+        assert (by_hand.state, by_hand.exit_code) == (RunState.FAILED, 1) and not by_hand.is_test
+        assert trigger(webhook(node), "no-submit-x").status == 400
 
     def test_a_trigger_that_was_seen_gives_its_run(self, bench: AnyBench) -> None:
         node = self.ready(bench, "print('once')")

@@ -121,10 +121,11 @@ def test_another_program_on_the_port_is_not_taken_for_the_daemon(bench: LocalBen
     file = bench.home.path / "local" / "daemon.json"
     told = json.loads(file.read_text())
     with local_bench(tmp_path / "other", "process") as other:
-        port = present(daemon_status(other.home.context()).url).rpartition(":")[2]
-        file.write_text(json.dumps({**told, "port": int(port)}))
-        status = daemon_status(bench.home.context())
-        assert status.running and not status.answering
+        others = json.loads((other.home.path / "local" / "daemon.json").read_text())
+        for port in ("port", "control_port"):
+            file.write_text(json.dumps({**told, port: others[port]}))
+            status = daemon_status(bench.home.context())
+            assert status.running and not status.answering
         with pytest.raises(NumeraiError) as error:
             stop_daemon(bench.home.context())
         assert error.value.code == "daemon-stuck"

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numerai_compute.sandbox.settings import parse_models
 
 from tests.fixtures.sandbox import ServedSandbox, wait_for
 
@@ -274,7 +275,7 @@ def test_being_told_to_stop(sandbox: ServedSandbox, tmp_path: Path) -> None:
     process = watching.start(LEFT_OUT)
     try:
         state = watching.home / "progress" / "handler-Waiting.json"
-        wait_for(lambda: state.exists() and "on_cleanup" in state.read_text())
+        wait_for(lambda: state.exists() and "on_cleanup" in json.loads(state.read_text())["done"])
         process.send_signal(signal.SIGTERM)
         _, err = process.communicate(timeout=30)
     finally:
@@ -289,3 +290,25 @@ def test_what_is_wrong_is_said_in_a_few_lines(sandbox: ServedSandbox, tmp_path: 
     assert (code, result["error"]["code"]) == (1, "no-handlers")
     code, result, _ = watching.run(MODERN, "--single-run", "-m", "nobody")
     assert (code, result["error"]["code"]) == (2, "unknown-model")
+
+
+SIMPLE = """
+from numerai_compute.events import EventHandler
+
+
+class Simple(EventHandler):
+    def on_new_tournament_data(self, round_number):
+        live = self.daemon.node.live(self.daemon.node.features("small"))
+        self.daemon.submit(live.mean(axis=1).rank(pct=True) * 0.98 + 0.01)
+"""
+
+
+def test_a_forgotten_model_costs_no_round(sandbox_factory: Callable[..., ServedSandbox], tmp_path: Path) -> None:
+    served = sandbox_factory(models=parse_models(("alice", "bob")))
+    watching = Watching(tmp_path, served)
+    code, result, err = watching.run(SIMPLE, "--single-run")
+    assert code == 2 and result["error"]["code"] == "model-missing", err
+    code, result, err = watching.run(SIMPLE, "--single-run", "-m", "alice")
+    assert code == 0 and len(result["rounds"][0]["submissions"]) == 1, err
+    code, result, err = watching.run(SIMPLE, "--single-run", "-m", "alice", "--again")
+    assert code == 0 and [each["failed"] for each in result["rounds"]] == [[]], err

@@ -54,6 +54,9 @@ def test_the_wheel_carries_templates_and_data_and_nothing_else(wheel: Path) -> N
         f"{template}/tournament-python3/predict.py",
         f"{template}/tournament-python3/train.py",
         f"{template}/tournament-python3/requirements.txt",
+        f"{template}/tournament-python3/requirements.lock",
+        "numerai_compute/terraform/aws/main.tf",
+        "numerai_compute/terraform/aws/.terraform.lock.hcl",
     }
     assert expected - set(names) == set()
     strangers = [name for name in names if "__pycache__" in name or ".tfstate" in name or name.startswith("tests")]

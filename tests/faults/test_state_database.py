@@ -15,6 +15,7 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import NumeraiError
 from numerai_compute.factory import Factory
+from numerai_compute.installation import install_command
 from numerai_compute.main import run
 from numerai_compute.models import Keys, Node
 from numerai_compute.providers.local.store import RunStore
@@ -224,7 +225,7 @@ def test_a_downgrade_is_refused_by_the_command_in_one_message(
     starts_the_daemon = command[-1] == "trigger" and name == "local/runs.db"  # whose last words are then passed on
     assert error["code"] == ("daemon-failed" if starts_the_daemon else "state-newer")
     assert "has version 99" in error["message"]
-    assert "pip install --upgrade numerai-compute" in error["message"] + error["hint"]
+    assert install_command() in error["message"] + error["hint"]
     assert (home / name).read_bytes() == content
 
 
@@ -236,5 +237,5 @@ def test_what_shows_the_rest_says_that_the_memory_of_the_watcher_is_newer(
     content = newer_database(home / "rounds.db")
     run([command, "--json"], Factory(home))
     problems = json.loads(capsys.readouterr().out)["problems"]
-    assert any("version 99" in each and "pip install --upgrade numerai-compute" in each for each in problems), problems
+    assert any("version 99" in each and install_command() in each for each in problems), problems
     assert (home / "rounds.db").read_bytes() == content

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -67,3 +68,11 @@ def test_output_may_go_through_a_file_that_only_its_owner_can_read(tmp_path: Pat
     assert (result.exit_code, result.tail) == (4, tuple(lines[-20:]))
     if sys.platform != "win32":
         assert output.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_files_of_a_private_program_are_its_owners(tmp_path: Path) -> None:
+    made = tmp_path / "made"
+    code = f"open({str(made)!r}, 'w').close()"
+    assert run_process([sys.executable, "-c", code], private_files=True).exit_code == 0
+    assert made.stat().st_mode & 0o077 == 0

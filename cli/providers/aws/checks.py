@@ -177,4 +177,4 @@ def _deployment(parts: AwsParts, stack: Stack, node: Node, provider: Provider) -
 
 
 def _last_run(node: Node, provider: Provider) -> Check:
-    return last_run_check(node, provider.runs(node.name, 1))
+    return last_run_check(node, provider.runs(node.name))

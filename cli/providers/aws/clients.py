@@ -8,6 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
+from ...installation import extra_needed
 from .settings import DEFAULT_REGION, AwsSettings
 
 CONNECT_SECONDS = 5
@@ -99,14 +100,8 @@ class AwsClients:
 
 
 def _connect(profile: str | None, region: str | None) -> Any:
-    try:
+    with extra_needed():
         import boto3
-    except ImportError as error:
-        raise EnvironmentNotReady(
-            "The AWS provider needs boto3, which is not installed.",
-            "Run `pip install 'numerai-compute[aws]'`.",
-            code="extra-missing",
-        ) from error
     return boto3.Session(profile_name=profile, region_name=region)
 
 
@@ -117,9 +112,8 @@ def aws_errors(*, absent: tuple[str, ...] = ()) -> Iterator[None]:
     The error codes in `absent` say that something is not there: `ProviderError` with code `absent`.
     """
     try:
-        yield
-    except ImportError:
-        raise
+        with extra_needed():
+            yield
     except NumeraiError:
         raise
     except Exception as error:  # the SDK's errors have no other base that could be named without importing it

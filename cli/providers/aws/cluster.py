@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
 
 from ...errors import ProviderError, UsageError
-from ...files.private import write_private
+from ...files.private import remove_tree, write_private
 from ...models import NUMERAI_API_URL, Keys, Node
 from ...ports import Clock, Report, StackPlan, StackRunner
 from .adoption import take_over
@@ -234,7 +233,7 @@ class Cluster:
             cluster = self._settings.cluster
             left = cluster_remains(self._clients, cluster, self._clients.account, self.region)
             _refuse_remains("the cluster", list(left))
-        shutil.rmtree(self._paths.terraform, ignore_errors=True)
+        remove_tree(self._paths.terraform, self._paths.home)
         self._paths.told.unlink(missing_ok=True)
         self.file.forget()
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ...models import Deployment, Node
 from ...ports import ContainerEngine, Report
+from ...source import build_arguments
 from .image_registry import ImageRegistry
 from .variables import IMAGE_TAG
 
@@ -50,6 +51,7 @@ class Images:
                 labels={"numerai.node": self._label(node.name)},
                 report=report,
                 platform=PLATFORM,
+                arguments=build_arguments(node),
             )
             report(f"Pushing {repository}:{tag}")
             self._engine().push(repository, tag, auth=self._registry.auth, report=report)

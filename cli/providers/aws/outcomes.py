@@ -8,8 +8,8 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ...models import Run, RunFailure, RunState
-from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, timed_out
-from ..webhooks.calls import OWN_TRIGGER
+from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, of_test, timed_out
+from ..webhooks.calls import OWN_TRIGGER, submits
 from .stack_file import StackNode
 from .trigger_table import image_is_missing, state_of
 
@@ -26,13 +26,16 @@ def run_of(job: Mapping[str, Any], name: str, node: StackNode) -> Run:
     attempts, given = job.get("attempts") or [], environment(job)
     state = RunState(state_of(job))
     outcome = _outcome(job, node) if state.final else Outcome(state, message=job.get("statusReason"))
+    trigger_id = given.get("TRIGGER_ID") or given.get(OWN_TRIGGER)
+    if not submits(trigger_id):
+        outcome = of_test(outcome)
     started = None if outcome.failure in (RunFailure.NOT_DEPLOYED, RunFailure.COULD_NOT_START) else _started(job)
     return Run(
         id=job["jobId"],
         node=name,
         state=outcome.state,
         created_at=moment(job.get("createdAt") or 0),
-        trigger_id=given.get("TRIGGER_ID") or given.get(OWN_TRIGGER),
+        trigger_id=trigger_id,
         started_at=started if state is not RunState.QUEUED or attempts else None,
         ended_at=stopped_at(job),
         exit_code=outcome.exit_code,

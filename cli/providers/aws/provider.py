@@ -27,6 +27,7 @@ from .moving import move_state
 from .parts import AwsParts
 from .policy import minimal_policy
 from .runs import BatchRuns
+from .settings import SETTINGS
 from .sizes import provisioned_size
 from .stack_file import Stack, StackNode
 from .variables import check_name
@@ -44,6 +45,7 @@ class AwsProvider:
 
     name = "aws"
     timed_here = False
+    settings_table = SETTINGS
 
     def __init__(self, parts: AwsParts):
         self._parts = parts
@@ -93,6 +95,14 @@ class AwsProvider:
         cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
         node = replace(node, cpu=cpu, memory_mib=memory_mib)
         return replace(node, webhook_url=self._parts.cluster.configure(node, report))
+
+    def webhook_url(self, node_name: str) -> str | None:
+        """The cluster's own address of it."""
+        stack = self._stack()
+        record, outputs = stack.staying.get(node_name), ClusterOutputs(stack.outputs)
+        if record is None or node_name not in outputs.nodes or outputs.optional("webhook_base_url") is None:
+            return None
+        return outputs.webhook_url(node_name, record.token)
 
     def move_state(self, remote: bool, report: Report) -> str | None:
         """Keep the cluster's state in a bucket from now on, or in the home folder again; returns the bucket's name, or
@@ -164,6 +174,11 @@ class AwsProvider:
         self._require_node(node.name)
         runs = self._runs()
         return runs.submit(node.name) if trigger_id is None else runs.call_webhook(node.name, trigger_id)
+
+    def run_without_submitting(self, node: Node) -> Run:
+        """Start one run with NUMERAI_NO_SUBMIT set."""
+        self._require_node(node.name)
+        return self._runs().submit(node.name, submits=False)
 
     def run(self, run_id: str) -> Run:
         return self._runs().run(run_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -10,11 +11,13 @@ from typing import Any
 from ...errors import ProviderError, UsageError
 from ...models import Deployment, Run
 from ...ports import Clock
+from ..environment import NO_SUBMIT_VARIABLE
+from ..webhooks.calls import NO_SUBMIT, OWN_TRIGGER
 from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .outcomes import CANCEL_REASON, environment, run_of
 from .stack_file import Stack
-from .trigger_table import Table, deployment_key, is_run, jobs, trigger_key
+from .trigger_table import TEST_PREFIX, Table, deployment_key, is_run, jobs, trigger_key
 
 STOP_SECONDS = 180.0
 """Fargate gives a container 30 s between SIGTERM and SIGKILL, and Batch some more to notice."""
@@ -31,12 +34,17 @@ class BatchRuns:
         self._outputs = ClusterOutputs(stack.outputs)
         self._clock = clock
 
-    def submit(self, name: str) -> Run:
-        """Start one run by hand, without a trigger id."""
+    def submit(self, name: str, *, submits: bool = True) -> Run:
+        """Start one run by hand, without a trigger of Numerai's; without `submits` it ends where it would submit."""
         node = self._outputs.node(name)
+        given = {} if submits else {NO_SUBMIT_VARIABLE: "1", OWN_TRIGGER: f"{NO_SUBMIT}{secrets.token_hex(8)}"}
+        overrides = {"environment": [{"name": variable, "value": value} for variable, value in given.items()]}
         with aws_errors():
             job = self._batch.submit_job(
-                jobName=f"{name}-by-hand", jobQueue=node["job_queue"], jobDefinition=node["job_definition"]
+                jobName=f"{name}-by-hand" if submits else f"{TEST_PREFIX}{name}",
+                jobQueue=node["job_queue"],
+                jobDefinition=node["job_definition"],
+                **({"containerOverrides": overrides} if given else {}),
             )
         return self.run(job["jobId"])
 

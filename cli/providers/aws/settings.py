@@ -3,34 +3,44 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ...errors import UsageError
-from ..setting_values import bad_setting, whole_number
+from ...settings import Recorded, choice, read_all, switch, text, whole
 
 DEFAULT_REGION = "us-east-1"
 DEFAULT_CLUSTER = "numerai"
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
 """What CloudWatch Logs accepts, up to two years (PutRetentionPolicy)."""
 
-_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-[0-9]")
-_CLUSTER = re.compile(r"[a-z][a-z0-9-]{1,22}[a-z0-9]")
-_EMAIL = re.compile(r"[^@\s]+@[^@\s]+")
+SETTINGS = (
+    text("region", "the region; the AWS SDK's own choice where none is given, else us-east-1",
+         r"[a-z]{2}(-[a-z]+)+-[0-9]", "a region like us-east-1", None, ("AWS_REGION", "AWS_DEFAULT_REGION")),
+    text("profile", "the profile of your AWS credentials", r"\S.*", "a name", None, ("AWS_PROFILE",)),
+    text("cluster", "the first part of every name in AWS, so that several clusters fit in one account",
+         r"[a-z][a-z0-9-]{1,22}[a-z0-9]", "3 to 24 lower-case letters, digits and hyphens, the first one a letter",
+         DEFAULT_CLUSTER, ("NUMERAI_AWS_CLUSTER",)),
+    switch("use_spot", "run on Spot capacity, which is cheaper and may be taken away", True),
+    choice("webhook_concurrency", "how many webhook calls are answered at once; -1 reserves none",
+           (-1, *range(1, 101)), 10,
+           wanted="a number from 1 to 100, or -1 to reserve none"),
+    whole("runs_per_hour", "how many runs of a node its webhook may start in an hour", 1, 3600, 60),
+    choice("log_retention_days", "days that logs are kept", LOG_RETENTION_DAYS, 30),
+    text("notification_email", "whom AWS mails about failed runs", r"[^@\s]+@[^@\s]+", "an e-mail address"),
+    whole("budget_usd", "US dollars a month beyond which AWS warns; 0 for no budget", 0, 1_000_000),
+    switch("keep_artifacts", "refuse to remove a bucket that holds trained models", False),
+    switch("watcher", "a function in the cluster starts the runs that are missing", True),
+    whole("watcher_grace_minutes", "minutes after a round's opening before the function does", 1, 45, 10),
+    replace(text("state_bucket", "the bucket with the state", r"\S+", "the name of a bucket"),
+            set_by="numerai setup -P aws --remote-state"),
+    whole("log_lag_seconds", "seconds after the end of a run in which its last lines may still arrive", 0, 60, 5),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class AwsSettings:
-    """Which account and region, and how the cluster there behaves.
-
-    `region` and `profile` are None where nothing was chosen: the AWS SDK's own choice holds then, and `us-east-1` where
-    it has none. `cluster` is the first part of every name in AWS, so that several clusters fit in one account.
-    Up to `runs_per_hour` runs of a node may be started through its webhook. A month's cost beyond `budget_usd` is
-    warned of. With `watcher` a function in the cluster starts the runs that are missing `watcher_grace_minutes` after a
-    round's opening. `log_lag_seconds` is how long after the end of a run its last lines may still arrive.
-    """
+    """Which account and region, and how the cluster there behaves: a value for each of `SETTINGS`."""
 
     region: str | None = None
     profile: str | None = None
@@ -48,42 +58,10 @@ class AwsSettings:
     log_lag_seconds: int = 5
 
 
-def read_settings(recorded: Mapping[str, str | int], environ: Mapping[str, str] = os.environ) -> AwsSettings:
-    """The settings; AWS_REGION (or AWS_DEFAULT_REGION), AWS_PROFILE and NUMERAI_AWS_CLUSTER win over what is recorded.
-
-    Raises `UsageError` with code `bad-setting` for values that cannot be.
-    """
-    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or _text(recorded, "region")
-    if region is not None and not _REGION.fullmatch(region):
-        raise _bad("region", region, "a region like us-east-1 (also in AWS_REGION)")
-    cluster = environ.get("NUMERAI_AWS_CLUSTER") or _text(recorded, "cluster") or DEFAULT_CLUSTER
-    if not _CLUSTER.fullmatch(cluster):
-        raise _bad("cluster", cluster, "3 to 24 lower-case letters, digits and hyphens, the first one a letter")
-    email = _text(recorded, "notification_email")
-    if email is not None and not _EMAIL.fullmatch(email):
-        raise _bad("notification_email", email, "an e-mail address")
-    retention = _number(recorded, "log_retention_days", 30, 1, 731)
-    if retention not in LOG_RETENTION_DAYS:
-        raise _bad("log_retention_days", retention, f"one of {', '.join(map(str, LOG_RETENTION_DAYS))}")
-    concurrency = _number(recorded, "webhook_concurrency", 10, -1, 100)
-    if concurrency == 0:
-        raise _bad("webhook_concurrency", 0, "from 1 to 100, or -1 to reserve none")
-    return AwsSettings(
-        region=region,
-        profile=environ.get("AWS_PROFILE") or _text(recorded, "profile"),
-        cluster=cluster,
-        use_spot=_number(recorded, "use_spot", 1, 0, 1) == 1,
-        webhook_concurrency=concurrency,
-        runs_per_hour=_number(recorded, "runs_per_hour", 60, 1, 3600),
-        log_retention_days=retention,
-        notification_email=email,
-        budget_usd=_number(recorded, "budget_usd", 0, 1, 1_000_000) if recorded.get("budget_usd") else None,
-        keep_artifacts=_number(recorded, "keep_artifacts", 0, 0, 1) == 1,
-        watcher=_number(recorded, "watcher", 1, 0, 1) == 1,
-        watcher_grace_minutes=_number(recorded, "watcher_grace_minutes", 10, 1, 45),
-        state_bucket=_text(recorded, "state_bucket"),
-        log_lag_seconds=_number(recorded, "log_lag_seconds", 5, 0, 60),
-    )
+def read_settings(recorded: Recorded, environ: Mapping[str, str] = os.environ) -> AwsSettings:
+    """The settings; raises `UsageError` with code `bad-setting` for values that cannot be."""
+    values = read_all(SETTINGS, recorded, environ)
+    return AwsSettings(**{**values, "budget_usd": values["budget_usd"] or None})
 
 
 class AwsPaths:
@@ -97,21 +75,9 @@ class AwsPaths:
 
     def __init__(self, home: Path):
         self.home = home
-        self.root = home / "aws"
-        self.stack = self.root / "stack.json"
-        self.lock = self.root / "stack.lock"
-        self.told = self.root / "told.sha256"
-        self.plugins = home / "terraform-plugins"
-        self.terraform = self.root / "terraform"
-
-
-def _text(recorded: Mapping[str, str | int], name: str) -> str | None:
-    return str(recorded.get(name) or "").strip() or None
-
-
-def _number(recorded: Mapping[str, str | int], name: str, default: int, low: int, high: int) -> int:
-    return whole_number("AWS", name, recorded.get(name, default), low, high)
-
-
-def _bad(name: str, value: object, wanted: str) -> UsageError:
-    return bad_setting("AWS", name, value, wanted)
+        self.root = root = home / "aws"
+        self.stack = root / "stack.json"  # which nodes the cluster has, with the tokens of their webhooks
+        self.lock = root / "stack.lock"  # held by the command that changes the cluster
+        self.told = root / "told.sha256"  # a hash over whom to notify as this machine put that into the secret last
+        self.plugins = home / "terraform-plugins"  # Terraform's own, kept for all clusters
+        self.terraform = root / "terraform"  # its working folder, its state included unless that is kept remotely

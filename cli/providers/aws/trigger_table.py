@@ -24,6 +24,8 @@ _STATES = {"STARTING": "running", "RUNNING": "running", "SUCCEEDED": "succeeded"
 TOO_MANY = "Too many runs in this hour. Try again later."
 NOTICE_PREFIX = "notice-"
 """Begins the names of the watcher's jobs that run a node's image to notify people."""
+TEST_PREFIX = "no-submit-"
+"""Begins the names of jobs that are told not to submit: what is listed of a job does not hold its environment."""
 
 
 class Table:
@@ -235,6 +237,11 @@ def state_of(job: Mapping[str, Any]) -> str:
     docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html.
     """
     return _STATES.get(job["status"], "queued")
+
+
+def is_test(job: Mapping[str, Any]) -> bool:
+    """Whether a listed job was told not to submit, and so is no run of a round."""
+    return str(job["jobName"]).startswith(TEST_PREFIX)
 
 
 def image_is_missing(reason: str) -> bool:

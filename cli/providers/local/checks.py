@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
+from urllib.parse import urlsplit
 
 from ...errors import NumeraiError
 from ...models import Check, CheckStatus, Node
 from ..checks import deployment_check, last_run_check
 from .daemon import daemon_status
+from .executor import Executor
 from .parts import LocalParts
 
 OVERDUE = timedelta(minutes=5)
@@ -17,6 +19,8 @@ OVERDUE = timedelta(minutes=5)
 
 def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[Node], str]) -> Iterator[Check]:
     """The daemon, the database, the executor in use, and every node's deployment and runs."""
+    from .service import service_check
+
     nodes, used = list(nodes), []
     if parts.paths.database.exists():  # looking must not make one
         try:
@@ -26,21 +30,26 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
             return
         yield Check("local database", CheckStatus.OK, f"{parts.paths.database} is readable")
     yield _daemon(parts, needed=bool(nodes))
+    yield service_check(parts.context.home, needed=bool(nodes))
     try:
-        chosen = parts.chosen_executor()
+        chosen = parts.choice.for_new_nodes()
     except NumeraiError as error:
         yield Check("executor", CheckStatus.FAILED, error.message, error.hint)
         return
     for executor in {chosen.name: chosen, **{executor.name: executor for executor in used}}.values():
         yield from executor.checks()
+    yield from _rehearsals(parts, used)
     for node in nodes:
         yield _deployment(parts, node, hash_of)
-        yield last_run_check(node, parts.store.runs(node.name, 1))
+        yield last_run_check(node, parts.store.runs(node.name, 20))
         yield from _stuck(parts, node)
 
 
 def _daemon(parts: LocalParts, *, needed: bool) -> Check:
     name, status = "daemon", daemon_status(parts.context)
+    if status.answering and needed and urlsplit(status.url or "").port != parts.port:
+        why = f"answers on {status.url}, but by the settings as they are now it is to serve port {parts.port}"
+        return Check(name, CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix="restart-daemon")
     if status.answering:
         return Check(name, CheckStatus.OK, f"answers on {status.url} (pid {status.pid})")
     if status.running:
@@ -54,6 +63,18 @@ def _daemon(parts: LocalParts, *, needed: bool) -> Check:
         "numerai daemon start",
         safe_fix="start-daemon",
     )
+
+
+def _rehearsals(parts: LocalParts, used: Iterable[Executor]) -> Iterator[Check]:
+    """Removes what killed runs in the foreground have left: containers hold keys in their configuration."""
+    name = "killed tests"
+    try:
+        removed = parts.rehearsals.remove_abandoned(used)
+    except NumeraiError as error:
+        yield Check(name, CheckStatus.WARNING, f"what they left cannot be removed: {error.message}", error.hint)
+        return
+    if removed:
+        yield Check(name, CheckStatus.OK, f"what {len(removed)} of them left is removed: {', '.join(removed)}")
 
 
 def _deployment(parts: LocalParts, node: Node, hash_of: Callable[[Node], str]) -> Check:

@@ -13,12 +13,12 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
 from ...errors import NumeraiError, ProviderError
 from ...files.locks import Held, is_held, take
+from ...files.logs import PrivateLog
 from ...files.private import make_private_folder, write_private
 from ...ports import Report
 from ...process import spawn_detached
@@ -34,6 +34,7 @@ START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 """Longer than the daemon's companions may take to say what they have to say."""
 LOOK_SECONDS = 0.05
+CONTROL_HOST = "127.0.0.1"
 LOG_BYTES = 1024 * 1024
 LOG_FILES = 3
 PACKAGE_LOGGER = __name__.partition(".")[0]
@@ -67,6 +68,7 @@ class _DaemonFile:
     pid: int
     host: str
     port: int
+    control_port: int
     control_token: str
     since: str
 
@@ -149,10 +151,10 @@ def daemon_status(context: ProviderContext) -> DaemonStatus:
     health = _health(told)
     return DaemonStatus(
         running=True,
-        answering=health is not None,
+        answering=health is not None and _webhook_answers(told),
         log=paths.daemon_log,
         pid=told.pid,
-        url=f"http://{_client_host(told.host)}:{told.port}",
+        url=_url(told.host, told.port),
         instance=told.instance,
         since=told.since,
         going_on=tuple(health["going_on"]) if health else (),
@@ -191,33 +193,46 @@ class _Daemon:
         self._control_token = secrets.token_urlsafe(32)
         self._since = parts.context.clock.now()
         self._scheduler = Scheduler(
-            parts.store, parts.execution(), parts.used_executors, parts.context.clock, parts.settings
+            parts.store,
+            parts.execution(),
+            parts.used_executors,
+            parts.context.clock,
+            parts.settings,
+            lambda: parts.rehearsals.try_to_remove_abandoned(parts.used_executors()),
         )
 
     def serve(self) -> None:
         """Take over what was left, then serve until told to stop."""
         from .server import WebhookServer
-        from .webhook import Webhook, create_app
+        from .webhook import Webhook, create_app, create_control_app
 
         parts = self._parts
         webhook = Webhook(parts.store, parts.context.clock, self._scheduler.poke, self._stop.is_set)
-        app = create_app(webhook, self._health, self._stop_if_allowed)
         host = parts.settings.host
-        server = WebhookServer(app, host, parts.port)
+        server = WebhookServer(create_app(webhook, self._instance), host, parts.port)
+        control = WebhookServer(create_control_app(self._health, self._stop_if_allowed), CONTROL_HOST, 0)
         with ending_signals(self._stop):
             told = _DaemonFile(
-                self._instance, os.getpid(), host, server.port, self._control_token, self._since.isoformat()
+                self._instance,
+                os.getpid(),
+                host,
+                server.port,
+                control.port,
+                self._control_token,
+                self._since.isoformat(),
             )
             write_private(parts.paths.daemon_file, json.dumps(asdict(told)).encode(), keep_previous=False)
             self._scheduler.start()
             server.start()
-            self._say(f"The daemon serves webhooks on http://{_client_host(host)}:{server.port} (pid {os.getpid()}).")
+            control.start()
+            self._say(f"The daemon serves webhooks on {_url(host, server.port)} (pid {os.getpid()}).")
             self._companions.start()
             while not self._stop.wait(1.0):  # with a time limit, as Windows would not see Ctrl-C otherwise
                 pass
             self._companions.stop()
             going_on = self._scheduler.stop()
             server.close()
+            control.close()
         left = f" {len(going_on)} run(s) go on and are taken over at the next start." if going_on else ""
         self._say(f"The daemon has stopped.{left}")
 
@@ -262,9 +277,8 @@ def _held_lock(paths: LocalPaths) -> Iterator[None]:
 
 @contextmanager
 def _log_file(paths: LocalPaths) -> Iterator[None]:
-    os.close(os.open(paths.daemon_log, os.O_WRONLY | os.O_CREAT, 0o600))
-    handler = RotatingFileHandler(paths.daemon_log, maxBytes=LOG_BYTES, backupCount=LOG_FILES, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    layout = "%(asctime)s %(levelname)s %(message)s"
+    handler = PrivateLog(paths.daemon_log, layout, max_bytes=LOG_BYTES, kept=LOG_FILES)
     loggers = [logging.getLogger(PACKAGE_LOGGER), logging.getLogger("waitress")]
     loggers[0].setLevel(logging.INFO)
     for logger in loggers:
@@ -288,28 +302,37 @@ def _read_daemon_file(paths: LocalPaths) -> _DaemonFile | None:
 
 def _health(told: _DaemonFile) -> dict[str, Any] | None:
     """What the daemon says of itself; None when it does not answer or another program answers in its place."""
-    try:
-        content = _request(told, "GET", "/health", {})
-    except (OSError, http.client.HTTPException, ValueError):
-        return None
-    return content if isinstance(content, dict) and content.get("instance") == told.instance else None
+    content = request(CONTROL_HOST, told.control_port, "GET", "/health", {})
+    return content if content is not None and content.get("instance") == told.instance else None
+
+
+def _webhook_answers(told: _DaemonFile) -> bool:
+    """Whether this daemon, and not another program, answers where Numerai calls it."""
+    content = request(_client_host(told.host), told.port, "GET", "/health", {})
+    return content is not None and content.get("instance") == told.instance
 
 
 def _ask_to_stop(told: _DaemonFile) -> bool:
-    try:
-        content = _request(told, "POST", "/-/daemon/stop", {"X-Control-Token": told.control_token})
-    except (OSError, http.client.HTTPException, ValueError):
-        return False
-    return isinstance(content, dict) and content.get("status") == "stopping"
+    content = request(CONTROL_HOST, told.control_port, "POST", "/stop", {"X-Control-Token": told.control_token})
+    return content is not None and content.get("status") == "stopping"
 
 
-def _request(told: _DaemonFile, method: str, path: str, headers: Mapping[str, str]) -> Any:
-    connection = http.client.HTTPConnection(_client_host(told.host), told.port, timeout=5)
+def request(host: str, port: int, method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
+    """The JSON object that is answered, None where there is none."""
+    connection = http.client.HTTPConnection(host, port, timeout=5)
     try:
         connection.request(method, path, headers=dict(headers))
-        return json.loads(connection.getresponse().read(1 << 20))
+        content = json.loads(connection.getresponse().read(1 << 20))
+    except (OSError, http.client.HTTPException, ValueError):
+        return None
     finally:
         connection.close()
+    return content if isinstance(content, dict) else None
+
+
+def _url(host: str, port: int) -> str:
+    name = _client_host(host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
 
 
 def _client_host(host: str) -> str:

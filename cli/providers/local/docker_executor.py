@@ -7,20 +7,25 @@ import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Node, RunFailure
 from ...ports import Clock, ContainerEngine, ContainerSpec, ContainerState, Report
 from ...redaction import Redactor
+from ...source import build_arguments
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from .executor import Attempt, Control, StartFailed, disk_check
-from .run_log import LineSplitter, LogWriter
+from .run_log import LineSplitter, LogWriter, last_lines
 from .settings import LocalPaths, LocalSettings
+from .start_failures import ARCHITECTURES, NOT_FOUND, Program, missing_capability, why_not_started
 
 ARTIFACTS = "/numerai/artifacts"
 CACHE = "/numerai/cache"
 KEPT_IMAGES = 3
+LOOKED_AT = 20
+LOST_BY_ENGINE = "... a part of the output is lost here: the Docker engine has not kept it"
 _RECONNECT_SECONDS = 1.0
 _LOOK_SECONDS = 30.0
 _END_SECONDS = 2.0
@@ -59,7 +64,9 @@ class DockerExecutor:
         available = self._engine.cpus()
         if node.cpu > available:
             report(f"{node.name} asks for {node.cpu:g} CPUs; this machine has {available}, so that is what it gets.")
-        image_id = self._engine.build(Path(node.path), tag, labels=self._labels(node.name), report=report)
+        image_id = self._engine.build(
+            Path(node.path), tag, labels=self._labels(node.name), report=report, arguments=build_arguments(node)
+        )
         self._engine.tag(image_id, f"{repository}:latest")
         return tag, image_id
 
@@ -105,7 +112,7 @@ class DockerExecutor:
                     return lost("Its container was removed from outside.")
                 if state.ended:
                     follower.copy_the_rest()
-                    return _outcome(attempt, state)
+                    return self._outcome(attempt, state)
                 follower.keep_following()
                 if control.cancelled:
                     return self._stop(attempt, follower, cancelled)
@@ -169,6 +176,27 @@ class DockerExecutor:
             follower.copy_the_rest()
         return outcome(state.exit_code if state else None)
 
+    def _outcome(self, attempt: Attempt, state: ContainerState) -> Outcome:
+        """How it ended, with the reason where the exit code alone would mislead."""
+        limit, name = f"{attempt.node.memory_mib} MiB", _name(attempt)
+        outcome = ended(state.exit_code, limit=limit, out_of_memory=state.out_of_memory)
+        if outcome.failure is not RunFailure.EXIT_CODE or outcome.temporary:
+            return outcome
+        lines = last_lines(self._paths.log(attempt.run_id, attempt.number), LOOKED_AT)
+
+        def look(program: str) -> Program | None:
+            found = self._engine.program(name, program)
+            return Program(*found) if found else None
+
+        with contextlib.suppress(ProviderError):  # what could not be found out explains nothing
+            if state.exit_code in NOT_FOUND:
+                machine = self._engine.architecture()
+                if why := why_not_started(lines, state.program, look, ARCHITECTURES.get(machine, machine)):
+                    return replace(outcome, message=f"It ended with exit code {state.exit_code}: {why}.")
+            if why := missing_capability(lines, root=state.user.partition(":")[0] in ("", "0", "root")):
+                return replace(outcome, message=f"{outcome.message} {why}")
+        return outcome
+
     def _node_label(self, node_name: str) -> str:
         return f"numerai.node={self._home_id()}/{node_name}"
 
@@ -190,6 +218,7 @@ class DockerExecutor:
             volume_labels={artifacts: labels, cache: {"numerai.home": home, "numerai.cache": home}},
             read_only=self._settings.read_only,
             command=attempt.command,
+            capabilities=self._settings.capabilities,
         )
 
 
@@ -225,19 +254,26 @@ class _Follower:
             self._control.wake()
 
     def _copy(self) -> None:
-        """Copy what the log does not hold yet: the engine keeps the output from its beginning, so lines are counted."""
+        """Copy what the log does not hold yet. The engine keeps the output from its beginning, so lines are counted;
+        once its file was full it begins later, so times are compared."""
         state = self._engine.container(self._name)
         secrets = [state.environment.get(name) for name in _SECRETS] if state else []
-        with LogWriter(self._path, Redactor(secrets)) as log:
-            known = log.lines
-            for number, (time, text) in enumerate(_lines(self._engine, self._name), start=1):
-                if number > known:
+        redact = Redactor(secrets)
+        with LogWriter(self._path, redact) as log:
+            known, first, last = log.lines, log.first_stamp, log.last_stamp
+            begins_later = False
+            for number, (time, text) in enumerate(_lines(self._engine, self._name, redact), start=1):
+                if number == 1 and known and first != time:
+                    begins_later = True  # the engine's own file was full, and has lost its beginning
+                    if last and time > last:
+                        log.add(LOST_BY_ENGINE, time)
+                if (time > (last or "")) if begins_later else (number > known):
                     log.add(text, time)
 
 
-def _lines(engine: ContainerEngine, name: str) -> Iterator[tuple[str, str]]:
+def _lines(engine: ContainerEngine, name: str, redact: Redactor) -> Iterator[tuple[str, str]]:
     """The output as lines with their times; a long line comes in pieces that each carry a time of their own."""
-    splitter, time = LineSplitter(), ""
+    splitter, time = LineSplitter(redact), ""
     for piece in engine.container_output(name):
         stamp, _, content = piece.partition(b" ")
         time = stamp.decode("ascii", errors="replace")
@@ -256,7 +292,3 @@ def repository_name(node_name: str) -> str:
 
 def _name(attempt: Attempt) -> str:
     return f"numerai-{attempt.run_id}" if attempt.number == 1 else f"numerai-{attempt.run_id}-{attempt.number}"
-
-
-def _outcome(attempt: Attempt, state: ContainerState) -> Outcome:
-    return ended(state.exit_code, limit=f"{attempt.node.memory_mib} MiB", out_of_memory=state.out_of_memory)

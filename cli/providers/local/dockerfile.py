@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ...errors import UsageError
+from ...source import dockerfile_text
 
 
 def read_command(dockerfile: Path) -> list[str]:
@@ -16,7 +17,7 @@ def read_command(dockerfile: Path) -> list[str]:
     """
     entrypoint: list[str] = []
     command: list[str] = []
-    for word, rest in _instructions(dockerfile.read_text(encoding="utf-8")):
+    for word, rest in _instructions(dockerfile_text(dockerfile)):
         if word == "FROM":
             entrypoint, command = [], []
         elif word == "ENTRYPOINT":

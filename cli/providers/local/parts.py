@@ -6,14 +6,19 @@ import secrets
 import socket
 from functools import cached_property
 
-from ...errors import EnvironmentNotReady
 from ..registry import ProviderContext
+from .choice import ExecutorChoice
 from .docker_executor import DockerExecutor
 from .executor import Executor
 from .process_executor import ProcessExecutor
+from .rehearsals import Rehearsals
+from .run_log import last_lines
 from .scheduler import RunExecution
 from .settings import LocalPaths, LocalSettings, read_settings
 from .store import RunStore
+
+LAST_LINES = 500
+"""So many lines of a failed run are looked through for its reason."""
 
 
 class LocalParts:
@@ -58,15 +63,17 @@ class LocalParts:
                 self._executors[name] = ProcessExecutor(self.paths, self.settings, self.context.clock)
         return self._executors[name]
 
-    def chosen_executor(self) -> Executor:
-        """What nodes are deployed for: as set, else containers where an engine answers."""
-        if self.settings.executor != "auto":
-            return self.executor(self.settings.executor)
-        try:
-            self.context.engine().version()
-        except EnvironmentNotReady:
-            return self.executor(ProcessExecutor.name)
-        return self.executor(DockerExecutor.name)
+    @cached_property
+    def choice(self) -> ExecutorChoice:
+        """What decides between containers and processes."""
+        return ExecutorChoice(
+            self.settings.executor, self.store, self.executor, lambda: self.context.engine().version()
+        )
+
+    @property
+    def rehearsals(self) -> Rehearsals:
+        """The runs in the foreground."""
+        return Rehearsals(self.paths, self.executor)
 
     def used_executors(self) -> list[Executor]:
         """Those that have anything to do with what is configured here."""
@@ -75,7 +82,14 @@ class LocalParts:
 
     def execution(self) -> RunExecution:
         """What brings a run to its end."""
-        return RunExecution(self.store, self.executor, self.context.keys, self.context.clock, self.settings)
+        return RunExecution(
+            self.store,
+            self.executor,
+            self.context.keys,
+            self.context.clock,
+            self.settings,
+            lambda run_id, attempt: last_lines(self.paths.log(run_id, attempt), LAST_LINES),
+        )
 
 
 def _free_port(host: str) -> int:

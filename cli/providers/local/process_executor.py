@@ -11,8 +11,9 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from ...child_environment import PIP, PYTHON, child_environment
 from ...errors import NumeraiError, ProviderError
-from ...files.private import make_private_folder
+from ...files.private import make_private_folder, remove_tree
 from ...models import Check, CheckStatus, Node, RunFailure, RunState
 from ...ports import Clock, Report
 from ...process import run_process, spawn_detached
@@ -24,13 +25,23 @@ from .executor import Attempt, Control, StartFailed, disk_check
 from .settings import LocalPaths, LocalSettings
 
 REQUIREMENTS = "requirements.txt"
+LOCK = "requirements.lock"
 # What a run needs from this machine; everything else it gets is the contract's.
 INHERITED = frozenset(
     """HOME LANG LC_ALL TZ TMPDIR TEMP TMP SYSTEMROOT SYSTEMDRIVE COMSPEC PATHEXT USERPROFILE APPDATA LOCALAPPDATA
-    NUMBER_OF_PROCESSORS HTTP_PROXY HTTPS_PROXY NO_PROXY http_proxy https_proxy no_proxy
-    SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE LD_LIBRARY_PATH DYLD_LIBRARY_PATH""".split()  # noqa: SIM905
+    NUMBER_OF_PROCESSORS HTTP_PROXY HTTPS_PROXY NO_PROXY ALL_PROXY http_proxy https_proxy no_proxy all_proxy
+    SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE LD_LIBRARY_PATH DYLD_LIBRARY_PATH""".split()  # noqa: SIM905
 )
 _LOOK_SECONDS = 0.1
+
+
+def locked_requirements(lock: Path, requirements: bytes) -> bytes:
+    """What a lock file holds when it was made of these requirements, which it names by their hash; else nothing.
+
+    The examples' Dockerfiles ask the same.
+    """
+    content = lock.read_bytes() if lock.exists() else b""
+    return content if f"{hashlib.sha256(requirements).hexdigest()}  {REQUIREMENTS}".encode() in content else b""
 
 
 class ProcessExecutor:
@@ -55,11 +66,11 @@ class ProcessExecutor:
         command = read_command(source / DOCKERFILE)
         folder = self._paths.node(node.name)
         environment = self._environment(folder, source / REQUIREMENTS, report)
-        self._program(command[0], environment)
+        self._program(command[0], environment, source)
         snapshot = folder / f"source-{source_hash[:12]}"
         if not snapshot.exists():
             temporary = folder / f".{snapshot.name}.{os.getpid()}"
-            _remove(temporary)
+            remove_tree(temporary, self._paths.root)
             copy_source(source, temporary)
             temporary.replace(snapshot)
         reference = {"source": str(snapshot), "environment": str(environment), "command": command}
@@ -71,7 +82,7 @@ class ProcessExecutor:
         names = {Path(reference[part]).name for reference in references for part in ("source", "environment")}
         for folder in _children(self._paths.node(node_name)):
             if folder.name.startswith(("source-", "venv-")) and folder.name not in names:
-                _remove(folder)
+                remove_tree(folder, self._paths.root)
 
     def present(self, reference: str) -> bool:
         built = json.loads(reference)
@@ -97,11 +108,11 @@ class ProcessExecutor:
             make_private_folder(path)
         if not work.exists():
             copy = folder / "work.partial"
-            _remove(copy)
+            remove_tree(copy, self._paths.root)
             shutil.copytree(built["source"], copy, symlinks=True)
             copy.replace(work)
         program, *arguments = attempt.command or built["command"]
-        command = [self._program(program, environment), *arguments]
+        command = [self._program(program, environment, work), *arguments]
         node = attempt.node
         spec = supervisor.Spec(
             argv=command,
@@ -147,19 +158,19 @@ class ProcessExecutor:
             while self._alive(folder):
                 self._clock.sleep(_LOOK_SECONDS)
         supervisor.end_orphans(folder)
-        _remove(folder)
+        remove_tree(folder, self._paths.root)
 
     def destroy(self, node_name: str, report: Report) -> None:
         """Remove the node's snapshots, virtual environments and artifacts, and look that they are gone."""
         folder = self._paths.node(node_name)
         if folder.exists():
             report(f"Removing {folder}")
-        _remove(folder)
+        remove_tree(folder, self._paths.root)
         if folder.exists():
             raise ProviderError(f"{folder} could not be removed.", "Run `numerai node destroy` again.", code="not-gone")
 
     def destroy_shared(self) -> None:
-        _remove(self._paths.cache)
+        remove_tree(self._paths.cache, self._paths.root)
 
     def checks(self) -> Iterator[Check]:
         """The disk; everything else is this Python."""
@@ -170,25 +181,28 @@ class ProcessExecutor:
     def _environment(self, folder: Path, requirements: Path, report: Report) -> Path:
         """The node's virtual environment for these requirements and this Python, made when it is not there."""
         content = requirements.read_bytes() if requirements.exists() else b""
-        key = hashlib.sha256(sys.version.encode() + sys.executable.encode() + content).hexdigest()[:12]
+        locked = locked_requirements(requirements.with_name(LOCK), content)
+        key = hashlib.sha256(sys.version.encode() + sys.executable.encode() + content + locked).hexdigest()[:12]
         environment = folder / f"venv-{key}"
         done = environment / "complete"
         if done.exists():
             return environment
-        _remove(environment)
+        remove_tree(environment, self._paths.root)
         report("Making a virtual environment")
         flags = [] if content.strip() else ["--without-pip"]
         self._build_step([sys.executable, "-m", "venv", *flags, str(environment)], report)
         if content.strip():
-            report(f"Installing {requirements.name}")
+            report(f"Installing {LOCK if locked else REQUIREMENTS}")
             pip = [str(_python(environment)), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-            self._build_step([*pip, "-r", str(requirements)], report)
+            which = (
+                ["--require-hashes", "-r", str(requirements.with_name(LOCK))] if locked else ["-r", str(requirements)]
+            )
+            self._build_step([*pip, *which], report)
         done.touch()
         return environment
 
     def _build_step(self, argv: Sequence[str], report: Report) -> None:
-        environ = {name: value for name, value in self._environ.items() if not name.startswith("NUMERAI_")}
-        result = run_process(argv, env=environ, on_line=lambda line: report(f"  {line}"))
+        result = run_process(argv, env=child_environment(self._environ, PIP), on_line=lambda line: report(f"  {line}"))
         if result.exit_code != 0:
             lines = "\n".join(f"  {line}" for line in result.tail)
             raise NumeraiError(
@@ -197,8 +211,11 @@ class ProcessExecutor:
                 code="build-failed",
             )
 
-    def _program(self, name: str, environment: Path) -> str:
-        """The program of a command: the virtual environment's own before what is on PATH."""
+    def _program(self, name: str, environment: Path, folder: Path) -> str:
+        """The program of a command: one by its path in the source's folder, or by its name the virtual environment's
+        own before what is on PATH."""
+        if "/" in name and (folder / name).is_file():
+            return str(folder / name)
         if name in ("python", "python3"):
             return str(_python(environment))
         found = shutil.which(name, path=self._path(environment))
@@ -218,7 +235,7 @@ class ProcessExecutor:
 
     def _spawn(self, folder: Path, environment: Mapping[str, str]) -> None:
         """Start a supervisor that outlives this process; the environment goes through a pipe, where nobody sees it."""
-        environ = {name: value for name, value in self._environ.items() if not name.startswith("NUMERAI_")}
+        environ = child_environment(self._environ, PYTHON)
         with (folder / "supervisor.out").open("ab") as output:
             process = spawn_detached(
                 [sys.executable, "-m", supervisor.__name__, str(folder)],
@@ -260,7 +277,3 @@ def _python(environment: Path) -> Path:
 
 def _children(folder: Path) -> list[Path]:
     return sorted(folder.iterdir()) if folder.is_dir() else []
-
-
-def _remove(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,22 +10,25 @@ from pathlib import Path
 from ...addresses import is_loopback
 from ...errors import ProviderError, UsageError
 from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
-from ...ports import Report
+from ...ports import Report, Silence
 from ...schedule import validate_cron
 from ...source import source_hash
 from ..registry import ProviderContext
-from ..webhooks.calls import TRIGGER_ID
+from ..webhooks.calls import NO_SUBMIT, TRIGGER_ID
+from .answering import silence_at
 from .checks import local_checks
-from .daemon import COMMAND, lock_is_held, no_daemon, start_daemon
+from .daemon import COMMAND, lock_is_held, no_daemon, stop_daemon
 from .docker_executor import DockerExecutor
 from .parts import LocalParts
 from .process_executor import ProcessExecutor
-from .run_log import read_log
+from .run_log import read_log, remove_log
+from .settings import SETTINGS
 from .store import Job
 
 FOLLOW_SECONDS = 0.1
 DAEMON_LOOK_SECONDS = 2.0
 CANCEL_SECONDS = 60.0
+HEARD_SECONDS = 1.0
 
 
 def create(context: ProviderContext) -> LocalProvider:
@@ -37,6 +41,7 @@ class LocalProvider:
 
     name = "local"
     timed_here = True
+    settings_table = SETTINGS
 
     def __init__(self, context: ProviderContext, daemon_command: Sequence[str] = COMMAND):
         self._context = context
@@ -44,6 +49,7 @@ class LocalProvider:
         self._store = self._parts.store
         self._clock = context.clock
         self._daemon_command = daemon_command
+        self._heard: tuple[float, Silence | None] | None = None
 
     # a node's life
 
@@ -54,6 +60,25 @@ class LocalProvider:
         stored = self._store.save_node(node, self._clock.now())
         return replace(node, webhook_url=f"{self._parts.webhook_base}/{node.name}/{stored.token}")
 
+    def webhook_url(self, node_name: str) -> str | None:
+        """By the settings as they are, which a daemon that was started earlier need not have."""
+        stored = self._store.node(node_name) if self._parts.paths.database.exists() else None
+        return f"{self._parts.webhook_base}/{node_name}/{stored.token}" if stored else None
+
+    def silence(self) -> Silence | None:
+        """Why the daemon does not answer where the registered webhooks lead. Asked once for all nodes that are looked
+        at together."""
+        now = self._clock.monotonic()
+        if self._heard is None or now - self._heard[0] > HEARD_SECONDS:
+            self._heard = now, silence_at(self._context, self._parts.webhook_base, self._parts.port)
+        return self._heard[1]
+
+    def restart(self, report: Report) -> None:
+        """Stop the daemon if it runs, and start it."""
+        self._heard = None
+        stop_daemon(self._context)
+        self.wake(report)
+
     def reachable_by(self, api_url: str) -> bool:
         """Whether Numerai is on this machine, as the sandbox is, or a public address leads here."""
         return is_loopback(api_url) or self._parts.settings.public_url is not None
@@ -61,7 +86,7 @@ class LocalProvider:
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build what the node runs, unless that is there already."""
         self._require_node(node.name)
-        executor, digest = self._parts.chosen_executor(), self.source_hash(node)
+        executor, digest = self._parts.choice.of_node(node, report), self.source_hash(node)
         current = self._store.deployment(node.name)
         if (
             current is not None
@@ -87,8 +112,11 @@ class LocalProvider:
         return source_hash(Path(node.path))
 
     def wake(self, report: Report) -> None:
-        """Start the daemon unless it runs."""
-        start_daemon(self._context, report=report, command=self._daemon_command)
+        """Start the daemon unless it runs, as the service where one is installed."""
+        from .service import bring_up_daemon
+
+        self._heard = None
+        bring_up_daemon(self._context, report=report, command=self._daemon_command)
 
     def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
         """Stop what runs if forced, remove everything of the node, look that it is gone, and only then forget it."""
@@ -107,7 +135,7 @@ class LocalProvider:
             self._parts.executor(DockerExecutor.name).destroy(node_name, report)
         for run in self._store.runs(node_name, limit=-1):
             for attempt in range(1, run.attempt + 1):
-                self._parts.paths.log(run.id, attempt).unlink(missing_ok=True)
+                remove_log(self._parts.paths.log(run.id, attempt), self._parts.paths.root)
         containers = self._store.fact(f"containers of {node_name}")
         if not [stored for stored in self._store.nodes() if stored.node.name != node_name]:
             self._parts.executor(ProcessExecutor.name).destroy_shared()
@@ -126,6 +154,10 @@ class LocalProvider:
             )
         self._require_node(node.name)
         return self._store.add_run(node.name, trigger_id, self._clock.now())
+
+    def run_without_submitting(self, node: Node) -> Run:
+        self._require_node(node.name)
+        return self._store.add_run(node.name, f"{NO_SUBMIT}{secrets.token_hex(8)}", self._clock.now())
 
     def run(self, run_id: str) -> Run:
         return self._job(run_id).run
@@ -146,11 +178,13 @@ class LocalProvider:
             run = self.run(run_id)
             lines, offset = read_log(self._parts.paths.log(run_id, attempt), offset)
             yield from lines
+            if lines:
+                continue  # there may be more
             if run.attempt > attempt:
                 attempt, offset = attempt + 1, 0
             elif run.state.final or not follow:
                 return
-            elif not lines:
+            else:
                 if self._clock.monotonic() - looked > DAEMON_LOOK_SECONDS:
                     looked = self._clock.monotonic()
                     self._require_daemon(run)

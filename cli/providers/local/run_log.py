@@ -1,34 +1,53 @@
-"""What a run printed: one file per attempt, one line per line, each after its time; secrets are never written."""
+"""What a run printed: a line per line after its time, its beginning and its end whole; secrets are never written.
+
+The first `HEAD_BYTES` are in the log's file, what comes later in segments beside it, of which the latest are kept. A
+segment's name says where it begins: `<log>.<bytes before it>-<lines before it>`.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
+from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
-from ...files.private import make_private_folder
+from ...files.private import make_private_folder, remove_file
 from ...models import LogLine
 from ...redaction import Redactor
 
-MAX_BYTES = 64 * 1024 * 1024
+HEAD_BYTES = 32 * 1024 * 1024
+SEGMENT_BYTES = 8 * 1024 * 1024
+KEPT_SEGMENTS = 4
 MAX_LINE_BYTES = 64 * 1024
-CUT = "... the rest of the output was not kept: it is longer than 64 MiB"
+CHUNK_BYTES = 1024 * 1024
+NOT_KEPT = "... {:.1f} MiB of the output were not kept: a log keeps its beginning and its end"
+
+_SECRET_BYTES = 8 * 1024
+"""Longer than any form in which a secret is written."""
+_SEGMENT = re.compile(r"\.(\d+)-(\d+)$")
 
 
 class LogWriter:
-    """Appends to a log file. What a killed writer left half-written at the end is dropped when it is opened.
+    """Appends to a log. What a killed writer left half-written at the end is dropped when it is opened.
 
-    `lines` counts the complete lines, so that one who copies from a source knows how many it has copied already.
+    `lines` counts the complete lines, those not kept included, so that one who copies from a source knows how many it
+    has copied already. `first_stamp` and `last_stamp` are the times of the first and the last line, as written.
     """
 
     def __init__(self, path: Path, redact: Redactor):
         make_private_folder(path.parent)
+        self._path = path
         self._redact = redact
-        self.lines, self._size = _drop_partial_line(path)
-        self._cut = self._size > MAX_BYTES
-        self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab", buffering=0)
+        self._segments = _segments(path)
+        self._start, lines_before = self._segments[-1][:2] if self._segments else (0, 0)
+        current = self._segments[-1][2] if self._segments else path
+        lines, self._size = _drop_partial_line(current)
+        self.lines = lines_before + lines
+        self.first_stamp, self.last_stamp = _first_stamp(path), _last_stamp(current)
+        self._file = _append_to(current)
 
     def __enter__(self) -> LogWriter:
         return self
@@ -40,48 +59,132 @@ class LogWriter:
 
     def add(self, text: str, time: str | None = None) -> None:
         """Write one line; `time` is in RFC 3339, by default now."""
-        self.lines += 1
-        if self._cut:
-            return
-        if self._size > MAX_BYTES:
-            text, self._cut = CUT, True
-        line = f"{time or _now()} {self._redact(text)}\n".encode("utf-8", errors="replace")
+        stamp = time or _now()
+        line = f"{stamp} {self._redact(text)}\n".encode("utf-8", errors="replace")
+        if self._size and self._size + len(line) > (SEGMENT_BYTES if self._segments else HEAD_BYTES):
+            self._begin_segment()
         self._file.write(line)
         self._size += len(line)
+        self.lines += 1
+        self.first_stamp, self.last_stamp = self.first_stamp or stamp, stamp
+
+    def _begin_segment(self) -> None:
+        self._file.close()
+        self._start += self._size
+        self._size = 0
+        segment = self._path.with_name(f"{self._path.name}.{self._start}-{self.lines}")
+        self._file = _append_to(segment)
+        self._segments.append((self._start, self.lines, segment))
+        while len(self._segments) > KEPT_SEGMENTS:
+            if not _removed(self._segments[0][2]):
+                return  # Windows: somebody reads it; it goes next time
+            del self._segments[0]
 
 
 class LineSplitter:
-    """Makes lines out of pieces; lines beyond 64 KiB are broken."""
+    """Makes lines out of pieces; lines beyond 64 KiB are broken, but never inside of a secret."""
 
-    def __init__(self) -> None:
+    def __init__(self, redact: Callable[[str], str] = str) -> None:
+        self._redact = redact
         self._rest = b""
 
     def feed(self, piece: bytes) -> Iterator[str]:
         """The lines that the piece completes."""
         *whole, self._rest = (self._rest + piece).split(b"\n")
         for line in whole:
-            yield _decode(line)
-        while len(self._rest) >= MAX_LINE_BYTES:
-            yield _decode(self._rest[:MAX_LINE_BYTES])
-            self._rest = self._rest[MAX_LINE_BYTES:]
+            yield from self._broken(line)
+        while len(self._rest) >= MAX_LINE_BYTES + _SECRET_BYTES:
+            cut = self._cut(self._rest)
+            yield _decode(self._rest[:cut])
+            self._rest = self._rest[cut:]
 
     def end(self) -> Iterator[str]:
         """The last line, when it has no newline."""
         if self._rest:
-            yield _decode(self._rest)
+            yield from self._broken(self._rest)
             self._rest = b""
+
+    def _broken(self, line: bytes) -> Iterator[str]:
+        while len(line) > MAX_LINE_BYTES:
+            cut = self._cut(line)
+            yield _decode(line[:cut])
+            line = line[cut:]
+        yield _decode(line)
+
+    def _cut(self, line: bytes) -> int:
+        """Where to break a line: the last place within the limit that is inside of no secret and of no character."""
+        for cut in range(MAX_LINE_BYTES, MAX_LINE_BYTES - _SECRET_BYTES, -1):
+            before, after = line[cut - _SECRET_BYTES : cut], line[cut : cut + _SECRET_BYTES]
+            if after[:1] and 0x80 <= after[0] < 0xC0 and MAX_LINE_BYTES - cut < 4:
+                continue
+            if self._redact(_decode(before)) + self._redact(_decode(after)) == self._redact(_decode(before + after)):
+                return cut
+        return MAX_LINE_BYTES
 
 
 def read_log(path: Path, offset: int = 0) -> tuple[list[LogLine], int]:
-    """The complete lines of a log file from a byte offset on, and the offset behind them; no file is no lines."""
+    """The next complete lines of a log from an offset on, at most about a MiB of them, and the offset behind them; no
+    lines when there are none yet, or no file. What was not kept in the middle is one line that says so."""
+    while True:
+        try:
+            return _read(path, offset)
+        except FileNotFoundError:
+            if not path.exists():
+                return [], offset
+
+
+def remove_log(path: Path, within: Path) -> None:
+    """Remove a log with its segments, if they lie inside the folder `within`; raises as `remove_file`."""
+    for file in (*(segment for _, _, segment in _segments(path)), path):
+        remove_file(file, within)
+
+
+def last_lines(path: Path, number: int) -> list[str]:
+    """The texts of the last lines of a log."""
+    segments = _segments(path)
     try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            content = file.read()
+        content = b"".join(_end_of(file) for file in [path, *(segment for _, _, segment in segments)][-2:])
     except FileNotFoundError:
-        return [], offset
-    end = content.rfind(b"\n") + 1
-    return [_parse(line) for line in content[:end].split(b"\n")[:-1]], offset + end
+        return []
+    return [_parse(line).text for line in content.split(b"\n")[:-1][-number:]]
+
+
+def _read(path: Path, offset: int) -> tuple[list[LogLine], int]:
+    pieces = [(0, path), *((start, file) for start, _, file in _segments(path))]
+    for (start, file), following in zip(pieces, [*(start for start, _ in pieces[1:]), None], strict=True):
+        if following is not None and offset >= following:
+            continue
+        with file.open("rb") as stream:
+            stream.seek(max(0, offset - start))
+            content = stream.read(CHUNK_BYTES)
+        end = content.rfind(b"\n") + 1
+        if end:
+            return [_parse(line) for line in content[:end].split(b"\n")[:-1]], offset + end
+        if following is None:
+            return [], offset
+        return [LogLine(NOT_KEPT.format((following - offset) / (1 << 20)))], following
+    return [], offset
+
+
+def _segments(path: Path) -> list[tuple[int, int, Path]]:
+    """The segments of a log that are kept: bytes and lines before each, and its file."""
+    found = []
+    for file in path.parent.glob(f"{path.name}.*") if path.parent.is_dir() else ():
+        if match := _SEGMENT.fullmatch(file.name[len(path.name) :]):
+            found.append((int(match[1]), int(match[2]), file))
+    return sorted(found)
+
+
+def _append_to(path: Path) -> FileIO:
+    return FileIO(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")
+
+
+def _removed(path: Path) -> bool:
+    try:
+        path.unlink(missing_ok=True)
+    except PermissionError:
+        return False
+    return True
 
 
 def _parse(line: bytes) -> LogLine:
@@ -94,11 +197,40 @@ def _parse(line: bytes) -> LogLine:
 
 
 def _decode(line: bytes) -> str:
-    return line.rstrip(b"\r").decode("utf-8", errors="replace")
+    """A line as text: UTF-8, else UTF-16 by its zero bytes, else what Western programs print."""
+    line = line.rstrip(b"\r")
+    if b"\0" in line:
+        line = line.replace(b"\xff\xfe", b"").replace(b"\xfe\xff", b"").replace(b"\0", b"").rstrip(b"\r")
+    try:
+        return line.decode("utf-8")
+    except UnicodeDecodeError:
+        return line.decode("cp1252", errors="replace")
 
 
 def _now() -> str:
     return datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _first_stamp(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(64).partition(b" ")[0].decode("ascii", errors="replace") or None
+    except FileNotFoundError:
+        return None
+
+
+def _last_stamp(path: Path) -> str | None:
+    try:
+        lines = _end_of(path).split(b"\n")
+    except FileNotFoundError:
+        return None
+    return lines[-2].partition(b" ")[0].decode("ascii", errors="replace") if len(lines) > 1 else None
+
+
+def _end_of(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 8 * MAX_LINE_BYTES))
+        return file.read()
 
 
 def _drop_partial_line(path: Path) -> tuple[int, int]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
@@ -14,9 +15,11 @@ from ...models import Keys, Node, Run, RunFailure, RunState
 from ...ports import Clock
 from ...schedule import next_occurrence
 from ..environment import container_environment
-from ..outcomes import Outcome, cancelled
-from ..webhooks.calls import is_own
+from ..outcomes import Outcome, cancelled, explained, of_test
+from ..reasons import reason_in
+from ..webhooks.calls import is_own, submits
 from .executor import Attempt, Executor, StartFailed
+from .rehearsals import PREFIX as REHEARSALS
 from .settings import LocalSettings
 from .store import Job, RunStore
 
@@ -24,9 +27,6 @@ LOOK_SECONDS = 0.25
 CRON_LOOK_SECONDS = 1.0
 MISSED_CRON = timedelta(hours=1)
 """An occurrence that the daemon was not there for is made up for when it is not older than a round is open at least."""
-REHEARSAL_PREFIX = "rehearsal-"
-"""Begins the ids of runs in the foreground, which the daemon leaves alone."""
-
 DATABASE_ERRORS = (DatabaseUnusable, DatabaseDamaged)
 
 log = logging.getLogger(__name__)
@@ -70,8 +70,11 @@ class RunExecution:
         keys: Callable[[], Keys | None],
         clock: Clock,
         settings: LocalSettings,
+        printed: Callable[[str, int], Sequence[str]] = lambda run_id, attempt: (),
     ):
+        """`printed` gives the last lines that an attempt of a run printed."""
         self._store = store
+        self._printed = printed
         self._executors = executors
         self._keys = keys
         self._clock = clock
@@ -96,6 +99,9 @@ class RunExecution:
                 return
             if control.cancelled and outcome.failure is RunFailure.LOST:
                 outcome = cancelled()  # it had not been started yet, or somebody else has stopped it
+            if not submits(job.run.trigger_id):
+                outcome = of_test(outcome)
+            outcome = self._explained(job.run, attempt.node, outcome)
         except DATABASE_ERRORS:
             raise
         except NumeraiError as error:
@@ -117,6 +123,15 @@ class RunExecution:
             self._end(job.run, outcome)
         if started:
             self._discard(*started)
+
+    def _explained(self, run: Run, node: Node, outcome: Outcome) -> Outcome:
+        """The outcome of a failed attempt with the reason that it printed."""
+        if outcome.state is not RunState.FAILED:
+            return outcome
+        command = f"numerai node -m {node.model_name} logs --run {run.id}"
+        with suppress(OSError):  # a log that cannot be read changes nothing of how the run ended
+            return explained(outcome, reason_in(self._printed(run.id, run.attempt)), command)
+        return outcome
 
     def _discard(self, executor: Executor, attempt: Attempt) -> None:
         try:
@@ -170,7 +185,16 @@ class RunExecution:
         artifacts, cache = self._executors(executor_name).environment_places(node)
         trigger = run.trigger_id if run.trigger_id and not is_own(run.trigger_id) else None
         in_container = executor_name == "docker"
-        return container_environment(node, keys, run.id, trigger, artifacts, in_container=in_container, cache=cache)
+        return container_environment(
+            node,
+            keys,
+            run.id,
+            trigger,
+            artifacts,
+            in_container=in_container,
+            cache=cache,
+            submits=submits(run.trigger_id),
+        )
 
     def _retry(self, run: Run, outcome: Outcome) -> None:
         """Let the run wait for its next attempt, or end it when that was the last one."""
@@ -206,7 +230,9 @@ class Scheduler:
         executors: Callable[[], list[Executor]],
         clock: Clock,
         settings: LocalSettings,
+        tidy_more: Callable[[], object] = list,
     ):
+        self._tidy_more = tidy_more
         self._store = store
         self._execution = execution
         self._executors = executors
@@ -321,7 +347,8 @@ class Scheduler:
         for executor in self._executors():
             try:
                 for handle, run_id in executor.leftovers().items():
-                    if run_id not in active and not run_id.startswith(REHEARSAL_PREFIX):
+                    if run_id not in active and not run_id.startswith(REHEARSALS):
                         executor.discard_leftover(handle)
             except NumeraiError as error:
                 log.warning("%s: %s", executor.name, error.message)
+        self._tidy_more()

@@ -7,22 +7,40 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import UsageError
-from ..setting_values import bad_setting, whole_number
+from ...settings import Recorded, choice, read_all, several, switch, text, whole
+
+ADDRESS = r"(?i:https://[^\s/?#@]+|http://(?:localhost|127\.[0-9.]+|\[::1\])(?::\d+)?)(?:/[^\s?#]*)?"
+"""Numerai's call carries the token in its path, so plain http is for this machine only; what stands behind ? or # would
+defeat the masking of the token."""
 
 EXECUTORS = ("auto", "docker", "process")
+CAPABILITIES = tuple(
+    """AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID
+    SYS_CHROOT AUDIT_CONTROL AUDIT_READ BLOCK_SUSPEND BPF CHECKPOINT_RESTORE DAC_READ_SEARCH IPC_LOCK IPC_OWNER LEASE
+    LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE NET_ADMIN NET_BROADCAST PERFMON SYS_ADMIN SYS_BOOT SYS_MODULE SYS_NICE
+    SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG SYSLOG WAKE_ALARM""".split()  # noqa: SIM905
+)
+"""Those of docs.docker.com/engine/containers/run (runtime privilege and Linux capabilities)."""
+SETTINGS = (
+    choice("executor", "what runs nodes: containers, virtual environments, or what there is", EXECUTORS, "auto",
+           ("NUMERAI_EXECUTOR",)),
+    text("host", "the address that the webhook listens on", r"[0-9A-Za-z.:_-]{1,253}", "an address", "127.0.0.1"),
+    whole("port", "the webhook's port; without one a free one is chosen once and kept", 1, 65535, None,
+          ("NUMERAI_DAEMON_PORT",)),
+    text("public_url", "the address of a tunnel or proxy that leads to the webhook", ADDRESS,
+         "an address that begins with https://, without user, password, ? and #"),
+    whole("concurrency", "how many runs go on at a time", 1, 256, max(1, (os.cpu_count() or 1) // 2)),
+    whole("attempts", "how often a run that ends with 75 is tried in all", 1, 10, 3),
+    whole("retry_seconds", "seconds before the second attempt; twice that before the third, and so on", 0, 3600, 60),
+    whole("grace_seconds", "seconds between SIGTERM and SIGKILL", 0, 600, 10),
+    switch("read_only", "make the containers' root file system read-only", False),
+    several("capabilities", "the Linux capabilities that containers have", CAPABILITIES, "CAP_"),
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
 class LocalSettings:
-    """How this machine runs nodes.
-
-    `executor` is `docker`, `process`, or `auto` (containers where an engine answers). The webhook listens on
-    `host`:`port`; without a port a free one is chosen once and kept. `public_url` is the base of the webhook's address
-    where a tunnel or proxy leads to it. At most `concurrency` runs go on at a time. A run that ends with 75 is tried
-    `attempts` times in all, `retry_seconds`, twice that, ... after the attempt before. `grace_seconds` lie between
-    SIGTERM and SIGKILL. `read_only` makes the containers' root file system read-only.
-    """
+    """How this machine runs nodes: a value for each of `SETTINGS`."""
 
     executor: str = "auto"
     host: str = "127.0.0.1"
@@ -33,32 +51,15 @@ class LocalSettings:
     retry_seconds: int = 60
     grace_seconds: int = 10
     read_only: bool = False
+    capabilities: tuple[str, ...] = ()
 
 
-def read_settings(recorded: Mapping[str, str | int], environ: Mapping[str, str] = os.environ) -> LocalSettings:
-    """The settings; NUMERAI_EXECUTOR and NUMERAI_DAEMON_PORT win over what is recorded.
-
-    Raises `UsageError` with code `bad-setting` for values that cannot be.
-    """
-    executor = environ.get("NUMERAI_EXECUTOR") or str(recorded.get("executor", "auto"))
-    if executor not in EXECUTORS:
-        raise _bad("executor", executor, f"one of {', '.join(EXECUTORS)} (also in NUMERAI_EXECUTOR)")
-    port = environ.get("NUMERAI_DAEMON_PORT") or recorded.get("port")
-    public_url = str(recorded.get("public_url") or "").rstrip("/") or None
-    if public_url and not public_url.startswith(("http://", "https://")):
-        raise _bad("public_url", public_url, "an address that begins with https://")
-    default_concurrency = max(1, (os.cpu_count() or 1) // 2)
-    return LocalSettings(
-        executor=executor,
-        host=str(recorded.get("host", LocalSettings.host)),
-        port=None if port is None else _number("port", port, 1, 65535),
-        public_url=public_url,
-        concurrency=_number("concurrency", recorded.get("concurrency", default_concurrency), 1, 256),
-        attempts=_number("attempts", recorded.get("attempts", LocalSettings.attempts), 1, 10),
-        retry_seconds=_number("retry_seconds", recorded.get("retry_seconds", LocalSettings.retry_seconds), 0, 3600),
-        grace_seconds=_number("grace_seconds", recorded.get("grace_seconds", LocalSettings.grace_seconds), 0, 600),
-        read_only=_number("read_only", recorded.get("read_only", 0), 0, 1) == 1,
-    )
+def read_settings(recorded: Recorded, environ: Mapping[str, str] = os.environ) -> LocalSettings:
+    """The settings; raises `UsageError` with code `bad-setting` for values that cannot be."""
+    values = read_all(SETTINGS, recorded, environ)
+    public_url = (values["public_url"] or "").rstrip("/") or None
+    capabilities = tuple(values["capabilities"].split(",")) if values["capabilities"] else ()
+    return LocalSettings(**{**values, "public_url": public_url, "capabilities": capabilities})
 
 
 class LocalPaths:
@@ -86,11 +87,3 @@ class LocalPaths:
     def log(self, run_id: str, attempt: int = 1) -> Path:
         """What one attempt of a run printed."""
         return self.root / "logs" / (f"{run_id}.log" if attempt == 1 else f"{run_id}.{attempt}.log")
-
-
-def _number(name: str, value: str | int, low: int, high: int) -> int:
-    return whole_number("local", name, value, low, high)
-
-
-def _bad(name: str, value: object, wanted: str) -> UsageError:
-    return bad_setting("local", name, value, wanted)

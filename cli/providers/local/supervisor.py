@@ -10,6 +10,8 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import platform
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from ...files.locks import Held, holding, is_held
 from ...files.private import replacing
 from ...redaction import Redactor
 from .run_log import LineSplitter, LogWriter
+from .start_failures import ARCHITECTURES, Program, fault_of
 
 LOOK_SECONDS = 0.1
 _DRAIN_SECONDS = 5.0
@@ -123,7 +126,8 @@ def _execute(folder: Path, spec: Spec, environment: Mapping[str, str]) -> Result
             start_new_session=os.name == "posix",
         )
     except OSError as error:
-        return Result(None, "could-not-start", f"{spec.argv[0]} cannot be started: {error.strerror or error}.")
+        why = _fault(spec.argv[0]) or error.strerror or error
+        return Result(None, "could-not-start", f"{spec.argv[0]} cannot be started: {why}.")
     tree = psutil.Process(process.pid)
     with contextlib.suppress(psutil.NoSuchProcess):
         _write(folder / "child.json", {"pid": process.pid, "created": tree.create_time()})
@@ -136,6 +140,22 @@ def _execute(folder: Path, spec: Spec, environment: Mapping[str, str]) -> Result
     _kill_group(process.pid)  # as in a container, nothing outlives the main process
     reader.join(_DRAIN_SECONDS)
     return Result(128 - code if code < 0 else code, reason)
+
+
+def _fault(program: str) -> str | None:
+    """What is wrong with a program of this machine that it does not start."""
+
+    def look(name: str) -> Program | None:
+        found = shutil.which(name) or name
+        try:
+            with Path(found).open("rb") as file:
+                return Program(found, file.read(1 << 16), Path(found).stat().st_mode)
+        except OSError:
+            return None
+
+    machine = platform.machine()
+    found = look(program)
+    return fault_of(found, look, ARCHITECTURES.get(machine, machine)) if found and os.name == "posix" else None
 
 
 def _watch(process: subprocess.Popen[bytes], tree: psutil.Process, folder: Path, spec: Spec) -> str:
@@ -187,7 +207,7 @@ def _kill_group(pid: int) -> None:
 
 def _copy_output(process: subprocess.Popen[bytes], spec: Spec, environment: Mapping[str, str]) -> None:
     redact = Redactor(environment.get(name) for name in SECRETS)
-    splitter = LineSplitter()
+    splitter = LineSplitter(redact)
     assert process.stdout is not None  # noqa: S101  (asked for with PIPE)
     with LogWriter(Path(spec.log), redact) as log:
         while piece := os.read(process.stdout.fileno(), 1 << 16):

@@ -13,6 +13,7 @@ from werkzeug.exceptions import HTTPException
 from ...errors import NumeraiError
 from ...models import WebhookCall
 from ...ports import Clock
+from ...redaction import Redactor
 from ..webhooks import calls
 from .store import RunStore
 
@@ -28,13 +29,15 @@ class Webhook:
         self._on_run = on_run
         self._draining = draining
         self._bucket = calls.TokenBucket(clock.monotonic)
+        self._redact = Redactor()
 
     def post(self, node: str, token: str, body: bytes) -> calls.Answer:
         """The answer to a POST. A 200 is only given once the run is on the disk."""
         try:
             answer = calls.answer_call(self, node, token, body)
             if answer.node is not None:
-                call = WebhookCall(self._clock.now(), answer.node, answer.status, answer.summary, answer.trigger_id)
+                trigger_id = answer.trigger_id and self._redact(answer.trigger_id)
+                call = WebhookCall(self._clock.now(), answer.node, answer.status, answer.summary, trigger_id)
                 self._store.add_call(call)
         except NumeraiError as error:
             log.error("a webhook call could not be recorded: %s", error.message)
@@ -56,6 +59,8 @@ class Webhook:
 
     def start(self, node: str, trigger_id: str) -> tuple[str, str]:
         """Queue the run of a trigger, or find it. The database does both in one transaction."""
+        if self._redact(trigger_id) != trigger_id:
+            raise calls.Refused(400, "The triggerId holds a secret of this machine.")
         if self._draining():
             raise calls.Refused(503, "The daemon is stopping. Try again later.")
         try:
@@ -66,19 +71,14 @@ class Webhook:
         return run.id, run.state.value
 
 
-def create_app(webhook: Webhook, health: Callable[[], Mapping[str, Any]], stop: Callable[[str], bool]) -> Flask:
-    """The web application: `/health`, `/-/daemon/stop` for this machine's own commands, and the webhooks."""
-    app = Flask(__name__, static_folder=None)
+def create_app(webhook: Webhook, instance: str) -> Flask:
+    """The web application of the webhooks, which may be reached from the internet, and `/health`, which says only which
+    daemon answers."""
+    app = _app()
 
     @app.route("/health", methods=["GET"])
     def get_health() -> Response:
-        return _json(200, health())
-
-    @app.route("/-/daemon/stop", methods=["POST"])
-    def post_stop() -> Response:
-        if not stop(request.headers.get("X-Control-Token", "")):
-            return _json(404, {"error": "There is no such address."})
-        return _json(200, {"status": "stopping"})
+        return _json(200, {"service": "numerai", "instance": instance})
 
     @app.route("/<node>/<token>", methods=["POST"], provide_automatic_options=False)
     def post_trigger(node: str, token: str) -> Response:
@@ -88,6 +88,30 @@ def create_app(webhook: Webhook, health: Callable[[], Mapping[str, Any]], stop: 
             return _json(refused.status, {"error": refused.error})
         answer = webhook.post(node, token, request.stream.read(calls.MAX_BODY + 1))
         return _json(answer.status, answer.content)
+
+    return app
+
+
+def create_control_app(health: Callable[[], Mapping[str, Any]], stop: Callable[[str], bool]) -> Flask:
+    """What this machine's own commands ask of the daemon, on a port that no webhook's caller can fill."""
+    app = _app()
+
+    @app.route("/health", methods=["GET"])
+    def get_health() -> Response:
+        return _json(200, health())
+
+    @app.route("/stop", methods=["POST"])
+    def post_stop() -> Response:
+        if not stop(request.headers.get("X-Control-Token", "")):
+            return _json(404, {"error": "There is no such address."})
+        return _json(200, {"status": "stopping"})
+
+    return app
+
+
+def _app() -> Flask:
+    """An application that answers in JSON whatever comes."""
+    app = Flask(__name__, static_folder=None)
 
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:

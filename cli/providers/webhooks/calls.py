@@ -20,6 +20,8 @@ from ...triggers import CRON, WATCH
 MAX_BODY = 64 * 1024
 """The largest body in bytes."""
 TRIGGER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
+NO_SUBMIT = "no-submit-"
+"""Begins the trigger ids of runs that are not to submit. No call of a webhook may carry one."""
 OWN_TRIGGER = "NUMERAI_OWN_TRIGGER"
 """The environment variable in which a run has the id of a trigger that Numerai did not make."""
 BURST = 60
@@ -131,7 +133,9 @@ def trigger_id_of(body: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     trigger_id = content.get("triggerId") if isinstance(content, dict) else None
-    return trigger_id if isinstance(trigger_id, str) and TRIGGER_ID.fullmatch(trigger_id) else None
+    if not isinstance(trigger_id, str) or not TRIGGER_ID.fullmatch(trigger_id) or trigger_id.startswith(NO_SUBMIT):
+        return None
+    return trigger_id
 
 
 def token_digest(token: str) -> str:
@@ -145,8 +149,13 @@ def same_token(expected: str | None, token: str) -> bool:
 
 
 def is_own(trigger_id: str) -> bool:
-    """Whether a watcher or a schedule made this trigger id."""
-    return trigger_id.startswith((WATCH, CRON))
+    """Whether a watcher, a schedule or a test made this trigger id."""
+    return trigger_id.startswith((WATCH, CRON, NO_SUBMIT))
+
+
+def submits(trigger_id: str | None) -> bool:
+    """Whether the run of this trigger id is to submit: all but those of `node test --no-submit`."""
+    return trigger_id is None or not trigger_id.startswith(NO_SUBMIT)
 
 
 def trigger_variable(trigger_id: str) -> str:

@@ -42,6 +42,10 @@ from .views import View
 _LOG = logging.getLogger(__name__)
 
 Resolver = Callable[..., Any]
+MOST_TOKENS = 5_000
+"""Of a document. numerapi's longest has some 200, the introspection query 400."""
+MOST_ROOT_FIELDS = 100
+"""A limit of the sandbox's own: aliases would let one request do the work of thousands."""
 PUBLIC = "public"
 """Needs no token; a resolver with scope None needs a valid one of any scope."""
 
@@ -171,9 +175,17 @@ def parsed(body: object) -> DocumentNode | None:
     """The document of a request's JSON body; None when it holds none that can be parsed."""
     query = body.get("query") if isinstance(body, Mapping) else None
     try:
-        return parse(query) if isinstance(query, str) else None
+        return _document(query) if isinstance(query, str) else None
     except GraphQLError:
         return None
+
+
+def _document(query: str) -> DocumentNode:
+    """The document; `GraphQLError` for one that cannot be parsed, `HttpRefusal` 400 for one that is too large."""
+    document = parse(query, max_tokens=MOST_TOKENS)
+    if len(_root_fields(document)) > MOST_ROOT_FIELDS:
+        raise HttpRefusal(400, f"the query asks for more than {MOST_ROOT_FIELDS} root fields")
+    return document
 
 
 def execute(caller: Caller, body: object) -> dict[str, Any]:
@@ -184,7 +196,7 @@ def execute(caller: Caller, body: object) -> dict[str, Any]:
     if not isinstance(variables, Mapping):
         raise HttpRefusal(400, "variables must be an object")
     try:
-        document = parse(body["query"])
+        document = _document(body["query"])
     except GraphQLError as error:
         return {"errors": [error.formatted]}
     money = _money(document)

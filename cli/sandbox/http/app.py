@@ -19,6 +19,7 @@ from ..records import FaultRecord, RequestRecord
 from ..refusal import HttpRefusal
 from . import control, objects
 from .delivery import delivered, fault_response
+from .hosts import is_own_name
 from .messages import json_body, json_response, pieces
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class SandboxApp:
 
     def _answer(self, request: Request) -> Response:
         started = time.monotonic()
+        if not is_own_name(request.headers.get("Host", "")):
+            raise HttpRefusal(403, "this is no name of the sandbox: ask localhost or its address")
         if request.path.startswith(control.PREFIX):
             return control.answer_control(self._sandbox, request)
         exchange = Exchange()
@@ -114,6 +117,8 @@ class SandboxApp:
                 result = execute(self._caller(request), body)
             if fault is not None and fault.kind in ERROR_KINDS:
                 result = graphql_error(fault, exchange.operation)
+        except RecursionError:
+            return json_response(400, {"errors": {"detail": "the query is nested too deep"}})
         except HttpRefusal as refusal:
             response = json_response(refusal.status, {"errors": {"detail": refusal.message}})
             if refusal.status == 429:

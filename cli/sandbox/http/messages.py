@@ -34,7 +34,7 @@ def json_body(request: Request) -> object:
         raise HttpRefusal(413, "the body is too large")
     try:
         return json.loads(b"".join(pieces(request)) or b"null")
-    except ValueError:
+    except (ValueError, RecursionError):  # or it is nested too deep
         raise HttpRefusal(400, "the body is not JSON") from None
 
 

@@ -213,7 +213,7 @@ class Watch:
         """The node's runs, or why Batch does not say them."""
         try:
             jobs = aws.jobs(_batch, node, "JOB_DEFINITION", node["job_definition"])
-            ours = [job for job in jobs if aws.is_run(job, name, node["job_definition"])]
+            ours = [job for job in jobs if aws.is_run(job, name, node["job_definition"]) and not aws.is_test(job)]
         except (ClientError, BotoCoreError) as error:
             return (), aws.reason(error)
         return tuple(policy.Run(**aws.run_of_job(job, self._numerai.ahead)) for job in ours), ""

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from numerai_compute.adapters import docker_engine as module
+from numerai_compute.adapters.buildkit import has_buildkit
 from numerai_compute.adapters.docker_engine import DockerEngine
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
 from numerai_compute.ports import ContainerSpec
@@ -51,7 +52,7 @@ class Scripted:
 
 
 def engine(**answers: Any) -> DockerEngine:
-    return DockerEngine(lambda: Scripted(**answers))
+    return DockerEngine(lambda: Scripted(**answers), buildkit=lambda: False)
 
 
 def test_nothing_is_contacted_before_it_is_needed() -> None:
@@ -155,6 +156,7 @@ def test_creating_a_container() -> None:
 
 
 def test_a_stream_that_ends_without_an_image_is_a_failed_build(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x")
     with pytest.raises(NumeraiError) as error:
         engine(build=[{"stream": "Step 1\n"}], inspect_image=NotFound("x")).build(
             tmp_path, "t:1", labels={}, report=lambda line: None
@@ -164,6 +166,7 @@ def test_a_stream_that_ends_without_an_image_is_a_failed_build(tmp_path: Path) -
 
 
 def test_a_base_image_that_is_missing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x")
     for reason in ("pull access denied for x", "manifest for x not found", "dial tcp: lookup registry: no such host"):
         with pytest.raises(NumeraiError) as error:
             engine(build=[{"stream": "Step 1/1 : FROM x"}, {"error": reason}]).build(
@@ -175,7 +178,14 @@ def test_a_base_image_that_is_missing_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.docker
 class TestRealEngine:
-    """Against the engine of this machine."""
+    """Against the engine of this machine; images are built in both ways that `docker build` has."""
+
+    @pytest.fixture(autouse=True, params=["buildkit", "old-builder"])
+    def builder(self, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+        if request.param == "old-builder":
+            monkeypatch.setenv("DOCKER_BUILDKIT", "0")
+        elif not has_buildkit():
+            pytest.skip("this Docker CLI has no buildx")
 
     @pytest.fixture
     def tag(self) -> Iterator[str]:
@@ -193,13 +203,22 @@ class TestRealEngine:
     def test_build_reports_and_leaves_no_container(self, tmp_path: Path, tag: str) -> None:
         (tmp_path / "secret.key").write_text("hidden")
         (tmp_path / ".dockerignore").write_text("*.key\n")
-        dockerfile = 'FROM python:3.13-slim\nCOPY . /x\nRUN ["ls", "-A", "/x"]\nLABEL test.of=build\n'
+        dockerfile = f'FROM python:3.13-slim\nENV TAG={tag}\nCOPY . /x\nRUN ["ls", "-A", "/x"]\nLABEL test.of=build\n'
         image, lines = self.build(tmp_path, tag, dockerfile)
         assert "Dockerfile" in lines
         assert "secret.key" not in lines
         assert DockerEngine().image_id(tag) == image
         assert DockerEngine().images(f"test={tag}") == {image: [tag]}
         assert DockerEngine().containers(f"test={tag}") == {}
+
+    def test_build_arguments_that_are_declared(self, tmp_path: Path, tag: str) -> None:
+        (tmp_path / "Dockerfile").write_text("FROM python:3.13-slim\nARG NODE\nRUN echo node is $NODE\n")
+        lines: list[str] = []
+        node = "numerai-" + tag.removesuffix(":1")[-8:]  # a new one: what comes out of the cache prints nothing
+        DockerEngine().build(tmp_path, tag, labels={}, report=lines.append, arguments={"NODE": node, "SRC_PATH": "."})
+        printed = [line.strip() for line in lines if "echo" not in line]  # BuildKit writes step and time before it
+        assert any(line.endswith(f"node is {node}") for line in printed)
+        assert "consumed" not in "".join(lines)
 
     def test_a_failed_build_is_raised_with_its_last_lines(self, tmp_path: Path, tag: str) -> None:
         failing = 'FROM python:3.13-slim\nRUN ["python", "-c", "print(12345); raise SystemExit(4)"]\n'
@@ -211,6 +230,16 @@ class TestRealEngine:
         with pytest.raises(NumeraiError) as error:
             self.build(tmp_path, tag, "NONSENSE")
         assert "unknown instruction" in error.value.message.lower()
+
+    def test_what_only_buildkit_can_do_is_built_or_named(self, tmp_path: Path, tag: str) -> None:
+        dockerfile = "FROM python:3.13-slim\nRUN <<EOF\ntouch /made\nEOF\n"
+        if has_buildkit():
+            self.build(tmp_path, tag, dockerfile)
+            return
+        with pytest.raises(EnvironmentNotReady, match="RUN <<EOF") as error:
+            self.build(tmp_path, tag, dockerfile)
+        assert error.value.code == "no-buildkit"
+        assert DockerEngine().image_id(tag) is None
 
     def test_a_missing_base_image(self, tmp_path: Path, tag: str) -> None:
         with pytest.raises(NumeraiError) as error:

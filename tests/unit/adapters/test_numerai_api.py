@@ -354,3 +354,25 @@ def test_which_addresses_may_be_given_keys(url: str, taken: bool) -> None:
         return
     assert check_api_url(url) == url.rstrip("/")
     assert is_secure(url)
+
+
+def test_a_proxy_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        place = f"127.0.0.1:{probe.getsockname()[1]}"
+    monkeypatch.setenv("https_proxy", f"http://user:SECRETPASS@{place}")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    api = HttpNumeraiApi(Keys("PUB", "SECRETSECRET", "https://far.invalid"), tries=1, seconds=2)
+    with pytest.raises(ApiError, match=f"through the proxy {place}: .*proxy {place} could not be reached") as found:
+        api.models()
+    assert "HTTPS_PROXY" in str(found.value.hint) and "SECRETPASS" not in found.value.message
+
+
+def test_a_certificate_file_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
+    monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
+    monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
+    with pytest.raises(ApiError, match=r"/nowhere/ca.pem, which SSL_CERT_FILE names") as found:
+        HttpNumeraiApi(Keys("PUB", "SECRETSECRET", "https://far.invalid")).models()
+    assert "unset it" in str(found.value.hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import stat
@@ -77,11 +78,14 @@ def test_files_are_for_their_owner_only(store: HomeStore) -> None:
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
 
 
+NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,80}", fullmatch=True)
+
+
 @given(
     st.builds(
         Node,
-        name=st.text(min_size=1),
-        model_name=st.text(),
+        name=NAMES,
+        model_name=NAMES,
         model_id=st.text(),
         tournament=st.sampled_from([8, 11, 12]),
         provider=st.text(),
@@ -99,7 +103,7 @@ def test_every_node_comes_back_as_it_was(store: HomeStore, node: Node) -> None:
     assert store.nodes()[node.name] == node
 
 
-@pytest.mark.parametrize("content", [b'{"version": 1, "nodes": {"numer', b"[]", b'{"version": 1, "nodes": {"a": {}}}'])
+@pytest.mark.parametrize("content", [b'{"version": 1, "nodes": {"numer', b"[]", b'{"version": 1, "nodes": []}'])
 def test_a_broken_file_is_named_kept_and_can_be_restored(store: HomeStore, content: bytes) -> None:
     store.save_node(NODE)
     store.save_settings("local", {"port": 1})  # the kept previous version now holds the node
@@ -113,6 +117,54 @@ def test_a_broken_file_is_named_kept_and_can_be_restored(store: HomeStore, conte
     assert store.nodes_path.read_bytes() == content
     aside = store.restore_previous_nodes()
     assert aside.read_bytes() == content
+    assert store.nodes() == {"numerai-alice": NODE}
+
+
+@pytest.mark.parametrize(
+    ("name", "record"),
+    [
+        ("../../victim", {}),
+        ("numerai-a\nb", {"model_name": "a"}),
+        ("", {}),
+        ("numerai-bob", {"name": "numerai-eve"}),
+        ("numerai-bob", {"model_name": "../x"}),
+        ("numerai-bob", {"cpu": "many"}),
+        ("numerai-bob", None),
+    ],
+)
+def test_a_node_that_cannot_be_used_blocks_no_other_and_can_be_forgotten(
+    store: HomeStore, name: str, record: dict[str, object] | None
+) -> None:
+    store.save_node(NODE)
+    raw = json.loads(store.nodes_path.read_text())
+    good = raw["nodes"]["numerai-alice"]
+    raw["nodes"][name] = None if record is None else {**good, "name": name, "model_name": "bob", **record}
+    store.nodes_path.write_text(json.dumps(raw))
+    assert store.nodes() == {"numerai-alice": NODE}
+    assert list(store.unusable_nodes()) == [name]
+    store.save_settings("local", {"port": 1})
+    assert json.loads(store.nodes_path.read_text())["nodes"] == raw["nodes"]
+    store.forget_node(name)
+    assert store.unusable_nodes() == {} and store.nodes() == {"numerai-alice": NODE}
+
+
+def test_a_name_that_is_none_is_not_saved(store: HomeStore) -> None:
+    with pytest.raises(NumeraiError, match="has the name"):
+        store.save_node(dataclasses.replace(NODE, name="../x"))
+    assert not store.nodes_path.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+@pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
+def test_a_home_that_others_can_write_is_refused(store: HomeStore, mode: int) -> None:
+    store.save_node(NODE)
+    store.save_keys(Keys("p", "s" * 10))
+    store.home.chmod(mode)
+    for use in (store.nodes, store.keys, lambda: store.save_keys(Keys("p", "t" * 10)), lambda: store.save_node(NODE)):
+        with pytest.raises(EnvironmentNotReady) as refused:
+            use()
+        assert refused.value.code == "home-open" and "chmod 700" in str(refused.value.hint)
+    store.home.chmod(0o755)
     assert store.nodes() == {"numerai-alice": NODE}
 
 
@@ -194,7 +246,8 @@ def test_an_upgrade_converts_keeps_backups_and_loses_nothing(store: HomeStore) -
     assert [json.loads(path.read_text()) for path in backups] == [OFFICIAL_NODES, OFFICIAL_KEYS]
     assert not store.is_legacy() and store.nodes() == before
     assert present(store.nodes()["numerai-bob"].legacy)["docker_repo"] == "1234.dkr.ecr/x"
-    assert json.loads(store.keys_path.read_text())["aws"] == OFFICIAL_KEYS["aws"]
+    assert "aws" not in json.loads(store.keys_path.read_text()), "nothing here reads them; the backup has them"
+    assert HomeStore(store.home, {}).keys() == Keys("PUB", "SEC")
     store.save_node(NODE)
     assert store.upgrade() == []
 

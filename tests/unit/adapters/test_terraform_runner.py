@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from numerai_compute.adapters.terraform_errors import Diagnostic, explain
-from numerai_compute.adapters.terraform_runner import ADOPTION_FILE, S3Backend, TerraformRunner, words
+from numerai_compute.adapters.terraform_runner import ADOPTION_FILE, LOCK_FILE, S3Backend, TerraformRunner, words
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
 from numerai_compute.ports import PlannedResource, PlannedResources, StackChange
 
@@ -175,6 +175,23 @@ def test_the_root_is_copied_and_what_left_it_is_removed(
     prepared.prepare(lambda _: None)
     assert [path.name for path in work.glob("*.tf")] == ["other.tf"]
     assert stand_in.calls("init")[-1]["cwd"] == str(work)
+
+
+def test_terraform_gets_the_lock_file_and_opentofu_keeps_its_own(
+    tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (root / LOCK_FILE).write_text("# shipped\n")
+    for name in ("tofu", "terraform"):
+        folder = tmp_path / name
+        folder.mkdir()
+        StandIn(folder, monkeypatch, name=name)
+        runner = TerraformRunner(root, folder / "work", folder / "plugins")
+        runner.prepare(lambda _: None)
+        locked = folder / "work" / LOCK_FILE
+        assert locked.exists() == (name == "terraform")
+        locked.write_text("# made by init\n")
+        runner.prepare(lambda _: None)
+        assert locked.read_text() == ("# shipped\n" if name == "terraform" else "# made by init\n")
 
 
 def test_the_environment_is_quiet_and_free_of_what_would_change_the_command(
@@ -386,6 +403,7 @@ def test_a_lock_says_by_whom_and_since_when() -> None:
         ('request send failed, Post "http://127.0.0.1:9/": dial tcp: connection refused', "unreachable", 3),
         ("lookup sts.xx-west-1.amazonaws.com: no such host", "unreachable", 3),
         ("Failed to query available provider packages\ncould not connect", "registry-unreachable", 3),
+        ("Failed to install provider\nthe package doesn't match any of the checksums recorded", "provider-altered", 1),
         ("EntityAlreadyExists: Role with name numerai-run already exists.", "name-clash", 1),
         ("VpcLimitExceeded: The maximum number of VPCs has been reached.", "quota", 1),
         ("UnreservedConcurrentExecution below its minimum value of [100].", "quota", 1),

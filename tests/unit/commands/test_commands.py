@@ -25,7 +25,7 @@ from numerai_compute.models import (
     WebhookCall,
 )
 
-from tests.fakes import NOW, FakeProvider, unreachable
+from tests.fakes import KEYS, NOW, FakeProvider, unreachable
 from tests.listeners import http_inbox
 from tests.present import present
 from tests.unit.commands.conftest import Line
@@ -276,8 +276,22 @@ def test_interrupts_and_bugs_are_said_in_one_line(line: Line, monkeypatch: pytes
     line.api.fail["models"] = RuntimeError("what now")
     answer = line("node", "config", "-p", str(folder))
     assert answer.exit_code == 1 and "This is a bug" in answer.err and "what now" in answer.err
-    with pytest.raises(RuntimeError):
-        line("node", "config", "-p", str(folder), "--verbose")
+    traced = line("node", "config", "-p", str(folder), "--verbose")
+    assert traced.exit_code == 1 and "Traceback" in traced.err and "This is a bug" in traced.err
+
+
+def test_a_bug_shows_no_secret_even_with_its_traceback(line: Line, folder: Path) -> None:
+    line.api.fail["models"] = RuntimeError(f"a header {KEYS.secret_key}\n\x1b]0;title\x07")
+    for options in ([], ["--verbose"], ["--json"], ["--verbose", "--json"]):
+        answer = line("node", "config", "-p", str(folder), *options)
+        assert KEYS.secret_key not in answer.out + answer.err and "***" in answer.out + answer.err
+        assert "\x1b" not in answer.out + answer.err
+
+
+def test_the_system_is_no_bug(line: Line, folder: Path) -> None:
+    line.api.fail["models"] = PermissionError(13, "Permission denied", "/some/file")
+    answer = line("node", "config", "-p", str(folder))
+    assert answer.exit_code == 3 and "bug" not in answer.err and "/some/file" in answer.err
 
 
 def test_verbose_adds_the_causes(line: Line, folder: Path) -> None:
@@ -498,3 +512,41 @@ def test_one_look_that_cannot_use_its_memory_tells_somebody(ready: Line, monkeyp
 def test_a_watcher_without_nodes_has_nothing_to_do(line: Line) -> None:
     looked = line("watch", "--once")
     assert looked.exit_code == 0 and "Nothing is due" in looked.out
+
+
+def test_destroy_shows_what_it_would_do_before_it_asks(line: Line, folder: Path) -> None:
+    assert line("node", "config", "-p", str(folder)).exit_code == 0
+    answer = line("node", "destroy")
+    assert answer.exit_code == 2 and "remove everything" in answer.err and "Nobody can be asked" in answer.err
+    assert line("node", "destroy", "-y").exit_code == 0
+
+
+def test_credentials_are_kept_out_of_an_image_unless_told(line: Line, folder: Path) -> None:
+    line("node", "config", "-p", str(folder))
+    (folder / "sub").mkdir()
+    (folder / "sub" / "settings.py").write_text(f"KEY = '{KEYS.secret_key}'")
+    (folder / ".env").write_text("A=b")
+    refused = line("node", "deploy")
+    assert refused.exit_code == 2 and "sub/settings.py" in refused.err and ".env" in refused.err
+    assert line.provider.deployment("numerai-alice") is None
+    assert line("node", "deploy", "--allow-credentials").exit_code == 0
+
+
+def test_a_bad_record_is_shown_and_can_be_forgotten(line: Line, folder: Path) -> None:
+    line("node", "config", "-p", str(folder))
+    path = line.home / "nodes.json"
+    raw = json.loads(path.read_text())
+    raw["nodes"]["../../x"] = {"name": "../../x"}
+    path.write_text(json.dumps(raw))
+    listed = line("node", "list")
+    assert listed.exit_code == 0 and "numerai-alice" in listed.out and "'../../x' cannot be used" in listed.err
+    assert line("node", "forget", "../../x", "-y").exit_code == 0
+    assert list(json.loads(path.read_text())["nodes"]) == ["numerai-alice"]
+
+
+def test_settings_are_set_shown_and_taken_back(line: Line) -> None:
+    assert line("config", "set", "attempts", "4").exit_code in (0, 2)
+    line.provider = CloudProvider()
+    assert line("config", "set", "anything", "4000").exit_code == 0
+    assert line("config", "get", "anything").out.strip() == "4000"
+    assert line("config", "unset", "anything").exit_code == 0

@@ -12,6 +12,7 @@ import pytest
 from filelock import FileLock
 from numerai_compute.errors import ApiError, NumeraiError, UsageError
 from numerai_compute.events import EventHandler, NotificationSender, ReportWriter
+from numerai_compute.events.datasets import forget_rounds
 from numerai_compute.events.delivery import TOURNAMENT
 from numerai_compute.events.loop import EventLoop, Stopped
 from numerai_compute.node_template.numerai_node.errors import Covered, Late, Submitted, TemporaryFailure, Unconfirmed
@@ -518,6 +519,19 @@ def test_the_round_folder_holds_the_files_and_older_ones_are_forgotten(world: Wo
         world.api.round = round_of(number, world.clock.now())
         world.daemon(Recorder()).run(single_run=True)
     assert not kept.exists()
+
+
+def test_nothing_is_deleted_through_a_link(tmp_path: Path) -> None:
+    theirs, base = tmp_path / "theirs", tmp_path / "data"
+    theirs.mkdir()
+    base.mkdir()
+    (theirs / "live.parquet").write_text("theirs")
+    try:
+        (base / "numerai_dataset_5").symlink_to(theirs, target_is_directory=True)
+    except OSError:
+        pytest.skip("links need a privilege here")
+    forget_rounds(base, before=10)
+    assert (theirs / "live.parquet").read_text() == "theirs"
 
 
 @pytest.mark.parametrize("name", ["", None])

@@ -75,12 +75,17 @@ def test_a_program_gets_the_round_and_the_data(
     assert "NUMERAI_SECRET_KEY" not in environment and "MODEL_ID" not in environment
 
 
-def test_a_program_of_a_node_gets_the_keys(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    runner = CommandRunner("cmd", on_new_tournament_data=[sys.executable, "-c", PRINT_ALL], with_keys=True)
+def test_a_program_of_a_node_gets_the_keys_which_are_not_logged(
+    world: World, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    held = tmp_path / "environment.json"
+    write = f"import json,os; print(os.environ); json.dump(dict(os.environ), open({str(held)!r}, 'w'))"
+    runner = CommandRunner("cmd", on_new_tournament_data=[sys.executable, "-c", write], with_keys=True)
     with caplog.at_level(logging.INFO):
         world.daemon(runner).run(single_run=True)
-    _, environment = printed(caplog)
+    environment = json.loads(held.read_text())
     assert (environment["NUMERAI_SECRET_KEY"], environment["MODEL_ID"]) == (SECRET, MODEL.id)
+    assert "NUMERAI_SECRET_KEY" in caplog.text and SECRET not in caplog.text
 
 
 @pytest.mark.parametrize(

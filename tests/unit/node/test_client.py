@@ -163,8 +163,21 @@ class TestAnswers:
         else:
             assert answer in ([], TokenInfo("", "", None))
 
+    @pytest.mark.parametrize("number", [2**31, -(2**31), 10**400, 1.5, float("nan"), float("inf"), True, [], "x"])
+    def test_a_number_that_no_round_has(self, stub: Stub, client: NumeraiClient, number: object) -> None:
+        stub.script["rounds"] = [body({"data": {"rounds": [{**a_round(), "number": number}]}})] * 3
+        with pytest.raises(NoAnswer, match="without rounds"):
+            client.rounds(8, 1)
+
+    def test_long_words_are_cut_after_the_keys_are_hidden(self, stub: Stub, client: NumeraiClient) -> None:
+        said = "x" * 1_995 + SECRET_KEY + "y" * 3_000_000
+        stub.script["submissions"] = [refusal(said, *["more"] * 100)] * 3
+        with pytest.raises(Refusal) as caught:
+            client.submissions("model-1")
+        assert len(str(caught.value)) < 3_000 and SECRET_KEY[:5] not in str(caught.value)
+
     def test_an_answer_nested_too_deep(self, stub: Stub, client: NumeraiClient) -> None:
-        stub.script["listDatasets"] = [lambda handler: handler.answer(200, b"[" * 1_000_000)] * 3
+        stub.script["listDatasets"] = [lambda handler: handler.answer(200, b"[" * 100_000)] * 3
         with pytest.raises(NoAnswer, match="without usable data"):
             client.datasets(8)
 

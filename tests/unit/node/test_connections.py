@@ -8,7 +8,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numerai_node import connections
 from numerai_node.connections import Connections, proxy_for, tls_context
 from numerai_node.errors import ConfigurationError
 from numerai_node.kinds import Kind
-from numerai_node.transport import LARGEST_ANSWER, Passing, Transport
+from numerai_node.transport import LARGEST_ANSWER, Answer, Passing, Transport
 
 from .conftest import Handler, Stub
 
@@ -42,6 +42,10 @@ def answers(body: bytes, status: int = 200, **headers: str) -> Callable[[Handler
     return lambda handler: handler.answer(status, body, named)
 
 
+def look(transport: Transport, stub: Stub) -> AbstractContextManager[Answer]:
+    return transport.request("GET", f"{stub.url}/data/x", timeout=TIMEOUT)
+
+
 class TestWhatIsRefused:
     @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
     def test_a_redirect_is_not_followed(self, stub: Stub, transport: Transport, status: int) -> None:
@@ -55,6 +59,14 @@ class TestWhatIsRefused:
         with pytest.raises(Passing, match="more than 8 MiB"):
             get(transport, f"{stub.url}/data/x")
         assert len(get(transport, f"{stub.url}/data/x")) == LARGEST_ANSWER
+
+    def test_an_answer_that_becomes_too_large_in_memory(self, stub: Stub, transport: Transport) -> None:
+        body = b"[" + b",".join([b'{"":[]}'] * 100_000) + b"]"
+        stub.script["download"] = [answers(body), answers(b"[" + b",".join([b"[]"] * 50_000) + b"]")]
+        with pytest.raises(Passing, match="more than 200000 values"), look(transport, stub) as answer:
+            answer.json()
+        with look(transport, stub) as answer:
+            assert answer.json() == [[]] * 50_000
 
     def test_a_compressed_answer_is_never_expanded(self, stub: Stub, transport: Transport) -> None:
         """A few kilobytes could be gigabytes; nothing compressed was asked for."""

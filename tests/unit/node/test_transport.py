@@ -229,6 +229,15 @@ class TestTheRound:
         patient.retry("the test", lambda: always(at_least=3600.0)() if next(asked, False) else None)
         assert waiting.waits == [pytest.approx((600 - 5) / 2)]
 
+    def test_nobody_sits_through_a_wait_that_there_is_no_time_for(self, waiting: Waiting) -> None:
+        hurried = Transport(sleep=waiting.sleep, monotonic=waiting.monotonic, hurried=True)
+        with pytest.raises(TemporaryFailure, match=r"once because .* asks for a wait of 86400 s"):
+            hurried.retry("the test", always(at_least=86400.0), hurried.within(90, 4))
+        assert waiting.waits == []
+        with pytest.raises(TemporaryFailure, match="4 times"):
+            hurried.retry("the test", always(at_least=5.0), hurried.within(90, 4))
+        assert waiting.waits == [5.0, 5.0, 5.0]
+
     def test_numerais_clock_counts_and_not_this_machines(self, patient: Transport, waiting: Waiting) -> None:
         """Noon of January is long past, or to come, for the machine that runs this."""
         patient.submit_by(NOON + timedelta(hours=1))
@@ -242,7 +251,10 @@ class TestTheRound:
         assert abs((patient.clock.now() - datetime.now(timezone.utc)).total_seconds()) < 5
 
 
-@pytest.mark.parametrize("nonsense", [None, "", "soon", "Sun, 22 Nov 2026 01:00:00", f"1 Nov {'9' * 30} 01:00:00"])
+@pytest.mark.parametrize(
+    "nonsense",
+    [None, "", "soon", "Sun, 22 Nov 2026 01:00:00", "Fri, 31 Dec 9999 23:59:59 GMT", f"1 Nov {'9' * 30} 01:00:00"],
+)
 def test_a_date_that_is_none_is_not_learnt(nonsense: str | None) -> None:
     clock = NumeraiClock(lambda: 0.0)
     clock.learn(format_datetime(NOON, usegmt=True))
@@ -257,6 +269,8 @@ def test_a_date_that_is_none_is_not_learnt(nonsense: str | None) -> None:
         ("2026-01-30T12:00:00.250000Z", NOON + timedelta(seconds=0.25)),
         ("2026-01-30T13:00:00.5+01:00", NOON + timedelta(seconds=0.5)),
         ("2026-01-30T12:00:00", NOON),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("9999-12-31T23:59:59.999999Z", None),
         ("yesterday", None),
         (None, None),
     ],
@@ -372,7 +386,7 @@ POOL: Any = None
         (errors.NewConnectionError(POOL, "x"), Kind.UNREACHABLE, "numer.ai could not be reached"),
         (errors.ReadTimeoutError(POOL, "", "x"), Kind.TOO_SLOW, "numer.ai did not answer in time"),
         (errors.ProtocolError("x"), Kind.UNREACHABLE, "connection to numer.ai broke"),
-        (errors.ProxyError("x", OSError()), Kind.UNREACHABLE, "connection to numer.ai broke"),
+        (errors.ProxyError("x", OSError()), Kind.UNREACHABLE, "the proxy could not be reached"),
     ],
 )
 def test_causes_in_plain_words(error: Exception, kind: Kind, words: str) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numerai_compute.errors import EnvironmentNotReady, ProviderError
 from numerai_compute.models import Node, RunFailure, RunState
 from numerai_compute.ports import ContainerState
-from numerai_compute.providers.local.docker_executor import DockerExecutor, repository_name
+from numerai_compute.providers.local.docker_executor import LOST_BY_ENGINE, DockerExecutor, repository_name
 from numerai_compute.providers.local.executor import Attempt, StartFailed
 from numerai_compute.providers.local.run_log import read_log
 from numerai_compute.providers.local.scheduler import RunControl
@@ -85,6 +85,16 @@ def test_an_engine_that_restarts_loses_no_line(tmp_path: Path) -> None:
     assert (outcome.state, outcome.exit_code) == (RunState.FAILED, 3)
     lines, _ = read_log(LocalPaths(tmp_path).log("r1"))
     assert [line.text for line in lines] == ["one", "two ***"]
+
+
+def test_an_engine_that_has_lost_its_beginning_repeats_no_line(tmp_path: Path) -> None:
+    lines = [b"2026-01-06T12:00:0%d.100000000Z line %d\n" % (number, number) for number in range(6)]
+    engine = FlakyEngine([state("exited", 0)], [lines[:3], lines[2:4], lines[5:]])
+    for _ in range(3):
+        executor(engine, tmp_path).wait(ATTEMPT, HastyControl())
+    texts = [line.text for line in read_log(LocalPaths(tmp_path).log("r1"))[0]]
+    assert [text for text in texts if text != LOST_BY_ENGINE] == [f"line {number}" for number in (0, 1, 2, 3, 5)]
+    assert texts[4] == LOST_BY_ENGINE
 
 
 def test_a_container_that_was_removed_is_lost(tmp_path: Path) -> None:

@@ -89,18 +89,6 @@ def test_a_log_is_continued_where_a_killed_writer_left_it(tmp_path: Path) -> Non
     assert read_log(tmp_path / "none") == ([], 0)
 
 
-def test_a_log_does_not_fill_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_log, "MAX_BYTES", 100)
-    path = tmp_path / "r.log"
-    for _ in range(2):
-        with LogWriter(path, Redactor()) as log:
-            for _ in range(100):
-                log.add("x" * 50)
-    lines, _ = read_log(path)
-    assert len(lines) == 3
-    assert lines[-1].text == run_log.CUT
-
-
 @given(st.lists(st.binary(max_size=30)), st.binary(max_size=200))
 def test_lines_do_not_depend_on_how_they_arrive(cuts: list[bytes], text: bytes) -> None:
     whole, parts = LineSplitter(), LineSplitter()

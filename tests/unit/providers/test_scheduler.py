@@ -269,8 +269,8 @@ def test_making_the_provider_touches_nothing(tmp_path: Path) -> None:
 
 
 def test_without_an_engine_processes_are_chosen(tmp_path: Path) -> None:
-    assert LocalParts(context(tmp_path)).chosen_executor().name == "process"
-    assert LocalParts(context(tmp_path, executor="docker")).chosen_executor().name == "docker"
+    assert LocalParts(context(tmp_path)).choice.for_new_nodes().name == "process"
+    assert LocalParts(context(tmp_path, executor="docker")).choice.for_new_nodes().name == "docker"
 
 
 def test_checks_without_what_they_look_at(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
@@ -19,8 +20,9 @@ from numerai_compute.errors import EnvironmentNotReady
 from numerai_compute.models import Node
 from numerai_compute.providers.local.server import WebhookServer, listen
 from numerai_compute.providers.local.store import RunStore
-from numerai_compute.providers.local.webhook import Webhook, create_app
+from numerai_compute.providers.local.webhook import Webhook, create_app, create_control_app
 from numerai_compute.providers.webhooks import calls
+from numerai_compute.redaction import hide
 
 from tests.fakes import FakeClock
 
@@ -37,7 +39,7 @@ class Bench:
         self.pokes = 0
         self.draining = False
         self.webhook = Webhook(self.store, self.clock, self._poke, lambda: self.draining)
-        app = create_app(self.webhook, lambda: {"instance": "i"}, lambda token: token == "control")
+        app = create_app(self.webhook, "i")
         self.client: FlaskClient = app.test_client()
         self.path = f"/{NODE.name}/{self.token}"
 
@@ -129,13 +131,32 @@ def test_nothing_can_be_scheduled(bench: Bench, monkeypatch: pytest.MonkeyPatch)
     assert (answer.status_code, answer.mimetype) == (503, "application/json")
 
 
+def test_a_trigger_id_that_holds_a_secret_is_refused_and_not_kept(bench: Bench, tmp_path: Path) -> None:
+    hide("a-planted-secret")
+    for trigger_id in ("a-planted-secret", "x-" + b"a-planted-secret".hex()):
+        answer = bench.client.post(bench.path, json={"triggerId": trigger_id})
+        assert answer.status_code == 400 and trigger_id not in answer.text
+    db = sqlite3.connect(tmp_path / "runs.db")
+    assert db.execute("SELECT * FROM runs").fetchall() == []
+    kept = db.execute("SELECT trigger_id FROM webhook_calls").fetchall()
+    assert kept == [("***",), ("x-***",)]
+
+
 def test_other_addresses(bench: Bench) -> None:
-    assert bench.client.get("/health").get_json() == {"instance": "i"}
-    for path in ("/", "/a", "/a/b/c", "/-/daemon/stop"):
+    assert bench.client.get("/health").get_json() == {"service": "numerai", "instance": "i"}
+    for path in ("/", "/a", "/a/b/c", "/stop"):
         answer = bench.client.post(path)
         assert (answer.status_code, answer.mimetype) == (404, "application/json")
-    answer = bench.client.post("/-/daemon/stop", headers={"X-Control-Token": "control"})
-    assert answer.get_json() == {"status": "stopping"}
+
+
+def test_the_daemon_is_asked_and_stopped_with_its_token_only() -> None:
+    client = create_control_app(lambda: {"queued": 1}, lambda token: token == "control").test_client()
+    assert client.get("/health").get_json() == {"queued": 1}
+    for headers in ({}, {"X-Control-Token": "other"}):
+        assert client.post("/stop", headers=headers).status_code == 404
+    assert client.post("/stop", headers={"X-Control-Token": "control"}).get_json() == {"status": "stopping"}
+    answer = client.post("/a/b")
+    assert (answer.status_code, answer.mimetype) == (404, "application/json")
 
 
 def test_a_bug_is_answered_in_json_and_leaves_no_token_in_the_log(
@@ -209,6 +230,50 @@ def test_the_server_answers_in_json_what_it_refuses_itself(bench: Bench) -> None
         server.close()
 
 
+def test_hundreds_of_slow_callers_do_not_silence_it(bench: Bench) -> None:
+    server = WebhookServer(bench.client.application, "127.0.0.1", 0)
+    server.start()
+    try:
+        with contextlib.ExitStack() as stack:
+            for _ in range(210):
+                slow = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
+                slow.sendall(b"POST /a/b HTTP/1.1\r\nX-Slow: ")
+            assert b'"service"' in raw(server.port, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    finally:
+        server.close()
+
+
+def test_a_byte_now_and_then_does_not_renew_the_time_limit(bench: Bench) -> None:
+    server = WebhookServer(bench.client.application, "127.0.0.1", 0, request_seconds=0.5)
+    server.start()
+    try:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=0.1) as slow:
+            slow.sendall(b"POST /a/b HTTP/1.1\r\nX-Slow: ")
+            for _ in range(300):  # 30 s, many times the limit
+                try:
+                    slow.sendall(b"x")
+                    closed = slow.recv(1) == b""
+                except TimeoutError:
+                    continue
+                except OSError:
+                    closed = True
+                assert closed
+                return
+            pytest.fail("it was never closed")
+    finally:
+        server.close()
+
+
 def test_a_socket_listens_where_told() -> None:
     with listen("127.0.0.1", 0) as bound:
         assert bound.getsockname()[0] == "127.0.0.1"
+
+
+def test_the_ids_of_tests_without_submitting_are_one_word_everywhere() -> None:
+    from numerai_compute.models import TEST_TRIGGER
+    from numerai_compute.providers.aws.trigger_table import TEST_PREFIX
+    from numerai_compute.providers.webhooks.calls import NO_SUBMIT, is_own, submits, trigger_id_of
+
+    assert NO_SUBMIT == TEST_TRIGGER == TEST_PREFIX
+    assert is_own(f"{NO_SUBMIT}1") and not submits(f"{NO_SUBMIT}1") and submits(None) and submits("watch-8-1-1")
+    assert trigger_id_of(b'{"triggerId": "no-submit-1"}') is None

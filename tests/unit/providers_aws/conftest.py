@@ -226,7 +226,14 @@ class FakeEngine:
         self.fail: dict[str, NumeraiError] = {}
 
     def build(
-        self, folder: Path, tag: str, *, labels: Mapping[str, str], report: Report, platform: str | None = None
+        self,
+        folder: Path,
+        tag: str,
+        *,
+        labels: Mapping[str, str],
+        report: Report,
+        platform: str | None = None,
+        arguments: Mapping[str, str] | None = None,
     ) -> str:
         if "build" in self.fail:
             raise self.fail["build"]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
+from numerai_compute.installation import install_command
 from numerai_compute.providers.aws.clients import AwsClients, aws_errors, present
 from numerai_compute.providers.aws.settings import AwsSettings
 
@@ -95,7 +96,7 @@ def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(EnvironmentNotReady) as missing:
         ask()
     assert missing.value.code == "extra-missing"
-    assert "pip install 'numerai-compute[aws]'" in (missing.value.hint or "")
+    assert install_command("aws") in (missing.value.hint or "")
 
 
 def test_making_the_provider_loads_no_sdk() -> None:

@@ -16,6 +16,8 @@ from numerai_compute.errors import NumeraiError, ProviderError, UsageError
 from numerai_compute.models import Deployment, Node, RunState
 from numerai_compute.providers.aws.outcomes import CANCEL_REASON
 from numerai_compute.providers.aws.runs import STOP_SECONDS
+from numerai_compute.providers.aws.trigger_table import is_test
+from numerai_compute.providers.webhooks.calls import NO_SUBMIT
 
 from .conftest import KEYS, START, World, quiet
 
@@ -90,6 +92,26 @@ def test_a_run_by_hand_is_submitted_to_the_nodes_queue(
     assert batch.submitted[0]["jobDefinition"] == "numerai-numerai-alice"
     assert batch.submitted[0]["jobQueue"] == world.stack().outputs["queues"]["fargate"]
     assert "containerOverrides" not in batch.submitted[0]
+
+
+def test_a_run_that_is_not_to_submit(world: World, alice: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    batch = with_batch(world, monkeypatch)
+    world.provider.run_without_submitting(alice)
+    (given,) = batch.submitted
+    variables = {entry["name"]: entry["value"] for entry in given["containerOverrides"]["environment"]}
+    assert variables["NUMERAI_NO_SUBMIT"] == "1" and variables["NUMERAI_OWN_TRIGGER"].startswith(NO_SUBMIT)
+    assert is_test({"jobName": given["jobName"]}) and not is_test({"jobName": "numerai-alice-by-hand"})
+    environment = [{"name": name, "value": value} for name, value in variables.items()]
+    environment.append({"name": "NUMERAI_NODE", "value": "numerai-alice"})
+    container = {"environment": environment, "exitCode": 79}
+    batch.jobs["new"] = {**job("new", "FAILED", attempts=[{"container": container}]), "container": container}
+    run = world.provider.run("new")
+    assert (run.state, run.exit_code, run.failure) == (RunState.SUCCEEDED, 79, None) and run.is_test
+
+
+def test_the_address_of_a_webhook_is_the_clusters(world: World, alice: Node) -> None:
+    assert world.provider.webhook_url("numerai-alice") == alice.webhook_url
+    assert world.provider.webhook_url("numerai-bob") is None
 
 
 def test_the_runs_of_a_node_newest_first(world: World, alice: Node, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,9 +16,9 @@ import pytest
 import requests
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError
 from numerai_compute.factory import Factory
+from numerai_compute.installation import EXTRAS, install_command
 from numerai_compute.main import run
 from numerai_compute.sandbox import command
-from numerai_compute.sandbox import serve as serving
 from numerai_compute.sandbox.client import SandboxClient
 from numerai_compute.sandbox.command import listening_hosts
 from numerai_compute.sandbox.serve import serve
@@ -85,10 +85,10 @@ class TestAddresses:
             assert again.port == running.port
 
     def test_without_the_extra(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(serving, "_LIBRARIES", ("no_such_library_at_all",))
+        monkeypatch.setitem(EXTRAS, "sandbox", ("no_such_library_at_all",))
         with pytest.raises(EnvironmentNotReady) as missing:
             serve()
-        assert "numerai-compute[sandbox]" in str(missing.value.hint)
+        assert install_command("sandbox") in str(missing.value.hint)
 
 
 class TestCommand:

@@ -14,6 +14,7 @@ from numerai_compute.errors import ApiError, NumeraiError, UsageError
 from numerai_compute.models import SIZES, DataVersions, Model, Node
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.plan import Plan
+from numerai_compute.usecases.scaffold import check_tournament
 
 from tests.fakes import ALICE, FakeApi, FakeProvider, unreachable
 
@@ -291,3 +292,49 @@ def test_a_model_with_a_pickle_is_configured_only_when_insisted_and_never_regist
     assert not done.registered and "Submissions, Settings" in done.notes[0]
     setting.api.by_id["id-alice"] = ALICE
     assert setting.configure().registered and len(asked) == 2
+
+
+def test_a_time_limit_of_nothing_is_refused(setting: Setting, folder: Path) -> None:
+    with pytest.raises(UsageError, match="--timeout-minutes"):
+        setting.configure(path=folder, timeout_minutes=0)
+
+
+@pytest.mark.parametrize("example", ["signals-python3", "crypto-python3"])
+def test_an_example_for_another_tournament_is_refused(setting: Setting, tmp_path: Path, example: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        setting.configure(path=tmp_path / "new", example=example)
+    assert refused.value.code == "wrong-example" and "tournament-python3" in str(refused.value.hint)
+    assert not (tmp_path / "new").exists() and setting.store.nodes() == {}
+
+
+def test_the_examples_that_fit_are_named() -> None:
+    with pytest.raises(UsageError) as refused:
+        check_tournament("tournament-python3", 11)
+    assert "signals-python3" in str(refused.value.hint) and "shell-any-language" in str(refused.value.hint)
+    check_tournament("shell-any-language", 12)
+
+
+def test_an_example_does_not_move_a_node(
+    setting: Setting, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setting.configure(path=folder)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="already holds other files"):
+        setting.configure(example="tournament-python3")
+    assert setting.store.nodes()["numerai-alice"].path == str(folder)
+    assert not (tmp_path / "tournament-python3").exists()
+
+
+def test_a_schedule_takes_the_webhook_off_numerai(setting: Setting, folder: Path) -> None:
+    first = setting.configure(path=folder)
+    assert setting.api.by_id[first.node.model_id].webhook == first.node.webhook_url
+    done = setting.configure(cron="30 12 * * TUE-SAT")
+    assert not done.registered and setting.api.by_id[first.node.model_id].webhook is None
+
+
+def test_a_schedule_leaves_another_address_alone_and_says_so(setting: Setting, folder: Path) -> None:
+    first = setting.configure(path=folder)
+    setting.api.set_webhook(first.node.model_id, "https://elsewhere.example/x")
+    done = setting.configure(cron="30 12 * * TUE-SAT")
+    assert any("another address" in note for note in done.notes)
+    assert setting.api.by_id[first.node.model_id].webhook == "https://elsewhere.example/x"

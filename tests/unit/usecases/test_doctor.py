@@ -86,6 +86,37 @@ def test_nodes_that_see_to_themselves_need_no_watcher_here(clinic: Clinic) -> No
     assert {"watcher", "notifications"}.isdisjoint(check.name for check in doctor.examine())
 
 
+def test_a_machine_that_may_sleep_is_named_where_it_alone_watches(clinic: Clinic) -> None:
+    clinic.ledger.begin_watch("daemon", clinic.clock.now(), clinic.clock.now())
+    clinic.doctor.may_sleep = lambda: ("it is a laptop", "keep it awake")
+    finding = clinic.check("sleep")
+    assert finding.status is CheckStatus.WARNING
+    assert "it is a laptop" in finding.why and "is missed" in finding.why
+    assert (finding.mend or "").startswith("keep it awake, ") and "AWS" in (finding.mend or "")
+    clinic.doctor.may_sleep = lambda: None
+    assert "sleep" not in clinic.statuses()
+    clinic.doctor.may_sleep = lambda: pytest.fail("no node needs this machine")
+    clinic.store.forget_node("numerai-alice")
+    assert "sleep" not in clinic.statuses()
+
+
+def test_a_machine_may_sleep_when_a_provider_watches(clinic: Clinic) -> None:
+    class Cloud(FakeProvider):
+        def notifies(self) -> bool:
+            return True
+
+    cloud = Cloud()
+    doctor = Doctor(
+        clinic.store,
+        lambda keys: clinic.api,
+        lambda name: cloud,
+        clinic.clock,
+        clinic.ledger,
+        lambda: pytest.fail("nothing here is watched"),
+    )
+    assert "sleep" not in {check.name for check in doctor.examine()}
+
+
 def test_a_broken_ledger_is_one_warning(clinic: Clinic) -> None:
     clinic.ledger.path.write_bytes(b"no database" * 500)
     finding = clinic.check("watcher")
@@ -178,6 +209,7 @@ def test_other_states_of_the_webhook(clinic: Clinic, node: Node) -> None:
     assert "no model alice" in clinic.check("webhook").why
     clinic.api.fail["models"] = unreachable()
     assert "webhook" not in clinic.statuses()
+    assert clinic.check("models").status is CheckStatus.WARNING and "not known" in clinic.check("models").why
 
 
 def test_a_folder_that_is_gone(clinic: Clinic, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, EnvironmentNotReady, NumeraiError, UsageError
 from numerai_compute.models import Node, TokenInfo
 from numerai_compute.usecases.deploy import deploy_node, plan_deploy
+from numerai_compute.usecases.forget import forget_node
 from numerai_compute.usecases.inspect import list_nodes, node_status, run_log
 from numerai_compute.usecases.resolve import resolve_node
 from numerai_compute.usecases.scaffold import example_names, plan_scaffold, scaffold
@@ -19,28 +21,34 @@ from numerai_compute.usecases.setup import set_up
 from tests.fakes import KEYS, SCOPES, FakeApi, FakeProvider
 
 
+def as_given(settings: Mapping[str, object]) -> dict[str, str | int]:
+    return {name: value if isinstance(value, int) else str(value) for name, value in settings.items()}
+
+
 def test_keys_are_recorded_only_after_numerai_took_them(store: HomeStore, api: FakeApi) -> None:
     api.fail["token_info"] = ApiError("refused", code="keys-refused")
     with pytest.raises(ApiError):
-        set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api)
+        set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=as_given)
     assert store.keys() is None
     api.fail.clear()
-    found = set_up(KEYS, "local", {"port": 4}, store=store, api_with=lambda keys: api)
+    found = set_up(KEYS, "local", {"port": 4}, store=store, api_with=lambda keys: api, check=as_given)
     assert store.keys() == KEYS and found.account and found.account.username == "tester" and found.models == 1
     assert store.settings("local") == {"port": 4} and found.warnings == ()
 
 
 def test_settings_add_up_and_a_dry_run_writes_nothing(store: HomeStore, api: FakeApi) -> None:
-    set_up(None, "local", {"port": 4}, store=store, api_with=lambda keys: api)
-    found = set_up(None, "local", {"executor": "process"}, store=store, api_with=lambda keys: api, dry_run=True)
+    set_up(None, "local", {"port": 4}, store=store, api_with=lambda keys: api, check=as_given)
+    found = set_up(
+        None, "local", {"executor": "process"}, store=store, api_with=lambda keys: api, check=as_given, dry_run=True
+    )
     assert found.settings == {"port": 4, "executor": "process"} and store.settings("local") == {"port": 4}
-    set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, dry_run=True)
+    set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=as_given, dry_run=True)
     assert store.keys() is None
 
 
 def test_a_key_that_can_move_stake_is_pointed_out(store: HomeStore, api: FakeApi) -> None:
     api.account = TokenInfo("me", "k", (*SCOPES, "stake"))
-    found = set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api)
+    found = set_up(KEYS, "local", {}, store=store, api_with=lambda keys: api, check=as_given)
     assert "stake" in found.warnings[0]
 
 
@@ -133,3 +141,24 @@ def test_examples_hold_no_secret_and_no_root_user() -> None:
     for example in example_names():
         dockerfile = (templates() / example / "Dockerfile").read_text()
         assert "SECRET" not in dockerfile and "\nUSER " in dockerfile, example
+
+
+def test_a_node_is_forgotten_and_nothing_else(store: HomeStore, node: Node) -> None:
+    store.save_node(node)
+    asked: list[str] = []
+    with pytest.raises(UsageError, match="There is no node"):
+        forget_node(store, "nobody", asked.append)
+    forget_node(store, node.name, asked.append)
+    assert store.nodes() == {} and node.provider in asked[0] and "destroy" in asked[0]
+
+
+def test_a_copied_example_follows_no_link_out_of_its_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "numerai_node").symlink_to(outside, target_is_directory=True)
+    (folder / ".predict.py.part").symlink_to(outside / "victim")
+    with pytest.raises(UsageError, match="link"):
+        scaffold(plan_scaffold("tournament-python3", folder))
+    assert list(outside.iterdir()) == []

@@ -240,6 +240,17 @@ def test_whatever_kills_it_the_folder_holds_one_of_them_whole(
     assert runtime_hash(old) == runtime_hash(OWN) and len(deploy.backups()) == 1
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+def test_nothing_is_written_through_a_planted_link(deploy: Deploy, old: Path, tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.mkdir()
+    (victim / "__init__.py").write_text("theirs")
+    (old.parent / ".numerai_node.new").symlink_to(victim, target_is_directory=True)
+    deploy()
+    assert {path.name: path.read_text() for path in victim.iterdir()} == {"__init__.py": "theirs"}
+    assert runtime_hash(old) == runtime_hash(OWN)
+
+
 def test_a_staged_copy_that_is_not_whole_is_not_used(deploy: Deploy, old: Path) -> None:
     before = runtime_hash(old)
     old.rename(old.parent / ".numerai_node.old")

@@ -240,6 +240,16 @@ def test_a_node_that_numerai_cannot_call_is_triggered_at_the_opening(bench: Benc
     assert bench.triggers == ["watch-8-100-1"]
 
 
+@pytest.mark.parametrize("ended", [True, False])
+def test_a_test_without_submitting_holds_back_no_run(bench: Bench, node: Node, ended: bool) -> None:
+    bench.provider.run_without_submitting(node)
+    bench.begin_run()
+    if ended:
+        bench.end_run(RunState.SUCCEEDED, 79)
+    assert bench.after(10).step is Step.TRIGGERED
+    assert "watch-8-100-1" in bench.triggers
+
+
 def test_a_schedule_is_waited_for(bench: Bench, node: Node) -> None:
     bench.store.by_name[node.name] = replace(node, cron="30 12 * * *")
     bench.provider.reachable = False

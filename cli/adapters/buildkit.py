@@ -1,0 +1,130 @@
+"""Builds images with the Docker CLI's BuildKit, as `docker build` does, and knows what cannot be built without it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from ..child_environment import DOCKER, child_environment
+from ..errors import NumeraiError
+from ..ports import Report
+from ..process import run_process
+
+ASK_SECONDS = 20.0
+STEP = re.compile(r"#\d+ \[(?!internal\])")
+"""A line of BuildKit's plain progress that begins an instruction of the Dockerfile."""
+PRINTED = re.compile(r"^#\d+ \d+\.\d+ ")
+"""What stands before each line that an instruction prints: its number and the seconds since it began."""
+TAIL_FROM = "------"
+"""What stands before the failed step's output, near the end."""
+
+_FLAGS = re.compile(
+    r"^(?:RUN\b.*\s--(?:mount|network|security)|(?:COPY|ADD)\b.*\s--(?:chmod|checksum|exclude|parents))\b", re.I
+)
+_NO_BASE = re.compile(
+    r"pull access denied|manifest (for|unknown)|not found: manifest|failed to resolve source metadata"
+    r"|no such host|dial tcp"
+)
+_HEREDOC = re.compile(r"^(?:RUN|COPY|ADD)\b.*<<-?[\"']?\w", re.I)
+_AUTOMATIC = re.compile(r"^ARG\s+((?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT))\s*$", re.I)
+
+
+def has_buildkit(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `docker` is there with buildx, and not told by DOCKER_BUILDKIT=0 to build the old way."""
+    if environ.get("DOCKER_BUILDKIT") == "0" or shutil.which("docker") is None:
+        return False
+    try:
+        return (
+            run_process(
+                ["docker", "buildx", "version"], env=child_environment(environ, DOCKER), timeout=ASK_SECONDS
+            ).exit_code
+            == 0
+        )
+    except NumeraiError:
+        return False
+
+
+def build_with_buildkit(
+    folder: Path,
+    dockerfile: Path,
+    tag: str,
+    *,
+    labels: Mapping[str, str],
+    arguments: Mapping[str, str],
+    platform: str | None,
+    report: Report,
+) -> str | None:
+    """Build an image from a folder, tag it and load it into the engine; returns its id, None where it is not told.
+
+    Raises `NumeraiError` with code `build-failed`, holding what the failed step printed, or `base-image-missing`.
+    """
+    with tempfile.TemporaryDirectory() as temporary:
+        identity = Path(temporary) / "id"
+        argv = ["docker", "buildx", "build", "--load", "--progress=plain", f"--iidfile={identity}", "--tag", tag]
+        argv += ["--file", str(dockerfile)]
+        argv += [part for name, value in labels.items() for part in ("--label", f"{name}={value}")]
+        argv += [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
+        argv += ["--platform", platform] if platform else []
+        lines: list[str] = []
+
+        def on_line(line: str) -> None:
+            lines.append(line)
+            del lines[:-200]
+            if line.strip():
+                report(line.split(" ", 1)[1] if STEP.match(line) else f"  {PRINTED.sub('', line)}")
+
+        # No attestations: an image with them is an index, which not everything that runs images takes.
+        environment = {**child_environment(extra=DOCKER), "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
+        done = run_process([*argv, str(folder)], env=environment, on_line=on_line)
+        if done.exit_code != 0:
+            raise build_failed(dockerfile, _reason(lines), _failed_step(lines))
+        return identity.read_text(encoding="ascii").strip() or None if identity.exists() else None
+
+
+def build_failed(dockerfile: Path, reason: str, tail: list[str]) -> NumeraiError:
+    """The error for a build that failed, told apart from one whose base image is not there."""
+    reason = reason.strip().rstrip(".")
+    if _NO_BASE.search(reason) and not any(line.startswith(" --->") for line in tail):
+        return NumeraiError(
+            f"The base image of {dockerfile} cannot be had: {reason}.",
+            "Check the FROM line and the connection to the registry, or build or pull the base image first.",
+            code="base-image-missing",
+        )
+    return NumeraiError(
+        "\n".join([f"Building the image of {dockerfile.parent} failed: {reason}.", *(f"  {line}" for line in tail)]),
+        "Mend the Dockerfile or what it installs, then deploy again; what was deployed before is unchanged.",
+        code="build-failed",
+    )
+
+
+def need_of_buildkit(dockerfile: str) -> str | None:
+    """What in a Dockerfile only BuildKit can do, as the line that asks for it; None when nothing does.
+
+    The old builder refuses the flags, takes a heredoc's lines for nothing without a word, and leaves TARGETARCH and its
+    like empty (tried with Docker 26.1 and DOCKER_BUILDKIT=0). `--link` it ignores, which changes no file.
+    """
+    joined = re.sub(r"\\[ \t]*\r?\n", " ", "\n".join(_code(dockerfile)))
+    for line in (line.strip() for line in joined.splitlines()):
+        if _FLAGS.match(line) or _HEREDOC.match(line) or _AUTOMATIC.match(line):
+            return line
+    return None
+
+
+def _code(dockerfile: str) -> list[str]:
+    return [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
+
+
+def _reason(lines: list[str]) -> str:
+    errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return errors[-1].removeprefix("failed to solve: ") if errors else "docker buildx says no more"
+
+
+def _failed_step(lines: list[str]) -> list[str]:
+    """What the failed step printed, and the place in the Dockerfile."""
+    starts = [number for number, line in enumerate(lines) if line == TAIL_FROM]
+    first = starts[-2] + 1 if len(starts) > 1 else max(0, len(lines) - 15)
+    return [line for line in lines[first:] if line != TAIL_FROM and not line.startswith("ERROR: ")]

@@ -1,0 +1,76 @@
+"""How this tool was installed, and so how more of it is: hints must name what pip can find."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from .errors import EnvironmentNotReady
+
+DISTRIBUTION = "numerai-compute"
+EXTRAS = {
+    "aws": ("boto3", "botocore"),
+    "sandbox": ("graphql", "numerai_tools", "pyarrow", "pandas", "numpy"),
+}
+"""The optional parts of the tool by the packages that only they need (setup.py)."""
+
+
+def install_command(extra: str | None = None) -> str:
+    """The command that installs the tool's newest version from where it came from, with an extra.
+
+    By the record that pip leaves (PEP 610, direct_url.json): of a folder, or a repository; a registry leaves none.
+    """
+    wanted = f"[{extra}]" if extra else ""
+    origin = _origin()
+    if origin is None:
+        return f"pip install --upgrade '{DISTRIBUTION}{wanted}'"
+    url = str(origin.get("url", ""))
+    vcs = origin.get("vcs_info")
+    if isinstance(vcs, dict):
+        return f"pip install --upgrade '{DISTRIBUTION}{wanted} @ {vcs.get('vcs', 'git')}+{url}'"
+    folder = Path(url2pathname(urlsplit(url).path))
+    if urlsplit(url).scheme == "file" and (folder / "setup.py").is_file():
+        editable = "-e " if (origin.get("dir_info") or {}).get("editable") else ""
+        return f"pip install {editable}'{folder}{wanted}'"
+    return f"pip install '.{wanted}' in a clone of its repository"
+
+
+def missing_part(error: ImportError) -> EnvironmentNotReady | None:
+    """The error for a package that an optional part of the tool needs; None when no part is known to need it."""
+    package = (error.name or "").partition(".")[0]
+    for extra, packages in EXTRAS.items():
+        if package in packages:
+            return EnvironmentNotReady(
+                f"This needs the optional part '{extra}' of numerai, which is not installed ({package} is missing).",
+                f"Run `{install_command(extra)}`.",
+                code="extra-missing",
+            )
+    return None
+
+
+@contextmanager
+def extra_needed() -> Iterator[None]:
+    """Turn the import of a package that is not there into the error which names the extra."""
+    try:
+        yield
+    except ImportError as error:
+        missing = missing_part(error)
+        if missing is None:
+            raise
+        raise missing from error
+
+
+def _origin() -> dict[str, Any] | None:
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        text = distribution(DISTRIBUTION).read_text("direct_url.json")
+    except PackageNotFoundError:
+        return {}
+    origin = json.loads(text) if text else None
+    return origin if isinstance(origin, dict) else None

@@ -1,0 +1,83 @@
+"""Whether a node runs in containers or as processes: chosen at its first deploy and recorded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ...errors import EnvironmentNotReady
+from ...models import Node
+from ...ports import Report
+from .docker_executor import DockerExecutor
+from .executor import Executor
+from .process_executor import ProcessExecutor
+from .store import RunStore
+
+WHAT = {DockerExecutor.name: "in containers", ProcessExecutor.name: "as processes of this machine"}
+AUTO = "auto"
+
+
+class ExecutorChoice:
+    """Chooses executors. `setting` is the setting `executor`; `probe` raises `EnvironmentNotReady` when no container
+    engine answers."""
+
+    def __init__(self, setting: str, store: RunStore, executor: Callable[[str], Executor], probe: Callable[[], object]):
+        self._setting = setting
+        self._store = store
+        self._executor = executor
+        self._probe = probe
+
+    def recorded(self, node_name: str) -> str | None:
+        """What the node was last deployed for, or was meant to be by a first deploy that failed later."""
+        if (stored := self._store.deployment(node_name)) is not None:
+            return stored.executor
+        return DockerExecutor.name if self._store.fact(f"containers of {node_name}") else None
+
+    def of_node(self, node: Node, report: Report) -> Executor:
+        """The executor of a node: what the setting names, else what is recorded for the node, else by what there is.
+
+        A node of another provider is an image there, so without the setting it runs in containers here, too.
+        `EnvironmentNotReady` when it runs in containers and no engine answers: it never becomes a process by itself.
+        """
+        recorded = self.recorded(node.name) if node.provider == "local" else DockerExecutor.name
+        if self._setting != AUTO:
+            if recorded is not None and recorded != self._setting:
+                report(f"{node.name} ran {WHAT[recorded]}; it now runs {WHAT[self._setting]}, as `executor` is set.")
+            if self._setting == DockerExecutor.name:
+                self._require_engine(node)
+            return self._executor(self._setting)
+        if recorded == DockerExecutor.name:
+            self._require_engine(node)
+        if recorded == ProcessExecutor.name:
+            report(f"{node.name} runs {WHAT[recorded]}, as before; `numerai config set executor docker` changes that.")
+        return self._executor(recorded) if recorded else self._first(node, report)
+
+    def for_new_nodes(self) -> Executor:
+        """What a node would be deployed for that never was."""
+        if self._setting != AUTO:
+            return self._executor(self._setting)
+        try:
+            self._probe()
+        except EnvironmentNotReady:
+            return self._executor(ProcessExecutor.name)
+        return self._executor(DockerExecutor.name)
+
+    def _first(self, node: Node, report: Report) -> Executor:
+        try:
+            self._probe()
+        except EnvironmentNotReady as error:
+            report(
+                f"{error.message} So {node.name} runs {WHAT[ProcessExecutor.name]}, now and at later deploys;"
+                " `numerai config set executor docker` (or NUMERAI_EXECUTOR=docker) changes that."
+            )
+            return self._executor(ProcessExecutor.name)
+        return self._executor(DockerExecutor.name)
+
+    def _require_engine(self, node: Node) -> None:
+        try:
+            self._probe()
+        except EnvironmentNotReady as error:
+            raise EnvironmentNotReady(
+                f"{error.message} {node.name} runs in containers, and does not become a process by itself.",
+                error.hint,
+                code=error.code,
+            ) from error

@@ -1,0 +1,107 @@
+"""Where Numerai calls a node, against where the node is served now, and whether that answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from ..addresses import origin
+from ..errors import NumeraiError
+from ..models import Check, CheckStatus, Model, Node
+from ..ports import NumeraiApi, Provider, Report, ServesWebhooks, StateStore
+from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
+
+FIX_WEBHOOK, FIX_RESTART = "webhook", "restart-daemon"
+"""What `doctor --fix` may do by itself (see doctor.py)."""
+
+
+def webhook_check(
+    node: Node, model: Model | None, provider: Provider, api_url: str, followed: Callable[[], bool]
+) -> Check:
+    """How it stands with what starts the node's runs. `followed` tells whether a watcher does.
+
+    Raises `NumeraiError` where the provider cannot say what it serves.
+    """
+    if model is None:
+        why = f"the account has no model {node.model_name} any more"
+        return Check("webhook", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} destroy")
+    if model.pickle is not None:
+        return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
+    served = provider.webhook_url(node.name)
+    if node.cron and model.webhook is None:
+        return Check("webhook", CheckStatus.OK, "not registered: the node runs by its schedule")
+    if node.cron and model.webhook not in (served, node.webhook_url):
+        why = "the node runs by its schedule, and Numerai calls another address for the model"
+        return Check("webhook", CheckStatus.WARNING, why, "look at the model's webhook on https://numer.ai")
+    if served is None or node.webhook_url is None:
+        mend = f"numerai node -m {node.model_name} config"
+        return Check("webhook", CheckStatus.FAILED, "the node was never provisioned to its end", mend)
+    if not provider.reachable_by(api_url):
+        why = f"{api_url} cannot call this machine"
+        if followed():
+            return Check("webhook", CheckStatus.OK, f"{why}; the watcher starts the node when a round opens")
+        mend = "numerai daemon start, or numerai setup --public-url URL"
+        return Check("webhook", CheckStatus.WARNING, why, mend)
+    if model.webhook != served:
+        return Check("webhook", CheckStatus.FAILED, _differs(model, served), "numerai doctor --fix", None, FIX_WEBHOOK)
+    silence = provider.silence() if isinstance(provider, ServesWebhooks) else None
+    if silence is None:
+        answers = ", and it answers" if isinstance(provider, ServesWebhooks) else ""
+        return Check("webhook", CheckStatus.OK, f"Numerai calls it{answers}")
+    fix = FIX_RESTART if silence.elsewhere else None
+    mend = "numerai doctor --fix" if fix else silence.mend
+    return Check("webhook", CheckStatus.FAILED, f"Numerai calls it, but {silence.why}", mend, None, fix)
+
+
+def register(node: Node, provider: Provider, api: NumeraiApi, store: StateStore, report: Report) -> None:
+    """Let Numerai call the node where it is served now, and let it be served there."""
+    served = provider.webhook_url(node.name)
+    if served is None:
+        raise NumeraiError(
+            f"{node.name} was never provisioned to its end.", f"Run `numerai node -m {node.model_name} config`."
+        )
+    api.set_webhook(node.model_id, served)
+    store.save_node(replace(node, webhook_url=served))
+    restart_if_elsewhere(provider, report)
+
+
+def restart_if_elsewhere(provider: Provider, report: Report) -> None:
+    """Start again what serves the webhooks, where it serves another address than the one that counts now."""
+    if isinstance(provider, ServesWebhooks) and (silence := provider.silence()) is not None and silence.elsewhere:
+        provider.restart(report)
+
+
+def moved(nodes: Iterable[Node], provider: Provider) -> list[str]:
+    """The nodes that Numerai was given another address for than they are served at by the settings as they are."""
+    ours = (node for node in nodes if node.provider == provider.name and node.webhook_url is not None)
+    return [node.name for node in ours if provider.webhook_url(node.name) not in (None, node.webhook_url)]
+
+
+def moved_note(nodes: Iterable[Node], provider: Provider) -> str | None:
+    """What to do when a setting has changed the address of webhooks that are registered; None when none has moved."""
+    names = moved(nodes, provider)
+    if not names:
+        return None
+    return (
+        f"The webhooks have another address now, and must be registered again: Numerai still calls the old one of"
+        f" {', '.join(names)}. Run `numerai doctor --fix`: it starts the daemon again and registers them."
+    )
+
+
+def elsewhere_note(provider: Provider) -> str | None:
+    """What to do when a webhook was registered that is not served yet; None where it is, or only has to be started."""
+    silence = provider.silence() if isinstance(provider, ServesWebhooks) else None
+    if silence is None or not silence.elsewhere:
+        return None
+    return (
+        f"Numerai's calls will not arrive yet: {silence.why}. Run `numerai doctor --fix`: it starts the daemon again."
+    )
+
+
+def _differs(model: Model, served: str) -> str:
+    if not model.webhook:
+        return "Numerai calls nobody"
+    before, now = origin(model.webhook), origin(served)
+    if before == now:
+        return f"Numerai calls another address at {now} than the node's own: one of another home or an earlier node"
+    return f"Numerai calls another address ({before}) than the one that the node is served at ({now})"

@@ -1,0 +1,119 @@
+"""Containers or processes: decided once, recorded, never changed because an engine is down."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import cast
+
+import pytest
+from numerai_compute.adapters.clock import SystemClock
+from numerai_compute.errors import EnvironmentNotReady
+from numerai_compute.models import Deployment, Keys, Node
+from numerai_compute.ports import ContainerEngine
+from numerai_compute.providers.local.parts import LocalParts
+from numerai_compute.providers.local.provider import LocalProvider
+from numerai_compute.providers.local.rehearsal import LocalRehearsal
+from numerai_compute.providers.registry import ProviderContext
+
+from tests.present import present
+
+NOW = datetime(2026, 1, 1, tzinfo=timezone.utc)
+CODES = ("no-engine", "engine-forbidden")
+
+
+class Engine:
+    """An engine that answers, or does not."""
+
+    down: str | None = None
+
+    def version(self) -> str:
+        if self.down:
+            raise EnvironmentNotReady("The Docker engine cannot be reached.", "Start Docker.", code=self.down)
+        return "1"
+
+
+@pytest.fixture
+def engine() -> Engine:
+    return Engine()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Node:
+    source = tmp_path / "code"
+    source.mkdir()
+    (source / "Dockerfile").write_text('FROM scratch\nCMD ["python", "-c", "print(1)"]\n')
+    return Node("numerai-dave", "dave", "id", 8, "local", str(source), cpu=1, memory_mib=256)
+
+
+def context(home: Path, engine: Engine, **settings: str) -> ProviderContext:
+    keys = Keys("public-id", "secret-key")
+    return ProviderContext(home, settings, lambda: keys, lambda: cast(ContainerEngine, engine), SystemClock())
+
+
+def deployed(home: Path, engine: Engine, node: Node, executor: str) -> None:
+    store = LocalParts(context(home, engine)).store
+    store.save_node(node, NOW)
+    store.save_deployment(Deployment(node.name, "image", "hash", NOW), executor, "{}")
+    store.close()
+
+
+@pytest.mark.parametrize("code", CODES)
+@pytest.mark.parametrize("force", [True, False])
+def test_a_deployed_container_stays_one(home: Path, engine: Engine, node: Node, code: str, force: bool) -> None:
+    deployed(home, engine, node, "docker")
+    engine.down = code
+    provider = LocalProvider(context(home, engine))
+    with pytest.raises(EnvironmentNotReady, match="does not become a process") as found:
+        provider.deploy(node, force=force, report=print)
+    assert found.value.code == code
+    assert present(LocalParts(context(home, engine)).store.deployment(node.name)).executor == "docker"
+    with pytest.raises(EnvironmentNotReady, match="does not become a process"):
+        LocalRehearsal(context(home, engine)).rehearse(node, [], report=print, on_log=print)
+
+
+def test_a_first_deploy_that_failed_as_a_container_is_no_process_next_time(
+    home: Path, engine: Engine, node: Node
+) -> None:
+    parts = LocalParts(context(home, engine))
+    parts.store.save_node(node, NOW)
+    parts.store.fact_once(f"containers of {node.name}", "yes")
+    engine.down = "no-engine"
+    with pytest.raises(EnvironmentNotReady):
+        parts.choice.of_node(node, print)
+
+
+def test_a_node_of_a_cloud_is_rehearsed_in_a_container_only(home: Path, engine: Engine, node: Node) -> None:
+    parts = LocalParts(context(home, engine))
+    assert parts.choice.of_node(replace(node, provider="aws"), print).name == "docker"
+    engine.down = "no-engine"
+    with pytest.raises(EnvironmentNotReady):
+        parts.choice.of_node(replace(node, provider="aws"), print)
+
+
+def test_the_first_deploy_decides_says_so_and_records_it(home: Path, engine: Engine, node: Node) -> None:
+    engine.down, said = "no-engine", list[str]()
+    provider = LocalProvider(context(home, engine))
+    provider.configure(node, print)
+    provider.deploy(node, force=False, report=said.append)
+    assert "as processes of this machine" in said[0] and "config set executor docker" in said[0]
+    engine.down = None
+    said.clear()
+    assert not provider.deploy(node, force=False, report=said.append).changed  # an engine that comes changes nothing
+    assert "as before" in said[0]
+
+
+def test_a_setting_changes_it_and_that_is_said(home: Path, engine: Engine, node: Node) -> None:
+    deployed(home, engine, node, "docker")
+    engine.down, said = "no-engine", list[str]()
+    done = LocalProvider(context(home, engine, executor="process")).deploy(node, force=False, report=said.append)
+    assert done.image.startswith("process:")
+    assert "ran in containers; it now runs as processes" in said[0]
+    assert present(LocalParts(context(home, engine)).store.deployment(node.name)).executor == "process"
+
+
+def test_the_setting_docker_needs_an_engine(home: Path, engine: Engine, node: Node) -> None:
+    engine.down = "no-engine"
+    with pytest.raises(EnvironmentNotReady):
+        LocalParts(context(home, engine, executor="docker")).choice.of_node(node, print)

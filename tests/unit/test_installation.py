@@ -1,0 +1,54 @@
+"""Hints name what pip can find."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from numerai_compute import installation
+from numerai_compute.errors import EnvironmentNotReady
+from numerai_compute.installation import EXTRAS, extra_needed, install_command, missing_part
+
+
+def record(monkeypatch: pytest.MonkeyPatch, origin: object) -> None:
+    monkeypatch.setattr(installation, "_origin", lambda: origin)
+
+
+def test_the_command_names_where_the_tool_came_from(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "setup.py").touch()
+    record(monkeypatch, {"url": tmp_path.as_uri(), "dir_info": {}})
+    assert install_command("aws") == f"pip install '{tmp_path}[aws]'"
+    record(monkeypatch, {"url": tmp_path.as_uri(), "dir_info": {"editable": True}})
+    assert install_command() == f"pip install -e '{tmp_path}'"
+    record(monkeypatch, {"url": "https://example.org/n.git", "vcs_info": {"vcs": "git"}})
+    assert install_command("aws") == "pip install --upgrade 'numerai-compute[aws] @ git+https://example.org/n.git'"
+
+
+def test_a_registry_is_named_only_where_the_tool_came_from_one(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    record(monkeypatch, None)
+    assert install_command("aws") == "pip install --upgrade 'numerai-compute[aws]'"
+    for unknown in ({}, {"url": (tmp_path / "gone").as_uri(), "dir_info": {}}, {"url": 5}):
+        record(monkeypatch, unknown)
+        assert install_command("aws") == "pip install '.[aws]' in a clone of its repository"
+
+
+def test_a_missing_package_names_its_extra() -> None:
+    for extra, packages in EXTRAS.items():
+        for package in packages:
+            missing = missing_part(ImportError(name=f"{package}.part"))
+            assert missing is not None and f"'{extra}'" in missing.message and missing.code == "extra-missing"
+    assert missing_part(ImportError(name="somebody_elses")) is None
+    with pytest.raises(EnvironmentNotReady), extra_needed():
+        raise ModuleNotFoundError(name="boto3")
+    with pytest.raises(ModuleNotFoundError), extra_needed():
+        raise ModuleNotFoundError(name="somebody_elses")
+
+
+def test_the_extras_are_those_of_the_package() -> None:
+    from importlib.metadata import requires
+
+    texts = [text.replace("_", "-").lower() for text in requires("numerai-compute") or ()]
+    for extra, packages in EXTRAS.items():
+        declared = [text for text in texts if f'extra == "{extra}"' in text]
+        for package in {*packages} - {"botocore", "graphql"}:  # botocore comes with boto3, graphql is graphql-core
+            assert any(text.startswith(package.replace("_", "-")) for text in declared), package
