@@ -436,13 +436,13 @@ class TestChecks:
 
     def test_the_last_run(self, world: World, alice: Node, monkeypatch: pytest.MonkeyPatch) -> None:
         ended = job("j-1", "FAILED", attempts=[{"container": {"exitCode": 9}}], stoppedAt=MILLISECONDS)
-        monkeypatch.setattr(world.provider, "runs", lambda name, limit: [])
+        monkeypatch.setattr(world.provider, "runs", lambda name, limit=20: [])
         assert why(world, "last run", alice) == "there was none yet"
         from numerai_compute.providers.aws.outcomes import run_of
 
         for state, status in ((ended, "warning"), (job("j-2", "RUNNING"), "ok")):
             run = run_of(state, alice.name, world.stack().nodes[alice.name])
-            monkeypatch.setattr(world.provider, "runs", lambda name, limit, run=run: [run])
+            monkeypatch.setattr(world.provider, "runs", lambda name, limit=20, run=run: [run])
             assert found(world, alice)["last run"] == status
 
     def test_a_quota_that_is_too_small(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
