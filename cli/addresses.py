@@ -8,6 +8,9 @@ from urllib.parse import urlsplit
 
 from .errors import UsageError
 
+HOST_FROM_CONTAINER = "host.docker.internal"
+"""This machine, as its containers know it (the runtime, which stands alone, has the word too)."""
+
 
 def is_loopback(url: str) -> bool:
     """Whether an address can be reached from this machine only."""

@@ -10,6 +10,7 @@ from enum import Enum, IntEnum
 from .errors import UsageError
 from .names import check_name
 from .redaction import hide
+from .triggers import NO_SUBMIT
 
 _KEY_HALF = re.compile(r"[!-~]+")
 NUMERAI_API_URL = "https://api-tournament.numer.ai"
@@ -177,8 +178,8 @@ class RunState(str, Enum):
         return self in (RunState.SUCCEEDED, RunState.FAILED, RunState.CANCELLED)
 
 
-TEST_TRIGGER = "no-submit-"
-"""Begins the trigger ids of runs that were told not to submit (the same as in providers/webhooks/calls.py)."""
+NOT_SUBMITTED_CODE = 79
+"""How a run ends that was told not to submit and came to that point (numerai_node's `EXIT_NOT_SUBMITTED`)."""
 
 
 class RunFailure(str, Enum):
@@ -215,7 +216,7 @@ class Run:
     @property
     def is_test(self) -> bool:
         """Whether it was told not to submit, and so is no run of a round (`ports.RunsWithoutSubmitting`)."""
-        return self.trigger_id is not None and self.trigger_id.startswith(TEST_TRIGGER)
+        return self.trigger_id is not None and self.trigger_id.startswith(NO_SUBMIT)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,9 @@ from __future__ import annotations
 WATCH, CRON = "watch-", "cron-"
 """What the ids of a watcher's and of a schedule's triggers begin with. Numerai does not know them, so no submission may
 carry one."""
+NO_SUBMIT = "no-submit-"
+"""Begins the trigger ids of runs that are not to submit, and on AWS the names of their jobs. No call of a webhook may
+carry one."""
 ANOTHER_ROUND = 12 * 3600
 """A round whose opening is moved by more seconds than this is another one that has the same number."""
 

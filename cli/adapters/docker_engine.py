@@ -15,6 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..addresses import HOST_FROM_CONTAINER
 from ..errors import EnvironmentNotReady, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
 from ..source import dockerfile_text
@@ -378,7 +379,7 @@ class DockerEngine:
             security_opt=["no-new-privileges"],
             read_only=spec.read_only,
             tmpfs={"/tmp": "rw,mode=1777"} if spec.read_only else None,  # noqa: S108  (inside the container)
-            extra_hosts={"host.docker.internal": "host-gateway"},
+            extra_hosts={HOST_FROM_CONTAINER: "host-gateway"},
             log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": LOG_FILES}),
             mounts=[Mount(path, volume, type="volume") for path, volume in spec.volumes.items()],
         )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit, urlunsplit
 
-from ..addresses import is_loopback
+from ..addresses import HOST_FROM_CONTAINER, is_loopback
 from ..models import NUMERAI_API_URL, Keys, Node
 
 NO_SUBMIT_VARIABLE = "NUMERAI_NO_SUBMIT"
@@ -16,10 +15,6 @@ def container_url(url: str) -> str:
     """The address under which a container reaches what this machine knows as `url`: loopback becomes the host."""
     if not is_loopback(url):
         return url
-    if TYPE_CHECKING:
-        from numerai_node.addresses import HOST_FROM_CONTAINER
-    else:  # here, as the runtime takes urllib3 along
-        from numerai_compute.node_template.numerai_node.addresses import HOST_FROM_CONTAINER
     parts = urlsplit(url)
     netloc = HOST_FROM_CONTAINER if parts.port is None else f"{HOST_FROM_CONTAINER}:{parts.port}"
     return urlunsplit(parts._replace(netloc=netloc))

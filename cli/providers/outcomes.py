@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from ..models import RunFailure, RunState
+from ..models import NOT_SUBMITTED_CODE, RunFailure, RunState
 
 RETRY_EXIT_CODE = 75
 SHOWS = "`numerai node logs` shows what it printed."
 CANCELLED = "Cancelled."
-NOT_SUBMITTED_CODE = 79
 NOT_SUBMITTED = "It was a test: its predictions keep Numerai's rules, and nothing was submitted."
 SUBMITTED = {
     69: (
@@ -33,7 +32,7 @@ _MEANINGS = {
     65: "the predictions are not what Numerai takes",
     75: "a temporary failure",
     78: "the node's configuration is not complete",
-    79: "NUMERAI_NO_SUBMIT is set in its image, so it submitted nothing",
+    NOT_SUBMITTED_CODE: "NUMERAI_NO_SUBMIT is set in its image, so it submitted nothing",
     126: "the command of the Dockerfile cannot be executed",
     127: "the command of the Dockerfile was not found",
     137: "killed from outside, often by a machine short of memory",

@@ -11,7 +11,18 @@ from typing import TypeVar
 
 from ..addresses import origin
 from ..errors import ApiError, NumeraiError
-from ..models import EntryStatus, LogLine, Model, Node, Run, RunFailure, RunState, Submission, SubmissionEntry
+from ..models import (
+    NOT_SUBMITTED_CODE,
+    EntryStatus,
+    LogLine,
+    Model,
+    Node,
+    Run,
+    RunFailure,
+    RunState,
+    Submission,
+    SubmissionEntry,
+)
 from ..ports import Clock, NumeraiApi, Provider, Report, ServesWebhooks
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .inspect import changed_since_deploy
@@ -36,8 +47,6 @@ APPEAR_SECONDS = 15.0
 POLL_SECONDS = 0.3
 LAST_LINES = 10
 RUNS_BACK = 10
-WITHHELD_CODE = 79
-"""How a run ends that was told not to submit and came to that point."""
 SUBMITTED = (RunFailure.LATE, RunFailure.COVERED, RunFailure.UNCONFIRMED)
 """How a run fails that has made a submission: it says itself what counts."""
 
@@ -296,7 +305,7 @@ class Verifier:
 
     def _withheld(self, run: Run, began: datetime) -> Submission | None:
         """What is known of the submission that was not made; a run that made one all the same has failed."""
-        if run.exit_code == WITHHELD_CODE:
+        if run.exit_code == NOT_SUBMITTED_CODE:
             detail = "not submitted, as asked; the predictions keep Numerai's rules"
             self._say(Fact(CONFIRMED, None, self._seconds(), detail))
             return None

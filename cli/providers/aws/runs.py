@@ -11,13 +11,14 @@ from typing import Any
 from ...errors import ProviderError, UsageError
 from ...models import Deployment, Run
 from ...ports import Clock
+from ...triggers import NO_SUBMIT
 from ..environment import NO_SUBMIT_VARIABLE
-from ..webhooks.calls import NO_SUBMIT, OWN_TRIGGER
+from ..webhooks.calls import OWN_TRIGGER
 from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .outcomes import CANCEL_REASON, environment, run_of
 from .stack_file import Stack
-from .trigger_table import TEST_PREFIX, Table, deployment_key, is_run, jobs, trigger_key
+from .trigger_table import Table, deployment_key, is_run, jobs, trigger_key
 
 STOP_SECONDS = 180.0
 """Fargate gives a container 30 s between SIGTERM and SIGKILL, and Batch some more to notice."""
@@ -41,7 +42,7 @@ class BatchRuns:
         overrides = {"environment": [{"name": variable, "value": value} for variable, value in given.items()]}
         with aws_errors():
             job = self._batch.submit_job(
-                jobName=f"{name}-by-hand" if submits else f"{TEST_PREFIX}{name}",
+                jobName=f"{name}-by-hand" if submits else f"{NO_SUBMIT}{name}",
                 jobQueue=node["job_queue"],
                 jobDefinition=node["job_definition"],
                 **({"containerOverrides": overrides} if given else {}),

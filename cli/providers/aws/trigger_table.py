@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ...triggers import is_another, watch_trigger
+from ...triggers import NO_SUBMIT, is_another, watch_trigger
 from ..webhooks.calls import Refused, job_name, trigger_variable
 from ..webhooks.claims import WAIT_SECONDS, Claim, Time, once
 
@@ -24,8 +24,6 @@ _STATES = {"STARTING": "running", "RUNNING": "running", "SUCCEEDED": "succeeded"
 TOO_MANY = "Too many runs in this hour. Try again later."
 NOTICE_PREFIX = "notice-"
 """Begins the names of the watcher's jobs that run a node's image to notify people."""
-TEST_PREFIX = "no-submit-"
-"""Begins the names of jobs that are told not to submit: what is listed of a job does not hold its environment."""
 
 
 class Table:
@@ -241,7 +239,7 @@ def state_of(job: Mapping[str, Any]) -> str:
 
 def is_test(job: Mapping[str, Any]) -> bool:
     """Whether a listed job was told not to submit, and so is no run of a round."""
-    return str(job["jobName"]).startswith(TEST_PREFIX)
+    return str(job["jobName"]).startswith(NO_SUBMIT)  # what is listed of a job does not hold its environment
 
 
 def image_is_missing(reason: str) -> bool:

@@ -13,8 +13,9 @@ from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report, Silence
 from ...schedule import validate_cron
 from ...source import source_hash
+from ...triggers import NO_SUBMIT
 from ..registry import ProviderContext
-from ..webhooks.calls import NO_SUBMIT, TRIGGER_ID
+from ..webhooks.calls import TRIGGER_ID
 from .answering import silence_at
 from .checks import local_checks
 from .daemon import COMMAND, lock_is_held, no_daemon, stop_daemon

@@ -15,13 +15,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ...triggers import CRON, WATCH
+from ...triggers import CRON, NO_SUBMIT, WATCH
 
 MAX_BODY = 64 * 1024
 """The largest body in bytes."""
 TRIGGER_ID = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
-NO_SUBMIT = "no-submit-"
-"""Begins the trigger ids of runs that are not to submit. No call of a webhook may carry one."""
 OWN_TRIGGER = "NUMERAI_OWN_TRIGGER"
 """The environment variable in which a run has the id of a trigger that Numerai did not make."""
 BURST = 60

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ipaddress import ip_address
 
-HOST_FROM_CONTAINER = "host.docker.internal"
+from ...addresses import HOST_FROM_CONTAINER
 
 
 def is_own_name(host: str) -> bool:

@@ -270,10 +270,18 @@ def test_a_socket_listens_where_told() -> None:
 
 
 def test_the_ids_of_tests_without_submitting_are_one_word_everywhere() -> None:
-    from numerai_compute.models import TEST_TRIGGER
-    from numerai_compute.providers.aws.trigger_table import TEST_PREFIX
-    from numerai_compute.providers.webhooks.calls import NO_SUBMIT, is_own, submits, trigger_id_of
+    from numerai_compute.providers.webhooks.calls import is_own, submits, trigger_id_of
+    from numerai_compute.triggers import NO_SUBMIT
 
-    assert NO_SUBMIT == TEST_TRIGGER == TEST_PREFIX
+    assert NO_SUBMIT == "no-submit-"
     assert is_own(f"{NO_SUBMIT}1") and not submits(f"{NO_SUBMIT}1") and submits(None) and submits("watch-8-1-1")
     assert trigger_id_of(b'{"triggerId": "no-submit-1"}') is None
+
+
+def test_the_runtime_and_the_tool_mean_the_same() -> None:
+    from numerai_compute import addresses, models
+    from numerai_node.addresses import HOST_FROM_CONTAINER
+    from numerai_node.errors import EXIT_NOT_SUBMITTED
+
+    assert addresses.HOST_FROM_CONTAINER == HOST_FROM_CONTAINER == "host.docker.internal"
+    assert models.NOT_SUBMITTED_CODE == EXIT_NOT_SUBMITTED == 79

@@ -17,7 +17,7 @@ from numerai_compute.models import Deployment, Node, RunState
 from numerai_compute.providers.aws.outcomes import CANCEL_REASON
 from numerai_compute.providers.aws.runs import STOP_SECONDS
 from numerai_compute.providers.aws.trigger_table import is_test
-from numerai_compute.providers.webhooks.calls import NO_SUBMIT
+from numerai_compute.triggers import NO_SUBMIT
 
 from .conftest import KEYS, START, World, quiet
 
