@@ -98,10 +98,11 @@ class Cache:
     ) -> Path:
         started = time.monotonic()
         part, furthest, failures = _beside(path, ".part"), 0, 0
+        cached_etag = self._known_etag(path)  # once, as it reads the whole file
         patience = self._transport.patience()
         while True:
             try:
-                size = self._try_once(path, address(patience), accept, patience)
+                size = self._try_once(path, cached_etag, address(patience), accept, patience)
                 break
             except Missing as missing:
                 if not wait_for_missing:
@@ -120,10 +121,11 @@ class Cache:
             log("downloaded", file=name, bytes=size, seconds=seconds_since(started))
         return path
 
-    def _try_once(self, path: Path, url: str, accept: Accept | None, patience: Patience) -> int | None:
+    def _try_once(
+        self, path: Path, cached_etag: str | None, url: str, accept: Accept | None, patience: Patience
+    ) -> int | None:
         """One request; the size of the file in bytes when it was downloaded, None when the cached copy is current."""
         etag_file, part, part_etag_file = (_beside(path, end) for end in (".etag", ".part", ".part.etag"))
-        cached_etag = self._known_etag(path)
         part_etag = _read(part_etag_file)
         # from the last byte that is here: beyond the end of a file that is whole there would be nothing to ask for
         have = max(0, part.stat().st_size - 1) if part_etag and part.exists() else 0
