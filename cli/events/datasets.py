@@ -32,17 +32,13 @@ class RoundData:
         if not there and name.endswith((".parquet", ".json")) and name in self._node.dataset.files():
             self._add(self._node.dataset.file(name))
 
-    def add_training(self) -> None:
-        """Have the training files in the folder; downloads what is not in the cache or no longer current."""
-        for name in self._names():
-            self._add(self._node.dataset.file(name))
-
     def add_live(self) -> None:
         """Have this round's live file in the folder."""
         self._add(self._node.live_file)
 
-    def fingerprint(self, known: dict[str, Any]) -> str:
-        """A digest over the contents of the training files.
+    def add_training(self, known: dict[str, Any]) -> str:
+        """Have the training files in the folder; returns a digest over their contents. Downloads what is not in the
+        cache or no longer current.
 
         `known` remembers each file's digest with its size and time, so that a file which the cache did not have to
         download again (same ETag) is not read again; it is changed in place.
@@ -56,6 +52,7 @@ class RoundData:
             if not (isinstance(kept, dict) and kept.get("mark") == mark):
                 known[name] = kept = {"mark": mark, "sha256": _sha256(path)}
             whole.update(f"{name}={kept['sha256']}\n".encode())
+            self._add(path)
         return whole.hexdigest()
 
     def _names(self) -> list[str]:

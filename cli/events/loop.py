@@ -248,8 +248,7 @@ class EventLoop(HandlerContext):
             return
         trouble = "the training data could not be had"
         try:
-            fingerprint = self._data.fingerprint(self.persistent_state.setdefault("training_files", {}))
-            self._data.add_training()
+            fingerprint = self._data.add_training(self.persistent_state.setdefault("training_files", {}))
         except Exception as error:  # noqa: BLE001 - as above: a model that was trained earlier can still predict
             logger.exception("The training data could not be had")
             report.add_failure(trouble)
