@@ -283,11 +283,6 @@ class RoundReader:
         ]
         return [case.record(self.now()) for case in cases]
 
-    def pickle(self, node: Node) -> str | None:
-        """The id of the model upload that is assigned to the node's model, None where none is or Numerai is silent."""
-        models = self.models()
-        return models[node.model_id].pickle if models and node.model_id in models else None
-
     def models(self) -> Mapping[str, Model] | None:
         """The models of the account by id; None where Numerai is silent."""
         if not self._models_asked:

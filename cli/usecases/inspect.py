@@ -32,8 +32,13 @@ def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
         changed_since_deploy(node, provider),
         tuple(provider.runs(node.name, limit)),
         tuple(provider.webhook_calls(node.name, limit)),
-        node.webhook_url is not None and provider.webhook_url(node.name) not in (None, node.webhook_url),
+        has_moved(node, provider),
     )
+
+
+def has_moved(node: Node, provider: Provider) -> bool:
+    """Whether the node is served at another address now than Numerai was given."""
+    return node.webhook_url is not None and provider.webhook_url(node.name) not in (None, node.webhook_url)
 
 
 def changed_since_deploy(node: Node, provider: Provider) -> bool:

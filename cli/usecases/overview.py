@@ -117,11 +117,12 @@ def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followe
     webhook: Check | None = None
     latest = next(iter(reader.records(node, 1)), None)
     models = reader.models()
+    model = models.get(node.model_id) if models is not None else None
     try:
         provider = provider_of(node)
         deployed = provider.deployment(node.name) is not None
         if models is not None and reader.api_url is not None:
-            webhook = webhook_check(node, models.get(node.model_id), provider, reader.api_url, lambda: followed)
+            webhook = webhook_check(node, model, provider, reader.api_url, lambda: followed)
     except NumeraiError as error:
         reader.note(f"{node.name}: {error.message}")
     return NodeGlance(
@@ -131,7 +132,7 @@ def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followe
         provider=node.provider,
         deployed=deployed,
         latest=latest,
-        pickle=reader.pickle(node),
+        pickle=model.pickle if model is not None else None,
         webhook=webhook if webhook is not None and webhook.status is not CheckStatus.OK else None,
     )
 

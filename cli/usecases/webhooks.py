@@ -10,6 +10,7 @@ from ..errors import NumeraiError
 from ..models import Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider, Report, ServesWebhooks, StateStore
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
+from .inspect import has_moved
 
 FIX_WEBHOOK, FIX_RESTART = "webhook", "restart-daemon"
 """What `doctor --fix` may do by itself (see doctor.py)."""
@@ -73,8 +74,7 @@ def restart_if_elsewhere(provider: Provider, report: Report) -> None:
 
 def moved(nodes: Iterable[Node], provider: Provider) -> list[str]:
     """The nodes that Numerai was given another address for than they are served at by the settings as they are."""
-    ours = (node for node in nodes if node.provider == provider.name and node.webhook_url is not None)
-    return [node.name for node in ours if provider.webhook_url(node.name) not in (None, node.webhook_url)]
+    return [node.name for node in nodes if node.provider == provider.name and has_moved(node, provider)]
 
 
 def moved_note(nodes: Iterable[Node], provider: Provider) -> str | None:

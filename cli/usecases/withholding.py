@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import NumeraiError, UsageError
 from ..models import Node
 from ..ports import Provider, RunsWithoutSubmitting
+from .inspect import changed_since_deploy
 from .runtime import RUNTIME, RuntimeCopy, RuntimeState, order, own_version, runtime_copy
 
 SINCE = "0.2.1"
@@ -43,8 +44,7 @@ def withholding(node: Node, provider: Provider) -> RunsWithoutSubmitting:
             code="not-supported",
         )
     check_withholds(node)
-    deployed = provider.deployment(node.name)
-    if deployed is not None and deployed.source_hash != provider.source_hash(node):
+    if changed_since_deploy(node, provider):
         raise _refusal(
             f"The folder of {node.name} has changed since the deploy, so whether what is deployed can be told not to"
             " submit is not known.",
