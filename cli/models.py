@@ -10,7 +10,7 @@ from enum import Enum, IntEnum
 from .errors import UsageError
 from .names import check_name
 from .redaction import hide
-from .triggers import NO_SUBMIT
+from .triggers import submits
 
 _KEY_HALF = re.compile(r"[!-~]+")
 NUMERAI_API_URL = "https://api-tournament.numer.ai"
@@ -216,7 +216,7 @@ class Run:
     @property
     def is_test(self) -> bool:
         """Whether it was told not to submit, and so is no run of a round (`ports.RunsWithoutSubmitting`)."""
-        return self.trigger_id is not None and self.trigger_id.startswith(NO_SUBMIT)
+        return not submits(self.trigger_id)
 
 
 @dataclass(frozen=True)

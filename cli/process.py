@@ -181,9 +181,14 @@ def _end(
     finally:
         if whole_tree:
             _each(tree, "kill")
-            if sys.platform != "win32":
-                with suppress(ProcessLookupError, PermissionError):
-                    os.killpg(process.pid, signal.SIGKILL)  # what has left the tree, and may hold the output open
+            kill_group(process.pid)  # what has left the tree, and may hold the output open
+
+
+def kill_group(pid: int) -> None:
+    """Kill the process group that a program leads, where there are such groups (not on Windows)."""
+    if sys.platform != "win32":
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
 
 
 def _tree(pid: int) -> list[psutil.Process]:

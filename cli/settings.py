@@ -45,7 +45,7 @@ class Setting:
         for variable in self.variables:
             if environ.get(variable):
                 return environ[variable], variable
-        if str(recorded.get(self.name) or recorded.get(self.name, "")).strip():
+        if str(recorded.get(self.name, "")).strip():
             return recorded[self.name], "recorded"
         return self.default, "default"
 

@@ -19,6 +19,11 @@ def watch_trigger(tournament: int, number: int, serial: int) -> str:
     return f"{WATCH}{int(tournament)}-{number}-{serial}"
 
 
+def submits(trigger_id: str | None) -> bool:
+    """Whether the run of this trigger id is to submit: all but those of `node test --no-submit`."""
+    return trigger_id is None or not trigger_id.startswith(NO_SUBMIT)
+
+
 def is_another(opening: float, other: float) -> bool:
     """Whether two openings, in seconds since 1970, are of two rounds that have the same number."""
     return abs(opening - other) > ANOTHER_ROUND

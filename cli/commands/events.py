@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import output_options
+from .options import output_options, tournament_option
 
 if TYPE_CHECKING:
     from ..events.runner import HandlersRun
@@ -24,14 +24,7 @@ def events() -> None:
 @click.option("--single-run", is_flag=True, help="End after one round: the open one, or the next to open.")
 @click.option("--again", is_flag=True, help="Deliver the events of the round that is open once more.")
 @click.option("-m", "--model-name", "--model", help="The model to submit to; needed when the account has several.")
-@click.option(
-    "-t",
-    "--tournament",
-    type=click.Choice(["8", "11", "12"]),
-    default="8",
-    show_default=True,
-    help="8 Classic, 11 Signals, 12 Crypto.",
-)
+@tournament_option("8 Classic, 11 Signals, 12 Crypto.", default="8", show_default=True)
 @output_options
 @click.pass_obj
 def run(

@@ -50,11 +50,11 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Provider) -> It
                 yield Check(name, CheckStatus.FAILED, error.message, error.hint, node.name)
 
 
-def _guarded(name: str, look: Callable[[], _Finding], node: str | None = None) -> Check:
+def _guarded(name: str, look: Callable[[], _Finding]) -> Check:
     try:
-        return Check(name, *look(), node)
+        return Check(name, *look())
     except NumeraiError as error:
-        return Check(name, CheckStatus.FAILED, error.message, error.hint, node)
+        return Check(name, CheckStatus.FAILED, error.message, error.hint)
 
 
 def _terraform(parts: AwsParts) -> _Finding:

@@ -8,8 +8,9 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ...models import Run, RunFailure, RunState
+from ...triggers import submits
 from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, of_test, timed_out
-from ..webhooks.calls import OWN_TRIGGER, submits
+from ..webhooks.calls import OWN_TRIGGER
 from .stack_file import StackNode
 from .trigger_table import image_is_missing, state_of
 

@@ -52,6 +52,10 @@ class LocalParts:
         """What a webhook's address begins with."""
         return self.settings.public_url or f"http://127.0.0.1:{self.port}"
 
+    def webhook_url(self, node_name: str, token: str) -> str:
+        """The address of a node's webhook."""
+        return f"{self.webhook_base}/{node_name}/{token}"
+
     def executor(self, name: str) -> Executor:
         """The executor of that name."""
         if name not in self._executors:

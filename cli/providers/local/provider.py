@@ -59,12 +59,12 @@ class LocalProvider:
         if node.cron:
             validate_cron(node.cron)
         stored = self._store.save_node(node, self._clock.now())
-        return replace(node, webhook_url=f"{self._parts.webhook_base}/{node.name}/{stored.token}")
+        return replace(node, webhook_url=self._parts.webhook_url(node.name, stored.token))
 
     def webhook_url(self, node_name: str) -> str | None:
         """By the settings as they are, which a daemon that was started earlier need not have."""
         stored = self._store.node(node_name) if self._parts.paths.database.exists() else None
-        return f"{self._parts.webhook_base}/{node_name}/{stored.token}" if stored else None
+        return self._parts.webhook_url(node_name, stored.token) if stored else None
 
     def silence(self) -> Silence | None:
         """Why the daemon does not answer where the registered webhooks lead. Asked once for all nodes that are looked

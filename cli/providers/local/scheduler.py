@@ -14,10 +14,11 @@ from ...files.database import DatabaseDamaged, DatabaseUnusable
 from ...models import Keys, Node, Run, RunFailure, RunState
 from ...ports import Clock
 from ...schedule import next_occurrence
+from ...triggers import submits
 from ..environment import container_environment
 from ..outcomes import Outcome, cancelled, explained, of_test
 from ..reasons import reason_in
-from ..webhooks.calls import is_own, submits
+from ..webhooks.calls import is_own
 from .executor import Attempt, Executor, StartFailed
 from .rehearsals import PREFIX as REHEARSALS
 from .settings import LocalSettings

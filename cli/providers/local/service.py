@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...adapters.state_store import HomeStore
+from ...encodings import as_utf_8
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...files.private import make_private_folder
 from ...models import Check, CheckStatus
@@ -113,7 +114,7 @@ def install_service(
         not same,
         manager.name,
         manager.place,
-        content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8"),
+        as_utf_8(content).decode(),
         tuple(tuple(argv) for argv in manager.loading()),
         manager.look,
         manager.begins,

@@ -25,6 +25,7 @@ import psutil
 
 from ...files.locks import Held, holding, is_held
 from ...files.private import replacing
+from ...process import kill_group
 from ...redaction import Redactor
 from .run_log import LineSplitter, LogWriter
 from .start_failures import ARCHITECTURES, Program, fault_of
@@ -137,7 +138,7 @@ def _execute(folder: Path, spec: Spec, environment: Mapping[str, str]) -> Result
     if reason != "ended":
         _kill_tree(tree, grace_seconds=spec.grace_seconds if reason != "out-of-memory" else 0)
     code = process.wait()
-    _kill_group(process.pid)  # as in a container, nothing outlives the main process
+    kill_group(process.pid)  # as in a container, nothing outlives the main process
     reader.join(_DRAIN_SECONDS)
     return Result(128 - code if code < 0 else code, reason)
 
@@ -197,12 +198,6 @@ def _kill_tree(tree: psutil.Process, grace_seconds: float) -> None:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     psutil.wait_procs(processes, timeout=_DRAIN_SECONDS)
-
-
-def _kill_group(pid: int) -> None:
-    if sys.platform != "win32":
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, signal.SIGKILL)
 
 
 def _copy_output(process: subprocess.Popen[bytes], spec: Spec, environment: Mapping[str, str]) -> None:

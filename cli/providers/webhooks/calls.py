@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from ...triggers import CRON, NO_SUBMIT, WATCH
+from ...triggers import CRON, NO_SUBMIT, WATCH, submits
 
 MAX_BODY = 64 * 1024
 """The largest body in bytes."""
@@ -131,7 +131,7 @@ def trigger_id_of(body: bytes) -> str | None:
     except (ValueError, RecursionError):
         return None
     trigger_id = content.get("triggerId") if isinstance(content, dict) else None
-    if not isinstance(trigger_id, str) or not TRIGGER_ID.fullmatch(trigger_id) or trigger_id.startswith(NO_SUBMIT):
+    if not isinstance(trigger_id, str) or not TRIGGER_ID.fullmatch(trigger_id) or not submits(trigger_id):
         return None
     return trigger_id
 
@@ -149,11 +149,6 @@ def same_token(expected: str | None, token: str) -> bool:
 def is_own(trigger_id: str) -> bool:
     """Whether a watcher, a schedule or a test made this trigger id."""
     return trigger_id.startswith((WATCH, CRON, NO_SUBMIT))
-
-
-def submits(trigger_id: str | None) -> bool:
-    """Whether the run of this trigger id is to submit: all but those of `node test --no-submit`."""
-    return trigger_id is None or not trigger_id.startswith(NO_SUBMIT)
 
 
 def trigger_variable(trigger_id: str) -> str:

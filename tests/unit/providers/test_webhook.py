@@ -270,8 +270,8 @@ def test_a_socket_listens_where_told() -> None:
 
 
 def test_the_ids_of_tests_without_submitting_are_one_word_everywhere() -> None:
-    from numerai_compute.providers.webhooks.calls import is_own, submits, trigger_id_of
-    from numerai_compute.triggers import NO_SUBMIT
+    from numerai_compute.providers.webhooks.calls import is_own, trigger_id_of
+    from numerai_compute.triggers import NO_SUBMIT, submits
 
     assert NO_SUBMIT == "no-submit-"
     assert is_own(f"{NO_SUBMIT}1") and not submits(f"{NO_SUBMIT}1") and submits(None) and submits("watch-8-1-1")
