@@ -301,9 +301,10 @@ class ContainerEngine(Protocol):
     def containers(self, label: str) -> dict[str, dict[str, str]]:
         """Every container, running or not, that carries a label: name -> labels."""
 
-    def container_output(self, name: str) -> Iterator[bytes]:
-        """What a container prints, from its beginning until it ends, each piece after its time and a blank; a piece
-        without a newline at its end is continued by the next one."""
+    def container_output(self, name: str) -> Iterator[tuple[int, bytes]]:
+        """What a container prints, from its beginning until it ends: 1 for standard output or 2 for standard error, and
+        a piece after its time and a blank. One without a newline at its end is continued by the next of the same
+        number; pieces of the other may come between."""
 
     def wait_container(self, name: str, seconds: float) -> None:
         """Return when a container has ended or is gone, at the latest after so many seconds."""

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 """Characters that move the cursor, colour, rename or reorder what a terminal shows, but for tabs and line ends."""
+WIDEST = 100_000
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 _MARKS = {OK: ("✓", "green"), WARNING: ("!", "yellow"), FAILED: ("✗", "red"), SKIPPED: ("-", "dim")}
 
@@ -39,15 +40,11 @@ class Renderer:
 
     @cached_property
     def _out(self) -> Console:
-        from rich.console import Console
-
-        return Console(highlight=False, soft_wrap=True)
+        return _console(stderr=False)
 
     @cached_property
     def _err(self) -> Console:
-        from rich.console import Console
-
-        return Console(highlight=False, soft_wrap=True, stderr=True)
+        return _console(stderr=True)
 
     def result(self, payload: object, human: Callable[[], None]) -> None:
         """End a command: the payload as one JSON document, or the human form."""
@@ -155,6 +152,16 @@ class Renderer:
         except (UnicodeEncodeError, LookupError):
             return {"✓": "+", "✗": "x"}.get(sign, sign)
         return sign
+
+
+def _console(*, stderr: bool) -> Console:
+    """A terminal folds what is too wide for it; in a file or a pipe every row of a table is one line."""
+    from rich.console import Console
+
+    console = Console(highlight=False, soft_wrap=True, stderr=stderr)
+    if not console.is_terminal:
+        console.width = WIDEST
+    return console
 
 
 def plain(value: object) -> Any:

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import posixpath
 import re
+import struct
 import tarfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 TAIL_LINES = 15
 STEP_LENGTH = 100
 TIMEOUT_SECONDS = 60
+_FRAME = struct.Struct(">BxxxL")
+"""What stands before each piece of output: 1 or 2, and how many bytes. Source: Docker Engine API, "Stream format" of
+ContainerAttach (docs.docker.com/reference/api/engine)."""
 LOG_BYTES = "128m"
 LOG_FILES = "2"
 PIDS_LIMIT = 4096
@@ -287,9 +291,16 @@ class DockerEngine:
             found = self._api.containers(all=True, filters={"label": label})
         return {container["Names"][0].lstrip("/"): container["Labels"] for container in found}
 
-    def container_output(self, name: str) -> Iterator[bytes]:
+    def container_output(self, name: str) -> Iterator[tuple[int, bytes]]:
+        wanted = {"follow": 1, "timestamps": 1, "stdout": 1, "stderr": 1}
         with _errors():
-            yield from self._api.logs(name, stream=True, follow=True, timestamps=True, stdout=True, stderr=True)
+            # The SDK's own `logs` does not say which of the two outputs a piece is of.
+            url = self._api._url("/containers/{0}/logs", name)
+            with self._api._get(url, params=wanted, stream=True, timeout=(TIMEOUT_SECONDS, None)) as response:
+                self._api._raise_for_status(response)
+                while header := response.raw.read(_FRAME.size):
+                    output, length = _FRAME.unpack(header)
+                    yield output, response.raw.read(length)
 
     def wait_container(self, name: str, seconds: float) -> None:
         from docker.errors import NotFound

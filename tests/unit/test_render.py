@@ -16,3 +16,15 @@ def test_an_error_that_leads_to_itself_is_said_once(capsys: pytest.CaptureFixtur
     second.__context__ = error
     Renderer(verbose=True).error(error)
     assert capsys.readouterr().err == shown
+
+
+def test_a_table_is_folded_in_a_terminal_only(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = "it is long " * 50
+    Renderer().table(("name", "why"), [("alice", long)], title="runs")
+    assert f"alice  {long}\n" in capsys.readouterr().out
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    Renderer().table(("name", "why"), [("alice", long)])
+    assert max(map(len, capsys.readouterr().out.splitlines()[1:])) <= 60  # the first line has colours in it

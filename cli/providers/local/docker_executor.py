@@ -272,15 +272,17 @@ class _Follower:
 
 
 def _lines(engine: ContainerEngine, name: str, redact: Redactor) -> Iterator[tuple[str, str]]:
-    """The output as lines with their times; a long line comes in pieces that each carry a time of their own."""
-    splitter, time = LineSplitter(redact), ""
-    for piece in engine.container_output(name):
+    """The output as lines with their times; a long line comes in pieces that each carry a time of their own, and what
+    is printed to the other output meanwhile may come between them."""
+    splitters, time = {1: LineSplitter(redact), 2: LineSplitter(redact)}, ""
+    for output, piece in engine.container_output(name):
         stamp, _, content = piece.partition(b" ")
         time = stamp.decode("ascii", errors="replace")
-        for text in splitter.feed(content):
+        for text in splitters[output].feed(content):
             yield time, text
-    for text in splitter.end():
-        yield time, text
+    for splitter in splitters.values():
+        for text in splitter.end():
+            yield time, text
 
 
 def repository_name(node_name: str) -> str:

@@ -46,11 +46,11 @@ class SandboxServer(ThreadedWSGIServer):
         super().shutdown_request(request)
 
     def server_close(self) -> None:
-        """Stop listening and wake every thread that waits for a client."""
+        """Stop listening, and end every connection once the answer that is under way has been sent."""
         super().server_close()
         for connection in self._connections.copy():
             with contextlib.suppress(OSError):  # it was closed already
-                connection.shutdown(socket.SHUT_RDWR)
+                connection.shutdown(socket.SHUT_RD)
 
 
 class SandboxHandler(WSGIRequestHandler):

@@ -258,10 +258,26 @@ class TestRealEngine:
             assert state.ended
             assert state.exit_code == 127
             assert state.environment["A"] == "b=c"
-            assert b"/no/such/program" in b"".join(engine.container_output(name))
+            assert b"/no/such/program" in b"".join(piece for _, piece in engine.container_output(name))
         finally:
             engine.remove_container(name)
         assert engine.container(name) is None
+        with pytest.raises(ProviderError):
+            next(engine.container_output(name))
+
+    def test_output_says_which_of_the_two_it_is(self, tmp_path: Path, tag: str) -> None:
+        program = "import os, sys; os.write(1, b'x' * 20000); print('error', file=sys.stderr); print('end')"
+        image, _ = self.build(tmp_path, tag, f'FROM python:3.13-slim\nCMD ["python", "-c", "{program}"]\n')
+        engine, name = DockerEngine(), f"numerai-test-{secrets.token_hex(4)}"
+        engine.create_container(ContainerSpec(name, image, 0.5, 64, {}, read_only=True))
+        try:
+            engine.start_container(name)
+            texts = {1: b"", 2: b""}
+            for output, piece in engine.container_output(name):
+                texts[output] += piece.partition(b" ")[2]
+        finally:
+            engine.remove_container(name)
+        assert texts == {1: b"x" * 20000 + b"end\n", 2: b"error\n"}
 
     def test_the_engine_is_known(self) -> None:
         engine = DockerEngine()

@@ -28,6 +28,8 @@ ATTEMPT = Attempt("r1", 1, NODE, "sha256:1", NOW + timedelta(hours=1), environme
 
 Answer = TypeVar("Answer")
 State = ContainerState | Exception | None
+Piece = bytes | tuple[int, bytes]
+"""Of standard output, unless a number says otherwise."""
 
 
 def state(status: str, exit_code: int = 0, *, out_of_memory: bool = False) -> ContainerState:
@@ -37,15 +39,16 @@ def state(status: str, exit_code: int = 0, *, out_of_memory: bool = False) -> Co
 class FlakyEngine:
     """An engine whose answers to `container` and `container_output` are scripted, one per call; the last one stays."""
 
-    def __init__(self, states: list[State], outputs: list[list[bytes] | Exception]):
+    def __init__(self, states: list[State], outputs: list[list[Piece] | Exception]):
         self.states, self.outputs = states, outputs
         self.removed: list[str] = []
 
     def container(self, name: str) -> ContainerState | None:
         return self._next(self.states)
 
-    def container_output(self, name: str) -> Iterator[bytes]:
-        yield from self._next(self.outputs)
+    def container_output(self, name: str) -> Iterator[tuple[int, bytes]]:
+        for piece in self._next(self.outputs):
+            yield piece if isinstance(piece, tuple) else (1, piece)
 
     def wait_container(self, name: str, seconds: float) -> None:
         return
@@ -95,6 +98,20 @@ def test_an_engine_that_has_lost_its_beginning_repeats_no_line(tmp_path: Path) -
     texts = [line.text for line in read_log(LocalPaths(tmp_path).log("r1"))[0]]
     assert [text for text in texts if text != LOST_BY_ENGINE] == [f"line {number}" for number in (0, 1, 2, 3, 5)]
     assert texts[4] == LOST_BY_ENGINE
+
+
+def test_what_both_outputs_print_at_once_is_kept_apart(tmp_path: Path) -> None:
+    secret, time = b"k" * 20, b"2026-01-06T12:00:00.1Z "
+    pieces: list[Piece] = [
+        (1, time + b"x" + secret[:9]),
+        (2, time + b"an error: " + secret[:11]),
+        (1, time + secret[9:] + b"\n"),
+        (2, time + secret[11:] + b"\n"),
+        (1, time + b"an end"),
+    ]
+    executor(FlakyEngine([state("exited", 0)], [pieces]), tmp_path).wait(ATTEMPT, HastyControl())
+    texts = [line.text for line in read_log(LocalPaths(tmp_path).log("r1"))[0]]
+    assert texts == ["x***", "an error: ***", "an end"]
 
 
 def test_a_container_that_was_removed_is_lost(tmp_path: Path) -> None:
