@@ -91,7 +91,7 @@ def test_an_engine_that_restarts_loses_no_line(tmp_path: Path) -> None:
 
 
 def test_an_engine_that_has_lost_its_beginning_repeats_no_line(tmp_path: Path) -> None:
-    lines = [b"2026-01-06T12:00:0%d.100000000Z line %d\n" % (number, number) for number in range(6)]
+    lines: list[Piece] = [b"2026-01-06T12:00:0%d.100000000Z line %d\n" % (number, number) for number in range(6)]
     engine = FlakyEngine([state("exited", 0)], [lines[:3], lines[2:4], lines[5:]])
     for _ in range(3):
         executor(engine, tmp_path).wait(ATTEMPT, HastyControl())
