@@ -29,6 +29,11 @@ class NumeraiError(Exception):
         if exit_code is not None:
             self.exit_code = exit_code
 
+    @property
+    def in_full(self) -> str:
+        """The message and the hint as one text."""
+        return f"{self.message} {self.hint or ''}".rstrip()
+
 
 class UsageError(NumeraiError):
     """The command was called wrongly: an option is missing, unknown or out of range."""

@@ -239,7 +239,7 @@ class RoundReader:
         try:
             return read()
         except NumeraiError as error:
-            self.note(f"{error.message} {error.hint or ''}".rstrip())
+            self.note(error.in_full)
             return None
 
     def now(self) -> datetime:
@@ -317,7 +317,7 @@ class RoundReader:
         except NumeraiError as error:
             if error.code == UNREACHABLE:  # each further question would be waited for as long
                 self._unreachable = error
-            self.note(f"{what} not known: {error.message} {error.hint or ''}".rstrip())
+            self.note(f"{what} not known: {error.in_full}")
             return None
 
     def _recall(self, ask: Callable[[Ledger], T]) -> T | None:

@@ -107,7 +107,7 @@ class Case:
             log.error("%s, round %d", self.node.name, self.round.number, exc_info=error)
             return replace(facts, prevented=f"A bug: {type(error).__name__}: {error}")
         self.questions.problems.append(f"{self.node.name}: {error.message}")
-        return replace(facts, prevented=f"{error.message} {error.hint or ''}".rstrip())
+        return replace(facts, prevented=error.in_full)
 
     def _of_provider(self, facts: Facts, ask: Callable[[Provider, Facts], Facts]) -> Facts:
         try:

@@ -90,6 +90,10 @@ class Round:
         """How long a node whose runs others start is left alone; `chosen` is the setting."""
         return min(GRACE, self.window / 6) if chosen is None else min(chosen, self.window / 2)
 
+    def third(self, since: datetime, longest: timedelta) -> timedelta:
+        """A third of what was left of the window then, at most `longest`, but never less than a minute."""
+        return min(longest, max(SHORTEST_PAUSE, (self.deadline - since) / 3))
+
     def followed_since(self, since: datetime) -> bool:
         """Whether a node that is configured since then is followed in this round."""
         return since <= self.warn_at
@@ -175,13 +179,8 @@ class Notice:
     kind: str
     title: str
     text: str
+    key: str
     of_run: bool = False
-    about: str = ""
-
-    @property
-    def key(self) -> str:
-        """What makes it another notice than those told before."""
-        return self.about or self.kind
 
 
 @dataclass(frozen=True)
@@ -237,7 +236,7 @@ class Facts:
     def stale(self) -> list[Run]:
         """The runs that have waited too long for capacity to count as running."""
         waiting = [run for run in self.of_round if run.state == "queued" and run.started_at is None]
-        return [run for run in waiting if self.now >= _begins_by(run, self.round)]
+        return [run for run in waiting if self.now - run.created_at >= self.round.third(run.created_at, CAPACITY_WAIT)]
 
     @property
     def last(self) -> Run | None:
@@ -378,16 +377,10 @@ def _unconfirmed(facts: Facts) -> tuple[datetime, str] | None:
     return max(found, default=None)
 
 
-def _begins_by(run: Run, round_: Round) -> datetime:
-    """When a queued run must have begun to count as running."""
-    return run.created_at + min(CAPACITY_WAIT, max(SHORTEST_PAUSE, (round_.deadline - run.created_at) / 3))
-
-
 def pause_after(attempt: Attempt, round_: Round) -> timedelta:
     """After an attempt: a third of what is left of the window, at most half an hour after the first one and twice as
     long after each further one. With an attempt in the second half, half a window's trouble costs no round."""
-    left = round_.deadline - attempt.decided_at
-    return min(FIRST_PAUSE * (1 << (attempt.number - 1)), max(SHORTEST_PAUSE, left / 3))
+    return round_.third(attempt.decided_at, FIRST_PAUSE * (1 << (attempt.number - 1)))
 
 
 # the rules, in their order
@@ -446,7 +439,7 @@ def _confirming(facts: Facts) -> Decision | None:
     if waited >= GIVE_UP:
         return _missed(facts, text)
     help_ = f"{text} Look at https://numer.ai."
-    return _telling(facts, Decision(Step.STUCK, text), "failure", "is not confirmed", help_, about="unconfirmed")
+    return _telling(facts, Decision(Step.STUCK, text), "failure", "is not confirmed", help_, key="unconfirmed")
 
 
 def _running(facts: Facts) -> Decision | None:
@@ -561,8 +554,8 @@ def silence(tournament: int, since: datetime, now: datetime, why: str) -> Notice
         f"Numerai has not listed the rounds of tournament {tournament} since {since:%Y-%m-%d %H:%M} UTC: {why} A round"
         " that opens meanwhile is not known here. Look at https://numer.ai."
     )
-    about = f"unseen/{tournament}/{now:%Y-%m-%d}"
-    return Notice("failure", f"No round of tournament {tournament} is followed", text, about=about)
+    key = f"unseen/{tournament}/{now:%Y-%m-%d}"
+    return Notice("failure", f"No round of tournament {tournament} is followed", text, key)
 
 
 def span(length: timedelta) -> str:
@@ -587,11 +580,11 @@ def _missed(facts: Facts, why: str) -> Decision:
 
 
 def _telling(
-    facts: Facts, decision: Decision, kind: str, what: str, text: str = "", *, of_run: bool = False, about: str = ""
+    facts: Facts, decision: Decision, kind: str, what: str, text: str = "", *, of_run: bool = False, key: str = ""
 ) -> Decision:
     """The decision with one more notice; its text is the decision's detail unless another is given."""
     title = f"{facts.node}: round {facts.round.number} {what}"
-    notice = Notice(kind, title, (text or decision.detail).strip(), of_run, about)
+    notice = Notice(kind, title, (text or decision.detail).strip(), key or kind, of_run)
     return replace(decision, notices=(*decision.notices, notice))
 
 

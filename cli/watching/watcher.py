@@ -70,6 +70,7 @@ class Watcher:
     settings: WatchSettings = DEFAULTS
     kind: str = "watch"
     wakes: bool = True
+    name: str = field(default="watcher", init=False)
     _api: NumeraiApi | None = field(default=None, init=False)
     _own_key: str = field(default_factory=lambda: secrets.token_hex(6), init=False)
     _nodes_seen: bool = field(default=False, init=False)
@@ -83,11 +84,6 @@ class Watcher:
 
     # the life of a watcher
 
-    @property
-    def name(self) -> str:
-        """What its thread is called."""
-        return "watcher"
-
     def run(self, stop: threading.Event, on_look: Callable[[Look], None] = lambda look: None) -> None:
         """Look again and again until the event is set. What cannot be done now, a full disk say, is said, told once
         and tried again."""
@@ -100,7 +96,7 @@ class Watcher:
             except NumeraiError as error:
                 if error.message not in self._said_problems:
                     self._said_problems.add(error.message)
-                    log.error("the watcher cannot work: %s %s", error.message, error.hint or "")
+                    log.error("the watcher cannot work: %s", error.in_full)
                     self.cannot_work(error)
             if stop.wait(seconds):
                 return
@@ -114,7 +110,7 @@ class Watcher:
     def cannot_work(self, error: NumeraiError) -> None:
         """Tell that the ledger cannot be used: nothing is followed as long as that lasts."""
         if self._has_nodes():
-            text = f"The watcher cannot work, and tries again: {error.message} {error.hint or ''}".rstrip()
+            text = f"The watcher cannot work, and tries again: {error.in_full}"
             self.notifier.tell(Notice(NoticeKind.WATCHER_STOPPED, "The watcher cannot work", text))
 
     def stopped(self, by: str = "with the daemon") -> None:
@@ -186,7 +182,7 @@ class Watcher:
             questions.api = self._api = self.api()
         except NumeraiError as error:
             questions.refused = error
-            questions.problems.append(f"{error.message} {error.hint or ''}".rstrip())
+            questions.problems.append(error.in_full)
 
     # a node
 
@@ -268,17 +264,14 @@ class Watcher:
             self.notifier.tell(notice)
 
     def _has_nodes(self) -> bool:
-        try:
-            return bool(self.store.nodes())
-        except NumeraiError:  # unreadable: what was seen last counts
-            return self._nodes_seen
+        self._nodes([])  # where they cannot be read, what was seen last counts
+        return self._nodes_seen
 
     def _say_if_refused(self, questions: Questions) -> None:
         """Tell that the keys are of no use: waiting does not help."""
         error = questions.refused
         if error is not None:
-            text = f"{error.message} {error.hint or ''}".rstrip()
-            notice = Notice(NoticeKind.FAILURE, "Numerai cannot be asked", text)
+            notice = Notice(NoticeKind.FAILURE, "Numerai cannot be asked", error.in_full)
             self.ledger.decide_notice(notice, questions.now, f"keys/{error.code}/{questions.now:%Y-%m-%d}")
 
     def _log(self, look: Look) -> None:

@@ -81,7 +81,7 @@ class Watch:
         self._table = table
         self._tournament = tournament
         self._nodes = nodes
-        self._telling = Telling(_dynamodb, _sns, _batch, self._failed)
+        self._telling = Telling(_dynamodb, _sns, _batch, nodes, lambda: numerai.notifies, self._failed)
         self._failures: list[str] = []
 
     def look(self) -> list[str]:
@@ -112,7 +112,7 @@ class Watch:
             write({"watch": f"tournament-{self._tournament}", "cause": why})
             since = _epoch(float(state.setdefault("deaf_since", {"N": f"{now.timestamp():.0f}"})["N"]))
             if notice := policy.silence(self._tournament, since, now, f"{why.rstrip('.')}."):
-                self._tell(next(iter(self._nodes)), "silence", notice)
+                self._telling.tell(next(iter(self._nodes)), "silence", notice)
             if "latest" not in state:
                 return [], why
             number, *times = json.loads(state["latest"]["S"])
@@ -160,7 +160,7 @@ class Watch:
         if facts.prevented and decision.step is not policy.Step.SUBMITTED:
             self._failed(name, facts.prevented)
         times += decision.reopened
-        done = [self._tell(name, round_.number, notice, times) for notice in decision.notices]
+        done = [self._telling.tell(name, round_.number, notice, times) for notice in decision.notices]
         outcome = decision.outcome if decision.outcome and all(done) else "open" if decision.reopened else facts.outcome
         if (outcome, times) != (facts.outcome, before):
             self._table.put(key, outcome={"S": outcome}, reopened={"N": str(times)}, opened={"N": str(opened)})
@@ -241,10 +241,6 @@ class Watch:
         except (ClientError, BotoCoreError) as error:
             return aws.reason(error)
         return ""
-
-    def _tell(self, name: str, during: int | str, notice: policy.Notice, times: int = 0) -> bool:
-        with_run = self._numerai.notifies
-        return self._telling.tell(name, self._nodes[name], during, notice, times=times, with_run=with_run)
 
     def _failed(self, whose: str, why: str) -> None:
         write({"watch": whose, "failed": why})

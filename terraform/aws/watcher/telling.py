@@ -23,19 +23,28 @@ NOTICE_JOB_SECONDS = 300
 
 
 class Telling:
-    """Tells people of a node, once of each thing. `failed` is told what AWS refuses, and of which node."""
+    """Tells people of the nodes, once of each thing. `by_run` is whether the runs of their images notify people;
+    `failed` is told what AWS refuses, and of which node."""
 
-    def __init__(self, dynamodb: Any, sns: Any, batch: Any, failed: Callable[[str, str], None]):
+    def __init__(
+        self,
+        dynamodb: Any,
+        sns: Any,
+        batch: Any,
+        nodes: Mapping[str, Mapping[str, str]],
+        by_run: Callable[[], bool],
+        failed: Callable[[str, str], None],
+    ):
         self._table = aws.Table(dynamodb, os.environ["TABLE"], time, result="done_at")
         self._sns = sns
         self._batch = batch
+        self._nodes = nodes
+        self._by_run = by_run
         self._failed = failed
 
-    def tell(
-        self, name: str, node: Mapping[str, str], during: int | str, notice: Notice, *, times: int, with_run: bool
-    ) -> bool:
-        """Publish a notice, and with `with_run` let a run of the node's image send it, unless it is about a run's own
-        end, which that run has sent itself. Whether both is done; what is not is done by a later call.
+    def tell(self, name: str, during: int | str, notice: Notice, times: int = 0) -> bool:
+        """Publish a notice, and let a run of the node's image send it where those notify, unless it is about a run's
+        own end, which that run has sent itself. Whether both is done; what is not is done by a later call.
 
         `during` is the round, and `times` how often it was reopened: it is told anew then.
         """
@@ -52,10 +61,10 @@ class Telling:
         def notify() -> str:
             command = ["python", "-m", "numerai_node", "notify", notice.kind, notice.title, text]
             job = f"{aws.NOTICE_PREFIX}{name}-{notice.kind}"
-            return aws.submit_job(self._batch, node, job, NOTICE_JOB_SECONDS, command=command)
+            return aws.submit_job(self._batch, self._nodes[name], job, NOTICE_JOB_SECONDS, command=command)
 
         done = self._once(name, key, publish)  # neither may keep the other from being done
-        return self._once(name, f"{key}#run", notify) and done if with_run and not notice.of_run else done
+        return self._once(name, f"{key}#run", notify) and done if self._by_run() and not notice.of_run else done
 
     def _once(self, name: str, key: str, do: Callable[[], str]) -> bool:
         try:
