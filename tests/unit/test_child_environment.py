@@ -35,6 +35,7 @@ def test_only_what_is_listed_comes_along(extra: tuple[str, ...]) -> None:
     assert not any("KEY" in name or "TOKEN" in name or "SECRET" in name for name in MACHINE)
 
 
+@pytest.mark.slow
 def test_a_setup_py_sees_no_credentials(tmp_path: Path) -> None:
     source, seen = tmp_path / "code", tmp_path / "seen"
     (source / "package").mkdir(parents=True)

@@ -16,6 +16,7 @@ from numerai_compute.main import cli
 
 from tests.unit.commands.command_walk import leaves
 
+pytestmark = pytest.mark.slow  # walks every command of the tool once for each extra
 NEEDING = {
     "aws": {
         "setup --print-policy",

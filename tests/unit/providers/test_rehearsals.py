@@ -17,7 +17,7 @@ from numerai_compute.providers.local.parts import LocalParts
 from numerai_compute.providers.local.rehearsal import LocalRehearsal
 from numerai_compute.providers.registry import ProviderContext
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+pytestmark = [pytest.mark.skipif(os.name == "nt", reason="signals of POSIX"), pytest.mark.slow]
 
 REHEARSE = """
 import sys

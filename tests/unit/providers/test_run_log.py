@@ -111,6 +111,7 @@ def test_reading_what_is_not_there(tmp_path: Path) -> None:
     assert last_lines(tmp_path / "none" / "r.log", 5) == []
 
 
+@pytest.mark.slow
 def test_seventy_megabytes_and_then_an_error(tmp_path: Path) -> None:
     script = "import sys\nfor i in range(70000): sys.stdout.write('x' * 1000 + '\\n')\nraise ValueError('the reason')"
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -88,6 +88,7 @@ def test_the_runtime_is_entered_under_its_version() -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_copy_that_landed_without_a_version_is_known() -> None:
     try:
         hashes = runtime_manifest.hashes_in_history(runtime_manifest.LAST_UNVERSIONED)
