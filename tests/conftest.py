@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,10 @@ pytest_plugins = ["tests.fixtures.sandbox"]
 REQUIRED = tuple(os.environ.get("NUMERAI_TEST_REQUIRE", "").split(","))
 """Marks (`docker`, `aws`) whose tests fail here instead of being skipped."""
 _KEPT = ("NUMERAI_REAL_DATA", "NUMERAI_TEST_")
+
+
+if hasattr(signal, "SIGHUP"):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by every process that a test starts, too
 
 
 @pytest.fixture(autouse=True)

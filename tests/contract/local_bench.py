@@ -95,7 +95,7 @@ class LocalBench:
 
         process = psutil.Process(daemon_status(self.home.context()).pid)
         process.kill()
-        process.wait(30)
+        process.wait(120)
 
     def start_daemon(self) -> None:
         """Start the daemon and return when it answers."""

@@ -60,7 +60,7 @@ OPENING_DELAY_MINUTES = 54.0
 LOOK_SECONDS = 0.1
 STEP = timedelta(minutes=1)
 """By how much the sandbox's clock is moved while nothing goes on."""
-ROUND_SECONDS = 45.0
+ROUND_SECONDS = 120.0
 """How long one round may really last."""
 LIVE, PUT, CREATE = "/live.parquet", "PUT /objects/uploads", "createSubmission"
 

@@ -78,7 +78,7 @@ class Bench:
                 self._order(order)
         if self.fault.yesterday:
             child = self.child(what)
-            assert child.wait(30) == 0, child.output
+            assert child.wait(120) == 0, child.output
             self._inbox.posts.clear()
             self.sandbox.open_round(TOURNAMENT)
 

@@ -120,7 +120,7 @@ class House:
             return
         process = psutil.Process(pid)
         process.kill()
-        process.wait(30)
+        process.wait(120)
 
     def runs(self, node: Node | None = None) -> list[Run]:
         """The runs of a node, newest first."""

@@ -285,7 +285,7 @@ def watching(stage: Stage, house: House) -> Iterator[None]:
         wait_for(lambda: "Watching" in output.read_text(), PATIENCE)
         yield
         process.send_signal(signal.SIGINT)
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0
     finally:
         process.kill()
         process.wait()

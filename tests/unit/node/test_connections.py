@@ -96,7 +96,7 @@ class TestTime:
         with pytest.raises(Passing, match=r"numer\.ai could not be reached in time") as caught:
             get(transport, "http://api.numer.ai/", seconds=0.2)
         resolving.set()
-        assert time.monotonic() - started < 5
+        assert time.monotonic() - started < 25
         assert (caught.value.kind, caught.value.lost) == (Kind.TOO_SLOW, False)
 
     def test_the_second_address_of_a_name_is_tried(

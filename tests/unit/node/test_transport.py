@@ -353,7 +353,7 @@ def test_a_server_that_drips_is_given_up(
     started = time.monotonic()
     with pytest.raises(Passing, match="did not answer in time"):
         once(transport, dripping(beginning), seconds=0.3)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < 25
 
 
 def test_what_makes_progress_may_go_on() -> None:

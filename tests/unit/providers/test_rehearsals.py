@@ -73,7 +73,7 @@ def records(home: Path) -> list[Path]:
 def test_a_signal_ends_what_runs(home: Path, number: int) -> None:
     process, program = started(home, "process")
     process.send_signal(number)
-    process.wait(30)
+    process.wait(120)
     assert left(home, "process") == [] and records(home) == [] and not psutil.pid_exists(program)
     assert list((home / "local" / "logs").iterdir()) == []
 
@@ -83,7 +83,7 @@ def test_what_a_killed_one_left_is_removed(home: Path, finder: str) -> None:
     process, program = started(home, "process")
     alive, _ = started(home, "process")
     process.kill()
-    process.wait(30)
+    process.wait(120)
     try:
         assert len(left(home, "process")) == 2
         find(finder, home, "process")
@@ -92,14 +92,14 @@ def test_what_a_killed_one_left_is_removed(home: Path, finder: str) -> None:
         assert alive.poll() is None
     finally:
         alive.terminate()
-        alive.wait(30)
+        alive.wait(120)
 
 
 @pytest.mark.docker
 def test_a_container_that_a_killed_one_left_is_removed(home: Path) -> None:
     process, _ = started(home, "docker")
     process.kill()
-    process.wait(30)
+    process.wait(120)
     try:
         assert len(left(home, "docker")) == 1
         find("doctor", home, "docker")
