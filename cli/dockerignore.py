@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,17 +65,25 @@ def read_rules(folder: Path) -> IgnoreRules:
 
 
 def included_files(folder: Path) -> Iterator[str]:
-    """The files and symbolic links that the rules leave, relative and with `/`, in no order. Links are not followed."""
+    """The files and symbolic links that the rules leave, relative and with `/`, in no order. Links are not followed;
+    sockets and pipes are nothing that could be read."""
+    return (name for name, mode in _included(folder) if stat.S_ISREG(mode) or stat.S_ISLNK(mode))
+
+
+def build_context(folder: Path) -> list[str]:
+    """What a build is sent: `included_files`, and the folders that the rules leave, as one may be empty. Sorted."""
+    kinds = (stat.S_ISREG, stat.S_ISLNK, stat.S_ISDIR)
+    return sorted(name for name, mode in _included(folder) if any(kind(mode) for kind in kinds))
+
+
+def _included(folder: Path) -> Iterator[tuple[str, int]]:
     rules = read_rules(folder)
     for root, folders, files in os.walk(folder):
         below = "" if Path(root) == folder else f"{Path(root).relative_to(folder).as_posix()}/"
-        links = [name for name in folders if (Path(root) / name).is_symlink()]
-        folders[:] = [
-            name
-            for name in folders
-            if name not in links and (rules.has_exceptions or not rules.excludes(f"{below}{name}"))
-        ]
-        yield from (f"{below}{name}" for name in [*files, *links] if not rules.excludes(f"{below}{name}"))
+        found = {name: os.lstat(Path(root) / name).st_mode for name in (*folders, *files)}
+        kept = {name for name in found if not rules.excludes(f"{below}{name}")}
+        folders[:] = [name for name in folders if stat.S_ISDIR(found[name]) and (rules.has_exceptions or name in kept)]
+        yield from ((f"{below}{name}", found[name]) for name in kept)
 
 
 def _parse(line: str, where: str) -> _Rule | None:

@@ -9,17 +9,19 @@ import posixpath
 import re
 import struct
 import tarfile
+import tempfile
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from ..addresses import HOST_FROM_CONTAINER
+from ..dockerignore import build_context
 from ..errors import EnvironmentNotReady, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
-from ..source import dockerfile_text
+from ..source import dockerfile_text, source_files
 from .buildkit import build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
 
 if TYPE_CHECKING:
@@ -161,10 +163,11 @@ class DockerEngine:
             )
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         image_id = None
-        with _errors():
+        with _context(folder) as context, _errors():
             # The SDK reports a failed build only in its stream, so the stream is read to its end here.
             for event in self._api.build(
-                path=str(folder),
+                fileobj=context,
+                custom_context=True,
                 tag=tag,
                 rm=True,
                 forcerm=True,
@@ -394,6 +397,15 @@ class DockerEngine:
             log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": LOG_FILES}),
             mounts=[Mount(path, volume, type="volume") for path, volume in spec.volumes.items()],
         )
+
+
+def _context(folder: Path) -> IO[bytes]:
+    """The build context as an archive: the very files that `deploy` has hashed and searched for credentials. The SDK
+    would read .dockerignore by rules of its own, and no Dockerfile.dockerignore."""
+    from docker.utils.build import create_archive
+
+    files = sorted({*build_context(folder), *source_files(folder)})
+    return cast(IO[bytes], create_archive(str(folder), files, tempfile.TemporaryFile()))
 
 
 def _first_file(archive: bytes) -> bytes:

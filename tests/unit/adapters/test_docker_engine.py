@@ -17,6 +17,8 @@ from numerai_compute.ports import ContainerSpec
 from requests.exceptions import ConnectionError as Disconnected
 from requests.exceptions import ReadTimeout
 
+from numerai_compute.source import source_files
+from tests.images import run_in_container
 from tests.present import present
 
 SPEC = ContainerSpec("c", "image", cpu=64, memory_mib=64, environment={"KEY": "top-secret"})
@@ -210,6 +212,18 @@ class TestRealEngine:
         assert DockerEngine().image_id(tag) == image
         assert DockerEngine().images(f"test={tag}") == {image: [tag]}
         assert DockerEngine().containers(f"test={tag}") == {}
+
+    def test_the_build_gets_the_files_that_deploy_has_looked_at(self, tmp_path: Path, tag: str) -> None:
+        """By the rules of the file that wins, with empty folders."""
+        (tmp_path / ".env").write_text("hidden")
+        (tmp_path / "nothing").mkdir()
+        (tmp_path / ".dockerignore").write_text("main.py\n")
+        (tmp_path / "Dockerfile.dockerignore").write_text("\ufeff.env\n")
+        (tmp_path / "main.py").touch()
+        (tmp_path / "link").symlink_to("main.py")
+        self.build(tmp_path, tag, f"FROM python:3.13-slim\nCOPY . /x\nENV TAG={tag}\n")
+        held = set(run_in_container(tag, ["ls", "-A", "/x"]).split())
+        assert held == {*source_files(tmp_path), "nothing"} and {"main.py", "link"} < held and ".env" not in held
 
     def test_build_arguments_that_are_declared(self, tmp_path: Path, tag: str) -> None:
         (tmp_path / "Dockerfile").write_text("FROM python:3.13-slim\nARG NODE\nRUN echo node is $NODE\n")

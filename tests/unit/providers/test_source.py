@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,17 @@ def test_the_hash_follows_what_is_built_from(source: Path) -> None:
         change()
         assert source_hash(source) not in seen
         seen.add(source_hash(source))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sockets and pipes in folders")
+def test_what_is_no_file_is_left_out(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git leaves a socket in its folder, for one."""
+    before = source_hash(source)
+    monkeypatch.chdir(source)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+    os.mkfifo("pipe")
+    assert source_hash(source) == before
 
 
 def test_a_copy_has_the_same_hash(source: Path, tmp_path: Path) -> None:
