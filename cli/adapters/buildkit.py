@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..child_environment import DOCKER, child_environment
+from ..dockerfile import instructions
 from ..errors import NumeraiError
 from ..ports import Report
 from ..process import run_process
@@ -107,15 +108,10 @@ def need_of_buildkit(dockerfile: str) -> str | None:
     The old builder refuses the flags, takes a heredoc's lines for nothing without a word, and leaves TARGETARCH and its
     like empty (tried with Docker 26.1 and DOCKER_BUILDKIT=0). `--link` it ignores, which changes no file.
     """
-    joined = re.sub(r"\\[ \t]*\r?\n", " ", "\n".join(_code(dockerfile)))
-    for line in (line.strip() for line in joined.splitlines()):
+    for line in (instruction.text for instruction in instructions(dockerfile)):
         if _FLAGS.match(line) or _HEREDOC.match(line) or _AUTOMATIC.match(line):
             return line
     return None
-
-
-def _code(dockerfile: str) -> list[str]:
-    return [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
 
 
 def _reason(lines: list[str]) -> str:
