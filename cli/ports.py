@@ -27,6 +27,7 @@ from .models import (
     WebhookCall,
 )
 from .settings import Setting
+from .source import Source
 
 Report = Callable[[str], None]
 """Takes one line of progress for the person who waits. A line that begins with a blank is a detail (what a builder or
@@ -241,7 +242,7 @@ class ContainerEngine(Protocol):
 
     def build(
         self,
-        folder: Path,
+        source: Source,
         tag: str,
         *,
         labels: Mapping[str, str],
@@ -249,7 +250,7 @@ class ContainerEngine(Protocol):
         platform: str | None = None,
         arguments: Mapping[str, str] | None = None,
     ) -> str:
-        """Build an image from a folder with a Dockerfile and tag it; returns its id. Leaves no container behind.
+        """Build an image by a folder's Dockerfile and tag it; returns its id. Leaves no container behind.
 
         `platform` is what the image is for (e.g. `linux/amd64`), by default what the engine itself runs on. `arguments`
         are build arguments; those that the Dockerfile does not declare are left out.

@@ -14,6 +14,7 @@ from ..dockerfile import instructions
 from ..errors import NumeraiError
 from ..ports import Report
 from ..process import run_process
+from ..source import Source
 
 ASK_SECONDS = 20.0
 STEP = re.compile(r"#\d+ \[(?!internal\])")
@@ -50,8 +51,7 @@ def has_buildkit(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def build_with_buildkit(
-    folder: Path,
-    dockerfile: Path,
+    source: Source,
     tag: str,
     *,
     labels: Mapping[str, str],
@@ -59,14 +59,14 @@ def build_with_buildkit(
     platform: str | None,
     report: Report,
 ) -> str | None:
-    """Build an image from a folder, tag it and load it into the engine; returns its id, None where it is not told.
+    """Build an image, tag it and load it into the engine; returns its id, None where it is not told.
 
     Raises `NumeraiError` with code `build-failed`, holding what the failed step printed, or `base-image-missing`.
     """
     with tempfile.TemporaryDirectory() as temporary:
         identity = Path(temporary) / "id"
         argv = ["docker", "buildx", "build", "--load", "--progress=plain", f"--iidfile={identity}", "--tag", tag]
-        argv += ["--file", str(dockerfile)]
+        argv += ["--file", str(source.dockerfile)]
         argv += [part for name, value in labels.items() for part in ("--label", f"{name}={value}")]
         argv += [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
         argv += ["--platform", platform] if platform else []
@@ -80,9 +80,9 @@ def build_with_buildkit(
 
         # No attestations: an image with them is an index, which not everything that runs images takes.
         environment = {**child_environment(extra=DOCKER), "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-        done = run_process([*argv, str(folder)], env=environment, on_line=on_line)
+        done = run_process([*argv, str(source.context)], env=environment, on_line=on_line)
         if done.exit_code != 0:
-            raise build_failed(dockerfile, _reason(lines), _failed_step(lines))
+            raise build_failed(source.dockerfile, _reason(lines), _failed_step(lines))
         return identity.read_text(encoding="ascii").strip() or None if identity.exists() else None
 
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from ..addresses import HOST_FROM_CONTAINER
-from ..dockerignore import build_context
+from ..dockerignore import included_folders
 from ..errors import EnvironmentNotReady, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
-from ..source import dockerfile_text, source_files
+from ..source import Source, dockerfile_text, source_files
 from .buildkit import build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ class DockerEngine:
 
     def build(
         self,
-        folder: Path,
+        source: Source,
         tag: str,
         *,
         labels: Mapping[str, str],
@@ -129,22 +129,18 @@ class DockerEngine:
         platform: str | None = None,
         arguments: Mapping[str, str] | None = None,
     ) -> str:
-        dockerfile = folder / "Dockerfile"
-        declared = set(DECLARED.findall(dockerfile_text(dockerfile)))
+        declared = set(DECLARED.findall(dockerfile_text(source.dockerfile)))
         given = {name: value for name, value in (arguments or {}).items() if name in declared}
         if not self._buildkit():
             return self._build_the_old_way(
-                folder, dockerfile, tag, labels=labels, arguments=given, platform=platform, report=report
+                source, tag, labels=labels, arguments=given, platform=platform, report=report
             )
-        image = build_with_buildkit(
-            folder, dockerfile, tag, labels=labels, arguments=given, platform=platform, report=report
-        )
-        return self._built(image, tag, dockerfile, [])
+        image = build_with_buildkit(source, tag, labels=labels, arguments=given, platform=platform, report=report)
+        return self._built(image, tag, source.dockerfile, [])
 
     def _build_the_old_way(
         self,
-        folder: Path,
-        dockerfile: Path,
+        source: Source,
         tag: str,
         *,
         labels: Mapping[str, str],
@@ -153,6 +149,7 @@ class DockerEngine:
         report: Report,
     ) -> str:
         """Build through the engine's API, which has no BuildKit."""
+        dockerfile = source.dockerfile
         line = need_of_buildkit(dockerfile_text(dockerfile))
         if line is not None:
             raise EnvironmentNotReady(
@@ -163,11 +160,12 @@ class DockerEngine:
             )
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         image_id = None
-        with _context(folder) as context, _errors():
+        with _context(source) as context, _errors():
             # The SDK reports a failed build only in its stream, so the stream is read to its end here.
             for event in self._api.build(
                 fileobj=context,
                 custom_context=True,
+                dockerfile=source.dockerfile_name,
                 tag=tag,
                 rm=True,
                 forcerm=True,
@@ -399,13 +397,13 @@ class DockerEngine:
         )
 
 
-def _context(folder: Path) -> IO[bytes]:
+def _context(source: Source) -> IO[bytes]:
     """The build context as an archive: the very files that `deploy` has hashed and searched for credentials. The SDK
     would read .dockerignore by rules of its own, and no Dockerfile.dockerignore."""
     from docker.utils.build import create_archive
 
-    files = sorted({*build_context(folder), *source_files(folder)})
-    return cast(IO[bytes], create_archive(str(folder), files, tempfile.TemporaryFile()))
+    names = sorted({*source_files(source), *included_folders(source.context, source.folder)})
+    return cast(IO[bytes], create_archive(str(source.context), names, tempfile.TemporaryFile()))
 
 
 def _first_file(archive: bytes) -> bytes:

@@ -71,6 +71,9 @@ def node() -> None:
 @click.option(
     "-p", "--path", type=click.Path(path_type=Path), help="The folder with the node's code.  [default: this folder]"
 )
+@click.option(
+    "--context", metavar="DIR", help="Build the image from this folder above the node's, for shared code; '' ends that."
+)
 @click.option("-e", "--example", help="Copy this example into the folder first.")
 @click.option("-c", "--cron", help="Run by this schedule (UTC), not by the webhook; '' ends that.")
 @click.option("--timeout-minutes", type=int, help="Stop a run that takes longer.  [default: 60]")
@@ -434,6 +437,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         ("node", f"{node.name} (model {node.model_name}, tournament {node.tournament})"),
         ("runs on", f"{node.provider}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, {node.timeout_minutes} min"),
         ("folder", node.path),
+        *([("built from", node.context)] if node.context else []),
         ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
         ("started by", f"cron '{node.cron}' (UTC)" if node.cron else "webhook"),
         ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..dockerignore import SPECIFIC_IGNORE_FILE, ignore_file
 from ..errors import NumeraiError, UsageError
 from ..models import (
     DEFAULT_PROVIDER,
@@ -21,8 +22,8 @@ from ..models import (
 )
 from ..ports import NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..schedule import validate_cron
-from ..source import check_place, check_source
-from .plan import Plan
+from ..source import check_place, check_source, source_of
+from .plan import Plan, Step
 from .resolve import resolve_model
 from .scaffold import check_tournament, plan_scaffold, scaffold
 
@@ -54,6 +55,7 @@ class NodeRequest:
     timeout_minutes: int | None = None
     register_webhook: bool = False
     data_version: str | None = None
+    context: str | None = None
 
 
 @dataclass(frozen=True)
@@ -131,19 +133,21 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
         name = node_name(model.tournament, model.name)
     except ValueError as error:
         raise UsageError(f"Tournament {model.tournament} of {model.name} is not known to this version.") from error
+    folder = _folder(request, existing)
     return Node(
         name=name,
         model_name=model.name,
         model_id=model.id,
         tournament=Tournament(model.tournament).value,
         provider=provider,
-        path=str(_folder(request, existing)),
+        path=str(folder),
         cpu=cpu,
         memory_mib=memory_mib,
         timeout_minutes=timeout,
         cron=cron,
         webhook_url=existing.webhook_url if existing else None,
         data_version=_data_version(request.data_version, existing),
+        context=_context(request.context, existing, folder),
     )
 
 
@@ -158,24 +162,15 @@ def plan_configure(
 ) -> Plan:
     """The steps that make the node what it should be. Checks everything that can be checked before. Can be carried out
     again: what an interrupted call has done is found and finished."""
-    folder, provisioned = Path(node.path), [node]
+    source, provisioned = source_of(node), [node]
 
     def provision() -> None:
-        check_source(folder, home=store.home)
+        check_source(source, home=store.home)
         if node.name not in store.nodes():  # so that `destroy` knows it whatever ends this call
             store.save_node(node)
         provisioned[0] = provider.configure(node, report)
 
-    steps: list[tuple[str, Callable[[], object]]] = []
-    notes: list[str] = []
-    if request.example:
-        check_place(folder, home=store.home)
-        check_tournament(request.example, node.tournament)
-        example = plan_scaffold(request.example, folder)
-        copy = f"copy the example {example.example} to {folder} ({len(example.new)} files)"
-        steps.append((copy, lambda: scaffold(example)))
-    else:
-        check_source(folder, home=store.home)
+    steps, notes = _plan_source(request, node, store)
     what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {node.timeout_minutes} minutes"
     when = f", cron '{node.cron}' (UTC)" if node.cron else ""
     steps.append((f"provision {node.name} on {node.provider}: {what}{when}", provision))
@@ -200,6 +195,26 @@ def plan_configure(
             "`numerai setup --public-url URL` and config again."
         )
     return Plan(tuple(steps), tuple(notes))
+
+
+def _plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[list[Step], list[str]]:
+    """The steps that make the node's folder what a build needs, and what to know of it."""
+    source, steps, notes = source_of(node), list[Step](), list[str]()
+    if request.example:
+        check_place(source, home=store.home)
+        check_tournament(request.example, node.tournament)
+        example = plan_scaffold(request.example, source.folder)
+        copy = f"copy the example {example.example} to {source.folder} ({len(example.new)} files)"
+        steps.append((copy, lambda: scaffold(example)))
+    else:
+        check_source(source, home=store.home)
+    ignored = ignore_file(source.context, source.folder)
+    if ignored.parent != source.folder:
+        notes.append(
+            f"Docker leaves out what {ignored} says, or a {SPECIFIC_IGNORE_FILE} beside the Dockerfile;"
+            f" it does not read {source.folder / ignored.name}."
+        )
+    return steps, notes
 
 
 def _registers(request: NodeRequest, node: Node, model: Model, provider: Provider, api: NumeraiApi) -> bool:
@@ -234,6 +249,14 @@ def _folder(request: NodeRequest, existing: Node | None) -> Path:
     if request.example:
         return (Path.cwd() / request.example).resolve()
     return Path.cwd().resolve()
+
+
+def _context(wanted: str | None, existing: Node | None, folder: Path) -> str | None:
+    """The folder that a build is given; None for the node's own."""
+    if wanted is None:
+        return existing.context if existing else None
+    context = Path(wanted).expanduser().resolve() if wanted.strip() else folder
+    return None if context == folder else str(context)
 
 
 def _size(request: NodeRequest, existing: Node | None) -> tuple[float, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace as replaced
@@ -14,7 +13,7 @@ from ...errors import EnvironmentNotReady, ProviderError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ...redaction import Redactor
-from ...source import source_hash
+from ...source import source_hash, source_of
 from ..registry import ProviderContext
 from .checks import aws_checks
 from .cluster_outputs import ClusterOutputs
@@ -145,7 +144,7 @@ class AwsProvider:
         return record.deployment if record else None
 
     def source_hash(self, node: Node) -> str:
-        return source_hash(Path(node.path))
+        return source_hash(source_of(node))
 
     def notifies(self) -> bool:
         """Whether runs tell people by themselves how they ended. When AWS does not say, nobody may rely on it."""

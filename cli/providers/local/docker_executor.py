@@ -14,7 +14,7 @@ from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Node, RunFailure
 from ...ports import Clock, ContainerEngine, ContainerSpec, ContainerState, Report
 from ...redaction import Redactor
-from ...source import build_arguments
+from ...source import build_arguments, source_of
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from .executor import Attempt, Control, StartFailed, disk_check
 from .run_log import LineSplitter, LogWriter, last_lines
@@ -65,7 +65,7 @@ class DockerExecutor:
         if node.cpu > available:
             report(f"{node.name} asks for {node.cpu:g} CPUs; this machine has {available}, so that is what it gets.")
         image_id = self._engine.build(
-            Path(node.path), tag, labels=self._labels(node.name), report=report, arguments=build_arguments(node)
+            source_of(node), tag, labels=self._labels(node.name), report=report, arguments=build_arguments(node)
         )
         self._engine.tag(image_id, f"{repository}:latest")
         return tag, image_id

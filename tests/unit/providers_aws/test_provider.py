@@ -294,6 +294,20 @@ def test_deploy_pushes_the_image_and_then_lets_it_run(world: World) -> None:
     assert len(world.engine.built) == 1
 
 
+def test_an_image_is_built_from_the_folder_above(world: World) -> None:
+    node = world.configured()
+    above = Path(node.path).parent
+    (above / ".dockerignore").write_text("*\n!shared.py\n")
+    node = replace(node, context=str(above))
+    first = world.provider.deploy(node, force=False, report=quiet)
+    source, arguments = world.engine.sources[-1]
+    assert (source.folder, source.context) == (Path(node.path), above)
+    assert arguments["SRC_PATH"] == Path(node.path).name
+    (above / "shared.py").write_text("changed")
+    assert world.provider.source_hash(node) != first.source_hash
+    assert world.provider.deploy(node, force=False, report=quiet).image != first.image
+
+
 def test_the_watcher_learns_when_a_node_was_deployed(world: World) -> None:
     node = world.configured()
     done = world.provider.deploy(node, force=False, report=quiet)

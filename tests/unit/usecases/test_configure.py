@@ -79,6 +79,30 @@ def test_a_pinned_data_version_stays_until_another_choice(setting: Setting, fold
     assert setting.configure(data_version="trained").node.data_version is None
 
 
+def test_a_folder_above_is_built_from_until_another_choice(setting: Setting, folder: Path) -> None:
+    above = folder.parent / "above"
+    above.mkdir()
+    folder = folder.rename(above / "alice")
+    done = setting.configure(path=folder, context=str(above))
+    assert done.node.context == str(above)
+    assert f"does not read {folder / '.dockerignore'}" in done.notes[0]
+    (folder / "Dockerfile.dockerignore").write_text("x")
+    again = setting.configure(memory=3)
+    assert again.node.context == str(above) and again.notes == ()
+    (above / "elsewhere").mkdir()
+    with pytest.raises(UsageError, match="is not a folder above"):
+        setting.configure(path=folder, context=str(above / "elsewhere"))
+    with pytest.raises(UsageError, match="no folder"):
+        setting.configure(context=str(above / "gone"))
+    moved = folder.parent.parent / "moved"
+    folder.rename(moved)
+    with pytest.raises(UsageError, match="is not a folder above") as caught:
+        setting.configure(path=moved)
+    assert "--context ''" in str(caught.value.hint)
+    assert setting.configure(path=moved, context="").node.context is None
+    assert setting.configure(context=str(moved)).node.context is None
+
+
 def test_a_dry_run_says_the_steps_and_does_nothing(setting: Setting, tmp_path: Path) -> None:
     plan = setting.run(dry_run=True, path=tmp_path / "new", example="tournament-python3")
     assert isinstance(plan, Plan)
