@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -19,10 +20,11 @@ DOCKERFILE = "Dockerfile"
 @dataclass(frozen=True)
 class Source:
     """What an image is built from: the folder of a node, which has the Dockerfile, and the build context: that folder,
-    or a `parent` above it."""
+    or a `parent` above it. `base_digests` pins the images that it builds on, full name -> digest."""
 
     folder: Path
     parent: Path | None = None
+    base_digests: Mapping[str, str] | None = None
 
     @property
     def context(self) -> Path:
@@ -58,7 +60,7 @@ class Source:
 
 def source_of(node: Node) -> Source:
     """What a node's image is built from."""
-    return Source(Path(node.path), Path(node.context) if node.context is not None else None)
+    return Source(Path(node.path), Path(node.context) if node.context is not None else None, node.base_digests)
 
 
 def check_source(source: Source, *, home: Path | None = None) -> None:
@@ -82,7 +84,8 @@ def check_source(source: Source, *, home: Path | None = None) -> None:
 
 def dockerfile_text(path: Path) -> str:
     """A Dockerfile's text. Docker takes it for UTF-8, with or without a byte-order mark; bytes that are none, in a
-    comment say, do not matter to it. `UsageError` with code `bad-dockerfile` for UTF-16, which no builder reads."""
+    comment say, do not matter to it, and become surrogates here. `UsageError` with code `bad-dockerfile` for UTF-16,
+    which no builder reads."""
     content = path.read_bytes()
     if is_utf_16(content):
         raise UsageError(
@@ -90,11 +93,7 @@ def dockerfile_text(path: Path) -> str:
             "Save it as UTF-8 (Windows PowerShell: `Set-Content -Encoding utf8`, not `>`), then try again.",
             code="bad-dockerfile",
         )
-    content = as_utf_8(content)
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+    return as_utf_8(content).decode("utf-8", "surrogateescape")
 
 
 def build_arguments(node: Node) -> dict[str, str]:
@@ -144,11 +143,13 @@ def source_files(source: Source) -> list[str]:
 
 
 def source_hash(source: Source) -> str:
-    """The SHA-256, in hex, over relative paths, executable bits and contents of the files of the build context, and
-    the place of the node's folder in it."""
+    """The SHA-256, in hex, over relative paths, executable bits and contents of the files of the build context, the
+    place of the node's folder in it, and the pinned images."""
     digest = hashlib.sha256()
     if source.inside != ".":
         digest.update(b"%s in its context\0" % source.inside.encode("utf-8", "surrogatepass"))
+    for name, pinned in sorted((source.base_digests or {}).items()):
+        digest.update(b"%s is %s\0" % (name.encode(), pinned.encode()))
     for name in source_files(source):
         file = source.context / name
         if file.is_symlink():

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from ..child_environment import DOCKER, child_environment
 from ..dockerfile import instructions
+from ..dockerignore import SPECIFIC_IGNORE_FILE
 from ..errors import NumeraiError
 from ..ports import Report
 from ..process import run_process
-from ..source import Source
+from ..source import DOCKERFILE, Source
 
 ASK_SECONDS = 20.0
 STEP = re.compile(r"#\d+ \[(?!internal\])")
@@ -58,15 +59,17 @@ def build_with_buildkit(
     arguments: Mapping[str, str],
     platform: str | None,
     report: Report,
+    dockerfile: str | None = None,
 ) -> str | None:
-    """Build an image, tag it and load it into the engine; returns its id, None where it is not told.
+    """Build an image, tag it and load it into the engine; returns its id, None where it is not told. `dockerfile` is
+    the text to build by, where that is another one than the source's.
 
     Raises `NumeraiError` with code `build-failed`, holding what the failed step printed, or `base-image-missing`.
     """
     with tempfile.TemporaryDirectory() as temporary:
         identity = Path(temporary) / "id"
         argv = ["docker", "buildx", "build", "--load", "--progress=plain", f"--iidfile={identity}", "--tag", tag]
-        argv += ["--file", str(source.dockerfile)]
+        argv += ["--file", str(source.dockerfile if dockerfile is None else _written(dockerfile, source, temporary))]
         argv += [part for name, value in labels.items() for part in ("--label", f"{name}={value}")]
         argv += [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
         argv += ["--platform", platform] if platform else []
@@ -84,6 +87,15 @@ def build_with_buildkit(
         if done.exit_code != 0:
             raise build_failed(source.dockerfile, _reason(lines), _failed_step(lines))
         return identity.read_text(encoding="ascii").strip() or None if identity.exists() else None
+
+
+def _written(dockerfile: str, source: Source, folder: str) -> Path:
+    """A Dockerfile in another folder. What it leaves out of the context is said beside it there."""
+    path, specific = Path(folder) / DOCKERFILE, source.folder / SPECIFIC_IGNORE_FILE
+    path.write_bytes(dockerfile.encode("utf-8", "surrogateescape"))
+    if specific.is_file():
+        shutil.copyfile(specific, path.with_name(specific.name))
+    return path
 
 
 def build_failed(dockerfile: Path, reason: str, tail: list[str]) -> NumeraiError:

@@ -83,6 +83,11 @@ def node() -> None:
     help="Use this version of Numerai's data, e.g. v5.3; or newest; or trained: the one its model was trained on."
     "  [default: trained]",
 )
+@click.option(
+    "--pin-base/--no-pin-base",
+    default=None,
+    help="Build on the digests that the Dockerfile's base images have now, until --pin-base is given again.",
+)
 @click.option("-r", "--register-webhook", is_flag=True, help="Register the webhook even where --cron is given.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before something is made that costs money.")
 @dry_run_option
@@ -102,6 +107,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
         api=factory.api,
         store=factory.store,
         provider_named=factory.provider,
+        digest_of=factory.engine.digest,
         report=factory.render.progress,
         agree=lambda preview: _agree(factory, preview, yes),
         insist=lambda why: _insist(factory, why, yes),
@@ -438,6 +444,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         ("runs on", f"{node.provider}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, {node.timeout_minutes} min"),
         ("folder", node.path),
         *([("built from", node.context)] if node.context else []),
+        *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],
         ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
         ("started by", f"cron '{node.cron}' (UTC)" if node.cron else "webhook"),
         ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),

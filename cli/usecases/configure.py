@@ -23,6 +23,7 @@ from ..models import (
 from ..ports import NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
+from .base_digests import present_digests
 from .plan import Plan, Step
 from .resolve import resolve_model
 from .scaffold import check_tournament, plan_scaffold, scaffold
@@ -56,6 +57,7 @@ class NodeRequest:
     register_webhook: bool = False
     data_version: str | None = None
     context: str | None = None
+    pin_base: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def configure_node(
     api: NumeraiApi,
     store: StateStore,
     provider_named: Callable[[str], Provider],
+    digest_of: Callable[[str], str | None],
     report: Report,
     agree: Callable[[list[str]], None],
     insist: Callable[[str], None],
@@ -82,9 +85,10 @@ def configure_node(
 ) -> Plan | Configured:
     """Make a node what the request says and return it, or with `dry_run` only the plan.
 
-    `agree` is given what a provider says before it makes things that are billed, `insist` why the node cannot work yet
-    (its model has an assigned pickle); each raises when the person does not want to go on, and nothing has been touched
-    then. One command at a time changes a node: `NumeraiError` with code `busy` otherwise.
+    `digest_of` gives an image's digest (`ports.ContainerEngine.digest`). `agree` is given what a provider says before
+    it makes things that are billed, `insist` why the node cannot work yet (its model has an assigned pickle); each
+    raises when the person does not want to go on, and nothing has been touched then. One command at a time changes a
+    node: `NumeraiError` with code `busy` otherwise.
     """
     refuse_legacy(store)
     model = resolve_model(api, model_name, tournament)
@@ -94,7 +98,7 @@ def configure_node(
     with store.node_lock(node.name):
         node = decide_node(request, model, store.nodes().get(node.name))
         provider = provider_named(node.provider)
-        plan = plan_configure(request, node, model, provider, api, store, report)
+        plan = plan_configure(request, node, model, provider, api, store, digest_of, report)
         preview = provider.preview(node) if isinstance(provider, PreviewsChanges) else []
         if dry_run:
             return replace(plan, notes=(*preview, *plan.notes))
@@ -148,6 +152,7 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
         webhook_url=existing.webhook_url if existing else None,
         data_version=_data_version(request.data_version, existing),
         context=_context(request.context, existing, folder),
+        base_digests=existing.base_digests if existing and request.pin_base is not False else None,
     )
 
 
@@ -158,19 +163,25 @@ def plan_configure(
     provider: Provider,
     api: NumeraiApi,
     store: StateStore,
+    digest_of: Callable[[str], str | None],
     report: Report,
 ) -> Plan:
     """The steps that make the node what it should be. Checks everything that can be checked before. Can be carried out
     again: what an interrupted call has done is found and finished."""
     source, provisioned = source_of(node), [node]
 
+    def pin() -> None:
+        provisioned[0] = replace(node, base_digests=present_digests(node, digest_of))
+
     def provision() -> None:
         check_source(source, home=store.home)
         if node.name not in store.nodes():  # so that `destroy` knows it whatever ends this call
             store.save_node(node)
-        provisioned[0] = provider.configure(node, report)
+        provisioned[0] = provider.configure(provisioned[0], report)
 
     steps, notes = _plan_source(request, node, store)
+    if request.pin_base:
+        steps.append((f"pin what {source.dockerfile} builds on to the digests of now", pin))
     what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {node.timeout_minutes} minutes"
     when = f", cron '{node.cron}' (UTC)" if node.cron else ""
     steps.append((f"provision {node.name} on {node.provider}: {what}{when}", provision))

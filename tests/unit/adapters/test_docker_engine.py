@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import secrets
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from numerai_compute.adapters import docker_engine as module
 from numerai_compute.adapters.buildkit import has_buildkit
 from numerai_compute.adapters.docker_engine import DockerEngine
+from numerai_compute.base_images import DIGEST_LABEL, NAME_LABEL
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
 from numerai_compute.ports import ContainerSpec
 from numerai_compute.source import Source, source_files
@@ -54,7 +56,8 @@ class Scripted:
 
 
 def engine(**answers: Any) -> DockerEngine:
-    return DockerEngine(lambda: Scripted(**answers), buildkit=lambda: False)
+    nothing = {"inspect_image": NotFound("x"), "inspect_distribution": api_error(404)}
+    return DockerEngine(lambda: Scripted(**{**nothing, **answers}), buildkit=lambda: False)
 
 
 def test_nothing_is_contacted_before_it_is_needed() -> None:
@@ -176,6 +179,36 @@ def test_a_base_image_that_is_missing_is_named(tmp_path: Path) -> None:
             )
         assert error.value.code == "base-image-missing"
         assert "FROM" in (error.value.hint or "")
+
+
+def test_a_builder_that_has_no_image_of_that_digest_builds_by_the_tag(tmp_path: Path) -> None:
+    """One of its own, as `docker buildx create` makes, does not have what the engine has."""
+    (tmp_path / "Dockerfile").write_text("FROM x:1\nCMD y\n")
+    asked: list[tuple[bytes, dict[str, str]]] = []
+
+    class Api(Scripted):
+        def build(self, fileobj: IO[bytes], labels: dict[str, str], **_: Any) -> list[dict[str, Any]]:
+            with tarfile.open(fileobj=fileobj) as archive:
+                asked.append((present(archive.extractfile("Dockerfile")).read(), labels))
+            return [{"error": "manifest unknown"}] if len(asked) == 1 else [{"aux": {"ID": "sha256:i"}}]
+
+    api = Api(inspect_image={"Id": "sha256:x", "RepoDigests": ["y@sha256:2", "x@sha256:1"]})
+    found = DockerEngine(lambda: api, buildkit=lambda: False).build(
+        Source(tmp_path), "t:1", labels={"a": "b"}, report=lambda line: None
+    )
+    assert found == "sha256:i"
+    assert [dockerfile.split(b"\n")[0] for dockerfile, _ in asked] == [
+        b"FROM docker.io/library/x:1@sha256:1",
+        b"FROM x:1",
+    ]
+    assert [sorted(labels) for _, labels in asked] == [["a", DIGEST_LABEL, NAME_LABEL], ["a"]]
+
+
+def test_a_copy_for_another_platform_tells_no_digest() -> None:
+    arm = {"Os": "linux", "Architecture": "arm64", "RepoDigests": ["x@sha256:arm"]}
+    found = engine(inspect_image=arm, inspect_distribution={"Descriptor": {"digest": "sha256:all"}})
+    assert found.digest("x:1", "linux/amd64") == "sha256:all"
+    assert found.digest("x:1", "linux/arm64") == found.digest("x:1") == "sha256:arm"
 
 
 @pytest.mark.docker

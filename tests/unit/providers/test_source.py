@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,9 @@ def test_the_hash_follows_the_shared_code_and_the_nodes_place(shared: Source) ->
     assert source_hash(shared) == before
     (shared.context / "common" / "x.py").write_text("changed")
     assert source_hash(shared) != before
+    assert source_hash(replace(shared, base_digests={})) == source_hash(shared)
+    hashes = {source_hash(replace(shared, base_digests={"a": digest})) for digest in ("", "sha256:1", "sha256:2")}
+    assert len({*hashes, source_hash(shared)}) == 4
     bob = Source(shared.context / "bob", shared.context)
     (shared.context / ".dockerignore").unlink()
     (bob.folder / "Dockerfile").write_text("FROM scratch")

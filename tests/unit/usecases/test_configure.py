@@ -10,19 +10,21 @@ from typing import Any
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
-from numerai_compute.errors import ApiError, NumeraiError, UsageError
+from numerai_compute.errors import ApiError, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import SIZES, DataVersions, Model, Node
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.plan import Plan
 from numerai_compute.usecases.scaffold import check_tournament
 
 from tests.fakes import ALICE, FakeApi, FakeProvider, unreachable
+from tests.present import present
 
 
 class Setting:
     def __init__(self, store: HomeStore, api: FakeApi, provider: FakeProvider):
         self.store, self.api, self.provider = store, api, provider
         self.reported: list[str] = []
+        self.digests: dict[str, str | None] = {}
         self.agree: Callable[[list[str]], None] = lambda preview: None
         self.insist: Callable[[str], None] = lambda why: None
 
@@ -41,11 +43,17 @@ class Setting:
             api=self.api,
             store=self.store,
             provider_named=lambda _: self.provider,
+            digest_of=self.digest_of,
             report=self.reported.append,
             agree=self.agree,
             insist=self.insist,
             dry_run=dry_run,
         )
+
+    def digest_of(self, image: str) -> str | None:
+        if image not in self.digests:
+            raise ProviderError("The Docker engine refused: manifest unknown.", code="engine-refused")
+        return self.digests[image]
 
 
 @pytest.fixture
@@ -101,6 +109,45 @@ def test_a_folder_above_is_built_from_until_another_choice(setting: Setting, fol
     assert "--context ''" in str(caught.value.hint)
     assert setting.configure(path=moved, context="").node.context is None
     assert setting.configure(context=str(moved)).node.context is None
+
+
+PYTHON = "docker.io/library/python:3.13-slim"
+
+
+def test_base_images_are_pinned_until_they_are_pinned_anew(setting: Setting, folder: Path, tmp_path: Path) -> None:
+    setting.digests = {PYTHON: "sha256:1", "docker.io/library/go:1": "sha256:2"}
+    (folder / "Dockerfile").write_text("FROM go:1 AS b\nFROM c:1@sha256:3 AS c\nARG I\nFROM python:3.13-slim\nFROM b\n")
+    done = setting.configure(path=folder, pin_base=True)
+    assert done.node.base_digests == setting.digests
+    assert setting.provider.configured["numerai-alice"].base_digests == setting.digests
+    setting.digests[PYTHON] = "sha256:9"
+    assert present(setting.configure(memory=3).node.base_digests)[PYTHON] == "sha256:1"
+    assert present(setting.configure(pin_base=True).node.base_digests)[PYTHON] == "sha256:9"
+    assert setting.configure(pin_base=False).node.base_digests is None
+    plan = setting.run(dry_run=True, path=tmp_path / "new", example="tournament-python3", pin_base=True)
+    assert isinstance(plan, Plan) and [step.split()[0] for step in plan.describe()][:3] == ["copy", "pin", "provision"]
+    made = setting.configure(path=tmp_path / "new", example="tournament-python3", pin_base=True)
+    assert made.node.base_digests == {PYTHON: "sha256:9"}
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "code", "words"),
+    [
+        ("FROM python:3.13-slim\n", "base-has-no-digest", f"{PYTHON}, which"),
+        ("FROM gone:1\n", "base-image-missing", "manifest unknown"),
+        ("FROM python:$TARGETARCH\n", "base-unknown", "FROM python:$TARGETARCH"),
+    ],
+)
+def test_what_cannot_be_pinned_is_one_error_and_changes_nothing(
+    setting: Setting, folder: Path, dockerfile: str, code: str, words: str
+) -> None:
+    setting.digests = {PYTHON: None}
+    before = setting.configure(path=folder).node
+    (folder / "Dockerfile").write_text(dockerfile)
+    with pytest.raises(NumeraiError, match=re.escape(words)) as caught:
+        setting.configure(pin_base=True)
+    assert caught.value.code == code and caught.value.hint
+    assert setting.store.nodes() == {before.name: before}
 
 
 def test_a_dry_run_says_the_steps_and_does_nothing(setting: Setting, tmp_path: Path) -> None:
