@@ -128,8 +128,9 @@ class Node:
     treated as a secret; `cron` is a UTC schedule, or None when Numerai's webhook starts the runs. `data_version` is a
     version of Numerai's data (`v5.3`) or `newest`; None lets a run use the version that its model was trained on.
     `context` is the folder above `path` that its image is built from, None for `path` itself; `base_digests` are the
-    images that its Dockerfile builds on, by their full names, where they are pinned. `legacy` keeps what the official
-    tool had recorded about the node, unread.
+    images that its Dockerfile builds on, by their full names, where they are pinned; `capabilities` are the Linux
+    capabilities that its containers are given. `legacy` keeps what the official tool had recorded about the node,
+    unread.
     """
 
     name: str
@@ -147,6 +148,7 @@ class Node:
     data_version: str | None = None
     context: str | None = None
     base_digests: dict[str, str] | None = None
+    capabilities: tuple[str, ...] = ()
 
 
 def node_name(tournament: int, model_name: str) -> str:

@@ -520,6 +520,14 @@ class HasSettings(Protocol):
 
 
 @runtime_checkable
+class KnowsCapabilities(Protocol):
+    """A provider that says whether containers can be given Linux capabilities there; another one cannot do it."""
+
+    no_capabilities: str | None
+    """Why they can be given none; None where they can."""
+
+
+@runtime_checkable
 class EstimatesCost(Protocol):
     """A provider that costs money and can tell how much."""
 

@@ -88,6 +88,13 @@ def node() -> None:
     default=None,
     help="Build on the digests that the Dockerfile's base images have now, until --pin-base is given again.",
 )
+@click.option(
+    "--capability",
+    "capabilities",
+    multiple=True,
+    metavar="NAME",
+    help="Give its containers this Linux capability, e.g. CHOWN; repeatable. '' takes all away.",
+)
 @click.option("-r", "--register-webhook", is_flag=True, help="Register the webhook even where --cron is given.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before something is made that costs money.")
 @dry_run_option
@@ -445,6 +452,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         ("folder", node.path),
         *([("built from", node.context)] if node.context else []),
         *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],
+        *([("capabilities", ", ".join(node.capabilities))] if node.capabilities else []),
         ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
         ("started by", f"cron '{node.cron}' (UTC)" if node.cron else "webhook"),
         ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..capabilities import WANTED, read_capabilities
 from ..dockerignore import SPECIFIC_IGNORE_FILE, ignore_file
 from ..errors import NumeraiError, UsageError
 from ..models import (
@@ -20,7 +21,7 @@ from ..models import (
     Tournament,
     node_name,
 )
-from ..ports import NumeraiApi, PreviewsChanges, Provider, Report, StateStore
+from ..ports import KnowsCapabilities, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
 from .base_digests import present_digests
@@ -58,6 +59,7 @@ class NodeRequest:
     data_version: str | None = None
     context: str | None = None
     pin_base: bool | None = None
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,7 @@ def configure_node(
     with store.node_lock(node.name):
         node = decide_node(request, model, store.nodes().get(node.name))
         provider = provider_named(node.provider)
+        _check_capabilities(node, provider)
         plan = plan_configure(request, node, model, provider, api, store, digest_of, report)
         preview = provider.preview(node) if isinstance(provider, PreviewsChanges) else []
         if dry_run:
@@ -153,6 +156,7 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
         data_version=_data_version(request.data_version, existing),
         context=_context(request.context, existing, folder),
         base_digests=existing.base_digests if existing and request.pin_base is not False else None,
+        capabilities=_capabilities(request.capabilities, existing),
     )
 
 
@@ -243,6 +247,27 @@ def _data_version(wanted: str | None, existing: Node | None) -> str | None:
             f"--data-version must be a version such as v5.3, or {NEWEST_DATA} or {TRAINED_DATA}, not '{wanted}'."
         )
     return None if wanted == TRAINED_DATA else wanted
+
+
+def _capabilities(wanted: tuple[str, ...], existing: Node | None) -> tuple[str, ...]:
+    """What is given replaces what there was."""
+    given = ",".join(wanted) if wanted else ",".join(existing.capabilities if existing else ())
+    try:
+        return read_capabilities(given)
+    except ValueError as error:
+        raise UsageError(f"There is no capability '{error}'.", f"--capability takes {WANTED}.") from error
+
+
+def _check_capabilities(node: Node, provider: Provider) -> None:
+    why = f"the provider {provider.name} does not know them"
+    if isinstance(provider, KnowsCapabilities):
+        why = provider.no_capabilities or ""
+    if node.capabilities and why:
+        raise UsageError(
+            f"{node.name} cannot be given the capabilities {', '.join(node.capabilities)}: {why}.",
+            "Leave out --capability; --capability '' takes back what was recorded earlier.",
+            code="no-capabilities",
+        )
 
 
 def _check_served(version: str | None, data: DataVersions) -> None:

@@ -42,6 +42,18 @@ class TestContainers(ProviderContract[LocalBench]):
     def bench(self, docker_bench: LocalBench) -> LocalBench:
         return docker_bench
 
+    def test_capabilities_are_those_that_were_configured_last(self, bench: LocalBench) -> None:
+        """Without another deploy."""
+        node = bench.node("print([line for line in open('/proc/self/status') if 'CapEff' in line][0][-4:-1])")
+        dockerfile = Path(node.path) / "Dockerfile"
+        dockerfile.write_text(dockerfile.read_text().replace("USER 4321\n", ""))
+        bench.provider.configure(node, quiet)
+        bench.provider.deploy(node, force=False, report=quiet)
+        for capabilities, mask in (((), "000"), (("CHOWN", "SETPCAP"), "101"), (("CHOWN",), "001")):
+            bench.provider.configure(replace(node, capabilities=capabilities), quiet)
+            run = ended(bench.provider, bench.provider.trigger(node).id)
+            assert texts(bench.provider, run.id) == [mask]
+
     @pytest.mark.parametrize("buildkit", ["1", "0"])
     def test_a_node_is_built_from_the_folder_above(
         self, bench: LocalBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildkit: str

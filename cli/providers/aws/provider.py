@@ -32,6 +32,10 @@ from .stack_file import Stack, StackNode
 from .variables import check_name
 
 HISTORY = 20
+NO_CAPABILITIES = "AWS Batch adds none to a job, on Fargate or EC2; runs there have those that Docker gives by default"
+"""Its LinuxParameters have no field for them (docs.aws.amazon.com/batch/latest/APIReference/API_LinuxParameters.html).
+ECS, below it, has one, where Fargate allows SYS_PTRACE only (API_KernelCapabilities); without it a container has
+Docker's default ones."""
 
 
 def create(context: ProviderContext) -> AwsProvider:
@@ -45,6 +49,7 @@ class AwsProvider:
     name = "aws"
     timed_here = False
     settings_table = SETTINGS
+    no_capabilities: str | None = NO_CAPABILITIES
 
     def __init__(self, parts: AwsParts):
         self._parts = parts

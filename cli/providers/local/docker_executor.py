@@ -193,9 +193,13 @@ class DockerExecutor:
                 machine = self._engine.architecture()
                 if why := why_not_started(lines, state.program, look, ARCHITECTURES.get(machine, machine)):
                     return replace(outcome, message=f"It ended with exit code {state.exit_code}: {why}.")
-            if why := missing_capability(lines, root=state.user.partition(":")[0] in ("", "0", "root")):
+            root = state.user.partition(":")[0] in ("", "0", "root")
+            if why := missing_capability(lines, attempt.node, self._granted(attempt.node), root=root):
                 return replace(outcome, message=f"{outcome.message} {why}")
         return outcome
+
+    def _granted(self, node: Node) -> tuple[str, ...]:
+        return tuple(sorted({*self._settings.capabilities, *node.capabilities}))
 
     def _node_label(self, node_name: str) -> str:
         return f"numerai.node={self._home_id()}/{node_name}"
@@ -218,7 +222,7 @@ class DockerExecutor:
             volume_labels={artifacts: labels, cache: {"numerai.home": home, "numerai.cache": home}},
             read_only=self._settings.read_only,
             command=attempt.command,
-            capabilities=self._settings.capabilities,
+            capabilities=self._granted(node),
         )
 
 

@@ -42,6 +42,7 @@ class LocalProvider:
     name = "local"
     timed_here = True
     settings_table = SETTINGS
+    no_capabilities: str | None = None
 
     def __init__(self, context: ProviderContext, daemon_command: Sequence[str] = COMMAND):
         self._context = context

@@ -104,6 +104,14 @@ def test_the_first_deploy_decides_says_so_and_records_it(home: Path, engine: Eng
     assert "as before" in said[0]
 
 
+def test_a_process_is_told_what_is_for_containers_only(home: Path, engine: Engine, node: Node) -> None:
+    provider, said = LocalProvider(context(home, engine, executor="process")), list[str]()
+    for each in (replace(node, capabilities=("CHOWN",)), replace(node, base_digests={"a": "sha256:1"}), node):
+        provider.configure(each, print)
+        provider.deploy(each, force=True, report=said.append)
+    assert [line.endswith("are for containers only.") for line in said if "process:" in line] == [True, True]
+
+
 def test_a_setting_changes_it_and_that_is_said(home: Path, engine: Engine, node: Node) -> None:
     deployed(home, engine, node, "docker")
     engine.down, said = "no-engine", list[str]()

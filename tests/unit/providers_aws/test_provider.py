@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import botocore.session
 import pytest
 from msgspec.structs import replace as replaced
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import Keys
+from numerai_compute.ports import KnowsCapabilities
 from numerai_compute.providers.aws import prices
 from numerai_compute.providers.aws.provider import create
 from numerai_compute.providers.aws.trigger_table import deployment_key
@@ -274,6 +276,13 @@ def test_who_can_reach_the_webhook(
         monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
     context = ProviderContext(home, {}, lambda: KEYS, lambda: cast(Any, None), FakeClock())
     assert create(context).reachable_by(api) is reachable
+
+
+def test_capabilities_are_refused_because_batch_has_no_place_for_them(world: World) -> None:
+    assert isinstance(world.provider, KnowsCapabilities)
+    assert "AWS Batch adds none" in present(world.provider.no_capabilities)
+    batch = botocore.session.get_session().get_service_model("batch")
+    assert "capabilities" not in batch.shape_for("LinuxParameters").members
 
 
 # deploy

@@ -150,6 +150,26 @@ def test_what_cannot_be_pinned_is_one_error_and_changes_nothing(
     assert setting.store.nodes() == {before.name: before}
 
 
+def test_capabilities_stay_until_others_replace_them(setting: Setting, folder: Path) -> None:
+    done = setting.configure(path=folder, capabilities=("cap_setuid", "CHOWN,SETGID"))
+    assert done.node.capabilities == ("CHOWN", "SETGID", "SETUID")
+    assert setting.configure(memory=3).node.capabilities == done.node.capabilities
+    assert setting.configure(capabilities=("CHOWN",)).node.capabilities == ("CHOWN",)
+    assert setting.store.nodes()["numerai-alice"].capabilities == ("CHOWN",)
+    with pytest.raises(UsageError, match="There is no capability 'FLY'"):
+        setting.configure(capabilities=("CHOWN", "FLY"))
+    for why in ("it has none", None):
+        setting.provider.no_capabilities = why
+        if why is None:
+            del setting.provider.no_capabilities  # a provider that knows nothing of them
+        with pytest.raises(UsageError, match=why or "does not know them") as caught:
+            setting.configure()
+        assert caught.value.code == "no-capabilities"
+        assert setting.run(dry_run=True, capabilities=("",))
+    setting.provider.no_capabilities = "it has none"
+    assert setting.configure(capabilities=("",)).node.capabilities == ()
+
+
 def test_a_dry_run_says_the_steps_and_does_nothing(setting: Setting, tmp_path: Path) -> None:
     plan = setting.run(dry_run=True, path=tmp_path / "new", example="tournament-python3")
     assert isinstance(plan, Plan)
