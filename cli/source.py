@@ -70,7 +70,9 @@ def check_source(source: Source, *, home: Path | None = None) -> None:
     """
     for folder in (source.context, source.folder):
         if not folder.is_dir():
-            hint = "Give the folder of your code with --path" + (", and --context." if source.parent else ".")
+            hint = "Give the folder of your code with --path."
+            if source.parent is not None:
+                hint = "`numerai node config` takes both anew: --path for the folder of your code, and --context."
             raise UsageError(f"There is no folder {folder}.", hint, code="no-such-folder")
     check_place(source, home=home)
     if not source.dockerfile.is_file():

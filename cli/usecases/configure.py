@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..capabilities import WANTED, read_capabilities
-from ..dockerignore import SPECIFIC_IGNORE_FILE, ignore_file
+from ..dockerignore import IGNORE_FILE, SPECIFIC_IGNORE_FILE, ignore_file
 from ..errors import NumeraiError, UsageError
 from ..models import (
     DEFAULT_PROVIDER,
@@ -175,7 +175,10 @@ def plan_configure(
     source, provisioned = source_of(node), [node]
 
     def pin() -> None:
-        provisioned[0] = replace(node, base_digests=present_digests(node, digest_of))
+        digests = present_digests(node, digest_of)
+        for image, digest in digests.items():
+            report(f"  {image} is {digest}")
+        provisioned[0] = replace(node, base_digests=digests)
 
     def provision() -> None:
         check_source(source, home=store.home)
@@ -223,11 +226,11 @@ def _plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[l
         steps.append((copy, lambda: scaffold(example)))
     else:
         check_source(source, home=store.home)
-    ignored = ignore_file(source.context, source.folder)
-    if ignored.parent != source.folder:
+    read, unread = ignore_file(source.context, source.folder), source.folder / IGNORE_FILE
+    if read.parent != source.folder and (request.example or unread.is_file()):
         notes.append(
-            f"Docker leaves out what {ignored} says, or a {SPECIFIC_IGNORE_FILE} beside the Dockerfile;"
-            f" it does not read {source.folder / ignored.name}."
+            f"Docker does not read {unread} for this context, but {read}, or a {SPECIFIC_IGNORE_FILE} beside the"
+            " Dockerfile."
         )
     return steps, notes
 

@@ -92,8 +92,9 @@ def test_a_folder_above_is_built_from_until_another_choice(setting: Setting, fol
     above.mkdir()
     folder = folder.rename(above / "alice")
     done = setting.configure(path=folder, context=str(above))
-    assert done.node.context == str(above)
-    assert f"does not read {folder / '.dockerignore'}" in done.notes[0]
+    assert (done.node.context, done.notes) == (str(above), ())
+    (folder / ".dockerignore").write_text("x")
+    assert f"does not read {folder / '.dockerignore'}" in setting.configure().notes[0]
     (folder / "Dockerfile.dockerignore").write_text("x")
     again = setting.configure(memory=3)
     assert again.node.context == str(above) and again.notes == ()
