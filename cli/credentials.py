@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from .redaction import SHORTEST_SECRET
-from .source import source_files
+from .source import Source, source_files
 
 BLOCK = 1 << 20
 OVERLAP = 4096
@@ -44,8 +44,8 @@ class Credential:
         return f"{self.file} ({self.what})"
 
 
-def credentials_in(folder: Path, recorded: Iterable[str | None] = ()) -> list[Credential]:
-    """The files of a folder's build context that look like credentials, at any depth. One entry a file.
+def credentials_in(source: Source, recorded: Iterable[str | None] = ()) -> list[Credential]:
+    """The files of the build context that look like credentials, at any depth. One entry a file.
 
     By their name, by a private key or a token inside, or because one of the `recorded` secrets stands in them (as UTF-8
     or UTF-16).
@@ -57,8 +57,8 @@ def credentials_in(folder: Path, recorded: Iterable[str | None] = ()) -> list[Cr
         for encoding in ("utf-8", "utf-16-le", "utf-16-be")
     }
     found = []
-    for name in source_files(folder):
-        file = folder / name
+    for name in source_files(source):
+        file = source.context / name
         if not file.is_symlink() and (what := _by_name(name) or _by_content(file, name, secrets)):
             found.append(Credential(name, what))
     return found

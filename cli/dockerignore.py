@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +18,8 @@ from .errors import UsageError
 
 IGNORE_FILE = ".dockerignore"
 SPECIFIC_IGNORE_FILE = "Dockerfile.dockerignore"
-"""Wins over the other one, as in BuildKit (docs.docker.com/build/concepts/context)."""
+"""Beside the Dockerfile; wins over the other one, which is at the top of the build context, as in BuildKit
+(docs.docker.com/build/concepts/context, "Filename and location")."""
 
 
 @dataclass(frozen=True)
@@ -45,36 +47,46 @@ class IgnoreRules:
         return excluded
 
 
-def read_rules(folder: Path) -> IgnoreRules:
-    """The rules of a folder; none where it has no such file. `UsageError` where the file is not UTF-8."""
-    for name in (SPECIFIC_IGNORE_FILE, IGNORE_FILE):
-        try:
-            content = (folder / name).read_bytes()
-        except (FileNotFoundError, IsADirectoryError):
-            continue
-        try:
-            return IgnoreRules(content.decode("utf-8-sig"), str(folder / name))
-        except UnicodeDecodeError as error:
-            raise UsageError(
-                f"{folder / name} is not UTF-8 text, so it is not known which files to leave out.",
-                "Save it as UTF-8 (Docker reads nothing else), then try again.",
-                code="bad-dockerignore",
-            ) from error
-    return IgnoreRules("")
+def ignore_file(context: Path, dockerfile_folder: Path) -> Path:
+    """The file that says what a build context leaves out, whether it exists or not."""
+    specific = dockerfile_folder / SPECIFIC_IGNORE_FILE
+    return specific if specific.is_file() else context / IGNORE_FILE
 
 
-def included_files(folder: Path) -> Iterator[str]:
-    """The files and symbolic links that the rules leave, relative and with `/`, in no order. Links are not followed."""
-    rules = read_rules(folder)
-    for root, folders, files in os.walk(folder):
-        below = "" if Path(root) == folder else f"{Path(root).relative_to(folder).as_posix()}/"
-        links = [name for name in folders if (Path(root) / name).is_symlink()]
-        folders[:] = [
-            name
-            for name in folders
-            if name not in links and (rules.has_exceptions or not rules.excludes(f"{below}{name}"))
-        ]
-        yield from (f"{below}{name}" for name in [*files, *links] if not rules.excludes(f"{below}{name}"))
+def read_rules(file: Path) -> IgnoreRules:
+    """The rules of an ignore file; none where it is not there. `UsageError` where it is not UTF-8."""
+    try:
+        return IgnoreRules(file.read_bytes().decode("utf-8-sig"), str(file))
+    except (FileNotFoundError, IsADirectoryError):
+        return IgnoreRules("")
+    except UnicodeDecodeError as error:
+        raise UsageError(
+            f"{file} is not UTF-8 text, so it is not known which files to leave out.",
+            "Save it as UTF-8 (Docker reads nothing else), then try again.",
+            code="bad-dockerignore",
+        ) from error
+
+
+def included_files(context: Path, dockerfile_folder: Path) -> Iterator[str]:
+    """The files and symbolic links of a build context that the rules leave, relative and with `/`, in no order. Links
+    are not followed; sockets and pipes are nothing that could be read."""
+    found = _included(context, dockerfile_folder)
+    return (name for name, mode in found if stat.S_ISREG(mode) or stat.S_ISLNK(mode))
+
+
+def included_folders(context: Path, dockerfile_folder: Path) -> Iterator[str]:
+    """The folders that the rules leave, empty ones too, as `included_files`."""
+    return (name for name, mode in _included(context, dockerfile_folder) if stat.S_ISDIR(mode))
+
+
+def _included(context: Path, dockerfile_folder: Path) -> Iterator[tuple[str, int]]:
+    rules = read_rules(ignore_file(context, dockerfile_folder))
+    for root, folders, files in os.walk(context):
+        below = "" if Path(root) == context else f"{Path(root).relative_to(context).as_posix()}/"
+        found = {name: os.lstat(Path(root) / name).st_mode for name in (*folders, *files)}
+        kept = {name for name in found if not rules.excludes(f"{below}{name}")}
+        folders[:] = [name for name in folders if stat.S_ISDIR(found[name]) and (rules.has_exceptions or name in kept)]
+        yield from ((f"{below}{name}", found[name]) for name in kept)
 
 
 def _parse(line: str, where: str) -> _Rule | None:

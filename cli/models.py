@@ -127,7 +127,10 @@ class Node:
     `cpu` is in vCPUs, `memory_mib` in MiB; `path` is absolute; `webhook_url` holds the unguessable token and is
     treated as a secret; `cron` is a UTC schedule, or None when Numerai's webhook starts the runs. `data_version` is a
     version of Numerai's data (`v5.3`) or `newest`; None lets a run use the version that its model was trained on.
-    `legacy` keeps what the official tool had recorded about the node, unread.
+    `context` is the folder above `path` that its image is built from, None for `path` itself; `base_digests` are the
+    images that its Dockerfile builds on, by their full names, where they are pinned; `capabilities` are the Linux
+    capabilities that its containers are given. `legacy` keeps what the official tool had recorded about the node,
+    unread.
     """
 
     name: str
@@ -143,6 +146,9 @@ class Node:
     webhook_url: str | None = None
     legacy: dict[str, str | int | float | bool | None] | None = None
     data_version: str | None = None
+    context: str | None = None
+    base_digests: dict[str, str] | None = None
+    capabilities: tuple[str, ...] = ()
 
 
 def node_name(tournament: int, model_name: str) -> str:

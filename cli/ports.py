@@ -27,6 +27,7 @@ from .models import (
     WebhookCall,
 )
 from .settings import Setting
+from .source import Source
 
 Report = Callable[[str], None]
 """Takes one line of progress for the person who waits. A line that begins with a blank is a detail (what a builder or
@@ -241,7 +242,7 @@ class ContainerEngine(Protocol):
 
     def build(
         self,
-        folder: Path,
+        source: Source,
         tag: str,
         *,
         labels: Mapping[str, str],
@@ -249,12 +250,19 @@ class ContainerEngine(Protocol):
         platform: str | None = None,
         arguments: Mapping[str, str] | None = None,
     ) -> str:
-        """Build an image from a folder with a Dockerfile and tag it; returns its id. Leaves no container behind.
+        """Build an image by a folder's Dockerfile and tag it; returns its id. Leaves no container behind.
 
         `platform` is what the image is for (e.g. `linux/amd64`), by default what the engine itself runs on. `arguments`
-        are build arguments; those that the Dockerfile does not declare are left out.
-        `NumeraiError` with code `build-failed`, holding the last lines of the build's output, or `base-image-missing`.
+        are build arguments; those that the Dockerfile does not declare are left out. The image is labelled with the
+        name and the digest of the image that it is based on, where its digest is known. Pinned images are taken by
+        their digests.
+        `NumeraiError` with code `build-failed`, holding the last lines of the build's output, `base-image-missing`, or
+        `base-not-pinned`.
         """
+
+    def digest(self, image: str, platform: str | None = None) -> str | None:
+        """The digest by which a registry knows an image: the engine's own copy, if that is for the platform, else what
+        the registry holds now. None for one that was built here. `ProviderError` when there is none of that name."""
 
     def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
         """Push one tag to its registry, saying each layer that arrived. `auth` holds `username` and `password`.
@@ -509,6 +517,14 @@ class HasSettings(Protocol):
     """A provider that says which settings it has."""
 
     settings_table: Sequence[Setting]
+
+
+@runtime_checkable
+class KnowsCapabilities(Protocol):
+    """A provider that says whether containers can be given Linux capabilities there; another one cannot do it."""
+
+    no_capabilities: str | None
+    """Why they can be given none; None where they can."""
 
 
 @runtime_checkable

@@ -104,19 +104,6 @@ def choice(
     return Setting(name, about, wanted or f"one of {', '.join(known)}", read, default, variables)
 
 
-def several(name: str, about: str, choices: Iterable[str], prefix: str = "") -> Setting:
-    """Any of several words, in any case and with the prefix or without it; read as one text with commas between."""
-    known = set(choices)
-
-    def read(value: str) -> str:
-        words = {word.upper().removeprefix(prefix) for word in re.split(r"[\s,]+", value) if word}
-        if not words <= known:
-            raise ValueError
-        return ",".join(sorted(words))
-
-    return Setting(name, about, f"some of {', '.join(sorted(known))}, with commas between", read)
-
-
 def text(
     name: str, about: str, pattern: str, wanted: str, default: str | None = None, variables: tuple[str, ...] = ()
 ) -> Setting:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 
 from .dockerignore import included_files
 from .encodings import as_utf_8, is_utf_16
@@ -15,30 +17,77 @@ from .models import Node
 DOCKERFILE = "Dockerfile"
 
 
-def check_source(path: Path, *, home: Path | None = None) -> None:
-    """Whether a folder can be a node's source. `home` is the tool's home folder.
+@dataclass(frozen=True)
+class Source:
+    """What an image is built from: the folder of a node, which has the Dockerfile, and the build context: that folder,
+    or a `parent` above it. `base_digests` pins the images that it builds on, full name -> digest."""
 
-    Raises `UsageError` with code `no-such-folder`, `no-dockerfile`, `bad-dockerfile`, or `folder-too-wide` for the
-    file system's root, the user's home folder, the tool's home folder and what holds them: an image would contain the
-    keys.
+    folder: Path
+    parent: Path | None = None
+    base_digests: Mapping[str, str] | None = None
+
+    @property
+    def context(self) -> Path:
+        """The folder whose files a build is given."""
+        return self.parent or self.folder
+
+    @property
+    def inside(self) -> str:
+        """Where the node's folder is in the context, with `/`; `.` where it is the context itself. `UsageError` with
+        code `bad-context` when it is not in there."""
+        folder, context = self.folder.resolve(), self.context.resolve()
+        if not folder.is_relative_to(context):
+            raise UsageError(
+                f"{self.context} is not a folder above {self.folder}, so that cannot be built from it.",
+                "Give one above it with --context, or --context '' to build from the node's folder alone.",
+                code="bad-context",
+            )
+        return folder.relative_to(context).as_posix()
+
+    @property
+    def dockerfile(self) -> Path:
+        """The Dockerfile."""
+        return self.folder / DOCKERFILE
+
+    @property
+    def dockerfile_name(self) -> str:
+        """Where the Dockerfile is in the context, with `/`. Raises as `inside`."""
+        return PurePosixPath(self.inside, DOCKERFILE).as_posix()
+
+    def __str__(self) -> str:
+        return str(self.folder) if self.parent is None else f"{self.folder} in {self.parent}"
+
+
+def source_of(node: Node) -> Source:
+    """What a node's image is built from."""
+    return Source(Path(node.path), Path(node.context) if node.context is not None else None, node.base_digests)
+
+
+def check_source(source: Source, *, home: Path | None = None) -> None:
+    """Whether a node can be built from it. `home` is the tool's home folder.
+
+    Raises `UsageError` with code `no-such-folder`, `no-dockerfile`, `bad-dockerfile`, or as `check_place`.
     """
-    if not path.is_dir():
+    for folder in (source.context, source.folder):
+        if not folder.is_dir():
+            hint = "Give the folder of your code with --path."
+            if source.parent is not None:
+                hint = "`numerai node config` takes both anew: --path for the folder of your code, and --context."
+            raise UsageError(f"There is no folder {folder}.", hint, code="no-such-folder")
+    check_place(source, home=home)
+    if not source.dockerfile.is_file():
         raise UsageError(
-            f"There is no folder {path}.", "Give the folder of your code with --path.", code="no-such-folder"
-        )
-    check_place(path, home=home)
-    if not (path / DOCKERFILE).is_file():
-        raise UsageError(
-            f"There is no Dockerfile in {path}.",
+            f"There is no Dockerfile in {source.folder}.",
             "Start from an example: `numerai copy-example`, or write a Dockerfile.",
             code="no-dockerfile",
         )
-    dockerfile_text(path / DOCKERFILE)
+    dockerfile_text(source.dockerfile)
 
 
 def dockerfile_text(path: Path) -> str:
     """A Dockerfile's text. Docker takes it for UTF-8, with or without a byte-order mark; bytes that are none, in a
-    comment say, do not matter to it. `UsageError` with code `bad-dockerfile` for UTF-16, which no builder reads."""
+    comment say, do not matter to it, and become surrogates here. `UsageError` with code `bad-dockerfile` for UTF-16,
+    which no builder reads."""
     content = path.read_bytes()
     if is_utf_16(content):
         raise UsageError(
@@ -46,51 +95,65 @@ def dockerfile_text(path: Path) -> str:
             "Save it as UTF-8 (Windows PowerShell: `Set-Content -Encoding utf8`, not `>`), then try again.",
             code="bad-dockerfile",
         )
-    content = as_utf_8(content)
-    try:
-        return content.decode("utf-8")
-    except UnicodeDecodeError:
-        return content.decode("latin-1")
+    return as_utf_8(content).decode("utf-8", "surrogateescape")
 
 
 def build_arguments(node: Node) -> dict[str, str]:
     """The build arguments that a Dockerfile may declare with ARG: the folder of the source in the build context and
     the model's id, as the official tool gives them (numerai-cli, numerai/cli/util/docker.py: build), and the node's
     name."""
-    return {"SRC_PATH": ".", "NODE": node.name, "MODEL_ID": node.model_id}
+    return {"SRC_PATH": source_of(node).inside, "NODE": node.name, "MODEL_ID": node.model_id}
 
 
-def check_place(path: Path, *, home: Path | None = None) -> None:
-    """Whether a node's folder may be at this place, existing or not; `UsageError` with code `folder-too-wide`."""
+def check_place(source: Source, *, home: Path | None = None) -> None:
+    """Whether a node's folder and its build context may be at these places, existing or not.
+
+    `UsageError` with code `bad-context` for a context that is not above the folder, and `folder-too-wide` for the file
+    system's root, the user's home folder, the tool's home folder and what holds them: an image would contain the keys.
+    """
+    _check_narrow(source.folder, "a node's folder", "Put the node's code into a folder of its own: --path.", home)
+    if source.parent is not None:
+        hint = "Put the node and what it shares with others into a folder of their own, and give that with --context."
+        _check_narrow(source.parent, "what an image is built from", hint, home)
+    _ = source.inside
+
+
+def _check_narrow(path: Path, what: str, hint: str, home: Path | None) -> None:
     resolved = path.resolve()
     private = [Path.home().resolve(), *([home.resolve()] if home else [])]
     if resolved == Path(resolved.anchor) or any(folder.is_relative_to(resolved) for folder in private):
         raise UsageError(
-            f"{path} cannot be a node's folder: everything in it, private files too, would go into the image.",
-            "Put the node's code into a folder of its own and give that with --path.",
+            f"{path} cannot be {what}: everything in it, private files too, would go into the image.",
+            hint,
             code="folder-too-wide",
         )
     if home and resolved.is_relative_to(home.resolve()):
         raise UsageError(
-            f"{path} lies inside {home}, where the tool keeps keys and state.",
-            "Put the node's code into a folder of its own and give that with --path.",
-            code="folder-too-wide",
+            f"{path} lies inside {home}, where the tool keeps keys and state.", hint, code="folder-too-wide"
         )
 
 
-def source_files(path: Path) -> list[str]:
-    """The files of the build context, as sorted relative paths with `/`: what .dockerignore leaves, and the Dockerfile.
+def source_files(source: Source) -> list[str]:
+    """The files of the build context, as sorted relative paths with `/`: what the ignore file leaves, and the
+    Dockerfile.
 
     Folders are left out; symbolic links are listed as such and never followed.
     """
-    return sorted({*included_files(path), *({DOCKERFILE} if (path / DOCKERFILE).exists() else ())})
+    dockerfile = source.dockerfile_name
+    own = {dockerfile} if source.dockerfile.exists() else set()
+    return sorted({*included_files(source.context, source.folder), *own})
 
 
-def source_hash(path: Path) -> str:
-    """The SHA-256, in hex, over relative paths, executable bits and contents of the files of the build context."""
+def source_hash(source: Source) -> str:
+    """The SHA-256, in hex, over relative paths, executable bits and contents of the files of the build context, the
+    place of the node's folder in it, and the pinned images."""
     digest = hashlib.sha256()
-    for name in source_files(path):
-        file = path / name
+    if source.inside != ".":
+        digest.update(b"%s in its context\0" % source.inside.encode("utf-8", "surrogatepass"))
+    for name, pinned in sorted((source.base_digests or {}).items()):
+        digest.update(b"%s is %s\0" % (name.encode(), pinned.encode()))
+    for name in source_files(source):
+        file = source.context / name
         if file.is_symlink():
             kind, content = b"l", os.fsencode(file.readlink())
         else:
@@ -103,9 +166,9 @@ def source_hash(path: Path) -> str:
 
 
 def copy_source(path: Path, target: Path) -> None:
-    """Copy the files of the build context into a new folder, with their modes and links."""
+    """Copy the files of a node's folder that go into an image into a new folder, with their modes and links."""
     target.mkdir(parents=True)
-    for name in source_files(path):
+    for name in source_files(Source(path)):
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(path / name, copy, follow_symlinks=False)

@@ -136,6 +136,7 @@ class FakeProvider:
 
     def __init__(self, reachable: bool = True):
         self.reachable = reachable
+        self.no_capabilities: str | None = None
         self.base = "http://127.0.0.1:5"
         self.silent: Silence | None = None
         self.restarts = 0

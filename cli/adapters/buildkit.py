@@ -10,9 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ..child_environment import DOCKER, child_environment
+from ..dockerfile import instructions
+from ..dockerignore import SPECIFIC_IGNORE_FILE
 from ..errors import NumeraiError
 from ..ports import Report
 from ..process import run_process
+from ..source import DOCKERFILE, Source
 
 ASK_SECONDS = 20.0
 STEP = re.compile(r"#\d+ \[(?!internal\])")
@@ -49,23 +52,24 @@ def has_buildkit(environ: Mapping[str, str] = os.environ) -> bool:
 
 
 def build_with_buildkit(
-    folder: Path,
-    dockerfile: Path,
+    source: Source,
     tag: str,
     *,
     labels: Mapping[str, str],
     arguments: Mapping[str, str],
     platform: str | None,
     report: Report,
+    dockerfile: str | None = None,
 ) -> str | None:
-    """Build an image from a folder, tag it and load it into the engine; returns its id, None where it is not told.
+    """Build an image, tag it and load it into the engine; returns its id, None where it is not told. `dockerfile` is
+    the text to build by, where that is another one than the source's.
 
     Raises `NumeraiError` with code `build-failed`, holding what the failed step printed, or `base-image-missing`.
     """
     with tempfile.TemporaryDirectory() as temporary:
         identity = Path(temporary) / "id"
         argv = ["docker", "buildx", "build", "--load", "--progress=plain", f"--iidfile={identity}", "--tag", tag]
-        argv += ["--file", str(dockerfile)]
+        argv += ["--file", str(source.dockerfile if dockerfile is None else _written(dockerfile, source, temporary))]
         argv += [part for name, value in labels.items() for part in ("--label", f"{name}={value}")]
         argv += [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
         argv += ["--platform", platform] if platform else []
@@ -79,10 +83,19 @@ def build_with_buildkit(
 
         # No attestations: an image with them is an index, which not everything that runs images takes.
         environment = {**child_environment(extra=DOCKER), "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-        done = run_process([*argv, str(folder)], env=environment, on_line=on_line)
+        done = run_process([*argv, str(source.context)], env=environment, on_line=on_line)
         if done.exit_code != 0:
-            raise build_failed(dockerfile, _reason(lines), _failed_step(lines))
+            raise build_failed(source.dockerfile, _reason(lines), _failed_step(lines))
         return identity.read_text(encoding="ascii").strip() or None if identity.exists() else None
+
+
+def _written(dockerfile: str, source: Source, folder: str) -> Path:
+    """A Dockerfile in another folder. What it leaves out of the context is said beside it there."""
+    path, specific = Path(folder) / DOCKERFILE, source.folder / SPECIFIC_IGNORE_FILE
+    path.write_bytes(dockerfile.encode("utf-8", "surrogateescape"))
+    if specific.is_file():
+        shutil.copyfile(specific, path.with_name(specific.name))
+    return path
 
 
 def build_failed(dockerfile: Path, reason: str, tail: list[str]) -> NumeraiError:
@@ -107,15 +120,10 @@ def need_of_buildkit(dockerfile: str) -> str | None:
     The old builder refuses the flags, takes a heredoc's lines for nothing without a word, and leaves TARGETARCH and its
     like empty (tried with Docker 26.1 and DOCKER_BUILDKIT=0). `--link` it ignores, which changes no file.
     """
-    joined = re.sub(r"\\[ \t]*\r?\n", " ", "\n".join(_code(dockerfile)))
-    for line in (line.strip() for line in joined.splitlines()):
+    for line in (instruction.text for instruction in instructions(dockerfile)):
         if _FLAGS.match(line) or _HEREDOC.match(line) or _AUTOMATIC.match(line):
             return line
     return None
-
-
-def _code(dockerfile: str) -> list[str]:
-    return [line for line in dockerfile.splitlines() if not line.lstrip().startswith("#")]
 
 
 def _reason(lines: list[str]) -> str:

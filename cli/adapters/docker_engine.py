@@ -9,17 +9,20 @@ import posixpath
 import re
 import struct
 import tarfile
+import tempfile
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from functools import cached_property
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from ..addresses import HOST_FROM_CONTAINER
-from ..errors import EnvironmentNotReady, ProviderError
+from ..base_images import DIGEST_LABEL, NAME_LABEL, BaseImage, BaseImages, base_images, by_digest, full_name, repository
+from ..dockerignore import included_folders
+from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
-from ..source import dockerfile_text
+from ..source import Source, dockerfile_text, source_files
 from .buildkit import build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
 
 if TYPE_CHECKING:
@@ -90,13 +93,8 @@ class DockerEngine:
     # images
 
     def image_id(self, tag: str) -> str | None:
-        from docker.errors import ImageNotFound, NotFound
-
-        with _errors():
-            try:
-                return str(self._api.inspect_image(tag)["Id"])
-            except (ImageNotFound, NotFound):
-                return None
+        local = self._local_image(tag)
+        return None if local is None else str(local["Id"])
 
     def images(self, label: str) -> dict[str, list[str]]:
         with _errors():
@@ -119,7 +117,7 @@ class DockerEngine:
 
     def build(
         self,
-        folder: Path,
+        source: Source,
         tag: str,
         *,
         labels: Mapping[str, str],
@@ -127,44 +125,111 @@ class DockerEngine:
         platform: str | None = None,
         arguments: Mapping[str, str] | None = None,
     ) -> str:
-        dockerfile = folder / "Dockerfile"
-        declared = set(DECLARED.findall(dockerfile_text(dockerfile)))
+        dockerfile = dockerfile_text(source.dockerfile)
+        declared = set(DECLARED.findall(dockerfile))
         given = {name: value for name, value in (arguments or {}).items() if name in declared}
+        images = base_images(dockerfile, given)
+        pinned = source.base_digests is not None
+        digests = _pinned(source, images) if pinned else self._known_digest(images.own, platform)
+        build = partial(self._build, source, tag, arguments=given, platform=platform, report=report)
+        try:
+            known = {**labels, **self._inherited(images.own), **images.labels(digests)}
+            return build(by_digest(dockerfile, images.all, digests), known)
+        except NumeraiError as error:
+            if pinned or not digests or error.code != "base-image-missing":
+                raise
+        return build(dockerfile, labels)  # a builder of its own need not have what the engine has
+
+    def _known_digest(self, image: BaseImage | None, platform: str | None) -> dict[str, str]:
+        """The digest of an image that is not pinned, if it is known."""
+        if image is None or not image.name or image.digest is not None:
+            return {}
+        try:
+            digest = self.digest(image.name, platform)
+        except NumeraiError:
+            return {}
+        return {} if digest is None else {image.name: digest}
+
+    def _inherited(self, image: BaseImage | None) -> dict[str, str]:
+        """Takes back what an image says of the one below itself: labels are inherited, and nothing removes one."""
+        inherited: Iterable[str] = ()
+        with suppress(ProviderError):  # a name that is none is the build's to refuse
+            local = self._local_image(image.name) if image is not None and image.name else None
+            inherited = ((local or {}).get("Config") or {}).get("Labels") or ()
+        return {name: "" for name in (NAME_LABEL, DIGEST_LABEL) if name in inherited}
+
+    def _local_image(self, image: str) -> dict[str, Any] | None:
+        from docker.errors import NotFound
+
+        with _errors():
+            try:
+                return cast(dict[str, Any], self._api.inspect_image(image))
+            except NotFound:  # ImageNotFound is one, too
+                return None
+
+    def digest(self, image: str, platform: str | None = None) -> str | None:
+        local = self._local_image(image)
+        with _errors():
+            if local is None or platform not in (None, f"{local.get('Os')}/{local.get('Architecture')}"):
+                return str(self._api.inspect_distribution(image)["Descriptor"]["digest"])
+        known = [full_name(each) for each in local.get("RepoDigests") or ()]
+        return next((digest for name, digest in known if name == repository(image)), None)
+
+    def _build(
+        self,
+        source: Source,
+        tag: str,
+        dockerfile: str,
+        labels: Mapping[str, str],
+        *,
+        arguments: Mapping[str, str],
+        platform: str | None,
+        report: Report,
+    ) -> str:
+        """Build by this text of a Dockerfile."""
         if not self._buildkit():
             return self._build_the_old_way(
-                folder, dockerfile, tag, labels=labels, arguments=given, platform=platform, report=report
+                source, tag, dockerfile, labels, arguments=arguments, platform=platform, report=report
             )
         image = build_with_buildkit(
-            folder, dockerfile, tag, labels=labels, arguments=given, platform=platform, report=report
+            source,
+            tag,
+            labels=labels,
+            arguments=arguments,
+            platform=platform,
+            report=report,
+            dockerfile=None if dockerfile == dockerfile_text(source.dockerfile) else dockerfile,
         )
-        return self._built(image, tag, dockerfile, [])
+        return self._built(image, tag, source.dockerfile, [])
 
     def _build_the_old_way(
         self,
-        folder: Path,
-        dockerfile: Path,
+        source: Source,
         tag: str,
-        *,
+        dockerfile: str,
         labels: Mapping[str, str],
+        *,
         arguments: Mapping[str, str],
         platform: str | None,
         report: Report,
     ) -> str:
         """Build through the engine's API, which has no BuildKit."""
-        line = need_of_buildkit(dockerfile_text(dockerfile))
+        line = need_of_buildkit(dockerfile)
         if line is not None:
             raise EnvironmentNotReady(
-                f"{dockerfile} needs BuildKit, and the Docker command here has none: {line}",
+                f"{source.dockerfile} needs BuildKit, and the Docker command here has none: {line}",
                 "Install the Docker CLI with its buildx plugin (docs.docker.com/go/buildx), unset DOCKER_BUILDKIT=0,"
                 " or write that line without it.",
                 code="no-buildkit",
             )
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         image_id = None
-        with _errors():
+        with _context(source, dockerfile) as context, _errors():
             # The SDK reports a failed build only in its stream, so the stream is read to its end here.
             for event in self._api.build(
-                path=str(folder),
+                fileobj=context,
+                custom_context=True,
+                dockerfile=source.dockerfile_name,
                 tag=tag,
                 rm=True,
                 forcerm=True,
@@ -175,13 +240,13 @@ class DockerEngine:
                 platform=platform,
             ):
                 if "error" in event:
-                    raise build_failed(dockerfile, str(event["error"]), list(tail))
+                    raise build_failed(source.dockerfile, str(event["error"]), list(tail))
                 image_id = (event.get("aux") or {}).get("ID") or image_id
                 for line in str(event.get("stream", "")).splitlines():
                     if line.strip():
                         tail.append(line)
                         report(_shortened(line) if line.startswith("Step ") else f"  {line}")
-        return self._built(image_id, tag, dockerfile, list(tail))
+        return self._built(image_id, tag, source.dockerfile, list(tail))
 
     def _built(self, image: str | None, tag: str, dockerfile: Path, tail: list[str]) -> str:
         built = image or self.image_id(tag)
@@ -394,6 +459,43 @@ class DockerEngine:
             log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": LOG_FILES}),
             mounts=[Mount(path, volume, type="volume") for path, volume in spec.volumes.items()],
         )
+
+
+def _pinned(source: Source, images: BaseImages) -> dict[str, str]:
+    digests = dict(source.base_digests or {})
+    for image in images.all:
+        if image.digest is None and image.name not in digests:
+            raise NumeraiError(
+                f"{image.name or image.instruction.text}, which {source.dockerfile} builds on, is not pinned, and the"
+                " node's base images are.",
+                "`numerai node config --pin-base` pins what they are now, --no-pin-base ends it.",
+                code="base-not-pinned",
+            )
+    return digests
+
+
+@contextmanager
+def _context(source: Source, dockerfile: str) -> Iterator[IO[bytes]]:
+    """The build context as an archive: the very files that `deploy` has hashed and searched for credentials, and this
+    text of the Dockerfile. The SDK would read .dockerignore by rules of its own, and no Dockerfile.dockerignore."""
+    own, content = tarfile.TarInfo(source.dockerfile_name), dockerfile.encode("utf-8", "surrogateescape")
+    own.size = len(content)
+    with tempfile.TemporaryFile() as archive:
+        with tarfile.open(fileobj=archive, mode="w") as tar:
+            for name in sorted({*source_files(source), *included_folders(source.context, source.folder)} - {own.name}):
+                tar.add(source.context / name, name, recursive=False, filter=_entry)
+            tar.addfile(own, io.BytesIO(content))
+        archive.seek(0)
+        yield archive
+
+
+def _entry(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    """As the `docker` command sends it: nobody's, and where there is no such bit, executable."""
+    entry.uid = entry.gid = 0
+    entry.uname = entry.gname = ""
+    if os.name == "nt":
+        entry.mode = entry.mode & 0o755 | 0o111
+    return entry
 
 
 def _first_file(archive: bytes) -> bytes:

@@ -71,6 +71,9 @@ def node() -> None:
 @click.option(
     "-p", "--path", type=click.Path(path_type=Path), help="The folder with the node's code.  [default: this folder]"
 )
+@click.option(
+    "--context", metavar="DIR", help="Build the image from this folder above the node's, for shared code; '' ends that."
+)
 @click.option("-e", "--example", help="Copy this example into the folder first.")
 @click.option("-c", "--cron", help="Run by this schedule (UTC), not by the webhook; '' ends that.")
 @click.option("--timeout-minutes", type=int, help="Stop a run that takes longer.  [default: 60]")
@@ -79,6 +82,18 @@ def node() -> None:
     metavar="V",
     help="Use this version of Numerai's data, e.g. v5.3; or newest; or trained: the one its model was trained on."
     "  [default: trained]",
+)
+@click.option(
+    "--pin-base/--no-pin-base",
+    default=None,
+    help="Build on the digests that the Dockerfile's base images have now, until --pin-base is given again.",
+)
+@click.option(
+    "--capability",
+    "capabilities",
+    multiple=True,
+    metavar="NAME",
+    help="Give its containers this Linux capability, e.g. CHOWN; repeatable. '' takes all away.",
 )
 @click.option("-r", "--register-webhook", is_flag=True, help="Register the webhook even where --cron is given.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before something is made that costs money.")
@@ -99,6 +114,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
         api=factory.api,
         store=factory.store,
         provider_named=factory.provider,
+        digest_of=factory.engine.digest,
         report=factory.render.progress,
         agree=lambda preview: _agree(factory, preview, yes),
         insist=lambda why: _insist(factory, why, yes),
@@ -434,6 +450,9 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         ("node", f"{node.name} (model {node.model_name}, tournament {node.tournament})"),
         ("runs on", f"{node.provider}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, {node.timeout_minutes} min"),
         ("folder", node.path),
+        *([("built from", node.context)] if node.context else []),
+        *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],
+        *([("capabilities", ", ".join(node.capabilities))] if node.capabilities else []),
         ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
         ("started by", f"cron '{node.cron}' (UTC)" if node.cron else "webhook"),
         ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),

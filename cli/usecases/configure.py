@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..capabilities import WANTED, read_capabilities
+from ..dockerignore import IGNORE_FILE, SPECIFIC_IGNORE_FILE, ignore_file
 from ..errors import NumeraiError, UsageError
 from ..models import (
     DEFAULT_PROVIDER,
@@ -19,10 +21,11 @@ from ..models import (
     Tournament,
     node_name,
 )
-from ..ports import NumeraiApi, PreviewsChanges, Provider, Report, StateStore
+from ..ports import KnowsCapabilities, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..schedule import validate_cron
-from ..source import check_place, check_source
-from .plan import Plan
+from ..source import check_place, check_source, source_of
+from .base_digests import present_digests
+from .plan import Plan, Step
 from .resolve import resolve_model
 from .scaffold import check_tournament, plan_scaffold, scaffold
 
@@ -54,6 +57,9 @@ class NodeRequest:
     timeout_minutes: int | None = None
     register_webhook: bool = False
     data_version: str | None = None
+    context: str | None = None
+    pin_base: bool | None = None
+    capabilities: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -73,6 +79,7 @@ def configure_node(
     api: NumeraiApi,
     store: StateStore,
     provider_named: Callable[[str], Provider],
+    digest_of: Callable[[str], str | None],
     report: Report,
     agree: Callable[[list[str]], None],
     insist: Callable[[str], None],
@@ -80,9 +87,10 @@ def configure_node(
 ) -> Plan | Configured:
     """Make a node what the request says and return it, or with `dry_run` only the plan.
 
-    `agree` is given what a provider says before it makes things that are billed, `insist` why the node cannot work yet
-    (its model has an assigned pickle); each raises when the person does not want to go on, and nothing has been touched
-    then. One command at a time changes a node: `NumeraiError` with code `busy` otherwise.
+    `digest_of` gives an image's digest (`ports.ContainerEngine.digest`). `agree` is given what a provider says before
+    it makes things that are billed, `insist` why the node cannot work yet (its model has an assigned pickle); each
+    raises when the person does not want to go on, and nothing has been touched then. One command at a time changes a
+    node: `NumeraiError` with code `busy` otherwise.
     """
     refuse_legacy(store)
     model = resolve_model(api, model_name, tournament)
@@ -92,7 +100,8 @@ def configure_node(
     with store.node_lock(node.name):
         node = decide_node(request, model, store.nodes().get(node.name))
         provider = provider_named(node.provider)
-        plan = plan_configure(request, node, model, provider, api, store, report)
+        _check_capabilities(node, provider)
+        plan = plan_configure(request, node, model, provider, api, store, digest_of, report)
         preview = provider.preview(node) if isinstance(provider, PreviewsChanges) else []
         if dry_run:
             return replace(plan, notes=(*preview, *plan.notes))
@@ -131,19 +140,23 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
         name = node_name(model.tournament, model.name)
     except ValueError as error:
         raise UsageError(f"Tournament {model.tournament} of {model.name} is not known to this version.") from error
+    folder = _folder(request, existing)
     return Node(
         name=name,
         model_name=model.name,
         model_id=model.id,
         tournament=Tournament(model.tournament).value,
         provider=provider,
-        path=str(_folder(request, existing)),
+        path=str(folder),
         cpu=cpu,
         memory_mib=memory_mib,
         timeout_minutes=timeout,
         cron=cron,
         webhook_url=existing.webhook_url if existing else None,
         data_version=_data_version(request.data_version, existing),
+        context=_context(request.context, existing, folder),
+        base_digests=existing.base_digests if existing and request.pin_base is not False else None,
+        capabilities=_capabilities(request.capabilities, existing),
     )
 
 
@@ -154,28 +167,28 @@ def plan_configure(
     provider: Provider,
     api: NumeraiApi,
     store: StateStore,
+    digest_of: Callable[[str], str | None],
     report: Report,
 ) -> Plan:
     """The steps that make the node what it should be. Checks everything that can be checked before. Can be carried out
     again: what an interrupted call has done is found and finished."""
-    folder, provisioned = Path(node.path), [node]
+    source, provisioned = source_of(node), [node]
+
+    def pin() -> None:
+        digests = present_digests(node, digest_of)
+        for image, digest in digests.items():
+            report(f"  {image} is {digest}")
+        provisioned[0] = replace(node, base_digests=digests)
 
     def provision() -> None:
-        check_source(folder, home=store.home)
+        check_source(source, home=store.home)
         if node.name not in store.nodes():  # so that `destroy` knows it whatever ends this call
             store.save_node(node)
-        provisioned[0] = provider.configure(node, report)
+        provisioned[0] = provider.configure(provisioned[0], report)
 
-    steps: list[tuple[str, Callable[[], object]]] = []
-    notes: list[str] = []
-    if request.example:
-        check_place(folder, home=store.home)
-        check_tournament(request.example, node.tournament)
-        example = plan_scaffold(request.example, folder)
-        copy = f"copy the example {example.example} to {folder} ({len(example.new)} files)"
-        steps.append((copy, lambda: scaffold(example)))
-    else:
-        check_source(folder, home=store.home)
+    steps, notes = _plan_source(request, node, store)
+    if request.pin_base:
+        steps.append((f"pin what {source.dockerfile} builds on to the digests of now", pin))
     what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {node.timeout_minutes} minutes"
     when = f", cron '{node.cron}' (UTC)" if node.cron else ""
     steps.append((f"provision {node.name} on {node.provider}: {what}{when}", provision))
@@ -202,6 +215,26 @@ def plan_configure(
     return Plan(tuple(steps), tuple(notes))
 
 
+def _plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[list[Step], list[str]]:
+    """The steps that make the node's folder what a build needs, and what to know of it."""
+    source, steps, notes = source_of(node), list[Step](), list[str]()
+    if request.example:
+        check_place(source, home=store.home)
+        check_tournament(request.example, node.tournament)
+        example = plan_scaffold(request.example, source.folder)
+        copy = f"copy the example {example.example} to {source.folder} ({len(example.new)} files)"
+        steps.append((copy, lambda: scaffold(example)))
+    else:
+        check_source(source, home=store.home)
+    read, unread = ignore_file(source.context, source.folder), source.folder / IGNORE_FILE
+    if read.parent != source.folder and (request.example or unread.is_file()):
+        notes.append(
+            f"Docker does not read {unread} for this context, but {read}, or a {SPECIFIC_IGNORE_FILE} beside the"
+            " Dockerfile."
+        )
+    return steps, notes
+
+
 def _registers(request: NodeRequest, node: Node, model: Model, provider: Provider, api: NumeraiApi) -> bool:
     """Whether Numerai is to call the node's webhook."""
     if model.pickle is not None:
@@ -219,6 +252,27 @@ def _data_version(wanted: str | None, existing: Node | None) -> str | None:
     return None if wanted == TRAINED_DATA else wanted
 
 
+def _capabilities(wanted: tuple[str, ...], existing: Node | None) -> tuple[str, ...]:
+    """What is given replaces what there was."""
+    given = ",".join(wanted) if wanted else ",".join(existing.capabilities if existing else ())
+    try:
+        return read_capabilities(given)
+    except ValueError as error:
+        raise UsageError(f"There is no capability '{error}'.", f"--capability takes {WANTED}.") from error
+
+
+def _check_capabilities(node: Node, provider: Provider) -> None:
+    why = f"the provider {provider.name} does not know them"
+    if isinstance(provider, KnowsCapabilities):
+        why = provider.no_capabilities or ""
+    if node.capabilities and why:
+        raise UsageError(
+            f"{node.name} cannot be given the capabilities {', '.join(node.capabilities)}: {why}.",
+            "Leave out --capability; --capability '' takes back what was recorded earlier.",
+            code="no-capabilities",
+        )
+
+
 def _check_served(version: str | None, data: DataVersions) -> None:
     if version not in data.served:
         raise UsageError(
@@ -234,6 +288,14 @@ def _folder(request: NodeRequest, existing: Node | None) -> Path:
     if request.example:
         return (Path.cwd() / request.example).resolve()
     return Path.cwd().resolve()
+
+
+def _context(wanted: str | None, existing: Node | None, folder: Path) -> str | None:
+    """The folder that a build is given; None for the node's own."""
+    if wanted is None:
+        return existing.context if existing else None
+    context = Path(wanted).expanduser().resolve() if wanted.strip() else folder
+    return None if context == folder else str(context)
 
 
 def _size(request: NodeRequest, existing: Node | None) -> tuple[float, int]:

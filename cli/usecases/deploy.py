@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 
 from ..credentials import credentials_in
+from ..dockerignore import ignore_file
 from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
 from ..ports import Provider, Report, RollsBack, StateStore
-from ..source import check_source
+from ..source import Source, check_source, source_of
 from .runtime import (
     RUNTIME,
     RuntimeChoice,
@@ -41,26 +42,27 @@ def deploy_node(
     An unmodified old copy of the runtime in the node's folder is replaced first; `runtime` keeps it, or replaces a
     modified one too. `UsageError` with code `credentials-in-image` where credentials would enter the image, unless
     `allow_credentials`."""
-    check_source(Path(node.path), home=store.home)
+    source = source_of(node)
+    check_source(source, home=store.home)
     if not allow_credentials:
-        refuse_credentials(Path(node.path), store)
+        refuse_credentials(source, store)
     with store.node_lock(node.name):
         _bring_runtime_up(node, store, report, runtime)
         return provider.deploy(node, force=force, report=report)
 
 
-def refuse_credentials(folder: Path, store: StateStore) -> None:
+def refuse_credentials(source: Source, store: StateStore) -> None:
     """`UsageError` naming the files of the build context that hold credentials."""
     keys = store.keys()
     recorded = [*store.notify_urls().values(), os.environ.get("AWS_SECRET_ACCESS_KEY")]
-    found = credentials_in(folder, [keys.secret_key if keys else None, *recorded])
+    found = credentials_in(source, [keys.secret_key if keys else None, *recorded])
     if not found:
         return
     listed = "\n".join(f"  {each}" for each in found[:LISTED])
     more = f"\n  and {len(found) - LISTED} more" if len(found) > LISTED else ""
     raise UsageError(
         f"Credentials would enter the image, where whoever has the image can read them:\n{listed}{more}",
-        f"Name them in {folder / '.dockerignore'} (`**/.env`, say) or move them away;"
+        f"Name them in {ignore_file(source.context, source.folder)} (`**/.env`, say) or move them away;"
         " --allow-credentials builds all the same.",
         code="credentials-in-image",
     )
@@ -70,15 +72,15 @@ def plan_deploy(
     node: Node, provider: Provider, store: StateStore, *, force: bool, runtime: RuntimeChoice | None = None
 ) -> list[str]:
     """What a deploy would do, in words."""
-    check_source(Path(node.path), home=store.home)
+    check_source(source_of(node), home=store.home)
     current, copy, steps = provider.deployment(node.name), runtime_copy(Path(node.path)), []
     if copy and copy.state is RuntimeState.INTERRUPTED:
         steps.append(f"finish replacing {RUNTIME} in {node.path}, which was interrupted")
     elif copy and copy.replaced(runtime):
         steps.append(_replacement(node, store, copy))
     if current and not force and not steps and current.source_hash == provider.source_hash(node):
-        return [f"nothing: {node.path} has not changed since the last deploy"]
-    steps.append(f"build {node.path} for {node.provider}")
+        return [f"nothing: {source_of(node)} has not changed since the last deploy"]
+    steps.append(f"build {source_of(node)} for {node.provider}")
     return [*steps, f"replace {current.image}" if current else "deploy it"]
 
 

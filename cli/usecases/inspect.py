@@ -42,7 +42,7 @@ def has_moved(node: Node, provider: Provider) -> bool:
 
 
 def changed_since_deploy(node: Node, provider: Provider) -> bool:
-    """Whether the node's folder holds something else than what was deployed from it."""
+    """Whether what the node is built from holds something else than what was deployed."""
     deployment = provider.deployment(node.name)
     if deployment is None or not Path(node.path).is_dir():
         return False

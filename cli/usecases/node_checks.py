@@ -10,7 +10,7 @@ from ..errors import NumeraiError
 from ..installation import install_command
 from ..models import DEFAULT_TIMEOUT_MINUTES, Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider
-from ..source import check_source
+from ..source import check_source, source_of
 from .configure import NEWEST_DATA
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
 from .webhooks import webhook_check
@@ -46,8 +46,9 @@ class NodeChecks:
         return (replace(check, node=self.node.name) for check in checks)
 
     def _folder(self) -> Iterator[Check]:
-        check_source(Path(self.node.path), home=self.home)
-        yield Check("folder", CheckStatus.OK, self.node.path)
+        source = source_of(self.node)
+        check_source(source, home=self.home)
+        yield Check("folder", CheckStatus.OK, str(source))
 
     def _time_limit(self) -> Iterator[Check]:
         """Whether runs get any time: records of earlier versions may say that they get none."""

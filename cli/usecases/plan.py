@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+Step = tuple[str, Callable[[], object]]
+"""One step, in words and as what does it."""
+
 
 @dataclass(frozen=True)
 class Plan:
-    """The steps of a change in the order in which they are carried out, each in words and as what does it, and what
-    should be known before."""
+    """The steps of a change in the order in which they are carried out, and what should be known before."""
 
-    steps: tuple[tuple[str, Callable[[], object]], ...]
+    steps: tuple[Step, ...]
     notes: tuple[str, ...] = ()
 
     def describe(self) -> list[str]:

@@ -62,7 +62,7 @@ class Emulator:
 
 def missing() -> str | None:
     """What the emulator needs and does not find on this machine; None when it can be started."""
-    if not _docker_registry():
+    if not docker_registry():
         return "docker-registry is missing: install the Debian package docker-registry."
     try:
         images = docker.from_env(timeout=10).images
@@ -95,7 +95,7 @@ def emulated_aws(port: int = 0) -> Iterator[Emulator]:
     if why:
         raise RuntimeError(why)
     label = uuid.uuid4().hex
-    with tempfile.TemporaryDirectory(prefix="numerai-aws-") as folder, _registry(Path(folder)) as registry:
+    with tempfile.TemporaryDirectory(prefix="numerai-aws-") as folder, image_registry(Path(folder)) as registry:
         log = Path(folder) / "moto.log"
         argv = [sys.executable, "-m", f"{__package__}.moto_server", "--port", str(port), "--registry", registry]
         argv += ["--label", label, "--lambda-image", _lambda_image()]
@@ -112,7 +112,7 @@ def emulated_aws(port: int = 0) -> Iterator[Emulator]:
 
 
 @contextlib.contextmanager
-def _registry(folder: Path) -> Iterator[str]:
+def image_registry(folder: Path) -> Iterator[str]:
     """A real image registry on a free port of the loopback."""
     configuration = folder / "registry.yml"
     configuration.write_text(
@@ -126,7 +126,7 @@ def _registry(folder: Path) -> Iterator[str]:
         )
     )
     log = folder / "registry.log"
-    argv = [str(_docker_registry()), "serve", str(configuration)]
+    argv = [str(docker_registry()), "serve", str(configuration)]
     with _process(argv, log, {}, stderr=subprocess.PIPE) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -175,7 +175,7 @@ def _drain(stream: Iterator[str]) -> None:
             pass
 
 
-def _docker_registry() -> str | None:
+def docker_registry() -> str | None:
     return shutil.which("docker-registry") or shutil.which("registry")
 
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from numerai_compute.models import RunState
+from numerai_compute.usecases.inspect import changed_since_deploy
 
 from .local_bench import LocalBench, local_bench
-from .provider_suite import ProviderContract
+from .provider_suite import ProviderContract, ended, quiet, texts
 
 
 @pytest.fixture(scope="module")
@@ -37,3 +41,39 @@ class TestContainers(ProviderContract[LocalBench]):
     @pytest.fixture
     def bench(self, docker_bench: LocalBench) -> LocalBench:
         return docker_bench
+
+    def test_capabilities_are_those_that_were_configured_last(self, bench: LocalBench) -> None:
+        """Without another deploy."""
+        node = bench.node("print([line for line in open('/proc/self/status') if 'CapEff' in line][0][-4:-1])")
+        dockerfile = Path(node.path) / "Dockerfile"
+        dockerfile.write_text(dockerfile.read_text().replace("USER 4321\n", ""))
+        bench.provider.configure(node, quiet)
+        bench.provider.deploy(node, force=False, report=quiet)
+        for capabilities, mask in (((), "000"), (("CHOWN", "SETPCAP"), "101"), (("CHOWN",), "001")):
+            bench.provider.configure(replace(node, capabilities=capabilities), quiet)
+            run = ended(bench.provider, bench.provider.trigger(node).id)
+            assert texts(bench.provider, run.id) == [mask]
+
+    @pytest.mark.parametrize("buildkit", ["1", "0"])
+    def test_a_node_is_built_from_the_folder_above(
+        self, bench: LocalBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildkit: str
+    ) -> None:
+        """As with the official tool's layout: nodes beside a folder with what they share."""
+        monkeypatch.setenv("DOCKER_BUILDKIT", buildkit)
+        node = bench.node("from common import shared; print('shared', shared.VALUE)")
+        folder = Path(node.path).rename(tmp_path / "alice")
+        (folder / "Dockerfile").write_text(
+            "FROM python:3.13-slim\nARG SRC_PATH\nWORKDIR /app\nCOPY ${SRC_PATH} .\nCOPY common common\nUSER 4321\n"
+            'CMD ["python", "-u", "main.py"]\n'
+        )
+        shared = tmp_path / "common" / "shared.py"
+        shared.parent.mkdir()
+        node = bench.provider.configure(replace(node, path=str(folder), context=str(tmp_path)), quiet)
+        for value in ("1", "2"):
+            shared.write_text(f"VALUE = {value}")
+            assert changed_since_deploy(node, bench.provider) is (value == "2")
+            assert bench.provider.deploy(node, force=False, report=quiet).changed
+            run = ended(bench.provider, bench.provider.trigger(node).id)
+            assert run.state is RunState.SUCCEEDED
+            assert texts(bench.provider, run.id) == [f"shared {value}"]
+        assert not bench.provider.deploy(node, force=False, report=quiet).changed

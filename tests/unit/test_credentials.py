@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from numerai_compute.credentials import BLOCK, credentials_in
+from numerai_compute.source import Source
 
 SECRET = "CANARYCANARY0123"
 PEM = "-----BEGIN {}PRIVATE KEY-----\nMIIabc\n"
@@ -48,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 )
 def test_credentials_are_found_at_any_depth(folder: Path, name: str, content: str | bytes) -> None:
     write(folder, name, content)
-    found = credentials_in(folder, [SECRET, None, ""])
+    found = credentials_in(Source(folder), [SECRET, None, ""])
     assert [each.file for each in found] == [name]
     assert SECRET not in str(found[0])
 
@@ -56,7 +57,7 @@ def test_credentials_are_found_at_any_depth(folder: Path, name: str, content: st
 def test_what_dockerignore_leaves_out_does_not_matter(folder: Path) -> None:
     write(folder, "sub/.env", f"KEY={SECRET}")
     write(folder, ".dockerignore", "**/.env")
-    assert credentials_in(folder, [SECRET]) == []
+    assert credentials_in(Source(folder), [SECRET]) == []
 
 
 @pytest.mark.parametrize(
@@ -72,4 +73,4 @@ def test_what_dockerignore_leaves_out_does_not_matter(folder: Path) -> None:
 )
 def test_what_holds_no_credential_is_left_alone(folder: Path, name: str, content: str) -> None:
     write(folder, name, content)
-    assert credentials_in(folder, [SECRET, "abc"]) == []
+    assert credentials_in(Source(folder), [SECRET, "abc"]) == []

@@ -122,19 +122,24 @@ def test_a_folder_is_listed_without_what_is_ignored(tmp_path: Path) -> None:
     (tmp_path / ".dockerignore").write_bytes(b"\xef\xbb\xbf**/.env\r\ndata\r\n!data/keep.csv\r\n")
     if os.name == "posix":
         (tmp_path / "link").symlink_to("sub", target_is_directory=True)
-    found = set(included_files(tmp_path)) - {"link"}
+    found = set(included_files(tmp_path, tmp_path)) - {"link"}
     assert found == {".dockerignore", "keep.py", "sub/deep/model.bin", "data/keep.csv"}
     if os.name == "posix":
-        assert "link" in set(included_files(tmp_path))
+        assert "link" in set(included_files(tmp_path, tmp_path))
 
 
-def test_the_file_of_the_dockerfile_wins(tmp_path: Path) -> None:
-    (tmp_path / ".dockerignore").write_text("a")
-    (tmp_path / "Dockerfile.dockerignore").write_text("b")
-    assert not read_rules(tmp_path).excludes("a") and read_rules(tmp_path).excludes("b")
+def test_the_file_beside_the_dockerfile_wins(tmp_path: Path) -> None:
+    (tmp_path / "node").mkdir()
+    for name in ("a", "b", "node/a", "node/b"):
+        (tmp_path / name).write_text("x")
+    (tmp_path / ".dockerignore").write_text("**/a\n.dockerignore")
+    (tmp_path / "node" / ".dockerignore").write_text("**/b")  # is none of this context
+    assert set(included_files(tmp_path, tmp_path / "node")) == {"b", "node/.dockerignore", "node/b"}
+    (tmp_path / "node" / "Dockerfile.dockerignore").write_text("node\na")  # from the context's top, as the other one
+    assert set(included_files(tmp_path, tmp_path / "node")) == {".dockerignore", "b"}
 
 
 def test_another_encoding_is_named(tmp_path: Path) -> None:
     (tmp_path / ".dockerignore").write_bytes("*.key\n".encode("utf-16"))
     with pytest.raises(UsageError, match="not UTF-8"):
-        read_rules(tmp_path)
+        read_rules(tmp_path / ".dockerignore")

@@ -15,7 +15,7 @@ from numerai_compute.models import Node
 from numerai_compute.providers.local.dockerfile import read_command
 from numerai_compute.providers.local.process_executor import ProcessExecutor
 from numerai_compute.providers.local.settings import LocalPaths, LocalSettings
-from numerai_compute.source import check_source, source_files, source_hash
+from numerai_compute.source import Source, check_source, source_files, source_hash
 
 DOCKERFILE = 'FROM python:3.13-slim\nCOPY . .\nCMD ["python", "predict.py"]\n'
 READ = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le-bom", "utf-16-be-bom")
@@ -37,14 +37,14 @@ def encoded(text: str, encoding: str) -> bytes:
 )
 def test_a_dockerfile_that_docker_reads(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "Dockerfile").write_bytes(content)
-    check_source(tmp_path)
+    check_source(Source(tmp_path))
     assert read_command(tmp_path / "Dockerfile") == ["python", "predict.py"]
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be-bom"])
 def test_a_dockerfile_that_docker_does_not_read_says_so(tmp_path: Path, encoding: str) -> None:
     (tmp_path / "Dockerfile").write_bytes(encoded(DOCKERFILE, encoding))
-    for read in (lambda: check_source(tmp_path), lambda: read_command(tmp_path / "Dockerfile")):
+    for read in (lambda: check_source(Source(tmp_path)), lambda: read_command(tmp_path / "Dockerfile")):
         with pytest.raises(UsageError, match="UTF-16") as found:
             read()
         assert found.value.code == "bad-dockerfile"
@@ -84,12 +84,12 @@ def test_file_names_that_are_no_utf_8(tmp_path: Path) -> None:
     (source / "predict.py").write_text("print(1)")
     raw = os.fsencode(source) + b"/caf\xe9.txt"
     Path(os.fsdecode(raw)).write_text("x")
-    assert len(source_files(source)) == 3
-    before = source_hash(source)
+    assert len(source_files(Source(source))) == 3
+    before = source_hash(Source(source))
     executor = ProcessExecutor(LocalPaths(tmp_path / "home"), LocalSettings(), SystemClock())
     node = Node("numerai-alice", "alice", "id", 8, "local", str(source), cpu=1, memory_mib=512)
     _, reference = executor.build(node, before, lambda line: None)
     copied = [os.fsencode(file.name) for file in Path(json.loads(reference)["source"]).iterdir()]
     assert b"caf\xe9.txt" in copied
     Path(os.fsdecode(raw)).write_text("y")
-    assert source_hash(source) != before
+    assert source_hash(Source(source)) != before

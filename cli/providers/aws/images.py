@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 from ...models import Deployment, Node
 from ...ports import ContainerEngine, Report
-from ...source import build_arguments
+from ...source import build_arguments, source_of
 from .image_registry import ImageRegistry
 from .variables import IMAGE_TAG
 
@@ -46,7 +45,7 @@ class Images:
         tag = digest[:HASH_LENGTH] + (f"-{now:%Y%m%dT%H%M%S}" if force else "")
         if force or self._registry.digest(repository, tag) is None:
             self._engine().build(
-                Path(node.path),
+                source_of(node),
                 f"{repository}:{tag}",
                 labels={"numerai.node": self._label(node.name)},
                 report=report,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from msgspec.structs import replace as replaced
@@ -14,7 +13,7 @@ from ...errors import EnvironmentNotReady, ProviderError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ...redaction import Redactor
-from ...source import source_hash
+from ...source import source_hash, source_of
 from ..registry import ProviderContext
 from .checks import aws_checks
 from .cluster_outputs import ClusterOutputs
@@ -33,6 +32,10 @@ from .stack_file import Stack, StackNode
 from .variables import check_name
 
 HISTORY = 20
+NO_CAPABILITIES = "AWS Batch adds none to a job, on Fargate or EC2; runs there have those that Docker gives by default"
+"""Its LinuxParameters have no field for them (docs.aws.amazon.com/batch/latest/APIReference/API_LinuxParameters.html).
+ECS, below it, has one, where Fargate allows SYS_PTRACE only (API_KernelCapabilities); without it a container has
+Docker's default ones."""
 
 
 def create(context: ProviderContext) -> AwsProvider:
@@ -46,6 +49,7 @@ class AwsProvider:
     name = "aws"
     timed_here = False
     settings_table = SETTINGS
+    no_capabilities: str | None = NO_CAPABILITIES
 
     def __init__(self, parts: AwsParts):
         self._parts = parts
@@ -145,7 +149,7 @@ class AwsProvider:
         return record.deployment if record else None
 
     def source_hash(self, node: Node) -> str:
-        return source_hash(Path(node.path))
+        return source_hash(source_of(node))
 
     def notifies(self) -> bool:
         """Whether runs tell people by themselves how they ended. When AWS does not say, nobody may rely on it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from ...errors import EnvironmentNotReady
+from ...errors import EnvironmentNotReady, UsageError
 from ...models import Node
 from ...ports import Report
 from .docker_executor import DockerExecutor
@@ -37,8 +37,16 @@ class ExecutorChoice:
 
         A node of another provider is an image there, so without the setting it runs in containers here, too.
         `EnvironmentNotReady` when it runs in containers and no engine answers: it never becomes a process by itself.
+        `UsageError` with code `needs-image` when it was to be a process, but is built from a folder above its own.
         """
         recorded = self.recorded(node.name) if node.provider == "local" else DockerExecutor.name
+        chosen = recorded if self._setting == AUTO else self._setting
+        if node.context is not None and chosen == ProcessExecutor.name:
+            raise UsageError(
+                f"{node.name} is built from {node.context}: only an image can be, and it is to run as a process.",
+                f"`numerai config set executor docker` runs it in a container. {_alone(node)}",
+                code="needs-image",
+            )
         if self._setting != AUTO:
             if recorded is not None and recorded != self._setting:
                 report(f"{node.name} ran {WHAT[recorded]}; it now runs {WHAT[self._setting]}, as `executor` is set.")
@@ -65,6 +73,9 @@ class ExecutorChoice:
         try:
             self._probe()
         except EnvironmentNotReady as error:
+            if node.context is not None:
+                why = f"{error.message} {node.name} is built from {node.context}, so it runs in containers only."
+                raise EnvironmentNotReady(why, f"Start Docker. {_alone(node)}", code=error.code) from error
             report(
                 f"{error.message} So {node.name} runs {WHAT[ProcessExecutor.name]}, now and at later deploys;"
                 " `numerai config set executor docker` (or NUMERAI_EXECUTOR=docker) changes that."
@@ -81,3 +92,7 @@ class ExecutorChoice:
                 error.hint,
                 code=error.code,
             ) from error
+
+
+def _alone(node: Node) -> str:
+    return f"`numerai node -m {node.model_name} config --context ''` builds from its own folder alone."

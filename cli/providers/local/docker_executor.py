@@ -14,7 +14,7 @@ from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Node, RunFailure
 from ...ports import Clock, ContainerEngine, ContainerSpec, ContainerState, Report
 from ...redaction import Redactor
-from ...source import build_arguments
+from ...source import build_arguments, source_of
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from .executor import Attempt, Control, StartFailed, disk_check
 from .run_log import LineSplitter, LogWriter, last_lines
@@ -65,7 +65,7 @@ class DockerExecutor:
         if node.cpu > available:
             report(f"{node.name} asks for {node.cpu:g} CPUs; this machine has {available}, so that is what it gets.")
         image_id = self._engine.build(
-            Path(node.path), tag, labels=self._labels(node.name), report=report, arguments=build_arguments(node)
+            source_of(node), tag, labels=self._labels(node.name), report=report, arguments=build_arguments(node)
         )
         self._engine.tag(image_id, f"{repository}:latest")
         return tag, image_id
@@ -193,9 +193,13 @@ class DockerExecutor:
                 machine = self._engine.architecture()
                 if why := why_not_started(lines, state.program, look, ARCHITECTURES.get(machine, machine)):
                     return replace(outcome, message=f"It ended with exit code {state.exit_code}: {why}.")
-            if why := missing_capability(lines, root=state.user.partition(":")[0] in ("", "0", "root")):
+            root = state.user.partition(":")[0] in ("", "0", "root")
+            if why := missing_capability(lines, attempt.node, self._granted(attempt.node), root=root):
                 return replace(outcome, message=f"{outcome.message} {why}")
         return outcome
+
+    def _granted(self, node: Node) -> tuple[str, ...]:
+        return tuple(sorted({*self._settings.capabilities, *node.capabilities}))
 
     def _node_label(self, node_name: str) -> str:
         return f"numerai.node={self._home_id()}/{node_name}"
@@ -218,7 +222,7 @@ class DockerExecutor:
             volume_labels={artifacts: labels, cache: {"numerai.home": home, "numerai.cache": home}},
             read_only=self._settings.read_only,
             command=attempt.command,
-            capabilities=self._settings.capabilities,
+            capabilities=self._granted(node),
         )
 
 

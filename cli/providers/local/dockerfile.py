@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from pathlib import Path
 
+from ...dockerfile import instructions
 from ...errors import UsageError
 from ...source import dockerfile_text
 
@@ -17,7 +17,8 @@ def read_command(dockerfile: Path) -> list[str]:
     """
     entrypoint: list[str] = []
     command: list[str] = []
-    for word, rest in _instructions(dockerfile_text(dockerfile)):
+    for instruction in instructions(dockerfile_text(dockerfile)):
+        word, rest = instruction.word, instruction.rest
         if word == "FROM":
             entrypoint, command = [], []
         elif word == "ENTRYPOINT":
@@ -31,13 +32,6 @@ def read_command(dockerfile: Path) -> list[str]:
             code="no-command",
         )
     return entrypoint + command
-
-
-def _instructions(text: str) -> list[tuple[str, str]]:
-    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
-    joined = re.sub(r"\\[ \t]*\n", " ", "\n".join(lines))
-    found = (re.match(r"\s*(\w+)\s+(.*\S)", line) for line in joined.splitlines())
-    return [(match[1].upper(), match[2]) for match in found if match]
 
 
 def _exec_form(dockerfile: Path, word: str, rest: str) -> list[str]:

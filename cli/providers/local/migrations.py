@@ -32,4 +32,7 @@ MIGRATIONS = (
     """
     ALTER TABLE nodes ADD COLUMN data_version TEXT;
     """,
+    """
+    ALTER TABLE nodes ADD COLUMN capabilities TEXT NOT NULL DEFAULT '';
+    """,
 )

@@ -62,6 +62,8 @@ class ProcessExecutor:
 
     def build(self, node: Node, source_hash: str, report: Report) -> tuple[str, str]:
         """Copy the source, make the virtual environment where it is missing or its requirements have changed."""
+        if node.capabilities or node.base_digests is not None:
+            report(f"{node.name} runs as a process: capabilities and pinned base images are for containers only.")
         source = Path(node.path)
         command = read_command(source / DOCKERFILE)
         folder = self._paths.node(node.name)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 from ...addresses import is_loopback
 from ...errors import ProviderError, UsageError
 from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report, Silence
 from ...schedule import validate_cron
-from ...source import source_hash
+from ...source import source_hash, source_of
 from ...triggers import NO_SUBMIT
 from ..registry import ProviderContext
 from ..webhooks.calls import TRIGGER_ID
@@ -43,6 +42,7 @@ class LocalProvider:
     name = "local"
     timed_here = True
     settings_table = SETTINGS
+    no_capabilities: str | None = None
 
     def __init__(self, context: ProviderContext, daemon_command: Sequence[str] = COMMAND):
         self._context = context
@@ -110,7 +110,7 @@ class LocalProvider:
         return stored.deployment if stored else None
 
     def source_hash(self, node: Node) -> str:
-        return source_hash(Path(node.path))
+        return source_hash(source_of(node))
 
     def wake(self, report: Report) -> None:
         """Start the daemon unless it runs, as the service where one is installed."""

@@ -6,13 +6,12 @@ import secrets
 import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
-from pathlib import Path
 
 from ...errors import EnvironmentNotReady, NumeraiError
 from ...models import LogLine, Node, Run, RunState
 from ...ports import Report
 from ...signals import ending_signals
-from ...source import check_source, source_hash
+from ...source import check_source, source_hash, source_of
 from ..environment import container_environment
 from ..outcomes import Outcome, of_test
 from ..registry import ProviderContext
@@ -42,7 +41,7 @@ class LocalRehearsal:
         on_log: Callable[[LogLine], None],
         submits: bool = True,
     ) -> Run:
-        source = Path(node.path)
+        source = source_of(node)
         check_source(source, home=self._context.home)
         keys = self._context.keys()
         if keys is None:

@@ -7,20 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...settings import Recorded, choice, read_all, several, switch, text, whole
+from ...capabilities import WANTED, read_capabilities
+from ...settings import Recorded, Setting, choice, read_all, switch, text, whole
 
 ADDRESS = r"(?i:https://[^\s/?#@]+|http://(?:localhost|127\.[0-9.]+|\[::1\])(?::\d+)?)(?:/[^\s?#]*)?"
 """Numerai's call carries the token in its path, so plain http is for this machine only; what stands behind ? or # would
 defeat the masking of the token."""
 
 EXECUTORS = ("auto", "docker", "process")
-CAPABILITIES = tuple(
-    """AUDIT_WRITE CHOWN DAC_OVERRIDE FOWNER FSETID KILL MKNOD NET_BIND_SERVICE NET_RAW SETFCAP SETGID SETPCAP SETUID
-    SYS_CHROOT AUDIT_CONTROL AUDIT_READ BLOCK_SUSPEND BPF CHECKPOINT_RESTORE DAC_READ_SEARCH IPC_LOCK IPC_OWNER LEASE
-    LINUX_IMMUTABLE MAC_ADMIN MAC_OVERRIDE NET_ADMIN NET_BROADCAST PERFMON SYS_ADMIN SYS_BOOT SYS_MODULE SYS_NICE
-    SYS_PACCT SYS_PTRACE SYS_RAWIO SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG SYSLOG WAKE_ALARM""".split()  # noqa: SIM905
-)
-"""Those of docs.docker.com/engine/containers/run (runtime privilege and Linux capabilities)."""
 SETTINGS = (
     choice("executor", "what runs nodes: containers, virtual environments, or what there is", EXECUTORS, "auto",
            ("NUMERAI_EXECUTOR",)),
@@ -34,7 +28,8 @@ SETTINGS = (
     whole("retry_seconds", "seconds before the second attempt; twice that before the third, and so on", 0, 3600, 60),
     whole("grace_seconds", "seconds between SIGTERM and SIGKILL", 0, 600, 10),
     switch("read_only", "make the containers' root file system read-only", False),
-    several("capabilities", "the Linux capabilities that containers have", CAPABILITIES, "CAP_"),
+    Setting("capabilities", "the Linux capabilities that the containers of all nodes have", WANTED,
+            lambda value: ",".join(read_capabilities(value))),
 )  # fmt: skip
 
 

@@ -11,6 +11,8 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from ...models import Node
+
 NOT_FOUND = (126, 127)
 MACHINES = {3: "386", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 """ELF's e_machine (elf(5)) in the words of `docker build --platform`."""
@@ -32,15 +34,15 @@ _CARRIAGE_RETURN = re.compile(
 )
 _NOT_PERMITTED = re.compile(r"operation not permitted|EPERM\b", re.I)
 _NEEDED = (
-    (re.compile(r"\bchown|changing ownership", re.I), "CHOWN"),
+    (re.compile(r"\bchown|changing ownership", re.I), ("CHOWN",)),
     (
         re.compile(r"set[eg]*[ug]id|setgroups|initgroups|gosu|su-exec|setpriv|switch.* user|set groups|\bsu:", re.I),
-        "SETGID,SETUID",
+        ("SETGID", "SETUID"),
     ),
-    (re.compile(r"\bbind", re.I), "NET_BIND_SERVICE"),
-    (re.compile(r"\bchroot", re.I), "SYS_CHROOT"),
-    (re.compile(r"\bping|raw socket|socket:", re.I), "NET_RAW"),
-    (re.compile(r"\bchmod|changing permissions", re.I), "FOWNER"),
+    (re.compile(r"\bbind", re.I), ("NET_BIND_SERVICE",)),
+    (re.compile(r"\bchroot", re.I), ("SYS_CHROOT",)),
+    (re.compile(r"\bping|raw socket|socket:", re.I), ("NET_RAW",)),
+    (re.compile(r"\bchmod|changing permissions", re.I), ("FOWNER",)),
 )
 CONVERT = "Save it with Unix line endings (LF), e.g. `sed -i 's/\\r$//' FILE`, and deploy again"
 
@@ -107,29 +109,40 @@ def fault_of(program: Program, look: Look, machine: str) -> str | None:
     return None
 
 
-def missing_capability(lines: Sequence[str], *, root: bool) -> str | None:
-    """What a refusal in the last lines of the output has to do with capabilities that the container was not given."""
+def missing_capability(lines: Sequence[str], node: Node, granted: Sequence[str], *, root: bool) -> str | None:
+    """What a refusal in the last lines of the output has to do with capabilities that the container was not given, and
+    how to grant them. `granted` are those that it was given."""
     for line in reversed(lines):
         if _NOT_PERMITTED.search(line):
-            names = next((names for pattern, names in _NEEDED if pattern.search(line)), "CHOWN,SETGID,SETUID")
-            return _grant("Operation not permitted", names)
+            names = next((names for pattern, names in _NEEDED if pattern.search(line)), ("CHOWN", "SETGID", "SETUID"))
+            return _grant("Operation not permitted", names, node, granted, root=root)
         if root and re.search(r"permission denied", line, re.I):
-            return _grant("Permission denied", "DAC_OVERRIDE")
+            return _grant("Permission denied", ("DAC_OVERRIDE",), node, granted, root=root)
     return None
 
 
-def _grant(said: str, names: str) -> str:
-    return (
-        f"It was told '{said}': containers have no Linux capabilities here."
-        f" `numerai config set capabilities {names}` grants what that may need."
-    )
+def _grant(said: str, names: Sequence[str], node: Node, granted: Sequence[str], *, root: bool) -> str | None:
+    if root and set(names) <= set(granted):
+        return None
+    all_of_them = ",".join(sorted({*granted, *names}))  # what is set replaces what was
+    command = f"numerai node -m {node.model_name} config --capability"
+    if node.provider != "local":  # it runs here in a test only, and its own provider may grant none
+        command = "numerai config set capabilities"
+    command = f"`{command} {all_of_them}` grants what that may need."
+    if not root:  # tried with Docker 26.1: with no-new-privileges, a user that is not root has none of those granted
+        return (
+            f"It was told '{said}': only root has Linux capabilities in a container here. Do that in the Dockerfile"
+            f" (RUN), or without its USER line: {command}"
+        )
+    has = f"only {', '.join(granted)}" if granted else "none"
+    return f"It was told '{said}', and of the Linux capabilities its container has {has}. {command}"
 
 
 def _denied(program: Program, reason: str) -> str | None:
     if "not permitted" in reason.lower():
         return (
             f"{program.path} needs a Linux capability that containers do not have here."
-            " `numerai config set capabilities NAMES` grants it (`getcap FILE` in the image names it)"
+            " `numerai node config --capability NAME` grants it (`getcap FILE` in the image names it)"
         )
     return None
 

@@ -97,7 +97,7 @@ class RunStore:
             token = row["token"] if row else secrets.token_urlsafe(32)
             cron_after = row["cron_after"] if row and row["cron"] == node.cron else time_text(now)
             db.execute(
-                "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     node.name,
                     token,
@@ -111,6 +111,7 @@ class RunStore:
                     node.cron,
                     cron_after,
                     node.data_version,
+                    ",".join(node.capabilities),
                 ),
             )
         return StoredNode(node, token)
@@ -357,6 +358,7 @@ def _stored_node(row: sqlite3.Row) -> StoredNode:
         timeout_minutes=row["timeout_minutes"],
         cron=row["cron"],
         data_version=row["data_version"],
+        capabilities=tuple(name for name in row["capabilities"].split(",") if name),
     )
     return StoredNode(node, row["token"])
 

@@ -8,6 +8,7 @@ import pytest
 from numerai_compute.adapters.buildkit import build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
 from numerai_compute.adapters.docker_engine import DockerEngine
 from numerai_compute.errors import NumeraiError
+from numerai_compute.source import Source
 
 
 @pytest.fixture
@@ -66,8 +67,7 @@ def test_an_image_is_built_with_what_only_buildkit_knows(tmp_path: Path, tag: st
 
     def build() -> str | None:
         return build_with_buildkit(
-            tmp_path,
-            tmp_path / "Dockerfile",
+            Source(tmp_path),
             tag,
             labels={"a": "b"},
             arguments={"NODE": "n"},

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import secrets
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from numerai_compute.adapters import docker_engine as module
 from numerai_compute.adapters.buildkit import has_buildkit
 from numerai_compute.adapters.docker_engine import DockerEngine
+from numerai_compute.base_images import DIGEST_LABEL, NAME_LABEL
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
 from numerai_compute.ports import ContainerSpec
+from numerai_compute.source import Source, source_files
 from requests.exceptions import ConnectionError as Disconnected
 from requests.exceptions import ReadTimeout
 
+from tests.images import run_in_container
 from tests.present import present
 
 SPEC = ContainerSpec("c", "image", cpu=64, memory_mib=64, environment={"KEY": "top-secret"})
@@ -52,7 +56,8 @@ class Scripted:
 
 
 def engine(**answers: Any) -> DockerEngine:
-    return DockerEngine(lambda: Scripted(**answers), buildkit=lambda: False)
+    nothing = {"inspect_image": NotFound("x"), "inspect_distribution": api_error(404)}
+    return DockerEngine(lambda: Scripted(**{**nothing, **answers}), buildkit=lambda: False)
 
 
 def test_nothing_is_contacted_before_it_is_needed() -> None:
@@ -159,7 +164,7 @@ def test_a_stream_that_ends_without_an_image_is_a_failed_build(tmp_path: Path) -
     (tmp_path / "Dockerfile").write_text("FROM x")
     with pytest.raises(NumeraiError) as error:
         engine(build=[{"stream": "Step 1\n"}], inspect_image=NotFound("x")).build(
-            tmp_path, "t:1", labels={}, report=lambda line: None
+            Source(tmp_path), "t:1", labels={}, report=lambda line: None
         )
     assert error.value.code == "build-failed"
     assert "Step 1" in error.value.message
@@ -170,10 +175,40 @@ def test_a_base_image_that_is_missing_is_named(tmp_path: Path) -> None:
     for reason in ("pull access denied for x", "manifest for x not found", "dial tcp: lookup registry: no such host"):
         with pytest.raises(NumeraiError) as error:
             engine(build=[{"stream": "Step 1/1 : FROM x"}, {"error": reason}]).build(
-                tmp_path, "t:1", labels={}, report=lambda line: None
+                Source(tmp_path), "t:1", labels={}, report=lambda line: None
             )
         assert error.value.code == "base-image-missing"
         assert "FROM" in (error.value.hint or "")
+
+
+def test_a_builder_that_has_no_image_of_that_digest_builds_by_the_tag(tmp_path: Path) -> None:
+    """One of its own, as `docker buildx create` makes, does not have what the engine has."""
+    (tmp_path / "Dockerfile").write_text("FROM x:1\nCMD y\n")
+    asked: list[tuple[bytes, dict[str, str]]] = []
+
+    class Api(Scripted):
+        def build(self, fileobj: IO[bytes], labels: dict[str, str], **_: Any) -> list[dict[str, Any]]:
+            with tarfile.open(fileobj=fileobj) as archive:
+                asked.append((present(archive.extractfile("Dockerfile")).read(), labels))
+            return [{"error": "manifest unknown"}] if len(asked) == 1 else [{"aux": {"ID": "sha256:i"}}]
+
+    api = Api(inspect_image={"Id": "sha256:x", "RepoDigests": ["y@sha256:2", "x@sha256:1"]})
+    found = DockerEngine(lambda: api, buildkit=lambda: False).build(
+        Source(tmp_path), "t:1", labels={"a": "b"}, report=lambda line: None
+    )
+    assert found == "sha256:i"
+    assert [dockerfile.split(b"\n")[0] for dockerfile, _ in asked] == [
+        b"FROM docker.io/library/x:1@sha256:1",
+        b"FROM x:1",
+    ]
+    assert [sorted(labels) for _, labels in asked] == [["a", DIGEST_LABEL, NAME_LABEL], ["a"]]
+
+
+def test_a_copy_for_another_platform_tells_no_digest() -> None:
+    arm = {"Os": "linux", "Architecture": "arm64", "RepoDigests": ["x@sha256:arm"]}
+    found = engine(inspect_image=arm, inspect_distribution={"Descriptor": {"digest": "sha256:all"}})
+    assert found.digest("x:1", "linux/amd64") == "sha256:all"
+    assert found.digest("x:1", "linux/arm64") == found.digest("x:1") == "sha256:arm"
 
 
 @pytest.mark.docker
@@ -197,7 +232,7 @@ class TestRealEngine:
         (folder / "Dockerfile").write_text(dockerfile)
         lines: list[str] = []
         return DockerEngine().build(
-            folder, tag, labels={"test": tag}, report=lambda line: lines.append(line.strip())
+            Source(folder), tag, labels={"test": tag}, report=lambda line: lines.append(line.strip())
         ), lines
 
     def test_build_reports_and_leaves_no_container(self, tmp_path: Path, tag: str) -> None:
@@ -211,11 +246,51 @@ class TestRealEngine:
         assert DockerEngine().images(f"test={tag}") == {image: [tag]}
         assert DockerEngine().containers(f"test={tag}") == {}
 
+    def test_the_build_gets_the_files_that_deploy_has_looked_at(self, tmp_path: Path, tag: str) -> None:
+        """By the rules of the file that wins, with empty folders."""
+        (tmp_path / ".env").write_text("hidden")
+        (tmp_path / "nothing").mkdir()
+        (tmp_path / ".dockerignore").write_text("main.py\n")
+        (tmp_path / "Dockerfile.dockerignore").write_text("\ufeff.env\n")
+        (tmp_path / "main.py").touch()
+        (tmp_path / "link").symlink_to("main.py")
+        self.build(tmp_path, tag, f"FROM python:3.13-slim\nCOPY . /x\nENV TAG={tag}\n")
+        held = set(run_in_container(tag, ["ls", "-A", "/x"]).split())
+        assert (
+            held == {*source_files(Source(tmp_path)), "nothing"} and {"main.py", "link"} < held and ".env" not in held
+        )
+
+    def test_a_folder_above_the_dockerfile_is_built_from(self, tmp_path: Path, tag: str) -> None:
+        node = tmp_path / "nodes" / "alice"
+        node.mkdir(parents=True)
+        for name in ("common/x.py", "common/.env", "nodes/alice/y.py", "nodes/bob.py"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text(name)
+        (node / "Dockerfile").write_text(
+            "FROM python:3.13-slim\nARG SRC_PATH\nCOPY . /all\nCOPY ${SRC_PATH} /node\nCOPY common /node/common\n"
+            f"ENV TAG={tag}\n"
+        )
+        (tmp_path / ".dockerignore").write_text("**/.env\nnodes/alice/Dockerfile\n")
+        source, listed = Source(node, tmp_path), ["sh", "-c", "cd /all && find . -type f && ls -A /node"]
+        for specific in ("", "nodes/bob.py"):
+            if specific:
+                (node / "Dockerfile.dockerignore").write_text(f"{specific}\n**/.dockerignore\n")
+            DockerEngine().build(
+                source, tag, labels={}, report=lambda line: None, arguments={"SRC_PATH": source.inside, "NODE": "n"}
+            )
+            found = run_in_container(tag, listed).split()
+            held = {name.removeprefix("./") for name in found if name.startswith("./")}
+            assert held == {*source_files(source)} - ({"nodes/alice/Dockerfile"} if not specific else set())
+            assert {"y.py", "common"} <= set(found), "the node and what it shares"
+            assert (".env" in "".join(held), "nodes/bob.py" in held) == (bool(specific), not specific)
+
     def test_build_arguments_that_are_declared(self, tmp_path: Path, tag: str) -> None:
         (tmp_path / "Dockerfile").write_text("FROM python:3.13-slim\nARG NODE\nRUN echo node is $NODE\n")
         lines: list[str] = []
         node = "numerai-" + tag.removesuffix(":1")[-8:]  # a new one: what comes out of the cache prints nothing
-        DockerEngine().build(tmp_path, tag, labels={}, report=lines.append, arguments={"NODE": node, "SRC_PATH": "."})
+        DockerEngine().build(
+            Source(tmp_path), tag, labels={}, report=lines.append, arguments={"NODE": node, "SRC_PATH": "."}
+        )
         printed = [line.strip() for line in lines if "echo" not in line]  # BuildKit writes step and time before it
         assert any(line.endswith(f"node is {node}") for line in printed)
         assert "consumed" not in "".join(lines)

@@ -10,6 +10,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from numerai_compute.adapters.docker_engine import DockerEngine
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError
 from numerai_compute.main import COMMANDS, cli
@@ -60,6 +61,30 @@ def test_the_whole_life_of_a_node(line: Line, folder: Path) -> None:
     assert "run-1" in line("node", "status").out
     assert line("node", "destroy", "--yes", "--force").exit_code == 0
     assert "No node is configured" in line("node", "list").out
+
+
+def test_how_a_node_is_built_and_what_it_may_is_set_shown_and_taken_back(
+    ready: Line, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digest = f"sha256:{'1' * 64}"
+    monkeypatch.setattr(DockerEngine, "digest", lambda self, image: digest)
+    (folder / "Dockerfile").write_text("FROM python:3.13-slim\n")
+    above, inside = folder.parent / "above", folder.parent / "above" / "alice"
+    above.mkdir()
+    folder.rename(inside)
+    options = ("--context", str(above), "--pin-base", "--capability", "CHOWN", "--capability", "cap_setuid")
+    assert ready("node", "config", "-p", str(inside), *options).exit_code == 0
+    shown = ready("node", "status").out
+    for row in (f"built from {above}", f"docker.io/library/python:3.13-slim@{digest}", "CHOWN, SETUID"):
+        assert "".join(row.split()) in "".join(shown.split())
+    status = ready("node", "status", "--json").json["node"]
+    assert (status["context"], status["capabilities"]) == (str(above), ["CHOWN", "SETUID"])
+    assert ready("node", "config", "--context", "", "--no-pin-base", "--capability", "").exit_code == 0
+    status = ready("node", "status", "--json").json["node"]
+    assert (status["context"], status["base_digests"], status["capabilities"]) == (None, None, [])
+    for wrong, words in ((("--capability", "FLY"), "'FLY'"), (("--context", str(above.parent / "no")), "no folder")):
+        answer = ready("node", "config", *wrong)
+        assert answer.exit_code == 2 and words in answer.err
 
 
 def test_a_deploy_names_the_runtime_that_it_leaves_alone_or_replaces(ready: Line, folder: Path) -> None:

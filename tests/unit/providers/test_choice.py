@@ -9,7 +9,7 @@ from typing import cast
 
 import pytest
 from numerai_compute.adapters.clock import SystemClock
-from numerai_compute.errors import EnvironmentNotReady
+from numerai_compute.errors import EnvironmentNotReady, UsageError
 from numerai_compute.models import Deployment, Keys, Node
 from numerai_compute.ports import ContainerEngine
 from numerai_compute.providers.local.parts import LocalParts
@@ -104,6 +104,14 @@ def test_the_first_deploy_decides_says_so_and_records_it(home: Path, engine: Eng
     assert "as before" in said[0]
 
 
+def test_a_process_is_told_what_is_for_containers_only(home: Path, engine: Engine, node: Node) -> None:
+    provider, said = LocalProvider(context(home, engine, executor="process")), list[str]()
+    for each in (replace(node, capabilities=("CHOWN",)), replace(node, base_digests={"a": "sha256:1"}), node):
+        provider.configure(each, print)
+        provider.deploy(each, force=True, report=said.append)
+    assert [line.endswith("are for containers only.") for line in said if "process:" in line] == [True, True]
+
+
 def test_a_setting_changes_it_and_that_is_said(home: Path, engine: Engine, node: Node) -> None:
     deployed(home, engine, node, "docker")
     engine.down, said = "no-engine", list[str]()
@@ -111,6 +119,20 @@ def test_a_setting_changes_it_and_that_is_said(home: Path, engine: Engine, node:
     assert done.image.startswith("process:")
     assert "ran in containers; it now runs as processes" in said[0]
     assert present(LocalParts(context(home, engine)).store.deployment(node.name)).executor == "process"
+
+
+def test_what_is_built_from_a_folder_above_is_never_a_process(home: Path, engine: Engine, node: Node) -> None:
+    node = replace(node, context=str(Path(node.path).parent))
+    engine.down, said = "no-engine", list[str]()
+    with pytest.raises(EnvironmentNotReady, match="containers only") as found:
+        LocalParts(context(home, engine)).choice.of_node(node, said.append)
+    assert found.value.code == "no-engine" and "process" not in str(found.value.hint)
+    deployed(home, engine, node, "process")
+    for settings in ({}, {"executor": "process"}):
+        with pytest.raises(UsageError, match="only an image can be") as refused:
+            LocalParts(context(home, engine, **settings)).choice.of_node(node, said.append)
+        assert refused.value.code == "needs-image" and "config --context ''" in str(refused.value.hint)
+    assert said == []
 
 
 def test_the_setting_docker_needs_an_engine(home: Path, engine: Engine, node: Node) -> None:

@@ -64,9 +64,10 @@ def test_a_database_from_before_data_versions_keeps_its_nodes(tmp_path: Path, mo
     monkeypatch.setattr(migrations, "MIGRATIONS", all_of_them)
     store = RunStore(path)
     (stored,) = store.nodes()
-    assert (stored.node.data_version, stored.token) == (None, "t")
-    store.save_node(replace(stored.node, data_version="v5.2"), NOW)
-    assert [each.node.data_version for each in store.nodes()] == ["v5.2"]
+    assert (stored.node.data_version, stored.node.capabilities, stored.token) == (None, (), "t")
+    changed = replace(stored.node, data_version="v5.2", capabilities=("CHOWN", "SETUID"))
+    store.save_node(changed, NOW)
+    assert [each.node for each in store.nodes()] == [changed]
     store.close()
 
 

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import os
+import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from numerai_compute.errors import UsageError
+from numerai_compute.models import Node
 from numerai_compute.redaction import Redactor
-from numerai_compute.source import check_source, copy_source, source_files, source_hash
+from numerai_compute.source import (
+    Source,
+    build_arguments,
+    check_source,
+    copy_source,
+    source_files,
+    source_hash,
+    source_of,
+)
 
 
 @pytest.fixture
@@ -25,15 +36,15 @@ def source(tmp_path: Path) -> Path:
 
 
 def test_files_are_those_of_the_build_context(source: Path) -> None:
-    assert source_files(source) == [".dockerignore", "Dockerfile", "main.py", "sub/keep.csv"]
+    assert source_files(Source(source)) == [".dockerignore", "Dockerfile", "main.py", "sub/keep.csv"]
 
 
 def test_the_hash_follows_what_is_built_from(source: Path) -> None:
-    seen = {source_hash(source)}
+    seen = {source_hash(Source(source))}
     (source / "noise.log").write_text("other")
     (source / "sub" / "data.csv").write_text("other")
     os.utime(source / "main.py", (1, 1))
-    assert source_hash(source) in seen
+    assert source_hash(Source(source)) in seen
     for change in (
         lambda: (source / "main.py").write_text("print(1)"),
         lambda: (source / "main.py").rename(source / "other.py"),
@@ -42,20 +53,31 @@ def test_the_hash_follows_what_is_built_from(source: Path) -> None:
         lambda: (source / "Dockerfile").write_text("FROM other"),
     ):
         change()
-        assert source_hash(source) not in seen
-        seen.add(source_hash(source))
+        assert source_hash(Source(source)) not in seen
+        seen.add(source_hash(Source(source)))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sockets and pipes in folders")
+def test_what_is_no_file_is_left_out(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """git leaves a socket in its folder, for one."""
+    before = source_hash(Source(source))
+    monkeypatch.chdir(source)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as bound:
+        bound.bind("socket")
+    os.mkfifo("pipe")
+    assert source_hash(Source(source)) == before
 
 
 def test_a_copy_has_the_same_hash(source: Path, tmp_path: Path) -> None:
     (source / "main.py").chmod(0o755)
     (source / "link").symlink_to("main.py")
     copy_source(source, tmp_path / "copy")
-    assert source_hash(tmp_path / "copy") == source_hash(source)
+    assert source_hash(Source(tmp_path / "copy")) == source_hash(Source(source))
     assert not (tmp_path / "copy" / "noise.log").exists()
 
 
 def test_a_fit_folder_is_accepted(source: Path, home: Path) -> None:
-    check_source(source, home=home)
+    check_source(Source(source), home=home)
 
 
 def test_unfit_folders_are_refused(source: Path, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,9 +89,75 @@ def test_unfit_folders_are_refused(source: Path, home: Path, monkeypatch: pytest
     codes = {}
     for path in (source, source.parent, Path(source.anchor), home, inside, source / "sub", source / "nowhere"):
         with pytest.raises(UsageError) as error:
-            check_source(path, home=home)
+            check_source(Source(path), home=home)
         codes[path] = error.value.code
     assert list(codes.values()) == ["folder-too-wide"] * 5 + ["no-dockerfile", "no-such-folder"]
+
+
+@pytest.fixture
+def shared(tmp_path: Path) -> Source:
+    """A node's folder beside the code that it shares, and built from the folder of both."""
+    parent = tmp_path / "project"
+    for folder in ("alice", "bob", "common"):
+        (parent / folder).mkdir(parents=True)
+        (parent / folder / "x.py").write_text(folder)
+    (parent / "alice" / "Dockerfile").write_text("FROM scratch")
+    (parent / ".dockerignore").write_text("bob\nalice/Dockerfile\n.dockerignore")
+    return Source(parent / "alice", parent)
+
+
+def test_a_source_may_be_a_folder_above_the_node(shared: Source, home: Path) -> None:
+    check_source(shared, home=home)
+    assert (shared.inside, shared.dockerfile_name) == ("alice", "alice/Dockerfile")
+    assert (Source(shared.folder).inside, Source(shared.folder).dockerfile_name) == (".", "Dockerfile")
+    assert source_files(shared) == ["alice/Dockerfile", "alice/x.py", "common/x.py"]
+    node = Node("numerai-alice", "alice", "id-1", 8, "local", str(shared.folder), 1, 64, context=str(shared.parent))
+    assert source_of(node) == shared
+    assert build_arguments(node) == {"SRC_PATH": "alice", "NODE": "numerai-alice", "MODEL_ID": "id-1"}
+
+
+def test_the_hash_follows_the_shared_code_and_the_nodes_place(shared: Source) -> None:
+    before = source_hash(shared)
+    (shared.context / "bob" / "x.py").write_text("left out")
+    assert source_hash(shared) == before
+    (shared.context / "common" / "x.py").write_text("changed")
+    assert source_hash(shared) != before
+    assert source_hash(replace(shared, base_digests={})) == source_hash(shared)
+    hashes = {source_hash(replace(shared, base_digests={"a": digest})) for digest in ("", "sha256:1", "sha256:2")}
+    assert len({*hashes, source_hash(shared)}) == 4
+    bob = Source(shared.context / "bob", shared.context)
+    (shared.context / ".dockerignore").unlink()
+    (bob.folder / "Dockerfile").write_text("FROM scratch")
+    assert source_hash(shared) != source_hash(bob), "the same files, and another Dockerfile of them"
+
+
+def test_unfit_contexts_are_refused(shared: Source, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    alice, parent = shared.folder, shared.context
+    gone = parent / "gone"
+    monkeypatch.setenv("HOME", str(parent))
+    monkeypatch.setenv("USERPROFILE", str(parent))
+    home.mkdir(exist_ok=True)
+    for context, code in (
+        (parent / "bob", "bad-context"),
+        (Path(alice.anchor), "folder-too-wide"),
+        (parent, "folder-too-wide"),
+        (home.parent, "folder-too-wide"),
+        (gone, "no-such-folder"),
+    ):
+        with pytest.raises(UsageError) as error:
+            check_source(Source(alice, context), home=home)
+        assert error.value.code == code, context
+        assert error.value.hint and "--context" in error.value.hint
+
+
+@pytest.mark.skipif(os.name == "nt", reason="symbolic links")
+def test_a_link_does_not_make_a_folder_a_part_of_another(shared: Source, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    shared.folder.rename(elsewhere)
+    shared.folder.symlink_to(elsewhere, target_is_directory=True)
+    with pytest.raises(UsageError) as error:
+        source_hash(shared)
+    assert error.value.code == "bad-context"
 
 
 def test_secrets_are_masked_in_every_form() -> None:

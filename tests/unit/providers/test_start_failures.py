@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ FILES = {
     "/usr/bin/env": (elf(62), 0o755),
 }
 
+NODE = Node("numerai-alice", "alice", "id", 8, "local", "/code", cpu=1, memory_mib=128)
+
 
 def look(name: str) -> Program | None:
     found = FILES.get(name)
@@ -73,7 +76,7 @@ def look(name: str) -> Program | None:
         ("[FATAL tini (7)] exec /n/arm failed: Exec format error", "built for arm64, and this engine runs amd64"),
         ("[FATAL tini (7)] exec /n/glibc failed: No such file or directory", "needs the loader /lib64"),
         ("[FATAL tini (7)] exec /n/cut failed: Exec format error", "damaged"),
-        ("[FATAL tini (7)] exec /n/good failed: Operation not permitted", "config set capabilities"),
+        ("[FATAL tini (7)] exec /n/good failed: Operation not permitted", "config --capability NAME"),
         ("[FATAL tini (7)] exec nothing failed: No such file or directory", "there is no nothing"),
         ("sh: 1: pyhton: not found", "there is no pyhton"),
         ("[FATAL tini (7)] exec /n/good failed: No such file or directory", None),
@@ -88,8 +91,10 @@ def test_the_reason_is_named(line: str, expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("line", "root", "expected"),
     [
-        ("chown: changing ownership of '/data': Operation not permitted", True, "capabilities CHOWN`"),
+        ("chown: changing ownership of '/data': Operation not permitted", True, "-m alice config --capability CHOWN`"),
         ('error: failed switching to "app": operation not permitted', True, "SETGID,SETUID"),
+        ("PermissionError: [Errno 1] Operation not permitted", True, "has none. `numerai"),
+        ("PermissionError: [Errno 1] Operation not permitted", False, "only root has"),
         ("PermissionError: [Errno 1] Operation not permitted", False, "CHOWN,SETGID,SETUID"),
         ("PermissionError: [Errno 13] Permission denied: '/app/x'", True, "DAC_OVERRIDE"),
         ("PermissionError: [Errno 13] Permission denied: '/app/x'", False, None),
@@ -97,8 +102,19 @@ def test_the_reason_is_named(line: str, expected: str | None) -> None:
     ],
 )
 def test_a_refusal_names_the_capability(line: str, root: bool, expected: str | None) -> None:
-    found = missing_capability([line], root=root)
+    found = missing_capability([line], NODE, (), root=root)
     assert found is None if expected is None else found is not None and expected in found
+
+
+def test_what_is_granted_already_is_kept_and_not_what_is_missing() -> None:
+    """What is set replaces what was, so following one hint must not undo another."""
+    line = "chown: changing ownership of '/data': Operation not permitted"
+    said = missing_capability([line], NODE, ("SETUID",), root=True)
+    assert said is not None and "has only SETUID" in said and "--capability CHOWN,SETUID`" in said
+    assert missing_capability([line], NODE, ("CHOWN", "SETUID"), root=True) is None
+    assert missing_capability([line], NODE, ("CHOWN", "SETUID"), root=False) is not None
+    said = missing_capability([line], replace(NODE, provider="aws"), (), root=True)
+    assert said is not None and "`numerai config set capabilities CHOWN`" in said
 
 
 def test_capabilities_are_checked_against_dockers_list() -> None:
@@ -150,9 +166,9 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield tag
 
 
-def run(folder: Path, image: str, command: str, **settings: Any) -> Outcome:
+def run(folder: Path, image: str, command: str, granted: tuple[str, ...] = (), **settings: Any) -> Outcome:
     clock = SystemClock()
-    node = Node("numerai-alice", "alice", "id", 8, "local", "/code", cpu=1, memory_mib=128)
+    node = replace(NODE, capabilities=granted)
     executor = DockerExecutor(DockerEngine, LocalPaths(folder), LocalSettings(**settings), clock, lambda: "testhome")
     attempt = Attempt(
         f"start-{abs(hash((str(folder), command)))}",
@@ -180,11 +196,18 @@ def run(folder: Path, image: str, command: str, **settings: Any) -> Outcome:
         ("./arm", "built for arm64"),
         ("pyhton predict.py", "there is no pyhton"),
         ("sh -c ./crlf.sh", "Windows line endings"),
-        ("chown 1 /tmp", "capabilities CHOWN"),
+        ("chown 1 /tmp", "config --capability CHOWN"),
     ],
 )
 def test_containers_say_why_they_do_not_start(tmp_path: Path, image: str, command: str, expected: str) -> None:
     assert expected in str(run(tmp_path, image, command).message)
+
+
+@pytest.mark.docker
+def test_a_node_has_its_own_capabilities_besides_those_of_all(tmp_path: Path, image: str) -> None:
+    has = f"grep -q CapEff:.{1 << 0 | 1 << 8:016x} /proc/self/status"  # the numbers of CHOWN and SETPCAP (capability.h)
+    assert run(tmp_path, image, has, ("CHOWN",), capabilities=("SETPCAP",)).exit_code == 0
+    assert run(tmp_path, image, has, capabilities=("SETPCAP",)).exit_code == 1
 
 
 @pytest.mark.docker

@@ -18,6 +18,7 @@ from numerai_compute.providers.aws.provider import AwsProvider
 from numerai_compute.providers.aws.settings import AwsSettings
 from numerai_compute.providers.aws.stack_file import stack_node
 from numerai_compute.providers.registry import ProviderContext
+from numerai_compute.source import Source
 
 from tests.fakes import FakeClock
 
@@ -222,12 +223,13 @@ class FakeEngine:
         self.built: list[str] = []
         self.pushed: list[str] = []
         self.platforms: set[str | None] = set()
+        self.sources: list[tuple[Source, Mapping[str, str]]] = []
         self.removed: list[str] = []
         self.fail: dict[str, NumeraiError] = {}
 
     def build(
         self,
-        folder: Path,
+        source: Source,
         tag: str,
         *,
         labels: Mapping[str, str],
@@ -239,6 +241,7 @@ class FakeEngine:
             raise self.fail["build"]
         self.platforms.add(platform)
         self.built.append(tag)
+        self.sources.append((source, arguments or {}))
         return f"sha256:{len(self.built)}"
 
     def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:

@@ -8,10 +8,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
+import botocore.session
 import pytest
 from msgspec.structs import replace as replaced
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import Keys
+from numerai_compute.ports import KnowsCapabilities
 from numerai_compute.providers.aws import prices
 from numerai_compute.providers.aws.provider import create
 from numerai_compute.providers.aws.trigger_table import deployment_key
@@ -276,6 +278,13 @@ def test_who_can_reach_the_webhook(
     assert create(context).reachable_by(api) is reachable
 
 
+def test_capabilities_are_refused_because_batch_has_no_place_for_them(world: World) -> None:
+    assert isinstance(world.provider, KnowsCapabilities)
+    assert "AWS Batch adds none" in present(world.provider.no_capabilities)
+    batch = botocore.session.get_session().get_service_model("batch")
+    assert "capabilities" not in batch.shape_for("LinuxParameters").members
+
+
 # deploy
 
 
@@ -292,6 +301,20 @@ def test_deploy_pushes_the_image_and_then_lets_it_run(world: World) -> None:
     again = world.provider.deploy(node, force=False, report=quiet)
     assert again == replace(done, changed=False)
     assert len(world.engine.built) == 1
+
+
+def test_an_image_is_built_from_the_folder_above(world: World) -> None:
+    node = world.configured()
+    above = Path(node.path).parent
+    (above / ".dockerignore").write_text("*\n!shared.py\n")
+    node = replace(node, context=str(above))
+    first = world.provider.deploy(node, force=False, report=quiet)
+    source, arguments = world.engine.sources[-1]
+    assert (source.folder, source.context) == (Path(node.path), above)
+    assert arguments["SRC_PATH"] == Path(node.path).name
+    (above / "shared.py").write_text("changed")
+    assert world.provider.source_hash(node) != first.source_hash
+    assert world.provider.deploy(node, force=False, report=quiet).image != first.image
 
 
 def test_the_watcher_learns_when_a_node_was_deployed(world: World) -> None:

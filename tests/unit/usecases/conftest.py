@@ -45,6 +45,7 @@ def node(store: HomeStore, api: FakeApi, provider: FakeProvider, folder: Path) -
         api=api,
         store=store,
         provider_named=lambda _: provider,
+        digest_of=lambda image: None,
         report=lambda _: None,
         agree=lambda _: None,
         insist=lambda why: None,

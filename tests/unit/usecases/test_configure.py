@@ -10,19 +10,21 @@ from typing import Any
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
-from numerai_compute.errors import ApiError, NumeraiError, UsageError
+from numerai_compute.errors import ApiError, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import SIZES, DataVersions, Model, Node
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.plan import Plan
 from numerai_compute.usecases.scaffold import check_tournament
 
 from tests.fakes import ALICE, FakeApi, FakeProvider, unreachable
+from tests.present import present
 
 
 class Setting:
     def __init__(self, store: HomeStore, api: FakeApi, provider: FakeProvider):
         self.store, self.api, self.provider = store, api, provider
         self.reported: list[str] = []
+        self.digests: dict[str, str | None] = {}
         self.agree: Callable[[list[str]], None] = lambda preview: None
         self.insist: Callable[[str], None] = lambda why: None
 
@@ -41,11 +43,17 @@ class Setting:
             api=self.api,
             store=self.store,
             provider_named=lambda _: self.provider,
+            digest_of=self.digest_of,
             report=self.reported.append,
             agree=self.agree,
             insist=self.insist,
             dry_run=dry_run,
         )
+
+    def digest_of(self, image: str) -> str | None:
+        if image not in self.digests:
+            raise ProviderError("The Docker engine refused: manifest unknown.", code="engine-refused")
+        return self.digests[image]
 
 
 @pytest.fixture
@@ -77,6 +85,90 @@ def test_a_pinned_data_version_stays_until_another_choice(setting: Setting, fold
     assert setting.configure(memory=3).node.data_version == "v5.2", "also when Numerai no longer serves it"
     assert setting.configure(data_version="newest").node.data_version == "newest"
     assert setting.configure(data_version="trained").node.data_version is None
+
+
+def test_a_folder_above_is_built_from_until_another_choice(setting: Setting, folder: Path) -> None:
+    above = folder.parent / "above"
+    above.mkdir()
+    folder = folder.rename(above / "alice")
+    done = setting.configure(path=folder, context=str(above))
+    assert (done.node.context, done.notes) == (str(above), ())
+    (folder / ".dockerignore").write_text("x")
+    assert f"does not read {folder / '.dockerignore'}" in setting.configure().notes[0]
+    (folder / "Dockerfile.dockerignore").write_text("x")
+    again = setting.configure(memory=3)
+    assert again.node.context == str(above) and again.notes == ()
+    (above / "elsewhere").mkdir()
+    with pytest.raises(UsageError, match="is not a folder above"):
+        setting.configure(path=folder, context=str(above / "elsewhere"))
+    with pytest.raises(UsageError, match="no folder"):
+        setting.configure(context=str(above / "gone"))
+    moved = folder.parent.parent / "moved"
+    folder.rename(moved)
+    with pytest.raises(UsageError, match="is not a folder above") as caught:
+        setting.configure(path=moved)
+    assert "--context ''" in str(caught.value.hint)
+    assert setting.configure(path=moved, context="").node.context is None
+    assert setting.configure(context=str(moved)).node.context is None
+
+
+PYTHON = "docker.io/library/python:3.13-slim"
+
+
+def test_base_images_are_pinned_until_they_are_pinned_anew(setting: Setting, folder: Path, tmp_path: Path) -> None:
+    setting.digests = {PYTHON: "sha256:1", "docker.io/library/go:1": "sha256:2"}
+    (folder / "Dockerfile").write_text("FROM go:1 AS b\nFROM c:1@sha256:3 AS c\nARG I\nFROM python:3.13-slim\nFROM b\n")
+    done = setting.configure(path=folder, pin_base=True)
+    assert done.node.base_digests == setting.digests
+    assert setting.provider.configured["numerai-alice"].base_digests == setting.digests
+    setting.digests[PYTHON] = "sha256:9"
+    assert present(setting.configure(memory=3).node.base_digests)[PYTHON] == "sha256:1"
+    assert present(setting.configure(pin_base=True).node.base_digests)[PYTHON] == "sha256:9"
+    assert setting.configure(pin_base=False).node.base_digests is None
+    plan = setting.run(dry_run=True, path=tmp_path / "new", example="tournament-python3", pin_base=True)
+    assert isinstance(plan, Plan) and [step.split()[0] for step in plan.describe()][:3] == ["copy", "pin", "provision"]
+    made = setting.configure(path=tmp_path / "new", example="tournament-python3", pin_base=True)
+    assert made.node.base_digests == {PYTHON: "sha256:9"}
+
+
+@pytest.mark.parametrize(
+    ("dockerfile", "code", "words"),
+    [
+        ("FROM python:3.13-slim\n", "base-has-no-digest", f"{PYTHON}, which"),
+        ("FROM gone:1\n", "base-image-missing", "manifest unknown"),
+        ("FROM python:$TARGETARCH\n", "base-unknown", "FROM python:$TARGETARCH"),
+    ],
+)
+def test_what_cannot_be_pinned_is_one_error_and_changes_nothing(
+    setting: Setting, folder: Path, dockerfile: str, code: str, words: str
+) -> None:
+    setting.digests = {PYTHON: None}
+    before = setting.configure(path=folder).node
+    (folder / "Dockerfile").write_text(dockerfile)
+    with pytest.raises(NumeraiError, match=re.escape(words)) as caught:
+        setting.configure(pin_base=True)
+    assert caught.value.code == code and caught.value.hint
+    assert setting.store.nodes() == {before.name: before}
+
+
+def test_capabilities_stay_until_others_replace_them(setting: Setting, folder: Path) -> None:
+    done = setting.configure(path=folder, capabilities=("cap_setuid", "CHOWN,SETGID"))
+    assert done.node.capabilities == ("CHOWN", "SETGID", "SETUID")
+    assert setting.configure(memory=3).node.capabilities == done.node.capabilities
+    assert setting.configure(capabilities=("CHOWN",)).node.capabilities == ("CHOWN",)
+    assert setting.store.nodes()["numerai-alice"].capabilities == ("CHOWN",)
+    with pytest.raises(UsageError, match="There is no capability 'FLY'"):
+        setting.configure(capabilities=("CHOWN", "FLY"))
+    for why in ("it has none", None):
+        setting.provider.no_capabilities = why
+        if why is None:
+            del setting.provider.no_capabilities  # a provider that knows nothing of them
+        with pytest.raises(UsageError, match=why or "does not know them") as caught:
+            setting.configure()
+        assert caught.value.code == "no-capabilities"
+        assert setting.run(dry_run=True, capabilities=("",))
+    setting.provider.no_capabilities = "it has none"
+    assert setting.configure(capabilities=("",)).node.capabilities == ()
 
 
 def test_a_dry_run_says_the_steps_and_does_nothing(setting: Setting, tmp_path: Path) -> None:

@@ -99,6 +99,26 @@ def test_deploy_builds_only_what_has_changed(node: Node, provider: FakeProvider,
         deploy_node(node, provider, store, lambda _: None, force=False)
 
 
+def test_credentials_in_the_folder_that_is_built_from_are_refused(
+    node: Node, provider: FakeProvider, store: HomeStore, tmp_path: Path
+) -> None:
+    above = tmp_path / "above"
+    (above / "common").mkdir(parents=True)
+    folder = Path(node.path).rename(above / "alice")
+    node = replace(node, path=str(folder), context=str(above))
+    (above / "common" / ".env").write_text("A=b")
+    (folder / ".dockerignore").write_text("**/.env")  # not this context's
+    with pytest.raises(UsageError, match=r"common/\.env") as caught:
+        deploy_node(node, provider, store, lambda _: None, force=True)
+    assert str(above / ".dockerignore") in str(caught.value.hint)
+    (folder / "Dockerfile.dockerignore").write_text("nothing")
+    with pytest.raises(UsageError) as caught:
+        deploy_node(node, provider, store, lambda _: None, force=True)
+    assert "Dockerfile.dockerignore" in str(caught.value.hint)
+    (folder / "Dockerfile.dockerignore").write_text("**/.env")
+    assert deploy_node(node, provider, store, lambda _: None, force=True).changed
+
+
 def test_two_deploys_at_once_do_not_mix(node: Node, provider: FakeProvider, store: HomeStore) -> None:
     with store.node_lock(node.name), pytest.raises(NumeraiError) as caught:
         deploy_node(node, provider, store, lambda _: None, force=False)

@@ -15,7 +15,7 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, UsageError
 from numerai_compute.models import Check, CheckStatus, Node
-from numerai_compute.source import source_files
+from numerai_compute.source import Source, source_files
 from numerai_compute.usecases import runtime as runtime_module
 from numerai_compute.usecases.deploy import deploy_node, plan_deploy, runtime_note
 from numerai_compute.usecases.node_checks import NodeChecks
@@ -132,7 +132,7 @@ def test_an_old_copy_is_replaced_and_kept_outside_the_folder(deploy: Deploy, old
     old_lines = deploy.backups()
     assert len(old_lines) == 1 and runtime_hash(old_lines[0]) == before
     assert state_of(old.parent) is RuntimeState.CURRENT and runtime_hash(old) == runtime_hash(OWN)
-    assert not any(name.startswith(".numerai") for name in source_files(old.parent))
+    assert not any(name.startswith(".numerai") for name in source_files(Source(old.parent)))
     assert not any("__pycache__" in path.parts for path in old.rglob("*"))
 
 

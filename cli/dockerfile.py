@@ -1,0 +1,75 @@
+"""A Dockerfile's instructions, as the builders read them.
+
+Source: docs.docker.com/reference/dockerfile, and BuildKit's frontend/dockerfile/parser/parser.go (2026-03).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_DIRECTIVE = re.compile(r"\s*#\s*([a-z]\w*)\s*=\s*(\S+)\s*$", re.I | re.A)
+_HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)([\"']?)([^\s<\"']+)\2(?=\s|$)", re.A)
+
+
+@dataclass(frozen=True)
+class Instruction:
+    """One instruction in one line, without comments and the lines of a heredoc; `first` and `last` are the numbers of
+    the lines that it stands in, from 0."""
+
+    text: str
+    first: int
+    last: int
+
+    @property
+    def word(self) -> str:
+        """What kind it is, in capitals."""
+        return self.text.split(maxsplit=1)[0].upper()
+
+    @property
+    def rest(self) -> str:
+        """What stands after that."""
+        return self.text[len(self.word) :].strip()
+
+
+def instructions(text: str) -> list[Instruction]:
+    """Every instruction, in order."""
+    lines, found, number = text.split("\n"), list[Instruction](), 0
+    continued = re.compile(rf"(?<!{_escape(lines)}){_escape(lines)}[ \t\r]*$")
+    while number < len(lines):
+        first, joined = number, ""
+        while number < len(lines):
+            line, number = lines[number], number + 1
+            if line.lstrip().startswith("#") or (joined and not line.strip()):
+                if joined:
+                    continue  # comments and empty lines do not end what goes on in the next line
+                break
+            joined += continued.sub("", line).rstrip("\r")
+            if not continued.search(line):
+                break
+        if joined.strip():
+            found.append(Instruction(joined.strip(), first, number - 1))
+            number = _after_heredocs(joined, lines, number)
+    return found
+
+
+def _escape(lines: Sequence[str]) -> str:
+    """The character that continues a line, as an expression: a directive at the top may choose a backtick."""
+    for line in lines:
+        directive = _DIRECTIVE.match(line)
+        if directive is None:
+            break
+        if directive[1].lower() == "escape" and directive[2] == "`":
+            return "`"
+    return r"\\"
+
+
+def _after_heredocs(instruction: str, lines: Sequence[str], number: int) -> int:
+    """Where the file goes on after the heredocs that an instruction begins; what never ends is none."""
+    if instruction.split(maxsplit=1)[0].upper() not in ("RUN", "COPY", "ADD"):
+        return number
+    for tabs, _, name in _HEREDOC.findall(instruction):
+        rest = [line.rstrip("\r").lstrip("\t" if tabs else "") for line in lines[number:]]
+        number += rest.index(name) + 1 if name in rest else 0
+    return number
