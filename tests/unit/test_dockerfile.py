@@ -18,6 +18,8 @@ from numerai_compute.dockerfile import instructions
         ("RUN <<EOF\nFROM nothing\nEOF\nCMD c\n", ["RUN <<EOF", "CMD c"]),
         ("COPY <<-'A' <<B /x/\n\tCMD a\n\tA\nCMD b\nB\nCMD c", ["COPY <<-'A' <<B /x/", "CMD c"]),
         ("RUN echo \"a <<EOF b\" $((1<<2))\nCMD c", ['RUN echo "a <<EOF b" $((1<<2))', "CMD c"]),
+        ("ONBUILD RUN <<EOF\nCMD a\nEOF\nCMD b", ["ONBUILD RUN <<EOF", "CMD b"]),
+        ("RUN echo 'a <<EOF b'\nCMD c\nEOF", ["RUN echo 'a <<EOF b'", "CMD c", "EOF"]),
         ("CMD <<EOF\nRUN x\nEOF\n", ["CMD <<EOF", "RUN x", "EOF"]),
         ("RUN a \\", ["RUN a"]),
         ("", []),
@@ -34,3 +36,8 @@ def test_an_instruction_knows_its_lines_and_its_word() -> None:
         ("RUN", "c   d", 3, 4),
         ("CMD", "e", 5, 5),
     ]
+
+
+def test_one_arg_may_declare_several_arguments() -> None:
+    found = instructions("ARG A=1 B C='x D'\nENV E=1\nARG \"F\n")
+    assert [each.arguments for each in found] == [[("A", "1"), ("B", None), ("C", "x D")], [], []]

@@ -30,6 +30,13 @@ def tag() -> Iterator[str]:
         "COPY --parents a/b /c",
         "ARG TARGETARCH",
         "RUN \\\n  --mount=type=secret,id=a \\\n  cat /run/secrets/a",
+        "ARG A=1 TARGETARCH",
+        "FROM --platform=$BUILDPLATFORM y",
+        "FROM y:${TARGETARCH} AS z",
+        "ONBUILD RUN --mount=type=cache,target=/x true",
+        "ONBUILD COPY <<EOF /x",
+        "ADD --chown=1 --keep-git-dir=true https://x/y.git /z",
+        "RUN tool <<'script'",
     ],
 )
 def test_what_needs_buildkit_is_named(line: str) -> None:
@@ -45,10 +52,23 @@ def test_what_needs_buildkit_is_named(line: str) -> None:
         "COPY --link a b",
         "# RUN --mount=x",
         "ARG TARGETARCH=amd64",
+        "ARG A='x TARGETARCH'",
+        "FROM y:${TARGETARCH:-amd64}",
+        "ARG BUILDPLATFORM=linux/amd64\nFROM --platform=$BUILDPLATFORM y",
+        "RUN echo $((1<<2)) $((1 <<2))",
+        "RUN echo tool --network host --mount x",
+        "RUN echo 'a <<EOF b' \"c <<EOF d\"",
+        'RUN ["echo", "<<EOF"]',
+        "ONBUILD RUN true",
+        "ONBUILD",
     ],
 )
 def test_what_the_old_builder_can_do_is_not(line: str) -> None:
     assert need_of_buildkit(f"FROM x\n{line}\n") is None
+
+
+def test_a_line_that_goes_on_after_a_backtick_is_read_whole() -> None:
+    assert need_of_buildkit("# escape=`\nFROM x\nRUN `\n  --mount=type=cache,target=/x true\n") is not None
 
 
 def test_the_old_way_is_chosen_by_the_variable() -> None:
@@ -82,6 +102,16 @@ def test_an_image_is_built_with_what_only_buildkit_knows(tmp_path: Path, tag: st
     with pytest.raises(NumeraiError, match="exit code: 3") as caught:
         build()
     assert caught.value.code == "build-failed" and "before" in caught.value.message
+
+
+@pytest.mark.docker
+def test_a_syntax_line_whose_image_is_missing_is_named(tmp_path: Path, tag: str) -> None:
+    if not has_buildkit():
+        pytest.skip("no buildx")
+    (tmp_path / "Dockerfile").write_text("# syntax=127.0.0.1:9/syntax:1\nFROM python:3.13-slim\n")
+    with pytest.raises(NumeraiError, match=r"`# syntax=127\.0\.0\.1:9/syntax:1`") as caught:
+        build_with_buildkit(Source(tmp_path), tag, labels={}, arguments={}, platform=None, report=lambda line: None)
+    assert caught.value.code == "syntax-image-missing" and "FROM" not in str(caught.value.hint)
 
 
 def test_a_missing_base_is_told_apart(tmp_path: Path) -> None:

@@ -32,7 +32,14 @@ def test_defaults_and_what_wins() -> None:
 
 @pytest.mark.parametrize(
     "recorded",
-    [{"executor": "podman"}, {"port": 0}, {"port": "x"}, {"concurrency": 0}, {"public_url": "x.example"}],
+    [
+        {"executor": "podman"},
+        {"port": 0},
+        {"port": "x"},
+        {"concurrency": 0},
+        {"public_url": "x.example"},
+        *({"public_url": f"https://{host}"} for host in ("[::1/", "x:abc", "x:0", "x:99999", "::1]", "[x]")),
+    ],
 )
 def test_what_cannot_be_is_refused(recorded: dict[str, str | int]) -> None:
     with pytest.raises(UsageError) as error:
@@ -54,6 +61,9 @@ def test_logs_of_attempts_have_names_of_their_own(tmp_path: Path) -> None:
         ('FROM x\n# CMD ["no"]\ncmd ["a", \\\n  "b"]\n', ["a", "b"]),
         ('FROM x\nENTRYPOINT ["python", "-m"]\nCMD ["numerai_node"]', ["python", "-m", "numerai_node"]),
         ('FROM x AS build\nCMD ["no"]\nFROM y\nCMD ["yes"]', ["yes"]),
+        ('FROM x\nCMD ["yes"]\nRUN <<X\nCMD ["no"]\nX\n', ["yes"]),
+        ('FROM x\nCMD ["yes"]\nCOPY <<-"X" <<Y /z\n\tCMD ["no"]\n\tX\nENTRYPOINT ["no"]\nY', ["yes"]),
+        ('# escape=`\nFROM x\nCMD ["a", `\n"b"]', ["a", "b"]),
         ('FROM x\nCMD ["first"]\nENTRYPOINT ["only"]', ["only"]),
     ],
 )
