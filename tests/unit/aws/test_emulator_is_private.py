@@ -48,7 +48,5 @@ def test_it_listens_for_this_machine_and_its_containers_only(port: int) -> None:
 
 @pytest.mark.parametrize(("host", "status"), [("evil.example", 403), ("127.0.0.1", 200), ("host.docker.internal", 200)])
 def test_a_page_that_was_rebound_here_reads_nothing(port: int, host: str, status: int) -> None:
-    answer = requests.get(
-        f"http://127.0.0.1:{port}/moto-api/data.json", headers={"Host": f"{host}:{port}"}, timeout=30
-    )
+    answer = requests.get(f"http://127.0.0.1:{port}/moto-api/data.json", headers={"Host": f"{host}:{port}"}, timeout=30)
     assert answer.status_code == status
