@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 
 MASK = "***"
 SHORTEST_SECRET = 6
+LONGEST_FORM = 8 * 1024
+"""Characters: longer than any form in which a secret is written."""
 _known: set[str] = set()
 
 
@@ -38,6 +40,11 @@ class Redactor:
             forms = [form for word in words for form in _forms(word)]
             self._pattern = re.compile("|".join(forms)) if forms else None
         return text if self._pattern is None else self._pattern.sub(MASK, text)
+
+    def is_cut(self, before: str, after: str) -> bool:
+        """Whether a secret begins at the end of one text and goes on at the beginning of the other."""
+        before, after = before[-LONGEST_FORM:], after[:LONGEST_FORM]
+        return self(before) + self(after) != self(before + after)
 
 
 def _words(secret: str) -> Iterator[str]:
