@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 
 MASK = "***"
 SHORTEST_SECRET = 6
+LONGEST_FORM = 8 * 1024
+"""Characters: longer than any form in which a secret is written."""
 _known: set[str] = set()
 
 
@@ -31,13 +33,27 @@ class Redactor:
 
     def __call__(self, text: str) -> str:
         """The text without the secrets."""
-        wanted = self._own | _known
+        wanted = self._wanted()
         if wanted != self._built:
             self._built = wanted
             words = sorted({word for secret in wanted for word in _words(secret)}, key=len, reverse=True)
             forms = [form for word in words for form in _forms(word)]
             self._pattern = re.compile("|".join(forms)) if forms else None
         return text if self._pattern is None else self._pattern.sub(MASK, text)
+
+    def begun(self, text: str) -> int:
+        """How many of the last characters may be the beginning of a secret that goes on, as it is."""
+        words = {word for secret in self._wanted() for word in _words(secret)}
+        lengths = (length for word in words for length in range(1, len(word)) if text.endswith(word[:length]))
+        return max(lengths, default=0)
+
+    def is_cut(self, before: str, after: str) -> bool:
+        """Whether a secret begins at the end of one text and goes on at the beginning of the other."""
+        before, after = before[-LONGEST_FORM:], after[:LONGEST_FORM]
+        return self(before) + self(after) != self(before + after)
+
+    def _wanted(self) -> set[str]:
+        return self._own | _known
 
 
 def _words(secret: str) -> Iterator[str]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -17,6 +16,7 @@ from .dispatch import failure_of
 from .loading import Loaded, load_handlers
 from .loop import EventLoop
 from .messages import LOGGER, RoundReport, logger
+from .printed import masked_output
 from .surroundings import Surroundings
 
 LOG_BYTES, LOG_FILES = 5_000_000, 3
@@ -54,12 +54,14 @@ def run_handlers(
     the round that is open are delivered once more.
 
     `loop` follows the rounds. `report` gets each line of the log, without tracebacks, which are in the log file. What
-    handlers print goes to standard error. `UsageError` when a source or the model does not exist, `ApiError` when
-    Numerai refuses the keys, `NumeraiError` with code `no-handlers` when there is nothing to run.
+    handlers print goes to standard error, without secrets. `UsageError` when a source or the model does not exist,
+    `ApiError` when Numerai refuses the keys, `NumeraiError` with code `no-handlers` when there is nothing to run.
     """
     daemon = loop(surroundings, tournament, model=model)
     path = daemon.book.folder / "events.log"
-    with logged(path, report), contextlib.redirect_stdout(_Printed()):
+    with logged(path, report), masked_output(sys.stderr):
+        with contextlib.suppress(NumeraiError):  # keys that were read are masked; whether there are any is asked below
+            daemon.keys()
         loaded = load_handlers(sources)
         _add(daemon, loaded)
         if not daemon.event_handlers:
@@ -145,19 +147,3 @@ class _Lines(logging.Handler):
         why = f": {type(error).__name__}: {error}" if error else ""
         with contextlib.suppress(Exception):  # standard error is full or closed, which is no reason to end the round
             self._report(self._redact(record.getMessage() + why))
-
-
-class _Printed(io.TextIOBase):
-    """Standard error for what handlers print: what cannot be written there fails no handler."""
-
-    def write(self, text: str) -> int:
-        with contextlib.suppress(OSError):
-            sys.stderr.write(text)
-        return len(text)
-
-    def flush(self) -> None:
-        with contextlib.suppress(OSError):
-            sys.stderr.flush()
-
-    def fileno(self) -> int:
-        return sys.stderr.fileno()

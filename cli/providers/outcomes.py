@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..models import NOT_SUBMITTED_CODE, RunFailure, RunState
@@ -80,9 +81,10 @@ def ended(exit_code: int, *, limit: str, out_of_memory: bool = False) -> Outcome
     )
 
 
-def explained(outcome: Outcome, reason: str | None, command: str) -> Outcome:
-    """The outcome with what the run itself says of it; `command` shows the rest of what it printed."""
-    if outcome.message is None or SHOWS not in outcome.message or reason is None:
+def explained(outcome: Outcome, ask: Callable[[], str | None], command: str) -> Outcome:
+    """The outcome with what the run itself says of it, where that is to be asked; `command` shows the rest of what it
+    printed."""
+    if outcome.message is None or SHOWS not in outcome.message or (reason := ask()) is None:
         return outcome
     said = f"It said: {reason if reason.endswith(('.', '!', '?')) else f'{reason}.'} `{command}` shows the rest."
     return replace(outcome, message=outcome.message.replace(SHOWS, said))

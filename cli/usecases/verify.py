@@ -23,7 +23,7 @@ from ..models import (
     Submission,
     SubmissionEntry,
 )
-from ..ports import Clock, NumeraiApi, Provider, Report, ServesWebhooks
+from ..ports import Clock, NumeraiApi, Provider, Report, RunsWithoutSubmitting, ServesWebhooks
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .inspect import changed_since_deploy
 from .window import Window, window_of
@@ -121,6 +121,7 @@ class Verifier:
     _since: datetime | None = field(init=False, default=None)
     _run: Run | None = field(init=False, default=None)
     _trigger_id: str | None = field(init=False, default=None)
+    _withholds: RunsWithoutSubmitting | None = field(init=False, default=None)
     _window: Window = field(init=False, default=Window(None))
     _unproven: list[str] = field(init=False, default_factory=list)
     _facts: list[Fact] = field(init=False, default_factory=list)
@@ -135,8 +136,8 @@ class Verifier:
                 code="not-deployed",
             )
         if not self.submits:
-            withholding(self.node, self.provider)
-        warnings = self._warnings()
+            self._withholds = withholding(self.node, self.provider)
+        warnings = self._warnings() if self.submits else ()
         self.provider.wake(self.report)
         self._started, self._since = self.clock.monotonic(), self.clock.now()
         submission: Submission | None = None
@@ -179,11 +180,10 @@ class Verifier:
                 f"The folder has changed since the deploy: what is tested is what was deployed, and not what is in"
                 f" {self.node.path}. `numerai node -m {self.node.model_name} deploy` takes the changes over."
             )
-        if self.submits:
-            self._window = window_of(self.node.tournament, self.api, self.clock)
-            if self._window.is_open is False:
-                words = self._window.words
-                warnings.append(f"{words[0].upper()}{words[1:]}: that a submission is on time cannot be proven.")
+        self._window = window_of(self.node.tournament, self.api, self.clock)
+        if self._window.is_open is False:
+            words = self._window.words
+            warnings.append(f"{words[0].upper()}{words[1:]}: that a submission is on time cannot be proven.")
         for warning in warnings:
             self.on_warning(warning)
         return tuple(warnings)
@@ -236,8 +236,8 @@ class Verifier:
         return trigger_id
 
     def _start(self, trigger_id: str | None) -> Run:
-        if not self.submits:
-            run = withholding(self.node, self.provider).run_without_submitting(self.node)
+        if self._withholds is not None:
+            run = self._withholds.run_without_submitting(self.node)
         elif trigger_id is None:
             run = self.provider.trigger(self.node)
         else:

@@ -37,17 +37,30 @@ data "aws_iam_policy_document" "failures" {
 }
 
 # A rule instead of an alarm on a metric: it costs nothing, and its message says which run failed and why. It includes the
-# runs that only tell people something (`notice-`): when such a one fails, they have not heard it.
+# runs that only tell people something (`notice-`): when such a one fails, they have not heard it. It leaves out the tests
+# that were not to submit and ended there, with exit code 79, which Batch takes for a failure. One that never started has no
+# exit code, and `anything-but` matches no field that is absent. Source: "Comparison operators" and the JobDetail object,
+# docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html,
+# docs.aws.amazon.com/batch/latest/userguide/batch_job_events.html.
+locals {
+  failures = {
+    status = ["FAILED"]
+    "$or" = [
+      { jobName = [{ "anything-but" = { prefix = "no-submit-" } }] },
+      { container = { exitCode = [{ "anything-but" = [79] }, { exists = false }] } },
+    ]
+  }
+}
+
 resource "aws_cloudwatch_event_rule" "failed_run" {
   name        = "${var.name}-failed-run"
   description = "A run failed"
   event_pattern = jsonencode({
     source      = ["aws.batch"]
     detail-type = ["Batch Job State Change"]
-    detail = {
-      status   = ["FAILED"]
+    detail = merge(local.failures, {
       jobQueue = sort([for kind in local.kinds : aws_batch_job_queue.this[kind].arn])
-    }
+    })
   })
 }
 

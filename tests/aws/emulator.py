@@ -1,6 +1,7 @@
 """A local AWS for tests and for work by hand: moto with real containers, and a real image registry beside it.
 
-By hand: `python -m tests.aws.emulator` prints the variables to export and serves until Ctrl-C.
+By hand: `python -m tests.aws.emulator` prints the variables to export and serves until Ctrl-C, for this machine and its
+containers only: it asks nobody who they are.
 """
 
 from __future__ import annotations

@@ -5,13 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import signal
 import sys
 import threading
+from collections.abc import Sequence
+from typing import Any
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
-from werkzeug.serving import make_server
+from numerai_compute.adapters.docker_engine import DockerEngine
+from numerai_compute.sandbox.command import AUTO, listening_hosts
+from numerai_compute.sandbox.http.hosts import is_own_name
+from numerai_compute.signals import ending_signals
+from werkzeug.serving import BaseWSGIServer, make_server
+from werkzeug.wrappers import Response
 
 from . import moto_batch, moto_gaps, moto_lambda
 
@@ -23,6 +29,27 @@ class Requests(MotoRequestHandler):
         """One line for a request."""
         if not self.path.startswith("/_url/"):
             super().log_request(code, size)
+
+
+class OwnNames:
+    """A WSGI application in front of another one that refuses requests for names of others, as the sandbox does."""
+
+    def __init__(self, application: Any):
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        known = is_own_name(environ.get("HTTP_HOST", ""))
+        refused = Response("This is no name of the emulator: ask localhost or its address.\n", 403)
+        return (self._application if known else refused)(environ, start_response)
+
+
+def listen(hosts: Sequence[str], port: int, application: Any) -> list[BaseWSGIServer]:
+    """A server for each address, all on one port."""
+    servers: list[BaseWSGIServer] = []
+    for host in hosts:
+        servers.append(make_server(host, port, application, threaded=True, request_handler=Requests))
+        port = servers[-1].server_port
+    return servers
 
 
 def main() -> None:
@@ -45,21 +72,19 @@ def main() -> None:
     moto_gaps.install_tagging()
     stock = moto_gaps.Repeated(moto_gaps.OneAtATime(DomainDispatcherApplication(create_backend_app)))
     application = moto_lambda.FunctionUrls(stock, containers, DEFAULT_ACCOUNT_ID)
-    # All interfaces: the containers of functions and jobs call back through the bridge.
-    server = make_server("0.0.0.0", options.port, application, threaded=True, request_handler=Requests)
-    os.environ["MOTO_PORT"] = str(server.server_port)
-
-    def stop(*_: object) -> None:
-        threading.Thread(target=server.shutdown).start()
-
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{server.server_port}"}) + "\n")
-    sys.stdout.flush()
-    try:
-        server.serve_forever()
-    finally:
-        containers.close()
+    # Nobody is asked who they are, so only this machine is served: itself and its containers, through the bridge.
+    servers = listen(listening_hosts([AUTO], DockerEngine), options.port, OwnNames(application))
+    os.environ["MOTO_PORT"] = str(servers[0].server_port)
+    for server in servers:
+        threading.Thread(target=server.serve_forever).start()
+    stopped = threading.Event()
+    with ending_signals(stopped):
+        sys.stdout.write(json.dumps({"url": f"http://127.0.0.1:{servers[0].server_port}"}) + "\n")
+        sys.stdout.flush()
+        stopped.wait()
+    for server in servers:
+        server.shutdown()
+    containers.close()
 
 
 if __name__ == "__main__":

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import itertools
 import json
 import os
 import re
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
+from moto.events.models import EventPattern
+from numerai_compute.models import NOT_SUBMITTED_CODE
+from numerai_compute.triggers import NO_SUBMIT
 
 from .conftest import ROOT
 from .emulator import mirror_configuration
@@ -32,9 +38,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def terraform(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def terraform(folder: Path, *arguments: str, said: str = "") -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, **mirror_configuration(folder), "TF_IN_AUTOMATION": "1", "CHECKPOINT_DISABLE": "1"}
-    return subprocess.run(["terraform", *arguments], cwd=folder, env=environment, capture_output=True, text=True)
+    argv = ["terraform", *arguments]
+    return subprocess.run(argv, cwd=folder, env=environment, input=said, capture_output=True, text=True)
 
 
 def test_it_is_formatted_and_valid(root: Path) -> None:
@@ -53,6 +60,32 @@ def test_its_lock_file_knows_the_provider_that_is_installed_here(root: Path) -> 
 def test_its_own_tests_pass(root: Path) -> None:
     done = terraform(root, "test", "-no-color")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def failed(name: str, exit_code: int | None, status: str = "FAILED") -> dict[str, Any]:
+    """What the event of a job holds of it."""
+    return {"status": status, "jobName": name, "container": {} if exit_code is None else {"exitCode": exit_code}}
+
+
+def test_people_hear_of_failures_and_of_no_test_that_ended_where_it_was_to(root: Path) -> None:
+    digest = base64.b64encode(bytes(32)).decode()
+    packages = ((f"{name}_package_path=x", f"{name}_package_sha256={digest}") for name in ("webhook", "watcher"))
+    variables = [f"-var={each}" for each in ("region=us-east-1", "nodes={}", *itertools.chain(*packages))]
+    told = terraform(root, "console", *variables, said="jsonencode(local.failures)")
+    assert told.returncode == 0, told.stdout + told.stderr
+    pattern = EventPattern.load(json.loads(told.stdout))
+    by_hand, test = "numerai-alice-by-hand", f"{NO_SUBMIT}numerai-alice"
+    for job in (
+        failed(by_hand, 1),
+        failed(by_hand, None),
+        failed(by_hand, NOT_SUBMITTED_CODE),
+        failed("notice-numerai-alice-missed", 1),
+        failed(test, 65),
+        failed(test, None),
+    ):
+        assert pattern.matches_event(job), job
+    for job in (failed(test, NOT_SUBMITTED_CODE), failed(by_hand, 0, "SUCCEEDED"), failed(by_hand, None, "RUNNING")):
+        assert not pattern.matches_event(job), job
 
 
 def test_every_variable_and_output_is_described_and_typed() -> None:

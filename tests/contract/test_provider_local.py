@@ -6,12 +6,33 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import docker
 import pytest
+from numerai_compute.adapters.docker_engine import PIDS_LIMIT
 from numerai_compute.models import RunState
 from numerai_compute.usecases.inspect import changed_since_deploy
 
 from .local_bench import LocalBench, local_bench
 from .provider_suite import ProviderContract, ended, quiet, texts
+
+LEAVE_A_FILE = """
+import os
+cache = os.environ["NUMERAI_CACHE"]
+print(sorted(os.listdir(cache)))
+open(os.path.join(cache, "live.parquet"), "w").close()
+"""
+START_THREADS = """
+import threading
+done, started = threading.Event(), 1
+try:
+    while started < 10_000:
+        threading.Thread(target=done.wait).start()
+        started += 1
+except RuntimeError:
+    pass
+print(started)
+done.set()
+"""
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +98,26 @@ class TestContainers(ProviderContract[LocalBench]):
             assert run.state is RunState.SUCCEEDED
             assert texts(bench.provider, run.id) == [f"shared {value}"]
         assert not bench.provider.deploy(node, force=False, report=quiet).changed
+
+    def test_no_node_sees_the_cache_of_another(self, bench: LocalBench) -> None:
+        alice, mallory = (self.ready(bench, LEAVE_A_FILE) for _ in range(2))
+        printed = []
+        for node in (mallory, alice, alice):
+            run = bench.provider.trigger(node)
+            ended(bench.provider, run.id)
+            printed += texts(bench.provider, run.id)
+        assert printed == ["[]", "[]", "['live.parquet']"]
+
+    def test_the_cache_that_nodes_once_shared_goes_at_the_next_deploy(self, bench: LocalBench) -> None:
+        home = bench.provider._parts.home_id
+        volumes = docker.from_env().volumes
+        volumes.create(f"numerai-{home}-cache", labels={"numerai.home": home, "numerai.cache": home})
+        self.ready(bench, LEAVE_A_FILE)
+        assert volumes.list(filters={"label": f"numerai.cache={home}"}) == []
+
+    def test_a_container_cannot_use_up_the_machines_processes(self, bench: LocalBench) -> None:
+        node = self.ready(bench, START_THREADS, memory_mib=512)
+        run = bench.provider.trigger(node)
+        ended(bench.provider, run.id)
+        (started,) = map(int, texts(bench.provider, run.id))
+        assert 1500 < started <= PIDS_LIMIT <= 2048

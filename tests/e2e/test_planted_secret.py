@@ -57,8 +57,10 @@ try:
 except KeyError as error:
     raise RuntimeError("the key is " + secret) from error
 """
-HANDLER = """
-import os
+HANDLER = r"""
+import json, os, sys, traceback
+from base64 import b64encode
+from urllib.parse import quote
 
 from numerai_compute.events import EventHandler
 
@@ -68,6 +70,16 @@ SECRET = os.environ["NUMERAI_SECRET_KEY"]
 class Careless(EventHandler):
     def on_round_begin(self, round_number):
         self.state["number"] = round_number
+        for stream in (sys.stdout, sys.stderr):
+            for text in (SECRET, repr(SECRET), json.dumps([SECRET]), quote(SECRET, safe=""), SECRET.encode().hex()):
+                print("the key is", text, file=stream)
+            stream.buffer.write(b64encode(SECRET.encode()) + b"\n")
+            print(SECRET[:9], end="", file=stream, flush=True)
+            print(SECRET[9:], file=stream)
+        try:
+            raise KeyError(SECRET)
+        except KeyError:
+            traceback.print_exc()
         raise RuntimeError("the key is " + SECRET + repr(SECRET))
 """
 PROVIDER = '''

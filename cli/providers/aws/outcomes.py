@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 from typing import Any
 
 from ...models import Run, RunFailure, RunState
 from ...triggers import submits
-from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, lost, of_test, timed_out
+from ..outcomes import RETRY_EXIT_CODE, Outcome, cancelled, ended, explained, lost, of_test, timed_out
 from ..webhooks.calls import OWN_TRIGGER
 from .stack_file import StackNode
 from .trigger_table import image_is_missing, state_of
@@ -22,14 +22,16 @@ _NO_SECRET = re.compile(r"secret", re.IGNORECASE)
 _TAKEN_AWAY = re.compile(r"Spot Task was interrupted|Host EC2", re.IGNORECASE)
 
 
-def run_of(job: Mapping[str, Any], name: str, node: StackNode) -> Run:
-    """The run that a job (as DescribeJobs gives it) is; `node` is the record of the node that it belongs to."""
+def run_of(job: Mapping[str, Any], name: str, node: StackNode, reason: Callable[[], str | None] = lambda: None) -> Run:
+    """The run that a job (as DescribeJobs gives it) is; `node` is the record of the node that it belongs to. `reason`
+    is asked for what the run printed as the reason of its end, where that is what explains it."""
     attempts, given = job.get("attempts") or [], environment(job)
     state = RunState(state_of(job))
     outcome = _outcome(job, node) if state.final else Outcome(state, message=job.get("statusReason"))
     trigger_id = given.get("TRIGGER_ID") or given.get(OWN_TRIGGER)
     if not submits(trigger_id):
         outcome = of_test(outcome)
+    outcome = explained(outcome, reason, f"numerai node -m {node.model_name} logs --run {job['jobId']}")
     started = None if outcome.failure in (RunFailure.NOT_DEPLOYED, RunFailure.COULD_NOT_START) else _started(job)
     return Run(
         id=job["jobId"],

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +37,8 @@ NO_CAPABILITIES = "AWS Batch adds none to a job, on Fargate or EC2; runs there h
 """Its LinuxParameters have no field for them (docs.aws.amazon.com/batch/latest/APIReference/API_LinuxParameters.html).
 ECS, below it, has one, where Fargate allows SYS_PTRACE only (API_KernelCapabilities); without it a container has
 Docker's default ones."""
+REASONS = 20
+"""For so many of the runs that are listed together, the newest, the log is asked why they failed."""
 
 
 def create(context: ProviderContext) -> AwsProvider:
@@ -54,6 +57,7 @@ class AwsProvider:
     def __init__(self, parts: AwsParts):
         self._parts = parts
         self._clock = parts.context.clock
+        self._reasons: dict[str, str] = {}
 
     # a node's life
 
@@ -203,13 +207,8 @@ class AwsProvider:
     def logs(self, run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
         stack = self._stack()
         runs = self._runs(stack)
-        runs.run(run_id)
-        keys = self._parts.context.keys()
-        secrets = [keys.secret_key, keys.public_id] if keys else []
-        redact = Redactor([*secrets, *self._parts.context.notify_urls().values()])
-        lag = self._parts.settings.log_lag_seconds
-        outputs = ClusterOutputs(stack.outputs)
-        return RunLogs(self._parts.clients, outputs, runs, self._clock, lag).lines(run_id, redact, follow=follow)
+        runs.job(run_id)
+        return self._logs(stack).lines(lambda: runs.job(run_id), follow=follow)
 
     def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
         stack = self._stack()
@@ -236,7 +235,22 @@ class AwsProvider:
                 "Run `numerai node config -P aws`.",
                 code="no-such-run",
             )
-        return BatchRuns(self._parts.clients, stack, self._clock)
+        asked = itertools.count()
+
+        def reason(job: Mapping[str, Any]) -> str | None:
+            known = self._reasons.get(job["jobId"])
+            if known is None and next(asked) < REASONS and (known := self._logs(stack).reason(job)):
+                self._reasons[job["jobId"]] = known
+            return known
+
+        return BatchRuns(self._parts.clients, stack, self._clock, reason)
+
+    def _logs(self, stack: Stack) -> RunLogs:
+        keys = self._parts.context.keys()
+        secrets = [keys.secret_key, keys.public_id] if keys else []
+        redact = Redactor([*secrets, *self._parts.context.notify_urls().values()])
+        lag, outputs = self._parts.settings.log_lag_seconds, ClusterOutputs(stack.outputs)
+        return RunLogs(self._parts.clients, outputs, self._clock, lag, redact)
 
     def _cost(self, node: Node, *, first: bool) -> CostEstimate:
         return estimate(node, self.runs(node.name, HISTORY), use_spot=self._parts.settings.use_spot, first=first)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ...errors import ProviderError, UsageError
@@ -27,13 +27,21 @@ _DESCRIBED = 100  # the most that DescribeJobs takes
 
 
 class BatchRuns:
-    """The jobs of one cluster. `stack` is read anew by the caller for every command."""
+    """The jobs of one cluster. `stack` is read anew by the caller for every command. `reason` tells what a job printed
+    as the reason of its end, as far as that is known."""
 
-    def __init__(self, clients: AwsClients, stack: Stack, clock: Clock):
+    def __init__(
+        self,
+        clients: AwsClients,
+        stack: Stack,
+        clock: Clock,
+        reason: Callable[[Mapping[str, Any]], str | None] = lambda job: None,
+    ):
         self._clients = clients
         self._stack = stack
         self._outputs = ClusterOutputs(stack.outputs)
         self._clock = clock
+        self._reason = reason
 
     def submit(self, name: str, *, submits: bool = True) -> Run:
         """Start one run by hand, without a trigger of Numerai's; without `submits` it ends where it would submit."""
@@ -147,7 +155,7 @@ class BatchRuns:
 
     def _as_run(self, job: Mapping[str, Any]) -> Run:
         name = self.node_of(job) or ""
-        return run_of(job, name, self._stack.nodes[name])
+        return run_of(job, name, self._stack.nodes[name], lambda: self._reason(job))
 
     @property
     def _table(self) -> Table:

@@ -74,6 +74,8 @@ class DockerExecutor:
         for image in found[KEPT_IMAGES:]:
             with contextlib.suppress(ProviderError):  # a container still uses it: it goes at a later deploy
                 self._engine.remove_image(image)
+        with contextlib.suppress(ProviderError):  # as above, for a run that began before nodes had a cache each
+            self.destroy_shared()
 
     def present(self, reference: str) -> bool:
         return self._engine.image_id(reference) is not None
@@ -154,6 +156,7 @@ class DockerExecutor:
             )
 
     def destroy_shared(self) -> None:
+        """Remove the volume of downloads that all nodes of a home once shared: today each node has its own."""
         self._engine.remove_volumes(f"numerai.cache={self._home_id()}")
 
     def checks(self) -> Iterator[Check]:
@@ -208,7 +211,7 @@ class DockerExecutor:
 
     def _spec(self, attempt: Attempt) -> ContainerSpec:
         home, node = self._home_id(), attempt.node
-        artifacts, cache = f"numerai-{home}-{node.name}-artifacts", f"numerai-{home}-cache"
+        artifacts, cache = (f"numerai-{home}-{node.name}-{kind}" for kind in ("artifacts", "cache"))
         labels = self._labels(node.name)
         return ContainerSpec(
             name=_name(attempt),
@@ -218,7 +221,7 @@ class DockerExecutor:
             environment=attempt.environment,
             labels={**labels, "numerai.run": attempt.run_id, "numerai.attempt": str(attempt.number)},
             volumes={ARTIFACTS: artifacts, CACHE: cache},
-            volume_labels={artifacts: labels, cache: {"numerai.home": home, "numerai.cache": home}},
+            volume_labels={artifacts: labels, cache: labels},
             read_only=self._settings.read_only,
             command=attempt.command,
             capabilities=self._granted(node),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
@@ -16,7 +16,7 @@ from types import TracebackType
 
 from ...files.private import make_private_folder, remove_file
 from ...models import LogLine
-from ...redaction import Redactor
+from ...redaction import LONGEST_FORM, Redactor
 
 HEAD_BYTES = 32 * 1024 * 1024
 SEGMENT_BYTES = 8 * 1024 * 1024
@@ -25,8 +25,6 @@ MAX_LINE_BYTES = 64 * 1024
 CHUNK_BYTES = 1024 * 1024
 NOT_KEPT = "... {:.1f} MiB of the output were not kept: a log keeps its beginning and its end"
 
-_SECRET_BYTES = 8 * 1024
-"""Longer than any form in which a secret is written."""
 _SEGMENT = re.compile(r"\.(\d+)-(\d+)$")
 
 
@@ -84,8 +82,8 @@ class LogWriter:
 class LineSplitter:
     """Makes lines out of pieces; lines beyond 64 KiB are broken, but never inside of a secret."""
 
-    def __init__(self, redact: Callable[[str], str] = str) -> None:
-        self._redact = redact
+    def __init__(self, redact: Redactor | None = None) -> None:
+        self._redact = redact or Redactor()
         self._rest = b""
 
     def feed(self, piece: bytes) -> Iterator[str]:
@@ -93,7 +91,7 @@ class LineSplitter:
         *whole, self._rest = (self._rest + piece).split(b"\n")
         for line in whole:
             yield from self._broken(line)
-        while len(self._rest) >= MAX_LINE_BYTES + _SECRET_BYTES:
+        while len(self._rest) >= MAX_LINE_BYTES + LONGEST_FORM:
             cut = self._cut(self._rest)
             yield _decode(self._rest[:cut])
             self._rest = self._rest[cut:]
@@ -113,11 +111,11 @@ class LineSplitter:
 
     def _cut(self, line: bytes) -> int:
         """Where to break a line: the last place within the limit that is inside of no secret and of no character."""
-        for cut in range(MAX_LINE_BYTES, MAX_LINE_BYTES - _SECRET_BYTES, -1):
-            before, after = line[cut - _SECRET_BYTES : cut], line[cut : cut + _SECRET_BYTES]
+        for cut in range(MAX_LINE_BYTES, MAX_LINE_BYTES - LONGEST_FORM, -1):
+            before, after = line[cut - LONGEST_FORM : cut], line[cut : cut + LONGEST_FORM]
             if after[:1] and 0x80 <= after[0] < 0xC0 and MAX_LINE_BYTES - cut < 4:
                 continue
-            if self._redact(_decode(before)) + self._redact(_decode(after)) == self._redact(_decode(before + after)):
+            if not self._redact.is_cut(_decode(before), _decode(after)):
                 return cut
         return MAX_LINE_BYTES
 

@@ -20,6 +20,7 @@ NOT_FOUND = (126, 127)
 HEAD_BYTES = 1 << 16
 LOOKED_AT = 20
 """How many of the last lines of the output may say why."""
+ELF = b"\x7fELF"
 MACHINES = {3: "386", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 """ELF's e_machine (elf(5)) in the words of `docker build --platform`."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "AMD64": "amd64"}
@@ -118,8 +119,8 @@ def fault_of(program: Program, look: Look, machine: str) -> str | None:
         return f"{path} is empty"
     if head.startswith(b"\xef\xbb\xbf#!"):
         return f"{path} begins with a byte-order mark before its `#!`. Save it as UTF-8 without one, and deploy again"
-    if head.startswith(b"\x7fELF"):
-        return _fault_of_elf(program, look, machine)
+    if head.startswith(ELF) and (fault := _fault_of_elf(path, head, look, machine)):
+        return fault
     if head.startswith(b"#!"):
         first = head.partition(b"\n")[0]
         words = first[2:].decode("utf-8", errors="replace").split()
@@ -131,7 +132,7 @@ def fault_of(program: Program, look: Look, machine: str) -> str | None:
                 return f"the first line of {path} asks for {name}, which is not there"
     if not program.mode & 0o111:
         return f"{path} is not executable. `chmod +x` makes it so"
-    if not head.startswith(b"#!"):
+    if not head.startswith((ELF, b"#!")):
         return f"{path} is neither a program nor a script with a first line such as #!/bin/sh"
     return None
 
@@ -178,8 +179,7 @@ def _carriage_return(line: str) -> str:
     return f"a script has Windows line endings (CRLF): {line.strip()[:200]!r}. {CONVERT}"
 
 
-def _fault_of_elf(program: Program, look: Look, machine: str) -> str | None:
-    head, path = program.head, program.path
+def _fault_of_elf(path: str, head: bytes, look: Look, machine: str) -> str | None:
     try:
         order = "<" if head[5] == 1 else ">"
         built_for = MACHINES.get(struct.unpack_from(order + "H", head, 18)[0], "another processor")
@@ -190,7 +190,7 @@ def _fault_of_elf(program: Program, look: Look, machine: str) -> str | None:
         return f"{path} is a damaged program"
     if loader and look(loader) is None:
         return f"{path} needs the loader {loader}, which is not there: it is built for another Linux (glibc, musl)"
-    return None if program.mode & 0o111 else f"{path} is not executable. `chmod +x` makes it so"
+    return None
 
 
 def _loader(head: bytes, order: str) -> str | None:

@@ -576,10 +576,12 @@ def test_a_node_without_an_image_is_not_started_again(watch: Watched) -> None:
     job = watch.batch.add("numerai-alice-webhook")
     watch.batch.end(None)
     job["container"] = {"reason": "CannotPullContainerError: manifest unknown"}
+    job["statusReason"] = "Task failed to start"
     watch.look(16)
     assert watch.batch.submitted == []
-    ((title, _),) = watch.told()
+    ((title, text),) = watch.told()
     assert title == f"numerai-alice: round {NUMBER} failed"
+    assert "Batch says: CannotPullContainerError: manifest unknown Task failed to start" in text
 
 
 @pytest.mark.parametrize(("code", "started"), [(69, 1), (73, 1), (76, 0)])

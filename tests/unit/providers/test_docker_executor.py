@@ -167,6 +167,10 @@ def test_old_images_go_unless_something_uses_them(tmp_path: Path) -> None:
             if image == "image-5":
                 raise ProviderError("a container uses it")
 
+        def remove_volumes(self, label: str) -> None:
+            self.removed.append(label)
+            raise ProviderError("a container uses it")
+
     engine = Images([None], [[]])
     executor(engine, tmp_path).forget_old("numerai-alice", {"image-0", "image-6"})
-    assert engine.removed == ["image-4", "image-5", "image-7"]
+    assert engine.removed == ["image-4", "image-5", "image-7", "numerai.cache=home"]

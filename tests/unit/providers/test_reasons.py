@@ -43,12 +43,12 @@ def test_it_is_short() -> None:
 
 
 def test_it_stands_in_the_message() -> None:
-    outcome = explained(ended(1, limit="1 MiB"), "the moon is full", "numerai node -m alice logs --run r1")
+    outcome = explained(ended(1, limit="1 MiB"), lambda: "the moon is full", "numerai node -m alice logs --run r1")
     assert outcome.message == (
         "It ended with exit code 1. It said: the moon is full. `numerai node -m alice logs --run r1` shows the rest."
     )
-    assert explained(ended(1, limit="1 MiB"), None, "x") == ended(1, limit="1 MiB")
-    assert explained(timed_out(5), "x", "x") == timed_out(5)
+    assert explained(ended(1, limit="1 MiB"), lambda: None, "x") == ended(1, limit="1 MiB")
+    assert explained(timed_out(5), lambda: pytest.fail("asked"), "x") == timed_out(5)
 
 
 def test_the_end_of_a_test_without_submitting_is_a_success_for_that_only() -> None:

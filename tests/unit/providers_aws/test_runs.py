@@ -25,13 +25,17 @@ MILLISECONDS = int(START.timestamp() * 1000)
 
 
 class Batch:
-    """Batch as the tests want it: jobs by id, oldest first."""
+    """Batch as the tests want it: jobs by id, oldest first. What is not of jobs, `others` answers."""
 
-    def __init__(self, *jobs: dict[str, Any]):
+    def __init__(self, *jobs: dict[str, Any], others: Any = None):
+        self._others = others
         self.jobs = {job["jobId"]: job for job in jobs}
         self.submitted: list[dict[str, Any]] = []
         self.terminated: list[tuple[str, str]] = []
         self.described = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._others, name)
 
     def describe_jobs(self, jobs: list[str]) -> dict[str, Any]:
         assert len(jobs) <= 100
@@ -265,6 +269,51 @@ def test_the_log_of_all_attempts_in_order_without_secrets(
     lines = list(world.provider.logs("j-1"))
     assert [line.text for line in lines] == ["first", "leak *** and ***", "second"]
     assert lines[0].time == START + timedelta(milliseconds=10)
+
+
+CUT = 16 * 1024
+
+
+@pytest.mark.parametrize("cut_at", [1, len(KEYS.secret_key) // 2, len(KEYS.secret_key) - 1])
+@pytest.mark.parametrize("size", [CUT, CUT - 2, 262_118])
+def test_a_secret_across_the_cut_of_a_long_line_is_masked(
+    world: World, alice: Node, monkeypatch: pytest.MonkeyPatch, cut_at: int, size: int
+) -> None:
+    """Docker cuts lines at 16 KiB, the log drivers of AWS at what an event holds; a piece may lack half a character."""
+    with_batch(world, monkeypatch, job("j-1", "FAILED", attempts=[streamed(1)], stoppedAt=MILLISECONDS))
+    head = "x" * (size - cut_at) + KEYS.secret_key[:cut_at]
+    write(world, "s/1", "first", head, f"{KEYS.secret_key[cut_at:]} rest", "last")
+    lines = [line.text for line in world.provider.logs("j-1")]
+    assert lines == ["first", "x" * (size - cut_at) + "*** rest", "last"]
+
+
+def test_long_lines_without_a_secret_at_the_cut_stay_as_they_are(
+    world: World, alice: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with_batch(world, monkeypatch, job("j-1", "FAILED", attempts=[streamed(1), streamed(2)], stoppedAt=MILLISECONDS))
+    write(world, "s/1", "x" * CUT, "y" * CUT, "rest", f"{KEYS.secret_key[:10]}")
+    write(world, "s/2", f"{KEYS.secret_key[10:]}", "z" * CUT, at=5)
+    lines = [line.text for line in world.provider.logs("j-1")]
+    assert lines == ["x" * CUT, "y" * CUT, "rest", KEYS.secret_key[:10], KEYS.secret_key[10:], "z" * CUT]
+
+
+def test_a_cut_is_seen_while_a_log_is_followed(world: World, alice: Node, monkeypatch: pytest.MonkeyPatch) -> None:
+    running = job("j-1", "RUNNING")
+    running["container"]["logStreamName"] = "s/1"
+    with_batch(world, monkeypatch, running)
+    half = len(KEYS.secret_key) // 2
+    write(world, "s/1", "x" * (CUT - half) + KEYS.secret_key[:half])
+    steps: Iterator[Callable[[], object]] = iter(
+        [
+            lambda: write(world, "s/1", f"{KEYS.secret_key[half:]} rest", at=1),
+            lambda: with_batch(
+                world, monkeypatch, job("j-1", "FAILED", attempts=[streamed(1)], stoppedAt=MILLISECONDS)
+            ),
+        ]
+    )
+    monkeypatch.setattr(world.clock, "sleep", lambda seconds: next(steps)())
+    (line,) = world.provider.logs("j-1", follow=True)
+    assert line.text.endswith("x*** rest")
 
 
 def test_a_log_is_followed_until_nothing_more_can_come(

@@ -143,6 +143,19 @@ def test_without_submitting_all_but_the_submission_is_proven(withholding: Bench)
     assert without(withholding).ok, "it needs no open round"
 
 
+@pytest.mark.parametrize("submits", [True, False])
+def test_the_folder_is_read_once(withholding: Bench, monkeypatch: pytest.MonkeyPatch, submits: bool) -> None:
+    read: list[Node] = []
+
+    def source_hash(node: Node) -> str:
+        read.append(node)
+        return withholding.provider.hash
+
+    monkeypatch.setattr(withholding.provider, "source_hash", source_hash)
+    verifier(withholding, submits=submits).verify()
+    assert len(read) == 1
+
+
 def test_without_submitting_a_webhook_that_does_not_answer_fails(withholding: Bench) -> None:
     withholding.provider.silent = Silence("nothing answers", "numerai daemon start")
     found = without(withholding)
