@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import posixpath
 import re
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,17 +47,20 @@ class IgnoreRules:
 
 
 def read_rules(folder: Path) -> IgnoreRules:
-    """The rules of a folder; none where it has no such file. `UsageError` where the file is not UTF-8."""
+    """The rules of a folder; none where it has no such file. `UsageError` where it is no file, or not UTF-8."""
     for name in (SPECIFIC_IGNORE_FILE, IGNORE_FILE):
+        path = folder / name
+        if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would wait for ever
+            raise UsageError(f"{path} is a pipe, a socket or a device.", "Make it a file.", code="bad-dockerignore")
         try:
-            content = (folder / name).read_bytes()
+            content = path.read_bytes()
         except (FileNotFoundError, IsADirectoryError):
             continue
         try:
-            return IgnoreRules(content.decode("utf-8-sig"), str(folder / name))
+            return IgnoreRules(content.decode("utf-8-sig"), str(path))
         except UnicodeDecodeError as error:
             raise UsageError(
-                f"{folder / name} is not UTF-8 text, so it is not known which files to leave out.",
+                f"{path} is not UTF-8 text, so it is not known which files to leave out.",
                 "Save it as UTF-8 (Docker reads nothing else), then try again.",
                 code="bad-dockerignore",
             ) from error
@@ -64,7 +68,18 @@ def read_rules(folder: Path) -> IgnoreRules:
 
 
 def included_files(folder: Path) -> Iterator[str]:
-    """The files and symbolic links that the rules leave, relative and with `/`, in no order. Links are not followed."""
+    """The files and symbolic links that the rules leave, relative and with `/`, in no order. Links are not followed.
+    What is neither (`special_files`) is left out: there is nothing in it that a build could copy."""
+    return (name for name, mode in _included(folder) if stat.S_ISREG(mode) or stat.S_ISLNK(mode))
+
+
+def special_files(folder: Path) -> Iterator[str]:
+    """Pipes, sockets and devices among what the rules leave, as `included_files`. Opening a pipe waits for ever."""
+    return (name for name, mode in _included(folder) if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)))
+
+
+def _included(folder: Path) -> Iterator[tuple[str, int]]:
+    """Everything but folders that the rules leave, each with its mode."""
     rules = read_rules(folder)
     for root, folders, files in os.walk(folder):
         below = "" if Path(root) == folder else f"{Path(root).relative_to(folder).as_posix()}/"
@@ -74,7 +89,8 @@ def included_files(folder: Path) -> Iterator[str]:
             for name in folders
             if name not in links and (rules.has_exceptions or not rules.excludes(f"{below}{name}"))
         ]
-        yield from (f"{below}{name}" for name in [*files, *links] if not rules.excludes(f"{below}{name}"))
+        kept = (name for name in (*files, *links) if not rules.excludes(f"{below}{name}"))
+        yield from ((f"{below}{name}", (Path(root) / name).lstat().st_mode) for name in kept)
 
 
 def _parse(line: str, where: str) -> _Rule | None:

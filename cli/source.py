@@ -81,9 +81,9 @@ def check_place(path: Path, *, home: Path | None = None) -> None:
 def source_files(path: Path) -> list[str]:
     """The files of the build context, as sorted relative paths with `/`: what .dockerignore leaves, and the Dockerfile.
 
-    Folders are left out; symbolic links are listed as such and never followed.
+    Folders, pipes, sockets and devices are left out; symbolic links are listed as such and never followed.
     """
-    return sorted({*included_files(path), *({DOCKERFILE} if (path / DOCKERFILE).exists() else ())})
+    return sorted({*included_files(path), *({DOCKERFILE} if (path / DOCKERFILE).is_file() else ())})
 
 
 def source_hash(path: Path) -> str:

@@ -6,8 +6,10 @@ import os
 from pathlib import Path
 
 from ..credentials import credentials_in
+from ..dockerignore import special_files
 from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
+from ..names import shown
 from ..ports import Provider, Report, RollsBack, StateStore
 from ..source import check_source
 from .runtime import (
@@ -42,6 +44,8 @@ def deploy_node(
     modified one too. `UsageError` with code `credentials-in-image` where credentials would enter the image, unless
     `allow_credentials`."""
     check_source(Path(node.path), home=store.home)
+    if special := sorted(special_files(Path(node.path))):
+        report(f"Left out, because only files and links can be copied: {', '.join(map(shown, special))}")
     if not allow_credentials:
         refuse_credentials(Path(node.path), store)
     with store.node_lock(node.name):

@@ -40,7 +40,7 @@ def locked_requirements(lock: Path, requirements: bytes) -> bytes:
 
     The examples' Dockerfiles ask the same.
     """
-    content = lock.read_bytes() if lock.exists() else b""
+    content = lock.read_bytes() if lock.is_file() else b""
     return content if f"{hashlib.sha256(requirements).hexdigest()}  {REQUIREMENTS}".encode() in content else b""
 
 
@@ -180,7 +180,7 @@ class ProcessExecutor:
 
     def _environment(self, folder: Path, requirements: Path, report: Report) -> Path:
         """The node's virtual environment for these requirements and this Python, made when it is not there."""
-        content = requirements.read_bytes() if requirements.exists() else b""
+        content = requirements.read_bytes() if requirements.is_file() else b""
         locked = locked_requirements(requirements.with_name(LOCK), content)
         key = hashlib.sha256(sys.version.encode() + sys.executable.encode() + content + locked).hexdigest()[:12]
         environment = folder / f"venv-{key}"

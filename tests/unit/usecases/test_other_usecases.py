@@ -162,3 +162,13 @@ def test_a_copied_example_follows_no_link_out_of_its_folder(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="link"):
         scaffold(plan_scaffold("tournament-python3", folder))
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes as files are POSIX")
+def test_a_deploy_names_what_it_leaves_out(
+    store: HomeStore, provider: FakeProvider, node: Node, folder: Path
+) -> None:
+    said: list[str] = []
+    os.mkfifo(folder / "ipc")
+    deploy_node(node, provider, store, said.append, force=True)
+    assert said == ["Left out, because only files and links can be copied: 'ipc'"]
