@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..errors import ApiError, NumeraiError
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
+from ..translation import EXPECTED
 from .inspect import list_nodes
 from .node_checks import NodeChecks, guarded
 from .overview import name_of, needs_watching, watching
@@ -223,7 +224,7 @@ class Doctor:
     def _followed(self) -> bool:
         try:
             return bool(watching(self.ledger, self.clock.now()))
-        except NumeraiError:  # said by the check of the watcher
+        except EXPECTED:  # said by the check of the watcher
             return False
 
     def _told(self) -> Check:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from ...errors import NumeraiError
 from ...models import Check, CheckStatus, Node
+from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
 from .daemon import daemon_status
 from .executor import Executor
@@ -86,8 +87,9 @@ def _deployment(parts: LocalParts, node: Node, hash_of: Callable[[Node], str]) -
             lambda: stored is not None and parts.executor(stored.executor).present(stored.reference),
             hash_of,
         )
-    except NumeraiError as error:
-        return Check("deployment", CheckStatus.FAILED, error.message, error.hint, node.name)
+    except EXPECTED as error:
+        known = as_error(error)
+        return Check("deployment", CheckStatus.FAILED, known.message, known.hint, node.name)
 
 
 def _stuck(parts: LocalParts, node: Node) -> Iterator[Check]:

@@ -218,6 +218,29 @@ def test_a_folder_that_is_gone(clinic: Clinic, folder: Path) -> None:
     assert finding.status is CheckStatus.FAILED and finding.node == "numerai-alice"
 
 
+def test_a_folder_that_cannot_be_looked_at_hides_nothing_else(clinic: Clinic, node: Node, folder: Path) -> None:
+    """The system refuses a name that is too long with an error of its own."""
+    clinic.store.save_node(replace(node, path=str(folder.parent / ("x" * 300))))
+    clinic.store.save_node(replace(node, name="numerai-bob", model_name="bob", model_id="id-bob"))
+    checks = clinic.doctor.examine()
+    found = {(each.node, each.name): each for each in checks}
+    assert found["numerai-alice", "folder"].status is CheckStatus.FAILED
+    assert "too long" in found["numerai-alice", "folder"].why.lower() or os.name == "nt"
+    assert {("numerai-alice", "webhook"), ("numerai-bob", "folder"), ("numerai-bob", "webhook")} <= set(found)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what is too long is refused in another way")
+def test_a_home_that_cannot_be_looked_at_is_a_finding(home: Path, api: FakeApi, provider: FakeProvider) -> None:
+    home.mkdir(mode=0o700)
+    far = home / ("x" * 300)
+    doctor = Doctor(
+        HomeStore(far, {}), lambda keys: api, lambda name: provider, FakeClock(), Ledger(far / DATABASE_FILE)
+    )
+    found = {check.name: check for check in doctor.examine()}
+    assert found["home"].status is found["nodes.json"].status is found["keys"].status is CheckStatus.FAILED
+    assert found["python"].status is CheckStatus.OK
+
+
 def test_a_providers_findings_and_its_failure_are_shown(clinic: Clinic) -> None:
     clinic.provider.found = [
         Check("daemon", CheckStatus.FAILED, "not running", "numerai daemon start", safe_fix="start-daemon")
