@@ -10,7 +10,7 @@ from ..errors import NumeraiError
 from ..models import Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider, Report, ServesWebhooks, StateStore
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
-from .inspect import has_moved
+from .inspect import KEYS_OF_ACCOUNT, has_moved, not_in_account
 
 FIX_WEBHOOK, FIX_RESTART = "webhook", "restart-daemon"
 """What `doctor --fix` may do by itself (see doctor.py)."""
@@ -24,8 +24,8 @@ def webhook_check(
     Raises `NumeraiError` where the provider cannot say what it serves.
     """
     if model is None:
-        why = f"the account has no model {node.model_name} any more"
-        return Check("webhook", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} destroy")
+        mend = f"{KEYS_OF_ACCOUNT} Only if it was deleted: numerai node -m {node.model_name} destroy --force"
+        return Check("webhook", CheckStatus.FAILED, not_in_account(node), mend)
     if model.pickle is not None:
         return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
     served = provider.webhook_url(node.name)

@@ -207,6 +207,8 @@ def test_other_states_of_the_webhook(clinic: Clinic, node: Node) -> None:
     assert clinic.check("webhook").status is CheckStatus.OK
     clinic.api.by_id.clear()
     assert "no model alice" in clinic.check("webhook").why
+    mend = clinic.check("webhook").mend or ""
+    assert mend.index("numerai setup") < mend.index("Only if it was deleted") < mend.index("destroy")
     clinic.api.fail["models"] = unreachable()
     assert "webhook" not in clinic.statuses()
     assert clinic.check("models").status is CheckStatus.WARNING and "not known" in clinic.check("models").why
