@@ -58,7 +58,9 @@ def test_a_copy_has_the_same_hash(source: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="pipes and sockets as files are POSIX")
 @pytest.mark.parametrize("name", ["ipc", "sub/keep.csv/ipc", "Dockerfile"])
-def test_only_files_and_links_are_read(source: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_only_files_and_links_are_read(
+    source: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Opening a pipe waits until somebody writes into it, and a socket cannot be opened at all."""
     (source / "sub" / "keep.csv").unlink()
     (source / name).unlink(missing_ok=True)

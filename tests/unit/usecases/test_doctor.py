@@ -183,13 +183,32 @@ def test_a_server_that_tells_no_time(clinic: Clinic) -> None:
     assert clinic.check("clock").status is CheckStatus.WARNING
 
 
-def test_a_webhook_that_is_not_ours_is_registered_again(clinic: Clinic, node: Node) -> None:
-    for other, words in ((None, "nobody"), ("https://elsewhere", "another address")):
+def test_a_webhook_that_is_lost_or_an_earlier_one_of_ours_is_registered_again(clinic: Clinic, node: Node) -> None:
+    earlier = str(node.webhook_url).replace("127.0.0.1:5", "tunnel.example/path")
+    for other, words in ((None, "nobody"), (earlier, "another address (http://tunnel.example)")):
         clinic.api.set_webhook("id-alice", other)
         finding = clinic.check("webhook")
         assert finding.status is CheckStatus.FAILED and words in finding.why
         clinic.doctor.fix([finding], lambda _: None)
         assert clinic.check("webhook").status is CheckStatus.OK
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://elsewhere/x",
+        "http://127.0.0.1:5/numerai-alice/token-of-another-home",
+        "http://127.0.0.1:5/numerai-alice/",
+    ],
+)
+def test_a_webhook_of_another_place_is_not_taken_from_there(clinic: Clinic, other: str) -> None:
+    """Something else of its owner may run there: `node config` asks."""
+    clinic.api.set_webhook("id-alice", other)
+    finding = clinic.check("webhook")
+    assert finding.status is CheckStatus.FAILED and "another address" in finding.why and finding.safe_fix is None
+    assert (finding.mend or "").startswith("numerai node -m alice config, which asks")
+    clinic.doctor.fix(clinic.doctor.examine(), lambda _: None)
+    assert clinic.api.by_id["id-alice"].webhook == other
 
 
 def test_other_states_of_the_webhook(clinic: Clinic, node: Node) -> None:
