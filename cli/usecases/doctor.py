@@ -63,7 +63,7 @@ class Doctor:
         wanted = {check.safe_fix: check for check in checks if check.safe_fix}
         done: list[str] = []
         if FIX_NODES_FILE in wanted:
-            _attempt(done, "put the previous nodes.json back", lambda: str(self.store.restore_previous_nodes()))
+            _attempt(done, "put the previous nodes.json back", self.store.restore_previous_nodes)
         if FIX_MODES in wanted:
             _attempt(done, "made home and keys readable for you only", self._fix_modes)
         if FIX_WAKE in wanted:
@@ -90,6 +90,8 @@ class Doctor:
 
     def _home(self) -> Iterator[Check]:
         home = self.store.home
+        if home.is_symlink() and not home.exists():  # said by the check of the file in it
+            return
         if not home.exists():
             yield Check("home", CheckStatus.WARNING, f"{home} does not exist yet", "numerai setup")
             return

@@ -143,6 +143,15 @@ def test_a_broken_nodes_file_is_restored(clinic: Clinic) -> None:
     assert clinic.check("nodes.json").why == "1 node(s)"
 
 
+def test_a_nodes_file_that_is_gone_is_put_back(clinic: Clinic) -> None:
+    clinic.store.save_settings("local", {"port": 1})
+    clinic.store.nodes_path.unlink()
+    finding = clinic.check("nodes.json")
+    assert finding.status is CheckStatus.FAILED and "is gone" in finding.why and finding.mend == "numerai doctor --fix"
+    assert clinic.doctor.fix([finding], lambda _: None) == ["put the previous nodes.json back"]
+    assert clinic.check("nodes.json").status is CheckStatus.OK and len(clinic.store.nodes()) == 1
+
+
 def test_a_mend_that_fails_is_said(clinic: Clinic) -> None:
     wish = Check("nodes.json", CheckStatus.FAILED, "", safe_fix="nodes-file")
     clinic.store.nodes_path.with_name("nodes.json.previous").unlink(missing_ok=True)
