@@ -43,7 +43,8 @@ def chosen_provider(store: StateStore) -> str | None:
 def lacking(provider: Provider) -> tuple[Check, ...]:
     """What a provider needs and has not, before any node uses it: its extra, programs, credentials."""
     try:
-        return tuple(check for check in provider.checks(()) if check.status is CheckStatus.FAILED)
+        checks = [check for check in provider.checks(()) if check.node is None]
+        return tuple(check for check in checks if check.status is CheckStatus.FAILED)
     except NumeraiError as error:
         return (Check(provider.name, CheckStatus.FAILED, error.message, error.hint),)
 

@@ -314,6 +314,26 @@ def test_a_folder_that_cannot_be_read_is_the_finding_of_its_node_alone(tmp_path:
     parts.store.close()
 
 
+def test_what_runs_otherwise_than_it_is_recorded_is_found(tmp_path: Path) -> None:
+    """Runs know the database only: an older nodes.json that was put back says something else."""
+    parts = LocalParts(context(tmp_path, executor="docker"))
+    parts.store.save_node(NODE, parts.context.clock.now())
+
+    def drift(*nodes: Node) -> Check | None:
+        return next((each for each in local_checks(parts, nodes, lambda node: "hash") if each.name == "drift"), None)
+
+    assert drift(NODE) is None
+    edited = drift(replace(NODE, memory_mib=64, cron="0 12 * * *"))
+    assert edited is not None and edited.status is CheckStatus.FAILED and edited.node == NODE.name
+    assert "memory_mib 512 and not 64, cron None and not 0 12 * * *" in edited.why
+    assert edited.mend == "numerai node -m alice config"
+    other = drift(replace(NODE, name="numerai-bob"))
+    assert other is not None and other.status is CheckStatus.WARNING and "does not know it" in other.why
+    lost = drift()
+    assert lost is not None and lost.status is CheckStatus.FAILED
+    parts.store.close()
+
+
 def test_checks_of_wrong_settings_and_a_damaged_database(tmp_path: Path) -> None:
     parts = LocalParts(context(tmp_path, executor="nonsense"))
     found = {check.name: check for check in local_checks(parts, [], lambda node: "hash")}
