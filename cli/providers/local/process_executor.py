@@ -18,6 +18,7 @@ from ...models import Check, CheckStatus, Node, RunFailure, RunState
 from ...ports import Clock, Report
 from ...process import run_process, spawn_detached
 from ...source import DOCKERFILE, copy_source
+from ...source import source_hash as hash_of
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from . import supervisor
 from .dockerfile import read_command
@@ -68,13 +69,25 @@ class ProcessExecutor:
         environment = self._environment(folder, source / REQUIREMENTS, report)
         self._program(command[0], environment, source)
         snapshot = folder / f"source-{source_hash[:12]}"
-        if not snapshot.exists():
-            temporary = folder / f".{snapshot.name}.{os.getpid()}"
-            remove_tree(temporary, self._paths.root)
-            copy_source(source, temporary)
-            temporary.replace(snapshot)
-        reference = {"source": str(snapshot), "environment": str(environment), "command": command}
+        if _content(snapshot) != hash_of(source):
+            self._copy(source, snapshot)
+        reference = {
+            "source": str(snapshot),
+            "content": _content(snapshot),
+            "environment": str(environment),
+            "command": command,
+        }
         return f"process:{source_hash[:12]}", json.dumps(reference)
+
+    def _copy(self, source: Path, snapshot: Path) -> None:
+        """Copy the source, in the place of a copy that was damaged."""
+        fresh, damaged = (snapshot.with_name(f".{snapshot.name}.{os.getpid()}{end}") for end in ("", ".damaged"))
+        remove_tree(fresh, self._paths.root)
+        copy_source(source, fresh)
+        if snapshot.exists():
+            snapshot.rename(damaged)
+        fresh.replace(snapshot)
+        remove_tree(damaged, self._paths.root)
 
     def forget_old(self, node_name: str, keep: set[str]) -> None:
         """Remove the snapshots and virtual environments that nothing runs any more."""
@@ -85,8 +98,15 @@ class ProcessExecutor:
                 remove_tree(folder, self._paths.root)
 
     def present(self, reference: str) -> bool:
+        """Whether the copy of the source and the virtual environment are there, and the copy is as it was made. What
+        was deployed by earlier versions does not say how that was."""
         built = json.loads(reference)
-        return Path(built["source"]).is_dir() and _python(Path(built["environment"])).exists()
+        content = _content(Path(built["source"]))
+        return (
+            content is not None
+            and built.get("content") in (None, content)
+            and _python(Path(built["environment"])).exists()
+        )
 
     def environment_places(self, node: Node) -> tuple[str, str]:
         return str(self._paths.node(node.name) / "artifacts"), str(self._paths.cache)
@@ -100,7 +120,7 @@ class ProcessExecutor:
             return
         if not self.present(attempt.reference):
             raise StartFailed(
-                RunFailure.NOT_DEPLOYED, "What was deployed is not there any more. Run `numerai node deploy` again."
+                RunFailure.NOT_DEPLOYED, "What was deployed is gone or damaged. Run `numerai node deploy` again."
             )
         built = json.loads(attempt.reference)
         environment, work = Path(built["environment"]), folder / "work"
@@ -269,6 +289,14 @@ def _outcome(attempt: Attempt, result: supervisor.Result) -> Outcome:
     if result.exit_code is None:
         return Outcome(RunState.FAILED, None, RunFailure.COULD_NOT_START, result.message)
     return ended(result.exit_code, limit=limit)
+
+
+def _content(folder: Path) -> str | None:
+    """The hash over a copy of the source; None where it is gone or cannot be read."""
+    try:
+        return hash_of(folder) if folder.is_dir() else None
+    except (OSError, NumeraiError):
+        return None
 
 
 def _python(environment: Path) -> Path:
