@@ -45,7 +45,7 @@ def deploy_node(
     `allow_credentials`."""
     check_source(Path(node.path), home=store.home)
     if special := sorted(special_files(Path(node.path))):
-        report(f"Left out, because only files and links can be copied: {', '.join(map(shown, special))}")
+        report(f"No part of the node, because neither a file nor a link: {', '.join(map(shown, special))}")
     if not allow_credentials:
         refuse_credentials(Path(node.path), store)
     with store.node_lock(node.name):

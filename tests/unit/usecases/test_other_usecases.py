@@ -183,4 +183,4 @@ def test_a_deploy_names_what_it_leaves_out(store: HomeStore, provider: FakeProvi
     said: list[str] = []
     os.mkfifo(folder / "ipc")
     deploy_node(node, provider, store, said.append, force=True)
-    assert said == ["Left out, because only files and links can be copied: 'ipc'"]
+    assert said == ["No part of the node, because neither a file nor a link: 'ipc'"]
