@@ -50,11 +50,13 @@ class IgnoreRules:
 def ignore_file(context: Path, dockerfile_folder: Path) -> Path:
     """The file that says what a build context leaves out, whether it exists or not."""
     specific = dockerfile_folder / SPECIFIC_IGNORE_FILE
-    return specific if specific.is_file() else context / IGNORE_FILE
+    return specific if specific.exists() and not specific.is_dir() else context / IGNORE_FILE
 
 
 def read_rules(file: Path) -> IgnoreRules:
-    """The rules of an ignore file; none where it is not there. `UsageError` where it is not UTF-8."""
+    """The rules of an ignore file; none where it is not there. `UsageError` where it is no file, or not UTF-8."""
+    if file.exists() and not (file.is_file() or file.is_dir()):  # reading a pipe would wait for ever
+        raise UsageError(f"{file} is a pipe, a socket or a device.", "Make it a file.", code="bad-dockerignore")
     try:
         return IgnoreRules(file.read_bytes().decode("utf-8-sig"), str(file))
     except (FileNotFoundError, IsADirectoryError):
@@ -69,9 +71,15 @@ def read_rules(file: Path) -> IgnoreRules:
 
 def included_files(context: Path, dockerfile_folder: Path) -> Iterator[str]:
     """The files and symbolic links of a build context that the rules leave, relative and with `/`, in no order. Links
-    are not followed; sockets and pipes are nothing that could be read."""
+    are not followed. What is neither (`special_files`) is left out: there is nothing in it that a build could copy."""
     found = _included(context, dockerfile_folder)
     return (name for name, mode in found if stat.S_ISREG(mode) or stat.S_ISLNK(mode))
+
+
+def special_files(context: Path, dockerfile_folder: Path) -> Iterator[str]:
+    """Pipes, sockets and devices among what the rules leave, as `included_files`. Opening a pipe waits for ever."""
+    found = _included(context, dockerfile_folder)
+    return (name for name, mode in found if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)))
 
 
 def included_folders(context: Path, dockerfile_folder: Path) -> Iterator[str]:

@@ -174,8 +174,9 @@ class StateStore(Protocol):
     def previous_nodes(self) -> tuple[Path, int] | None:
         """The kept previous nodes file, if it is readable, and how many nodes it holds."""
 
-    def restore_previous_nodes(self) -> Path:
-        """Put the kept previous nodes file in place; the broken one is moved aside and its new path returned."""
+    def restore_previous_nodes(self) -> Path | None:
+        """Put the kept previous nodes file in place; the broken one is moved aside and its new path returned. None
+        where there was none."""
 
     def is_legacy(self) -> bool:
         """Whether the home folder holds files of the official tool that `upgrade` has not converted."""

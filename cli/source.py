@@ -147,10 +147,10 @@ def source_files(source: Source) -> list[str]:
     """The files of the build context, as sorted relative paths with `/`: what the ignore file leaves, and the
     Dockerfile.
 
-    Folders are left out; symbolic links are listed as such and never followed.
+    Folders, pipes, sockets and devices are left out; symbolic links are listed as such and never followed.
     """
     dockerfile = source.dockerfile_name
-    own = {dockerfile} if source.dockerfile.exists() else set()
+    own = {dockerfile} if source.dockerfile.is_file() else set()
     return sorted({*included_files(source.context, source.folder), *own})
 
 

@@ -9,6 +9,16 @@ from .errors import EnvironmentNotReady, NumeraiError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
 
+EXPECTED = (NumeraiError, OSError, UnicodeError)
+"""What a look at one thing among many may end with. The others are looked at all the same."""
+
+
+def as_error(error: NumeraiError | OSError | UnicodeError) -> NumeraiError:
+    """One of `EXPECTED` as an error for people."""
+    if isinstance(error, NumeraiError):
+        return error
+    return _not_text(error) if isinstance(error, UnicodeError) else _system(error)
+
 
 def translated(error: BaseException) -> NumeraiError | None:
     """The error that a person can act on, for what was raised below; None for what looks like a bug."""
@@ -16,10 +26,8 @@ def translated(error: BaseException) -> NumeraiError | None:
         from .installation import missing_part
 
         return missing_part(error)
-    if isinstance(error, UnicodeError):
-        return _not_text(error)
-    if isinstance(error, OSError):
-        return _system(error)
+    if isinstance(error, EXPECTED):
+        return as_error(error)
     if isinstance(error, MemoryError):
         return EnvironmentNotReady("There is not enough memory.", "Close other programs and try again.", code="memory")
     return None

@@ -184,25 +184,21 @@ class HomeStore:
         except (OSError, NumeraiError):
             return None
 
-    def restore_previous_nodes(self) -> Path:
+    def restore_previous_nodes(self) -> Path | None:
         previous = self.previous_nodes()
         if previous is None:
             raise NumeraiError(f"There is no readable previous version of {self.nodes_path}.", code="state-corrupt")
         with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
             aside = self.nodes_path.with_name(f"{NODES_FILE}.broken-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
-            try:
-                broken = self.nodes_path.read_bytes()
-            except OSError as error:
-                raise _unreadable(self.nodes_path, error) from error
-            write_private(aside, broken, keep_previous=False)
+            broken = self._content(self.nodes_path)
+            if broken is not None:
+                write_private(aside, broken, keep_previous=False)
             write_private(self.nodes_path, previous[0].read_bytes(), keep_previous=False)
-        return aside
+        return aside if broken is not None else None
 
     def is_legacy(self) -> bool:
-        try:
-            raw = _decode(self.nodes_path.read_bytes(), self.nodes_path)
-        except OSError:
-            raw = {"version": VERSION}
+        content = self._content(self.nodes_path)
+        raw = _decode(content, self.nodes_path) if content is not None else {"version": VERSION}
         keys = self._raw_keys()
         return "version" not in raw or bool(keys and "version" not in keys)
 
@@ -229,12 +225,10 @@ class HomeStore:
 
     def _read(self) -> _NodesFile:
         check_private_folder(self.home)
-        try:
-            content = self.nodes_path.read_bytes()
-        except FileNotFoundError:
+        content = self._content(self.nodes_path)
+        if content is None:
+            self._refuse_lost()
             return _NodesFile(version=VERSION)
-        except OSError as error:
-            raise _unreadable(self.nodes_path, error) from error
         try:
             return _parse_nodes(content, self.nodes_path)
         except NumeraiError as error:
@@ -245,6 +239,34 @@ class HomeStore:
                     "`numerai doctor --fix` puts it back and keeps the broken file aside."
                 )
             raise
+
+    def _content(self, path: Path) -> bytes | None:
+        """What a file of the home holds; None where there is none. A link that leads nowhere is an error: what it leads
+        to may be on a disk that is not mounted, and is not to be taken for empty, nor to be replaced."""
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            for place in (self.home, path):
+                if place.is_symlink() and not place.exists():
+                    raise NumeraiError(
+                        f"{place} is a link to {place.readlink()}, which is not there.",
+                        "Mount the disk that it is on, or remove the link to begin anew.",
+                        code="home-unreadable",
+                    ) from None
+            return None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+
+    def _refuse_lost(self) -> None:
+        """There is no nodes.json. Raise where there has been one with nodes."""
+        previous = self.previous_nodes()
+        if previous and previous[1]:
+            raise NumeraiError(
+                f"{self.nodes_path} is gone. It has held {previous[1]} node(s).",
+                f"`numerai doctor --fix` puts the previous version back ({previous[0].name}); remove that one, too, to "
+                "begin anew.",
+                code="state-corrupt",
+            )
 
     def _update(self, change: Callable[[_NodesFile], _NodesFile]) -> None:
         with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
@@ -261,13 +283,8 @@ class HomeStore:
 
     def _raw_keys(self) -> dict[str, Any]:
         check_private_folder(self.home)
-        try:
-            content = self.keys_path.read_bytes()
-        except FileNotFoundError:
-            return {}
-        except OSError as error:
-            raise _unreadable(self.keys_path, error) from error
-        raw = _decode(content, self.keys_path) if content.strip() else {}
+        content = self._content(self.keys_path)
+        raw = _decode(content, self.keys_path) if content and content.strip() else {}
         _refuse_newer(raw, self.keys_path)
         return raw
 

@@ -96,7 +96,7 @@ def node() -> None:
     help="Give its containers this Linux capability, e.g. CHOWN; repeatable. '' takes all away.",
 )
 @click.option("-r", "--register-webhook", is_flag=True, help="Register the webhook even where --cron is given.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask before something is made that costs money.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before something costs money, or the webhook moves.")
 @dry_run_option
 @output_options
 @click.pass_obj
@@ -118,6 +118,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
         report=factory.render.progress,
         agree=lambda preview: _agree(factory, preview, yes),
         insist=lambda why: _insist(factory, why, yes),
+        take_over=lambda why: confirm(f"{why} Let it call this node instead?", yes),
         dry_run=dry_run,
     )
     render = factory.render

@@ -50,7 +50,8 @@ def check_private_folder(folder: Path) -> None:
 
 
 def write_private(path: Path, content: bytes, *, keep_previous: bool = True) -> None:
-    """Replace a file's content atomically: temporary file (mode 0600), fsync, rename.
+    """Replace a file's content atomically: temporary file (mode 0600), fsync, rename. Of a link what it leads to is
+    replaced.
 
     With `keep_previous` the content it had is kept beside it as `<name>.previous`. Raises `EnvironmentNotReady` when
     the folder cannot be written to; the file is then as it was.
@@ -59,8 +60,9 @@ def write_private(path: Path, content: bytes, *, keep_previous: bool = True) -> 
     try:
         if keep_previous and path.exists():
             _replace(path.with_name(path.name + PREVIOUS_SUFFIX), path.read_bytes())
-        _replace(path, content)
-        _sync_folder(path.parent)
+        target = path.resolve() if path.is_symlink() else path
+        _replace(target, content)
+        _sync_folder(target.parent)
     except OSError as error:
         raise unwritable(path, error) from error
 

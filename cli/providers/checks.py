@@ -16,7 +16,7 @@ def deployment_check(
     if deployed is None:
         return Check(name, CheckStatus.FAILED, "was never deployed", mend, node.name)
     if not present():
-        return Check(name, CheckStatus.FAILED, f"{deployed.image} is gone", mend, node.name)
+        return Check(name, CheckStatus.FAILED, f"{deployed.image} is gone or damaged", mend, node.name)
     if not Path(node.path).is_dir():
         return Check(name, CheckStatus.WARNING, f"the folder {node.path} is gone", None, node.name)
     if hash_of(node) != deployed.source_hash:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..addresses import origin
 from ..capabilities import WANTED, read_capabilities
 from ..dockerignore import IGNORE_FILE, SPECIFIC_IGNORE_FILE, ignore_file
 from ..errors import NumeraiError, UsageError
@@ -25,6 +26,7 @@ from ..ports import KnowsCapabilities, NumeraiApi, PreviewsChanges, Provider, Re
 from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
 from .base_digests import present_digests
+from .inspect import is_own_webhook
 from .plan import Plan, Step
 from .resolve import resolve_model
 from .scaffold import check_tournament, plan_scaffold, scaffold
@@ -71,6 +73,11 @@ class Configured:
     notes: tuple[str, ...]
 
 
+def refuse_to_take_over(why: str) -> None:
+    """Leave a webhook where it is."""
+    raise NumeraiError(why, "`numerai node config` asks, and takes it over.", code="webhook-elsewhere")
+
+
 def configure_node(
     request: NodeRequest,
     model_name: str | None,
@@ -83,14 +90,16 @@ def configure_node(
     report: Report,
     agree: Callable[[list[str]], None],
     insist: Callable[[str], None],
+    take_over: Callable[[str], None] = refuse_to_take_over,
     dry_run: bool = False,
 ) -> Plan | Configured:
     """Make a node what the request says and return it, or with `dry_run` only the plan.
 
     `digest_of` gives an image's digest (`ports.ContainerEngine.digest`). `agree` is given what a provider says before
-    it makes things that are billed, `insist` why the node cannot work yet (its model has an assigned pickle); each
-    raises when the person does not want to go on, and nothing has been touched then. One command at a time changes a
-    node: `NumeraiError` with code `busy` otherwise.
+    it makes things that are billed, `insist` why the node cannot work yet (its model has an assigned pickle),
+    `take_over` what Numerai calls for the model until now and would not call any more; each raises when the person does
+    not want to go on, and nothing has been touched then. One command at a time changes a node: `NumeraiError` with code
+    `busy` otherwise.
     """
     refuse_legacy(store)
     model = resolve_model(api, model_name, tournament)
@@ -107,10 +116,13 @@ def configure_node(
             return replace(plan, notes=(*preview, *plan.notes))
         if model.pickle is not None:
             insist(f"{model.name}: {PICKLE_ASSIGNED}.")
+        registers = _registers(request, node, model, provider, api)
+        if registers and (other := _taken_from(node, model, provider)) is not None:
+            take_over(f"For {model.name} Numerai calls another address, {other}, that this home did not register.")
         if preview:
             agree(preview)
         plan.carry_out(report)
-        return Configured(store.nodes()[node.name], _registers(request, node, model, provider, api), plan.notes)
+        return Configured(store.nodes()[node.name], registers, plan.notes)
 
 
 def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> Node:
@@ -194,13 +206,15 @@ def plan_configure(
     steps.append((f"provision {node.name} on {node.provider}: {what}{when}", provision))
     steps.append((f"record {node.name} in {store.nodes_path}", lambda: store.save_node(provisioned[0])))
     if _registers(request, node, model, provider, api):
-        register = f"register the webhook of {node.model_name} with Numerai"
+        other = _taken_from(node, model, provider)
+        instead = f", which calls {other} until now: that ends" if other else ""
+        register = f"register the webhook of {node.model_name} with Numerai{instead}"
         steps.append((register, lambda: api.set_webhook(node.model_id, provisioned[0].webhook_url)))
     elif model.pickle is not None:
         notes.append(f"{model.name}: {PICKLE_ASSIGNED}. No webhook is registered. To change that: {UNASSIGN_PICKLE}.")
     elif node.cron:
         notes.append("It runs by its schedule; the webhook is not registered (--register-webhook does it).")
-        if model.webhook is not None and model.webhook in (node.webhook_url, provider.webhook_url(node.name)):
+        if model.webhook is not None and _taken_from(node, model, provider) is None:
             steps.append(
                 (f"take the webhook of {node.model_name} off Numerai", lambda: api.set_webhook(node.model_id, None))
             )
@@ -240,6 +254,13 @@ def _registers(request: NodeRequest, node: Node, model: Model, provider: Provide
     if model.pickle is not None:
         return False
     return request.register_webhook or (not node.cron and provider.reachable_by(api.url))
+
+
+def _taken_from(node: Node, model: Model, provider: Provider) -> str | None:
+    """Where the address leads that Numerai calls for the model, if it is not one of this home's own."""
+    if model.webhook is None or is_own_webhook(model.webhook, node, provider.webhook_url(node.name)):
+        return None
+    return origin(model.webhook)
 
 
 def _data_version(wanted: str | None, existing: Node | None) -> str | None:

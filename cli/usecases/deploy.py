@@ -6,9 +6,10 @@ import os
 from pathlib import Path
 
 from ..credentials import credentials_in
-from ..dockerignore import ignore_file
+from ..dockerignore import ignore_file, special_files
 from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
+from ..names import shown
 from ..ports import Provider, Report, RollsBack, StateStore
 from ..source import Source, check_source, source_of
 from .runtime import (
@@ -44,6 +45,8 @@ def deploy_node(
     `allow_credentials`."""
     source = source_of(node)
     check_source(source, home=store.home)
+    if special := sorted(special_files(source.context, source.folder)):
+        report(f"No part of the node, because neither a file nor a link: {', '.join(map(shown, special))}")
     if not allow_credentials:
         refuse_credentials(source, store)
     with store.node_lock(node.name):

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from ..errors import ApiError, ProviderError
+from ..addresses import origin
+from ..errors import ApiError, NumeraiError, ProviderError
 from ..models import Node
 from ..ports import NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
+from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account
 from .plan import Plan
+
+FORCED = "With --force the node is destroyed without telling Numerai."
 
 
 def destroy_node(
@@ -26,14 +30,15 @@ def destroy_node(
 ) -> Plan:
     """Remove a node and return the plan that was carried out (with `dry_run`: that would be).
 
-    The order loses nothing: what fails stays recorded, and the next call goes on from there. With `force` an active
-    run is ended and an unreachable Numerai is no obstacle. The user's folder is never touched.
+    The order loses nothing: what fails stays recorded, and the next call goes on from there. Nothing is removed while
+    Numerai cannot be told, because it is unreachable or because the keys are another account's. With `force` that is no
+    obstacle, and an active run is ended. The user's folder is never touched.
     """
     refuse_legacy(store)
     held = f"remove everything {node.provider} holds for {node.name} (the folder {node.path} stays)"
     plan = Plan(
         (
-            (f"clear the webhook of {node.model_name} at Numerai", lambda: _clear(node, api, force, warn)),
+            *_clearing(node, api, force, warn),
             (held, lambda: provider.destroy(node.name, force=force, report=report)),
             (
                 f"record {node.name} in {store.nodes_path}",
@@ -63,16 +68,35 @@ def refuse_while_active(provider: Provider, node: Node) -> None:
             )
 
 
-def _clear(node: Node, api: Callable[[], NumeraiApi], force: bool, warn: Report) -> None:
+def _clearing(
+    node: Node, api: Callable[[], NumeraiApi], force: bool, warn: Report
+) -> tuple[tuple[str, Callable[[], object]], ...]:
+    """The step that ends Numerai's calls of the node; none where it was never to be called."""
     if node.webhook_url is None:
-        return
+        return ()
     try:
         client = api()
-        registered = {model.id: model.webhook for model in client.models()}
-        if registered.get(node.model_id) == node.webhook_url:
-            client.set_webhook(node.model_id, None)
-    except ApiError as error:
+        model = next((model for model in client.models() if model.id == node.model_id), None)
+        if model is None:
+            raise NumeraiError(f"T{not_in_account(node)[1:]}.", KEYS_OF_ACCOUNT, code="not-in-account")
+    except NumeraiError as error:
         if not force:
-            error.hint = f"{error.hint or ''} With --force the node is destroyed without telling Numerai.".strip()
+            error.hint = f"{error.hint or ''} {FORCED}".strip()
             raise
-        warn(f"The webhook stays registered with Numerai: {error.message}")
+        why = error.message
+        step = f"leave the webhook of {node.model_name} as it is at Numerai, which cannot be told"
+        return ((step, lambda: warn(f"The webhook stays registered with Numerai: {why}")),)
+    if not is_own_webhook(model.webhook, node):
+        nothing = f"another address ({origin(model.webhook)})" if model.webhook else "nobody"
+        return ((f"leave the webhook alone: Numerai calls {nothing} for {node.model_name}", lambda: None),)
+
+    def clear() -> None:
+        try:
+            client.set_webhook(node.model_id, None)
+        except ApiError as error:
+            if not force:
+                error.hint = f"{error.hint or ''} {FORCED}".strip()
+                raise
+            warn(f"The webhook stays registered with Numerai: {error.message}")
+
+    return ((f"clear the webhook of {node.model_name} at Numerai", clear),)

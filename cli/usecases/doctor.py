@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from ..errors import ApiError, NumeraiError
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
+from ..translation import EXPECTED
 from .inspect import list_nodes
 from .node_checks import NodeChecks, guarded
 from .overview import name_of, needs_watching, watching
@@ -62,7 +63,7 @@ class Doctor:
         wanted = {check.safe_fix: check for check in checks if check.safe_fix}
         done: list[str] = []
         if FIX_NODES_FILE in wanted:
-            _attempt(done, "put the previous nodes.json back", lambda: str(self.store.restore_previous_nodes()))
+            _attempt(done, "put the previous nodes.json back", self.store.restore_previous_nodes)
         if FIX_MODES in wanted:
             _attempt(done, "made home and keys readable for you only", self._fix_modes)
         if FIX_WAKE in wanted:
@@ -89,6 +90,8 @@ class Doctor:
 
     def _home(self) -> Iterator[Check]:
         home = self.store.home
+        if home.is_symlink() and not home.exists():  # said by the check of the file in it
+            return
         if not home.exists():
             yield Check("home", CheckStatus.WARNING, f"{home} does not exist yet", "numerai setup")
             return
@@ -223,7 +226,7 @@ class Doctor:
     def _followed(self) -> bool:
         try:
             return bool(watching(self.ledger, self.clock.now()))
-        except NumeraiError:  # said by the check of the watcher
+        except EXPECTED:  # said by the check of the watcher
             return False
 
     def _told(self) -> Check:

@@ -10,6 +10,8 @@ from pathlib import Path
 from ..models import Deployment, LogLine, Node, Run, WebhookCall
 from ..ports import Provider, StateStore
 
+KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
+
 
 @dataclass(frozen=True)
 class NodeStatus:
@@ -39,6 +41,19 @@ def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
 def has_moved(node: Node, provider: Provider) -> bool:
     """Whether the node is served at another address now than Numerai was given."""
     return node.webhook_url is not None and provider.webhook_url(node.name) not in (None, node.webhook_url)
+
+
+def not_in_account(node: Node) -> str:
+    """Why Numerai says nothing of a node's model."""
+    return f"the account of these keys has no model {node.model_name}: it is another account's, or it was deleted"
+
+
+def is_own_webhook(address: str | None, node: Node, served: str | None = None) -> bool:
+    """Whether an address is one that this home has registered for the node, or would register as it is `served` now:
+    it is the recorded one, or ends in the same name and token, which are made once and kept, wherever it leads."""
+    ours = [url for url in (node.webhook_url, served) if url]
+    ends = [url[url.rindex(f"/{node.name}/") :] for url in ours if f"/{node.name}/" in url]
+    return address is not None and (address in ours or any(address.endswith(end) for end in ends))
 
 
 def changed_since_deploy(node: Node, provider: Provider) -> bool:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import NumeraiError
 from ..installation import install_command
 from ..models import DEFAULT_TIMEOUT_MINUTES, Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider
 from ..source import check_source, source_of
+from ..translation import EXPECTED, as_error
 from .configure import NEWEST_DATA
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
 from .webhooks import webhook_check
@@ -22,8 +22,9 @@ def guarded(
     """The checks, and one of that name and status for the error that they end with."""
     try:
         yield from make()
-    except NumeraiError as error:
-        yield Check(name, status, error.message, error.hint)
+    except EXPECTED as error:
+        known = as_error(error)
+        yield Check(name, status, known.message, known.hint)
 
 
 @dataclass(frozen=True)

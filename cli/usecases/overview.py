@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import NumeraiError
 from ..models import Check, CheckStatus, Node, Tournament, WatcherRecord
 from ..ports import NotifiesItself, Provider, StateStore
+from ..translation import EXPECTED, as_error
 from .history import RoundReader, RoundRecord
 from .inspect import list_nodes
 from .webhooks import webhook_check
@@ -123,8 +124,8 @@ def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followe
         deployed = provider.deployment(node.name) is not None
         if models is not None and reader.api_url is not None:
             webhook = webhook_check(node, model, provider, reader.api_url, lambda: followed)
-    except NumeraiError as error:
-        reader.note(f"{node.name}: {error.message}")
+    except EXPECTED as error:
+        reader.note(f"{node.name}: {as_error(error).message}")
     return NodeGlance(
         node=node.name,
         model_name=node.model_name,

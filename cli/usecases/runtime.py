@@ -80,7 +80,7 @@ def runtime_files(folder: Path) -> Iterator[str]:
         relative = path.relative_to(folder)
         if any(part == "__pycache__" or part.startswith(".") for part in relative.parts) or path.suffix == ".pyc":
             continue
-        if path.is_symlink() or not path.is_dir():
+        if path.is_symlink() or path.is_file():
             yield relative.as_posix()
 
 

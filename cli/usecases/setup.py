@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from ..errors import NumeraiError, UsageError
 from ..models import Check, CheckStatus, Keys, TokenInfo
 from ..ports import MovesState, NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
+from .inspect import list_nodes
 
 NEEDED_SCOPES = ("upload_submission", "read_submission_info", "read_user_info", "write_user_info")
 """What the tool and its nodes use: submit, look at submissions, list models, register webhooks (numerai_api schema)."""
@@ -42,7 +43,8 @@ def chosen_provider(store: StateStore) -> str | None:
 def lacking(provider: Provider) -> tuple[Check, ...]:
     """What a provider needs and has not, before any node uses it: its extra, programs, credentials."""
     try:
-        return tuple(check for check in provider.checks(()) if check.status is CheckStatus.FAILED)
+        checks = [check for check in provider.checks(()) if check.node is None]
+        return tuple(check for check in checks if check.status is CheckStatus.FAILED)
     except NumeraiError as error:
         return (Check(provider.name, CheckStatus.FAILED, error.message, error.hint),)
 
@@ -64,11 +66,13 @@ def set_up(
     """
     refuse_legacy(store)
     settings = check(settings)
-    account, models = None, 0
+    account, models, strangers = None, 0, list[str]()
     if keys is not None:
         api = api_with(keys)
         account = api.token_info()
-        models = len(api.models())
+        known = {model.id for model in api.models()}
+        models = len(known)
+        strangers = [node.name for node in list_nodes(store) if node.model_id not in known]
     merged = {**store.settings(provider), **settings}
     if not dry_run:
         if keys is not None:
@@ -77,7 +81,19 @@ def set_up(
             store.save_settings(provider, merged)
         if chosen_provider(store) != provider:
             store.save_settings(CHOICE, {"provider": provider})
-    return SetUp(store.home, provider, account, models, tuple(scope_warnings(account)) if account else (), merged)
+    warnings = [*scope_warnings(account), *stranger_warnings(strangers)] if account else []
+    return SetUp(store.home, provider, account, models, tuple(warnings), merged)
+
+
+def stranger_warnings(nodes: Sequence[str]) -> list[str]:
+    """What is wrong with keys whose account does not have the models of these nodes."""
+    if not nodes:
+        return []
+    return [
+        f"The account of these keys does not have the models of {', '.join(nodes)}: Numerai goes on calling these "
+        "nodes and refuses what they submit. Run `numerai setup` with the keys of the account that has the models; the "
+        "nodes are as they were."
+    ]
 
 
 def scope_warnings(account: TokenInfo) -> list[str]:

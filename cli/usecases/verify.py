@@ -25,7 +25,7 @@ from ..models import (
 )
 from ..ports import Clock, NumeraiApi, Provider, Report, RunsWithoutSubmitting, ServesWebhooks
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
-from .inspect import changed_since_deploy
+from .inspect import changed_since_deploy, is_own_webhook
 from .window import Window, window_of
 from .withholding import withholding
 
@@ -370,7 +370,8 @@ class Verifier:
             held = "another address for this model" if model and model.webhook else "no address for this model"
             if model and model.webhook and served and origin(model.webhook) != origin(served):
                 held += f" ({origin(model.webhook)}) than the node is served at ({origin(served)})"
-                mend = f"numerai doctor --fix, or {mend}"
+                if is_own_webhook(model.webhook, self.node, served):
+                    mend = f"numerai doctor --fix, or {mend}"
             return Fact(REACHED, False, self._seconds(), f"Numerai has {held}", mend=mend)
         return Fact(
             REACHED,

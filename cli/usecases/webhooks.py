@@ -10,7 +10,7 @@ from ..errors import NumeraiError
 from ..models import Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider, Report, ServesWebhooks, StateStore
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
-from .inspect import has_moved
+from .inspect import KEYS_OF_ACCOUNT, has_moved, is_own_webhook, not_in_account
 
 FIX_WEBHOOK, FIX_RESTART = "webhook", "restart-daemon"
 """What `doctor --fix` may do by itself (see doctor.py)."""
@@ -24,8 +24,8 @@ def webhook_check(
     Raises `NumeraiError` where the provider cannot say what it serves.
     """
     if model is None:
-        why = f"the account has no model {node.model_name} any more"
-        return Check("webhook", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} destroy")
+        mend = f"{KEYS_OF_ACCOUNT} Only if it was deleted: numerai node -m {node.model_name} destroy --force"
+        return Check("webhook", CheckStatus.FAILED, not_in_account(node), mend)
     if model.pickle is not None:
         return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
     served = provider.webhook_url(node.name)
@@ -43,8 +43,12 @@ def webhook_check(
             return Check("webhook", CheckStatus.OK, f"{why}; the watcher starts the node when a round opens")
         mend = "numerai daemon start, or numerai setup --public-url URL"
         return Check("webhook", CheckStatus.WARNING, why, mend)
+    if model.webhook is not None and not is_own_webhook(model.webhook, node, served):
+        mend = f"numerai node -m {node.model_name} config, which asks before it takes the webhook from there"
+        return Check("webhook", CheckStatus.FAILED, _differs(model.webhook, served), mend)
     if model.webhook != served:
-        return Check("webhook", CheckStatus.FAILED, _differs(model, served), "numerai doctor --fix", None, FIX_WEBHOOK)
+        why = _differs(model.webhook, served) if model.webhook else "Numerai calls nobody"
+        return Check("webhook", CheckStatus.FAILED, why, "numerai doctor --fix", None, FIX_WEBHOOK)
     silence = provider.silence() if isinstance(provider, ServesWebhooks) else None
     if silence is None:
         answers = ", and it answers" if isinstance(provider, ServesWebhooks) else ""
@@ -98,10 +102,8 @@ def elsewhere_note(provider: Provider) -> str | None:
     )
 
 
-def _differs(model: Model, served: str) -> str:
-    if not model.webhook:
-        return "Numerai calls nobody"
-    before, now = origin(model.webhook), origin(served)
+def _differs(called: str, served: str) -> str:
+    before, now = origin(called), origin(served)
     if before == now:
         return f"Numerai calls another address at {now} than the node's own: one of another home or an earlier node"
     return f"Numerai calls another address ({before}) than the one that the node is served at ({now})"

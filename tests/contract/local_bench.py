@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 import secrets
 import shutil
 import tarfile
@@ -79,7 +80,9 @@ class LocalBench:
                 self._client().images.remove(image.id, force=True)
 
     def traces(self, node: Node) -> list[str]:
-        found = [str(path) for path in (self.home.path / "local").rglob("*") if node.name in path.name]
+        walked = os.walk(self.home.path / "local")  # what vanishes meanwhile, as an attempt that has ended, is left out
+        entries = (f"{root}/{name}" for root, folders, files in walked for name in (*folders, *files))
+        found = [entry for entry in entries if node.name in entry.rpartition("/")[2]]
         logs = self.home.path / "local" / "logs"
         found += [str(path) for path in logs.glob("*") if path.stem.split(".")[0] in self._run_ids(node)]
         if self.executor == "docker":

@@ -437,7 +437,8 @@ class ProviderContract(Generic[AnyBench]):
         node = bench.provider.configure(bench.node("import sys; sys.exit(9)"), quiet)
 
         def found() -> dict[str, str]:
-            return {check.name: check.status.value for check in bench.provider.checks([node]) if check.node}
+            checks = bench.provider.checks([node])  # the bench has other nodes, too
+            return {check.name: check.status.value for check in checks if check.node == node.name}
 
         assert found() == {"deployment": "failed", "last run": "ok"}
         bench.provider.deploy(node, force=False, report=quiet)

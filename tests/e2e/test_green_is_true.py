@@ -41,7 +41,7 @@ class Ground:
     @property
     def address(self) -> str:
         """The address of the webhook by the settings as they are."""
-        self.shell.ok("node", "config")
+        self.shell.ok("node", "config", "--yes")  # what was registered last is not this home's
         found = next(model.webhook for model in self.api.models() if model.id == self.model.id)
         assert found
         return found

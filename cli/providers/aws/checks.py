@@ -8,6 +8,7 @@ from functools import partial
 from ...errors import NumeraiError
 from ...models import Check, CheckStatus, Node
 from ...ports import Provider
+from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
 from .clients import aws_errors
 from .cluster_outputs import ClusterOutputs
@@ -46,8 +47,9 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Provider) -> It
         ):
             try:
                 yield look()
-            except NumeraiError as error:
-                yield Check(name, CheckStatus.FAILED, error.message, error.hint, node.name)
+            except EXPECTED as error:
+                known = as_error(error)
+                yield Check(name, CheckStatus.FAILED, known.message, known.hint, node.name)
 
 
 def _guarded(name: str, look: Callable[[], _Finding]) -> Check:

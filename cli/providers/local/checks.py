@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from ...errors import NumeraiError
 from ...models import Check, CheckStatus, Node
+from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
 from .daemon import daemon_status
 from .executor import Executor
@@ -15,6 +16,8 @@ from .parts import LocalParts
 
 OVERDUE = timedelta(minutes=5)
 """How long after its deadline a run that still goes on counts as stuck."""
+_COMPARED = ("model_id", "path", "cpu", "memory_mib", "timeout_minutes", "cron", "data_version")
+"""What the database holds of a node that nodes.json holds, too."""
 
 
 def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[Node], str]) -> Iterator[Check]:
@@ -39,6 +42,7 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
     for executor in {chosen.name: chosen, **{executor.name: executor for executor in used}}.values():
         yield from executor.checks()
     yield from _rehearsals(parts, used)
+    yield from _drift(parts, nodes)
     for node in nodes:
         yield _deployment(parts, node, hash_of)
         yield last_run_check(node, parts.store.runs(node.name, 20))
@@ -77,6 +81,31 @@ def _rehearsals(parts: LocalParts, used: Iterable[Executor]) -> Iterator[Check]:
         yield Check(name, CheckStatus.OK, f"what {len(removed)} of them left is removed: {', '.join(removed)}")
 
 
+def _drift(parts: LocalParts, nodes: list[Node]) -> Iterator[Check]:
+    """Nodes that run here otherwise than nodes.json has them: runs know the database only."""
+    if not parts.paths.database.exists():
+        return
+    recorded = {node.name: node for node in nodes}
+    for stored in parts.store.nodes():
+        node, wanted = stored.node, recorded.get(stored.node.name)
+        mend = f"numerai node -m {node.model_name} config"
+        if wanted is None:
+            status = CheckStatus.WARNING if nodes else CheckStatus.FAILED
+            why = "this machine runs it when it is called, but nodes.json does not know it"
+            yield Check("drift", status, why, f"{mend}, then destroy it if it is not wanted", node.name)
+        elif differs := [
+            f"{field} {_shown(value)} and not {_shown(wish)}"
+            for field in _COMPARED
+            if (value := getattr(node, field)) != (wish := getattr(wanted, field))
+        ]:
+            why = f"it runs otherwise than nodes.json says: {', '.join(differs)}"
+            yield Check("drift", CheckStatus.FAILED, why, mend, node.name)
+
+
+def _shown(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
 def _deployment(parts: LocalParts, node: Node, hash_of: Callable[[Node], str]) -> Check:
     stored = parts.store.deployment(node.name)
     try:
@@ -86,8 +115,9 @@ def _deployment(parts: LocalParts, node: Node, hash_of: Callable[[Node], str]) -
             lambda: stored is not None and parts.executor(stored.executor).present(stored.reference),
             hash_of,
         )
-    except NumeraiError as error:
-        return Check("deployment", CheckStatus.FAILED, error.message, error.hint, node.name)
+    except EXPECTED as error:
+        known = as_error(error)
+        return Check("deployment", CheckStatus.FAILED, known.message, known.hint, node.name)
 
 
 def _stuck(parts: LocalParts, node: Node) -> Iterator[Check]:

@@ -48,8 +48,6 @@ class ExecutorChoice:
                 code="needs-image",
             )
         if self._setting != AUTO:
-            if recorded is not None and recorded != self._setting:
-                report(f"{node.name} ran {WHAT[recorded]}; it now runs {WHAT[self._setting]}, as `executor` is set.")
             if self._setting == DockerExecutor.name:
                 self._require_engine(node)
             return self._executor(self._setting)

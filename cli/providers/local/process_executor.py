@@ -18,7 +18,8 @@ from ...files.private import make_private_folder, remove_tree
 from ...models import Check, CheckStatus, Node, RunFailure, RunState
 from ...ports import Clock, Report
 from ...process import run_process, spawn_detached
-from ...source import DOCKERFILE, copy_source
+from ...source import DOCKERFILE, Source, copy_source
+from ...source import source_hash as hash_of
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from . import supervisor
 from .dockerfile import read_command
@@ -43,7 +44,7 @@ def locked_requirements(lock: Path, requirements: bytes) -> bytes:
 
     The examples' Dockerfiles ask the same.
     """
-    content = lock.read_bytes() if lock.exists() else b""
+    content = lock.read_bytes() if lock.is_file() else b""
     return content if f"{hashlib.sha256(requirements).hexdigest()}  {REQUIREMENTS}".encode() in content else b""
 
 
@@ -73,13 +74,25 @@ class ProcessExecutor:
         environment = self._environment(folder, source / REQUIREMENTS, report)
         self._program(command[0], environment, source)
         snapshot = folder / f"source-{source_hash[:12]}"
-        if not snapshot.exists():
-            temporary = folder / f".{snapshot.name}.{os.getpid()}"
-            remove_tree(temporary, self._paths.root)
-            copy_source(source, temporary)
-            temporary.replace(snapshot)
-        reference = {"source": str(snapshot), "environment": str(environment), "command": command}
+        if _content(snapshot) != hash_of(Source(source)):
+            self._copy(source, snapshot)
+        reference = {
+            "source": str(snapshot),
+            "content": _content(snapshot),
+            "environment": str(environment),
+            "command": command,
+        }
         return f"process:{source_hash[:12]}", json.dumps(reference)
+
+    def _copy(self, source: Path, snapshot: Path) -> None:
+        """Copy the source, in the place of a copy that was damaged."""
+        fresh, damaged = (snapshot.with_name(f".{snapshot.name}.{os.getpid()}{end}") for end in ("", ".damaged"))
+        remove_tree(fresh, self._paths.root)
+        copy_source(source, fresh)
+        if snapshot.exists():
+            snapshot.rename(damaged)
+        fresh.replace(snapshot)
+        remove_tree(damaged, self._paths.root)
 
     def forget_old(self, node_name: str, keep: set[str]) -> None:
         """Remove the snapshots and virtual environments that nothing runs any more."""
@@ -90,8 +103,15 @@ class ProcessExecutor:
                 remove_tree(folder, self._paths.root)
 
     def present(self, reference: str) -> bool:
+        """Whether the copy of the source and the virtual environment are there, and the copy is as it was made. What
+        was deployed by earlier versions does not say how that was."""
         built = json.loads(reference)
-        return Path(built["source"]).is_dir() and _python(Path(built["environment"])).exists()
+        content = _content(Path(built["source"]))
+        return (
+            content is not None
+            and built.get("content") in (None, content)
+            and _python(Path(built["environment"])).exists()
+        )
 
     def environment_places(self, node: Node) -> tuple[str, str]:
         return str(self._paths.node(node.name) / "artifacts"), str(self._paths.cache)
@@ -105,7 +125,7 @@ class ProcessExecutor:
             return
         if not self.present(attempt.reference):
             raise StartFailed(
-                RunFailure.NOT_DEPLOYED, "What was deployed is not there any more. Run `numerai node deploy` again."
+                RunFailure.NOT_DEPLOYED, "What was deployed is gone or damaged. Run `numerai node deploy` again."
             )
         built = json.loads(attempt.reference)
         environment, work = Path(built["environment"]), folder / "work"
@@ -205,7 +225,7 @@ class ProcessExecutor:
 
     def _environment(self, folder: Path, requirements: Path, report: Report) -> Path:
         """The node's virtual environment for these requirements and this Python, made when it is not there."""
-        content = requirements.read_bytes() if requirements.exists() else b""
+        content = requirements.read_bytes() if requirements.is_file() else b""
         locked = locked_requirements(requirements.with_name(LOCK), content)
         key = hashlib.sha256(sys.version.encode() + sys.executable.encode() + content + locked).hexdigest()[:12]
         environment = folder / f"venv-{key}"
@@ -281,6 +301,14 @@ class ProcessExecutor:
                 return True
             del self._supervisors[folder]
         return folder.exists() and supervisor.is_alive(folder)
+
+
+def _content(folder: Path) -> str | None:
+    """The hash over a copy of the source; None where it is gone or cannot be read."""
+    try:
+        return hash_of(Source(folder)) if folder.is_dir() else None
+    except (OSError, NumeraiError):
+        return None
 
 
 def _python(environment: Path) -> Path:

@@ -17,6 +17,7 @@ from ..registry import ProviderContext
 from ..webhooks.calls import TRIGGER_ID
 from .answering import silence_at
 from .checks import local_checks
+from .choice import WHAT
 from .daemon import COMMAND, lock_is_held, no_daemon, stop_daemon
 from .docker_executor import DockerExecutor
 from .parts import LocalParts
@@ -101,6 +102,10 @@ class LocalProvider:
         image, reference = executor.build(node, digest, report)
         deployment = Deployment(node.name, image, digest, self._clock.now(), changed=True)
         self._store.save_deployment(deployment, executor.name, reference)
+        if current is not None and current.executor != executor.name:
+            report(
+                f"{node.name} ran {WHAT[current.executor]}; it now runs {WHAT[executor.name]}, as `executor` is set."
+            )
         used = {job.reference for job in self._store.active(node.name) if job.reference}
         executor.forget_old(node.name, {reference, *used})
         return deployment

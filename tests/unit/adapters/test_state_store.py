@@ -128,7 +128,7 @@ def test_a_broken_file_is_named_kept_and_can_be_restored(store: HomeStore, conte
         store.save_node(NODE)
     assert store.nodes_path.read_bytes() == content
     aside = store.restore_previous_nodes()
-    assert aside.read_bytes() == content
+    assert aside is not None and aside.read_bytes() == content
     assert store.nodes() == {"numerai-alice": NODE}
 
 
@@ -188,6 +188,57 @@ def test_a_broken_file_without_a_previous_version_offers_none(store: HomeStore) 
     assert "doctor --fix" not in (caught.value.hint or "")
     with pytest.raises(NumeraiError):
         store.restore_previous_nodes()
+
+
+def test_a_file_that_is_gone_is_no_home_without_nodes(store: HomeStore) -> None:
+    store.save_node(NODE)
+    store.save_settings("local", {"port": 1})  # the kept previous version now holds the node
+    store.nodes_path.unlink()
+    for use in (store.nodes, lambda: store.settings("local"), lambda: store.save_settings("local", {"port": 2})):
+        with pytest.raises(NumeraiError, match=r"is gone. It has held 1 node") as caught:
+            use()
+        assert caught.value.code == "state-corrupt" and "doctor --fix" in (caught.value.hint or "")
+    assert store.restore_previous_nodes() is None
+    assert store.nodes() == {"numerai-alice": NODE}
+
+
+def test_nodes_that_were_all_forgotten_are_not_missed(store: HomeStore) -> None:
+    store.save_settings("local", {"port": 1})
+    store.save_settings("local", {"port": 2})
+    store.nodes_path.unlink()
+    assert store.nodes() == {}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege on Windows")
+@pytest.mark.parametrize("linked", [".", "nodes.json", ".keys"])
+def test_a_link_that_leads_nowhere_is_not_an_empty_file(tmp_path: Path, linked: str) -> None:
+    """As when the disk is not mounted that the home, or a file in it, was put on."""
+    there, away = tmp_path / "there", tmp_path / "away"
+    there.mkdir(mode=0o700)
+    store = HomeStore(there, {})
+    store.save_node(NODE)
+    store.save_keys(Keys("p", "s" * 10))
+    moved = there / linked
+    moved.rename(away)
+    moved.symlink_to(away)
+    assert store.nodes() == {"numerai-alice": NODE} and store.keys() is not None
+    store.save_settings("local", {"port": 1})
+    store.save_notify_url("team", "json://127.0.0.1:9")
+    assert moved.is_symlink(), "what is written goes where the link leads"
+    away.rename(tmp_path / "not-mounted")
+    if linked != ".keys":
+        with pytest.raises(NumeraiError, match=r"is a link to .*, which is not there"):
+            store.nodes()
+        with pytest.raises(NumeraiError):
+            store.save_settings("local", {"port": 2})
+    if linked != "nodes.json":
+        with pytest.raises(NumeraiError, match=r"is a link to .*, which is not there"):
+            store.keys()
+        with pytest.raises(NumeraiError):
+            store.save_notify_url("other", "json://127.0.0.1:9")
+    assert moved.is_symlink() and not moved.exists()
+    (tmp_path / "not-mounted").rename(away)
+    assert store.nodes() == {"numerai-alice": NODE} and set(store.notify_urls()) == {"team"}
 
 
 def test_a_newer_file_is_refused(store: HomeStore) -> None:

@@ -298,6 +298,19 @@ def test_doctor_fixes_what_is_safe(ready: Line) -> None:
     assert answer.exit_code == 0 and answer.json["fixed"] == ["registered the webhook of numerai-alice"]
 
 
+def test_a_webhook_of_another_place_is_taken_only_by_who_agrees(ready: Line) -> None:
+    theirs = "https://abc.lambda-url.example/numerai-alice/their-token"
+    ready.api.set_webhook("id-alice", theirs)
+    refused = ready("node", "config")
+    assert refused.exit_code == 2 and "https://abc.lambda-url.example" in refused.err and "--yes" in refused.err
+    fixed = ready("doctor", "--fix", "--json")
+    assert fixed.exit_code == 3 and fixed.json["fixed"] == []
+    assert "https://abc.lambda-url.example until now: that ends" in ready("node", "config", "--dry-run").out
+    assert ready.api.by_id["id-alice"].webhook == theirs and "their-token" not in refused.err
+    assert ready("node", "config", "--yes").exit_code == 0
+    assert ready("doctor").exit_code == 0
+
+
 def test_constants_and_examples(line: Line, tmp_path: Path) -> None:
     listed = line("list-constants", "--json").json
     assert listed["sizes"]["mem-md"] == {"cpu": 2.0, "memory_mib": 16384} and "local" in listed["providers"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -9,8 +10,8 @@ from typing import cast
 
 import pytest
 from numerai_compute.adapters.clock import SystemClock
-from numerai_compute.errors import EnvironmentNotReady, UsageError
-from numerai_compute.models import Deployment, Keys, Node
+from numerai_compute.errors import EnvironmentNotReady, NumeraiError, UsageError
+from numerai_compute.models import Check, CheckStatus, Deployment, Keys, Node
 from numerai_compute.ports import ContainerEngine
 from numerai_compute.providers.local.parts import LocalParts
 from numerai_compute.providers.local.provider import LocalProvider
@@ -117,7 +118,7 @@ def test_a_setting_changes_it_and_that_is_said(home: Path, engine: Engine, node:
     engine.down, said = "no-engine", list[str]()
     done = LocalProvider(context(home, engine, executor="process")).deploy(node, force=False, report=said.append)
     assert done.image.startswith("process:")
-    assert "ran in containers; it now runs as processes" in said[0]
+    assert "ran in containers; it now runs as processes" in said[-1]
     assert present(LocalParts(context(home, engine)).store.deployment(node.name)).executor == "process"
 
 
@@ -133,6 +134,62 @@ def test_what_is_built_from_a_folder_above_is_never_a_process(home: Path, engine
             LocalParts(context(home, engine, **settings)).choice.of_node(node, said.append)
         assert refused.value.code == "needs-image" and "config --context ''" in str(refused.value.hint)
     assert said == []
+
+
+def test_a_build_that_fails_changes_nothing_and_says_nothing_of_it(home: Path, engine: Engine, node: Node) -> None:
+    deployed(home, engine, node, "docker")
+    (Path(node.path) / "Dockerfile").write_text("FROM scratch\n")
+    said = list[str]()
+    with pytest.raises(NumeraiError):
+        LocalProvider(context(home, engine, executor="process")).deploy(node, force=False, report=said.append)
+    assert not any("now runs" in line for line in said)
+    assert present(LocalParts(context(home, engine)).store.deployment(node.name)).executor == "docker"
+
+
+def damage(folder: Path, how: str) -> None:
+    (copy,) = (folder / "local" / "nodes" / "numerai-dave").glob("source-*")
+    if how == "a file is gone":
+        (copy / "main.py").unlink()
+    elif how == "a file is another":
+        (copy / "main.py").write_text("print(2)")
+    else:
+        (copy / "more.py").write_text("")
+
+
+@pytest.mark.parametrize("how", ["a file is gone", "a file is another", "a file came"])
+def test_a_damaged_copy_of_the_source_is_found_and_made_again(home: Path, engine: Engine, node: Node, how: str) -> None:
+    (Path(node.path) / "main.py").write_text("print(1)")
+    provider = LocalProvider(context(home, engine, executor="process"))
+    provider.configure(node, print)
+    provider.deploy(node, force=False, report=print)
+
+    def finding() -> Check:
+        return next(check for check in provider.checks([node]) if check.name == "deployment")
+
+    assert finding().status is CheckStatus.OK
+    damage(home, how)
+    assert finding().status is CheckStatus.FAILED and "damaged" in finding().why
+    assert provider.deploy(node, force=False, report=print).changed
+    assert finding().status is CheckStatus.OK
+    (copy,) = (home / "local" / "nodes" / node.name).glob("*source-*")
+    assert sorted(path.name for path in copy.iterdir()) == ["Dockerfile", "main.py"]
+
+
+def test_a_copy_that_an_earlier_version_made_is_made_again_by_force(home: Path, engine: Engine, node: Node) -> None:
+    """It is not known how that was."""
+    (Path(node.path) / "main.py").write_text("print(1)")
+    provider = LocalProvider(context(home, engine, executor="process"))
+    provider.configure(node, print)
+    provider.deploy(node, force=False, report=print)
+    store = LocalParts(context(home, engine)).store
+    stored = present(store.deployment(node.name))
+    reference = {name: value for name, value in json.loads(stored.reference).items() if name != "content"}
+    store.save_deployment(stored.deployment, stored.executor, json.dumps(reference))
+    damage(home, "a file is gone")
+    assert not provider.deploy(node, force=False, report=print).changed
+    provider.deploy(node, force=True, report=print)
+    (copy,) = (home / "local" / "nodes" / node.name).glob("source-*")
+    assert (copy / "main.py").exists()
 
 
 def test_the_setting_docker_needs_an_engine(home: Path, engine: Engine, node: Node) -> None:

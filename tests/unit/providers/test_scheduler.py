@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -289,6 +290,47 @@ def test_checks_without_what_they_look_at(tmp_path: Path) -> None:
     parts.executor("docker").present = lambda reference: True  # type: ignore[method-assign]
     found = {check.name: check for check in local_checks(parts, [NODE], lambda node: "hash")}
     assert "is gone" in found["deployment"].why
+    parts.store.close()
+
+
+def test_a_folder_that_cannot_be_read_is_the_finding_of_its_node_alone(tmp_path: Path) -> None:
+    parts = LocalParts(context(tmp_path))
+    other = replace(NODE, name="numerai-bob")
+    for node in (NODE, other):
+        (tmp_path / node.name).mkdir()
+        parts.store.save_node(node, parts.context.clock.now())
+        parts.store.save_deployment(Deployment(node.name, "i", "h", parts.context.clock.now()), "docker", "reference")
+    parts.executor("docker").present = lambda reference: True  # type: ignore[method-assign]
+
+    def hash_of(node: Node) -> str:
+        if node.name == NODE.name:
+            raise OSError(errno.ENAMETOOLONG, "File name too long", node.path)
+        return "h"
+
+    nodes = [replace(node, path=str(tmp_path / node.name)) for node in (NODE, other)]
+    found = {(check.node, check.name): check for check in local_checks(parts, nodes, hash_of)}
+    assert "too long" in found[NODE.name, "deployment"].why
+    assert found["numerai-bob", "deployment"].status is CheckStatus.OK and (NODE.name, "last run") in found
+    parts.store.close()
+
+
+def test_what_runs_otherwise_than_it_is_recorded_is_found(tmp_path: Path) -> None:
+    """Runs know the database only: an older nodes.json that was put back says something else."""
+    parts = LocalParts(context(tmp_path, executor="docker"))
+    parts.store.save_node(NODE, parts.context.clock.now())
+
+    def drift(*nodes: Node) -> Check | None:
+        return next((each for each in local_checks(parts, nodes, lambda node: "hash") if each.name == "drift"), None)
+
+    assert drift(NODE) is None
+    edited = drift(replace(NODE, memory_mib=64, cron="0 12 * * *"))
+    assert edited is not None and edited.status is CheckStatus.FAILED and edited.node == NODE.name
+    assert "memory_mib 512 and not 64, cron None and not 0 12 * * *" in edited.why
+    assert edited.mend == "numerai node -m alice config"
+    other = drift(replace(NODE, name="numerai-bob"))
+    assert other is not None and other.status is CheckStatus.WARNING and "does not know it" in other.why
+    lost = drift()
+    assert lost is not None and lost.status is CheckStatus.FAILED
     parts.store.close()
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from numerai_compute.dockerignore import special_files
 from numerai_compute.errors import UsageError
 from numerai_compute.models import Node
 from numerai_compute.redaction import Redactor
@@ -88,6 +89,35 @@ def test_a_copy_has_the_same_hash(source: Path, tmp_path: Path) -> None:
     copy_source(source, tmp_path / "copy")
     assert source_hash(Source(tmp_path / "copy")) == source_hash(Source(source))
     assert not (tmp_path / "copy" / "noise.log").exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes and sockets as files are POSIX")
+@pytest.mark.parametrize("name", ["ipc", "sub/keep.csv/ipc", "Dockerfile"])
+def test_only_files_and_links_are_read(
+    source: Path, tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Opening a pipe waits until somebody writes into it, and a socket cannot be opened at all."""
+    (source / "sub" / "keep.csv").unlink()
+    (source / name).unlink(missing_ok=True)
+    before = source_hash(Source(source))
+    (source / name).parent.mkdir(exist_ok=True)
+    os.mkfifo(source / name)
+    monkeypatch.chdir(source)  # the path of a socket must be short
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind("socket")
+        assert source_hash(Source(source)) == before
+        copy_source(source, tmp_path / "copy")
+        assert set(special_files(source, source)) == {name, "socket"} - {"Dockerfile"}  # which the ignore file names
+    assert not (tmp_path / "copy" / name).exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes as files are POSIX")
+def test_an_ignore_file_that_is_a_pipe_is_refused(source: Path) -> None:
+    (source / ".dockerignore").unlink()
+    os.mkfifo(source / ".dockerignore")
+    with pytest.raises(UsageError, match="is a pipe") as caught:
+        source_hash(Source(source))
+    assert caught.value.code == "bad-dockerignore"
 
 
 def test_a_fit_folder_is_accepted(source: Path, home: Path) -> None:

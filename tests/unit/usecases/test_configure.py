@@ -27,6 +27,7 @@ class Setting:
         self.digests: dict[str, str | None] = {}
         self.agree: Callable[[list[str]], None] = lambda preview: None
         self.insist: Callable[[str], None] = lambda why: None
+        self.taken: list[str] = []
 
     def configure(self, model: str | None = "alice", tournament: int | None = None, **asked: Any) -> Configured:
         done = self.run(model, tournament, **asked)
@@ -47,6 +48,7 @@ class Setting:
             report=self.reported.append,
             agree=self.agree,
             insist=self.insist,
+            take_over=self.taken.append,
             dry_run=dry_run,
         )
 
@@ -430,3 +432,37 @@ def test_a_schedule_leaves_another_address_alone_and_says_so(setting: Setting, f
     done = setting.configure(cron="30 12 * * TUE-SAT")
     assert any("another address" in note for note in done.notes)
     assert setting.api.by_id[first.node.model_id].webhook == "https://elsewhere.example/x"
+
+
+def test_a_webhook_is_taken_from_another_place_only_when_agreed(setting: Setting, folder: Path) -> None:
+    setting.api.set_webhook("id-alice", "https://abc.lambda-url.example/numerai-alice/secret-token")
+    plan = setting.run(path=folder, dry_run=True)
+    assert isinstance(plan, Plan) and not setting.taken
+    step = "register the webhook of alice with Numerai, which calls https://abc.lambda-url.example until now: that ends"
+    assert plan.describe()[-1] == step
+    with pytest.raises(NumeraiError, match=r"https://abc\.lambda-url\.example, that this home did not") as caught:
+        configure_node(
+            NodeRequest(path=folder),
+            "alice",
+            None,
+            api=setting.api,
+            store=setting.store,
+            provider_named=lambda _: setting.provider,
+            report=setting.reported.append,
+            agree=lambda preview: None,
+            insist=lambda why: None,
+        )
+    assert caught.value.code == "webhook-elsewhere" and setting.store.nodes() == {}
+    done = setting.configure(path=folder)
+    assert len(setting.taken) == 1 and "secret-token" not in setting.taken[0]
+    assert setting.api.by_id["id-alice"].webhook == done.node.webhook_url
+
+
+def test_an_address_of_this_home_is_no_other_place(setting: Setting, folder: Path) -> None:
+    """As after a change of the port, and where the record was lost but the provider has the token."""
+    first = setting.configure(path=folder)
+    setting.provider.base = "http://127.0.0.1:6"
+    setting.configure()
+    setting.store.forget_node(first.node.name)
+    setting.configure(path=folder)
+    assert setting.taken == []

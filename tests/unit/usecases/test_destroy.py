@@ -81,6 +81,54 @@ def test_an_unreachable_numerai_stops_it_unless_forced(
     assert store.nodes() == {}
 
 
+def test_keys_of_another_account_destroy_nothing_unless_forced(
+    destroy: Callable[..., list[str]], store: HomeStore, api: FakeApi, provider: FakeProvider
+) -> None:
+    """What was trained would be deleted, while the first account still calls an address that nobody serves."""
+    api.by_id.clear()
+    for options in ({}, {"dry_run": True}):
+        with pytest.raises(NumeraiError, match="no model alice") as caught:
+            destroy(**options)
+        assert caught.value.code == "not-in-account"
+        assert "numerai setup" in (caught.value.hint or "") and "--force" in (caught.value.hint or "")
+    assert "numerai-alice" in store.nodes() and provider.configured
+    assert "stays registered" in destroy(force=True)[0]
+    assert store.nodes() == {}
+
+
+@pytest.mark.parametrize(
+    ("webhook", "says"),
+    [
+        ("own", "clear the webhook of alice at Numerai"),
+        (None, "leave the webhook alone: Numerai calls nobody for alice"),
+        ("https://elsewhere/x", "leave the webhook alone: Numerai calls another address (https://elsewhere) for alice"),
+    ],
+)
+def test_the_plan_says_what_happens_to_the_webhook(
+    store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node, webhook: str | None, says: str
+) -> None:
+    api.set_webhook("id-alice", node.webhook_url if webhook == "own" else webhook)
+    plan = destroy_node(
+        node,
+        api=lambda: api,
+        store=store,
+        provider=provider,
+        report=lambda _: None,
+        warn=lambda _: None,
+        dry_run=True,
+    )
+    assert plan.describe()[0] == says
+
+
+def test_an_address_of_ours_that_has_moved_is_cleared(
+    destroy: Callable[..., list[str]], api: FakeApi, node: Node
+) -> None:
+    """The port was changed, and registering the new address failed."""
+    api.set_webhook("id-alice", str(node.webhook_url).replace(":5/", ":7/"))
+    destroy()
+    assert api.by_id["id-alice"].webhook is None
+
+
 def test_what_the_provider_could_not_remove_is_not_forgotten(
     destroy: Callable[..., list[str]], store: HomeStore, provider: FakeProvider
 ) -> None:

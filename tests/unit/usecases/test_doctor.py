@@ -143,6 +143,15 @@ def test_a_broken_nodes_file_is_restored(clinic: Clinic) -> None:
     assert clinic.check("nodes.json").why == "1 node(s)"
 
 
+def test_a_nodes_file_that_is_gone_is_put_back(clinic: Clinic) -> None:
+    clinic.store.save_settings("local", {"port": 1})
+    clinic.store.nodes_path.unlink()
+    finding = clinic.check("nodes.json")
+    assert finding.status is CheckStatus.FAILED and "is gone" in finding.why and finding.mend == "numerai doctor --fix"
+    assert clinic.doctor.fix([finding], lambda _: None) == ["put the previous nodes.json back"]
+    assert clinic.check("nodes.json").status is CheckStatus.OK and len(clinic.store.nodes()) == 1
+
+
 def test_a_mend_that_fails_is_said(clinic: Clinic) -> None:
     wish = Check("nodes.json", CheckStatus.FAILED, "", safe_fix="nodes-file")
     clinic.store.nodes_path.with_name("nodes.json.previous").unlink(missing_ok=True)
@@ -183,13 +192,32 @@ def test_a_server_that_tells_no_time(clinic: Clinic) -> None:
     assert clinic.check("clock").status is CheckStatus.WARNING
 
 
-def test_a_webhook_that_is_not_ours_is_registered_again(clinic: Clinic, node: Node) -> None:
-    for other, words in ((None, "nobody"), ("https://elsewhere", "another address")):
+def test_a_webhook_that_is_lost_or_an_earlier_one_of_ours_is_registered_again(clinic: Clinic, node: Node) -> None:
+    earlier = str(node.webhook_url).replace("127.0.0.1:5", "tunnel.example/path")
+    for other, words in ((None, "nobody"), (earlier, "another address (http://tunnel.example)")):
         clinic.api.set_webhook("id-alice", other)
         finding = clinic.check("webhook")
         assert finding.status is CheckStatus.FAILED and words in finding.why
         clinic.doctor.fix([finding], lambda _: None)
         assert clinic.check("webhook").status is CheckStatus.OK
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        "https://elsewhere/x",
+        "http://127.0.0.1:5/numerai-alice/token-of-another-home",
+        "http://127.0.0.1:5/numerai-alice/",
+    ],
+)
+def test_a_webhook_of_another_place_is_not_taken_from_there(clinic: Clinic, other: str) -> None:
+    """Something else of its owner may run there: `node config` asks."""
+    clinic.api.set_webhook("id-alice", other)
+    finding = clinic.check("webhook")
+    assert finding.status is CheckStatus.FAILED and "another address" in finding.why and finding.safe_fix is None
+    assert (finding.mend or "").startswith("numerai node -m alice config, which asks")
+    clinic.doctor.fix(clinic.doctor.examine(), lambda _: None)
+    assert clinic.api.by_id["id-alice"].webhook == other
 
 
 def test_other_states_of_the_webhook(clinic: Clinic, node: Node) -> None:
@@ -207,6 +235,8 @@ def test_other_states_of_the_webhook(clinic: Clinic, node: Node) -> None:
     assert clinic.check("webhook").status is CheckStatus.OK
     clinic.api.by_id.clear()
     assert "no model alice" in clinic.check("webhook").why
+    mend = clinic.check("webhook").mend or ""
+    assert mend.index("numerai setup") < mend.index("Only if it was deleted") < mend.index("destroy")
     clinic.api.fail["models"] = unreachable()
     assert "webhook" not in clinic.statuses()
     assert clinic.check("models").status is CheckStatus.WARNING and "not known" in clinic.check("models").why
@@ -216,6 +246,29 @@ def test_a_folder_that_is_gone(clinic: Clinic, folder: Path) -> None:
     (folder / "Dockerfile").unlink()
     finding = clinic.check("folder")
     assert finding.status is CheckStatus.FAILED and finding.node == "numerai-alice"
+
+
+def test_a_folder_that_cannot_be_looked_at_hides_nothing_else(clinic: Clinic, node: Node, folder: Path) -> None:
+    """The system refuses a name that is too long with an error of its own."""
+    clinic.store.save_node(replace(node, path=str(folder.parent / ("x" * 300))))
+    clinic.store.save_node(replace(node, name="numerai-bob", model_name="bob", model_id="id-bob"))
+    checks = clinic.doctor.examine()
+    found = {(each.node, each.name): each for each in checks}
+    assert found["numerai-alice", "folder"].status is CheckStatus.FAILED
+    assert "too long" in found["numerai-alice", "folder"].why.lower() or os.name == "nt"
+    assert {("numerai-alice", "webhook"), ("numerai-bob", "folder"), ("numerai-bob", "webhook")} <= set(found)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="what is too long is refused in another way")
+def test_a_home_that_cannot_be_looked_at_is_a_finding(home: Path, api: FakeApi, provider: FakeProvider) -> None:
+    home.mkdir(mode=0o700)
+    far = home / ("x" * 300)
+    doctor = Doctor(
+        HomeStore(far, {}), lambda keys: api, lambda name: provider, FakeClock(), Ledger(far / DATABASE_FILE)
+    )
+    found = {check.name: check for check in doctor.examine()}
+    assert found["home"].status is found["nodes.json"].status is found["keys"].status is CheckStatus.FAILED
+    assert found["python"].status is CheckStatus.OK
 
 
 def test_a_providers_findings_and_its_failure_are_shown(clinic: Clinic) -> None:

@@ -52,6 +52,20 @@ def test_a_key_that_can_move_stake_is_pointed_out(store: HomeStore, api: FakeApi
     assert "stake" in found.warnings[0]
 
 
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_keys_of_an_account_without_the_nodes_models_are_pointed_out(
+    store: HomeStore, api: FakeApi, node: Node, dry_run: bool
+) -> None:
+    def keys_given() -> tuple[str, ...]:
+        return set_up(
+            KEYS, "local", {}, store=store, api_with=lambda keys: api, check=as_given, dry_run=dry_run
+        ).warnings
+
+    assert keys_given() == ()
+    api.by_id.clear()
+    assert "numerai-alice" in keys_given()[0] and "numerai setup" in keys_given()[0]
+
+
 def test_nodes_are_found_by_model_or_node_name(node: Node) -> None:
     twin = replace(node, name="signals-alice", tournament=11)
     both = {item.name: item for item in (node, twin)}
@@ -182,3 +196,11 @@ def test_a_copied_example_follows_no_link_out_of_its_folder(tmp_path: Path) -> N
     with pytest.raises(UsageError, match="link"):
         scaffold(plan_scaffold("tournament-python3", folder))
     assert list(outside.iterdir()) == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes as files are POSIX")
+def test_a_deploy_names_what_it_leaves_out(store: HomeStore, provider: FakeProvider, node: Node, folder: Path) -> None:
+    said: list[str] = []
+    os.mkfifo(folder / "ipc")
+    deploy_node(node, provider, store, said.append, force=True)
+    assert said == ["No part of the node, because neither a file nor a link: 'ipc'"]

@@ -126,6 +126,13 @@ def test_a_copy_is_the_same_with_crlf_and_with_what_python_leaves(folder: Path, 
     assert state_of(folder) is RuntimeState.CHANGED
 
 
+@pytest.mark.skipif(os.name != "posix", reason="pipes as files are POSIX")
+def test_a_pipe_in_the_copy_is_not_read(folder: Path, node: Node) -> None:
+    copy = shutil.copytree(OWN, folder / "numerai_node")
+    os.mkfifo(copy / "ipc")
+    assert state_of(folder) is RuntimeState.CURRENT
+
+
 def test_an_old_copy_is_replaced_and_kept_outside_the_folder(deploy: Deploy, old: Path) -> None:
     before = runtime_hash(old)
     deploy()  # the folder without the runtime was deployed by the fixture
