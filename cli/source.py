@@ -10,6 +10,7 @@ from pathlib import Path
 from .dockerignore import included_files
 from .encodings import as_utf_8, is_utf_16
 from .errors import UsageError
+from .files.places import users_home
 from .models import Node
 
 DOCKERFILE = "Dockerfile"
@@ -63,7 +64,7 @@ def build_arguments(node: Node) -> dict[str, str]:
 def check_place(path: Path, *, home: Path | None = None) -> None:
     """Whether a node's folder may be at this place, existing or not; `UsageError` with code `folder-too-wide`."""
     resolved = path.resolve()
-    private = [Path.home().resolve(), *([home.resolve()] if home else [])]
+    private = [users_home().resolve(), *([home.resolve()] if home else [])]
     if resolved == Path(resolved.anchor) or any(folder.is_relative_to(resolved) for folder in private):
         raise UsageError(
             f"{path} cannot be a node's folder: everything in it, private files too, would go into the image.",

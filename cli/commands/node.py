@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -18,7 +17,7 @@ from ..names import shown
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
 from ..usecases.inspect import NodeStatus, latest_run, list_nodes, node_status, run_log
 from ..usecases.resolve import resolve_node
-from .options import confirm, dry_run_option, output_options, tournament_option
+from .options import PlaceType, confirm, decimal, dry_run_option, output_options, tournament_option, whole
 
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
@@ -66,14 +65,12 @@ def node() -> None:
 @node_options
 @click.option("-P", "--provider", help="Where the node runs (list-constants shows them).  [default: local]")
 @click.option("-s", "--size", help="How big it runs (list-constants shows the sizes).  [default: mem-md]")
-@click.option("--cpu", type=float, help="vCPUs instead of a size's (128 and more: in 1024ths).")
-@click.option("--memory", type=float, help="GiB of memory instead of a size's (256 and more: MiB).")
-@click.option(
-    "-p", "--path", type=click.Path(path_type=Path), help="The folder with the node's code.  [default: this folder]"
-)
+@click.option("--cpu", type=decimal(), help="vCPUs instead of a size's (256 and more: in 1024ths).")
+@click.option("--memory", type=decimal(), help="GiB of memory instead of a size's (256 and more: MiB).")
+@click.option("-p", "--path", type=PlaceType(), help="The folder with the node's code.  [default: this folder]")
 @click.option("-e", "--example", help="Copy this example into the folder first.")
 @click.option("-c", "--cron", help="Run by this schedule (UTC), not by the webhook; '' ends that.")
-@click.option("--timeout-minutes", type=int, help="Stop a run that takes longer.  [default: 60]")
+@click.option("--timeout-minutes", type=whole(), help="Stop a run that takes longer.  [default: 60]")
 @click.option(
     "--data-version",
     metavar="V",
@@ -339,7 +336,7 @@ def trigger(factory: Factory) -> None:
 def _log_options(default: int | None) -> Callable[[F], F]:
     def add(function: F) -> F:
         number = click.option(
-            "-n", "--num-lines", type=click.IntRange(1), default=default, help="How many of the last lines."
+            "-n", "--num-lines", type=whole(1, 1_000_000), default=default, help="How many of the last lines."
         )
         follow = click.option("-f", "--follow-tail", is_flag=True, help="Go on until the run has ended.")
         kind = click.option(

@@ -99,9 +99,9 @@ class EventLoop(HandlerContext):
         With `single_run` it ends after one round: the open one, or the next to open within `single_run_max_wait`
         seconds. SIGTERM ends it quietly and Ctrl-C with `KeyboardInterrupt`, both after `on_shutdown`; what was
         outstanding of a round at SIGTERM is said to have failed. With `again` the events of the round that is open are
-        delivered once more. A `UsageError` in an event (no model is given, an unknown one, or a program that is not there)
-        ends it too, once every handler had its turn; the event then counts as not delivered. `NumeraiError` with code `busy` when another
-        process delivers events to one of these handlers.
+        delivered once more. A `UsageError` in an event (no model is given, an unknown one, or a program that is not
+        there) ends it too, once every handler had its turn; the event then counts as not delivered. `NumeraiError` with
+        code `busy` when another process delivers events to one of these handlers.
         """
         self.rounds, self.failed, self._deliveries.misuse = [], [], None
         with self._locked(), _sigterm_stops():

@@ -37,7 +37,9 @@ PICKLE_ASSIGNED = (
 UNASSIGN_PICKLE = "at numer.ai (Submissions, Settings of the model) unassign the upload, then numerai node config"
 """What to do about it. The API has no call for that (numerapi 3.1.1, the API's introspection)."""
 _MIB_FROM = 256
-_MILLI_CPU_FROM = 128
+_MILLI_CPU_FROM = 256
+_MAX_CPU, _MAX_MIB = 192, 1536 * 1024
+"""No more can be had of the machines that providers offer: the largest common ones, such as AWS's r7i.48xlarge."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +230,7 @@ def _check_served(version: str | None, data: DataVersions) -> None:
 
 def _folder(request: NodeRequest, existing: Node | None) -> Path:
     if request.path is not None:
-        return request.path.expanduser().resolve()
+        return request.path.resolve()
     if existing:  # an example goes into its folder: a node is moved by --path only
         return Path(existing.path)
     if request.example:
@@ -248,12 +250,19 @@ def _size(request: NodeRequest, existing: Node | None) -> tuple[float, int]:
         cpu, memory_mib = existing.cpu, existing.memory_mib
     if request.cpu is not None:
         cpu = request.cpu / 1024 if request.cpu >= _MILLI_CPU_FROM else request.cpu
-        if not 0.1 <= cpu <= 192:
-            raise UsageError(f"--cpu must be from 0.1 to 192 vCPUs, not {request.cpu:g}.")
+        if not 0.1 <= cpu <= _MAX_CPU:
+            raise UsageError(
+                f"--cpu must be from 0.1 to {_MAX_CPU} vCPUs (from {_MILLI_CPU_FROM} on: in 1024ths of one), not"
+                f" {request.cpu:g}."
+            )
     if request.memory is not None:
-        memory_mib = int(request.memory if request.memory >= _MIB_FROM else request.memory * 1024)
-        if memory_mib < 64:
-            raise UsageError(f"--memory must be at least 64 MiB, not {request.memory:g}.")
+        memory = request.memory if request.memory >= _MIB_FROM else request.memory * 1024
+        if not 64 <= memory <= _MAX_MIB:
+            raise UsageError(
+                f"--memory must be from 64 MiB (0.0625) to {_MAX_MIB // 1024} GiB (from {_MIB_FROM} on: in MiB), not"
+                f" {request.memory:g}."
+            )
+        memory_mib = int(memory)
     return cpu, memory_mib
 
 

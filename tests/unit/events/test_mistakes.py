@@ -131,7 +131,7 @@ def test_a_program_that_cannot_be_started_now_is_tried_again(world: World, monke
 def test_what_failed_in_the_open_round_is_no_success_the_next_time(
     world: World, caplog: pytest.LogCaptureFixture, event: str
 ) -> None:
-    (first,) = world.daemon(Recorder(**{event: 99})).run(single_run=True)
+    (first,) = world.daemon(Recorder("recorder", **{event: 99})).run(single_run=True)
     corrected = Recorder()
     with caplog.at_level("INFO"):
         (second,) = world.daemon(corrected).run(single_run=True)
