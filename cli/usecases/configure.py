@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import NumeraiError, UsageError
+from ..errors import ApiError, NumeraiError, UsageError
 from ..models import (
     DEFAULT_PROVIDER,
     DEFAULT_SIZE,
@@ -25,6 +25,7 @@ from ..source import check_place, check_source
 from .plan import Plan
 from .resolve import resolve_model
 from .scaffold import check_tournament, plan_scaffold, scaffold
+from .timetable import timetable
 
 MAX_TIMEOUT_MINUTES = 24 * 60
 NEWEST_DATA, TRAINED_DATA = "newest", "trained"
@@ -188,7 +189,10 @@ def plan_configure(
     elif model.pickle is not None:
         notes.append(f"{model.name}: {PICKLE_ASSIGNED}. No webhook is registered. To change that: {UNASSIGN_PICKLE}.")
     elif node.cron:
-        notes.append("It runs by its schedule; the webhook is not registered (--register-webhook does it).")
+        notes += [
+            "It runs by its schedule; the webhook is not registered (--register-webhook does it).",
+            *_times(node, api),
+        ]
         if model.webhook is not None and model.webhook in (node.webhook_url, provider.webhook_url(node.name)):
             steps.append(
                 (f"take the webhook of {node.model_name} off Numerai", lambda: api.set_webhook(node.model_id, None))
@@ -202,6 +206,16 @@ def plan_configure(
             "`numerai setup --public-url URL` and config again."
         )
     return Plan(tuple(steps), tuple(notes))
+
+
+def _times(node: Node, api: NumeraiApi) -> list[str]:
+    """When the schedule starts the node, and for which rounds that is not on time; nothing where Numerai is silent."""
+    try:
+        times = timetable(str(node.cron), node.tournament, api)
+    except ApiError:
+        return []
+    makes_up = " A watcher (`numerai daemon start`) starts the runs that are missing." if times.misses else ""
+    return [f"By it, {times.words}.{makes_up}"]
 
 
 def _registers(request: NodeRequest, node: Node, model: Model, provider: Provider, api: NumeraiApi) -> bool:

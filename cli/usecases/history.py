@@ -46,8 +46,8 @@ class Standing(str, Enum):
 
     `unconfirmed`: Numerai holds a file of the round, or a run made one, but Numerai does not say that it counts.
     `covered`, `late`, `missed`: as in `RoundOutcome`. `not-listed`: the watcher remembers a submission, and Numerai was
-    asked and has none of the round: the keys are another account's, or the API has begun anew. `unknown`: what Numerai says could not be asked or is no longer
-    listed (it lists a model's latest 20 rounds).
+    asked and has none of the round: the keys are another account's, or the API has begun anew. `unknown`: what Numerai
+    says could not be asked or is no longer listed (it lists a model's latest 20 rounds).
     """
 
     ON_TIME = "on-time"
