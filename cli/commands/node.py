@@ -14,8 +14,8 @@ from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError,
 from ..factory import Factory
 from ..models import Node, Run, RunState
 from ..names import shown
-from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
-from ..usecases.inspect import NodeStatus, latest_run, list_nodes, node_status, run_log
+from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
+from ..usecases.inspect import NodeStatus, beside_the_folder, latest_run, list_nodes, node_status, run_log
 from ..usecases.resolve import resolve_node
 from .options import PlaceType, confirm, decimal, dry_run_option, output_options, tournament_option, whole
 
@@ -230,13 +230,16 @@ def test(factory: Factory, local: bool, command: str, no_submit: bool) -> int:
     chosen = _node(factory)
     if command and not local:
         raise UsageError("--command only goes with --local.")
-    factory.render.say(_what_it_does(factory, chosen, no_submit))
+    factory.render.say(_what_it_does(chosen, local, no_submit))
     if local:
         return _test_locally(factory, chosen, command, no_submit)
     return _test(factory, chosen, no_submit)
 
 
-def _what_it_does(factory: Factory, chosen: Node, no_submit: bool) -> str:
+def _what_it_does(chosen: Node, local: bool, no_submit: bool) -> str:
+    if local:
+        submits = "submits nothing" if no_submit else f"submits to the live model {chosen.model_name}"
+        return f"This runs the folder {chosen.path} here and now and {submits}. Webhook and deploy are not tested."
     if no_submit:
         return f"Nothing is submitted to {chosen.model_name}: everything else is proven."
     return f"This submits to the live model {chosen.model_name} (--no-submit proves everything but that)."
@@ -306,11 +309,14 @@ def _test_locally(factory: Factory, chosen: Node, command: str, no_submit: bool)
         submits=not no_submit,
     )
     good = run.state is RunState.SUCCEEDED
+    warnings = beside_the_folder(chosen, factory.provider_of)
 
     def show() -> None:
         render.mark(OK if good else FAILED, f"the run of {chosen.name} {_ended(run)}", detail=run.message)
 
-    render.result(run, show)
+    render.result({**plain(run), "warnings": warnings}, show)
+    for warning in warnings:
+        render.warn(warning)
     return 0 if good else 1
 
 
