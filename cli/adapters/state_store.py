@@ -15,7 +15,7 @@ import msgspec
 from ..encodings import as_utf_8
 from ..errors import NumeraiError
 from ..files.locks import holding
-from ..files.private import PREVIOUS_SUFFIX, check_private_folder, write_private
+from ..files.private import PREVIOUS_SUFFIX, check_private_folder, remedy, write_private
 from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
 from ..names import check_name, shown
@@ -388,5 +388,7 @@ def _corrupt(path: Path, why: str) -> NumeraiError:
 
 def _unreadable(path: Path, error: OSError) -> NumeraiError:
     return NumeraiError(
-        f"Cannot read {path}: {error.strerror or error}.", "Make it readable for you.", code="home-unreadable"
+        f"Cannot read {path}: {error.strerror or error}.",
+        remedy(error) or "Make it readable for you.",
+        code="home-unreadable",
     )

@@ -233,6 +233,15 @@ def test_a_schedule_outside_the_windows_is_warned_of_unless_somebody_follows_the
     assert "never fires again" in clinic.check("schedule").why
 
 
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_a_folder_in_the_place_of_a_file_is_no_matter_of_modes(clinic: Clinic) -> None:
+    clinic.store.nodes_path.unlink()
+    clinic.store.nodes_path.mkdir(mode=0o755)
+    assert clinic.check("home").status is CheckStatus.OK
+    found = clinic.check("nodes.json")
+    assert found.status is CheckStatus.FAILED and "A folder is where a file should be" in str(found.mend)
+
+
 def test_a_folder_that_is_gone(clinic: Clinic, folder: Path) -> None:
     (folder / "Dockerfile").unlink()
     finding = clinic.check("folder")
