@@ -88,6 +88,8 @@ def configure_node(
     then. One command at a time changes a node: `NumeraiError` with code `busy` otherwise.
     """
     refuse_legacy(store)
+    if request.provider is not None:
+        provider_named(request.provider)  # there must be one before a node is moved to it
     model = resolve_model(api, model_name, tournament)
     node = decide_node(request, model, None)
     if request.data_version is not None and node.data_version not in (None, NEWEST_DATA):

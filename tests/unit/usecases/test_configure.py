@@ -13,6 +13,7 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError, UsageError
 from numerai_compute.models import SIZES, DataVersions, Model, Node
+from numerai_compute.providers.registry import provider_factory
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.plan import Plan
 from numerai_compute.usecases.scaffold import check_tournament
@@ -174,6 +175,23 @@ def test_a_tournament_of_the_future_is_refused(setting: Setting, folder: Path) -
     setting.api.by_id = {"x": Model("x", "alice", 99)}
     with pytest.raises(UsageError, match="Tournament 99"):
         setting.configure("alice", path=folder)
+
+
+def test_a_provider_that_does_not_exist_is_no_reason_to_destroy_a_node(setting: Setting, folder: Path) -> None:
+    setting.configure(path=folder)
+    with pytest.raises(UsageError, match="no provider 'LOCAL'") as caught:
+        configure_node(
+            NodeRequest(provider="LOCAL"),
+            "alice",
+            None,
+            api=setting.api,
+            store=setting.store,
+            provider_named=provider_factory,  # type: ignore[arg-type]
+            report=setting.reported.append,
+            agree=setting.agree,
+            insist=setting.insist,
+        )
+    assert "destroy" not in str(caught.value.hint)
 
 
 def test_a_schedule_keeps_the_webhook_unregistered_unless_forced(setting: Setting, folder: Path) -> None:
