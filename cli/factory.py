@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import EnvironmentNotReady
+from .files.places import place, users_home
 
 if TYPE_CHECKING:
     from .events.surroundings import Surroundings
@@ -30,17 +31,23 @@ if TYPE_CHECKING:
 
 
 def home_folder() -> Path:
-    """`$NUMERAI_HOME`, by default `~/.numerai`."""
+    """`$NUMERAI_HOME`, by default `~/.numerai`. Raises as `place` and `users_home` do."""
     configured = os.environ.get("NUMERAI_HOME")
-    return Path(configured).expanduser().absolute() if configured else Path.home() / ".numerai"
+    return place(configured) if configured else users_home() / ".numerai"
 
 
 class Factory:
     """What click hands to every command (`ctx.obj`). Tests give a subclass or set the attributes."""
 
     def __init__(self, home: Path | None = None):
-        self.home = home or home_folder()
+        if home is not None:
+            self.home = home
         self._providers: dict[str, Provider] = {}
+
+    @cached_property
+    def home(self) -> Path:
+        """The tool's home folder. Read at first use: help needs none."""
+        return home_folder()
 
     @cached_property
     def render(self) -> Renderer:

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
+from pathlib import Path
+from typing import TextIO
 
 import click
 
@@ -73,10 +75,12 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None, factory: Factory | None = None) -> None:
     """Run the command and leave the process with its exit code: 0 done, 1 failed, 2 usage, 3 the environment is not
     ready, 130 interrupted."""
+    sys.stdout, sys.stderr = (stream or Path(os.devnull).open("w") for stream in (sys.stdout, sys.stderr))  # noqa: SIM115
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # what its encoding cannot hold becomes ?, and fails no command
             stream.reconfigure(errors="replace")
-    sys.exit(run(list(sys.argv[1:] if arguments is None else arguments), factory or Factory()))
+    factory = factory or Factory()
+    sys.exit(_flushed(factory, run(list(sys.argv[1:] if arguments is None else arguments), factory)))
 
 
 def run(arguments: list[str], factory: Factory) -> int:
@@ -119,11 +123,40 @@ def _fail(factory: Factory, arguments: list[str], error: NumeraiError, exit_code
         factory.render.json = True
     with suppress(Exception):  # keys that were read are hidden: a command that needs none may be given one by mistake
         factory.store.keys()
-    factory.render.error(error)
+    try:
+        factory.render.error(error)
+    except OSError:  # standard output takes no JSON: the disk is full, say
+        _give_up(sys.stdout)
+        factory.render.json = False
+        with suppress(OSError):
+            factory.render.error(error)
+    return exit_code
+
+
+def _flushed(factory: Factory, exit_code: int) -> int:
+    """The exit code, once everything that was printed has arrived."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        return _leave_broken_pipe()
+    except OSError as error:
+        _give_up(sys.stdout)
+        factory.render.json = False
+        refused = translated(error)
+        return exit_code if refused is None else _fail(factory, [], refused, exit_code or refused.exit_code)
+    finally:
+        with suppress(OSError):
+            sys.stderr.flush()
     return exit_code
 
 
 def _leave_broken_pipe() -> int:
     """The reader went away (`numerai node logs | head`): that is no failure worth a word."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _give_up(sys.stdout)
     return EXIT_FAILED
+
+
+def _give_up(stream: TextIO) -> None:
+    """Let what is still to be written to a stream go nowhere."""
+    with suppress(OSError):  # a stream that is no file of the system
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -24,6 +25,13 @@ if TYPE_CHECKING:
 TAIL_LINES = 20
 _STOP_SECONDS = 5
 _LOOK_SECONDS = 0.05
+_NO_PROGRAM = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM, errno.ENOEXEC, errno.ELOOP)
+
+
+class ProgramMissing(EnvironmentNotReady):
+    """There is no such program, or what there is cannot be run."""
+
+    code = "program-missing"
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,8 @@ def run_process(
     """Run a program to its end and return how it ended.
 
     Both output streams are read together, line by line; `on_line` gets every line. `timeout` is in seconds; a program
-    that needs longer is ended and `NumeraiError` with code `process-timeout` raised. `EnvironmentNotReady` with code
-    `program-missing` when there is no such program. Interrupting the call ends the program.
+    that needs longer is ended and `NumeraiError` with code `process-timeout` raised. `ProgramMissing` when there is
+    no such program. Interrupting the call ends the program.
 
     `grace` is for a program that must be allowed to stop in its own time, in seconds: it gets one request to stop, and
     a Ctrl-C at the terminal does not reach it a second time beside that. With `whole_tree`, all that the program has
@@ -86,6 +94,17 @@ def run_process(
     return ProcessResult(exit_code, tuple(tail))
 
 
+def _not_started(program: str, cwd: Path | None, error: OSError) -> EnvironmentNotReady:
+    why = error.strerror or str(error)
+    if error.errno not in _NO_PROGRAM:
+        return EnvironmentNotReady(f"Cannot run {program}: {why}.", "Close other programs and try again.")
+    if cwd is not None and not cwd.is_dir():
+        return ProgramMissing(f"Cannot run {program} in {cwd}: there is no such folder.", "Make it, or name another.")
+    missing = error.errno == errno.ENOENT
+    hint = f"Install {program} and try again." if missing else f"Name a program that you may run; {program} is none."
+    return ProgramMissing(f"Cannot run {program}: {why}.", hint)
+
+
 def _start(
     argv: Sequence[str],
     cwd: Path | None,
@@ -108,11 +127,7 @@ def _start(
             umask=umask if os.name == "posix" else -1,
         )
     except OSError as error:
-        raise EnvironmentNotReady(
-            f"Cannot run {argv[0]}: {error.strerror or error}.",
-            f"Install {argv[0]} and try again.",
-            code="program-missing",
-        ) from error
+        raise _not_started(argv[0], cwd, error) from error
     finally:
         if written is not None:
             os.close(written)

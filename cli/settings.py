@@ -12,6 +12,8 @@ from .errors import UsageError
 
 Recorded = Mapping[str, "str | int"]
 N = TypeVar("N", int, float)
+_WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
+_DECIMAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?")
 
 
 @dataclass(frozen=True)
@@ -63,14 +65,18 @@ def whole(
     name: str, about: str, low: int, high: int, default: int | None = None, variables: tuple[str, ...] = ()
 ) -> Setting:
     """A whole number from `low` to `high`."""
-    return Setting(name, about, f"a whole number from {low} to {high}", _within(int, low, high), default, variables)
+    return Setting(
+        name, about, f"a whole number from {low} to {high}", _within(read_whole, low, high), default, variables
+    )
 
 
 def decimal(
     name: str, about: str, low: float, high: float, default: float | None = None, variables: tuple[str, ...] = ()
 ) -> Setting:
     """A number from `low` to `high`."""
-    return Setting(name, about, f"a number from {low:g} to {high:g}", _within(float, low, high), default, variables)
+    return Setting(
+        name, about, f"a number from {low:g} to {high:g}", _within(read_decimal, low, high), default, variables
+    )
 
 
 def switch(name: str, about: str, default: bool) -> Setting:
@@ -118,10 +124,24 @@ def text(
     return Setting(name, about, wanted, read, default, variables)
 
 
+def read_whole(text: str) -> int:
+    """A whole number of at most 18 digits as people write it; `ValueError` for anything else that `int` takes."""
+    if not _WHOLE.fullmatch(text.strip()):
+        raise ValueError(text)
+    return int(text)
+
+
+def read_decimal(text: str) -> float:
+    """A finite number as people write it; `ValueError` for anything else that `float` takes, such as nan."""
+    if not _DECIMAL.fullmatch(text.strip()) or not math.isfinite(number := float(text)):
+        raise ValueError(text)
+    return number
+
+
 def _within(kind: Callable[[str], N], low: N, high: N) -> Callable[[str], N]:
     def read(value: str) -> N:
         number = kind(value)
-        if not math.isfinite(number) or not low <= number <= high:
+        if not low <= number <= high:
             raise ValueError
         return number
 

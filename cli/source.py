@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from .dockerignore import included_files
 from .encodings import as_utf_8, is_text, is_utf_16
 from .errors import UsageError
+from .files.places import users_home
 from .models import Node
 
 DOCKERFILE = "Dockerfile"
@@ -130,7 +131,7 @@ def _check_narrow(path: Path, what: str, hint: str, home: Path | None) -> None:
             f"The name of {str(path)!a} is no UTF-8 text, so it cannot be recorded.", hint, code="bad-folder-name"
         )
     resolved = path.resolve()
-    private = [Path.home().resolve(), *([home.resolve()] if home else [])]
+    private = [users_home().resolve(), *([home.resolve()] if home else [])]
     if resolved == Path(resolved.anchor) or any(folder.is_relative_to(resolved) for folder in private):
         raise UsageError(
             f"{path} cannot be {what}: everything in it, private files too, would go into the image.",

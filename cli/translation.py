@@ -6,8 +6,7 @@ import errno
 
 from .encodings import is_text
 from .errors import EnvironmentNotReady, NumeraiError
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
+from .files.private import remedy
 
 EXPECTED = (NumeraiError, OSError, UnicodeError)
 """What a look at one thing among many may end with. The others are looked at all the same."""
@@ -57,12 +56,8 @@ def _system(error: OSError) -> EnvironmentNotReady:
     what = f" ({error.filename})" if error.filename else ""
     reason = error.strerror or str(error) or type(error).__name__
     hint = (
-        "Look at that file or folder, and try again." if error.filename else "`numerai doctor` looks at this machine."
+        "Look at that file or folder, and try again." if error.filename else "Try again; --verbose says where it was."
     )
-    if error.errno in _DISK_FULL:
-        hint = "Make room on the disk and try again; what was there before is as it was."
-    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "Make it readable and writable for you, and try again."
-    elif error.errno in (errno.EMFILE, errno.ENFILE):
-        hint = "Raise the limit of open files (`ulimit -n`), and try again."
-    return EnvironmentNotReady(f"The system refused: {reason}{what}.", hint, code="system")
+    return EnvironmentNotReady(f"The system refused: {reason}{what}.", remedy(error) or hint, code="system")

@@ -154,18 +154,20 @@ class HttpNumeraiApi:
             raise ApiError(str(error), hint, code="numerai-unreachable") from error
 
     def _no_answer(self, error: NoAnswer) -> ApiError:
-        check = "`numerai doctor` checks the connection."
         proxy = proxy_name(self.url)
         if proxy is not None and error.kind in (Kind.UNREACHABLE, Kind.TOO_SLOW):
             message = f"{self.url} cannot be reached through the proxy {proxy}: {error}"
-            hint = f"Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; NO_PROXY names hosts that need none; {check}"
+            hint = "Check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY; NO_PROXY names hosts that need none."
         elif error.kind is Kind.UNTRUSTED:
             message = f"The certificate of {self.url} is not trusted."
             hint = "Behind a company proxy, set REQUESTS_CA_BUNDLE to its certificate file."
         elif error.kind is Kind.UNREACHABLE:
-            message, hint = f"{self.url} cannot be reached.", f"Check the network and NUMERAI_API_URL; {check}"
+            message, hint = f"{self.url} cannot be reached.", "Check the network and NUMERAI_API_URL."
         elif error.kind is Kind.TOO_SLOW:
-            message, hint = f"{self.url} did not answer within {self._seconds:g} s.", f"Try again; {check}"
+            message, hint = (
+                f"{self.url} did not answer within {self._seconds:g} s.",
+                "Try again; when that does not help, check the network.",
+            )
         else:
             message = f"{self.url} gives no answer that can be used: {error}"
             hint = "Check NUMERAI_API_URL; when it is right, Numerai may have an incident: try again later."

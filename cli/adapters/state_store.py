@@ -16,7 +16,7 @@ import msgspec
 from ..encodings import as_utf_8, is_utf_16
 from ..errors import NumeraiError
 from ..files.locks import holding
-from ..files.private import PREVIOUS_SUFFIX, check_private_folder, write_private
+from ..files.private import PREVIOUS_SUFFIX, check_private_folder, remedy, write_private
 from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
 from ..names import check_name, shown
@@ -421,5 +421,9 @@ def _corrupt(path: Path, why: str) -> NumeraiError:
 
 def _unreadable(path: Path, error: OSError) -> NumeraiError:
     no_folder = isinstance(error, NotADirectoryError)
-    hint = "NUMERAI_HOME must name a folder." if no_folder else "Make it readable for you."
-    return NumeraiError(f"Cannot read {path}: {error.strerror or error}.", hint, code="home-unreadable")
+    hint = "NUMERAI_HOME must name a folder." if no_folder else remedy(error) or "Make it readable for you."
+    return NumeraiError(
+        f"Cannot read {path}: {error.strerror or error}.",
+        hint,
+        code="home-unreadable",
+    )

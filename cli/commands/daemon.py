@@ -11,7 +11,7 @@ import click
 
 from ..factory import Factory
 from ..render import FAILED, OK, SKIPPED, WARNING
-from .options import dry_run_option, output_options
+from .options import PlaceType, dry_run_option, output_options
 from .watch import watcher_of
 
 if TYPE_CHECKING:  # it takes sqlite3 and flask with it, which `daemon --help` does not need
@@ -26,7 +26,7 @@ def daemon() -> None:
 
 
 @daemon.command()
-@click.option("--home", type=click.Path(path_type=Path), help="The home folder, where NUMERAI_HOME cannot be set.")
+@click.option("--home", type=PlaceType(), help="The home folder, where NUMERAI_HOME cannot be set.")
 @output_options
 @click.pass_obj
 def run(factory: Factory, home: Path | None) -> None:
@@ -36,7 +36,7 @@ def run(factory: Factory, home: Path | None) -> None:
     from ..providers.local.daemon import run_daemon
 
     if home is not None:
-        factory.home = home.expanduser().absolute()
+        factory.home = home
         os.environ["NUMERAI_HOME"] = str(factory.home)  # for the processes that it starts
     watcher = watcher_of(factory, "daemon", wakes=False)
     run_daemon(factory.provider_context("local"), report=factory.render.progress, companions=[watcher])

@@ -9,11 +9,11 @@ import click
 
 from ..factory import Factory
 from ..usecases.demo import NODE_FOLDER, Demo, DemoResult, free_folder
-from .options import output_options
+from .options import PlaceType, output_options
 
 
 @click.command()
-@click.option("-d", "--dir", "folder", type=click.Path(path_type=Path), help="A new folder.  [default: numerai-demo]")
+@click.option("-d", "--dir", "folder", type=PlaceType(), help="A new folder.  [default: numerai-demo]")
 @click.option(
     "--executor",
     type=click.Choice(["auto", "docker", "process"]),
@@ -32,7 +32,7 @@ def demo(factory: Factory, folder: Path | None, executor: str, keep: bool) -> in
     """
     render = factory.render
     player = Demo(
-        (folder or free_folder(Path.cwd())).expanduser().absolute(),
+        folder or free_folder(Path.cwd()),
         executor,
         factory.own_commands,
         factory.clock,

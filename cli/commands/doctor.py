@@ -15,7 +15,7 @@ from ..usecases.api_check.judge import Finding, judge
 from ..usecases.api_check.record import record, refuse_existing, write_record
 from ..usecases.api_check.rules import RULES
 from ..usecases.doctor import Doctor
-from .options import output_options
+from .options import PlaceType, output_options
 
 
 @click.command()
@@ -23,7 +23,7 @@ from .options import output_options
 @click.option("--api", is_flag=True, help="Compare Numerai's API with what this version relies on. Asks only.")
 @click.option(
     "--save",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PlaceType(dir_okay=False),
     help="With --api: write what was read to this new file, without keys, names, ids or amounts.",
 )
 @output_options

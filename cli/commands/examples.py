@@ -11,18 +11,18 @@ from ..models import DEFAULT_SIZE, SIZES, Tournament
 from ..providers.registry import provider_names
 from ..render import OK
 from ..usecases.scaffold import example_names, plan_scaffold, scaffold
-from .options import dry_run_option, output_options
+from .options import PlaceType, dry_run_option, output_options
 
 
 @click.command("copy-example")
 @click.option("-e", "--example", default="tournament-python3", show_default=True, help="Which example.")
-@click.option("-d", "--dest", type=click.Path(path_type=Path), help="The folder.  [default: named like the example]")
+@click.option("-d", "--dest", type=PlaceType(), help="The folder.  [default: named like the example]")
 @dry_run_option
 @output_options
 @click.pass_obj
 def copy_example(factory: Factory, example: str, dest: Path | None, dry_run: bool) -> None:
     """Copy an example node into a folder. No file that is there is replaced."""
-    plan = plan_scaffold(example, (dest or Path(example)).expanduser().absolute())
+    plan = plan_scaffold(example, dest or Path(example).absolute())
     written = [] if dry_run else scaffold(plan)
     render = factory.render
 

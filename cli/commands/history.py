@@ -9,7 +9,7 @@ import click
 from ..factory import Factory
 from ..usecases.history import History, RoundReader, RoundRecord, RunRecord, Standing, read_history
 from ..usecases.resolve import resolve_node, select_nodes
-from .options import output_options, tournament_option
+from .options import output_options, tournament_option, whole
 
 MOST_ROUNDS = 100
 
@@ -17,7 +17,7 @@ MOST_ROUNDS = 100
 @click.command()
 @click.option("-m", "--model-name", "--model", help="Only this model's nodes.  [default: all]")
 @tournament_option("Only this tournament: 8 Classic, 11 Signals, 12 Crypto.")
-@click.option("-n", "--rounds", type=click.IntRange(1, MOST_ROUNDS), default=10, show_default=True, help="How many.")
+@click.option("-n", "--rounds", type=whole(1, MOST_ROUNDS), default=10, show_default=True, help="How many.")
 @output_options
 @click.pass_obj
 def history(factory: Factory, model_name: str | None, tournament: str | None, rounds: int) -> None:

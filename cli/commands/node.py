@@ -6,7 +6,6 @@ import shlex
 import sys
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -15,10 +14,10 @@ from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError,
 from ..factory import Factory
 from ..models import Node, Run, RunState
 from ..names import shown
-from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
-from ..usecases.inspect import NodeStatus, latest_run, list_nodes, node_status, run_log
+from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
+from ..usecases.inspect import NodeStatus, beside_the_folder, latest_run, list_nodes, node_status, run_log
 from ..usecases.resolve import resolve_node
-from .options import confirm, dry_run_option, output_options, tournament_option
+from .options import PlaceType, confirm, decimal, dry_run_option, output_options, tournament_option, whole
 
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
@@ -66,17 +65,15 @@ def node() -> None:
 @node_options
 @click.option("-P", "--provider", help="Where the node runs (list-constants shows them).  [default: local]")
 @click.option("-s", "--size", help="How big it runs (list-constants shows the sizes).  [default: mem-md]")
-@click.option("--cpu", type=float, help="vCPUs instead of a size's (128 and more: in 1024ths).")
-@click.option("--memory", type=float, help="GiB of memory instead of a size's (256 and more: MiB).")
-@click.option(
-    "-p", "--path", type=click.Path(path_type=Path), help="The folder with the node's code.  [default: this folder]"
-)
+@click.option("--cpu", type=decimal(), help="vCPUs instead of a size's (256 and more: in 1024ths).")
+@click.option("--memory", type=decimal(), help="GiB of memory instead of a size's (256 and more: MiB).")
+@click.option("-p", "--path", type=PlaceType(), help="The folder with the node's code.  [default: this folder]")
 @click.option(
     "--context", metavar="DIR", help="Build the image from this folder above the node's, for shared code; '' ends that."
 )
 @click.option("-e", "--example", help="Copy this example into the folder first.")
 @click.option("-c", "--cron", help="Run by this schedule (UTC), not by the webhook; '' ends that.")
-@click.option("--timeout-minutes", type=int, help="Stop a run that takes longer.  [default: 60]")
+@click.option("--timeout-minutes", type=whole(), help="Stop a run that takes longer.  [default: 60]")
 @click.option(
     "--data-version",
     metavar="V",
@@ -250,13 +247,16 @@ def test(factory: Factory, local: bool, command: str, no_submit: bool) -> int:
     chosen = _node(factory)
     if command and not local:
         raise UsageError("--command only goes with --local.")
-    factory.render.say(_what_it_does(factory, chosen, no_submit))
+    factory.render.say(_what_it_does(chosen, local, no_submit))
     if local:
         return _test_locally(factory, chosen, command, no_submit)
     return _test(factory, chosen, no_submit)
 
 
-def _what_it_does(factory: Factory, chosen: Node, no_submit: bool) -> str:
+def _what_it_does(chosen: Node, local: bool, no_submit: bool) -> str:
+    if local:
+        submits = "submits nothing" if no_submit else f"submits to the live model {chosen.model_name}"
+        return f"This runs the folder {chosen.path} here and now and {submits}. Webhook and deploy are not tested."
     if no_submit:
         return f"Nothing is submitted to {chosen.model_name}: everything else is proven."
     return f"This submits to the live model {chosen.model_name} (--no-submit proves everything but that)."
@@ -326,11 +326,14 @@ def _test_locally(factory: Factory, chosen: Node, command: str, no_submit: bool)
         submits=not no_submit,
     )
     good = run.state is RunState.SUCCEEDED
+    warnings = beside_the_folder(chosen, factory.provider_of)
 
     def show() -> None:
         render.mark(OK if good else FAILED, f"the run of {chosen.name} {_ended(run)}", detail=run.message)
 
-    render.result(run, show)
+    render.result({**plain(run), "warnings": warnings}, show)
+    for warning in warnings:
+        render.warn(warning)
     return 0 if good else 1
 
 
@@ -356,7 +359,7 @@ def trigger(factory: Factory) -> None:
 def _log_options(default: int | None) -> Callable[[F], F]:
     def add(function: F) -> F:
         number = click.option(
-            "-n", "--num-lines", type=click.IntRange(1), default=default, help="How many of the last lines."
+            "-n", "--num-lines", type=whole(1, 1_000_000), default=default, help="How many of the last lines."
         )
         follow = click.option("-f", "--follow-tail", is_flag=True, help="Go on until the run has ended.")
         kind = click.option(

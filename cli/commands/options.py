@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..errors import NumeraiError, UsageError
+from ..files.places import place
+from ..settings import read_decimal, read_whole
 
 F = TypeVar("F", bound=Callable[..., Any])
+if TYPE_CHECKING:
+    _AnyType = click.ParamType[Any]
+else:  # it takes no argument before click 8.2
+    _AnyType = click.ParamType
 
 
 def output_options(function: F) -> F:
@@ -30,6 +37,58 @@ dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be
 def tournament_option(help_text: str, **more: Any) -> Callable[[F], F]:
     """Add `-t`, a tournament by its number."""
     return click.option("-t", "--tournament", type=click.Choice(["8", "11", "12"]), help=help_text, **more)
+
+
+class _Strict(_AnyType):
+    """A number is read as a setting is: what Python takes for one beyond that, such as nan and 1_000, is refused."""
+
+    read: Callable[[str], object]
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number."""
+        if isinstance(value, str):
+            try:
+                self.read(value)
+            except ValueError:
+                self.fail(f"'{value[:40]}' is not a valid {self.name.removesuffix(' range')}.", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Whole(_Strict, click.types.IntParamType):
+    read = staticmethod(read_whole)
+
+
+class _WholeRange(_Strict, click.IntRange):
+    read = staticmethod(read_whole)
+
+
+class _Decimal(_Strict, click.types.FloatParamType):
+    read = staticmethod(read_decimal)
+
+
+class _DecimalRange(_Strict, click.FloatRange):
+    read = staticmethod(read_decimal)
+
+
+def whole(low: int | None = None, high: int | None = None) -> _AnyType:
+    """The type of an option that takes a whole number; without limits, who uses it checks them."""
+    return _Whole() if low is None and high is None else _WholeRange(low, high)
+
+
+def decimal(low: float | None = None, high: float | None = None) -> _AnyType:
+    """The type of an option that takes a number; without limits, who uses it checks them."""
+    return _Decimal() if low is None and high is None else _DecimalRange(low, high)
+
+
+class PlaceType(click.Path):
+    """The type of an option that takes a path: as `place` has it, then as click checks it."""
+
+    def __init__(self, **checks: bool):
+        super().__init__(path_type=Path, **checks)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path."""
+        return super().convert(place(value), param, ctx)
 
 
 def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], None]:

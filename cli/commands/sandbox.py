@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..errors import UsageError
-from .options import output_options
+from .options import PlaceType, decimal, output_options, whole
 
 if TYPE_CHECKING:
     from ..factory import Factory
     from ..sandbox.client import SandboxClient
+
+_YEAR = 366 * 24 * 60
+"""In minutes."""
 
 
 def _client(_: click.Context, __: click.Parameter, url: str) -> SandboxClient:
@@ -39,7 +41,7 @@ def sandbox() -> None:
 
 
 @sandbox.command()
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
+@click.option("--port", type=whole(0, 65535), default=8765, show_default=True, help="0 takes a free one.")
 @click.option(
     "--host",
     "hosts",
@@ -48,36 +50,34 @@ def sandbox() -> None:
     show_default=True,
     help="An address to listen on; may be repeated. `auto`: loopback, and where containers can reach it.",
 )
-@click.option(
-    "--data", type=click.Path(path_type=Path, file_okay=False, exists=True), help="Serve this folder's Classic files."
-)
+@click.option("--data", type=PlaceType(file_okay=False, exists=True), help="Serve this folder's Classic files.")
 @click.option(
     "--models", default="alice", show_default=True, help="Model slots, for example alice,bob:signals,carol:crypto."
 )
-@click.option("--state", type=click.Path(path_type=Path, file_okay=False), help="Remember everything in this folder.")
-@click.option("--history", type=int, default=0, show_default=True, help="Past rounds to invent, with real scores.")
+@click.option("--state", type=PlaceType(file_okay=False), help="Remember everything in this folder.")
+@click.option("--history", type=whole(), default=0, show_default=True, help="Past rounds to invent, with real scores.")
 @click.option("--calendar", is_flag=True, help="Open and close rounds at Numerai's own times.")
 @click.option(
     "--opening-delay",
     "opening_delay_minutes",
-    type=float,
+    type=decimal(),
     default=0,
     help="With --calendar: minutes that rounds open late, up to 60.",
 )
-@click.option("--opening-delay-seed", type=int, help="Draw each round's delay between 0 and --opening-delay.")
+@click.option("--opening-delay-seed", type=whole(), help="Draw each round's delay between 0 and --opening-delay.")
 @click.option(
     "--window",
     "window_minutes",
-    type=float,
+    type=decimal(high=_YEAR),
     default=1440,
     show_default=True,
     help="Minutes until a round's deadline.",
 )
-@click.option("--seed", type=int, help="Draws the made-up data.  [default: 0]")
-@click.option("--eras", type=int, help="Training eras of the made-up data.  [default: 100]")
-@click.option("--rows-per-era", type=int, help="Rows in each era, and of live data.  [default: 250]")
-@click.option("--features", type=int, help="Features of the made-up data.  [default: 60]")
-@click.option("--missing", type=float, help="Share of feature values that are missing.  [default: 0]")
+@click.option("--seed", type=whole(0, 10**18), help="Draws the made-up data.  [default: 0]")
+@click.option("--eras", type=whole(), help="Training eras of the made-up data.  [default: 100]")
+@click.option("--rows-per-era", type=whole(), help="Rows in each era, and of live data.  [default: 250]")
+@click.option("--features", type=whole(), help="Features of the made-up data.  [default: 60]")
+@click.option("--missing", type=decimal(), help="Share of feature values that are missing.  [default: 0]")
 @click.option("--scopes", help="What the API token may do, separated by commas.")
 @click.option("--data-version", "data_versions", multiple=True, help="A data version to list besides the usual ones.")
 @click.option(
@@ -87,7 +87,9 @@ def sandbox() -> None:
 @click.option("--no-introspection", "introspection", flag_value=False, default=True, help="Refuse introspection.")
 @click.option("--schema-change", "schema_changes", multiple=True, help='For example "remove Round.closeStakingTime".')
 @click.option("--close-is-deadline", is_flag=True, help="Answer the deadline as closeTime: the old, wrong meaning.")
-@click.option("--rate-limit", type=int, default=50, show_default=True, help="Webhook calls a minute, as at Numerai.")
+@click.option(
+    "--rate-limit", type=whole(), default=50, show_default=True, help="Webhook calls a minute, as at Numerai."
+)
 @click.pass_obj
 def serve(
     factory: Factory,
@@ -121,7 +123,7 @@ def serve(
 @sandbox.command("round")
 @client_option
 @click.option("--tournament", type=click.Choice(["classic", "signals", "crypto"]), help="Only this one.")
-@click.option("--minutes", type=float, help="Minutes until its deadline.")
+@click.option("--minutes", type=decimal(0, _YEAR), help="Minutes until its deadline.")
 @output_options
 @click.pass_obj
 def open_round(factory: Factory, client: SandboxClient, tournament: str | None, minutes: float | None) -> None:
@@ -148,10 +150,10 @@ def state(factory: Factory, client: SandboxClient) -> None:
     type=click.Choice(["status", "drop", "hang", "truncate", "corrupt", "slow", "stale", "error", "bare-error"]),
     help="How it goes wrong.",
 )
-@click.option("--status", type=int, help="The status of a `status` fault.  [default: 503]")
-@click.option("--times", type=int, help="How often.  [default: 1]")
+@click.option("--status", type=whole(200, 599), help="The status of a `status` fault.  [default: 503]")
+@click.option("--times", type=whole(1, 1_000_000), help="How often.  [default: 1]")
 @click.option("--match", help="Only requests whose path, operation, file or model holds this text.")
-@click.option("--seconds", type=float, help="How long a `hang` or `slow` fault takes.")
+@click.option("--seconds", type=decimal(0, 86_400), help="How long a `hang` or `slow` fault takes.")
 @click.option("--message", help="What an `error` fault says.  [default: that an uploaded file is missing]")
 @click.option("--when", type=click.Choice(["before", "after"]), help="Before or after the request has taken effect.")
 @click.option("--clear", is_flag=True, help="Forget every fault instead.")
@@ -200,7 +202,7 @@ def data(
 
 @sandbox.command()
 @client_option
-@click.option("--advance", type=float, help="Seconds to move it by.")
+@click.option("--advance", type=decimal(-60 * _YEAR, 60 * _YEAR), help="Seconds to move it by.")
 @click.option("--now", help="A time to set it to, for example 2026-01-31T12:00:00Z.")
 @click.option("--freeze/--resume", default=None, help="Stop it, or let it run again.")
 @output_options

@@ -17,7 +17,7 @@ from ..render import FAILED
 from ..usecases.settings import ProviderSettings
 from ..usecases.setup import SetUp, lacking, move_state, set_up
 from .config import say_what_moved
-from .options import ask, confirm, dry_run_option, output_options
+from .options import ask, confirm, dry_run_option, output_options, whole
 
 
 @click.command()
@@ -30,8 +30,8 @@ from .options import ask, confirm, dry_run_option, output_options
     help="local: run nodes in containers or in virtual environments (auto: containers where an engine answers).",
 )
 @click.option("--public-url", help="local: the address of a tunnel that leads to this machine's webhook.")
-@click.option("--port", type=click.IntRange(1, 65535), help="local: the port of the webhook.")
-@click.option("--concurrency", type=click.IntRange(1, 64), help="local: how many runs may go on at a time.")
+@click.option("--port", type=whole(1, 65535), help="local: the port of the webhook.")
+@click.option("--concurrency", type=whole(1, 64), help="local: how many runs may go on at a time.")
 @click.option("--region", help="aws: the region.")
 @click.option("--profile", help="aws: the profile of your AWS credentials.")
 @click.option(

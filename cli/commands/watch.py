@@ -14,7 +14,7 @@ from ..render import FAILED, OK, Renderer
 from ..watching.foreground import look_once, watch_until_ended
 from ..watching.settings import watch_settings
 from ..watching.watcher import Finding, Look, Watcher
-from .options import output_options
+from .options import decimal, output_options
 
 PACKAGE_LOGGER = __name__.partition(".")[0]
 
@@ -23,7 +23,7 @@ PACKAGE_LOGGER = __name__.partition(".")[0]
 @click.option("--once", is_flag=True, help="Look once and end, for cron: with 0 when all is well or nothing is due.")
 @click.option(
     "--grace-minutes",
-    type=float,
+    type=decimal(),
     help="How long after the opening a node is left alone that Numerai or a schedule starts, half the window at most."
     "  [default: 10]",
 )

@@ -7,8 +7,8 @@ import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..errors import NumeraiError
-from ..process import run_process
+from ..errors import NumeraiError, UsageError
+from ..process import ProgramMissing, run_process
 from .handler import EventHandler
 from .messages import logger
 
@@ -21,6 +21,13 @@ class CommandFailed(NumeraiError):
     """A program could not be started, ended with another exit code than 0, or did not end in time."""
 
     code = "command-failed"
+
+
+class CannotStart(CommandFailed, UsageError):
+    """A program, or the folder that it is to run in, is not there or cannot be run: trying again changes nothing."""
+
+    code = "program-missing"
+    exit_code = UsageError.exit_code
 
 
 class CommandRunner(EventHandler):
@@ -126,7 +133,7 @@ def run_command(
     who: str = "command",
 ) -> None:
     """Run a program to its end, logging what it prints; `CommandFailed` when that did not go well. An interrupt ends
-    the program first."""
+    the program first. `CannotStart`, which is a `UsageError` too, when it can never be started as it stands."""
     try:
         done = run_process(
             argv,
@@ -136,6 +143,8 @@ def run_command(
             whole_tree=True,
             on_line=lambda line: logger.info("%s | %s", who, line),
         )
+    except ProgramMissing as error:
+        raise CannotStart(f"{who}: {error.message}", error.hint) from error
     except NumeraiError as error:
         raise CommandFailed(error.message) from error
     if done.exit_code != 0:

@@ -99,9 +99,9 @@ class EventLoop(HandlerContext):
         With `single_run` it ends after one round: the open one, or the next to open within `single_run_max_wait`
         seconds. SIGTERM ends it quietly and Ctrl-C with `KeyboardInterrupt`, both after `on_shutdown`; what was
         outstanding of a round at SIGTERM is said to have failed. With `again` the events of the round that is open are
-        delivered once more. A `UsageError` in an event (no model is given, or an unknown one) ends it too, once every
-        handler had its turn; the event then counts as not delivered. `NumeraiError` with code `busy` when another
-        process delivers events to one of these handlers.
+        delivered once more. A `UsageError` in an event (no model is given, an unknown one, or a program that is not
+        there) ends it too, once every handler had its turn; the event then counts as not delivered. `NumeraiError` with
+        code `busy` when another process delivers events to one of these handlers.
         """
         self.rounds, self.failed, self._deliveries.misuse = [], [], None
         with self._locked(), _sigterm_stops():
@@ -140,14 +140,21 @@ class EventLoop(HandlerContext):
                 if single_run:
                     return
             elif single_run and current is not None:
-                logger.info(
-                    "All events of round %d were delivered before; --again delivers them once more", current.number
-                )
+                self._say_done_before(current.number)
                 return
             elif single_run and self.surroundings.clock.monotonic() - started >= self.settings.single_run_max_wait:
                 logger.info("No round opened within %s s", self.settings.single_run_max_wait)
                 return
             self.surroundings.clock.sleep(self.settings.round_wait_interval)
+
+    def _say_done_before(self, number: int) -> None:
+        """Say that nothing is left to deliver of a round; what failed of it has failed for this run too."""
+        report = RoundReport(number)
+        self._deliveries.recall(report)
+        for what in report.failed:
+            logger.error("%s failed earlier in round %d", what, number)
+        self.rounds += [report] if report.failed else []
+        logger.info("All events of round %d were delivered before; --again delivers them once more", number)
 
     def _outstanding(self, number: int) -> list[EventHandler]:
         return [each for each in self.event_handlers if not self._deliveries.done(each, number, CLEANUP)]

@@ -16,6 +16,7 @@ from ..installation import install_command
 from .private import make_private_folder, unwritable
 
 BUSY_SECONDS = 15
+_FOLDER_HINT = "Check that the folder is writable and the disk is not full."
 _UTC = timezone.utc
 _creating = threading.Lock()
 
@@ -117,9 +118,9 @@ class Database:
         try:
             yield
         except sqlite3.OperationalError as error:
-            raise DatabaseUnusable(
-                f"{self.path} cannot be used: {error}.", "Check that the folder is writable and the disk is not full."
-            ) from error
+            locked = "locked" in str(error)  # SQLITE_BUSY and SQLITE_LOCKED (sqlite.org/rescode.html)
+            hint = "Another program uses it: end that one, or try again when it has ended." if locked else _FOLDER_HINT
+            raise DatabaseUnusable(f"{self.path} cannot be used: {error}.", hint) from error
         except sqlite3.DatabaseError as error:
             raise DatabaseDamaged(f"{self.path} is damaged: {error}.", self._mend) from error
 

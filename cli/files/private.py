@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -14,6 +15,17 @@ from typing import BinaryIO
 from ..errors import EnvironmentNotReady, NumeraiError
 
 PREVIOUS_SUFFIX = ".previous"
+_IN_THE_WAY = "Something that is no folder, or a link that leads nowhere, is in the way: move it, or mount its disk."
+_REMEDIES = {
+    errno.ENOSPC: "Make room on the disk and try again; what was there before is as it was.",
+    getattr(errno, "EDQUOT", errno.ENOSPC): "Make room on the disk and try again; what was there before is as it was.",
+    errno.EMFILE: "Raise the limit of open files (`ulimit -n`), and try again.",
+    errno.ENFILE: "Raise the limit of open files (`ulimit -n`), and try again.",
+    errno.ENOTDIR: _IN_THE_WAY,
+    errno.EEXIST: _IN_THE_WAY,
+    errno.EISDIR: "A folder is where a file should be: move it away and try again.",
+    errno.ENAMETOOLONG: "Use a shorter path.",
+}
 
 
 def make_private_folder(folder: Path) -> None:
@@ -102,9 +114,14 @@ def unwritable(path: Path, error: OSError) -> EnvironmentNotReady:
     """The error for a home folder that cannot be written to."""
     return EnvironmentNotReady(
         f"Cannot write {path}: {error.strerror or error}.",
-        "Make the folder writable for you, or set NUMERAI_HOME to a folder that is.",
+        f"{remedy(error) or 'Make the folder writable for you.'} NUMERAI_HOME may name another folder.",
         code="home-unwritable",
     )
+
+
+def remedy(error: OSError) -> str | None:
+    """What to do about a refusal of the system that says what is wrong; None where it is about who may do what."""
+    return _REMEDIES.get(error.errno or 0)
 
 
 @contextlib.contextmanager

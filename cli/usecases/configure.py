@@ -10,7 +10,7 @@ from pathlib import Path
 from ..addresses import origin
 from ..capabilities import WANTED, read_capabilities
 from ..dockerignore import IGNORE_FILE, SPECIFIC_IGNORE_FILE, ignore_file
-from ..errors import NumeraiError, UsageError
+from ..errors import ApiError, NumeraiError, UsageError
 from ..models import (
     DEFAULT_PROVIDER,
     DEFAULT_SIZE,
@@ -30,6 +30,7 @@ from .inspect import is_own_webhook
 from .plan import Plan, Step
 from .resolve import resolve_model
 from .scaffold import check_tournament, plan_scaffold, scaffold
+from .timetable import timetable
 
 MAX_TIMEOUT_MINUTES = 24 * 60
 NEWEST_DATA, TRAINED_DATA = "newest", "trained"
@@ -42,7 +43,9 @@ PICKLE_ASSIGNED = (
 UNASSIGN_PICKLE = "at numer.ai (Submissions, Settings of the model) unassign the upload, then numerai node config"
 """What to do about it. The API has no call for that (numerapi 3.1.1, the API's introspection)."""
 _MIB_FROM = 256
-_MILLI_CPU_FROM = 128
+_MILLI_CPU_FROM = 256
+_MAX_CPU, _MAX_MIB = 192, 1536 * 1024
+"""No more can be had of the machines that providers offer: the largest common ones, such as AWS's r7i.48xlarge."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,8 @@ def configure_node(
     `busy` otherwise.
     """
     refuse_legacy(store)
+    if request.provider is not None:
+        provider_named(request.provider)  # there must be one before a node is moved to it
     model = resolve_model(api, model_name, tournament)
     node = decide_node(request, model, None)
     if request.data_version is not None and node.data_version not in (None, NEWEST_DATA):
@@ -213,7 +218,10 @@ def plan_configure(
     elif model.pickle is not None:
         notes.append(f"{model.name}: {PICKLE_ASSIGNED}. No webhook is registered. To change that: {UNASSIGN_PICKLE}.")
     elif node.cron:
-        notes.append("It runs by its schedule; the webhook is not registered (--register-webhook does it).")
+        notes += [
+            "It runs by its schedule; the webhook is not registered (--register-webhook does it).",
+            *_times(node, api),
+        ]
         if model.webhook is not None and _taken_from(node, model, provider) is None:
             steps.append(
                 (f"take the webhook of {node.model_name} off Numerai", lambda: api.set_webhook(node.model_id, None))
@@ -247,6 +255,16 @@ def _plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[l
             " Dockerfile."
         )
     return steps, notes
+
+
+def _times(node: Node, api: NumeraiApi) -> list[str]:
+    """When the schedule starts the node, and for which rounds that is not on time; nothing where Numerai is silent."""
+    try:
+        times = timetable(str(node.cron), node.tournament, api)
+    except ApiError:
+        return []
+    makes_up = " A watcher (`numerai daemon start`) starts the runs that are missing." if times.misses else ""
+    return [f"By it, {times.words}.{makes_up}"]
 
 
 def _registers(request: NodeRequest, node: Node, model: Model, provider: Provider, api: NumeraiApi) -> bool:
@@ -303,7 +321,7 @@ def _check_served(version: str | None, data: DataVersions) -> None:
 
 def _folder(request: NodeRequest, existing: Node | None) -> Path:
     if request.path is not None:
-        return request.path.expanduser().resolve()
+        return request.path.resolve()
     if existing:  # an example goes into its folder: a node is moved by --path only
         return Path(existing.path)
     if request.example:
@@ -331,12 +349,19 @@ def _size(request: NodeRequest, existing: Node | None) -> tuple[float, int]:
         cpu, memory_mib = existing.cpu, existing.memory_mib
     if request.cpu is not None:
         cpu = request.cpu / 1024 if request.cpu >= _MILLI_CPU_FROM else request.cpu
-        if not 0.1 <= cpu <= 192:
-            raise UsageError(f"--cpu must be from 0.1 to 192 vCPUs, not {request.cpu:g}.")
+        if not 0.1 <= cpu <= _MAX_CPU:
+            raise UsageError(
+                f"--cpu must be from 0.1 to {_MAX_CPU} vCPUs (from {_MILLI_CPU_FROM} on: in 1024ths of one), not"
+                f" {request.cpu:g}."
+            )
     if request.memory is not None:
-        memory_mib = int(request.memory if request.memory >= _MIB_FROM else request.memory * 1024)
-        if memory_mib < 64:
-            raise UsageError(f"--memory must be at least 64 MiB, not {request.memory:g}.")
+        memory = request.memory if request.memory >= _MIB_FROM else request.memory * 1024
+        if not 64 <= memory <= _MAX_MIB:
+            raise UsageError(
+                f"--memory must be from 64 MiB (0.0625) to {_MAX_MIB // 1024} GiB (from {_MIB_FROM} on: in MiB), not"
+                f" {request.memory:g}."
+            )
+        memory_mib = int(memory)
     return cpu, memory_mib
 
 

@@ -109,7 +109,7 @@ class Doctor:
         folder = self.store.home
         names = [self.store.keys_path, self.store.nodes_path]
         kept = [path.with_name(path.name + ".previous") for path in names]
-        return [path for path in (folder, *names, *kept) if path.exists()]
+        return [folder, *(path for path in (*names, *kept) if path.is_file())]
 
     def _files(self) -> Iterator[Check]:
         try:

@@ -45,8 +45,9 @@ class Standing(str, Enum):
     """How a round stands for a node, or how it went.
 
     `unconfirmed`: Numerai holds a file of the round, or a run made one, but Numerai does not say that it counts.
-    `covered`, `late`, `missed`: as in `RoundOutcome`. `unknown`: what Numerai says could not be asked or is no longer
-    listed (it lists a model's latest 20 rounds).
+    `covered`, `late`, `missed`: as in `RoundOutcome`. `not-listed`: the watcher remembers a submission, and Numerai was
+    asked and has none of the round: the keys are another account's, or the API has begun anew. `unknown`: what Numerai
+    says could not be asked or is no longer listed (it lists a model's latest 20 rounds).
     """
 
     ON_TIME = "on-time"
@@ -57,6 +58,7 @@ class Standing(str, Enum):
     RUNNING = "running"
     FAILED = "failed"
     WAITING = "waiting"
+    NOT_LISTED = "not-listed"
     UNKNOWN = "unknown"
     NOT_FOLLOWED = "not-followed"
 
@@ -194,7 +196,8 @@ class _Case:
         if said is policy.Standing.LATE or (on_time and not unproven and not (covered and round_.is_open(now))):
             return Standing(RoundOutcome.COVERED.value if covered else said.value), covered
         if outcome is not RoundOutcome.OPEN:
-            return Standing(outcome.value), covered
+            denied = outcome is not RoundOutcome.MISSED and said is policy.Standing.NONE and self._is_listed()
+            return (Standing.NOT_LISTED if denied else Standing(outcome.value)), covered
         if answers.entries is None or unproven:  # without the files, it could be an earlier one
             return Standing.UNKNOWN, covered
         if last and not last.state.final:
@@ -207,8 +210,15 @@ class _Case:
             return Standing.FAILED if last and last.state is RunState.FAILED else Standing.WAITING, covered
         if self.known is None and all(run.created_at >= round_.deadline + self.ahead for run in self.runs):
             return Standing.NOT_FOLLOWED, covered
-        reached = round_.number >= min((entry.round_number for entry in answers.entries), default=0)
-        return Standing.MISSED if reached else Standing.UNKNOWN, covered
+        return Standing.MISSED if self._reached() else Standing.UNKNOWN, covered
+
+    def _is_listed(self) -> bool:
+        """Whether Numerai has said all that it has of the round."""
+        return self.answers.entries is not None and self.answers.files is not None and self._reached()
+
+    def _reached(self) -> bool:
+        """Whether the entries that Numerai lists reach back to the round."""
+        return self.round.number >= min((entry.round_number for entry in self.answers.entries or ()), default=0)
 
 
 @dataclass
@@ -281,7 +291,11 @@ class RoundReader:
         cases = [
             _Case(node, each, known[each.number], answers, by_round[each.number], ahead[each.number]) for each in rounds
         ]
-        return [case.record(self.now()) for case in cases]
+        records = [case.record(self.now()) for case in cases]
+        for record in records:
+            if record.standing is Standing.NOT_LISTED:
+                self.note(_not_listed(record, self.api_url))
+        return records
 
     def models(self) -> Mapping[str, Model] | None:
         """The models of the account by id; None where Numerai is silent."""
@@ -350,6 +364,14 @@ class RoundReader:
             return timedelta()
         opened = self._recall(lambda ledger: ledger.machine_open(round_))
         return opened - round_.open_time if opened else self.clock.now() - self.now()
+
+
+def _not_listed(record: RoundRecord, api_url: str | None) -> str:
+    file = f" ({record.submission.id})" if record.submission is not None else ""
+    return (
+        f"{record.node}: a submission for round {record.round_number} was recorded{file}, and {api_url} lists none: the"
+        " keys are those of another account, or what answers has begun anew."
+    )
 
 
 def read_history(nodes: Iterable[Node], reader: RoundReader, limit: int) -> History:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..errors import NumeraiError
 from ..models import Deployment, LogLine, Node, Run, WebhookCall
 from ..ports import Provider, StateStore
 
@@ -62,6 +63,20 @@ def changed_since_deploy(node: Node, provider: Provider) -> bool:
     if deployment is None or not Path(node.path).is_dir():
         return False
     return provider.source_hash(node) != deployment.source_hash
+
+
+def beside_the_folder(node: Node, provider_of: Callable[[Node], Provider]) -> list[str]:
+    """What whoever has run the folder itself must know of what is deployed; nothing where that is the same."""
+    deploy = f"numerai node -m {node.model_name} deploy"
+    try:
+        provider = provider_of(node)
+        if provider.deployment(node.name) is None:
+            return [f"{node.name} is not deployed: no round runs it before `{deploy}`."]
+        if not changed_since_deploy(node, provider):
+            return []
+    except NumeraiError as error:
+        return [f"Whether this is what is deployed is not known: {error.message}"]
+    return [f"The folder has changed: the next round runs what was deployed before. `{deploy}` takes the changes over."]
 
 
 def list_nodes(store: StateStore) -> list[Node]:

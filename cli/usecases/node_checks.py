@@ -13,6 +13,7 @@ from ..source import check_source, source_of
 from ..translation import EXPECTED, as_error
 from .configure import NEWEST_DATA
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
+from .timetable import timetable
 from .webhooks import webhook_check
 
 
@@ -42,6 +43,8 @@ class NodeChecks:
         checks += self._time_limit()
         if api is not None and models is not None:
             checks += guarded("webhook", lambda: [self._webhook(api, models)])
+        if api is not None and self.node.cron:
+            checks += guarded("schedule", lambda: [self._schedule(api, str(self.node.cron))], CheckStatus.WARNING)
         if api is not None and self.node.data_version not in (None, NEWEST_DATA):
             checks += guarded("data version", lambda: [self._data_version(api)], CheckStatus.WARNING)
         return (replace(check, node=self.node.name) for check in checks)
@@ -87,6 +90,15 @@ class NodeChecks:
 
     def _webhook(self, api: NumeraiApi, models: Mapping[str, Model]) -> Check:
         return webhook_check(self.node, models.get(self.node.model_id), self.provider(), api.url, self.followed)
+
+    def _schedule(self, api: NumeraiApi, cron: str) -> Check:
+        """Whether the schedule has a run in the on-time window of every round; a watcher makes up for the others."""
+        times = timetable(cron, self.node.tournament, api)
+        if not times.misses or self.followed():
+            makes_up = "; the watcher starts the runs that are missing" if times.misses else ""
+            return Check("schedule", CheckStatus.OK, times.words + makes_up)
+        mend = f"numerai daemon start, or another time: numerai node -m {self.node.model_name} config --cron"
+        return Check("schedule", CheckStatus.WARNING, times.words, mend)
 
     def _data_version(self, api: NumeraiApi) -> Check:
         """Whether the pinned data version is served, and the newest one. What the model of an unpinned node was trained

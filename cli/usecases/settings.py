@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,6 +15,9 @@ from ..watching.settings import SETTINGS as WATCHING
 
 RECORDED_WITH = {"local": WATCHING}
 """Settings of other rooms that are recorded with those of a provider."""
+
+_PLAIN_NUMBER = re.compile(r"0|-?[1-9][0-9]{0,17}")
+"""What is the same text again when it was recorded as a number."""
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class ProviderSettings:
                     raise UsageError(f"{name} is not set by hand.", f"Run `{setting.set_by}`.", code="bad-setting")
                 setting.check(value)
             text = str(value).strip()
-            values[name] = int(text) if text.lstrip("-").isdigit() else text
+            values[name] = int(text) if _PLAIN_NUMBER.fullmatch(text) else text
         return values
 
     def set(self, given: Mapping[str, object]) -> None:

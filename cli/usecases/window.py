@@ -26,8 +26,10 @@ class Window:
             return "whether a round is open is not known"
         if self.is_open:
             return "a round is open"
-        over = f" (the deadline of round {self.last.number} was {_moment(self.last.deadline)})" if self.last else ""
-        opens = f"; the next one opens {_moment(self.opens)}" if self.opens else ""
+        over = (
+            f" (the deadline of round {self.last.number} was {moment_words(self.last.deadline)})" if self.last else ""
+        )
+        opens = f"; the next one opens {moment_words(self.opens)}" if self.opens else ""
         return f"no round is open now{over}{opens}"
 
 
@@ -45,5 +47,6 @@ def window_of(tournament: int, api: NumeraiApi, clock: Clock) -> Window:
     return Window(False, last, opens)
 
 
-def _moment(moment: datetime) -> str:
+def moment_words(moment: datetime) -> str:
+    """A moment as people read it."""
     return f"{moment:%a %Y-%m-%d %H:%M} UTC"

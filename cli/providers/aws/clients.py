@@ -159,7 +159,9 @@ def _in_words(error: Exception, absent: tuple[str, ...]) -> NumeraiError:
             "Check the connection, the region, and AWS_ENDPOINT_URL if it is set.",
             code="aws-unreachable",
         )
-    return ProviderError(f"The AWS SDK failed: {text}.", "`numerai doctor` looks at the AWS settings.")
+    return ProviderError(
+        f"The AWS SDK failed: {text}.", "Check the region, the profile and the network; --verbose says more."
+    )
 
 
 def _refusal(error: Any, absent: tuple[str, ...]) -> NumeraiError:
@@ -177,7 +179,7 @@ def _refusal(error: Any, absent: tuple[str, ...]) -> NumeraiError:
     if code in _FORBIDDEN:
         return ProviderError(
             f"Your AWS credentials may not do {operation}: {message}.",
-            "Ask for that permission; `numerai doctor` lists what is missing.",
+            "Ask for that permission; `numerai setup -P aws --print-policy` prints all that are needed.",
             code="aws-forbidden",
         )
     if code in ("ThrottlingException", "TooManyRequestsException", "Throttling", "RequestLimitExceeded"):

@@ -11,7 +11,7 @@ from ...models import Check, CheckStatus, Node
 from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
 from .daemon import daemon_status
-from .executor import Executor
+from .executor import Executor, home_disk_check
 from .parts import LocalParts
 
 OVERDUE = timedelta(minutes=5)
@@ -30,6 +30,7 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
             used = parts.used_executors()
         except NumeraiError as error:
             yield Check("local database", CheckStatus.FAILED, error.message, error.hint)
+            yield from _room(parts, needed=False)
             return
         yield Check("local database", CheckStatus.OK, f"{parts.paths.database} is readable")
     yield _daemon(parts, needed=bool(nodes))
@@ -39,8 +40,10 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
     except NumeraiError as error:
         yield Check("executor", CheckStatus.FAILED, error.message, error.hint)
         return
-    for executor in {chosen.name: chosen, **{executor.name: executor for executor in used}}.values():
+    executors = {chosen.name: chosen, **{executor.name: executor for executor in used}}
+    for executor in executors.values():
         yield from executor.checks()
+    yield from _room(parts, needed="process" in executors)
     yield from _rehearsals(parts, used)
     yield from _drift(parts, nodes)
     for node in nodes:
@@ -67,6 +70,14 @@ def _daemon(parts: LocalParts, *, needed: bool) -> Check:
         "numerai daemon start",
         safe_fix="start-daemon",
     )
+
+
+def _room(parts: LocalParts, *, needed: bool) -> Iterator[Check]:
+    """Whether there is room in the home folder: for what process runs need, else to write anything at all."""
+    if parts.paths.home.exists():
+        room = home_disk_check(parts.paths.home)
+        if needed or room.status is CheckStatus.FAILED:
+            yield room
 
 
 def _rehearsals(parts: LocalParts, used: Iterable[Executor]) -> Iterator[Check]:

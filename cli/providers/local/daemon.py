@@ -115,10 +115,21 @@ def start_daemon(context: ProviderContext, *, report: Report, command: Sequence[
         context.clock.sleep(LOOK_SECONDS)
     last_words = paths.daemon_output.read_text(encoding="utf-8", errors="replace").strip()
     raise ProviderError(
-        f"The daemon did not start: {last_words or 'it does not answer'}",
+        f"The daemon did not start: {last_words or _why_silent(paths)}",
         f"`numerai daemon run` shows what happens; its log is {paths.daemon_log}.",
         code="daemon-failed",
     )
+
+
+def _why_silent(paths: LocalPaths) -> str:
+    """Why a daemon that has ended could not even say why."""
+    probe = paths.root / "daemon.probe"
+    try:
+        write_private(probe, bytes(4096), keep_previous=False)
+        probe.unlink()
+    except NumeraiError as error:
+        return error.in_full
+    return "it does not answer"
 
 
 def stop_daemon(context: ProviderContext) -> DaemonStatus:

@@ -15,6 +15,8 @@ from ...ports import Report
 from ..outcomes import Outcome
 
 LITTLE_DISK = 5 * 1024**3
+NO_DISK = 16 * 1024**2
+"""With less than this free, the database and the logs cannot be written for long."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +105,13 @@ def disk_check(name: str, folder: Path, mend: str) -> Check:
     """Whether there is room where builds and logs go."""
     free = shutil.disk_usage(folder).free
     why = f"{free / 1024**3:.1f} GiB are free in {folder}"
+    if free < NO_DISK:
+        return Check(name, CheckStatus.FAILED, f"{why}: nothing can be written, and no run can begin", mend)
     if free < LITTLE_DISK:
         return Check(name, CheckStatus.WARNING, f"{why}: too little for a build, perhaps", mend)
     return Check(name, CheckStatus.OK, why)
+
+
+def home_disk_check(home: Path) -> Check:
+    """Whether there is room where the tool keeps what it knows, and process runs work."""
+    return disk_check("disk of the home folder", home, f"Free some space for {home}.")

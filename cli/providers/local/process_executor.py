@@ -23,7 +23,7 @@ from ...source import source_hash as hash_of
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from . import supervisor
 from .dockerfile import read_command
-from .executor import Attempt, Control, StartFailed, disk_check
+from .executor import Attempt, Control, StartFailed
 from .run_log import last_lines
 from .settings import LocalPaths, LocalSettings
 from .start_failures import LOOKED_AT, NOT_FOUND, programs_of, this_machine, why_not_started
@@ -218,10 +218,8 @@ class ProcessExecutor:
         remove_tree(self._paths.cache, self._paths.root)
 
     def checks(self) -> Iterator[Check]:
-        """The disk; everything else is this Python."""
+        """What runs nodes: this Python."""
         yield Check("process executor", CheckStatus.OK, f"runs nodes on {sys.executable}")
-        if self._paths.home.exists():
-            yield disk_check("disk of the home folder", self._paths.home, f"Free some space for {self._paths.home}.")
 
     def _environment(self, folder: Path, requirements: Path, report: Report) -> Path:
         """The node's virtual environment for these requirements and this Python, made when it is not there."""

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ...errors import EnvironmentNotReady, NumeraiError
+from ...files.places import users_home
 from ...files.private import write_private
 from ...process import ProcessResult, run_process
 from .service_files import (
@@ -127,7 +128,7 @@ class Systemd:
     def __init__(self, environ: Mapping[str, str] = os.environ):
         # systemd.unit(5): where the units of a user lie
         configured = environ.get("XDG_CONFIG_HOME", "")
-        config = Path(configured) if Path(configured).is_absolute() else Path.home() / ".config"
+        config = Path(configured) if Path(configured).is_absolute() else users_home() / ".config"
         self._file = config / "systemd" / "user" / UNIT
         self.place = str(self._file)
 
@@ -239,7 +240,7 @@ class Launchd:
     begins = "when you log in"
 
     def __init__(self) -> None:
-        self._file = Path.home() / "Library" / "LaunchAgents" / f"{LABEL}.plist"
+        self._file = users_home() / "Library" / "LaunchAgents" / f"{LABEL}.plist"
         self.place = str(self._file)
         self._domain = f"gui/{_user_id()}"
         self.look = f"launchctl print {self._domain}/{LABEL}"

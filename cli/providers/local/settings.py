@@ -6,11 +6,12 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from ...capabilities import WANTED, read_capabilities
-from ...settings import Recorded, Setting, choice, read_all, switch, text, whole
+from ...settings import Recorded, Setting, choice, read_all, switch, whole
 
 ADDRESS = r"(?i:https://[^\s/?#@]+|http://(?:localhost|127\.[0-9.]+|\[::1\])(?::\d+)?)(?:/[^\s?#]*)?"
 """Numerai's call carries the token in its path, so plain http is for this machine only; what stands behind ? or # would
@@ -26,10 +27,21 @@ def _public_url(value: str) -> str:
     return value
 
 
+_LABEL = r"[0-9A-Za-z_](?:[0-9A-Za-z_-]*[0-9A-Za-z_])?"
+_HOST = re.compile(rf"(?=.{{1,253}}\Z)(?:{_LABEL}\.)*(?![0-9]+\Z){_LABEL}")
+
+
+def _address(value: str) -> str:
+    """An IP address, or a host's name: what ends in a number is none (https://url.spec.whatwg.org/#host-parsing)."""
+    if not _HOST.fullmatch(value):
+        ip_address(value)
+    return value
+
+
 SETTINGS = (
     choice("executor", "what runs nodes: containers, virtual environments, or what there is", EXECUTORS, "auto",
            ("NUMERAI_EXECUTOR",)),
-    text("host", "the address that the webhook listens on", r"[0-9A-Za-z.:_-]{1,253}", "an address", "127.0.0.1"),
+    Setting("host", "the address that the webhook listens on", "an IP address or a host's name", _address, "127.0.0.1"),
     whole("port", "the webhook's port; without one a free one is chosen once and kept", 1, 65535, None,
           ("NUMERAI_DAEMON_PORT",)),
     Setting("public_url", "the address of a tunnel or proxy that leads to the webhook",

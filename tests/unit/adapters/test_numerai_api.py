@@ -251,6 +251,8 @@ def test_nobody_there_is_one_clear_error(served: Api) -> None:
     with pytest.raises(ApiError) as caught:
         served.client(tries=2).models()
     assert caught.value.code == "numerai-unreachable" and caught.value.temporary
+    assert "Check the network" in str(caught.value.hint)
+    assert "numerai doctor" not in str(caught.value.hint), "it is doctor that shows this"
 
 
 @pytest.mark.parametrize(
@@ -366,6 +368,7 @@ def test_a_proxy_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) 
     api = HttpNumeraiApi(Keys("PUB", "SECRETSECRET", "https://far.invalid"), tries=1, seconds=2)
     with pytest.raises(ApiError, match=f"through the proxy {place}: .*proxy {place} could not be reached") as found:
         api.models()
+    assert "numerai doctor" not in str(found.value.hint)
     assert "HTTPS_PROXY" in str(found.value.hint) and "SECRETPASS" not in found.value.message
 
 

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.commands.patience import word_when_slow
-from numerai_compute.models import Check, CheckStatus, EntryStatus, RunState, Submission, SubmissionEntry
+from numerai_compute.errors import ProviderError
+from numerai_compute.models import Check, CheckStatus, EntryStatus, Node, Run, RunState, Submission, SubmissionEntry
 from numerai_compute.ports import Silence
 from numerai_compute.render import Renderer
 
 from tests.fakes import NOW, unreachable
-from tests.unit.commands.conftest import Line
+from tests.unit.commands.conftest import FakeFactory, Line
 
 
 @pytest.fixture
@@ -69,6 +70,48 @@ def test_a_test_without_submitting_is_refused_where_it_could_submit(ready: Line)
         answer = ready("node", "test", *arguments)
         assert answer.exit_code == 1 and "holds no numerai_node" in answer.err, arguments
     assert not ready.provider.all_runs and not ready.api.held
+
+
+@pytest.fixture
+def rehearsed(ready: Line, monkeypatch: pytest.MonkeyPatch) -> Line:
+    """Runs of the folder, here and now, that succeed."""
+
+    class Rehearsal:
+        def rehearse(self, node: Node, command: list[str], **how: object) -> Run:
+            return Run("local-1", node.name, RunState.SUCCEEDED, NOW, exit_code=0)
+
+    monkeypatch.setattr(FakeFactory, "rehearsal", Rehearsal())
+    monkeypatch.setattr("numerai_compute.usecases.withholding.check_withholds", lambda node: None)
+    return ready
+
+
+def test_a_local_test_says_that_rounds_run_what_was_deployed_before(rehearsed: Line) -> None:
+    rehearsed.provider.hash = "h2"
+    answer = rehearsed("node", "test", "--local")
+    assert answer.exit_code == 0 and "the next round runs what was deployed before" in answer.err
+    assert "numerai node -m alice deploy" in answer.err
+    as_json = rehearsed("node", "test", "--local", "--json").json
+    assert "deployed before" in as_json["warnings"][0] and as_json["state"] == "succeeded"
+
+
+def test_a_local_test_of_what_is_not_deployed_says_so(rehearsed: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(name: str) -> None:
+        raise ProviderError("the cloud is silent")
+
+    rehearsed.provider.deployments.clear()
+    answer = rehearsed("node", "test", "--local")
+    assert answer.exit_code == 0 and "not deployed: no round runs it" in answer.err
+    monkeypatch.setattr(rehearsed.provider, "deployment", silent)
+    answer = rehearsed("node", "test", "--local")
+    assert answer.exit_code == 0 and "the cloud is silent" in answer.err
+
+
+def test_a_local_test_claims_to_prove_the_folder_only(rehearsed: Line) -> None:
+    for arguments in ((), ("--no-submit",)):
+        answer = rehearsed("node", "test", "--local", *arguments)
+        assert "everything" not in answer.out and "folder" in answer.out.splitlines()[0], arguments
+        assert answer.err == "", "what was deployed is what is in the folder"
+    assert rehearsed("node", "test", "--local", "--json").json["warnings"] == []
 
 
 def test_an_interrupted_test_names_its_run(ready: Line) -> None:

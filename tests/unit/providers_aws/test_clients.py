@@ -51,6 +51,7 @@ def test_errors_in_words(error: Exception, kind: type[NumeraiError], code: str, 
     assert raised.value.code == code
     assert says in raised.value.message
     assert raised.value.hint or code == "aws-refused"
+    assert "numerai doctor" not in str(raised.value.hint), "it is doctor that shows this"
     assert raised.value.__cause__ is error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,12 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import SIZES, DataVersions, Model, Node
+from numerai_compute.providers.registry import provider_factory
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.plan import Plan
 from numerai_compute.usecases.scaffold import check_tournament
 
-from tests.fakes import ALICE, FakeApi, FakeProvider, unreachable
+from tests.fakes import ALICE, NOW, FakeApi, FakeProvider, round_of, unreachable
 from tests.present import present
 
 
@@ -269,10 +271,52 @@ def test_a_tournament_of_the_future_is_refused(setting: Setting, folder: Path) -
         setting.configure("alice", path=folder)
 
 
+def test_a_provider_that_does_not_exist_is_no_reason_to_destroy_a_node(setting: Setting, folder: Path) -> None:
+    setting.configure(path=folder)
+    with pytest.raises(UsageError, match="no provider 'LOCAL'") as caught:
+        configure_node(
+            NodeRequest(provider="LOCAL"),
+            "alice",
+            None,
+            api=setting.api,
+            store=setting.store,
+            provider_named=provider_factory,  # type: ignore[arg-type]
+            report=setting.reported.append,
+            agree=setting.agree,
+            insist=setting.insist,
+        )
+    assert "destroy" not in str(caught.value.hint)
+
+
 def test_a_schedule_keeps_the_webhook_unregistered_unless_forced(setting: Setting, folder: Path) -> None:
     done = setting.configure(path=folder, cron="0 13 * * *")
     assert not done.registered and "schedule" in done.notes[0]
     assert setting.configure(register_webhook=True).registered
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [
+        ("30 12 * * TUE-SAT", None),
+        ("30 3 * * *", "inside the on-time window of only 1 of 3 rounds, and outside that of round 101"),
+        ("30 11 * * *", "inside the on-time window of only 1 of 3 rounds"),
+        ("30 12 * * TUE-FRI", "inside the on-time window of only 2 of 3 rounds, and outside that of round 99"),
+        ("30 14 * * TUE-FRI", "outside every on-time window, such as that of round 101 from Wed 2026-01-07 12:00 UTC"),
+    ],
+)
+def test_a_schedule_is_held_to_the_windows_of_the_rounds(
+    setting: Setting, folder: Path, cron: str, words: str | None
+) -> None:
+    saturday = round_of(99, datetime(2026, 1, 3, 12, tzinfo=timezone.utc))
+    setting.api.past = [replace(saturday, deadline=saturday.open_time + timedelta(hours=26))]
+    setting.api.round, setting.api.upcoming = round_of(100, NOW), round_of(101, NOW + timedelta(days=1))
+    note = next(note for note in setting.configure(path=folder, cron=cron).notes if "the next run is" in note)
+    assert (words in note and "watcher" in note) if words else ("watcher" not in note and "window" not in note)
+
+
+def test_a_schedule_is_taken_where_numerai_does_not_say_the_rounds(setting: Setting, folder: Path) -> None:
+    setting.api.fail["rounds"] = unreachable()
+    assert not setting.configure(path=folder, cron="30 3 * * *").registered
 
 
 def test_a_machine_that_numerai_cannot_reach_is_not_registered(setting: Setting, folder: Path) -> None:

@@ -16,7 +16,7 @@ from numerai_compute.usecases import doctor as doctor_module
 from numerai_compute.usecases.doctor import Doctor
 from numerai_compute.watching.ledger import DATABASE_FILE, Ledger
 
-from tests.fakes import KEYS, SCOPES, FakeApi, FakeClock, FakeProvider, unreachable
+from tests.fakes import KEYS, SCOPES, FakeApi, FakeClock, FakeProvider, round_of, unreachable
 
 
 class Clinic:
@@ -240,6 +240,36 @@ def test_other_states_of_the_webhook(clinic: Clinic, node: Node) -> None:
     clinic.api.fail["models"] = unreachable()
     assert "webhook" not in clinic.statuses()
     assert clinic.check("models").status is CheckStatus.WARNING and "not known" in clinic.check("models").why
+
+
+def test_a_schedule_outside_the_windows_is_warned_of_unless_somebody_follows_the_rounds(
+    clinic: Clinic, node: Node
+) -> None:
+    clinic.api.round = round_of(100, clinic.clock.now())
+    clinic.store.save_node(replace(node, cron="30 12 * * TUE-SAT"))
+    assert clinic.check("schedule").status is CheckStatus.OK
+    assert clinic.check("schedule").why == "the next run is Tue 2026-01-06 12:30 UTC"
+    clinic.store.save_node(replace(node, cron="30 3 * * *"))
+    found = clinic.check("schedule")
+    assert found.status is CheckStatus.WARNING and "outside every on-time window" in found.why
+    assert "daemon start" in str(found.mend)
+    clinic.ledger.begin_watch("daemon", clinic.clock.now(), clinic.clock.now())
+    found = clinic.check("schedule")
+    assert found.status is CheckStatus.OK and "the watcher starts the runs that are missing" in found.why
+    clinic.api.fail["rounds"] = unreachable()
+    assert clinic.check("schedule").status is CheckStatus.WARNING
+    clinic.store.save_node(replace(node, cron="cron(0 12 ? * * 2020)"))
+    clinic.api.fail.clear()
+    assert "never fires again" in clinic.check("schedule").why
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes of POSIX")
+def test_a_folder_in_the_place_of_a_file_is_no_matter_of_modes(clinic: Clinic) -> None:
+    clinic.store.nodes_path.unlink()
+    clinic.store.nodes_path.mkdir(mode=0o755)
+    assert clinic.check("home").status is CheckStatus.OK
+    found = clinic.check("nodes.json")
+    assert found.status is CheckStatus.FAILED and "A folder is where a file should be" in str(found.mend)
 
 
 def test_a_folder_that_is_gone(clinic: Clinic, folder: Path) -> None:

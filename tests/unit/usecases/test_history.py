@@ -245,6 +245,27 @@ def test_without_numerai_the_watchers_memory_is_told(past: Past) -> None:
     assert any("submissions are not known" in problem for problem in problems)
 
 
+@pytest.mark.parametrize("outcome", [RoundOutcome.ON_TIME, RoundOutcome.LATE, RoundOutcome.COVERED])
+def test_what_numerai_does_not_list_is_not_told_from_memory(past: Past, outcome: RoundOutcome) -> None:
+    """The keys are another account's, or a sandbox has begun anew."""
+    past.follow(LAST, THIS)
+    entry = SubmissionEntry(100, EntryStatus.ON_TIME, "sub-100", "file-100.csv", NOW)
+    past.ledger.see_entries(past.node.name, THIS, [entry], NOW)
+    past.ledger.settle(past.node.name, THIS, outcome)
+    records, problems = past.read()
+    assert records[100].standing is Standing.NOT_LISTED
+    assert len(problems) == 1 and "sub-100" in problems[0] and "another account" in problems[0]
+    assert past.overview().problems == problems
+    past.enter(100, EntryStatus.NONE, id=None)
+    assert past.standings()[100] is Standing.NOT_LISTED, "it is listed as none"
+    past.enter(101, EntryStatus.ON_TIME, NOW)
+    past.api.entries_by[past.node.model_id] = past.api.entries_by[past.node.model_id][-1:]
+    assert past.standings()[100].value == outcome.value, "Numerai's list does not reach back so far"
+    past.api.entries_by.clear()
+    past.api.fail["submissions"] = unreachable()
+    assert past.standings()[100].value == outcome.value, "what Numerai has could not be asked"
+
+
 def test_without_keys_or_provider_the_rest_is_told(past: Past) -> None:
     past.follow(THIS)
     past.api.fail["api"] = EnvironmentNotReady("There are no Numerai keys.", "Run `numerai setup`.", code="no-keys")
