@@ -87,9 +87,11 @@ def run(arguments: list[str], factory: Factory) -> int:
         return answer if isinstance(answer, int) else 0
     except NumeraiError as error:
         return _fail(factory, arguments, error, error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else str(error))
-        return 2
+    except getattr(click.exceptions, "NoArgsIsHelpError", ()) as error:
+        # A group alone asks what there is, which is no mistake. click ended with 0 too, until 8.2 raised this error:
+        # click.palletsprojects.com/en/stable/changes, 8.2.0, "no_args_is_help".
+        click.echo(error.ctx.get_help())
+        return 0
     except click.UsageError as error:
         hint = f"`{error.ctx.command_path} --help` shows what it takes." if error.ctx else None
         return _fail(factory, arguments, UsageError(error.format_message(), hint), error.exit_code)
