@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from .counting import counted
 from .errors import NumeraiError
 from .redaction import Redactor
 
@@ -199,8 +200,7 @@ def ago(moment: datetime | None, now: datetime) -> str:
     seconds = int((now - moment).total_seconds())
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= size:
-            count = seconds // size
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+            return f"{counted(seconds // size, unit)} ago"
     return "just now" if seconds < 5 else f"{seconds} seconds ago"
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..counting import counted
 from ..errors import EXIT_ENVIRONMENT, UsageError
 from ..factory import Factory
 from ..models import Check, CheckStatus
@@ -94,4 +95,4 @@ def _show(factory: Factory, checks: list[Check], fixed: list[str]) -> None:
         name = f"{check.node} {check.name}" if check.node else check.name
         render.mark(check.status.value, f"{name}: {check.why}", mend=check.mend)
     counts = {status: sum(check.status.value == status for check in checks) for status in ("ok", "warning", "failed")}
-    render.say(f"{counts['ok']} ok, {counts['warning']} warning(s), {counts['failed']} failed.")
+    render.say(f"{counts['ok']} ok, {counted(counts['warning'], 'warning')}, {counts['failed']} failed.")

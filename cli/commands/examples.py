@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..counting import counted
 from ..factory import Factory
 from ..models import DEFAULT_SIZE, SIZES, Tournament
 from ..providers.registry import provider_names
@@ -28,11 +29,11 @@ def copy_example(factory: Factory, example: str, dest: Path | None, dry_run: boo
 
     def show() -> None:
         if dry_run:
-            render.say(f"Would copy {len(plan.new)} files to {plan.folder}:")
+            render.say(f"Would copy {counted(len(plan.new), 'file')} to {plan.folder}:")
             for _, target in plan.new:
                 render.say(f"  {target.relative_to(plan.folder)}")
             return
-        render.mark(OK, f"{example} is in {plan.folder}", detail=f"{len(written)} files copied")
+        render.mark(OK, f"{example} is in {plan.folder}", detail=f"{counted(len(written), 'file')} copied")
         render.say(f"Next: numerai node -m MODEL config --path {dest or example}")
 
     render.result({"example": example, "folder": plan.folder, "files": [t for _, t in plan.new]}, show)

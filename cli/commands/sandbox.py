@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..counting import counted
 from ..errors import UsageError
 from .options import output_options
 
@@ -161,12 +162,12 @@ def fault(factory: Factory, /, client: SandboxClient, clear: bool, **order: Any)
     """Order a fault, or clear them all."""
     if clear:
         cleared = client.clear_faults()
-        factory.render.result({"cleared": cleared}, lambda: factory.render.say(f"{cleared} faults cleared."))
+        factory.render.result({"cleared": cleared}, lambda: factory.render.say(f"{counted(cleared, 'fault')} cleared."))
         return
     if order["target"] is None or order["kind"] is None:
         raise UsageError("A fault needs --target and --kind.", "Or forget all with --clear.", code="input-missing")
     made = client.set_fault(**{name: value for name, value in order.items() if value is not None})
-    said = f"The next {made['times']} {made['target']} requests will suffer: {made['kind']}."
+    said = f"To come: {made['kind']}, at the next {counted(made['times'], made['target'] + ' request')}."
     factory.render.result(made, lambda: factory.render.say(said))
 
 
@@ -236,4 +237,4 @@ def _say_state(factory: Factory, found: dict[str, Any]) -> None:
         say(f"{request['operation']} was answered with an error: {request['error']}")
     for call in found["webhook_calls"][-10:]:
         say(f"Webhook call {call['trigger_id']}: {call['status'] or call['error'] or 'under way'}")
-    say(f"{len(found['requests'])} requests, {len(found['faults'])} faults to come")
+    say(f"{counted(len(found['requests']), 'request')}, {counted(len(found['faults']), 'fault')} to come")

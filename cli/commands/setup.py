@@ -8,6 +8,7 @@ from dataclasses import replace
 import click
 
 from ..addresses import check_api_url
+from ..counting import counted
 from ..errors import UsageError
 from ..factory import Factory
 from ..models import NUMERAI_API_URL, Check, Keys
@@ -129,7 +130,7 @@ def _keys(public_id: str | None) -> Keys:
 def _show(factory: Factory, result: SetUp, dry_run: bool) -> None:
     render = factory.render
     if result.account:
-        render.say(f"Numerai knows you as {result.account.username}, with {result.models} model(s).")
+        render.say(f"Numerai knows you as {result.account.username}, with {counted(result.models, 'model')}.")
     for warning in result.warnings:
         render.warn(warning)
     render.say(f"{'Would be recorded' if dry_run else 'Recorded'} in {result.home}; nodes run on: {result.provider}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from ..counting import counted
 from ..factory import Factory
 from ..render import OK
 from .options import dry_run_option, output_options
@@ -17,6 +18,7 @@ def upgrade(factory: Factory, dry_run: bool) -> None:
     """Take over the nodes and keys of the official numerai-cli. A backup of each file is kept."""
     render, store = factory.render, factory.store
     nodes = sorted(store.nodes())
+    found = counted(len(nodes), "node") + (f" ({', '.join(nodes)})" if nodes else "")
     if not store.is_legacy():
         render.result({"upgraded": False, "nodes": nodes}, lambda: render.say("Nothing to upgrade."))
         return
@@ -24,9 +26,9 @@ def upgrade(factory: Factory, dry_run: bool) -> None:
 
     def show() -> None:
         if dry_run:
-            render.say(f"Would convert {store.home} with the node(s): {', '.join(nodes) or 'none'}; backups are kept.")
+            render.say(f"Would convert {store.home} with {found}; backups are kept.")
             return
-        render.mark(OK, f"{len(nodes)} node(s) taken over: {', '.join(nodes) or 'none'}")
+        render.mark(OK, f"taken over: {found}")
         for backup in backups:
             render.say(f"  backup: {backup}")
         if any(backup.name.startswith(".keys") for backup in backups):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..models import (
     DEFAULT_PROVIDER,
@@ -172,11 +173,11 @@ def plan_configure(
         check_place(folder, home=store.home)
         check_tournament(request.example, node.tournament)
         example = plan_scaffold(request.example, folder)
-        copy = f"copy the example {example.example} to {folder} ({len(example.new)} files)"
+        copy = f"copy the example {example.example} to {folder} ({counted(len(example.new), 'file')})"
         steps.append((copy, lambda: scaffold(example)))
     else:
         check_source(folder, home=store.home)
-    what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {node.timeout_minutes} minutes"
+    what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {counted(node.timeout_minutes, 'minute')}"
     when = f", cron '{node.cron}' (UTC)" if node.cron else ""
     steps.append((f"provision {node.name} on {node.provider}: {what}{when}", provision))
     steps.append((f"record {node.name} in {store.nodes_path}", lambda: store.save_node(provisioned[0])))

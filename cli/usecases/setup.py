@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..models import Check, CheckStatus, Keys, TokenInfo
 from ..ports import MovesState, NumeraiApi, Provider, Report, StateStore
@@ -86,11 +87,14 @@ def scope_warnings(account: TokenInfo) -> list[str]:
     risky = [scope for scope in STAKE_SCOPES if scope in account.scopes]
     warnings = []
     if missing:
-        warnings.append(f"The key lacks the scope(s) {', '.join(missing)}: some commands will be refused.")
-    if risky:
         warnings.append(
-            f"The key could move or delete what is yours (scope(s) {', '.join(risky)}), and it is given to every node. "
-            "Make one without them at numer.ai (Settings, API keys)."
+            f"The key lacks {counted(len(missing), 'scope')} ({', '.join(missing)}): some commands will be refused."
+        )
+    if risky:
+        may = f"{counted(len(risky), 'scope')}: {', '.join(risky)}"
+        warnings.append(
+            f"The key could move or delete what is yours ({may}), and it is given to every node. "
+            "Make one without that at numer.ai (Settings, API keys)."
         )
     return warnings
 

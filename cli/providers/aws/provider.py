@@ -10,6 +10,7 @@ from typing import Any
 from msgspec.structs import replace as replaced
 
 from ...addresses import is_loopback
+from ...counting import counted
 from ...errors import EnvironmentNotReady, ProviderError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
@@ -74,7 +75,7 @@ class AwsProvider:
             lines.append(f"Make an image repository and a job definition for {node.name} in {where}")
         else:
             lines.append(f"Bring what {node.name} has in {where} up to date")
-        size = f"{cpu:g} vCPU, {memory_mib / 1024:g} GiB, at most {node.timeout_minutes:g} minutes"
+        size = f"{cpu:g} vCPU, {memory_mib / 1024:g} GiB, at most {counted(node.timeout_minutes, 'minute')}"
         lines.append(f"Runs get {size}" + (f", started by the schedule {cron} (UTC)" if cron else ""))
         if (cpu, memory_mib) != (node.cpu, node.memory_mib):
             lines.append(f"({node.cpu:g} vCPU with {node.memory_mib / 1024:g} GiB is not to be had; this is the next)")

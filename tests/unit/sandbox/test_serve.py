@@ -188,7 +188,7 @@ class TestClients:
         monkeypatch.setenv("NUMERAI_API_URL", sandbox.url)
         self.call(capsys, tmp_path, "fault", "--target", "upload", "--kind", "status", "--times", "3")
         assert sandbox.state()["faults"][0]["times"] == 3
-        assert "1 faults cleared" in self.call(capsys, tmp_path, "fault", "--clear")
+        assert "1 fault cleared" in self.call(capsys, tmp_path, "fault", "--clear")
         assert run(["sandbox", "fault", "--kind", "drop"], Factory(tmp_path)) == 2
 
     def test_data(self, sandbox: ServedSandbox, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

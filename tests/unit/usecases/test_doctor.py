@@ -140,7 +140,7 @@ def test_a_broken_nodes_file_is_restored(clinic: Clinic) -> None:
     assert finding.status is CheckStatus.FAILED and finding.mend == "numerai doctor --fix"
     assert clinic.statuses()["keys"] == "ok"
     clinic.doctor.fix([finding], lambda _: None)
-    assert clinic.check("nodes.json").why == "1 node(s)"
+    assert clinic.check("nodes.json").why == "1 node"
 
 
 def test_a_mend_that_fails_is_said(clinic: Clinic) -> None:
