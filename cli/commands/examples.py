@@ -66,6 +66,6 @@ def list_constants(factory: Factory) -> None:
         render.say("")
         render.say(f"examples: {', '.join(example_names())}")
         render.say(f"providers: {', '.join(provider_names())}")
-        render.say("tournaments: " + ", ".join(f"{t.value} {t.prefix}" for t in Tournament))
+        render.say("tournaments: " + ", ".join(f"{t.value} {t.name.lower()}" for t in Tournament))
 
     render.result(content, show)

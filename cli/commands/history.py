@@ -20,16 +20,15 @@ MOST_ROUNDS = 100
 @click.option("-n", "--rounds", type=click.IntRange(1, MOST_ROUNDS), default=10, show_default=True, help="How many.")
 @output_options
 @click.pass_obj
-def history(factory: Factory, model_name: str | None, tournament: str | None, rounds: int) -> None:
+def history(factory: Factory, model_name: str | None, tournament: int | None, rounds: int) -> None:
     """Show per round what was triggered, run and submitted.
 
     Times are Numerai's, in UTC. What could not be asked, Numerai or a provider, is said first: the rest may be
     incomplete then.
     """
-    number = int(tournament) if tournament else None
-    nodes = select_nodes(factory.store.nodes(), model_name, number)
-    if not nodes and (model_name or number):
-        resolve_node(factory.store.nodes(), model_name, number)  # says what there is
+    nodes = select_nodes(factory.store.nodes(), model_name, tournament)
+    if not nodes and (model_name or tournament):
+        resolve_node(factory.store.nodes(), model_name, tournament)  # says what there is
     result = read_history(nodes, reader_of(factory), rounds)
     factory.render.result(result, lambda: _show(factory, result, configured=bool(nodes)))
 

@@ -31,7 +31,7 @@ MODEL_HELP = "The model; may be left out when there is only one."
 TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model name is used twice."
 
 
-def _choose(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+def _choose(ctx: click.Context, option: click.Parameter, value: str | int | None) -> None:
     chosen = ctx.meta.setdefault(__name__, {})
     if value is not None:
         chosen[option.name] = value
@@ -47,8 +47,7 @@ def node_options(function: F) -> F:
 def _chosen() -> tuple[str | None, int | None]:
     """The model and the tournament that the command line names, before the subcommand or after it."""
     chosen = click.get_current_context().meta[__name__]
-    tournament = chosen.get("tournament")
-    return chosen.get("model_name"), int(tournament) if tournament else None
+    return chosen.get("model_name"), chosen.get("tournament")
 
 
 def _node(factory: Factory) -> Node:

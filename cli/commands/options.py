@@ -27,9 +27,31 @@ def output_options(function: F) -> F:
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
 
 
+class _TournamentName(click.ParamType):
+    """A tournament by its number or its name."""
+
+    name = "tournament"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Its number."""
+        from ..models import Tournament
+
+        known = {word: each.value for each in Tournament for word in (str(each.value), each.name.lower())}
+        if str(value).lower() not in known:
+            self.fail(f"'{value}' is none of {', '.join(known)}.", param, ctx)
+        return known[str(value).lower()]
+
+
 def tournament_option(help_text: str, **more: Any) -> Callable[[F], F]:
-    """Add `-t`, a tournament by its number."""
-    return click.option("-t", "--tournament", type=click.Choice(["8", "11", "12"]), help=help_text, **more)
+    """Add `-t`, a tournament by its number or its name."""
+    return click.option(
+        "-t",
+        "--tournament",
+        type=_TournamentName(),
+        metavar="[8|11|12|classic|signals|crypto]",
+        help=help_text,
+        **more,
+    )
 
 
 def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], None]:

@@ -10,26 +10,38 @@ import click
 
 from ..counting import counted
 from ..errors import UsageError
-from .options import output_options
+from ..models import NUMERAI_API_URL
+from .options import output_options, tournament_option
 
 if TYPE_CHECKING:
     from ..factory import Factory
     from ..sandbox.client import SandboxClient
 
 
-def _client(_: click.Context, __: click.Parameter, url: str) -> SandboxClient:
+def _client(ctx: click.Context, _: click.Parameter, url: str | None) -> SandboxClient:
     from ..sandbox.client import SandboxClient
 
-    return SandboxClient(url)
+    return SandboxClient(url or _recorded_address(ctx.obj))
+
+
+def _recorded_address(factory: Factory) -> str:
+    """Where the sandbox is whose keys the home folder has. Numerai itself is never asked to be one."""
+    keys = factory.store.keys()
+    if keys is None or keys.api_url == NUMERAI_API_URL:
+        raise UsageError(
+            "Which sandbox is meant is not known: the recorded keys are of none.",
+            "Give its address with --url or NUMERAI_API_URL. `numerai sandbox serve` starts one and says its address.",
+            code="input-missing",
+        )
+    return keys.api_url
 
 
 client_option = click.option(
     "--url",
     "client",
     envvar="NUMERAI_API_URL",
-    required=True,
     callback=_client,
-    help="The sandbox's address (or NUMERAI_API_URL).",
+    help="The sandbox's address (or NUMERAI_API_URL).  [default: where the recorded keys are from]",
 )
 
 
@@ -121,11 +133,11 @@ def serve(
 
 @sandbox.command("round")
 @client_option
-@click.option("--tournament", type=click.Choice(["classic", "signals", "crypto"]), help="Only this one.")
+@tournament_option("Only this one: 8 Classic, 11 Signals, 12 Crypto.")
 @click.option("--minutes", type=float, help="Minutes until its deadline.")
 @output_options
 @click.pass_obj
-def open_round(factory: Factory, client: SandboxClient, tournament: str | None, minutes: float | None) -> None:
+def open_round(factory: Factory, client: SandboxClient, tournament: int | None, minutes: float | None) -> None:
     """Open the next round and call the registered webhooks."""
     rounds = client.open_round(tournament, minutes)
     factory.render.result({"rounds": rounds}, lambda: _say_rounds(factory, rounds))

@@ -14,10 +14,12 @@ from typing import Any, cast
 
 import pytest
 import requests
+from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError
 from numerai_compute.factory import Factory
 from numerai_compute.installation import EXTRAS, install_command
 from numerai_compute.main import run
+from numerai_compute.models import Keys
 from numerai_compute.sandbox import command
 from numerai_compute.sandbox.client import SandboxClient
 from numerai_compute.sandbox.command import listening_hosts
@@ -201,6 +203,25 @@ class TestClients:
         arguments = ["clock", "--url", sandbox.url, "--now", "2031-01-01T00:00:00Z", "--freeze"]
         assert "2031-01-01T00:00:00.000Z (standing still)" in self.call(capsys, tmp_path, *arguments)
         assert json.loads(self.call(capsys, tmp_path, "clock", "--url", sandbox.url, "--json"))["frozen"] is True
+
+    @pytest.mark.parametrize("given", ["8", "classic", "Classic"])
+    def test_a_tournament_has_a_number_and_a_name(
+        self, sandbox: ServedSandbox, capsys: pytest.CaptureFixture[str], tmp_path: Path, given: str
+    ) -> None:
+        out = self.call(capsys, tmp_path, "round", "--url", sandbox.url, "-t", given, "--json")
+        assert [opened["tournament"] for opened in json.loads(out)["rounds"]] == [8]
+
+    def test_the_home_folder_knows_the_address(
+        self, sandbox: ServedSandbox, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        HomeStore(tmp_path / "home", {}).save_keys(Keys("PUBLIC", "SECRET-SECRET", sandbox.url))
+        assert "Round 1001" in self.call(capsys, tmp_path / "home", "round")
+
+    def test_numerai_is_never_taken_for_a_sandbox(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        HomeStore(tmp_path / "real", {}).save_keys(Keys("PUBLIC", "SECRET-SECRET"))
+        for home in (tmp_path / "real", tmp_path / "new"):
+            assert run(["sandbox", "round"], Factory(home)) == 2
+            assert "--url" in capsys.readouterr().err
 
     def test_nobody_answers(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as unused:
