@@ -28,6 +28,11 @@ class Tournament(IntEnum):
         """The first part of the names of this tournament's nodes."""
         return {8: "numerai", 11: "signals", 12: "crypto"}[self.value]
 
+    @property
+    def title(self) -> str:
+        """Its name as people write it."""
+        return self.name.capitalize()
+
 
 @dataclass(frozen=True)
 class Size:

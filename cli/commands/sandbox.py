@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +14,14 @@ import click
 
 from ..counting import counted
 from ..errors import UsageError
-from ..models import NUMERAI_API_URL
+from ..models import NUMERAI_API_URL, Tournament
 from .options import output_options, tournament_option
+from .shells import posix, powershell
 
 if TYPE_CHECKING:
     from ..factory import Factory
     from ..sandbox.client import SandboxClient
+    from ..sandbox.serve import RunningSandbox
 
 
 def _client(ctx: click.Context, _: click.Parameter, url: str | None) -> SandboxClient:
@@ -101,6 +107,7 @@ def sandbox() -> None:
 @click.option("--schema-change", "schema_changes", multiple=True, help='For example "remove Round.closeStakingTime".')
 @click.option("--close-is-deadline", is_flag=True, help="Answer the deadline as closeTime: the old, wrong meaning.")
 @click.option("--rate-limit", type=int, default=50, show_default=True, help="Webhook calls a minute, as at Numerai.")
+@output_options
 @click.pass_obj
 def serve(
     factory: Factory,
@@ -112,7 +119,8 @@ def serve(
     switches: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Serve until stopped. Prints one line of JSON: url, public_id, secret_key and models.
+    """Serve until stopped. A terminal is told what to type; a pipe, or --json, gets one line of JSON: url, public_id,
+    secret_key and models.
 
     The keys are random unless NUMERAI_SANDBOX_PUBLIC_ID and NUMERAI_SANDBOX_SECRET_KEY are set or --state knows them.
     """
@@ -128,7 +136,28 @@ def serve(
         switches=parse_switches(switches),
         **options,
     )
-    serve_until_stopped(settings, listening_hosts(hosts, lambda: factory.engine), port, announce=click.echo)
+    serve_until_stopped(settings, listening_hosts(hosts, lambda: factory.engine), port, partial(_announce, factory))
+
+
+def _announce(factory: Factory, running: RunningSandbox) -> None:
+    """Say what is served. The keys are for everyone to see: they open nothing but this sandbox."""
+    if factory.render.json or not sys.stdout.isatty():
+        names = ("url", "public_id", "secret_key", "models")
+        click.echo(json.dumps({name: getattr(running, name) for name in names}))
+        return
+    models = [f"{model.name} ({Tournament(model.tournament).title})" for model in running.sandbox.account.models()]
+    home = os.environ.get("NUMERAI_HOME") or str(Path.home() / ".numerai-sandbox")
+    variables = {
+        "NUMERAI_API_URL": running.url,
+        "NUMERAI_PUBLIC_ID": running.public_id,
+        "NUMERAI_SECRET_KEY": running.secret_key,
+        "NUMERAI_HOME": home,
+    }
+    click.echo(f"A stand-in of Numerai serves {running.url} until Ctrl-C. Its models: {', '.join(models)}.")
+    click.echo("\nIn another terminal, so that your own keys and nodes stay as they are:")
+    for name, lines in (("Linux, macOS", posix(variables)), ("PowerShell", powershell(variables))):
+        click.echo("\n".join((f"  {name}", *(f"    {line}" for line in lines))))
+    click.echo("Next, there: numerai setup")
 
 
 @sandbox.command("round")

@@ -156,7 +156,7 @@ def _tournament(tournament: int, reader: RoundReader) -> TournamentGlance:
 
 
 def _name(tournament: int) -> str:
-    return next((known.name.capitalize() for known in Tournament if known == tournament), f"Tournament {tournament}")
+    return next((known.title for known in Tournament if known == tournament), f"Tournament {tournament}")
 
 
 def _seconds(moment: datetime | None, now: datetime) -> int | None:

@@ -26,7 +26,7 @@ def check_tournament(example: str, tournament: int) -> None:
     if meant is None or meant == tournament:
         return
     fitting = [name for name in example_names() if TOURNAMENTS.get(name.partition("-")[0], tournament) == tournament]
-    theirs, own = meant.name.capitalize(), Tournament(tournament).name.capitalize()
+    theirs, own = meant.title, Tournament(tournament).title
     raise UsageError(
         f"The example {example} is made for {theirs}, and the model is in {own}.",
         f"Use one of: {', '.join(fitting)}.",

@@ -15,6 +15,7 @@ from typing import Any, cast
 import pytest
 import requests
 from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.commands.sandbox import _announce as announce
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError
 from numerai_compute.factory import Factory
 from numerai_compute.installation import EXTRAS, install_command
@@ -23,8 +24,8 @@ from numerai_compute.models import Keys
 from numerai_compute.sandbox import command
 from numerai_compute.sandbox.client import SandboxClient
 from numerai_compute.sandbox.command import listening_hosts
-from numerai_compute.sandbox.serve import serve
-from numerai_compute.sandbox.settings import Settings
+from numerai_compute.sandbox.serve import RunningSandbox, serve
+from numerai_compute.sandbox.settings import Settings, parse_models
 
 from tests.fixtures.sandbox import SMALL, ServedSandbox, wait_for
 
@@ -121,17 +122,41 @@ class TestCommand:
         assert (served.returncode, output, errors) == (0, "", "")
 
     def test_until_stopped_in_this_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        said: list[dict[str, Any]] = []
+        said: list[str] = []
 
-        def announce(line: str) -> None:
-            said.append(json.loads(line))
+        def announce(running: RunningSandbox) -> None:
+            said.append(running.url)
             signal.raise_signal(signal.SIGINT)
 
         before = signal.getsignal(signal.SIGINT)
         command.serve_until_stopped(Settings(spec=SMALL), ["127.0.0.1"], 0, announce)
         assert signal.getsignal(signal.SIGINT) is before
         with pytest.raises(requests.ConnectionError):
-            requests.get(said[0]["url"], timeout=5)
+            requests.get(said[0], timeout=5)
+
+    def test_a_terminal_is_told_what_to_type(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        settings = Settings(spec=SMALL, models=parse_models(["alice", "bob:signals"]))
+        monkeypatch.setenv("NUMERAI_HOME", str(tmp_path / "it's mine"))
+        with serve(settings) as running:
+            announce(Factory(tmp_path), running)
+            (one_line,) = capsys.readouterr().out.splitlines()
+            monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+            announce(Factory(tmp_path), running)
+            told = capsys.readouterr().out
+            as_json = Factory(tmp_path)
+            as_json.render.json = True
+            announce(as_json, running)
+            assert capsys.readouterr().out.splitlines() == [one_line]
+        assert json.loads(one_line)["url"] == running.url
+        assert running.url in told and "alice (Classic), bob (Signals)" in told and told.endswith("numerai setup\n")
+        assert f"$env:NUMERAI_SECRET_KEY = '{running.secret_key}'" in told
+        assert f"$env:NUMERAI_HOME = '{tmp_path}/it''s mine'" in told
+        if os.name == "posix":
+            typed = "".join(line for line in told.splitlines(keepends=True) if line.lstrip().startswith("export"))
+            shown = subprocess.run(["sh", "-ec", f"{typed}\nenv"], capture_output=True, text=True, check=True).stdout
+            assert f"NUMERAI_HOME={tmp_path}/it's mine\n" in shown and f"NUMERAI_API_URL={running.url}\n" in shown
 
     @pytest.mark.parametrize(
         ("options", "said"),
