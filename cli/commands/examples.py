@@ -11,8 +11,10 @@ from ..factory import Factory
 from ..models import DEFAULT_SIZE, SIZES, Tournament
 from ..providers.registry import provider_names
 from ..render import OK
+from ..usecases.resolve import first_steps
 from ..usecases.scaffold import example_names, plan_scaffold, scaffold
 from .options import dry_run_option, output_options
+from .shells import typed
 
 
 @click.command("copy-example")
@@ -34,7 +36,8 @@ def copy_example(factory: Factory, example: str, dest: Path | None, dry_run: boo
                 render.say(f"  {target.relative_to(plan.folder)}")
             return
         render.mark(OK, f"{example} is in {plan.folder}", detail=f"{counted(len(written), 'file')} copied")
-        render.say(f"Next: numerai node -m MODEL config --path {dest or example}")
+        config = f"numerai node -m MODEL config --path {typed(plan.folder)}"
+        render.say(f"Next: {first_steps(factory.store, config)}")
 
     render.result({"example": example, "folder": plan.folder, "files": [t for _, t in plan.new]}, show)
 

@@ -8,7 +8,7 @@ import click
 
 from ..factory import Factory
 from ..usecases.history import History, RoundReader, RoundRecord, RunRecord, Standing, read_history
-from ..usecases.resolve import resolve_node, select_nodes
+from ..usecases.resolve import first_steps, resolve_node, select_nodes
 from .options import output_options, tournament_option
 
 MOST_ROUNDS = 100
@@ -28,7 +28,7 @@ def history(factory: Factory, model_name: str | None, tournament: int | None, ro
     """
     nodes = select_nodes(factory.store.nodes(), model_name, tournament)
     if not nodes and (model_name or tournament):
-        resolve_node(factory.store.nodes(), model_name, tournament)  # says what there is
+        resolve_node(factory.store, model_name, tournament)  # says what there is
     result = read_history(nodes, reader_of(factory), rounds)
     factory.render.result(result, lambda: _show(factory, result, configured=bool(nodes)))
 
@@ -45,7 +45,7 @@ def _show(factory: Factory, result: History, *, configured: bool) -> None:
     for problem in result.problems:
         render.warn(problem)
     if not configured:
-        render.say("No node is configured. Next: numerai node -m MODEL config")
+        render.say(f"No node is configured. Next: {first_steps(factory.store)}")
     elif not result.rounds:
         render.say("No round is known yet.")
     names = dict.fromkeys(record.node for record in result.rounds)

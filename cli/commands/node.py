@@ -17,7 +17,7 @@ from ..models import Node, Run, RunState
 from ..names import shown
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
 from ..usecases.inspect import NodeStatus, latest_run, list_nodes, node_status, run_log
-from ..usecases.resolve import resolve_node
+from ..usecases.resolve import first_steps, resolve_node
 from .options import confirm, dry_run_option, output_options, tournament_option
 
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
@@ -51,7 +51,7 @@ def _chosen() -> tuple[str | None, int | None]:
 
 
 def _node(factory: Factory) -> Node:
-    return resolve_node(factory.store.nodes(), *_chosen())
+    return resolve_node(factory.store, *_chosen())
 
 
 @click.group()
@@ -540,7 +540,7 @@ def list_(factory: Factory) -> None:
 
     def show() -> None:
         if not nodes:
-            factory.render.say("No node is configured. Next: numerai node -m MODEL config")
+            factory.render.say(f"No node is configured. Next: {first_steps(factory.store)}")
             return
         rows = [
             (n.name, n.provider, f"{n.cpu:g} vCPU, {n.memory_mib / 1024:g} GiB", n.cron or "webhook", n.path)

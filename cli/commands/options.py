@@ -62,16 +62,16 @@ def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], Non
     return callback
 
 
-def ask(value: str | None, label: str, given_by: str, *, hide: bool = False) -> str:
+def ask(value: str | None, label: str, given_by: str, *, hide: bool = False, default: str | None = None) -> str:
     """The value, or what the person at the terminal types; without a terminal `UsageError` that names what is missing.
 
-    `given_by` names the option or environment variable that gives the value without a question.
+    `given_by` names the option or environment variable that gives the value without a question; Enter gives `default`.
     """
     if value:
         return value
     if not sys.stdin.isatty():
         raise UsageError(f"{label} is missing.", f"Give it with {given_by}.", code="input-missing")
-    typed: str = click.prompt(label, hide_input=hide, err=True)
+    typed: str = click.prompt(label, default=default, hide_input=hide, err=True)
     return typed.strip()
 
 

@@ -10,6 +10,7 @@ from ..factory import Factory
 from ..render import FAILED, OK, WARNING, Renderer, ago
 from ..usecases.configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from ..usecases.overview import NodeGlance, Overview, TournamentGlance, name_of, overview
+from ..usecases.resolve import first_steps
 from ..watching.policy import span
 from .history import reader_of, words_of
 from .options import output_options
@@ -34,7 +35,7 @@ def _show(factory: Factory, summary: Overview) -> None:
     for problem in summary.problems:
         render.warn(problem)
     if not summary.nodes:
-        render.say("No node is configured. Next: numerai node -m MODEL config")
+        render.say(f"No node is configured. Next: {first_steps(factory.store)}")
         return
     for tournament in summary.tournaments:
         render.say(_tournament(tournament))

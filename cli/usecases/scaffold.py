@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import EnvironmentNotReady, UsageError
 from ..files.private import replacing
-from ..models import Tournament
+from ..models import DEFAULT_EXAMPLE, Tournament
 from .runtime import RUNTIME, RuntimeState, runtime_copy, runtime_files, templates
 
 TOURNAMENTS = {"tournament": Tournament.CLASSIC, "signals": Tournament.SIGNALS, "crypto": Tournament.CRYPTO}
@@ -18,6 +18,12 @@ TOURNAMENTS = {"tournament": Tournament.CLASSIC, "signals": Tournament.SIGNALS, 
 def example_names() -> list[str]:
     """Every example that can be copied."""
     return sorted(folder.name for folder in templates().iterdir() if (folder / "Dockerfile").is_file())
+
+
+def example_for(tournament: int) -> str:
+    """The example in Python of a tournament."""
+    word = next((word for word, meant in TOURNAMENTS.items() if meant == tournament), None)
+    return f"{word}-python3" if word else DEFAULT_EXAMPLE
 
 
 def check_tournament(example: str, tournament: int) -> None:

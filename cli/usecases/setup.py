@@ -21,6 +21,14 @@ CHOICE = "setup"
 
 
 @dataclass(frozen=True)
+class FoundModel:
+    """A model of the account; `tournament` is its number."""
+
+    name: str
+    tournament: int
+
+
+@dataclass(frozen=True)
 class SetUp:
     """What setup found and recorded. `account` is None when the keys were left alone; `lacks` is what the provider
     needs and has not, as `doctor` says it."""
@@ -28,7 +36,7 @@ class SetUp:
     home: Path
     provider: str
     account: TokenInfo | None
-    models: int
+    models: tuple[FoundModel, ...]
     warnings: tuple[str, ...]
     settings: Mapping[str, str | int]
     lacks: tuple[Check, ...] = ()
@@ -65,11 +73,12 @@ def set_up(
     """
     refuse_legacy(store)
     settings = check(settings)
-    account, models = None, 0
+    account: TokenInfo | None = None
+    models: tuple[FoundModel, ...] = ()
     if keys is not None:
         api = api_with(keys)
         account = api.token_info()
-        models = len(api.models())
+        models = tuple(sorted((FoundModel(each.name, each.tournament) for each in api.models()), key=_by_tournament))
     merged = {**store.settings(provider), **settings}
     if not dry_run:
         if keys is not None:
@@ -79,6 +88,10 @@ def set_up(
         if chosen_provider(store) != provider:
             store.save_settings(CHOICE, {"provider": provider})
     return SetUp(store.home, provider, account, models, tuple(scope_warnings(account)) if account else (), merged)
+
+
+def _by_tournament(model: FoundModel) -> tuple[int, str]:
+    return model.tournament, model.name
 
 
 def scope_warnings(account: TokenInfo) -> list[str]:
