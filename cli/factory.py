@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -175,6 +176,13 @@ class Factory:
         """The provider of that name, made anew: with the settings as they are recorded now."""
         self._providers.pop(name, None)
         return self.provider(name)
+
+    def provider_with(self, name: str, settings: Mapping[str, str | int]) -> Provider:
+        """The provider of that name as it would be with these settings beside those that are recorded."""
+        from .providers.registry import provider_factory
+
+        context = self.provider_context(name)
+        return provider_factory(name)(replace(context, settings={**context.settings, **settings}))
 
     def provider_of(self, node: Node) -> Provider:
         """The provider that runs a node."""

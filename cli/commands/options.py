@@ -27,19 +27,14 @@ def output_options(function: F) -> F:
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
 
 
-class _TournamentName(click.ParamType):
-    """A tournament by its number or its name."""
+def _tournament(given: str | int) -> int:
+    """The number of a tournament that is given by its number or its name."""
+    from ..models import Tournament
 
-    name = "tournament"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Its number."""
-        from ..models import Tournament
-
-        known = {word: each.value for each in Tournament for word in (str(each.value), each.name.lower())}
-        if str(value).lower() not in known:
-            self.fail(f"'{value}' is none of {', '.join(known)}.", param, ctx)
-        return known[str(value).lower()]
+    known = {word: each.value for each in Tournament for word in (str(each.value), each.name.lower())}
+    if str(given).lower() not in known:
+        raise click.BadParameter(f"'{given}' is none of {', '.join(known)}.")
+    return known[str(given).lower()]
 
 
 def tournament_option(help_text: str, **more: Any) -> Callable[[F], F]:
@@ -47,7 +42,7 @@ def tournament_option(help_text: str, **more: Any) -> Callable[[F], F]:
     return click.option(
         "-t",
         "--tournament",
-        type=_TournamentName(),
+        type=_tournament,
         metavar="[8|11|12|classic|signals|crypto]",
         help=help_text,
         **more,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby
 
@@ -73,10 +74,10 @@ def setup(
     file that only you can read. NUMERAI_API_URL names another API, a sandbox for example.
     """
     provider_factory(provider)
-    if print_policy:
-        _print_policy(factory, provider)
-        return
     given = {name: value for name, value in settings.items() if value is not None} | _further(further)
+    if print_policy:
+        _print_policy(factory, provider, given)
+        return
     result = set_up(
         None if skip_key_setup else _keys(factory, public_id, dry_run),
         provider,
@@ -108,11 +109,12 @@ def _move_state(factory: Factory, provider: str, remote: bool, yes: bool) -> Non
     factory.render.progress(f"The state is kept in the bucket {bucket}." if bucket else "The state is kept here.")
 
 
-def _print_policy(factory: Factory, provider: str) -> None:
-    source = factory.provider(provider)
-    if not isinstance(source, NamesPolicy):
-        raise UsageError(f"The provider {provider} needs no permissions.")
-    factory.render.document(source.policy())
+def _print_policy(factory: Factory, name: str, given: Mapping[str, object]) -> None:
+    settings = ProviderSettings(factory.provider(name), factory.store).checked(given)
+    provider = factory.provider_with(name, settings)
+    if not isinstance(provider, NamesPolicy):
+        raise UsageError(f"The provider {name} needs no permissions.")
+    factory.render.document(provider.policy(factory.render.warn))
 
 
 def _further(settings: tuple[str, ...]) -> dict[str, str | int]:

@@ -24,6 +24,7 @@ from numerai_compute.models import (
     SubmissionEntry,
     WebhookCall,
 )
+from numerai_compute.ports import Report
 
 from tests.fakes import KEYS, NOW, FakeProvider, unreachable
 from tests.listeners import http_inbox
@@ -334,7 +335,7 @@ class CloudProvider(FakeProvider):
     def move_state(self, remote: bool, report: object) -> str | None:
         return "state-bucket" if remote else None
 
-    def policy(self) -> dict[str, str]:
+    def policy(self, note: Report) -> dict[str, str]:
         return {"Version": "2012-10-17"}
 
 
