@@ -60,8 +60,18 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, help_line) for name, (_, _, help_line) in COMMANDS.items()])
 
 
+def _say_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    if ctx.obj.render.json:
+        ctx.obj.render.document({"version": __version__})
+    else:
+        click.echo(f"numerai, version {__version__}")
+    ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="numerai")
+@click.option("--version", is_flag=True, expose_value=False, callback=_say_version, help="Show the version and exit.")
 @output_options
 def cli() -> None:
     """Put Numerai models into production and never miss a round.

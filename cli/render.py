@@ -120,7 +120,7 @@ class Renderer:
         """What failed, why, and the next command to run."""
         if self.json:
             content = {"code": error.code, "message": error.message, "hint": error.hint}
-            self._write({"error": content}, indent=2)
+            self._write({"error": content})  # one line, as it may end a stream of lines
             return
         self._err.print("Error: ", style="bold red", end="", markup=False)
         self._print(self._err, error.message)

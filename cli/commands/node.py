@@ -18,7 +18,7 @@ from ..names import shown
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, without_token
 from ..usecases.inspect import NodeStatus, latest_run, list_nodes, node_status, run_log
 from ..usecases.resolve import first_steps, resolve_node
-from .options import confirm, dry_run_option, output_options, tournament_option
+from .options import confirm, dry_run_option, output_options, show_plan, tournament_option
 
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
@@ -105,7 +105,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     )
     render = factory.render
     if not isinstance(done, Configured):
-        _show_plan(factory, done.describe(), done.notes)
+        show_plan(factory.render, done.describe(), done.notes)
         return
     if done.registered and (note := elsewhere_note(factory.provider_of(done.node))) is not None:
         render.warn(note)
@@ -138,17 +138,6 @@ def _insist(factory: Factory, why: str, yes: bool) -> None:
     confirm("Prepare the node all the same?", False)
 
 
-def _show_plan(factory: Factory, steps: list[str], notes: tuple[str, ...] = ()) -> None:
-    def show() -> None:
-        factory.render.say("This would be done:")
-        for number, step in enumerate(steps, 1):
-            factory.render.say(f"  {number}. {step}")
-        for note in notes:
-            factory.render.say(note)
-
-    factory.render.result({"plan": steps, "notes": notes}, show)
-
-
 @node.command()
 @node_options
 @click.option("--force", is_flag=True, help="Build even when nothing has changed.")
@@ -173,7 +162,7 @@ def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials
     if dry_run:
         steps = plan_deploy(chosen, provider, factory.store, force=force, runtime=choice)
         note = runtime_note(chosen, choice)
-        _show_plan(factory, steps, (note,) if note else ())
+        show_plan(factory.render, steps, (note,) if note else ())
         return
     done = deploy_node(
         chosen,
@@ -207,7 +196,7 @@ def rollback(factory: Factory, tag: str | None, dry_run: bool) -> None:
     provider = factory.provider_of(chosen)
     tag = choose_earlier(chosen, provider, tag)
     if dry_run:
-        _show_plan(factory, [f"let {tag} run again in place of what is deployed"])
+        show_plan(factory.render, [f"let {tag} run again in place of what is deployed"])
         return
     done = roll_back(chosen, provider, factory.store, tag)
     factory.render.result(done, lambda: factory.render.mark(OK, f"{chosen.name} runs {tag} again", detail=done.image))
@@ -503,7 +492,7 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
     )
     plan = destroying(dry_run=True)
     if dry_run:
-        _show_plan(factory, plan.describe())
+        show_plan(factory.render, plan.describe())
         return
     if not yes:
         for step in plan.describe():
@@ -516,16 +505,20 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
 @node.command()
 @click.argument("name")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@dry_run_option
 @output_options
 @click.pass_obj
-def forget(factory: Factory, name: str, yes: bool) -> None:
+def forget(factory: Factory, name: str, yes: bool, dry_run: bool) -> None:
     """Remove the record of a node that cannot be used: NAME as `node list` and `doctor` show it.
 
     Nothing else is touched: what a provider holds of it stays there. To take a node out of service use `destroy`.
     """
     from ..usecases.forget import forget_node
 
-    forget_node(factory.store, name, lambda question: confirm(question, yes))
+    forget_node(factory.store, name, lambda question: confirm(question, yes), dry_run=dry_run)
+    if dry_run:
+        show_plan(factory.render, [f"remove the record of {shown(name)}, and nothing else"])
+        return
     factory.render.result({"forgotten": name}, lambda: factory.render.mark(OK, f"{shown(name)} is forgotten"))
 
 

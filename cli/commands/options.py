@@ -3,28 +3,46 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from ..errors import NumeraiError, UsageError
 
+if TYPE_CHECKING:
+    from ..render import Renderer
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def output_options(function: F) -> F:
-    """Add `--json` and `--verbose/-v`, which set the renderer."""
-    verbose = click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set("verbose"), help="Say more, causes included."
-    )
-    as_json = click.option(
-        "--json", is_flag=True, expose_value=False, callback=_set("json"), help="Print the result as JSON."
-    )
-    return as_json(verbose(function))
+    """Add `--json` and `--verbose/-v`, which set the renderer before any other option is looked at."""
+    for names, attribute, help_text in (
+        (("-v", "--verbose"), "verbose", "Say more, causes included."),
+        (("--json",), "json", "Print the result as JSON."),
+    ):
+        option = click.option(
+            *names, is_flag=True, is_eager=True, expose_value=False, callback=_set(attribute), help=help_text
+        )
+        function = option(function)
+    return function
 
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
+
+
+def show_plan(render: Renderer, steps: Sequence[str], notes: Sequence[str] = ()) -> None:
+    """End a dry run: what would be done, step by step, and what should be known before."""
+
+    def show() -> None:
+        render.say("This would be done:")
+        for number, step in enumerate(steps, 1):
+            render.say(f"  {number}. {step}")
+        for note in notes:
+            render.say(note)
+
+    render.result({"plan": steps, "notes": notes}, show)
 
 
 def _tournament(given: str | int) -> int:

@@ -230,6 +230,8 @@ def test_dry_runs_change_nothing(ready: Line, tmp_path: Path) -> None:
         ("node", "deploy", "--force", "--dry-run"),
         ("node", "destroy", "--dry-run"),
         ("setup", "--port", "99", "--dry-run"),
+        ("config", "set", "port", "99", "--dry-run"),
+        ("node", "forget", "numerai-alice", "--dry-run"),
         ("copy-example", "-d", str(tmp_path / "x"), "--dry-run"),
     ):
         assert ready(*arguments).exit_code == 0
@@ -549,5 +551,7 @@ def test_settings_are_set_shown_and_taken_back(line: Line) -> None:
     assert line("config", "set", "attempts", "4").exit_code in (0, 2)
     line.provider = CloudProvider()
     assert line("config", "set", "anything", "4000").exit_code == 0
+    for tried in (("set", "anything", "1"), ("unset", "anything")):
+        assert line("config", *tried, "--dry-run").exit_code == 0
     assert line("config", "get", "anything").out.strip() == "4000"
     assert line("config", "unset", "anything").exit_code == 0

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import click
 import pytest
+from numerai_compute import __version__
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.models import NUMERAI_API_URL, Keys, Model, Node
+from numerai_compute.watching.watcher import Look, Watcher
 
-from tests.fakes import ALICE, KEYS, FakeClock
+from tests.fakes import ALICE, KEYS, FakeClock, unreachable
 from tests.unit.commands.conftest import FakeFactory, Line
 from tests.unit.usecases.test_demo import FakeCommands
 
@@ -134,3 +137,26 @@ def test_a_dry_run_of_setup_asks_nobody(line: Line, monkeypatch: pytest.MonkeyPa
     HomeStore(line.home, {}).save_keys(KEYS)
     answer = line("setup", "--dry-run")
     assert answer.exit_code == 0 and "knows you as tester" in answer.out
+
+
+def test_the_version_is_json_too(line: Line) -> None:
+    assert line("--version").out == f"numerai, version {__version__}\n"
+    for arguments in (("--version", "--json"), ("--json", "--version")):
+        assert line(*arguments).json == {"version": __version__}
+
+
+def test_a_watcher_prints_a_json_object_a_line(
+    line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line("node", "config", "-p", str(folder))
+
+    def two_looks(watcher: Watcher, on_look: Callable[[Look], None]) -> None:
+        on_look(watcher.look())
+        line.api.fail["rounds"] = unreachable()
+        on_look(watcher.look())
+
+    monkeypatch.setattr("numerai_compute.commands.watch.watch_until_ended", two_looks)
+    looks = [json.loads(text) for text in line("watch", "--json").out.splitlines()]
+    assert [look["well"] for look in looks] == [False, False] and looks[1]["problems"] and not looks[0]["problems"]
+    (text,) = line("watch", "--once", "--json").out.splitlines()
+    assert json.loads(text)["problems"]
