@@ -268,7 +268,10 @@ def test_upgrade_takes_over_the_official_tools_home(line: Line, folder: Path) ->
     (line.home / "nodes.json").write_text('{"numerai-bob": {"provider": "aws", "path": "/x", "cpu": 1024}}')
     assert "official" in line("node", "config", "-p", str(folder)).err
     assert "Would convert" in line("upgrade", "--dry-run").out
-    assert "numerai-bob" in line("upgrade").out
+    upgraded = line("upgrade").out
+    assert "numerai-bob" in upgraded
+    steps = ["numerai doctor", *(f"numerai node -m bob {step}" for step in ("config", "deploy", "test"))]
+    assert [text.strip() for text in upgraded.partition("Next:\n")[2].splitlines()] == steps
     assert "numerai-bob" in line("node", "list").out
 
 
