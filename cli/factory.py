@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -128,6 +128,13 @@ class Factory:
         from .adapters.notifications import check_url
 
         return check_url
+
+    @property
+    def notify_examples(self) -> Sequence[str]:
+        """Addresses of usual services, as they look."""
+        from .adapters.notifications import EXAMPLES
+
+        return EXAMPLES
 
     @property
     def surroundings(self) -> Surroundings:
