@@ -19,7 +19,14 @@ RESTART = "A running daemon keeps what it was started with: numerai daemon stop,
 @click.group()
 @output_options
 def config() -> None:
-    """Show, set and take back the settings of a provider."""
+    """Show, set and take back the settings of a provider.
+
+    \b
+    Examples:
+      numerai config list
+      numerai config set port 8080
+      numerai config unset port
+    """
 
 
 @config.command("list")

@@ -23,7 +23,13 @@ if TYPE_CHECKING:  # it takes sqlite3 and flask with it, which `daemon --help` d
 @click.group()
 @output_options
 def daemon() -> None:
-    """Serve the webhooks and runs of local nodes, and watch the rounds of all nodes."""
+    """Serve the webhooks and runs of local nodes, and watch the rounds of all nodes.
+
+    \b
+    Examples:
+      numerai daemon start
+      numerai daemon status
+    """
 
 
 @daemon.command()

@@ -31,6 +31,11 @@ def demo(factory: Factory, folder: Path | None, executor: str, keep: bool) -> in
 
     A stand-in of Numerai opens a round and calls the webhook of a node; the node's container downloads the data,
     trains, predicts and submits. Every command is shown as you would type it.
+
+    \b
+    Examples:
+      numerai demo
+      numerai demo --keep
     """
     render = factory.render
     player = Demo(

@@ -33,7 +33,13 @@ def doctor(factory: Factory, fix: bool, api: bool, save: Path | None) -> int:
     """Check this machine, your keys and every node.
 
     Says what is wrong, why, and the command that mends it. With --api, what differs from docs/truth.md instead. Ends
-    with 0 when nothing has failed, else with 3."""
+    with 0 when nothing has failed, else with 3.
+
+    \b
+    Examples:
+      numerai doctor
+      numerai doctor --fix
+    """
     if api and fix:
         raise UsageError("--api changes nothing: there is nothing for --fix to do.")
     if api:

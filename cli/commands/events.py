@@ -40,6 +40,10 @@ def run(
     A file is given as its path (handlers.py), a package's handlers by the name it registered. It follows the rounds
     until Ctrl-C. Each round's events are delivered once, over restarts. Ends with 0 when nothing failed, else with 1,
     and with 2 when the model to submit to is missing or unknown: those events count as not delivered.
+
+    \b
+    Example:
+      numerai events run handlers.py -m alice
     """
     from ..events.runner import run_handlers
     from ..numerauto.loop import NumerautoLoop

@@ -24,7 +24,12 @@ from .shells import typed
 @output_options
 @click.pass_obj
 def copy_example(factory: Factory, example: str, dest: Path | None, dry_run: bool) -> None:
-    """Copy an example node into a folder. No file that is there is replaced."""
+    """Copy an example node into a folder. No file that is there is replaced.
+
+    \b
+    Example:
+      numerai copy-example -e tournament-python3 -d my-node
+    """
     plan = plan_scaffold(example, (dest or Path(example)).expanduser().absolute())
     written = [] if dry_run else scaffold(plan)
     render = factory.render

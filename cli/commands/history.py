@@ -25,6 +25,10 @@ def history(factory: Factory, model_name: str | None, tournament: int | None, ro
 
     Times are Numerai's, in UTC. What could not be asked, Numerai or a provider, is said first: the rest may be
     incomplete then.
+
+    \b
+    Example:
+      numerai history -m alice -n 3
     """
     nodes = select_nodes(factory.store.nodes(), model_name, tournament)
     if not nodes and (model_name or tournament):

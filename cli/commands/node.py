@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LAST_LINES = 20
+LOG_TYPES = ("cluster", "webhook")
 MODEL_HELP = "The model; may be left out when there is only one."
 TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model name is used twice."
 
@@ -58,7 +60,15 @@ def _node(factory: Factory) -> Node:
 @node_options
 @output_options
 def node() -> None:
-    """Configure, deploy, test and watch prediction nodes."""
+    """Configure, deploy, test and watch prediction nodes.
+
+    \b
+    Examples:
+      numerai node -m alice config -e tournament-python3 -p my-node
+      numerai node deploy
+      numerai node test
+      numerai node logs -f
+    """
 
 
 @node.command()
@@ -88,6 +98,12 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     """Make a node of a model: provision what it needs and register its webhook with Numerai.
 
     Can be repeated: what is not given stays as it is.
+
+    \b
+    Examples:
+      numerai node -m alice config -e tournament-python3 -p my-node
+      numerai node -m alice config -p my-node --dry-run
+      numerai node -m alice config -s mem-lg -c "5 12 * * TUE-SAT"
     """
     from ..usecases.configure import Configured, NodeRequest, configure_node
     from ..usecases.webhooks import elsewhere_note
@@ -153,7 +169,13 @@ def _insist(factory: Factory, why: str, yes: bool) -> None:
 def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials: bool, dry_run: bool) -> None:
     """Build what the node runs from its folder, and put it in place.
 
-    An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept."""
+    An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept.
+
+    \b
+    Examples:
+      numerai node deploy
+      numerai node -m alice deploy --dry-run
+    """
     from ..usecases.deploy import deploy_node, plan_deploy, runtime_note
     from ..usecases.runtime import RuntimeChoice
 
@@ -217,6 +239,12 @@ def test(factory: Factory, local: bool, command: str, no_submit: bool) -> int:
 
     Ends with 0 when all is proven, 1 when something failed, and 4 when nothing failed but no round is open, so that it
     cannot be proven now that a submission is on time.
+
+    \b
+    Examples:
+      numerai node test
+      numerai node test --no-submit
+      numerai node test --local
     """
     chosen = _node(factory)
     if command and not local:
@@ -316,7 +344,12 @@ def _show_fact(render: Renderer, fact: Fact) -> None:
 @output_options
 @click.pass_obj
 def trigger(factory: Factory) -> None:
-    """Start one run by hand, without Numerai."""
+    """Start one run by hand, without Numerai.
+
+    \b
+    Example:
+      numerai node -m alice trigger
+    """
     chosen = _node(factory)
     provider = factory.provider_of(chosen)
     provider.wake(factory.render.progress)
@@ -324,34 +357,35 @@ def trigger(factory: Factory) -> None:
     factory.render.result(run, lambda: factory.render.mark(OK, f"run {run.id} of {chosen.name} is {run.state.value}"))
 
 
-def _log_options(default: int | None) -> Callable[[F], F]:
-    def add(function: F) -> F:
-        number = click.option(
-            "-n", "--num-lines", type=click.IntRange(1), default=default, help="How many of the last lines."
-        )
-        follow = click.option("-f", "--follow-tail", is_flag=True, help="Go on until the run has ended.")
-        kind = click.option(
-            "-l",
-            "--log-type",
-            type=click.Choice(["cluster", "webhook"]),
-            default=None if default is None else "cluster",
-            help="What the container printed, or the calls of the webhook.",
-        )
-        return number(follow(kind(function)))
-
-    return add
+def _log_options(function: F) -> F:
+    number = click.option(
+        "-n", "--num-lines", type=click.IntRange(1), help=f"How many of the last lines.  [default: {LAST_LINES}]"
+    )
+    follow = click.option("-f", "--follow-tail", is_flag=True, help="Go on until the run has ended.")
+    kind = click.option(
+        "-l",
+        "--log-type",
+        type=click.Choice(LOG_TYPES),
+        help=f"What the container printed, or the calls of the webhook.  [default: {LOG_TYPES[0]}]",
+    )
+    return number(follow(kind(function)))
 
 
 @node.command()
 @node_options
-@_log_options(None)
+@_log_options
 @output_options
 @click.pass_obj
 def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type: str | None) -> int:
-    """Show how the node stands; with -n, -f or -l its log, like `numerai node logs`."""
+    """Show how the node stands; with -n, -f or -l its log, like `numerai node logs`.
+
+    \b
+    Example:
+      numerai node -m alice status
+    """
     chosen = _node(factory)
     if num_lines or follow_tail or log_type:
-        return _show_log(factory, chosen, num_lines or 20, follow_tail, log_type or "cluster", None)
+        return _show_log(factory, chosen, num_lines, follow_tail, log_type, None)
     state = node_status(chosen, factory.provider_of(chosen))
     factory.render.result(state, lambda: _show_status(factory, state))
     return 0
@@ -359,21 +393,29 @@ def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type:
 
 @node.command()
 @node_options
-@_log_options(20)
+@_log_options
 @click.option("--run", "run_id", help="The run, instead of the latest one.")
 @output_options
 @click.pass_obj
-def logs(factory: Factory, num_lines: int, follow_tail: bool, log_type: str, run_id: str | None) -> int:
+def logs(factory: Factory, num_lines: int | None, follow_tail: bool, log_type: str | None, run_id: str | None) -> int:
     """Show what the latest run printed, and why it failed if it did.
 
-    With --json, a JSON object a line; the last one of a run that failed has its `message`."""
+    With --json, a JSON object a line; the last one of a run that failed has its `message`.
+
+    \b
+    Examples:
+      numerai node logs -n 100
+      numerai node logs -f
+    """
     return _show_log(factory, _node(factory), num_lines, follow_tail, log_type, run_id)
 
 
-def _show_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> int:
+def _show_log(
+    factory: Factory, chosen: Node, num_lines: int | None, follow: bool, log_type: str | None, run_id: str | None
+) -> int:
     """Ends with 130, and without a word, when following is interrupted: that is how one stops it."""
     try:
-        _print_log(factory, chosen, num_lines, follow, log_type, run_id)
+        _print_log(factory, chosen, num_lines or LAST_LINES, follow, log_type or LOG_TYPES[0], run_id)
     except KeyboardInterrupt:
         if not follow:
             raise

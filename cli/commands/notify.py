@@ -24,6 +24,11 @@ def notify() -> None:
 
     A recipient is an address of apprise: Slack, Discord, e-mail, Telegram, ntfy and a hundred more
     (docs/notify.md, https://appriseit.com/services/).
+
+    \b
+    Examples:
+      numerai notify add me
+      numerai notify test
     """
 
 

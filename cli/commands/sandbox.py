@@ -15,6 +15,7 @@ import click
 from ..counting import counted
 from ..errors import UsageError
 from ..models import NUMERAI_API_URL, Tournament
+from ..sandbox.settings import DEFAULT_SCOPES
 from .options import output_options, tournament_option
 from .shells import posix, powershell
 
@@ -97,7 +98,12 @@ def sandbox() -> None:
 @click.option("--rows-per-era", type=int, help="Rows in each era, and of live data.  [default: 250]")
 @click.option("--features", type=int, help="Features of the made-up data.  [default: 60]")
 @click.option("--missing", type=float, help="Share of feature values that are missing.  [default: 0]")
-@click.option("--scopes", help="What the API token may do, separated by commas.")
+@click.option(
+    "--scopes",
+    default=", ".join(DEFAULT_SCOPES),
+    show_default=True,
+    help="What the API token may do, separated by commas.",
+)
 @click.option("--data-version", "data_versions", multiple=True, help="A data version to list besides the usual ones.")
 @click.option(
     "--switch", "switches", multiple=True, metavar="NAME=VALUE", help="Answer an open question about Numerai."
@@ -115,7 +121,7 @@ def serve(
     port: int,
     hosts: tuple[str, ...],
     models: str,
-    scopes: str | None,
+    scopes: str,
     switches: tuple[str, ...],
     **options: Any,
 ) -> None:
@@ -123,15 +129,19 @@ def serve(
     secret_key and models.
 
     The keys are random unless NUMERAI_SANDBOX_PUBLIC_ID and NUMERAI_SANDBOX_SECRET_KEY are set or --state knows them.
+
+    \b
+    Example:
+      numerai sandbox serve --models alice,bob:signals
     """
     from ..sandbox.command import listening_hosts, serve_until_stopped
-    from ..sandbox.settings import DEFAULT_SCOPES, DataSpec, Settings, data_spec, parse_models
+    from ..sandbox.settings import DataSpec, Settings, data_spec, parse_models
     from ..sandbox.switches import parse_switches
 
     sizes = {field.name: options.pop(field.name) for field in fields(DataSpec)}
     settings = Settings(
         models=parse_models(models.split(",")),
-        scopes=DEFAULT_SCOPES if scopes is None else tuple(filter(None, scopes.split(","))),
+        scopes=tuple(filter(None, scopes.replace(" ", "").split(","))),
         spec=data_spec(**sizes),
         switches=parse_switches(switches),
         **options,
@@ -167,7 +177,13 @@ def _announce(factory: Factory, running: RunningSandbox) -> None:
 @output_options
 @click.pass_obj
 def open_round(factory: Factory, client: SandboxClient, tournament: int | None, minutes: float | None) -> None:
-    """Open the next round and call the registered webhooks."""
+    """Open the next round and call the registered webhooks.
+
+    \b
+    Examples:
+      numerai sandbox round
+      numerai sandbox round -t signals --minutes 60
+    """
     rounds = client.open_round(tournament, minutes)
     factory.render.result({"rounds": rounds}, lambda: _say_rounds(factory, rounds))
 
@@ -200,7 +216,13 @@ def state(factory: Factory, client: SandboxClient) -> None:
 @output_options
 @click.pass_obj
 def fault(factory: Factory, /, client: SandboxClient, clear: bool, **order: Any) -> None:
-    """Order a fault, or clear them all."""
+    """Order a fault, or clear them all.
+
+    \b
+    Examples:
+      numerai sandbox fault --target upload --kind drop --times 2
+      numerai sandbox fault --clear
+    """
     if clear:
         cleared = client.clear_faults()
         factory.render.result({"cleared": cleared}, lambda: factory.render.say(f"{counted(cleared, 'fault')} cleared."))

@@ -72,6 +72,12 @@ def setup(
     Keys are made at numer.ai (Settings, API keys). The secret is asked for, or taken from NUMERAI_SECRET_KEY; it is
     never an option, because command lines can be read by others. The keys are checked with Numerai and kept in a
     file that only you can read. NUMERAI_API_URL names another API, a sandbox for example.
+
+    \b
+    Examples:
+      numerai setup
+      numerai setup -P aws
+      numerai setup -s --executor process
     """
     provider_factory(provider)
     given = {name: value for name, value in settings.items() if value is not None} | _further(further)

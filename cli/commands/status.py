@@ -24,6 +24,10 @@ def status(factory: Factory) -> None:
     """Show all nodes at a glance, with the time to the next deadline.
 
     Also says who follows the rounds and who is told. What could not be asked is said first.
+
+    \b
+    Example:
+      numerai status --json
     """
     with word_when_slow(factory.render, "Numerai has not answered yet; it is still being asked."):
         summary = overview(factory.store, reader_of(factory), factory.ledger, factory.provider_of)

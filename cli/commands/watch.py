@@ -41,6 +41,11 @@ def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
     missed, or not to be seen); what an earlier look has found and told of rounds that are over does not count.
 
     With --json, a JSON object a line: one for each look that finds something new.
+
+    \b
+    Examples:
+      numerai watch
+      numerai watch --once
     """
     watcher = watcher_of(factory, "once" if once else "watch", grace_minutes=grace_minutes)
     with _warnings_shown(factory.render):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -160,3 +162,27 @@ def test_a_watcher_prints_a_json_object_a_line(
     assert [look["well"] for look in looks] == [False, False] and looks[1]["problems"] and not looks[0]["problems"]
     (text,) = line("watch", "--once", "--json").out.splitlines()
     assert json.loads(text)["problems"]
+
+
+FIRST = """setup; config; node; node config; node deploy; node test; node logs; node status; status; demo; doctor;
+    watch; history; notify; notify add; copy-example; daemon; sandbox serve; sandbox round; events run"""
+
+
+@pytest.mark.parametrize("path", [path.strip() for path in FIRST.split(";")])
+def test_help_has_examples_that_can_be_typed(line: Line, path: str) -> None:
+    text = line(*path.split(), "--help").out
+    shown = re.search(r"\n  Examples?:\n((?:    numerai .+\n)+)", text)
+    assert shown, text
+    for example in shown[1].splitlines():
+        typed = example.partition("  asks ")[0].partition("<")[0]
+        assert line(*shlex.split(typed)[1:], "--help").exit_code == 0, example
+
+
+def test_help_shows_defaults(line: Line) -> None:
+    for command, default in (
+        (("node", "logs"), "[default: 20]"),
+        (("node", "logs"), "[default: cluster]"),
+        (("node", "status"), "[default: cluster]"),
+        (("sandbox", "serve"), "[default: read_user_info, read_submission_info,"),
+    ):
+        assert default in " ".join(line(*command, "--help").out.split())
