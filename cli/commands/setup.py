@@ -37,8 +37,8 @@ MOST_NAMES = 12
     help="local: run nodes in containers or in virtual environments (auto: containers where an engine answers).",
 )
 @click.option("--public-url", help="local: the address of a tunnel that leads to this machine's webhook.")
-@click.option("--port", type=click.IntRange(1, 65535), help="local: the port of the webhook.")
-@click.option("--concurrency", type=click.IntRange(1, 64), help="local: how many runs may go on at a time.")
+@click.option("--port", type=int, help="local: the port of the webhook.")
+@click.option("--concurrency", type=int, help="local: how many runs may go on at a time.")
 @click.option("--region", help="aws: the region.")
 @click.option("--profile", help="aws: the profile of your AWS credentials.")
 @click.option(

@@ -14,6 +14,8 @@ import click
 import pytest
 from numerai_compute import __version__
 from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.factory import Factory
+from numerai_compute.main import run
 from numerai_compute.models import NUMERAI_API_URL, Keys, Model, Node
 from numerai_compute.watching.watcher import Look, Watcher
 
@@ -186,3 +188,12 @@ def test_help_shows_defaults(line: Line) -> None:
         (("sandbox", "serve"), "[default: read_user_info, read_submission_info,"),
     ):
         assert default in " ".join(line(*command, "--help").out.split())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "taken"),
+    [("concurrency", "256", True), ("concurrency", "257", False), ("port", "65535", True), ("port", "0", False)],
+)
+def test_setup_and_config_set_go_by_one_rule(home: Path, name: str, value: str, taken: bool) -> None:
+    for command in (["setup", "-s", f"--{name}", value], ["config", "set", name, value]):
+        assert run([*command, "--dry-run"], Factory(home)) == (0 if taken else 2), command
