@@ -448,9 +448,14 @@ class KeptNotice:
     serial: int = 0
 
 
+GOING_ON = ("daemon", "watch")
+"""The kinds of watchers that look again and again; the others look once."""
+
+
 @dataclass(frozen=True)
 class WatcherRecord:
-    """One watcher: `kind` is `daemon`, `watch` or `once`; `seen` is its latest sign of life in Numerai's time and
+    """One watcher: `kind` is `daemon`, `watch`, `once` (a look by cron) or `hand` (a look by a person at a terminal);
+    `seen` is its latest sign of life in Numerai's time and
     `machine_seen` the same by this machine's clock; `alive` is whether its process lives."""
 
     id: str

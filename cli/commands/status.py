@@ -107,7 +107,9 @@ def _show_watch(factory: Factory, summary: Overview) -> None:
         seen = ago(newest.seen, summary.now)
         render.mark(OK, f"the rounds are followed by {name_of(newest)}; last look: {seen}")
     elif summary.needs_watching:
-        render.mark(WARNING, "nobody on this machine follows the rounds", mend="numerai daemon start")
+        last = summary.last_look
+        seen = f"; last look: {ago(last.seen, summary.now)}, by {name_of(last)}" if last is not None else ""
+        render.mark(WARNING, f"nobody on this machine follows the rounds{seen}", mend="numerai daemon start")
     if summary.told:
         render.mark(OK, f"told: {', '.join(summary.told)}")
     elif summary.needs_watching:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -47,7 +48,8 @@ def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
       numerai watch
       numerai watch --once
     """
-    watcher = watcher_of(factory, "once" if once else "watch", grace_minutes=grace_minutes)
+    looks_once = "hand" if sys.stdin.isatty() else "once"  # cron has no terminal
+    watcher = watcher_of(factory, looks_once if once else "watch", grace_minutes=grace_minutes)
     with _warnings_shown(factory.render):
         if not once:
             return _follow(factory, watcher)
