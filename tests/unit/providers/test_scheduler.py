@@ -295,7 +295,9 @@ def test_checks_without_what_they_look_at(tmp_path: Path) -> None:
 def test_checks_of_wrong_settings_and_a_damaged_database(tmp_path: Path) -> None:
     parts = LocalParts(context(tmp_path, executor="nonsense"))
     found = {check.name: check for check in local_checks(parts, [], lambda node: "hash")}
-    assert found["executor"].status is CheckStatus.FAILED
+    assert list(found) == ["settings"] and found["settings"].status is CheckStatus.FAILED
+    parts = LocalParts(context(tmp_path))
+    found = {check.name: check for check in local_checks(parts, [], lambda node: "hash")}
     assert found["daemon"].status is CheckStatus.OK  # no node needs it
     assert not parts.paths.root.exists()  # looking makes nothing
     parts.paths.root.mkdir(parents=True)
