@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -136,6 +137,13 @@ class Factory:
         return check_url
 
     @property
+    def notify_examples(self) -> Sequence[str]:
+        """Addresses of usual services, as they look."""
+        from .adapters.notifications import EXAMPLES
+
+        return EXAMPLES
+
+    @property
     def surroundings(self) -> Surroundings:
         """What event handlers work with."""
         from .events.surroundings import Surroundings
@@ -182,6 +190,13 @@ class Factory:
         """The provider of that name, made anew: with the settings as they are recorded now."""
         self._providers.pop(name, None)
         return self.provider(name)
+
+    def provider_with(self, name: str, settings: Mapping[str, str | int]) -> Provider:
+        """The provider of that name as it would be with these settings beside those that are recorded."""
+        from .providers.registry import provider_factory
+
+        context = self.provider_context(name)
+        return provider_factory(name)(replace(context, settings={**context.settings, **settings}))
 
     def provider_of(self, node: Node) -> Provider:
         """The provider that runs a node."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +15,7 @@ from urllib.request import url2pathname
 from .errors import EnvironmentNotReady
 
 DISTRIBUTION = "numerai-compute"
+COMMAND = "numerai"
 EXTRAS = {
     "aws": ("boto3", "botocore"),
     "sandbox": ("graphql", "numerai_tools", "pyarrow", "pandas", "numpy"),
@@ -38,6 +41,15 @@ def install_command(extra: str | None = None) -> str:
         editable = "-e " if (origin.get("dir_info") or {}).get("editable") else ""
         return f"pip install {editable}'{folder}{wanted}'"
     return f"pip install '.{wanted}' in a clone of its repository"
+
+
+def folder_to_add() -> Path | None:
+    """The folder of this installation's command `numerai`, where PATH leads to none or to another tool's."""
+    folder = Path(sysconfig.get_path("scripts"))
+    own, found = shutil.which(COMMAND, path=str(folder)), shutil.which(COMMAND)
+    if own is None or (found is not None and Path(own).samefile(found)):
+        return None
+    return folder
 
 
 def missing_part(error: ImportError) -> EnvironmentNotReady | None:

@@ -62,8 +62,18 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, help_line) for name, (_, _, help_line) in COMMANDS.items()])
 
 
+def _say_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    if ctx.obj.render.json:
+        ctx.obj.render.document({"version": __version__})
+    else:
+        click.echo(f"numerai, version {__version__}")
+    ctx.exit()
+
+
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(__version__, prog_name="numerai")
+@click.option("--version", is_flag=True, expose_value=False, callback=_say_version, help="Show the version and exit.")
 @output_options
 def cli() -> None:
     """Put Numerai models into production and never miss a round.
@@ -91,9 +101,11 @@ def run(arguments: list[str], factory: Factory) -> int:
         return answer if isinstance(answer, int) else 0
     except NumeraiError as error:
         return _fail(factory, arguments, error, error.exit_code)
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.ctx.get_help() if error.ctx else str(error))
-        return 2
+    except getattr(click.exceptions, "NoArgsIsHelpError", ()) as error:
+        # A group alone asks what there is, which is no mistake. click ended with 0 too, until 8.2 raised this error:
+        # click.palletsprojects.com/en/stable/changes, 8.2.0, "no_args_is_help".
+        click.echo(error.ctx.get_help())
+        return 0
     except click.UsageError as error:
         hint = f"`{error.ctx.command_path} --help` shows what it takes." if error.ctx else None
         return _fail(factory, arguments, UsageError(error.format_message(), hint), error.exit_code)

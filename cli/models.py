@@ -28,6 +28,11 @@ class Tournament(IntEnum):
         """The first part of the names of this tournament's nodes."""
         return {8: "numerai", 11: "signals", 12: "crypto"}[self.value]
 
+    @property
+    def title(self) -> str:
+        """Its name as people write it."""
+        return self.name.capitalize()
+
 
 @dataclass(frozen=True)
 class Size:
@@ -449,9 +454,14 @@ class KeptNotice:
     serial: int = 0
 
 
+GOING_ON = ("daemon", "watch")
+"""The kinds of watchers that look again and again; the others look once."""
+
+
 @dataclass(frozen=True)
 class WatcherRecord:
-    """One watcher: `kind` is `daemon`, `watch` or `once`; `seen` is its latest sign of life in Numerai's time and
+    """One watcher: `kind` is `daemon`, `watch`, `once` (a look by cron) or `hand` (a look by a person at a terminal);
+    `seen` is its latest sign of life in Numerai's time and
     `machine_seen` the same by this machine's clock; `alive` is whether its process lives."""
 
     id: str

@@ -589,8 +589,9 @@ class NotifiesItself(Protocol):
 class NamesPolicy(Protocol):
     """A provider that knows the permissions which suffice for everything it does."""
 
-    def policy(self) -> Mapping[str, Any]:
-        """The policy as the cloud takes it."""
+    def policy(self, note: Report) -> Mapping[str, Any]:
+        """The policy as the cloud takes it. It is wanted before there are credentials, so what only they tell has a
+        placeholder then, which `note` is told."""
 
 
 @runtime_checkable

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
+from .counting import counted
 from .errors import NumeraiError
 from .redaction import MASK, Redactor
 
@@ -119,7 +120,7 @@ class Renderer:
         """What failed, why, and the next command to run."""
         if self.json:
             content = {"code": error.code, "message": error.message, "hint": error.hint}
-            self._write({"error": content}, indent=2)
+            self._write({"error": content})  # one line, as it may end a stream of lines
             return
         self._err.print("Error: ", style="bold red", end="", markup=False)
         self._print(self._err, error.message)
@@ -203,8 +204,7 @@ def ago(moment: datetime | None, now: datetime) -> str:
     seconds = int((now - moment).total_seconds())
     for unit, size in (("day", 86400), ("hour", 3600), ("minute", 60)):
         if seconds >= size:
-            count = seconds // size
-            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+            return f"{counted(seconds // size, unit)} ago"
     return "just now" if seconds < 5 else f"{seconds} seconds ago"
 
 

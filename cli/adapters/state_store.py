@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ..counting import counted
 from ..encodings import as_utf_8, is_utf_16
 from ..errors import NumeraiError
 from ..files.locks import holding
@@ -235,7 +236,7 @@ class HomeStore:
             previous = self.previous_nodes()
             if error.code == "state-corrupt" and previous:
                 error.hint = (
-                    f"A previous version with {previous[1]} node(s) was kept ({previous[0].name}): "
+                    f"A previous version with {counted(previous[1], 'node')} was kept ({previous[0].name}): "
                     "`numerai doctor --fix` puts it back and keeps the broken file aside."
                 )
             raise

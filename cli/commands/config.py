@@ -10,7 +10,7 @@ from ..ports import Provider
 from ..usecases.inspect import list_nodes
 from ..usecases.settings import ProviderSettings, SettingRow
 from ..usecases.webhooks import moved_note
-from .options import output_options
+from .options import dry_run_option, output_options, show_plan
 
 provider_option = click.option("-P", "-p", "--provider", default="local", show_default=True, help="Whose settings.")
 RESTART = "A running daemon keeps what it was started with: numerai daemon stop, then numerai daemon start."
@@ -19,7 +19,14 @@ RESTART = "A running daemon keeps what it was started with: numerai daemon stop,
 @click.group()
 @output_options
 def config() -> None:
-    """Show, set and take back the settings of a provider."""
+    """Show, set and take back the settings of a provider.
+
+    \b
+    Examples:
+      numerai config list
+      numerai config set port 8080
+      numerai config unset port
+    """
 
 
 @config.command("list")
@@ -55,24 +62,32 @@ def get(factory: Factory, provider: str, name: str) -> None:
 @click.argument("name")
 @click.argument("value")
 @provider_option
+@dry_run_option
 @output_options
 @click.pass_obj
-def set_(factory: Factory, provider: str, name: str, value: str) -> None:
+def set_(factory: Factory, provider: str, name: str, value: str, dry_run: bool) -> None:
     """Record a setting."""
     settings = _settings(factory, provider)
-    settings.set({name: value})
+    settings.set({name: value}, dry_run=dry_run)
+    if dry_run:
+        show_plan(factory.render, [f"set {name} to {value}"])
+        return
     _changed(factory, provider, settings.row(name))
 
 
 @config.command()
 @click.argument("name")
 @provider_option
+@dry_run_option
 @output_options
 @click.pass_obj
-def unset(factory: Factory, provider: str, name: str) -> None:
+def unset(factory: Factory, provider: str, name: str, dry_run: bool) -> None:
     """Take a setting back to its default."""
     settings = _settings(factory, provider)
-    settings.unset(name)
+    settings.unset(name, dry_run=dry_run)
+    if dry_run:
+        show_plan(factory.render, [f"take {name} back to its default"])
+        return
     known = [row for row in settings.rows() if row.name == name]
     _changed(factory, provider, known[0] if known else SettingRow(name, None, "default", None, ""))
 

@@ -6,6 +6,7 @@ import click
 
 from ..factory import Factory
 from ..usecases.cost import node_costs
+from ..usecases.resolve import first_steps
 from .options import output_options
 
 
@@ -31,6 +32,9 @@ def cost(factory: Factory) -> None:
     render = factory.render
 
     def show() -> None:
+        if not costs:
+            render.say(f"No node is configured, so nothing costs anything. Next: {first_steps(factory.store)}")
+            return
         rows = []
         for name, estimate in costs.items():
             if estimate is None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..counting import counted
 from ..factory import Factory
 from ..render import FAILED, OK, SKIPPED, WARNING
 from .options import PlaceType, dry_run_option, output_options
@@ -22,7 +23,13 @@ if TYPE_CHECKING:  # it takes sqlite3 and flask with it, which `daemon --help` d
 @click.group()
 @output_options
 def daemon() -> None:
-    """Serve the webhooks and runs of local nodes, and watch the rounds of all nodes."""
+    """Serve the webhooks and runs of local nodes, and watch the rounds of all nodes.
+
+    \b
+    Examples:
+      numerai daemon start
+      numerai daemon status
+    """
 
 
 @daemon.command()
@@ -67,7 +74,8 @@ def stop(factory: Factory) -> None:
         if not before.running:
             factory.render.say("The daemon was not running.")
             return
-        left = f"{len(before.going_on)} run(s) go on: {', '.join(before.going_on)}" if before.going_on else None
+        runs = counted(len(before.going_on), "run")
+        left = f"{runs} left at work: {', '.join(before.going_on)}" if before.going_on else None
         factory.render.mark(OK, "the daemon has stopped", detail=left)
         if again := starts_again(factory.home):
             factory.render.say(again)
@@ -124,7 +132,7 @@ def uninstall(factory: Factory, dry_run: bool) -> None:
 
 def _show(factory: Factory, state: DaemonStatus) -> None:
     if state.answering:
-        work = f"{len(state.going_on)} run(s) go on, {state.queued} wait"
+        work = f"{counted(len(state.going_on), 'run')} at work, {state.queued} waiting"
         factory.render.mark(OK, f"the daemon serves {state.url} (pid {state.pid})", detail=f"{work}; log: {state.log}")
     elif state.running:
         factory.render.mark(FAILED, "the daemon runs but does not answer", detail=f"log: {state.log}")

@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 
 from ..factory import Factory
+from ..render import Renderer
 from ..usecases.demo import NODE_FOLDER, Demo, DemoResult, free_folder
 from .options import PlaceType, output_options
+from .shells import finding_numerai, here, typed
 
 
 @click.command()
@@ -29,6 +31,11 @@ def demo(factory: Factory, folder: Path | None, executor: str, keep: bool) -> in
 
     A stand-in of Numerai opens a round and calls the webhook of a node; the node's container downloads the data,
     trains, predicts and submits. Every command is shown as you would type it.
+
+    \b
+    Examples:
+      numerai demo
+      numerai demo --keep
     """
     render = factory.render
     player = Demo(
@@ -41,19 +48,20 @@ def demo(factory: Factory, folder: Path | None, executor: str, keep: bool) -> in
     )
 
     def hold(result: DemoResult) -> None:
-        render.say(f"\nSandbox and daemon go on. In another terminal: export NUMERAI_HOME={result.folder / 'home'}")
-        render.say("Ctrl-C ends them.")
+        render.result(result, lambda: _show(render, result))
+        _say_what_to_try(render, result)
         with suppress(KeyboardInterrupt):
             while True:
                 factory.clock.sleep(3600)
 
     result = player.play(hold if keep else None)
-    render.result(result, lambda: _show(factory, result))
+    if not keep:
+        render.result(result, lambda: _show(render, result))
+    _say_what_next(render, result)
     return 0 if result.confirmed else 1
 
 
-def _show(factory: Factory, result: DemoResult) -> None:
-    render = factory.render
+def _show(render: Renderer, result: DemoResult) -> None:
     score = "unknown" if result.validation_corr is None else f"{result.validation_corr:.4f} mean CORR per era"
     rows = [
         ("round", str(result.round_number)),
@@ -64,8 +72,29 @@ def _show(factory: Factory, result: DemoResult) -> None:
     ]
     render.say("")
     render.table(("", ""), rows)
-    render.say("")
-    render.say(f"The node's code is in {result.folder / NODE_FOLDER}; nothing is left running.")
+
+
+def _say_what_to_try(render: Renderer, result: DemoResult) -> None:
+    """Commands that work while sandbox and daemon go on."""
+    code = typed(result.folder / NODE_FOLDER / "predict.py")
+    lines = (
+        *finding_numerai(),
+        *here({"NUMERAI_HOME": str(result.folder / "home")}),
+        "numerai status",
+        "numerai sandbox round      # the next round opens, and the node is called",
+        "numerai node logs -f",
+        "numerai history",
+        f"numerai node deploy        # after a change of {code}; then: numerai node test",
+    )
+    render.say("\nSandbox and daemon go on until Ctrl-C. To try more, in another terminal:")
+    for line in lines:
+        render.say(f"  {line}")
+
+
+def _say_what_next(render: Renderer, result: DemoResult) -> None:
+    folder = result.folder / NODE_FOLDER
+    render.say(f"\nThe node's code is in {folder}; nothing is left running.")
     render.say("Your own model, with your keys from numer.ai (Settings, API keys):")
-    for command in ("setup", f"node -m MODEL config --path {NODE_FOLDER}", "node deploy", "node test"):
-        render.say(f"  numerai {command}")
+    commands = ("setup", f"node -m MODEL config --path {typed(folder)}", "node deploy", "node test")
+    for line in (*finding_numerai(), *(f"numerai {command}" for command in commands)):
+        render.say(f"  {line}")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..counting import counted
 from ..errors import EXIT_ENVIRONMENT, UsageError
 from ..factory import Factory
 from ..models import Check, CheckStatus
@@ -32,7 +33,13 @@ def doctor(factory: Factory, fix: bool, api: bool, save: Path | None) -> int:
     """Check this machine, your keys and every node.
 
     Says what is wrong, why, and the command that mends it. With --api, what differs from docs/truth.md instead. Ends
-    with 0 when nothing has failed, else with 3."""
+    with 0 when nothing has failed, else with 3.
+
+    \b
+    Examples:
+      numerai doctor
+      numerai doctor --fix
+    """
     if api and fix:
         raise UsageError("--api changes nothing: there is nothing for --fix to do.")
     if api:
@@ -94,4 +101,4 @@ def _show(factory: Factory, checks: list[Check], fixed: list[str]) -> None:
         name = f"{check.node} {check.name}" if check.node else check.name
         render.mark(check.status.value, f"{name}: {check.why}", mend=check.mend)
     counts = {status: sum(check.status.value == status for check in checks) for status in ("ok", "warning", "failed")}
-    render.say(f"{counts['ok']} ok, {counts['warning']} warning(s), {counts['failed']} failed.")
+    render.say(f"{counts['ok']} ok, {counted(counts['warning'], 'warning')}, {counts['failed']} failed.")

@@ -24,7 +24,7 @@ def events() -> None:
 @click.option("--single-run", is_flag=True, help="End after one round: the open one, or the next to open.")
 @click.option("--again", is_flag=True, help="Deliver the events of the round that is open once more.")
 @click.option("-m", "--model-name", "--model", help="The model to submit to; needed when the account has several.")
-@tournament_option("8 Classic, 11 Signals, 12 Crypto.", default="8", show_default=True)
+@tournament_option("Whose rounds: 8 Classic, 11 Signals, 12 Crypto.", default=8, show_default=True)
 @output_options
 @click.pass_obj
 def run(
@@ -33,13 +33,17 @@ def run(
     single_run: bool,
     again: bool,
     model_name: str | None,
-    tournament: str,
+    tournament: int,
 ) -> int:
     """Call the handlers of a file or an installed package as rounds open.
 
     A file is given as its path (handlers.py), a package's handlers by the name it registered. It follows the rounds
     until Ctrl-C. Each round's events are delivered once, over restarts. Ends with 0 when nothing failed, else with 1,
     and with 2 when the model to submit to is missing or unknown: those events count as not delivered.
+
+    \b
+    Example:
+      numerai events run handlers.py -m alice
     """
     from ..events.runner import run_handlers
     from ..numerauto.loop import NumerautoLoop
@@ -47,7 +51,7 @@ def run(
     done = run_handlers(
         handlers,
         factory.surroundings,
-        tournament=int(tournament),
+        tournament=tournament,
         model=model_name,
         single_run=single_run,
         again=again,

@@ -6,12 +6,15 @@ from pathlib import Path
 
 import click
 
+from ..counting import counted
 from ..factory import Factory
 from ..models import DEFAULT_SIZE, SIZES, Tournament
 from ..providers.registry import provider_names
 from ..render import OK
+from ..usecases.resolve import first_steps
 from ..usecases.scaffold import example_names, plan_scaffold, scaffold
 from .options import PlaceType, dry_run_option, output_options
+from .shells import typed
 
 
 @click.command("copy-example")
@@ -21,19 +24,25 @@ from .options import PlaceType, dry_run_option, output_options
 @output_options
 @click.pass_obj
 def copy_example(factory: Factory, example: str, dest: Path | None, dry_run: bool) -> None:
-    """Copy an example node into a folder. No file that is there is replaced."""
+    """Copy an example node into a folder. No file that is there is replaced.
+
+    \b
+    Example:
+      numerai copy-example -e tournament-python3 -d my-node
+    """
     plan = plan_scaffold(example, dest or Path(example).absolute())
     written = [] if dry_run else scaffold(plan)
     render = factory.render
 
     def show() -> None:
         if dry_run:
-            render.say(f"Would copy {len(plan.new)} files to {plan.folder}:")
+            render.say(f"Would copy {counted(len(plan.new), 'file')} to {plan.folder}:")
             for _, target in plan.new:
                 render.say(f"  {target.relative_to(plan.folder)}")
             return
-        render.mark(OK, f"{example} is in {plan.folder}", detail=f"{len(written)} files copied")
-        render.say(f"Next: numerai node -m MODEL config --path {dest or example}")
+        render.mark(OK, f"{example} is in {plan.folder}", detail=f"{counted(len(written), 'file')} copied")
+        config = f"numerai node -m MODEL config --path {typed(plan.folder)}"
+        render.say(f"Next: {first_steps(factory.store, config)}")
 
     render.result({"example": example, "folder": plan.folder, "files": [t for _, t in plan.new]}, show)
 
@@ -65,6 +74,6 @@ def list_constants(factory: Factory) -> None:
         render.say("")
         render.say(f"examples: {', '.join(example_names())}")
         render.say(f"providers: {', '.join(provider_names())}")
-        render.say("tournaments: " + ", ".join(f"{t.value} {t.prefix}" for t in Tournament))
+        render.say("tournaments: " + ", ".join(f"{t.value} {t.name.lower()}" for t in Tournament))
 
     render.result(content, show)

@@ -8,7 +8,7 @@ import click
 
 from ..factory import Factory
 from ..usecases.history import History, RoundReader, RoundRecord, RunRecord, Standing, read_history
-from ..usecases.resolve import resolve_node, select_nodes
+from ..usecases.resolve import first_steps, resolve_node, select_nodes
 from .options import output_options, tournament_option, whole
 
 MOST_ROUNDS = 100
@@ -20,16 +20,19 @@ MOST_ROUNDS = 100
 @click.option("-n", "--rounds", type=whole(1, MOST_ROUNDS), default=10, show_default=True, help="How many.")
 @output_options
 @click.pass_obj
-def history(factory: Factory, model_name: str | None, tournament: str | None, rounds: int) -> None:
+def history(factory: Factory, model_name: str | None, tournament: int | None, rounds: int) -> None:
     """Show per round what was triggered, run and submitted.
 
     Times are Numerai's, in UTC. What could not be asked, Numerai or a provider, is said first: the rest may be
     incomplete then.
+
+    \b
+    Example:
+      numerai history -m alice -n 3
     """
-    number = int(tournament) if tournament else None
-    nodes = select_nodes(factory.store.nodes(), model_name, number)
-    if not nodes and (model_name or number):
-        resolve_node(factory.store.nodes(), model_name, number)  # says what there is
+    nodes = select_nodes(factory.store.nodes(), model_name, tournament)
+    if not nodes and (model_name or tournament):
+        resolve_node(factory.store, model_name, tournament)  # says what there is
     result = read_history(nodes, reader_of(factory), rounds)
     factory.render.result(result, lambda: _show(factory, result, configured=bool(nodes)))
 
@@ -46,7 +49,7 @@ def _show(factory: Factory, result: History, *, configured: bool) -> None:
     for problem in result.problems:
         render.warn(problem)
     if not configured:
-        render.say("No node is configured. Next: numerai node -m MODEL config")
+        render.say(f"No node is configured. Next: {first_steps(factory.store)}")
     elif not result.rounds:
         render.say("No round is known yet.")
     names = dict.fromkeys(record.node for record in result.rounds)

@@ -16,8 +16,8 @@ from ..models import Node, Run, RunState
 from ..names import shown
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
 from ..usecases.inspect import NodeStatus, beside_the_folder, latest_run, list_nodes, node_status, run_log
-from ..usecases.resolve import resolve_node
-from .options import PlaceType, confirm, decimal, dry_run_option, output_options, tournament_option, whole
+from ..usecases.resolve import first_steps, resolve_node
+from .options import PlaceType, confirm, decimal, dry_run_option, output_options, show_plan, tournament_option, whole
 
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
@@ -26,11 +26,13 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+LAST_LINES = 20
+LOG_TYPES = ("cluster", "webhook")
 MODEL_HELP = "The model; may be left out when there is only one."
 TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model name is used twice."
 
 
-def _choose(ctx: click.Context, option: click.Parameter, value: str | None) -> None:
+def _choose(ctx: click.Context, option: click.Parameter, value: str | int | None) -> None:
     chosen = ctx.meta.setdefault(__name__, {})
     if value is not None:
         chosen[option.name] = value
@@ -46,19 +48,26 @@ def node_options(function: F) -> F:
 def _chosen() -> tuple[str | None, int | None]:
     """The model and the tournament that the command line names, before the subcommand or after it."""
     chosen = click.get_current_context().meta[__name__]
-    tournament = chosen.get("tournament")
-    return chosen.get("model_name"), int(tournament) if tournament else None
+    return chosen.get("model_name"), chosen.get("tournament")
 
 
 def _node(factory: Factory) -> Node:
-    return resolve_node(factory.store.nodes(), *_chosen())
+    return resolve_node(factory.store, *_chosen())
 
 
 @click.group()
 @node_options
 @output_options
 def node() -> None:
-    """Configure, deploy, test and watch prediction nodes."""
+    """Configure, deploy, test and watch prediction nodes.
+
+    \b
+    Examples:
+      numerai node -m alice config -e tournament-python3 -p my-node
+      numerai node deploy
+      numerai node test
+      numerai node logs -f
+    """
 
 
 @node.command()
@@ -101,6 +110,12 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     """Make a node of a model: provision what it needs and register its webhook with Numerai.
 
     Can be repeated: what is not given stays as it is.
+
+    \b
+    Examples:
+      numerai node -m alice config -e tournament-python3 -p my-node
+      numerai node -m alice config -p my-node --dry-run
+      numerai node -m alice config -s mem-lg -c "5 12 * * TUE-SAT"
     """
     from ..usecases.configure import Configured, NodeRequest, configure_node
     from ..usecases.webhooks import elsewhere_note
@@ -120,7 +135,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     )
     render = factory.render
     if not isinstance(done, Configured):
-        _show_plan(factory, done.describe(), done.notes)
+        show_plan(factory.render, done.describe(), done.notes)
         return
     if done.registered and (note := elsewhere_note(factory.provider_of(done.node))) is not None:
         render.warn(note)
@@ -153,17 +168,6 @@ def _insist(factory: Factory, why: str, yes: bool) -> None:
     confirm("Prepare the node all the same?", False)
 
 
-def _show_plan(factory: Factory, steps: list[str], notes: tuple[str, ...] = ()) -> None:
-    def show() -> None:
-        factory.render.say("This would be done:")
-        for number, step in enumerate(steps, 1):
-            factory.render.say(f"  {number}. {step}")
-        for note in notes:
-            factory.render.say(note)
-
-    factory.render.result({"plan": steps, "notes": notes}, show)
-
-
 @node.command()
 @node_options
 @click.option("--force", is_flag=True, help="Build even when nothing has changed.")
@@ -179,7 +183,13 @@ def _show_plan(factory: Factory, steps: list[str], notes: tuple[str, ...] = ()) 
 def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials: bool, dry_run: bool) -> None:
     """Build what the node runs from its folder, and put it in place.
 
-    An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept."""
+    An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept.
+
+    \b
+    Examples:
+      numerai node deploy
+      numerai node -m alice deploy --dry-run
+    """
     from ..usecases.deploy import deploy_node, plan_deploy, runtime_note
     from ..usecases.runtime import RuntimeChoice
 
@@ -188,7 +198,7 @@ def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials
     if dry_run:
         steps = plan_deploy(chosen, provider, factory.store, force=force, runtime=choice)
         note = runtime_note(chosen, choice)
-        _show_plan(factory, steps, (note,) if note else ())
+        show_plan(factory.render, steps, (note,) if note else ())
         return
     done = deploy_node(
         chosen,
@@ -222,7 +232,7 @@ def rollback(factory: Factory, tag: str | None, dry_run: bool) -> None:
     provider = factory.provider_of(chosen)
     tag = choose_earlier(chosen, provider, tag)
     if dry_run:
-        _show_plan(factory, [f"let {tag} run again in place of what is deployed"])
+        show_plan(factory.render, [f"let {tag} run again in place of what is deployed"])
         return
     done = roll_back(chosen, provider, factory.store, tag)
     factory.render.result(done, lambda: factory.render.mark(OK, f"{chosen.name} runs {tag} again", detail=done.image))
@@ -243,6 +253,12 @@ def test(factory: Factory, local: bool, command: str, no_submit: bool) -> int:
 
     Ends with 0 when all is proven, 1 when something failed, and 4 when nothing failed but no round is open, so that it
     cannot be proven now that a submission is on time.
+
+    \b
+    Examples:
+      numerai node test
+      numerai node test --no-submit
+      numerai node test --local
     """
     chosen = _node(factory)
     if command and not local:
@@ -348,7 +364,12 @@ def _show_fact(render: Renderer, fact: Fact) -> None:
 @output_options
 @click.pass_obj
 def trigger(factory: Factory) -> None:
-    """Start one run by hand, without Numerai."""
+    """Start one run by hand, without Numerai.
+
+    \b
+    Example:
+      numerai node -m alice trigger
+    """
     chosen = _node(factory)
     provider = factory.provider_of(chosen)
     provider.wake(factory.render.progress)
@@ -356,34 +377,35 @@ def trigger(factory: Factory) -> None:
     factory.render.result(run, lambda: factory.render.mark(OK, f"run {run.id} of {chosen.name} is {run.state.value}"))
 
 
-def _log_options(default: int | None) -> Callable[[F], F]:
-    def add(function: F) -> F:
-        number = click.option(
-            "-n", "--num-lines", type=whole(1, 1_000_000), default=default, help="How many of the last lines."
-        )
-        follow = click.option("-f", "--follow-tail", is_flag=True, help="Go on until the run has ended.")
-        kind = click.option(
-            "-l",
-            "--log-type",
-            type=click.Choice(["cluster", "webhook"]),
-            default=None if default is None else "cluster",
-            help="What the container printed, or the calls of the webhook.",
-        )
-        return number(follow(kind(function)))
-
-    return add
+def _log_options(function: F) -> F:
+    number = click.option(
+        "-n", "--num-lines", type=whole(1, 1_000_000), help=f"How many of the last lines.  [default: {LAST_LINES}]"
+    )
+    follow = click.option("-f", "--follow-tail", is_flag=True, help="Go on until the run has ended.")
+    kind = click.option(
+        "-l",
+        "--log-type",
+        type=click.Choice(LOG_TYPES),
+        help=f"What the container printed, or the calls of the webhook.  [default: {LOG_TYPES[0]}]",
+    )
+    return number(follow(kind(function)))
 
 
 @node.command()
 @node_options
-@_log_options(None)
+@_log_options
 @output_options
 @click.pass_obj
 def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type: str | None) -> int:
-    """Show how the node stands; with -n, -f or -l its log, like `numerai node logs`."""
+    """Show how the node stands; with -n, -f or -l its log, like `numerai node logs`.
+
+    \b
+    Example:
+      numerai node -m alice status
+    """
     chosen = _node(factory)
     if num_lines or follow_tail or log_type:
-        return _show_log(factory, chosen, num_lines or 20, follow_tail, log_type or "cluster", None)
+        return _show_log(factory, chosen, num_lines, follow_tail, log_type, None)
     state = node_status(chosen, factory.provider_of(chosen))
     factory.render.result(state, lambda: _show_status(factory, state))
     return 0
@@ -391,21 +413,29 @@ def status(factory: Factory, num_lines: int | None, follow_tail: bool, log_type:
 
 @node.command()
 @node_options
-@_log_options(20)
+@_log_options
 @click.option("--run", "run_id", help="The run, instead of the latest one.")
 @output_options
 @click.pass_obj
-def logs(factory: Factory, num_lines: int, follow_tail: bool, log_type: str, run_id: str | None) -> int:
+def logs(factory: Factory, num_lines: int | None, follow_tail: bool, log_type: str | None, run_id: str | None) -> int:
     """Show what the latest run printed, and why it failed if it did.
 
-    With --json, a JSON object a line; the last one of a run that failed has its `message`."""
+    With --json, a JSON object a line; the last one of a run that failed has its `message`.
+
+    \b
+    Examples:
+      numerai node logs -n 100
+      numerai node logs -f
+    """
     return _show_log(factory, _node(factory), num_lines, follow_tail, log_type, run_id)
 
 
-def _show_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> int:
+def _show_log(
+    factory: Factory, chosen: Node, num_lines: int | None, follow: bool, log_type: str | None, run_id: str | None
+) -> int:
     """Ends with 130, and without a word, when following is interrupted: that is how one stops it."""
     try:
-        _print_log(factory, chosen, num_lines, follow, log_type, run_id)
+        _print_log(factory, chosen, num_lines or LAST_LINES, follow, log_type or LOG_TYPES[0], run_id)
     except KeyboardInterrupt:
         if not follow:
             raise
@@ -527,7 +557,7 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
     )
     plan = destroying(dry_run=True)
     if dry_run:
-        _show_plan(factory, plan.describe())
+        show_plan(factory.render, plan.describe())
         return
     if not yes:
         for step in plan.describe():
@@ -540,16 +570,20 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
 @node.command()
 @click.argument("name")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@dry_run_option
 @output_options
 @click.pass_obj
-def forget(factory: Factory, name: str, yes: bool) -> None:
+def forget(factory: Factory, name: str, yes: bool, dry_run: bool) -> None:
     """Remove the record of a node that cannot be used: NAME as `node list` and `doctor` show it.
 
     Nothing else is touched: what a provider holds of it stays there. To take a node out of service use `destroy`.
     """
     from ..usecases.forget import forget_node
 
-    forget_node(factory.store, name, lambda question: confirm(question, yes))
+    forget_node(factory.store, name, lambda question: confirm(question, yes), dry_run=dry_run)
+    if dry_run:
+        show_plan(factory.render, [f"remove the record of {shown(name)}, and nothing else"])
+        return
     factory.render.result({"forgotten": name}, lambda: factory.render.mark(OK, f"{shown(name)} is forgotten"))
 
 
@@ -564,7 +598,7 @@ def list_(factory: Factory) -> None:
 
     def show() -> None:
         if not nodes:
-            factory.render.say("No node is configured. Next: numerai node -m MODEL config")
+            factory.render.say(f"No node is configured. Next: {first_steps(factory.store)}")
             return
         rows = [
             (n.name, n.provider, f"{n.cpu:g} vCPU, {n.memory_mib / 1024:g} GiB", n.cron or "webhook", n.path)

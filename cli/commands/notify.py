@@ -24,6 +24,11 @@ def notify() -> None:
 
     A recipient is an address of apprise: Slack, Discord, e-mail, Telegram, ntfy and a hundred more
     (docs/notify.md, https://appriseit.com/services/).
+
+    \b
+    Examples:
+      numerai notify add me
+      numerai notify test
     """
 
 
@@ -38,13 +43,20 @@ def add(factory: Factory, name: str, url: str | None, dry_run: bool) -> None:
 
     The address holds secrets, so it is asked for, or taken from the variable NUMERAI_NOTIFY_URL, or, when it is given
     as -, read from standard input. It is kept in the file that only you can read, with your keys.
+
+    \b
+    Examples:
+      numerai notify add me                      asks for the address
+      numerai notify add team - < address.txt
     """
     if url and url != "-":
         factory.render.warn(
             "The address is now in your shell's history and was visible to other users of this machine. "
             "Leave it out and it is asked for."
         )
-    change = add_recipient(name, _url(url), store=factory.store, check=factory.check_notify_url, dry_run=dry_run)
+    change = add_recipient(
+        name, _url(factory, url), store=factory.store, check=factory.check_notify_url, dry_run=dry_run
+    )
 
     def show() -> None:
         _show(factory, change, dry_run)
@@ -99,12 +111,15 @@ def remove(factory: Factory, name: str, dry_run: bool) -> None:
     factory.render.result(change, lambda: _show(factory, change, dry_run))
 
 
-def _url(argument: str | None) -> str:
+def _url(factory: Factory, argument: str | None) -> str:
     if argument == "-":
         return sys.stdin.readline().strip()
-    return ask(
-        argument or os.environ.get(URL_VARIABLE), "Address", f"{URL_VARIABLE}, or as - on standard input", hide=True
-    )
+    given = argument or os.environ.get(URL_VARIABLE)
+    if not given and sys.stdin.isatty():
+        factory.render.progress("An address looks like one of these (docs/notify.md has more):")
+        for example in factory.notify_examples:
+            factory.render.progress(f"- {example}")
+    return ask(given, "Address, not shown as you type", f"{URL_VARIABLE}, or as - on standard input", hide=True)
 
 
 def _show(factory: Factory, change: Change, dry_run: bool) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +13,9 @@ from ..errors import NumeraiError, UsageError
 from ..files.places import place
 from ..settings import read_decimal, read_whole
 
+if TYPE_CHECKING:
+    from ..render import Renderer
+
 F = TypeVar("F", bound=Callable[..., Any])
 if TYPE_CHECKING:
     _AnyType = click.ParamType[Any]
@@ -21,22 +24,54 @@ else:  # it takes no argument before click 8.2
 
 
 def output_options(function: F) -> F:
-    """Add `--json` and `--verbose/-v`, which set the renderer."""
-    verbose = click.option(
-        "-v", "--verbose", is_flag=True, expose_value=False, callback=_set("verbose"), help="Say more, causes included."
-    )
-    as_json = click.option(
-        "--json", is_flag=True, expose_value=False, callback=_set("json"), help="Print the result as JSON."
-    )
-    return as_json(verbose(function))
+    """Add `--json` and `--verbose/-v`, which set the renderer before any other option is looked at."""
+    for names, attribute, help_text in (
+        (("-v", "--verbose"), "verbose", "Say more, causes included."),
+        (("--json",), "json", "Print the result as JSON."),
+    ):
+        option = click.option(
+            *names, is_flag=True, is_eager=True, expose_value=False, callback=_set(attribute), help=help_text
+        )
+        function = option(function)
+    return function
 
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
 
 
+def show_plan(render: Renderer, steps: Sequence[str], notes: Sequence[str] = ()) -> None:
+    """End a dry run: what would be done, step by step, and what should be known before."""
+
+    def show() -> None:
+        render.say("This would be done:")
+        for number, step in enumerate(steps, 1):
+            render.say(f"  {number}. {step}")
+        for note in notes:
+            render.say(note)
+
+    render.result({"plan": steps, "notes": notes}, show)
+
+
+def _tournament(given: str | int) -> int:
+    """The number of a tournament that is given by its number or its name."""
+    from ..models import Tournament
+
+    known = {word: each.value for each in Tournament for word in (str(each.value), each.name.lower())}
+    if str(given).lower() not in known:
+        raise click.BadParameter(f"'{given}' is none of {', '.join(known)}.")
+    return known[str(given).lower()]
+
+
 def tournament_option(help_text: str, **more: Any) -> Callable[[F], F]:
-    """Add `-t`, a tournament by its number."""
-    return click.option("-t", "--tournament", type=click.Choice(["8", "11", "12"]), help=help_text, **more)
+    """Add `-t`, a tournament by its number or its name."""
+    return click.option(
+        "-t",
+        "--tournament",
+        type=_tournament,
+        metavar="[8|11|12|classic|signals|crypto]",
+        help=help_text,
+        **more,
+    )
 
 
 class _Strict(_AnyType):
@@ -99,16 +134,16 @@ def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], Non
     return callback
 
 
-def ask(value: str | None, label: str, given_by: str, *, hide: bool = False) -> str:
+def ask(value: str | None, label: str, given_by: str, *, hide: bool = False, default: str | None = None) -> str:
     """The value, or what the person at the terminal types; without a terminal `UsageError` that names what is missing.
 
-    `given_by` names the option or environment variable that gives the value without a question.
+    `given_by` names the option or environment variable that gives the value without a question; Enter gives `default`.
     """
     if value:
         return value
     if not sys.stdin.isatty():
         raise UsageError(f"{label} is missing.", f"Give it with {given_by}.", code="input-missing")
-    typed: str = click.prompt(label, hide_input=hide, err=True)
+    typed: str = click.prompt(label, default=default, hide_input=hide, err=True)
     return typed.strip()
 
 

@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
+import json
+import os
+import sys
 from dataclasses import fields
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..counting import counted
 from ..errors import UsageError
-from .options import PlaceType, decimal, output_options, whole
+from ..models import NUMERAI_API_URL, Tournament
+from ..sandbox.settings import DEFAULT_SCOPES
+from .options import PlaceType, decimal, output_options, tournament_option, whole
+from .shells import posix, powershell
 
 if TYPE_CHECKING:
     from ..factory import Factory
     from ..sandbox.client import SandboxClient
+    from ..sandbox.serve import RunningSandbox
 
 _YEAR = 366 * 24 * 60
 """In minutes."""
 
 
-def _client(_: click.Context, __: click.Parameter, url: str) -> SandboxClient:
+def _client(ctx: click.Context, _: click.Parameter, url: str | None) -> SandboxClient:
     from ..sandbox.client import SandboxClient
 
-    return SandboxClient(url)
+    return SandboxClient(url or _recorded_address(ctx.obj))
+
+
+def _recorded_address(factory: Factory) -> str:
+    """Where the sandbox is whose keys the home folder has. Numerai itself is never asked to be one."""
+    keys = factory.store.keys()
+    if keys is None or keys.api_url == NUMERAI_API_URL:
+        raise UsageError(
+            "Which sandbox is meant is not known: the recorded keys are of none.",
+            "Give its address with --url or NUMERAI_API_URL. `numerai sandbox serve` starts one and says its address.",
+            code="input-missing",
+        )
+    return keys.api_url
 
 
 client_option = click.option(
     "--url",
     "client",
     envvar="NUMERAI_API_URL",
-    required=True,
     callback=_client,
-    help="The sandbox's address (or NUMERAI_API_URL).",
+    help="The sandbox's address (or NUMERAI_API_URL).  [default: where the recorded keys are from]",
 )
 
 
@@ -78,7 +99,12 @@ def sandbox() -> None:
 @click.option("--rows-per-era", type=whole(), help="Rows in each era, and of live data.  [default: 250]")
 @click.option("--features", type=whole(), help="Features of the made-up data.  [default: 60]")
 @click.option("--missing", type=decimal(), help="Share of feature values that are missing.  [default: 0]")
-@click.option("--scopes", help="What the API token may do, separated by commas.")
+@click.option(
+    "--scopes",
+    default=", ".join(DEFAULT_SCOPES),
+    show_default=True,
+    help="What the API token may do, separated by commas.",
+)
 @click.option("--data-version", "data_versions", multiple=True, help="A data version to list besides the usual ones.")
 @click.option(
     "--switch", "switches", multiple=True, metavar="NAME=VALUE", help="Answer an open question about Numerai."
@@ -90,6 +116,7 @@ def sandbox() -> None:
 @click.option(
     "--rate-limit", type=whole(), default=50, show_default=True, help="Webhook calls a minute, as at Numerai."
 )
+@output_options
 @click.pass_obj
 def serve(
     factory: Factory,
@@ -97,37 +124,69 @@ def serve(
     port: int,
     hosts: tuple[str, ...],
     models: str,
-    scopes: str | None,
+    scopes: str,
     switches: tuple[str, ...],
     **options: Any,
 ) -> None:
-    """Serve until stopped. Prints one line of JSON: url, public_id, secret_key and models.
+    """Serve until stopped. A terminal is told what to type; a pipe, or --json, gets one line of JSON: url, public_id,
+    secret_key and models.
 
     The keys are random unless NUMERAI_SANDBOX_PUBLIC_ID and NUMERAI_SANDBOX_SECRET_KEY are set or --state knows them.
+
+    \b
+    Example:
+      numerai sandbox serve --models alice,bob:signals
     """
     from ..sandbox.command import listening_hosts, serve_until_stopped
-    from ..sandbox.settings import DEFAULT_SCOPES, DataSpec, Settings, data_spec, parse_models
+    from ..sandbox.settings import DataSpec, Settings, data_spec, parse_models
     from ..sandbox.switches import parse_switches
 
     sizes = {field.name: options.pop(field.name) for field in fields(DataSpec)}
     settings = Settings(
         models=parse_models(models.split(",")),
-        scopes=DEFAULT_SCOPES if scopes is None else tuple(filter(None, scopes.split(","))),
+        scopes=tuple(filter(None, scopes.replace(" ", "").split(","))),
         spec=data_spec(**sizes),
         switches=parse_switches(switches),
         **options,
     )
-    serve_until_stopped(settings, listening_hosts(hosts, lambda: factory.engine), port, announce=click.echo)
+    serve_until_stopped(settings, listening_hosts(hosts, lambda: factory.engine), port, partial(_announce, factory))
+
+
+def _announce(factory: Factory, running: RunningSandbox) -> None:
+    """Say what is served. The keys are for everyone to see: they open nothing but this sandbox."""
+    if factory.render.json or not sys.stdout.isatty():
+        names = ("url", "public_id", "secret_key", "models")
+        click.echo(json.dumps({name: getattr(running, name) for name in names}))
+        return
+    models = [f"{model.name} ({Tournament(model.tournament).title})" for model in running.sandbox.account.models()]
+    home = os.environ.get("NUMERAI_HOME") or str(Path.home() / ".numerai-sandbox")
+    variables = {
+        "NUMERAI_API_URL": running.url,
+        "NUMERAI_PUBLIC_ID": running.public_id,
+        "NUMERAI_SECRET_KEY": running.secret_key,
+        "NUMERAI_HOME": home,
+    }
+    click.echo(f"A stand-in of Numerai serves {running.url} until Ctrl-C. Its models: {', '.join(models)}.")
+    click.echo("\nIn another terminal, so that your own keys and nodes stay as they are:")
+    for name, lines in (("Linux, macOS", posix(variables)), ("PowerShell", powershell(variables))):
+        click.echo("\n".join((f"  {name}", *(f"    {line}" for line in lines))))
+    click.echo("Next, there: numerai setup")
 
 
 @sandbox.command("round")
 @client_option
-@click.option("--tournament", type=click.Choice(["classic", "signals", "crypto"]), help="Only this one.")
+@tournament_option("Only this one: 8 Classic, 11 Signals, 12 Crypto.")
 @click.option("--minutes", type=decimal(0, _YEAR), help="Minutes until its deadline.")
 @output_options
 @click.pass_obj
-def open_round(factory: Factory, client: SandboxClient, tournament: str | None, minutes: float | None) -> None:
-    """Open the next round and call the registered webhooks."""
+def open_round(factory: Factory, client: SandboxClient, tournament: int | None, minutes: float | None) -> None:
+    """Open the next round and call the registered webhooks.
+
+    \b
+    Examples:
+      numerai sandbox round
+      numerai sandbox round -t signals --minutes 60
+    """
     rounds = client.open_round(tournament, minutes)
     factory.render.result({"rounds": rounds}, lambda: _say_rounds(factory, rounds))
 
@@ -160,15 +219,21 @@ def state(factory: Factory, client: SandboxClient) -> None:
 @output_options
 @click.pass_obj
 def fault(factory: Factory, /, client: SandboxClient, clear: bool, **order: Any) -> None:
-    """Order a fault, or clear them all."""
+    """Order a fault, or clear them all.
+
+    \b
+    Examples:
+      numerai sandbox fault --target upload --kind drop --times 2
+      numerai sandbox fault --clear
+    """
     if clear:
         cleared = client.clear_faults()
-        factory.render.result({"cleared": cleared}, lambda: factory.render.say(f"{cleared} faults cleared."))
+        factory.render.result({"cleared": cleared}, lambda: factory.render.say(f"{counted(cleared, 'fault')} cleared."))
         return
     if order["target"] is None or order["kind"] is None:
         raise UsageError("A fault needs --target and --kind.", "Or forget all with --clear.", code="input-missing")
     made = client.set_fault(**{name: value for name, value in order.items() if value is not None})
-    said = f"The next {made['times']} {made['target']} requests will suffer: {made['kind']}."
+    said = f"To come: {made['kind']}, at the next {counted(made['times'], made['target'] + ' request')}."
     factory.render.result(made, lambda: factory.render.say(said))
 
 
@@ -238,4 +303,4 @@ def _say_state(factory: Factory, found: dict[str, Any]) -> None:
         say(f"{request['operation']} was answered with an error: {request['error']}")
     for call in found["webhook_calls"][-10:]:
         say(f"Webhook call {call['trigger_id']}: {call['status'] or call['error'] or 'under way'}")
-    say(f"{len(found['requests'])} requests, {len(found['faults'])} faults to come")
+    say(f"{counted(len(found['requests']), 'request')}, {counted(len(found['faults']), 'fault')} to come")

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Mapping
 from dataclasses import replace
+from itertools import groupby
 
 import click
 
 from ..addresses import check_api_url
-from ..errors import UsageError
+from ..counting import counted
+from ..errors import NumeraiError, UsageError
 from ..factory import Factory
-from ..models import NUMERAI_API_URL, Check, Keys
+from ..models import NUMERAI_API_URL, Check, Keys, Tournament
 from ..ports import NamesPolicy
 from ..providers.registry import provider_factory
 from ..render import FAILED
+from ..usecases.scaffold import example_for
 from ..usecases.settings import ProviderSettings
-from ..usecases.setup import SetUp, lacking, move_state, set_up
+from ..usecases.setup import STAKE_SCOPES, FoundModel, SetUp, lacking, move_state, set_up
 from .config import say_what_moved
 from .options import ask, confirm, dry_run_option, output_options, whole
+
+MOST_NAMES = 12
 
 
 @click.command()
@@ -30,8 +37,8 @@ from .options import ask, confirm, dry_run_option, output_options, whole
     help="local: run nodes in containers or in virtual environments (auto: containers where an engine answers).",
 )
 @click.option("--public-url", help="local: the address of a tunnel that leads to this machine's webhook.")
-@click.option("--port", type=whole(1, 65535), help="local: the port of the webhook.")
-@click.option("--concurrency", type=whole(1, 64), help="local: how many runs may go on at a time.")
+@click.option("--port", type=whole(), help="local: the port of the webhook.")
+@click.option("--concurrency", type=whole(), help="local: how many runs may go on at a time.")
 @click.option("--region", help="aws: the region.")
 @click.option("--profile", help="aws: the profile of your AWS credentials.")
 @click.option(
@@ -65,14 +72,20 @@ def setup(
     Keys are made at numer.ai (Settings, API keys). The secret is asked for, or taken from NUMERAI_SECRET_KEY; it is
     never an option, because command lines can be read by others. The keys are checked with Numerai and kept in a
     file that only you can read. NUMERAI_API_URL names another API, a sandbox for example.
+
+    \b
+    Examples:
+      numerai setup
+      numerai setup -P aws
+      numerai setup -s --executor process
     """
     provider_factory(provider)
-    if print_policy:
-        _print_policy(factory, provider)
-        return
     given = {name: value for name, value in settings.items() if value is not None} | _further(further)
+    if print_policy:
+        _print_policy(factory, provider, given)
+        return
     result = set_up(
-        None if skip_key_setup else _keys(public_id),
+        None if skip_key_setup else _keys(factory, public_id, dry_run),
         provider,
         given,
         store=factory.store,
@@ -102,11 +115,12 @@ def _move_state(factory: Factory, provider: str, remote: bool, yes: bool) -> Non
     factory.render.progress(f"The state is kept in the bucket {bucket}." if bucket else "The state is kept here.")
 
 
-def _print_policy(factory: Factory, provider: str) -> None:
-    source = factory.provider(provider)
-    if not isinstance(source, NamesPolicy):
-        raise UsageError(f"The provider {provider} needs no permissions.")
-    factory.render.document(source.policy())
+def _print_policy(factory: Factory, name: str, given: Mapping[str, object]) -> None:
+    settings = ProviderSettings(factory.provider(name), factory.store).checked(given)
+    provider = factory.provider_with(name, settings)
+    if not isinstance(provider, NamesPolicy):
+        raise UsageError(f"The provider {name} needs no permissions.")
+    factory.render.document(provider.policy(factory.render.warn))
 
 
 def _further(settings: tuple[str, ...]) -> dict[str, str | int]:
@@ -119,17 +133,51 @@ def _further(settings: tuple[str, ...]) -> dict[str, str | int]:
     return given
 
 
-def _keys(public_id: str | None) -> Keys:
+def _keys(factory: Factory, public_id: str | None, dry_run: bool) -> Keys | None:
+    """The keys to check and record: as given, else as recorded where a person does not type others. None in a dry run
+    that has none, for which nobody is asked."""
     api_url = check_api_url(os.environ.get("NUMERAI_API_URL") or NUMERAI_API_URL)
-    public_id = ask(public_id, "Numerai public id", "--public-id or NUMERAI_PUBLIC_ID")
-    secret = ask(os.environ.get("NUMERAI_SECRET_KEY"), "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True)
+    secret = os.environ.get("NUMERAI_SECRET_KEY")
+    recorded = None if public_id or secret else _recorded(factory)
+    complete = bool(public_id and secret)
+    if dry_run and not complete:
+        if recorded is None:
+            factory.render.progress("Your Numerai keys would be asked for.")
+        return recorded
+    if recorded is not None and not sys.stdin.isatty():
+        return recorded
+    if not complete and sys.stdin.isatty():
+        factory.render.progress(_where_keys_are(api_url, recorded))
+    default = recorded.public_id if recorded else None
+    public_id = ask(public_id, "Numerai public id", "--public-id or NUMERAI_PUBLIC_ID", default=default)
+    if recorded is not None and public_id == recorded.public_id:
+        return recorded
+    secret = ask(secret, "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True)
     return Keys(public_id, secret, api_url)
+
+
+def _recorded(factory: Factory) -> Keys | None:
+    """The recorded keys, where they are of the API that is meant."""
+    try:
+        return factory.store.keys()
+    except NumeraiError:  # those of another API, or a file that cannot be read, which is said when it is written
+        return None
+
+
+def _where_keys_are(api_url: str, recorded: Keys | None) -> str:
+    if recorded is not None:
+        return f"The recorded keys are of {recorded.api_url}. Enter keeps them."
+    if api_url != NUMERAI_API_URL:
+        return f"Wanted: the keys of {api_url}, as `numerai sandbox serve` says them when it starts."
+    return f"Make a key at numer.ai (Settings, API keys), without the scopes {', '.join(STAKE_SCOPES)}."
 
 
 def _show(factory: Factory, result: SetUp, dry_run: bool) -> None:
     render = factory.render
     if result.account:
-        render.say(f"Numerai knows you as {result.account.username}, with {result.models} model(s).")
+        render.say(f"Numerai knows you as {result.account.username}, with {counted(len(result.models), 'model')}.")
+        for tournament, models in groupby(result.models, lambda model: model.tournament):
+            render.say(f"  {_title(tournament)}: {_names([model.name for model in models])}")
     for warning in result.warnings:
         render.warn(warning)
     render.say(f"{'Would be recorded' if dry_run else 'Recorded'} in {result.home}; nodes run on: {result.provider}.")
@@ -137,6 +185,24 @@ def _show(factory: Factory, result: SetUp, dry_run: bool) -> None:
         render.mark(FAILED, f"{check.name}: {check.why}", mend=check.mend)
     if result.lacks:
         render.say(f"Next: see to that, then `numerai doctor`: no node can run on {result.provider} before.")
-    elif not dry_run:
+    elif dry_run:
+        return
+    elif factory.store.nodes():
+        render.say("Next: numerai doctor")
+    else:
         where = "" if result.provider == "local" else f" -P {result.provider}"
-        render.say(f"Next: numerai node -m MODEL config{where} --example tournament-python3 --path FOLDER")
+        first = result.models[0] if result.models else FoundModel("MODEL", Tournament.CLASSIC)
+        example = f"--example {example_for(first.tournament)} --path my-node"
+        render.say(f"Next: numerai node -m {first.name} config{where} {example}")
+
+
+def _title(tournament: int) -> str:
+    try:
+        return Tournament(tournament).title
+    except ValueError:  # one that this version does not know
+        return f"tournament {tournament}"
+
+
+def _names(names: list[str]) -> str:
+    more = len(names) - MOST_NAMES
+    return ", ".join(names[:MOST_NAMES]) + (f" and {more} more" if more > 0 else "")

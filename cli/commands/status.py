@@ -10,6 +10,7 @@ from ..factory import Factory
 from ..render import FAILED, OK, WARNING, Renderer, ago
 from ..usecases.configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from ..usecases.overview import NodeGlance, Overview, TournamentGlance, name_of, overview
+from ..usecases.resolve import first_steps
 from ..watching.policy import span
 from .history import reader_of, words_of
 from .options import output_options
@@ -23,6 +24,10 @@ def status(factory: Factory) -> None:
     """Show all nodes at a glance, with the time to the next deadline.
 
     Also says who follows the rounds and who is told. What could not be asked is said first.
+
+    \b
+    Example:
+      numerai status --json
     """
     with word_when_slow(factory.render, "Numerai has not answered yet; it is still being asked."):
         summary = overview(factory.store, reader_of(factory), factory.ledger, factory.provider_of)
@@ -34,7 +39,7 @@ def _show(factory: Factory, summary: Overview) -> None:
     for problem in summary.problems:
         render.warn(problem)
     if not summary.nodes:
-        render.say("No node is configured. Next: numerai node -m MODEL config")
+        render.say(f"No node is configured. Next: {first_steps(factory.store)}")
         return
     for tournament in summary.tournaments:
         render.say(_tournament(tournament))
@@ -102,7 +107,9 @@ def _show_watch(factory: Factory, summary: Overview) -> None:
         seen = ago(newest.seen, summary.now)
         render.mark(OK, f"the rounds are followed by {name_of(newest)}; last look: {seen}")
     elif summary.needs_watching:
-        render.mark(WARNING, "nobody on this machine follows the rounds", mend="numerai daemon start")
+        last = summary.last_look
+        seen = f"; last look: {ago(last.seen, summary.now)}, by {name_of(last)}" if last is not None else ""
+        render.mark(WARNING, f"nobody on this machine follows the rounds{seen}", mend="numerai daemon start")
     if summary.told:
         render.mark(OK, f"told: {', '.join(summary.told)}")
     elif summary.needs_watching:

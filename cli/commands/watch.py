@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -39,13 +40,21 @@ def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
 
     With --once it ends with 1 when this look finds anything wrong (missing, failed, late, covered by an earlier file,
     missed, or not to be seen); what an earlier look has found and told of rounds that are over does not count.
+
+    With --json, a JSON object a line: one for each look that finds something new.
+
+    \b
+    Examples:
+      numerai watch
+      numerai watch --once
     """
-    watcher = watcher_of(factory, "once" if once else "watch", grace_minutes=grace_minutes)
+    looks_once = "hand" if sys.stdin.isatty() else "once"  # cron has no terminal
+    watcher = watcher_of(factory, looks_once if once else "watch", grace_minutes=grace_minutes)
     with _warnings_shown(factory.render):
         if not once:
             return _follow(factory, watcher)
         look = look_once(watcher)
-        factory.render.result(_payload(look), lambda: _show(factory, look, look.findings))
+        _show(factory, look, look.findings)
         return 0 if look.well else 1
 
 
@@ -74,10 +83,7 @@ def _follow(factory: Factory, watcher: Watcher) -> int:
             finding for finding in look.findings if shown.get((finding.node, finding.round_number)) is not finding.step
         )
         if new or look.told or (look.problems and shown.get("problems") != look.problems):
-            if factory.render.json:
-                factory.render.document(_payload(look))
-            else:
-                _show(factory, look, new, quiet=True)
+            _show(factory, look, new, quiet=True)
         shown.update({(finding.node, finding.round_number): finding.step for finding in look.findings})
         shown["problems"] = look.problems
 
@@ -123,6 +129,9 @@ def _payload(look: Look) -> dict[str, object]:
 
 
 def _show(factory: Factory, look: Look, findings: tuple[Finding, ...], *, quiet: bool = False) -> None:
+    if factory.render.json:
+        factory.render.line(_payload(look))
+        return
     for finding in findings:
         status = OK if finding.step.well else FAILED
         factory.render.mark(

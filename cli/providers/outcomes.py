@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from ..counting import counted
 from ..models import NOT_SUBMITTED_CODE, RunFailure, RunState
 
 RETRY_EXIT_CODE = 75
@@ -103,7 +104,7 @@ def timed_out(minutes: float, exit_code: int | None = None) -> Outcome:
         RunState.FAILED,
         exit_code,
         RunFailure.TIMED_OUT,
-        f"It took longer than its {minutes:g} minutes and was stopped."
+        f"It took longer than its {counted(minutes, 'minute')} and was stopped."
         " Give it more time with `numerai node config --timeout-minutes`.",
     )
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
 from ..signals import ending_signals
-from .serve import LOOPBACK, serve
+from .serve import LOOPBACK, RunningSandbox, serve
 from .settings import Settings
 
 if TYPE_CHECKING:
@@ -26,17 +25,13 @@ def listening_hosts(hosts: Iterable[str], engine: Callable[[], ContainerEngine])
     return list(dict.fromkeys(chosen))
 
 
-def serve_until_stopped(settings: Settings, hosts: list[str], port: int, announce: Callable[[str], None]) -> None:
-    """Serve, announce the address and the keys as one line of JSON, and return after SIGTERM or Ctrl-C."""
+def serve_until_stopped(
+    settings: Settings, hosts: list[str], port: int, announce: Callable[[RunningSandbox], None]
+) -> None:
+    """Serve, announce what is served, and return after SIGTERM or Ctrl-C."""
     stop = threading.Event()
     with ending_signals(stop), serve(settings, port=port, hosts=hosts) as running:
-        line = {
-            "url": running.url,
-            "public_id": running.public_id,
-            "secret_key": running.secret_key,
-            "models": running.models,
-        }
-        announce(json.dumps(line))
+        announce(running)
         # Windows delivers a signal only to a main thread that comes up for air.
         while not stop.wait(0.5):
             pass

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..addresses import origin
 from ..capabilities import WANTED, read_capabilities
+from ..counting import counted
 from ..dockerignore import IGNORE_FILE, SPECIFIC_IGNORE_FILE, ignore_file
 from ..errors import ApiError, NumeraiError, UsageError
 from ..models import (
@@ -206,7 +207,7 @@ def plan_configure(
     steps, notes = _plan_source(request, node, store)
     if request.pin_base:
         steps.append((f"pin what {source.dockerfile} builds on to the digests of now", pin))
-    what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {node.timeout_minutes} minutes"
+    what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {counted(node.timeout_minutes, 'minute')}"
     when = f", cron '{node.cron}' (UTC)" if node.cron else ""
     steps.append((f"provision {node.name} on {node.provider}: {what}{when}", provision))
     steps.append((f"record {node.name} in {store.nodes_path}", lambda: store.save_node(provisioned[0])))
@@ -244,7 +245,7 @@ def _plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[l
         check_place(source, home=store.home)
         check_tournament(request.example, node.tournament)
         example = plan_scaffold(request.example, source.folder)
-        copy = f"copy the example {example.example} to {source.folder} ({len(example.new)} files)"
+        copy = f"copy the example {example.example} to {source.folder} ({counted(len(example.new), 'file')})"
         steps.append((copy, lambda: scaffold(example)))
     else:
         check_source(source, home=store.home)

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..counting import counted
 from ..errors import ApiError, NumeraiError
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
@@ -124,7 +125,7 @@ class Doctor:
             why = f"{self.store.home} is the official tool's"
             yield Check("nodes.json", CheckStatus.WARNING, why, "numerai upgrade")
         else:
-            yield Check("nodes.json", CheckStatus.OK, f"{count} node(s)")
+            yield Check("nodes.json", CheckStatus.OK, counted(count, "node"))
 
     def _is_legacy(self) -> bool:
         try:

@@ -9,17 +9,20 @@ from ..names import shown
 from ..ports import StateStore
 
 
-def forget_node(store: StateStore, name: str, agree: Callable[[str], None]) -> None:
+def forget_node(store: StateStore, name: str, agree: Callable[[str], None], *, dry_run: bool = False) -> None:
     """Remove a record from nodes.json, usable or not. `agree` raises when the person does not want that; `UsageError`
-    when there is none of that name."""
+    when there is none of that name. With `dry_run` nobody is asked, and nothing is removed."""
     nodes, unusable = store.nodes(), store.unusable_nodes()
     if name in nodes:
         node = nodes[name]
         what = f"What {node.provider} holds of {name} stays and may cost money, and Numerai goes on calling its webhook"
-        agree(f"{what}. `numerai node -m {node.model_name} destroy` removes all of it. Forget it all the same?")
+        mend = f"`numerai node -m {node.model_name} destroy` removes all of it"
+        question = f"{what}. {mend}. Forget it all the same?"
     elif name in unusable:
-        agree(f"{shown(name)} cannot be used: {unusable[name]} Forget it?")
+        question = f"{shown(name)} cannot be used: {unusable[name]} Forget it?"
     else:
         known = ", ".join(map(shown, [*nodes, *unusable])) or "none"
         raise UsageError(f"There is no node {shown(name)}.", f"There are: {known}.", code="unknown-node")
-    store.forget_node(name)
+    if not dry_run:
+        agree(question)
+        store.forget_node(name)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ..counting import counted
 from ..installation import install_command
 from ..models import DEFAULT_TIMEOUT_MINUTES, Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider
@@ -57,7 +58,7 @@ class NodeChecks:
     def _time_limit(self) -> Iterator[Check]:
         """Whether runs get any time: records of earlier versions may say that they get none."""
         if self.node.timeout_minutes < 1:
-            why = f"runs get {self.node.timeout_minutes} minutes: each one is ended at once"
+            why = f"runs get {counted(self.node.timeout_minutes, 'minute')}: each one is ended at once"
             mend = f"numerai node -m {self.node.model_name} config --timeout-minutes {DEFAULT_TIMEOUT_MINUTES}"
             yield Check("time limit", CheckStatus.FAILED, why, mend)
 

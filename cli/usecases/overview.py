@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
-from ..models import Check, CheckStatus, Node, Tournament, WatcherRecord
+from ..models import GOING_ON, Check, CheckStatus, Node, Tournament, WatcherRecord
 from ..ports import NotifiesItself, Provider, StateStore
 from ..translation import EXPECTED, as_error
 from .history import RoundReader, RoundRecord
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
 
 ProviderOf = Callable[[Node], Provider]
 
-LOOKED_LATELY = timedelta(days=1)
-"""A look by cron (`numerai watch --once`) counts for so long."""
+LOOKED_LATELY = timedelta(hours=1)
+"""The shortest time in which a round is on time (docs/truth.md, `window-one-hour`). Two looks by cron in it follow the
+rounds; one says nothing of the next, and neither does a look by hand."""
+SOON = timedelta(minutes=10)
+"""How long after a look the next one is never overdue."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +62,14 @@ class NodeGlance:
 @dataclass(frozen=True)
 class Overview:
     """How everything stands. `told` are the names of those who are told, `watchers` those who follow the rounds from
-    this machine; `needs_watching` is whether any node depends on that. `problems` is what could not be asked."""
+    this machine; `needs_watching` is whether any node depends on that. `last_look` is by whoever looked last, and
+    perhaps never again. `problems` is what could not be asked."""
 
     now: datetime
     tournaments: tuple[TournamentGlance, ...]
     nodes: tuple[NodeGlance, ...]
     watchers: tuple[WatcherRecord, ...]
+    last_look: WatcherRecord | None
     needs_watching: bool
     told: tuple[str, ...]
     problems: tuple[str, ...]
@@ -81,7 +86,8 @@ def overview(store: StateStore, reader: RoundReader, ledger: Ledger, provider_of
     tournaments = tuple(_tournament(number, reader) for number in sorted({int(node.tournament) for node in nodes}))
     told = tuple(sorted(reader.kept(store.notify_urls) or ()))
     needed = any(needs_watching(node, provider_of) for node in nodes)
-    return Overview(reader.now(), tournaments, glances, watchers, needed, told, tuple(reader.problems))
+    latest = reader.kept(lambda: last_look(ledger))
+    return Overview(reader.now(), tournaments, glances, watchers, latest, needed, told, tuple(reader.problems))
 
 
 def needs_watching(node: Node, provider_of: ProviderOf) -> bool:
@@ -94,23 +100,31 @@ def needs_watching(node: Node, provider_of: ProviderOf) -> bool:
 
 
 def watching(ledger: Ledger, machine_now: datetime) -> list[WatcherRecord]:
-    """Who follows the rounds from this machine: watchers whose process lives, then looks by cron in the last day."""
-    if not ledger.exists():
-        return []
-    counted = [watcher for watcher in ledger.watchers() if _counts(watcher, machine_now)]
-    return sorted(counted, key=lambda watcher: watcher.kind == "once")
+    """Who follows the rounds from this machine: watchers whose process lives, then looks that come again and again."""
+    known = ledger.watchers() if ledger.exists() else []
+    living = [watcher for watcher in known if watcher.alive and watcher.kind in GOING_ON]
+    by_cron = [each for each in known if each.kind == "once" and machine_now - each.machine_seen < LOOKED_LATELY]
+    return living + (by_cron if _go_on(by_cron, machine_now) else [])
+
+
+def _go_on(looks: list[WatcherRecord], machine_now: datetime) -> bool:
+    """Whether looks come at a pace, and the next one is not overdue; the newest is the first."""
+    if len(looks) < 2:
+        return False
+    pace = looks[0].machine_seen - looks[1].machine_seen
+    return machine_now - looks[0].machine_seen <= max(2 * pace, SOON)
+
+
+def last_look(ledger: Ledger) -> WatcherRecord | None:
+    """Whoever looked last from this machine."""
+    return next(iter(ledger.watchers()), None) if ledger.exists() else None
 
 
 def name_of(watcher: WatcherRecord) -> str:
     """What a person calls a watcher."""
-    names = {"daemon": "the daemon", "watch": "`numerai watch`", "once": "`numerai watch --once`"}
+    once = "`numerai watch --once`"
+    names = {"daemon": "the daemon", "watch": "`numerai watch`", "once": f"{once} from cron", "hand": once}
     return names.get(watcher.kind, watcher.kind)
-
-
-def _counts(watcher: WatcherRecord, machine_now: datetime) -> bool:
-    if watcher.kind == "once":
-        return machine_now - watcher.machine_seen < LOOKED_LATELY
-    return watcher.alive
 
 
 def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followed: bool) -> NodeGlance:
@@ -157,7 +171,7 @@ def _tournament(tournament: int, reader: RoundReader) -> TournamentGlance:
 
 
 def _name(tournament: int) -> str:
-    return next((known.name.capitalize() for known in Tournament if known == tournament), f"Tournament {tournament}")
+    return next((known.title for known in Tournament if known == tournament), f"Tournament {tournament}")
 
 
 def _seconds(moment: datetime | None, now: datetime) -> int | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..errors import UsageError
+from ..errors import NumeraiError, UsageError
 from ..models import Model, Node, Tournament
-from ..ports import NumeraiApi
+from ..ports import NumeraiApi, StateStore
 
 
 def resolve_model(api: NumeraiApi, name: str | None, tournament: int | None) -> Model:
@@ -46,14 +46,23 @@ def select_nodes(nodes: Mapping[str, Node], name: str | None, tournament: int | 
     ]
 
 
-def resolve_node(nodes: Mapping[str, Node], name: str | None, tournament: int | None) -> Node:
+def first_steps(store: StateStore, config: str = "numerai node -m MODEL config") -> str:
+    """The commands that lead to a node, up to `config`: a home folder without keys needs `setup` before."""
+    try:
+        return config if store.keys() is not None else f"numerai setup, then {config}"
+    except NumeraiError:
+        return f"numerai doctor, then {config}"
+
+
+def resolve_node(store: StateStore, name: str | None, tournament: int | None) -> Node:
     """The configured node of that model or node name; the name may be left out when there is only one node."""
+    nodes = store.nodes()
     candidates = select_nodes(nodes, name, tournament)
     if len(candidates) == 1:
         return candidates[0]
     names = ", ".join(sorted(nodes))
     if not nodes:
-        raise UsageError("No node is configured.", "Run `numerai node -m MODEL config` first.", code="unknown-node")
+        raise UsageError("No node is configured.", f"First: {first_steps(store)}", code="unknown-node")
     if not candidates:
         what = f"'{name}'" if name else f"tournament {tournament}"
         raise UsageError(f"No node is configured for {what}. Configured: {names}.", code="unknown-node")

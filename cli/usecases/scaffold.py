@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..errors import EnvironmentNotReady, UsageError
 from ..files.private import replacing
-from ..models import Tournament
+from ..models import DEFAULT_EXAMPLE, Tournament
 from .runtime import RUNTIME, RuntimeState, runtime_copy, runtime_files, templates
 
 TOURNAMENTS = {"tournament": Tournament.CLASSIC, "signals": Tournament.SIGNALS, "crypto": Tournament.CRYPTO}
@@ -20,13 +20,19 @@ def example_names() -> list[str]:
     return sorted(folder.name for folder in templates().iterdir() if (folder / "Dockerfile").is_file())
 
 
+def example_for(tournament: int) -> str:
+    """The example in Python of a tournament."""
+    word = next((word for word, meant in TOURNAMENTS.items() if meant == tournament), None)
+    return f"{word}-python3" if word else DEFAULT_EXAMPLE
+
+
 def check_tournament(example: str, tournament: int) -> None:
     """`UsageError` with code `wrong-example` for an example that predicts another tournament's targets."""
     meant = TOURNAMENTS.get(example.partition("-")[0])
     if meant is None or meant == tournament:
         return
     fitting = [name for name in example_names() if TOURNAMENTS.get(name.partition("-")[0], tournament) == tournament]
-    theirs, own = meant.name.capitalize(), Tournament(tournament).name.capitalize()
+    theirs, own = meant.title, Tournament(tournament).title
     raise UsageError(
         f"The example {example} is made for {theirs}, and the model is in {own}.",
         f"Use one of: {', '.join(fitting)}.",

@@ -75,11 +75,11 @@ class ProviderSettings:
             values[name] = int(text) if _PLAIN_NUMBER.fullmatch(text) else text
         return values
 
-    def set(self, given: Mapping[str, object]) -> None:
+    def set(self, given: Mapping[str, object], *, dry_run: bool = False) -> None:
         """Record values, beside what is recorded."""
-        self._store.save_settings(self._name, {**self._store.settings(self._name), **self.checked(given)})
+        self._save({**self._store.settings(self._name), **self.checked(given)}, dry_run)
 
-    def unset(self, name: str) -> None:
+    def unset(self, name: str, *, dry_run: bool = False) -> None:
         """Take a setting back to its default, whatever was recorded for it."""
         recorded = dict(self._store.settings(self._name))
         if name not in recorded and name not in self._table:
@@ -89,7 +89,11 @@ class ProviderSettings:
                 f"{name} is not set by hand.", f"Run `{setting.set_by}` or its opposite.", code="bad-setting"
             )
         recorded.pop(name, None)
-        self._store.save_settings(self._name, recorded)
+        self._save(recorded, dry_run)
+
+    def _save(self, settings: Mapping[str, str | int], dry_run: bool) -> None:
+        if not dry_run:
+            self._store.save_settings(self._name, settings)
 
     def _row(self, setting: Setting, recorded: Mapping[str, str | int]) -> SettingRow:
         value, source = setting.source(recorded, self._environ)

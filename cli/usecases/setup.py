@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..models import Check, CheckStatus, Keys, TokenInfo
 from ..ports import MovesState, NumeraiApi, Provider, Report, StateStore
@@ -21,6 +22,14 @@ CHOICE = "setup"
 
 
 @dataclass(frozen=True)
+class FoundModel:
+    """A model of the account; `tournament` is its number."""
+
+    name: str
+    tournament: int
+
+
+@dataclass(frozen=True)
 class SetUp:
     """What setup found and recorded. `account` is None when the keys were left alone; `lacks` is what the provider
     needs and has not, as `doctor` says it."""
@@ -28,7 +37,7 @@ class SetUp:
     home: Path
     provider: str
     account: TokenInfo | None
-    models: int
+    models: tuple[FoundModel, ...]
     warnings: tuple[str, ...]
     settings: Mapping[str, str | int]
     lacks: tuple[Check, ...] = ()
@@ -66,12 +75,14 @@ def set_up(
     """
     refuse_legacy(store)
     settings = check(settings)
-    account, models, strangers = None, 0, list[str]()
+    account: TokenInfo | None = None
+    models: tuple[FoundModel, ...] = ()
+    strangers: list[str] = []
     if keys is not None:
         api = api_with(keys)
-        account = api.token_info()
-        known = {model.id for model in api.models()}
-        models = len(known)
+        account, listed = api.token_info(), api.models()
+        models = tuple(sorted((FoundModel(each.name, each.tournament) for each in listed), key=_by_tournament))
+        known = {each.id for each in listed}
         strangers = [node.name for node in list_nodes(store) if node.model_id not in known]
     merged = {**store.settings(provider), **settings}
     if not dry_run:
@@ -96,17 +107,24 @@ def stranger_warnings(nodes: Sequence[str]) -> list[str]:
     ]
 
 
+def _by_tournament(model: FoundModel) -> tuple[int, str]:
+    return model.tournament, model.name
+
+
 def scope_warnings(account: TokenInfo) -> list[str]:
     """What is wrong with the scopes of an API token, in words; empty when nothing is."""
     missing = [scope for scope in NEEDED_SCOPES if scope not in account.scopes]
     risky = [scope for scope in STAKE_SCOPES if scope in account.scopes]
     warnings = []
     if missing:
-        warnings.append(f"The key lacks the scope(s) {', '.join(missing)}: some commands will be refused.")
-    if risky:
         warnings.append(
-            f"The key could move or delete what is yours (scope(s) {', '.join(risky)}), and it is given to every node. "
-            "Make one without them at numer.ai (Settings, API keys)."
+            f"The key lacks {counted(len(missing), 'scope')} ({', '.join(missing)}): some commands will be refused."
+        )
+    if risky:
+        may = f"{counted(len(risky), 'scope')}: {', '.join(risky)}"
+        warnings.append(
+            f"The key could move or delete what is yours ({may}), and it is given to every node. "
+            "Make one without that at numer.ai (Settings, API keys)."
         )
     return warnings
 

@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from ..models import KeptNotice, Notice
+from ..models import KeptNotice, Notice, NoticeKind
 from ..ports import Clock, Notifier
 
 if TYPE_CHECKING:
@@ -48,7 +48,9 @@ class Delivery:
             self._ledger.notice_failed(kept.key, "; ".join(failures), self._clock.now() + wait)
             return False
         if not answers:
-            log.warning("nobody is listed to be told: %s: %s", kept.notice.title, kept.notice.text)
+            good = kept.notice.kind is NoticeKind.SUCCESS
+            level = logging.INFO if good else logging.WARNING
+            log.log(level, "nobody is listed to be told: %s: %s", kept.notice.title, kept.notice.text)
             self._ledger.notice_dropped(kept.key, "nobody is listed", self._clock.now())
             return False
         log.info("told %s: %s: %s", ", ".join(answers), kept.notice.title, kept.notice.text)

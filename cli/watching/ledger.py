@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from ..files.database import Database, text_time, text_time_or_none, time_text
 from ..files.locks import is_held, take
 from ..models import (
+    GOING_ON,
     KeptNotice,
     Notice,
     NoticeKind,
@@ -471,13 +472,13 @@ def _followed(db: sqlite3.Connection) -> dict[str, datetime]:
 def _unwatched_since(rows: Sequence[sqlite3.Row], living: Sequence[sqlite3.Row]) -> str | None:
     """Since when nobody has watched, as far as it was not said: since a sign of life of one that was killed, unless
     another one lives."""
-    if any(row["kind"] != "once" for row in living):
+    if any(row["kind"] in GOING_ON for row in living):
         return None
     gone = [row for row in rows if row not in living]
     unsaid = [row["unwatched_since"] for row in gone if row["unwatched_since"] is not None]
     if unsaid:
         return str(min(unsaid))
-    killed = any(row["ended_at"] is None and row["kind"] != "once" for row in gone)
+    killed = any(row["ended_at"] is None and row["kind"] in GOING_ON for row in gone)
     return str(max(row["seen"] for row in rows)) if killed else None
 
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
-from ..models import Notice, NoticeKind, Round
+from ..models import GOING_ON, Notice, NoticeKind, Round
 from .policy import DATE_STEP
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class Presence:
     def others(self) -> bool:
         """Whether another watcher goes on."""
         try:
-            return any(each.alive and each.kind != "once" and each.id != self.id for each in self.ledger.watchers())
+            return any(each.alive and each.kind in GOING_ON and each.id != self.id for each in self.ledger.watchers())
         except NumeraiError:
             return False
 

@@ -58,7 +58,7 @@ class Look:
 
 @dataclass(eq=False)
 class Watcher:
-    """Follows the rounds of all nodes. `kind` is `daemon`, `watch` or `once`; with `wakes` what executes the runs is
+    """Follows the rounds of all nodes. `kind` is as in `WatcherRecord`; with `wakes` what executes the runs is
     started where it does not run. Several watchers may be at work at once."""
 
     store: StateStore

@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -227,7 +230,33 @@ def test_wrong_keys_change_nothing(tmp_path: Path) -> None:
         assert (shell.home / ".keys").read_bytes() == kept
 
 
-def test_demo(tmp_path: Path) -> None:
+@pytest.mark.skipif(os.name != "posix", reason="what it says is typed into a POSIX shell")
+def test_what_the_demo_says_last_can_be_typed(tmp_path: Path) -> None:
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("NUMERAI_")} | {"PATH": os.defpath}
+    executor = "process" if missing_docker() else "docker"
+    command = [sys.executable, "-m", "numerai_compute", "demo", "--dir", "a demo", "--executor", executor, "--keep"]
+    demo = subprocess.Popen(command, cwd=tmp_path, env=bare, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+    assert demo.stdout is not None
+    printed = []
+    for line in demo.stdout:
+        printed.append(line)
+        if "in another terminal" in line:
+            break
+    assert "confirmed          yes" in "".join(printed) and "validation score" in "".join(printed)
+    lines = [demo.stdout.readline() for _ in range(7 if shutil.which("numerai", path=os.defpath) is None else 6)]
+    typed = subprocess.run(
+        ["sh", "-ec", "".join(lines)], cwd=tmp_path, env=bare, capture_output=True, text=True, timeout=300
+    )
+    assert typed.returncode == 0, typed.stdout + typed.stderr
+    assert "Round 1001" in typed.stdout and "submitted" in typed.stdout and "nothing has changed" in typed.stdout
+    demo.send_signal(signal.SIGINT)
+    rest, _ = demo.communicate(timeout=60)
+    assert demo.returncode == 0 and "nothing is left running" in rest
+    path = re.search(r"--path (.+)", rest)
+    assert path and (tmp_path / path[1].strip("'") / "predict.py").is_file()
+
+
+def test_a_demo_as_json(tmp_path: Path) -> None:
     with opened_shell(tmp_path, "process") as shell:
         executor = "process" if missing_docker() else "docker"
         done = shell("demo", "--dir", "demo", "--executor", executor, "--json")

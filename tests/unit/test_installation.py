@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,3 +53,18 @@ def test_the_extras_are_those_of_the_package() -> None:
         declared = [text for text in texts if f'extra == "{extra}"' in text]
         for package in {*packages} - {"botocore", "graphql"}:  # botocore comes with boto3, graphql is graphql-core
             assert any(text.startswith(package.replace("_", "-")) for text in declared), package
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows finds programs by their suffix")
+def test_a_path_to_another_tools_numerai_is_told_from_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ours, others = tmp_path / "ours", tmp_path / "others"
+    for folder in (ours, others):
+        folder.mkdir()
+        (folder / "numerai").touch(mode=0o755)
+    (tmp_path / "link").symlink_to(ours)
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(ours))
+    for path, missing in ((ours, None), (tmp_path / "link", None), (others, ours), (tmp_path, ours)):
+        monkeypatch.setenv("PATH", str(path))
+        assert installation.folder_to_add() == missing
+    (ours / "numerai").unlink()
+    assert installation.folder_to_add() is None  # run as `python -m numerai_compute`: there is no such command

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ...counting import counted
 from ...ports import PlannedResource, Report, StackRunner
 from .existing import Existing, Unknown
 
@@ -25,7 +26,7 @@ def take_over(runner: StackRunner, variables: Mapping[str, Any], existing: Exist
         found = {address: here for address, here in found.items() if here not in planned.known}
         if not found:
             return
-        report(f"taking over {len(found)} resource(s) that the interrupted command had made")
+        report(f"taking over {counted(len(found), 'resource')} that the interrupted command had made")
         ids = {address: name for address, (_, name) in found.items()}
         runner.apply(runner.plan_adoption(variables, ids, report), report)
         blocks = {address.partition("[")[0] for address in found}

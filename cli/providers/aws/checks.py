@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
+from ...counting import counted
 from ...errors import NumeraiError
 from ...models import Check, CheckStatus, Node
 from ...ports import Provider
@@ -87,7 +88,7 @@ def _cluster(parts: AwsParts, stack: Stack, account: str) -> _Finding:
         return CheckStatus.FAILED, f"gone: {', '.join(gone)}", fix
     if not parts.cluster.up_to_date(stack):
         return CheckStatus.WARNING, "it was made with other settings or an older version", fix
-    return CheckStatus.OK, f"{cluster} in {stack.region} is as configured, {len(stack.nodes)} node(s)", None
+    return CheckStatus.OK, f"{cluster} in {stack.region} is as configured, {counted(len(stack.nodes), 'node')}", None
 
 
 def _keys(parts: AwsParts, stack: Stack) -> _Finding:

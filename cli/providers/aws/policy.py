@@ -97,6 +97,10 @@ PROBED = (
 )
 """One action of each kind, which tells who may make a cluster from who may not."""
 
+NO_ACCOUNT = "ACCOUNT"
+"""In place of an account's number that is not known. IAM takes no policy with it by mistake: an account is 12 digits
+(docs.aws.amazon.com/IAM/latest/UserGuide/reference-arns.html)."""
+
 
 def minimal_policy(cluster: str, account: str, region: str, *, partition: str = "aws") -> dict[str, Any]:
     """The IAM policy that suffices to make, use and remove a cluster of this name, and nothing beside it.

@@ -10,7 +10,8 @@ from typing import Any
 from msgspec.structs import replace as replaced
 
 from ...addresses import is_loopback
-from ...errors import EnvironmentNotReady, ProviderError
+from ...counting import counted
+from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ...redaction import Redactor
@@ -25,9 +26,9 @@ from .keys import KeysSecret
 from .logs import RunLogs, webhook_calls
 from .moving import move_state
 from .parts import AwsParts
-from .policy import minimal_policy
+from .policy import NO_ACCOUNT, minimal_policy
 from .runs import BatchRuns
-from .settings import SETTINGS
+from .settings import DEFAULT_REGION, SETTINGS
 from .sizes import provisioned_size
 from .stack_file import Stack, StackNode
 from .variables import check_name
@@ -82,7 +83,7 @@ class AwsProvider:
             lines.append(f"Make an image repository and a job definition for {node.name} in {where}")
         else:
             lines.append(f"Bring what {node.name} has in {where} up to date")
-        size = f"{cpu:g} vCPU, {memory_mib / 1024:g} GiB, at most {node.timeout_minutes:g} minutes"
+        size = f"{cpu:g} vCPU, {memory_mib / 1024:g} GiB, at most {counted(node.timeout_minutes, 'minute')}"
         lines.append(f"Runs get {size}" + (f", started by the schedule {cron} (UTC)" if cron else ""))
         if (cpu, memory_mib) != (node.cpu, node.memory_mib):
             lines.append(f"({node.cpu:g} vCPU with {node.memory_mib / 1024:g} GiB is not to be had; this is the next)")
@@ -94,9 +95,19 @@ class AwsProvider:
         others = [name for name in self._stack().staying if name < node.name]
         return self._cost(node, first=not others)
 
-    def policy(self) -> dict[str, Any]:
+    def policy(self, note: Report) -> dict[str, Any]:
         """The IAM policy that suffices for everything this provider does."""
-        return minimal_policy(self._parts.settings.cluster, self._parts.clients.account, self._parts.cluster.region)
+        settings, account = self._parts.settings, NO_ACCOUNT
+        region = settings.region or DEFAULT_REGION
+        try:
+            region = self._parts.cluster.region
+            account = self._parts.clients.account
+        except NumeraiError as error:
+            note(
+                f"The number of the AWS account is not known: put it in place of {NO_ACCOUNT}. The policy is for the"
+                f" region {region} (--region chooses another). Why: {error.in_full}"
+            )
+        return minimal_policy(settings.cluster, account, region)
 
     def configure(self, node: Node, report: Report) -> Node:
         """Bring the cluster to what the node needs; its webhook's address is made once and stays."""

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from ...errors import NumeraiError
+from ...errors import NumeraiError, UsageError
 from ...models import Check, CheckStatus, Node
 from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
+from .choice import ExecutorChoice
 from .daemon import daemon_status
 from .executor import Executor, home_disk_check
 from .parts import LocalParts
@@ -25,6 +27,11 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
     from .service import service_check
 
     nodes, used = list(nodes), []
+    try:
+        choice = parts.choice
+    except UsageError as error:  # without settings nothing else can be looked at
+        yield Check("settings", CheckStatus.FAILED, error.message, error.hint)
+        return
     if parts.paths.database.exists():  # looking must not make one
         try:
             used = parts.used_executors()
@@ -35,21 +42,31 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
         yield Check("local database", CheckStatus.OK, f"{parts.paths.database} is readable")
     yield _daemon(parts, needed=bool(nodes))
     yield service_check(parts.context.home, needed=bool(nodes))
-    try:
-        chosen = parts.choice.for_new_nodes()
-    except NumeraiError as error:
-        yield Check("executor", CheckStatus.FAILED, error.message, error.hint)
-        return
-    executors = {chosen.name: chosen, **{executor.name: executor for executor in used}}
-    for executor in executors.values():
+    for executor in used:
         yield from executor.checks()
-    yield from _room(parts, needed="process" in executors)
+    yield from _of_new_nodes(parts, choice, nodes, {executor.name for executor in used})
+    yield from _room(parts, needed=any(executor.name == "process" for executor in used))
     yield from _rehearsals(parts, used)
     yield from _drift(parts, nodes)
     for node in nodes:
         yield _deployment(parts, node, hash_of)
         yield last_run_check(node, parts.store.runs(node.name, 20))
         yield from _stuck(parts, node)
+
+
+def _of_new_nodes(parts: LocalParts, choice: ExecutorChoice, nodes: Sequence[Node], used: set[str]) -> Iterator[Check]:
+    """What the next deploy runs nodes with, unless deployed ones use it already. No node that is deployed needs it, so
+    it fails only where one is still to be deployed."""
+    try:
+        chosen = choice.for_new_nodes()
+        found = [] if chosen.name in used else list(chosen.checks())
+    except NumeraiError as error:
+        found = [Check("executor", CheckStatus.FAILED, error.message, error.hint)]
+    waiting = not nodes or any(parts.store.deployment(node.name) is None for node in nodes)
+    for check in found:
+        harmless = check.status is CheckStatus.FAILED and not waiting
+        unused = f"{check.why} No deployed node uses it; a deploy would."
+        yield replace(check, status=CheckStatus.WARNING, why=unused) if harmless else check
 
 
 def _daemon(parts: LocalParts, *, needed: bool) -> Check:

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...counting import counted
 from ...errors import NumeraiError, ProviderError
 from ...files.locks import Held, is_held, take
 from ...files.logs import PrivateLog
@@ -244,7 +245,7 @@ class _Daemon:
             going_on = self._scheduler.stop()
             server.close()
             control.close()
-        left = f" {len(going_on)} run(s) go on and are taken over at the next start." if going_on else ""
+        left = f" Still at work, for the next start to take over: {counted(len(going_on), 'run')}." if going_on else ""
         self._say(f"The daemon has stopped.{left}")
 
     def _say(self, line: str) -> None:

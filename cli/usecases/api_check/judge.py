@@ -308,7 +308,7 @@ def _scopes(answers: Answers) -> Outcome:
 
 
 def _name(tournament: int) -> str:
-    return Tournament(tournament).name.capitalize()
+    return Tournament(tournament).title
 
 
 CHECKS: dict[str, Callable[[Answers], Outcome]] = {

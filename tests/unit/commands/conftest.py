@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -55,6 +55,9 @@ class FakeFactory(Factory):
         return None
 
     def provider(self, name: str) -> FakeProvider:
+        return self.fake_provider
+
+    def provider_with(self, name: str, settings: Mapping[str, str | int]) -> FakeProvider:
         return self.fake_provider
 
 

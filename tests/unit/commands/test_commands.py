@@ -27,6 +27,7 @@ from numerai_compute.models import (
     SubmissionEntry,
     WebhookCall,
 )
+from numerai_compute.ports import Report
 
 from tests.fakes import KEYS, NOW, FakeProvider, unreachable
 from tests.listeners import http_inbox
@@ -276,6 +277,8 @@ def test_dry_runs_change_nothing(ready: Line, tmp_path: Path) -> None:
         ("node", "deploy", "--force", "--dry-run"),
         ("node", "destroy", "--dry-run"),
         ("setup", "--port", "99", "--dry-run"),
+        ("config", "set", "port", "99", "--dry-run"),
+        ("node", "forget", "numerai-alice", "--dry-run"),
         ("copy-example", "-d", str(tmp_path / "x"), "--dry-run"),
     ):
         assert ready(*arguments).exit_code == 0
@@ -325,7 +328,10 @@ def test_upgrade_takes_over_the_official_tools_home(line: Line, folder: Path) ->
     (line.home / "nodes.json").write_text('{"numerai-bob": {"provider": "aws", "path": "/x", "cpu": 1024}}')
     assert "official" in line("node", "config", "-p", str(folder)).err
     assert "Would convert" in line("upgrade", "--dry-run").out
-    assert "numerai-bob" in line("upgrade").out
+    upgraded = line("upgrade").out
+    assert "numerai-bob" in upgraded
+    steps = ["numerai doctor", *(f"numerai node -m bob {step}" for step in ("config", "deploy", "test"))]
+    assert [text.strip() for text in upgraded.partition("Next:\n")[2].splitlines()] == steps
     assert "numerai-bob" in line("node", "list").out
 
 
@@ -394,7 +400,7 @@ class CloudProvider(FakeProvider):
     def move_state(self, remote: bool, report: object) -> str | None:
         return "state-bucket" if remote else None
 
-    def policy(self) -> dict[str, str]:
+    def policy(self, note: Report) -> dict[str, str]:
         return {"Version": "2012-10-17"}
 
 
@@ -547,7 +553,7 @@ def test_one_look_of_the_watcher_and_its_exit_codes(ready: Line) -> None:
 
 def test_a_watcher_says_what_it_cannot_do(ready: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     ready.api.entries_by["id-alice"] = [SubmissionEntry(100, EntryStatus.ON_TIME, "sub", "f.csv", NOW)]
-    assert "nobody is listed to be told: numerai-alice: round 100 is submitted" in ready("watch", "--once").err
+    assert ready("watch", "--once").err == "", "a success is no warning, where nobody is listed to be told either"
     ready.api.round = replace(present(ready.api.round), number=101)
     ready.api.entries_by["id-alice"].append(SubmissionEntry(101, EntryStatus.ON_TIME, "sub-2", "g.csv", NOW))
     monkeypatch.setenv("NUMERAI_NOTIFY", "json://127.0.0.1:9")
@@ -608,5 +614,7 @@ def test_settings_are_set_shown_and_taken_back(line: Line) -> None:
     assert line("config", "set", "attempts", "4").exit_code in (0, 2)
     line.provider = CloudProvider()
     assert line("config", "set", "anything", "4000").exit_code == 0
+    for tried in (("set", "anything", "1"), ("unset", "anything")):
+        assert line("config", *tried, "--dry-run").exit_code == 0
     assert line("config", "get", "anything").out.strip() == "4000"
     assert line("config", "unset", "anything").exit_code == 0

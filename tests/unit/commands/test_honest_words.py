@@ -223,3 +223,12 @@ def test_a_word_comes_only_when_it_takes_long(capsys: pytest.CaptureFixture[str]
     with word_when_slow(Listening(), "still asking", 0.01):
         assert said.wait(30)
     assert capsys.readouterr().err.count("still asking") == 1
+
+
+def test_one_look_by_hand_is_not_called_watching(ready: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    ready("watch", "--once")
+    answer = ready("status")
+    assert "! nobody on this machine follows the rounds; last look: just now, by `numerai watch --once`" in answer.out
+    found = ready("status", "--json").json
+    assert found["watchers"] == [] and found["last_look"]["kind"] == "hand"

@@ -46,6 +46,15 @@ def test_without_an_address_and_a_terminal_the_ways_to_give_it_are_named(line: L
     assert answer.exit_code == 2 and "NUMERAI_NOTIFY_URL" in answer.err
 
 
+def test_whoever_is_asked_sees_what_an_address_looks_like(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.setattr("click.prompt", lambda label, **more: "json://127.0.0.1:9")
+    answer = line("notify", "add", "hook")
+    assert answer.exit_code == 0 and "- https://hooks.slack.com/services/" in answer.err and "mailtos://" in answer.err
+    monkeypatch.setenv("NUMERAI_NOTIFY_URL", "json://127.0.0.1:9")
+    assert line("notify", "add", "hook").err == ""
+
+
 def test_a_test_says_who_got_it_and_why_others_did_not(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     with http_inbox() as inbox:
         line("notify", "add", "good", f"json://127.0.0.1:{inbox.port}/{SECRET}")

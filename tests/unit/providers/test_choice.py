@@ -7,10 +7,11 @@ from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import cast
+from unittest.mock import Mock
 
 import pytest
 from numerai_compute.adapters.clock import SystemClock
-from numerai_compute.errors import EnvironmentNotReady, NumeraiError, UsageError
+from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import Check, CheckStatus, Deployment, Keys, Node
 from numerai_compute.ports import ContainerEngine
 from numerai_compute.providers.local.parts import LocalParts
@@ -196,3 +197,40 @@ def test_the_setting_docker_needs_an_engine(home: Path, engine: Engine, node: No
     engine.down = "no-engine"
     with pytest.raises(EnvironmentNotReady):
         LocalParts(context(home, engine, executor="docker")).choice.of_node(node, print)
+
+
+def runs_as_process(home: Path, engine: Engine, node: Node) -> None:
+    provider = LocalProvider(context(home, engine, executor="process"))
+    provider.configure(node, print)
+    provider.deploy(node, force=False, report=print)
+
+
+def checks(home: Path, engine: Engine, nodes: list[Node], **settings: str) -> dict[str, Check]:
+    return {check.name: check for check in LocalProvider(context(home, engine, **settings)).checks(nodes)}
+
+
+def test_an_engine_is_red_only_where_a_node_needs_it(home: Path, engine: Engine, node: Node) -> None:
+    engine.down = "no-engine"
+    assert checks(home, engine, [], executor="docker")["Docker engine"].status is CheckStatus.FAILED
+    runs_as_process(home, engine, node)
+    found = checks(home, engine, [node], executor="docker")
+    assert found["Docker engine"].status is CheckStatus.WARNING
+    assert found["Docker engine"].why.endswith("No deployed node uses it; a deploy would.")
+    assert found["process executor"].status is CheckStatus.OK and "deployment" in found
+    waiting = replace(node, name="numerai-eve")
+    assert checks(home, engine, [node, waiting], executor="docker")["Docker engine"].status is CheckStatus.FAILED
+    assert "Docker engine" not in checks(home, engine, [node, waiting])
+
+
+def test_an_engine_that_refuses_hides_no_other_finding(home: Path, engine: Engine, node: Node) -> None:
+    runs_as_process(home, engine, node)
+    engine.version = Mock(side_effect=ProviderError("The Docker engine refused: 500."))  # type: ignore[method-assign]
+    found = checks(home, engine, [node])
+    assert found["executor"].status is CheckStatus.WARNING and "deployment" in found
+    assert checks(home, engine, [node, replace(node, name="numerai-eve")])["executor"].status is CheckStatus.FAILED
+
+
+def test_a_setting_that_cannot_be_stays_red(home: Path, engine: Engine, node: Node) -> None:
+    runs_as_process(home, engine, node)
+    found = checks(home, engine, [node], executor="podman")
+    assert found["settings"].status is CheckStatus.FAILED and "podman" in found["settings"].why

@@ -337,7 +337,9 @@ def test_what_runs_otherwise_than_it_is_recorded_is_found(tmp_path: Path) -> Non
 def test_checks_of_wrong_settings_and_a_damaged_database(tmp_path: Path) -> None:
     parts = LocalParts(context(tmp_path, executor="nonsense"))
     found = {check.name: check for check in local_checks(parts, [], lambda node: "hash")}
-    assert found["executor"].status is CheckStatus.FAILED
+    assert list(found) == ["settings"] and found["settings"].status is CheckStatus.FAILED
+    parts = LocalParts(context(tmp_path))
+    found = {check.name: check for check in local_checks(parts, [], lambda node: "hash")}
     assert found["daemon"].status is CheckStatus.OK  # no node needs it
     assert not parts.paths.root.exists()  # looking makes nothing
     parts.paths.root.mkdir(parents=True)

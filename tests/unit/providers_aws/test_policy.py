@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from numerai_compute.providers.aws.policy import PROBED, minimal_policy
+from numerai_compute.factory import Factory
+from numerai_compute.main import run
+from numerai_compute.providers.aws.policy import NO_ACCOUNT, PROBED, minimal_policy
 
 from .conftest import ACCOUNT, REGION, World
 
@@ -40,7 +44,43 @@ def test_it_fits_into_one_managed_policy_and_covers_what_is_probed() -> None:
 
 
 def test_the_provider_gives_the_policy_of_its_cluster(world: World) -> None:
-    assert world.provider.policy() == POLICY
+    assert world.provider.policy(pytest.fail) == POLICY
+
+
+@pytest.mark.parametrize(
+    ("variables", "options", "why", "region"),
+    [
+        ({}, (), "no AWS credentials", "us-east-1"),
+        ({"AWS_REGION": "eu-west-2"}, (), "no AWS credentials", "eu-west-2"),
+        ({}, ("--region", "eu-west-1"), "no AWS credentials", "eu-west-1"),
+        ({"AWS_PROFILE": "nobody"}, (), "(nobody) could not be found", "us-east-1"),
+        (
+            {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_ENDPOINT_URL": "http://127.0.0.1:9"},
+            (),
+            "cannot be reached",
+            "us-east-1",
+        ),
+    ],
+)
+def test_without_credentials_or_network_the_account_has_a_placeholder(
+    home: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    variables: dict[str, str],
+    options: tuple[str, ...],
+    why: str,
+    region: str,
+) -> None:
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    nothing = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), str(home / "none"))
+    for name, value in {**nothing, "AWS_EC2_METADATA_DISABLED": "true", **variables}.items():
+        monkeypatch.setenv(name, value)
+    assert run(["setup", "-P", "aws", "--print-policy", *options], Factory(home)) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out) == minimal_policy("numerai", NO_ACCOUNT, region)
+    assert f"in place of {NO_ACCOUNT}" in printed.err and f"region {region}" in printed.err and why in printed.err
+    assert not home.exists()
 
 
 @pytest.mark.parametrize(

@@ -14,15 +14,18 @@ from typing import Any, cast
 
 import pytest
 import requests
+from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.commands.sandbox import _announce as announce
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError
 from numerai_compute.factory import Factory
 from numerai_compute.installation import EXTRAS, install_command
 from numerai_compute.main import run
+from numerai_compute.models import Keys
 from numerai_compute.sandbox import command
 from numerai_compute.sandbox.client import SandboxClient
 from numerai_compute.sandbox.command import listening_hosts
-from numerai_compute.sandbox.serve import serve
-from numerai_compute.sandbox.settings import Settings
+from numerai_compute.sandbox.serve import RunningSandbox, serve
+from numerai_compute.sandbox.settings import Settings, parse_models
 
 from tests.fixtures.sandbox import SMALL, ServedSandbox, wait_for
 
@@ -119,17 +122,41 @@ class TestCommand:
         assert (served.returncode, output, errors) == (0, "", "")
 
     def test_until_stopped_in_this_thread(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        said: list[dict[str, Any]] = []
+        said: list[str] = []
 
-        def announce(line: str) -> None:
-            said.append(json.loads(line))
+        def announce(running: RunningSandbox) -> None:
+            said.append(running.url)
             signal.raise_signal(signal.SIGINT)
 
         before = signal.getsignal(signal.SIGINT)
         command.serve_until_stopped(Settings(spec=SMALL), ["127.0.0.1"], 0, announce)
         assert signal.getsignal(signal.SIGINT) is before
         with pytest.raises(requests.ConnectionError):
-            requests.get(said[0]["url"], timeout=5)
+            requests.get(said[0], timeout=5)
+
+    def test_a_terminal_is_told_what_to_type(
+        self, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        settings = Settings(spec=SMALL, models=parse_models(["alice", "bob:signals"]))
+        monkeypatch.setenv("NUMERAI_HOME", str(tmp_path / "it's mine"))
+        with serve(settings) as running:
+            announce(Factory(tmp_path), running)
+            (one_line,) = capsys.readouterr().out.splitlines()
+            monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+            announce(Factory(tmp_path), running)
+            told = capsys.readouterr().out
+            as_json = Factory(tmp_path)
+            as_json.render.json = True
+            announce(as_json, running)
+            assert capsys.readouterr().out.splitlines() == [one_line]
+        assert json.loads(one_line)["url"] == running.url
+        assert running.url in told and "alice (Classic), bob (Signals)" in told and told.endswith("numerai setup\n")
+        assert f"$env:NUMERAI_SECRET_KEY = '{running.secret_key}'" in told
+        assert f"$env:NUMERAI_HOME = '{tmp_path}/it''s mine'" in told
+        if os.name == "posix":
+            typed = "".join(line for line in told.splitlines(keepends=True) if line.lstrip().startswith("export"))
+            shown = subprocess.run(["sh", "-ec", f"{typed}\nenv"], capture_output=True, text=True, check=True).stdout
+            assert f"NUMERAI_HOME={tmp_path}/it's mine\n" in shown and f"NUMERAI_API_URL={running.url}\n" in shown
 
     @pytest.mark.parametrize(
         ("options", "said"),
@@ -188,7 +215,7 @@ class TestClients:
         monkeypatch.setenv("NUMERAI_API_URL", sandbox.url)
         self.call(capsys, tmp_path, "fault", "--target", "upload", "--kind", "status", "--times", "3")
         assert sandbox.state()["faults"][0]["times"] == 3
-        assert "1 faults cleared" in self.call(capsys, tmp_path, "fault", "--clear")
+        assert "1 fault cleared" in self.call(capsys, tmp_path, "fault", "--clear")
         assert run(["sandbox", "fault", "--kind", "drop"], Factory(tmp_path)) == 2
 
     def test_data(self, sandbox: ServedSandbox, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -201,6 +228,25 @@ class TestClients:
         arguments = ["clock", "--url", sandbox.url, "--now", "2031-01-01T00:00:00Z", "--freeze"]
         assert "2031-01-01T00:00:00.000Z (standing still)" in self.call(capsys, tmp_path, *arguments)
         assert json.loads(self.call(capsys, tmp_path, "clock", "--url", sandbox.url, "--json"))["frozen"] is True
+
+    @pytest.mark.parametrize("given", ["8", "classic", "Classic"])
+    def test_a_tournament_has_a_number_and_a_name(
+        self, sandbox: ServedSandbox, capsys: pytest.CaptureFixture[str], tmp_path: Path, given: str
+    ) -> None:
+        out = self.call(capsys, tmp_path, "round", "--url", sandbox.url, "-t", given, "--json")
+        assert [opened["tournament"] for opened in json.loads(out)["rounds"]] == [8]
+
+    def test_the_home_folder_knows_the_address(
+        self, sandbox: ServedSandbox, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    ) -> None:
+        HomeStore(tmp_path / "home", {}).save_keys(Keys("PUBLIC", "SECRET-SECRET", sandbox.url))
+        assert "Round 1001" in self.call(capsys, tmp_path / "home", "round")
+
+    def test_numerai_is_never_taken_for_a_sandbox(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+        HomeStore(tmp_path / "real", {}).save_keys(Keys("PUBLIC", "SECRET-SECRET"))
+        for home in (tmp_path / "real", tmp_path / "new"):
+            assert run(["sandbox", "round"], Factory(home)) == 2
+            assert "--url" in capsys.readouterr().err
 
     def test_nobody_answers(self, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         with socket.create_server(("127.0.0.1", 0)) as unused:

@@ -54,6 +54,38 @@ def test_a_fresh_machine_is_told_to_set_up(home: Path, api: FakeApi, provider: F
     assert not home.exists()
 
 
+def look(clinic: Clinic, *kinds: str) -> None:
+    """Looks by `numerai watch --once`, five minutes apart."""
+    for kind in kinds:
+        clinic.clock.sleep(300)
+        now = clinic.clock.now()
+        watcher, _ = clinic.ledger.begin_watch(kind, now, now)
+        clinic.ledger.end_watch(watcher, now)
+
+
+@pytest.mark.parametrize(
+    ("kinds", "followed"),
+    [
+        (("hand",), False),
+        (("hand", "hand"), False),
+        (("once",), False),
+        (("hand", "once"), False),
+        (("once",) * 2, True),
+    ],
+)
+def test_only_looks_that_come_again_and_again_follow_the_rounds(
+    clinic: Clinic, kinds: tuple[str, ...], followed: bool
+) -> None:
+    look(clinic, *kinds)
+    assert (clinic.check("watcher").status is CheckStatus.OK) is followed
+    if followed:
+        assert "--once" in clinic.check("watcher").why
+    clinic.clock.sleep(9 * 60)
+    assert (clinic.check("watcher").status is CheckStatus.OK) is followed
+    clinic.clock.sleep(2 * 60)
+    assert clinic.check("watcher").status is CheckStatus.WARNING, "they have stopped"
+
+
 def test_nobody_who_watches_and_nobody_who_is_told_are_warned_of(clinic: Clinic) -> None:
     watcher, told = clinic.check("watcher"), clinic.check("notifications")
     assert (watcher.status, watcher.mend) == (CheckStatus.WARNING, "numerai daemon start")
@@ -63,15 +95,10 @@ def test_nobody_who_watches_and_nobody_who_is_told_are_warned_of(clinic: Clinic)
     ended, _ = clinic.ledger.begin_watch("watch", now, now)
     clinic.ledger.end_watch(ended, now)
     assert clinic.check("watcher").status is CheckStatus.WARNING
-    by_cron, _ = clinic.ledger.begin_watch("once", now, now)
-    clinic.ledger.end_watch(by_cron, now)
-    assert "--once" in clinic.check("watcher").why
-    clinic.clock.sleep(25 * 3600)
-    assert clinic.check("watcher").status is CheckStatus.WARNING
     clinic.ledger.begin_watch("daemon", clinic.clock.now(), clinic.clock.now())
     clinic.store.save_notify_url("team", "json://127.0.0.1:9/secret")
     assert clinic.check("watcher").status is clinic.check("notifications").status is CheckStatus.OK
-    clinic.ledger.begin_watch("once", clinic.clock.now(), clinic.clock.now())
+    look(clinic, "once", "once")
     assert "the daemon" in clinic.check("watcher").why, "who watches all the time is named before a look by cron"
     assert "secret" not in clinic.check("notifications").why
 
@@ -140,7 +167,7 @@ def test_a_broken_nodes_file_is_restored(clinic: Clinic) -> None:
     assert finding.status is CheckStatus.FAILED and finding.mend == "numerai doctor --fix"
     assert clinic.statuses()["keys"] == "ok"
     clinic.doctor.fix([finding], lambda _: None)
-    assert clinic.check("nodes.json").why == "1 node(s)"
+    assert clinic.check("nodes.json").why == "1 node"
 
 
 def test_a_nodes_file_that_is_gone_is_put_back(clinic: Clinic) -> None:

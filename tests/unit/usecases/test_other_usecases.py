@@ -14,9 +14,9 @@ from numerai_compute.models import Node, TokenInfo
 from numerai_compute.usecases.deploy import deploy_node, plan_deploy
 from numerai_compute.usecases.forget import forget_node
 from numerai_compute.usecases.inspect import list_nodes, node_status, run_log
-from numerai_compute.usecases.resolve import resolve_node
+from numerai_compute.usecases.resolve import first_steps, resolve_node
 from numerai_compute.usecases.scaffold import example_names, plan_scaffold, scaffold
-from numerai_compute.usecases.setup import set_up
+from numerai_compute.usecases.setup import FoundModel, set_up
 
 from tests.fakes import KEYS, SCOPES, FakeApi, FakeProvider
 
@@ -32,7 +32,8 @@ def test_keys_are_recorded_only_after_numerai_took_them(store: HomeStore, api: F
     assert store.keys() is None
     api.fail.clear()
     found = set_up(KEYS, "local", {"port": 4}, store=store, api_with=lambda keys: api, check=as_given)
-    assert store.keys() == KEYS and found.account and found.account.username == "tester" and found.models == 1
+    assert store.keys() == KEYS and found.account and found.account.username == "tester"
+    assert found.models == (FoundModel("alice", 8),)
     assert store.settings("local") == {"port": 4} and found.warnings == ()
 
 
@@ -66,20 +67,31 @@ def test_keys_of_an_account_without_the_nodes_models_are_pointed_out(
     assert "numerai-alice" in keys_given()[0] and "numerai setup" in keys_given()[0]
 
 
-def test_nodes_are_found_by_model_or_node_name(node: Node) -> None:
+def test_nodes_are_found_by_model_or_node_name(node: Node, store: HomeStore) -> None:
+    assert resolve_node(store, None, None) == node
     twin = replace(node, name="signals-alice", tournament=11)
-    both = {item.name: item for item in (node, twin)}
-    assert resolve_node({node.name: node}, None, None) == node
-    assert resolve_node(both, "signals-alice", None) == twin
-    assert resolve_node(both, "alice", 8) == node
-    for nodes, name, tournament, words in (
-        ({}, None, None, "No node is configured"),
-        (both, "bob", None, "No node is configured for 'bob'"),
-        (both, None, 12, "tournament 12"),
-        (both, "alice", None, "Which node"),
+    store.save_node(twin)
+    assert resolve_node(store, "signals-alice", None) == twin
+    assert resolve_node(store, "alice", 8) == node
+    for name, tournament, words in (
+        ("bob", None, "No node is configured for 'bob'"),
+        (None, 12, "tournament 12"),
+        ("alice", None, "Which node"),
     ):
         with pytest.raises(UsageError, match=words):
-            resolve_node(nodes, name, tournament)
+            resolve_node(store, name, tournament)
+    for each in (node, twin):
+        store.forget_node(each.name)
+    with pytest.raises(UsageError, match="No node is configured"):
+        resolve_node(store, None, None)
+
+
+def test_the_first_step_is_the_one_that_can_be_taken(store: HomeStore) -> None:
+    assert first_steps(store) == "numerai setup, then numerai node -m MODEL config"
+    store.save_keys(KEYS)
+    assert first_steps(store) == "numerai node -m MODEL config"
+    store.keys_path.write_text("{")
+    assert first_steps(store, "x") == "numerai doctor, then x"
 
 
 def test_the_status_tells_whether_the_folder_has_changed(node: Node, provider: FakeProvider) -> None:
