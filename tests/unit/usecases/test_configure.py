@@ -281,6 +281,7 @@ def test_a_provider_that_does_not_exist_is_no_reason_to_destroy_a_node(setting: 
             api=setting.api,
             store=setting.store,
             provider_named=provider_factory,  # type: ignore[arg-type]
+            digest_of=setting.digest_of,
             report=setting.reported.append,
             agree=setting.agree,
             insist=setting.insist,
@@ -492,6 +493,7 @@ def test_a_webhook_is_taken_from_another_place_only_when_agreed(setting: Setting
             api=setting.api,
             store=setting.store,
             provider_named=lambda _: setting.provider,
+            digest_of=setting.digest_of,
             report=setting.reported.append,
             agree=lambda preview: None,
             insist=lambda why: None,
