@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
+from ..files.private import owner_only
 from ..signals import ending_signals
 from .serve import LOOPBACK, serve
 from .settings import Settings
@@ -29,7 +30,7 @@ def listening_hosts(hosts: Iterable[str], engine: Callable[[], ContainerEngine])
 def serve_until_stopped(settings: Settings, hosts: list[str], port: int, announce: Callable[[str], None]) -> None:
     """Serve, announce the address and the keys as one line of JSON, and return after SIGTERM or Ctrl-C."""
     stop = threading.Event()
-    with ending_signals(stop), serve(settings, port=port, hosts=hosts) as running:
+    with owner_only(), ending_signals(stop), serve(settings, port=port, hosts=hosts) as running:
         line = {
             "url": running.url,
             "public_id": running.public_id,
