@@ -177,12 +177,15 @@ def source_hash(source: Source) -> str:
 
 
 def copy_source(path: Path, target: Path) -> None:
-    """Copy the files of a node's folder that go into an image into a new folder, with their modes and links."""
+    """Copy the files of a node's folder that go into an image into a new folder, with their executable bits and links.
+    Who else can read them is for the umask to say."""
     target.mkdir(parents=True)
     for name in source_files(Source(path)):
         copy = target / name
         copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy2(path / name, copy, follow_symlinks=False)
+        shutil.copyfile(path / name, copy, follow_symlinks=False)
+        if not copy.is_symlink() and (path / name).stat().st_mode & 0o100:
+            copy.chmod(copy.stat().st_mode | 0o100)
 
 
 def _content_hash(file: Path) -> bytes:

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..files.private import make_private_folder, owner_only
+
 if TYPE_CHECKING:
     from .runtime import Node
 
@@ -26,16 +28,19 @@ class RoundData:
         self.path = folder_of(base, round_number)
         self._node = node
 
+    @owner_only()
     def provide(self, name: str) -> None:
         """Have a file in the folder, if it is one of the dataset."""
         there = (self.path / name).exists()
         if not there and name.endswith((".parquet", ".json")) and name in self._node.dataset.files():
             self._add(self._node.dataset.file(name))
 
+    @owner_only()
     def add_live(self) -> None:
         """Have this round's live file in the folder."""
         self._add(self._node.live_file)
 
+    @owner_only()
     def add_training(self, known: dict[str, Any]) -> str:
         """Have the training files in the folder; returns a digest over their contents. Downloads what is not in the
         cache or no longer current.
@@ -60,7 +65,7 @@ class RoundData:
         return [name for name in TRAINING_FILES if name in there]
 
     def _add(self, source: Path) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.path)
         link = self.path / source.name
         if link.exists() and link.samefile(source):
             return
@@ -69,7 +74,7 @@ class RoundData:
         try:
             os.link(source, temporary)
         except OSError:  # another file system, or one without hard links
-            shutil.copy2(source, temporary)
+            shutil.copyfile(source, temporary)
         temporary.replace(link)
 
 

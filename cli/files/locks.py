@@ -32,7 +32,7 @@ def take(path: Path, *, busy: NumeraiError | None = None, seconds: float = 0) ->
 
     make_private_folder(path.parent)
     try:
-        lock = FileLock(path, thread_local=False)
+        lock = FileLock(path, mode=0o600, thread_local=False)
         lock.acquire(timeout=seconds)
     except Timeout:
         raise busy or Held(f"Another process holds {path}.", "Try again when it has ended.") from None

@@ -125,6 +125,17 @@ def remedy(error: OSError) -> str | None:
 
 
 @contextlib.contextmanager
+def owner_only() -> Iterator[None]:
+    """Within the block only their owner can read and change what this process makes, and what programs make that it
+    starts, whatever mode they ask for. It holds for all threads."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@contextlib.contextmanager
 def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     """A file to write in the place of `path`: it appears under that name, whole and on the disk, when the block has
     ended. After an exception `path` is as it was. Errors of the system are not translated. `mode` is narrowed by the

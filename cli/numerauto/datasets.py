@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import NumeraiError
 from ..events.datasets import RoundData
 from ..events.messages import logger
-from ..files.private import replacing
+from ..files.private import make_private_folder, owner_only, replacing
 from ..models import Tournament
 
 if TYPE_CHECKING:
@@ -64,6 +64,7 @@ class CsvRoundData(RoundData):
             self.write_csv(name)
         super().provide(name)
 
+    @owner_only()
     def write_csv(self, name: str) -> None:
         """Write one of the old CSV files; `numerai_tournament_data.csv` holds the validation and live rows."""
         path = self.path / name
@@ -83,7 +84,7 @@ class CsvRoundData(RoundData):
                 (self._node.dataset.file("validation.parquet"), "validation"),
                 (self._node.live_file, "live"),
             ]
-        self.path.mkdir(parents=True, exist_ok=True)
+        make_private_folder(self.path)
         with replacing(path) as file:
             for number, (source, data_type) in enumerate(parts):
                 for first, rows in _chunks(source, features):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
+from ..files.private import owner_only
 from ..signals import ending_signals
 from .serve import LOOPBACK, RunningSandbox, serve
 from .settings import Settings
@@ -30,7 +31,7 @@ def serve_until_stopped(
 ) -> None:
     """Serve, announce what is served, and return after SIGTERM or Ctrl-C."""
     stop = threading.Event()
-    with ending_signals(stop), serve(settings, port=port, hosts=hosts) as running:
+    with owner_only(), ending_signals(stop), serve(settings, port=port, hosts=hosts) as running:
         announce(running)
         # Windows delivers a signal only to a main thread that comes up for air.
         while not stop.wait(0.5):

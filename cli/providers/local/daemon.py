@@ -20,7 +20,7 @@ from ...counting import counted
 from ...errors import NumeraiError, ProviderError
 from ...files.locks import Held, is_held, take
 from ...files.logs import PrivateLog
-from ...files.private import make_private_folder, write_private
+from ...files.private import make_private_folder, owner_only, write_private
 from ...ports import Report
 from ...process import spawn_detached
 from ...signals import ending_signals
@@ -83,7 +83,7 @@ def run_daemon(context: ProviderContext, *, report: Report, companions: Sequence
     """
     parts = LocalParts(context)
     make_private_folder(parts.paths.root)
-    with _held_lock(parts.paths), _log_file(parts.paths):
+    with owner_only(), _held_lock(parts.paths), _log_file(parts.paths):
         try:
             _Daemon(parts, report, companions).serve()
         finally:

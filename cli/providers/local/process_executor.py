@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ...child_environment import PIP, PYTHON, child_environment
 from ...errors import NumeraiError, ProviderError
-from ...files.private import make_private_folder, remove_tree
+from ...files.private import make_private_folder, owner_only, remove_tree
 from ...models import Check, CheckStatus, Node, RunFailure, RunState
 from ...ports import Clock, Report
 from ...process import run_process, spawn_detached
@@ -71,11 +71,12 @@ class ProcessExecutor:
         source = Path(node.path)
         command = read_command(source / DOCKERFILE)
         folder = self._paths.node(node.name)
-        environment = self._environment(folder, source / REQUIREMENTS, report)
-        self._program(command[0], environment, source)
-        snapshot = folder / f"source-{source_hash[:12]}"
-        if _content(snapshot) != hash_of(Source(source)):
-            self._copy(source, snapshot)
+        with owner_only():
+            environment = self._environment(folder, source / REQUIREMENTS, report)
+            self._program(command[0], environment, source)
+            snapshot = folder / f"source-{source_hash[:12]}"
+            if _content(snapshot) != hash_of(Source(source)):
+                self._copy(source, snapshot)
         reference = {
             "source": str(snapshot),
             "content": _content(snapshot),
@@ -119,10 +120,13 @@ class ProcessExecutor:
     # executing
 
     def start(self, attempt: Attempt) -> None:
-        """Start a supervisor, unless one has begun the attempt before."""
+        """Start a supervisor, unless one has begun the attempt before. What the run makes is its owner's alone."""
         folder = self._paths.attempt(attempt.run_id, attempt.number)
-        if supervisor.was_started(folder):
-            return
+        if not supervisor.was_started(folder):
+            with owner_only():
+                self._start(attempt, folder)
+
+    def _start(self, attempt: Attempt, folder: Path) -> None:
         if not self.present(attempt.reference):
             raise StartFailed(
                 RunFailure.NOT_DEPLOYED, "What was deployed is gone or damaged. Run `numerai node deploy` again."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -549,3 +550,25 @@ def test_a_lock_that_may_be_dead_is_not_waited_for(tmp_path: Path, root: Path, s
     runner.plan({}, reported.append)
     assert "-lock-timeout=5s" in stand_in.calls("plan")[0]["argv"]
     assert reported == ["preparing terraform 1.11.4", "comparing with what exists"]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("terraform"), reason="Terraform is missing")
+def test_whatever_the_umask_only_their_owner_reads_the_state_and_what_is_beside_it(tmp_path: Path) -> None:
+    """With the real program, and a root that needs no provider from a registry."""
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "main.tf").write_text(
+        'variable "word" {}\nresource "terraform_data" "a" {\n  input = var.word\n}\n'
+        'output "word" {\n  value = terraform_data.a.output\n}\n'
+    )
+    runner = TerraformRunner(tmp_path / "root", tmp_path / "work", tmp_path / "plugins")
+    before = os.umask(0)
+    try:
+        runner.prepare(lambda _: None)
+        for word in ("one", "two"):
+            assert runner.apply(runner.plan({"word": word}, lambda _: None), lambda _: None) == {"word": word}
+    finally:
+        os.umask(before)
+    made = {path.name: path.stat().st_mode for path in (tmp_path / "work").rglob("*")}
+    assert {"terraform.tfstate", "terraform.tfstate.backup"} <= set(made)
+    assert {name: oct(mode) for name, mode in made.items() if mode & 0o077} == {}
