@@ -85,7 +85,8 @@ class _Strict(_AnyType):
             try:
                 self.read(value)
             except ValueError:
-                self.fail(f"'{value[:40]}' is not a valid {self.name.removesuffix(' range')}.", param, ctx)
+                kind = "a whole number" if self.read is read_whole else "a number"
+                self.fail(f"'{value[:40]}' is not {kind}.", param, ctx)
         return super().convert(value, param, ctx)
 
 

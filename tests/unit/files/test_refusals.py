@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError
-from numerai_compute.files import database, private
+from numerai_compute.files import database
 from numerai_compute.files.database import Database, DatabaseUnusable
 from numerai_compute.files.private import make_private_folder, write_private
 from numerai_compute.translation import translated
@@ -22,7 +22,7 @@ def test_a_full_disk_is_named_and_not_the_folders_mode(tmp_path: Path, monkeypat
     def full(*args: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(private.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(EnvironmentNotReady) as caught:
         write_private(tmp_path / "nodes.json", b"{}")
     assert "Make room on the disk" in str(caught.value.hint) and not list(tmp_path.iterdir())
