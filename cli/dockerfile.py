@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 _DIRECTIVE = re.compile(r"\s*#\s*([a-z]\w*)\s*=\s*(\S+)\s*$", re.I | re.A)
 _HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)([\"']?)([^\s<\"']+)\2(?=\s|$)", re.A)
+_QUOTED = re.compile(r"(?<!<<)(?<!<<-)(?:\"[^\"]*\"|'[^']*')")
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,19 @@ class Instruction:
         """What stands after that."""
         return self.text[len(self.word) :].strip()
 
+    @property
+    def triggered(self) -> Instruction:
+        """What ONBUILD puts off until an image is built on this one; any other instruction is itself."""
+        return replace(self, text=self.rest).triggered if self.word == "ONBUILD" and self.rest else self
+
+    @property
+    def heredocs(self) -> list[tuple[bool, str]]:
+        """The heredocs that it begins: whether tabs before their lines are dropped, and the line that ends each."""
+        instruction = self.triggered
+        if instruction.word not in ("RUN", "COPY", "ADD"):
+            return []
+        return [(bool(tabs), name) for tabs, _, name in _HEREDOC.findall(_QUOTED.sub("''", instruction.rest))]
+
 
 def instructions(text: str) -> list[Instruction]:
     """Every instruction, in order."""
@@ -50,7 +64,7 @@ def instructions(text: str) -> list[Instruction]:
                 break
         if joined.strip():
             found.append(Instruction(joined.strip(), first, number - 1))
-            number = _after_heredocs(joined, lines, number)
+            number = _after_heredocs(found[-1], lines, number)
     return found
 
 
@@ -65,11 +79,9 @@ def _escape(lines: Sequence[str]) -> str:
     return r"\\"
 
 
-def _after_heredocs(instruction: str, lines: Sequence[str], number: int) -> int:
+def _after_heredocs(instruction: Instruction, lines: Sequence[str], number: int) -> int:
     """Where the file goes on after the heredocs that an instruction begins; what never ends is none."""
-    if instruction.split(maxsplit=1)[0].upper() not in ("RUN", "COPY", "ADD"):
-        return number
-    for tabs, _, name in _HEREDOC.findall(instruction):
+    for tabs, name in instruction.heredocs:
         rest = [line.rstrip("\r").lstrip("\t" if tabs else "") for line in lines[number:]]
         number += rest.index(name) + 1 if name in rest else 0
     return number

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ..child_environment import DOCKER, child_environment
@@ -25,15 +26,20 @@ PRINTED = re.compile(r"^#\d+ \d+\.\d+ ")
 TAIL_FROM = "------"
 """What stands before the failed step's output, near the end."""
 
-_FLAGS = re.compile(
-    r"^(?:RUN\b.*\s--(?:mount|network|security)|(?:COPY|ADD)\b.*\s--(?:chmod|checksum|exclude|parents))\b", re.I
-)
+_FLAGS = {
+    "RUN": {"mount", "network", "security", "device"},
+    "COPY": {"chmod", "exclude", "parents"},
+    "ADD": {"chmod", "checksum", "exclude", "keep-git-dir", "unpack"},
+}
+"""What stands between an instruction's word and its arguments and is BuildKit's alone (docs.docker.com/reference/
+dockerfile)."""
+_FLAG = re.compile(r"--([\w-]+)\S*\s*")
+_PLATFORM = "(?:TARGET|BUILD)(?:PLATFORM|OS|OSVERSION|ARCH|VARIANT)"
+_USED = re.compile(rf"\$(?:\{{({_PLATFORM})\}}|({_PLATFORM})\b)")
 _NO_BASE = re.compile(
     r"pull access denied|manifest (for|unknown)|not found: manifest|failed to resolve source metadata"
     r"|no such host|dial tcp"
 )
-_HEREDOC = re.compile(r"^(?:RUN|COPY|ADD)\b.*<<-?[\"']?\w", re.I)
-_AUTOMATIC = re.compile(r"^ARG\s+((?:TARGET|BUILD)(?:PLATFORM|OS|ARCH|VARIANT))\s*$", re.I)
 
 
 def has_buildkit(environ: Mapping[str, str] = os.environ) -> bool:
@@ -120,10 +126,33 @@ def need_of_buildkit(dockerfile: str) -> str | None:
     The old builder refuses the flags, takes a heredoc's lines for nothing without a word, and leaves TARGETARCH and its
     like empty (tried with Docker 26.1 and DOCKER_BUILDKIT=0). `--link` it ignores, which changes no file.
     """
-    for line in (instruction.text for instruction in instructions(dockerfile)):
-        if _FLAGS.match(line) or _HEREDOC.match(line) or _AUTOMATIC.match(line):
-            return line
+    known = set[str]()
+    for instruction in instructions(dockerfile):
+        triggered = instruction.triggered
+        words = _words(triggered.rest) if triggered.word == "ARG" else []
+        known |= {name for name, given, _ in (word.partition("=") for word in words) if given}
+        if (
+            _FLAGS.get(triggered.word, set()) & set(_flags(triggered.rest))
+            or any(re.match("[A-Za-z_]", name) for _, name in triggered.heredocs)
+            or any(re.fullmatch(_PLATFORM, word) for word in words)
+            or (triggered.word == "FROM" and {a or b for a, b in _USED.findall(triggered.rest)} - known)
+        ):
+            return instruction.text
     return None
+
+
+def _flags(rest: str) -> Iterator[str]:
+    """The names of the flags that an instruction begins with."""
+    while (flag := _FLAG.match(rest)) is not None:
+        yield flag[1].lower()
+        rest = rest[flag.end() :]
+
+
+def _words(rest: str) -> list[str]:
+    try:
+        return shlex.split(rest)
+    except ValueError:  # a quotation mark that stands alone
+        return rest.split()
 
 
 def _reason(lines: list[str]) -> str:

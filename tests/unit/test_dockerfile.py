@@ -18,6 +18,8 @@ from numerai_compute.dockerfile import instructions
         ("RUN <<EOF\nFROM nothing\nEOF\nCMD c\n", ["RUN <<EOF", "CMD c"]),
         ("COPY <<-'A' <<B /x/\n\tCMD a\n\tA\nCMD b\nB\nCMD c", ["COPY <<-'A' <<B /x/", "CMD c"]),
         ("RUN echo \"a <<EOF b\" $((1<<2))\nCMD c", ['RUN echo "a <<EOF b" $((1<<2))', "CMD c"]),
+        ("ONBUILD RUN <<EOF\nCMD a\nEOF\nCMD b", ["ONBUILD RUN <<EOF", "CMD b"]),
+        ("RUN echo 'a <<EOF b'\nCMD c\nEOF", ["RUN echo 'a <<EOF b'", "CMD c", "EOF"]),
         ("CMD <<EOF\nRUN x\nEOF\n", ["CMD <<EOF", "RUN x", "EOF"]),
         ("RUN a \\", ["RUN a"]),
         ("", []),

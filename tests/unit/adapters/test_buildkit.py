@@ -30,6 +30,13 @@ def tag() -> Iterator[str]:
         "COPY --parents a/b /c",
         "ARG TARGETARCH",
         "RUN \\\n  --mount=type=secret,id=a \\\n  cat /run/secrets/a",
+        "ARG A=1 TARGETARCH",
+        "FROM --platform=$BUILDPLATFORM y",
+        "FROM y:${TARGETARCH} AS z",
+        "ONBUILD RUN --mount=type=cache,target=/x true",
+        "ONBUILD COPY <<EOF /x",
+        "ADD --chown=1 --keep-git-dir=true https://x/y.git /z",
+        "RUN tool <<'script'",
     ],
 )
 def test_what_needs_buildkit_is_named(line: str) -> None:
@@ -45,10 +52,23 @@ def test_what_needs_buildkit_is_named(line: str) -> None:
         "COPY --link a b",
         "# RUN --mount=x",
         "ARG TARGETARCH=amd64",
+        "ARG A='x TARGETARCH'",
+        "FROM y:${TARGETARCH:-amd64}",
+        "ARG BUILDPLATFORM=linux/amd64\nFROM --platform=$BUILDPLATFORM y",
+        "RUN echo $((1<<2)) $((1 <<2))",
+        "RUN echo tool --network host --mount x",
+        "RUN echo 'a <<EOF b' \"c <<EOF d\"",
+        'RUN ["echo", "<<EOF"]',
+        "ONBUILD RUN true",
+        "ONBUILD",
     ],
 )
 def test_what_the_old_builder_can_do_is_not(line: str) -> None:
     assert need_of_buildkit(f"FROM x\n{line}\n") is None
+
+
+def test_a_line_that_goes_on_after_a_backtick_is_read_whole() -> None:
+    assert need_of_buildkit("# escape=`\nFROM x\nRUN `\n  --mount=type=cache,target=/x true\n") is not None
 
 
 def test_the_old_way_is_chosen_by_the_variable() -> None:

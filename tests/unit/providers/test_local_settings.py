@@ -54,6 +54,9 @@ def test_logs_of_attempts_have_names_of_their_own(tmp_path: Path) -> None:
         ('FROM x\n# CMD ["no"]\ncmd ["a", \\\n  "b"]\n', ["a", "b"]),
         ('FROM x\nENTRYPOINT ["python", "-m"]\nCMD ["numerai_node"]', ["python", "-m", "numerai_node"]),
         ('FROM x AS build\nCMD ["no"]\nFROM y\nCMD ["yes"]', ["yes"]),
+        ('FROM x\nCMD ["yes"]\nRUN <<X\nCMD ["no"]\nX\n', ["yes"]),
+        ('FROM x\nCMD ["yes"]\nCOPY <<-"X" <<Y /z\n\tCMD ["no"]\n\tX\nENTRYPOINT ["no"]\nY', ["yes"]),
+        ('# escape=`\nFROM x\nCMD ["a", `\n"b"]', ["a", "b"]),
         ('FROM x\nCMD ["first"]\nENTRYPOINT ["only"]', ["only"]),
     ],
 )
