@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -47,7 +46,7 @@ def base_images(dockerfile: str, arguments: Mapping[str, str]) -> BaseImages:
     own = None
     for instruction in instructions(dockerfile):
         if instruction.word == "ARG" and not stages:
-            values.update(_values(instruction.rest, values, arguments))
+            values.update(_values(instruction, values, arguments))
         match = _FROM.fullmatch(instruction.text)
         if match is None:
             continue
@@ -97,17 +96,13 @@ def repository(image: str) -> str:
     return f"{folder}/{last.partition(':')[0]}"
 
 
-def _values(declared: str, before: Mapping[str, str], arguments: Mapping[str, str]) -> dict[str, str]:
+def _values(declared: Instruction, before: Mapping[str, str], arguments: Mapping[str, str]) -> dict[str, str]:
     """What an ARG before the first FROM makes known."""
-    try:
-        words = shlex.split(declared)
-    except ValueError:
-        return {}
-    values = {}
-    for name, given, default in (word.partition("=") for word in words):
-        if name in arguments or given:
-            values[name] = arguments.get(name, _substituted(default, before))
-    return values
+    return {
+        name: arguments.get(name, _substituted(default or "", before))
+        for name, default in declared.arguments
+        if name in arguments or default is not None
+    }
 
 
 def _substituted(text: str, values: Mapping[str, str]) -> str:

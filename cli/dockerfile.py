@@ -6,6 +6,7 @@ Source: docs.docker.com/reference/dockerfile, and BuildKit's frontend/dockerfile
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -37,6 +38,15 @@ class Instruction:
     def triggered(self) -> Instruction:
         """What ONBUILD puts off until an image is built on this one; any other instruction is itself."""
         return replace(self, text=self.rest).triggered if self.word == "ONBUILD" and self.rest else self
+
+    @property
+    def arguments(self) -> list[tuple[str, str | None]]:
+        """The build arguments that an ARG declares, each with what it is by default."""
+        try:
+            words = shlex.split(self.rest) if self.word == "ARG" else []
+        except ValueError:  # a quotation mark that stands alone
+            words = []
+        return [(name, default if equals else None) for name, equals, default in (word.partition("=") for word in words)]
 
     @property
     def heredocs(self) -> list[tuple[bool, str]]:

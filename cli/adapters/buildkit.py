@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -129,12 +128,11 @@ def need_of_buildkit(dockerfile: str) -> str | None:
     known = set[str]()
     for instruction in instructions(dockerfile):
         triggered = instruction.triggered
-        words = _words(triggered.rest) if triggered.word == "ARG" else []
-        known |= {name for name, given, _ in (word.partition("=") for word in words) if given}
+        known |= {name for name, default in triggered.arguments if default is not None}
         if (
             _FLAGS.get(triggered.word, set()) & set(_flags(triggered.rest))
             or any(re.match("[A-Za-z_]", name) for _, name in triggered.heredocs)
-            or any(re.fullmatch(_PLATFORM, word) for word in words)
+            or any(default is None and re.fullmatch(_PLATFORM, name) for name, default in triggered.arguments)
             or (triggered.word == "FROM" and {a or b for a, b in _USED.findall(triggered.rest)} - known)
         ):
             return instruction.text
@@ -146,13 +144,6 @@ def _flags(rest: str) -> Iterator[str]:
     while (flag := _FLAG.match(rest)) is not None:
         yield flag[1].lower()
         rest = rest[flag.end() :]
-
-
-def _words(rest: str) -> list[str]:
-    try:
-        return shlex.split(rest)
-    except ValueError:  # a quotation mark that stands alone
-        return rest.split()
 
 
 def _reason(lines: list[str]) -> str:

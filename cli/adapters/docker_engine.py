@@ -17,8 +17,9 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from ..addresses import HOST_FROM_CONTAINER
+from ..addresses import HOST_FROM_CONTAINER, is_loopback
 from ..base_images import DIGEST_LABEL, NAME_LABEL, BaseImage, BaseImages, base_images, by_digest, full_name, repository
+from ..dockerfile import instructions
 from ..dockerignore import included_folders
 from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
@@ -37,7 +38,6 @@ ContainerAttach (docs.docker.com/reference/api/engine)."""
 LOG_BYTES = "128m"
 LOG_FILES = "2"
 PIDS_LIMIT = 4096
-DECLARED = re.compile(r"^\s*ARG\s+(\w+)", re.I | re.M)
 PROGRAM_BYTES = 64 * 1024
 LINKS_FOLLOWED = 10
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -126,7 +126,7 @@ class DockerEngine:
         arguments: Mapping[str, str] | None = None,
     ) -> str:
         dockerfile = dockerfile_text(source.dockerfile)
-        declared = set(DECLARED.findall(dockerfile))
+        declared = {name for each in instructions(dockerfile) for name, _ in each.arguments}
         given = {name: value for name, value in (arguments or {}).items() if name in declared}
         images = base_images(dockerfile, given)
         pinned = source.base_digests is not None
@@ -507,21 +507,63 @@ def _first_file(archive: bytes) -> bytes:
 
 
 def _connect() -> Any:
-    """A client for the engine that the `docker` command would use."""
-    from docker import APIClient
-    from docker.context import ContextAPI
+    """A client for the engine that the `docker` command would use; `EnvironmentNotReady` names what is misconfigured."""
     from docker.errors import DockerException
-    from docker.utils import kwargs_from_env
+    from docker.utils import parse_host
+    from docker.utils.config import find_config_file
+    from requests.exceptions import RequestException
 
-    options = kwargs_from_env()
-    if "base_url" not in options:
-        named = os.environ.get("DOCKER_CONTEXT") or None
-        context = ContextAPI.get_context(named)
-        if named and context is None:
-            raise DockerException(f"there is no Docker context '{named}' (DOCKER_CONTEXT)")
-        if context is not None and context.Host:
-            options = {"base_url": context.Host, "tls": context.TLSConfig or False}
-    return APIClient(version="auto", timeout=TIMEOUT_SECONDS, **options)
+    try:
+        parse_host(os.environ.get("DOCKER_HOST"))
+    except (DockerException, ValueError):  # what they say holds the address, and that may hold a password
+        raise _misconfigured("DOCKER_HOST holds no address of an engine, such as tcp://127.0.0.1:2375") from None
+    try:
+        return _client(_endpoint())
+    except (NumeraiError, DockerException, RequestException, OSError):
+        raise
+    except Exception as error:  # the SDK lets out what a file of another shape leads to, a bare Exception too
+        where = f"{find_config_file()}, or the context that it names,"
+        raise _misconfigured(f"{where} is not as the `docker` command writes it") from error
+
+
+def _endpoint() -> dict[str, Any]:
+    """Where the engine is: DOCKER_HOST, else the context that DOCKER_CONTEXT or Docker's configuration names."""
+    from docker.context import ContextAPI
+    from docker.context.config import get_current_context_name
+    from docker.utils import kwargs_from_env
+    from docker.utils.config import find_config_file
+
+    options: dict[str, Any] = kwargs_from_env()
+    if "base_url" in options:
+        return options
+    variable = os.environ.get("DOCKER_CONTEXT")
+    named = variable or get_current_context_name() or "default"
+    context = ContextAPI.get_context(named)
+    if context is None:
+        where = "DOCKER_CONTEXT" if variable else find_config_file()
+        raise _misconfigured(f"there is no Docker context '{named}', which {where} names")
+    return {"base_url": context.Host, "tls": context.TLSConfig or False} if context.Host else options
+
+
+def _client(endpoint: Mapping[str, Any]) -> Any:
+    from docker import APIClient
+
+    class Client(APIClient):
+        def merge_environment_settings(self, url: str, *given: Any) -> Any:
+            """Takes no proxy to this machine, as the `docker` command (golang.org/x/net/http/httpproxy: ProxyFunc)."""
+            self.trust_env = not is_loopback(url)
+            return super().merge_environment_settings(url, *given)
+
+    return Client(version="auto", timeout=TIMEOUT_SECONDS, **endpoint)
+
+
+def _misconfigured(why: str) -> EnvironmentNotReady:
+    return EnvironmentNotReady(
+        f"The Docker engine cannot be reached: {why}.",
+        "Correct it, so that `docker version` answers, or run nodes without containers:"
+        " `numerai config set executor process` (or NUMERAI_EXECUTOR=process).",
+        code="no-engine",
+    )
 
 
 @contextmanager
@@ -546,8 +588,9 @@ def _unreachable(error: BaseException) -> EnvironmentNotReady:
             " `numerai config set executor process` (or NUMERAI_EXECUTOR=process).",
             code="engine-forbidden",
         )
+    proxy = " through the proxy that HTTP_PROXY or HTTPS_PROXY names" if "ProxyError" in repr(error) else ""
     return EnvironmentNotReady(
-        f"The Docker engine cannot be reached: {_innermost(error)}.", NO_ENGINE_HINT, code="no-engine"
+        f"The Docker engine cannot be reached{proxy}: {_innermost(error)}.", NO_ENGINE_HINT, code="no-engine"
     )
 
 

@@ -36,3 +36,8 @@ def test_an_instruction_knows_its_lines_and_its_word() -> None:
         ("RUN", "c   d", 3, 4),
         ("CMD", "e", 5, 5),
     ]
+
+
+def test_one_arg_may_declare_several_arguments() -> None:
+    found = instructions("ARG A=1 B C='x D'\nENV E=1\nARG \"F\n")
+    assert [each.arguments for each in found] == [[("A", "1"), ("B", None), ("C", "x D")], [], []]

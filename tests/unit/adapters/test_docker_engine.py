@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import http.server
 import secrets
+import threading
+import traceback
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,12 +101,100 @@ def test_the_current_context_leads_to_the_engine(monkeypatch: pytest.MonkeyPatch
     asked: list[object] = []
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr("docker.context.ContextAPI.get_context", lambda name: asked.append(name) or Context())
-    monkeypatch.setattr("docker.APIClient", lambda **options: options)
+    monkeypatch.setattr("docker.APIClient", dict)
     monkeypatch.setenv("DOCKER_CONTEXT", "mine")
     assert module._connect()["base_url"] == "tcp://elsewhere.example:1234"
     assert asked == ["mine"]
     monkeypatch.setenv("DOCKER_HOST", "tcp://first.example:1")
     assert module._connect()["base_url"].endswith("first.example:1")
+
+
+@pytest.mark.parametrize("host", ["tcp://[::1", "tcp://127.0.0.1:abc", "nothing://x", "tcp://me:a-password@x:1"])
+def test_an_address_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    monkeypatch.setenv("DOCKER_HOST", host)
+    with pytest.raises(EnvironmentNotReady, match="DOCKER_HOST holds no address") as found:
+        DockerEngine().version()
+    assert found.value.code == "no-engine" and "a-password" not in "".join(traceback.format_exception(found.value))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[1]",
+        '{"currentContext": 5}',
+        '{"proxies": [1]}',
+        '{"proxies": {"default": 1}}',
+        '{"auths": [1]}',
+        pytest.param("[" * 100_000, id="deep"),
+    ],
+)
+def test_a_configuration_of_another_shape_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "config.json").write_text(content)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    with pytest.raises(EnvironmentNotReady, match="config.json") as found:
+        DockerEngine().version()
+    assert found.value.code == "no-engine"
+
+
+@pytest.mark.parametrize("meta", ["[", "[1]", '{"Name": "mine", "Endpoints": {"docker": {"Host": "tcp://[::1"}}}'])
+def test_a_context_of_another_shape_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, meta: str) -> None:
+    (tmp_path / "config.json").write_text('{"currentContext": "mine"}')
+    folder = tmp_path / "contexts" / "meta" / hashlib.sha256(b"mine").hexdigest()
+    folder.mkdir(parents=True)
+    (folder / "meta.json").write_text(meta)
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
+    with pytest.raises(EnvironmentNotReady, match="config.json, or the context that it names"):
+        DockerEngine().version()
+
+
+@pytest.mark.parametrize("variable", [True, False])
+def test_a_context_that_is_not_there_is_not_the_default_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: bool
+) -> None:
+    (tmp_path / "config.json").write_text("{}" if variable else '{"currentContext": "nope"}')
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    monkeypatch.delenv("DOCKER_HOST", raising=False)
+    monkeypatch.setenv("DOCKER_CONTEXT", "nope" if variable else "")
+    with pytest.raises(EnvironmentNotReady, match="no Docker context 'nope'") as found:
+        DockerEngine().version()
+    assert ("DOCKER_CONTEXT" if variable else "config.json") in found.value.message
+
+
+class _Engine(http.server.BaseHTTPRequestHandler):
+    """An engine that knows its version, and nothing else."""
+
+    def do_GET(self) -> None:
+        content = b'{"Version": "1.2.3", "ApiVersion": "1.44"}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Nothing."""
+
+
+def test_no_proxy_stands_between_this_machine_and_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    with http.server.HTTPServer(("127.0.0.1", 0), _Engine) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_port}")
+            assert DockerEngine().version() == "1.2.3"
+        finally:
+            server.shutdown()
+    monkeypatch.setenv("DOCKER_HOST", "tcp://engine.example:2375")
+    with pytest.raises(EnvironmentNotReady, match="through the proxy that HTTP_PROXY"):
+        DockerEngine().version()
 
 
 @pytest.mark.parametrize(
@@ -285,7 +377,7 @@ class TestRealEngine:
             assert (".env" in "".join(held), "nodes/bob.py" in held) == (bool(specific), not specific)
 
     def test_build_arguments_that_are_declared(self, tmp_path: Path, tag: str) -> None:
-        (tmp_path / "Dockerfile").write_text("FROM python:3.13-slim\nARG NODE\nRUN echo node is $NODE\n")
+        (tmp_path / "Dockerfile").write_text("FROM python:3.13-slim\nARG OTHER=x NODE\nRUN echo node is $NODE\n")
         lines: list[str] = []
         node = "numerai-" + tag.removesuffix(":1")[-8:]  # a new one: what comes out of the cache prints nothing
         DockerEngine().build(
