@@ -46,7 +46,9 @@ class Instruction:
             words = shlex.split(self.rest) if self.word == "ARG" else []
         except ValueError:  # a quotation mark that stands alone
             words = []
-        return [(name, default if equals else None) for name, equals, default in (word.partition("=") for word in words)]
+        return [
+            (name, default if equals else None) for name, equals, default in (word.partition("=") for word in words)
+        ]
 
     @property
     def heredocs(self) -> list[tuple[bool, str]]:

@@ -20,3 +20,13 @@ def as_utf_8(content: bytes) -> bytes:
         except UnicodeError:
             return content
     return content.removeprefix(codecs.BOM_UTF8)
+
+
+def is_text(name: str) -> bool:
+    """Whether a name that the system gave is text: bytes in it that are no UTF-8 have become surrogates (os.fsdecode),
+    which no file of this tool can hold."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

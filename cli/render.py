@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit, urlunsplit
 
 from .errors import NumeraiError
-from .redaction import Redactor
+from .redaction import MASK, Redactor
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -186,10 +186,14 @@ def plain(value: object) -> Any:
 
 
 def without_token(webhook_url: str) -> str:
-    """A webhook's address with its last part, the token, hidden."""
-    parts = urlsplit(webhook_url)
+    """A webhook's address with its last part, the token, hidden, and without what else may be a secret."""
+    try:
+        parts = urlsplit(webhook_url)
+    except ValueError:  # brackets that are none
+        return MASK
     path, _, token = parts.path.rpartition("/")
-    return urlunsplit(parts._replace(path=f"{path}/***" if token else parts.path, query=""))
+    host, shown = parts.netloc.rpartition("@")[2], f"{path}/{MASK}" if token else parts.path
+    return urlunsplit((parts.scheme, host, shown, "", ""))
 
 
 def ago(moment: datetime | None, now: datetime) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from .dockerignore import included_files
-from .encodings import as_utf_8, is_utf_16
+from .encodings import as_utf_8, is_text, is_utf_16
 from .errors import UsageError
 from .models import Node
 
@@ -119,6 +119,16 @@ def check_place(source: Source, *, home: Path | None = None) -> None:
 
 
 def _check_narrow(path: Path, what: str, hint: str, home: Path | None) -> None:
+    if not path.is_absolute():
+        raise UsageError(
+            f"'{path}' is no absolute path: from every folder it leads to another place.",
+            "`numerai node config` with --path (and --context) records where it is.",
+            code="relative-folder",
+        )
+    if not is_text(str(path)):
+        raise UsageError(
+            f"The name of {ascii(str(path))} is no UTF-8 text, so it cannot be recorded.", hint, code="bad-folder-name"
+        )
     resolved = path.resolve()
     private = [Path.home().resolve(), *([home.resolve()] if home else [])]
     if resolved == Path(resolved.anchor) or any(folder.is_relative_to(resolved) for folder in private):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 
+from .encodings import is_text
 from .errors import EnvironmentNotReady, NumeraiError
 
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
@@ -25,6 +26,12 @@ def translated(error: BaseException) -> NumeraiError | None:
 
 
 def _not_text(error: UnicodeError) -> NumeraiError:
+    if isinstance(error, UnicodeEncodeError) and not is_text(error.object):
+        return NumeraiError(
+            f"{ascii(error.object[:100])} is no UTF-8 text.",
+            "Rename what has it in its name, and try again.",
+            code="encoding",
+        )
     if isinstance(error, UnicodeEncodeError):
         return EnvironmentNotReady(
             f"A text holds characters that {error.encoding} cannot hold.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from ..encodings import as_utf_8
+from ..encodings import as_utf_8, is_utf_16
 from ..errors import NumeraiError
 from ..files.locks import holding
 from ..files.private import PREVIOUS_SUFFIX, check_private_folder, write_private
@@ -365,13 +366,28 @@ def _from_legacy(name: str, raw: object, path: Path) -> Node:
 
 
 def _decode(content: bytes, path: Path) -> dict[str, Any]:
+    text = as_utf_8(content)
+    if is_utf_16(text):
+        raise _corrupt(path, "it looks like UTF-16 without a mark, and is read as UTF-8")
     try:
-        raw = msgspec.json.decode(as_utf_8(content))
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raw = msgspec.json.decode(text)
+        json.loads(text, object_pairs_hook=_once)
+    except RecursionError as error:
+        raise _corrupt(path, "it is nested too deeply") from error
+    except (ValueError, msgspec.DecodeError) as error:
         raise _corrupt(path, str(error) if path.name != KEYS_FILE else "not valid JSON") from error
     if not isinstance(raw, dict):
         raise _corrupt(path, "not a JSON object")
     return raw
+
+
+def _once(pairs: list[tuple[str, object]]) -> None:
+    """Of two entries of one name the second would win, and the first be lost with the next change of the file."""
+    seen = set[str]()
+    for name, _ in pairs:
+        if name in seen:
+            raise ValueError(f"{shown(name)} stands there twice")
+        seen.add(name)
 
 
 def _to_json(value: object) -> bytes:
@@ -387,6 +403,6 @@ def _corrupt(path: Path, why: str) -> NumeraiError:
 
 
 def _unreadable(path: Path, error: OSError) -> NumeraiError:
-    return NumeraiError(
-        f"Cannot read {path}: {error.strerror or error}.", "Make it readable for you.", code="home-unreadable"
-    )
+    no_folder = isinstance(error, NotADirectoryError)
+    hint = "NUMERAI_HOME must name a folder." if no_folder else "Make it readable for you."
+    return NumeraiError(f"Cannot read {path}: {error.strerror or error}.", hint, code="home-unreadable")

@@ -36,6 +36,10 @@ def test_what_is_no_text_is_said() -> None:
         "\N{CHECK MARK}".encode("ascii")
     error = translated(unwritable.value)
     assert error is not None and "ascii" in error.message
+    with pytest.raises(UnicodeEncodeError) as unnameable:
+        "caf\udce9".encode()
+    error = translated(unnameable.value)
+    assert error is not None and "caf\\udce9" in error.message and "PYTHONIOENCODING" not in str(error.hint)
 
 
 def test_a_missing_extra_is_said_and_a_bug_is_not_hidden() -> None:

@@ -52,6 +52,6 @@ def _health(base: str) -> tuple[dict[str, object] | None, str | None]:
         return None, f"answers HTTP {error.code}"
     except (OSError, URLError) as error:
         return None, f"does not answer: {getattr(error, 'reason', error)}"
-    except ValueError:
+    except (ValueError, RecursionError):
         content = None
     return (content, None) if isinstance(content, dict) else (None, None)

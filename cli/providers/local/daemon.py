@@ -296,7 +296,7 @@ def _log_file(paths: LocalPaths) -> Iterator[None]:
 def _read_daemon_file(paths: LocalPaths) -> _DaemonFile | None:
     try:
         return _DaemonFile(**json.loads(paths.daemon_file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -323,7 +323,7 @@ def request(host: str, port: int, method: str, path: str, headers: Mapping[str, 
     try:
         connection.request(method, path, headers=dict(headers))
         content = json.loads(connection.getresponse().read(1 << 20))
-    except (OSError, http.client.HTTPException, ValueError):
+    except (OSError, http.client.HTTPException, ValueError, RecursionError):
         return None
     finally:
         connection.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ...capabilities import WANTED, read_capabilities
 from ...settings import Recorded, Setting, choice, read_all, switch, text, whole
@@ -15,14 +17,23 @@ ADDRESS = r"(?i:https://[^\s/?#@]+|http://(?:localhost|127\.[0-9.]+|\[::1\])(?::
 defeat the masking of the token."""
 
 EXECUTORS = ("auto", "docker", "process")
+
+
+def _public_url(value: str) -> str:
+    """Checked by splitting it, too, which raises where brackets or a port are none."""
+    if not re.fullmatch(ADDRESS, value) or urlsplit(value).port == 0:
+        raise ValueError
+    return value
+
+
 SETTINGS = (
     choice("executor", "what runs nodes: containers, virtual environments, or what there is", EXECUTORS, "auto",
            ("NUMERAI_EXECUTOR",)),
     text("host", "the address that the webhook listens on", r"[0-9A-Za-z.:_-]{1,253}", "an address", "127.0.0.1"),
     whole("port", "the webhook's port; without one a free one is chosen once and kept", 1, 65535, None,
           ("NUMERAI_DAEMON_PORT",)),
-    text("public_url", "the address of a tunnel or proxy that leads to the webhook", ADDRESS,
-         "an address that begins with https://, without user, password, ? and #"),
+    Setting("public_url", "the address of a tunnel or proxy that leads to the webhook",
+            "an address that begins with https://, without user, password, ? and #", _public_url),
     whole("concurrency", "how many runs go on at a time", 1, 256, max(1, (os.cpu_count() or 1) // 2)),
     whole("attempts", "how often a run that ends with 75 is tried in all", 1, 10, 3),
     whole("retry_seconds", "seconds before the second attempt; twice that before the third, and so on", 0, 3600, 60),

@@ -103,7 +103,19 @@ def test_every_node_comes_back_as_it_was(store: HomeStore, node: Node) -> None:
     assert store.nodes()[node.name] == node
 
 
-@pytest.mark.parametrize("content", [b'{"version": 1, "nodes": {"numer', b"[]", b'{"version": 1, "nodes": []}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b'{"version": 1, "nodes": {"numer',
+        b"[]",
+        b'{"version": 1, "nodes": []}',
+        b'{"version": 1, "nodes": {"a": {}, "b": {}, "a": {}}}',
+        b'{"version": 1, "version": 1}',
+        '{"version": 1}'.encode("utf-16-le"),
+        pytest.param(b'{"version": 1, "nodes": ' + b"[" * 100_000, id="deep"),
+        pytest.param(b'{"version": 1, "nodes": {"a": ' + b"[" * 2000 + b"]" * 2000 + b"}}", id="a deep node"),
+    ],
+)
 def test_a_broken_file_is_named_kept_and_can_be_restored(store: HomeStore, content: bytes) -> None:
     store.save_node(NODE)
     store.save_settings("local", {"port": 1})  # the kept previous version now holds the node
@@ -210,13 +222,46 @@ def test_the_repr_of_keys_hides_the_secret() -> None:
     assert "secretsecret" not in repr(Keys("p", "secretsecret"))
 
 
-@pytest.mark.parametrize("content", [b"{", b"[1]", b'{"numerai": 3}'])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"{",
+        b"[1]",
+        b'{"numerai": 3}',
+        b'{"secretsecret": 1, "secretsecret": 2}',
+        pytest.param(b"[" * 200_000, id="deep"),
+    ],
+)
 def test_a_broken_keys_file_never_shows_its_content(store: HomeStore, content: bytes) -> None:
     store.home.mkdir()
     store.keys_path.write_bytes(content)
     with pytest.raises(NumeraiError) as caught:
         store.keys()
-    assert caught.value.code == "state-corrupt"
+    assert caught.value.code == "state-corrupt" and "secretsecret" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("content", "says"),
+    [
+        ('{"version": 1}'.encode("utf-16-le"), "UTF-16"),
+        (b'{"version": 1, "nodes": {"a": {}, "a": {}}}', "'a' stands there twice"),
+        (b"[" * 200_000, "nested too deeply"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(store: HomeStore, content: bytes, says: str) -> None:
+    store.home.mkdir()
+    store.nodes_path.write_bytes(content)
+    with pytest.raises(NumeraiError, match=says):
+        store.nodes()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows says no more than that nothing is there")
+def test_a_home_that_is_a_file_is_named(store: HomeStore) -> None:
+    store.home.touch(mode=0o600)
+    for use in (store.nodes, lambda: HomeStore(store.home, {}).keys()):
+        with pytest.raises(NumeraiError) as caught:
+            use()
+        assert "NUMERAI_HOME must name a folder" in str(caught.value.hint)
 
 
 def test_files_of_the_official_tool_are_read_but_not_changed_before_an_upgrade(store: HomeStore) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
+import sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -104,6 +106,26 @@ def test_results_as_json_never_hold_the_webhooks_token(ready: Line) -> None:
         answer = ready("node", *command, "--json")
         assert answer.exit_code == 0 and "token-of" not in answer.out and json.loads(answer.out)
     assert ready("--json", "node", "list").json[0]["webhook_url"].endswith("/***")
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names that are no text")
+def test_a_folder_whose_name_is_no_text_is_named(ready: Line, folder: Path) -> None:
+    odd = folder.rename(os.fsdecode(os.fsencode(folder) + b"\xe9"))
+    for command in (
+        ("node", "config", "--path", str(odd)),
+        ("node", "config", "--path", str(odd), "-e", "hello-world"),
+    ):
+        answer = ready(*command)
+        assert answer.exit_code == 2 and "\\udce9" in answer.err and "UTF-8" in answer.err, answer
+        assert "PYTHONIOENCODING" not in answer.err
+
+
+def test_a_webhook_that_is_no_address_is_masked_and_stops_no_command(ready: Line) -> None:
+    store = HomeStore(ready.home)
+    store.save_node(replace(store.nodes()["numerai-alice"], webhook_url="http://[::1/x/a-token"))
+    for command in (("node", "status"), ("node", "list"), ("status",), ("doctor",), ("--json", "node", "list")):
+        answer = ready(*command)
+        assert "bug" not in answer.err and "a-token" not in answer.out + answer.err
 
 
 def test_the_model_option_may_stand_before_or_after(ready: Line) -> None:

@@ -24,7 +24,7 @@ def answering(content: object, status: int = 200) -> Iterator[int]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            body = json.dumps(content).encode()
+            body = content if isinstance(content, bytes) else json.dumps(content).encode()
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
@@ -71,6 +71,12 @@ def test_a_daemon_that_does_not_run(home: LocalHome) -> None:
     silence = silence_at(home.context(), "http://127.0.0.1:1", 1)
     assert silence is not None and "does not run" in silence.why and silence.mend == "numerai daemon start"
     assert not silence.elsewhere
+
+
+def test_an_answer_that_is_nested_without_end_is_none(home: LocalHome) -> None:
+    with answering(b"[" * 60_000) as port, daemon_on(home, port):
+        silence = silence_at(home.context(), f"http://127.0.0.1:{port}", port)
+        assert silence is not None and "does not answer" in silence.why
 
 
 def test_one_that_answers_at_the_address(home: LocalHome) -> None:

@@ -32,7 +32,14 @@ def test_defaults_and_what_wins() -> None:
 
 @pytest.mark.parametrize(
     "recorded",
-    [{"executor": "podman"}, {"port": 0}, {"port": "x"}, {"concurrency": 0}, {"public_url": "x.example"}],
+    [
+        {"executor": "podman"},
+        {"port": 0},
+        {"port": "x"},
+        {"concurrency": 0},
+        {"public_url": "x.example"},
+        *({"public_url": f"https://{host}"} for host in ("[::1/", "x:abc", "x:0", "x:99999", "::1]", "[x]")),
+    ],
 )
 def test_what_cannot_be_is_refused(recorded: dict[str, str | int]) -> None:
     with pytest.raises(UsageError) as error:

@@ -68,6 +68,20 @@ def test_what_is_no_file_is_left_out(source: Path, monkeypatch: pytest.MonkeyPat
     assert source_hash(Source(source)) == before
 
 
+@pytest.mark.parametrize("path", ["", "code", "./code"])
+def test_a_folder_that_is_recorded_relative_to_nothing_is_refused(
+    source: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    """A deploy from another folder would take other code."""
+    monkeypatch.chdir(source)
+    (source / "code").mkdir()
+    for part in (source, source / "code"):
+        (part / "Dockerfile").write_text("FROM x\n")
+    with pytest.raises(UsageError) as error:
+        check_source(source_of(Node("numerai-alice", "alice", "id-1", 8, "local", path, 1, 64)))
+    assert error.value.code == "relative-folder"
+
+
 def test_a_copy_has_the_same_hash(source: Path, tmp_path: Path) -> None:
     (source / "main.py").chmod(0o755)
     (source / "link").symlink_to("main.py")
