@@ -127,7 +127,7 @@ def _check_narrow(path: Path, what: str, hint: str, home: Path | None) -> None:
         )
     if not is_text(str(path)):
         raise UsageError(
-            f"The name of {ascii(str(path))} is no UTF-8 text, so it cannot be recorded.", hint, code="bad-folder-name"
+            f"The name of {str(path)!a} is no UTF-8 text, so it cannot be recorded.", hint, code="bad-folder-name"
         )
     resolved = path.resolve()
     private = [Path.home().resolve(), *([home.resolve()] if home else [])]

@@ -28,7 +28,7 @@ def translated(error: BaseException) -> NumeraiError | None:
 def _not_text(error: UnicodeError) -> NumeraiError:
     if isinstance(error, UnicodeEncodeError) and not is_text(error.object):
         return NumeraiError(
-            f"{ascii(error.object[:100])} is no UTF-8 text.",
+            f"{error.object[:100]!a} is no UTF-8 text.",
             "Rename what has it in its name, and try again.",
             code="encoding",
         )

@@ -507,7 +507,7 @@ def _first_file(archive: bytes) -> bytes:
 
 
 def _connect() -> Any:
-    """A client for the engine that the `docker` command would use; `EnvironmentNotReady` names what is misconfigured."""
+    """A client for the engine that the `docker` command would use; an `EnvironmentNotReady` names what is wrong."""
     from docker.errors import DockerException
     from docker.utils import parse_host
     from docker.utils.config import find_config_file

@@ -19,12 +19,11 @@ from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from .executor import Attempt, Control, StartFailed, disk_check
 from .run_log import LineSplitter, LogWriter, last_lines
 from .settings import LocalPaths, LocalSettings
-from .start_failures import ARCHITECTURES, NOT_FOUND, Program, missing_capability, why_not_started
+from .start_failures import ARCHITECTURES, LOOKED_AT, NOT_FOUND, Program, missing_capability, why_not_started
 
 ARTIFACTS = "/numerai/artifacts"
 CACHE = "/numerai/cache"
 KEPT_IMAGES = 3
-LOOKED_AT = 20
 LOST_BY_ENGINE = "... a part of the output is lost here: the Docker engine has not kept it"
 _RECONNECT_SECONDS = 1.0
 _LOOK_SECONDS = 30.0

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ...child_environment import PIP, PYTHON, child_environment
@@ -22,7 +23,9 @@ from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from . import supervisor
 from .dockerfile import read_command
 from .executor import Attempt, Control, StartFailed, disk_check
+from .run_log import last_lines
 from .settings import LocalPaths, LocalSettings
+from .start_failures import LOOKED_AT, NOT_FOUND, programs_of, this_machine, why_not_started
 
 REQUIREMENTS = "requirements.txt"
 LOCK = "requirements.lock"
@@ -135,7 +138,7 @@ class ProcessExecutor:
             alive = self._alive(folder)
             result = supervisor.read_result(folder)
             if result is not None and not alive:
-                return _outcome(attempt, result)
+                return self._outcome(attempt, result)
             if not alive:
                 supervisor.end_orphans(folder)
                 return lost("The process that supervised it was killed.")
@@ -144,6 +147,26 @@ class ProcessExecutor:
                 supervisor.ask_to_stop(folder)
             control.wait(_LOOK_SECONDS)
         return None
+
+    def _outcome(self, attempt: Attempt, result: supervisor.Result) -> Outcome:
+        """How it ended, with the reason where the exit code alone would mislead."""
+        limit = f"{attempt.node.memory_mib} MiB"
+        if result.reason == "cancelled":
+            return cancelled(result.exit_code)
+        if result.reason == "timed-out":
+            return timed_out(attempt.node.timeout_minutes, result.exit_code)
+        if result.reason == "out-of-memory":
+            return ended(result.exit_code or 137, limit=limit, out_of_memory=True)
+        if result.exit_code is None:
+            return Outcome(RunState.FAILED, None, RunFailure.COULD_NOT_START, result.message)
+        outcome = ended(result.exit_code, limit=limit)
+        if result.exit_code in NOT_FOUND and os.name == "posix":
+            work = self._paths.attempt(attempt.run_id, attempt.number) / "work"
+            look = programs_of(work, self._path(Path(json.loads(attempt.reference)["environment"])))
+            lines = last_lines(self._paths.log(attempt.run_id, attempt.number), LOOKED_AT)
+            if why := why_not_started(lines, "", look, this_machine()):
+                return replace(outcome, message=f"It ended with exit code {result.exit_code}: {why}.")
+        return outcome
 
     def discard(self, attempt: Attempt) -> None:
         """Remove the attempt's folder, its private copy of the source in it."""
@@ -258,19 +281,6 @@ class ProcessExecutor:
                 return True
             del self._supervisors[folder]
         return folder.exists() and supervisor.is_alive(folder)
-
-
-def _outcome(attempt: Attempt, result: supervisor.Result) -> Outcome:
-    limit = f"{attempt.node.memory_mib} MiB"
-    if result.reason == "cancelled":
-        return cancelled(result.exit_code)
-    if result.reason == "timed-out":
-        return timed_out(attempt.node.timeout_minutes, result.exit_code)
-    if result.reason == "out-of-memory":
-        return ended(result.exit_code or 137, limit=limit, out_of_memory=True)
-    if result.exit_code is None:
-        return Outcome(RunState.FAILED, None, RunFailure.COULD_NOT_START, result.message)
-    return ended(result.exit_code, limit=limit)
 
 
 def _python(environment: Path) -> Path:

@@ -6,14 +6,20 @@ The system says ENOENT for a script whose interpreter is not there, and for a pr
 
 from __future__ import annotations
 
+import platform
 import re
+import shutil
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from ...models import Node
 
 NOT_FOUND = (126, 127)
+HEAD_BYTES = 1 << 16
+LOOKED_AT = 20
+"""How many of the last lines of the output may say why."""
 MACHINES = {3: "386", 40: "arm", 62: "amd64", 183: "arm64", 243: "riscv64"}
 """ELF's e_machine (elf(5)) in the words of `docker build --platform`."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386", "AMD64": "amd64"}
@@ -24,7 +30,7 @@ _REASON = (
 )
 _FAILED = (
     re.compile(rf"\[FATAL tini \(\d+\)\] exec (?P<program>.+) failed: (?P<reason>{_REASON})", re.I),
-    re.compile(rf"\bexec (?P<program>\S+): (?P<reason>{_REASON})", re.I),
+    re.compile(rf"\bexec:? (?:line \d+: )?(?P<program>[^\s:]+): (?P<reason>{_REASON})", re.I),
     re.compile(rf"\b(?:sh|bash|dash|ash): (?:(?:line )?\d+: )?(?P<program>[^\s:]+): (?P<reason>{_REASON})", re.I),
     re.compile(rf"\benv: (?P<program>[^\s:]+): (?P<reason>{_REASON})", re.I),
     re.compile(r"(?P<program>[^\s:]+): .*: (?P<reason>bad interpreter)", re.I),
@@ -58,6 +64,27 @@ class Program:
 
 Look = Callable[[str], "Program | None"]
 """Finds a program as the system would: by path, or by name in PATH; None when it is not there."""
+
+
+def programs_of(folder: Path, path: str) -> Look:
+    """Finds the programs of this machine as a process in a folder would, by a PATH."""
+
+    def look(name: str) -> Program | None:
+        found = folder / (name if "/" in name else shutil.which(name, path=path) or name)
+        try:
+            if not found.is_file():
+                return None
+            with found.open("rb") as file:
+                return Program(str(found), file.read(HEAD_BYTES), found.stat().st_mode)
+        except OSError:
+            return None
+
+    return look
+
+
+def this_machine() -> str:
+    """The processor of this machine, as `why_not_started` takes it."""
+    return ARCHITECTURES.get(platform.machine(), platform.machine())
 
 
 def why_not_started(lines: Sequence[str], started: str, look: Look, machine: str) -> str | None:

@@ -10,8 +10,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
-import shutil
 import signal
 import subprocess
 import sys
@@ -28,7 +26,7 @@ from ...files.private import replacing
 from ...process import kill_group
 from ...redaction import Redactor
 from .run_log import LineSplitter, LogWriter
-from .start_failures import ARCHITECTURES, Program, fault_of
+from .start_failures import fault_of, programs_of, this_machine
 
 LOOK_SECONDS = 0.1
 _DRAIN_SECONDS = 5.0
@@ -127,7 +125,9 @@ def _execute(folder: Path, spec: Spec, environment: Mapping[str, str]) -> Result
             start_new_session=os.name == "posix",
         )
     except OSError as error:
-        why = _fault(spec.argv[0]) or error.strerror or error
+        look = programs_of(Path(spec.cwd), environment.get("PATH", os.defpath))
+        program = look(spec.argv[0]) if os.name == "posix" else None
+        why = (program and fault_of(program, look, this_machine())) or error.strerror or error
         return Result(None, "could-not-start", f"{spec.argv[0]} cannot be started: {why}.")
     tree = psutil.Process(process.pid)
     with contextlib.suppress(psutil.NoSuchProcess):
@@ -141,22 +141,6 @@ def _execute(folder: Path, spec: Spec, environment: Mapping[str, str]) -> Result
     kill_group(process.pid)  # as in a container, nothing outlives the main process
     reader.join(_DRAIN_SECONDS)
     return Result(128 - code if code < 0 else code, reason)
-
-
-def _fault(program: str) -> str | None:
-    """What is wrong with a program of this machine that it does not start."""
-
-    def look(name: str) -> Program | None:
-        found = shutil.which(name) or name
-        try:
-            with Path(found).open("rb") as file:
-                return Program(found, file.read(1 << 16), Path(found).stat().st_mode)
-        except OSError:
-            return None
-
-    machine = platform.machine()
-    found = look(program)
-    return fault_of(found, look, ARCHITECTURES.get(machine, machine)) if found and os.name == "posix" else None
 
 
 def _watch(process: subprocess.Popen[bytes], tree: psutil.Process, folder: Path, spec: Spec) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import http.server
 import secrets
+import tarfile
 import threading
 import traceback
-import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -135,7 +135,7 @@ def test_a_configuration_of_another_shape_is_named(
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
-    with pytest.raises(EnvironmentNotReady, match="config.json") as found:
+    with pytest.raises(EnvironmentNotReady, match=r"config\.json") as found:
         DockerEngine().version()
     assert found.value.code == "no-engine"
 
@@ -149,7 +149,7 @@ def test_a_context_of_another_shape_is_named(monkeypatch: pytest.MonkeyPatch, tm
     monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.delenv("DOCKER_CONTEXT", raising=False)
-    with pytest.raises(EnvironmentNotReady, match="config.json, or the context that it names"):
+    with pytest.raises(EnvironmentNotReady, match=r"config\.json, or the context that it names"):
         DockerEngine().version()
 
 

@@ -80,6 +80,10 @@ def look(name: str) -> Program | None:
         ("[FATAL tini (7)] exec nothing failed: No such file or directory", "there is no nothing"),
         ("sh: 1: pyhton: not found", "there is no pyhton"),
         ("[FATAL tini (7)] exec /n/good failed: No such file or directory", None),
+        ("/bin/sh: 1: exec: /n/arm: Exec format error", "built for arm64, and this engine runs amd64"),
+        ("run.sh: 3: exec: nothing: not found", "there is no nothing"),
+        ("run.sh: exec: line 3: /n/crlf.sh: not found", "Windows line endings"),
+        ("run.sh: line 3: exec: /n/plain: cannot execute: required file not found", "first line such as"),
         ("whatever", None),
     ],
 )
@@ -134,6 +138,10 @@ def test_capabilities_are_checked_against_dockers_list() -> None:
         (b"#!/bin/sh\necho hi\n", 0o644, "chmod +x"),
         (elf(243), 0o755, "built for riscv64"),
         (b"#!/bin/sh\nexit 7\n", 0o755, "exit code 7"),
+        (b"#!/usr/bin/env sh\r\necho hi\r\n", 0o755, "Windows line endings"),
+        (b"#!/bin/sh\nexec ./arm\n", 0o755, "arm is built for"),
+        (b"#!/bin/sh\npyhton predict.py\n", 0o755, "there is no pyhton"),
+        (b"#!/bin/sh\necho hi: not found\nexit 127\n", 0o755, "exit code 127"),
     ],
 )
 def test_a_script_of_the_source_as_a_process(tmp_path: Path, content: bytes, mode: int, expected: str) -> None:
@@ -142,6 +150,8 @@ def test_a_script_of_the_source_as_a_process(tmp_path: Path, content: bytes, mod
     (source / "Dockerfile").write_text('FROM scratch\nCMD ["./run.sh"]\n')
     (source / "run.sh").write_bytes(content)
     (source / "run.sh").chmod(mode)
+    (source / "arm").write_bytes(elf(243))
+    (source / "arm").chmod(0o755)
     clock = SystemClock()
     executor = ProcessExecutor(LocalPaths(tmp_path / "home"), LocalSettings(), clock)
     node = Node("numerai-alice", "alice", "id", 8, "local", str(source), cpu=1, memory_mib=128)
@@ -176,7 +186,7 @@ def run(folder: Path, image: str, command: str, granted: tuple[str, ...] = (), *
         node,
         image,
         clock.now() + timedelta(minutes=2),
-        command=tuple(command.split()),
+        command=tuple(command.split(" ")),
     )
     try:
         executor.start(attempt)
@@ -192,6 +202,7 @@ def run(folder: Path, image: str, command: str, granted: tuple[str, ...] = (), *
     ("command", "expected"),
     [
         ("./crlf.sh", "Windows line endings"),
+        ("sh -c exec\t./arm", "arm is built for arm64"),
         ("./lost.sh", "there is no ruby"),
         ("./arm", "built for arm64"),
         ("pyhton predict.py", "there is no pyhton"),
