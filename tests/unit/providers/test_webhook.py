@@ -207,7 +207,7 @@ def raw(port: int, request: bytes) -> bytes:
         return found
 
 
-def test_the_server_answers_in_json_what_it_refuses_itself(bench: Bench) -> None:
+def test_the_server_answers_in_json_what_it_refuses_itself(bench: Bench, caplog: pytest.LogCaptureFixture) -> None:
     server = WebhookServer(bench.client.application, "127.0.0.1", 0)
     server.start()
     try:
@@ -215,6 +215,8 @@ def test_the_server_answers_in_json_what_it_refuses_itself(bench: Bench) -> None
             (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 99999999\r\n\r\n", b"413"),
             (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: nonsense\r\n\r\n", b"400"),
             (b"GET / HTTP/1.1\r\nbad header\r\n\r\n", b"400"),
+            (b"POST / HTTP/1.1\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n", b"400"),
+            (b"GET http://[::1 HTTP/1.1\r\nHost: x\r\n\r\n", b"400"),
             (b"POST /a/b HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n", b"404"),
         ):
             answer = raw(server.port, request)
@@ -226,6 +228,7 @@ def test_the_server_answers_in_json_what_it_refuses_itself(bench: Bench) -> None
             WebhookServer(bench.client.application, "127.0.0.1", server.port)
         assert error.value.code == "port-in-use"
         assert str(server.port) in error.value.message
+        assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
     finally:
         server.close()
 
@@ -239,6 +242,29 @@ def test_hundreds_of_slow_callers_do_not_silence_it(bench: Bench) -> None:
                 slow = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30))
                 slow.sendall(b"POST /a/b HTTP/1.1\r\nX-Slow: ")
             assert b'"service"' in raw(server.port, b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+    finally:
+        server.close()
+
+
+def test_more_slow_callers_than_it_holds_do_not_silence_it(bench: Bench) -> None:
+    """The oldest of those whose request is not complete makes room."""
+    health = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
+    server = WebhookServer(bench.client.application, "127.0.0.1", 0, connections=20)
+    server.start()
+    try:
+        with contextlib.ExitStack() as stack:
+            callers = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=30)) for _ in range(60)
+            ]
+            for caller in callers:
+                with contextlib.suppress(ConnectionError):
+                    caller.sendall(b"POST /a/b HTTP/1.1\r\nX-Slow: ")
+            assert b'"service"' in raw(server.port, health)
+            first, last = callers[0], callers[-1]
+            with contextlib.suppress(ConnectionError):
+                assert first.recv(1) == b""
+            last.sendall(b"x\r\nContent-Length: 0\r\n\r\n")
+            assert last.recv(12) == b"HTTP/1.1 404"
     finally:
         server.close()
 
