@@ -25,6 +25,8 @@ PRINTED = re.compile(r"^#\d+ \d+\.\d+ ")
 TAIL_FROM = "------"
 """What stands before the failed step's output, near the end."""
 
+_SYNTAX = re.compile(r">>> (#\s*syntax\s*=.*)", re.I)
+"""How BuildKit points at the line whose image it does not get."""
 _FLAGS = {
     "RUN": {"mount", "network", "security", "device"},
     "COPY": {"chmod", "exclude", "parents"},
@@ -106,6 +108,13 @@ def _written(dockerfile: str, source: Source, folder: str) -> Path:
 def build_failed(dockerfile: Path, reason: str, tail: list[str]) -> NumeraiError:
     """The error for a build that failed, told apart from one whose base image is not there."""
     reason = reason.strip().rstrip(".")
+    syntax = next((found[1] for line in tail if (found := _SYNTAX.search(line))), None)
+    if syntax is not None and _NO_BASE.search(reason):
+        return NumeraiError(
+            f"The line `{syntax}` of {dockerfile} asks for an image that cannot be had: {reason}.",
+            "Remove that line, as BuildKit reads Dockerfiles without it, or check the connection to the registry.",
+            code="syntax-image-missing",
+        )
     if _NO_BASE.search(reason) and not any(line.startswith(" --->") for line in tail):
         return NumeraiError(
             f"The base image of {dockerfile} cannot be had: {reason}.",

@@ -104,6 +104,16 @@ def test_an_image_is_built_with_what_only_buildkit_knows(tmp_path: Path, tag: st
     assert caught.value.code == "build-failed" and "before" in caught.value.message
 
 
+@pytest.mark.docker
+def test_a_syntax_line_whose_image_is_missing_is_named(tmp_path: Path, tag: str) -> None:
+    if not has_buildkit():
+        pytest.skip("no buildx")
+    (tmp_path / "Dockerfile").write_text("# syntax=127.0.0.1:9/syntax:1\nFROM python:3.13-slim\n")
+    with pytest.raises(NumeraiError, match=r"`# syntax=127\.0\.0\.1:9/syntax:1`") as caught:
+        build_with_buildkit(Source(tmp_path), tag, labels={}, arguments={}, platform=None, report=lambda line: None)
+    assert caught.value.code == "syntax-image-missing" and "FROM" not in str(caught.value.hint)
+
+
 def test_a_missing_base_is_told_apart(tmp_path: Path) -> None:
     reason = "x:1: failed to resolve source metadata for x:1: dial tcp: lookup x: no such host"
     assert build_failed(tmp_path / "Dockerfile", reason, []).code == "base-image-missing"
