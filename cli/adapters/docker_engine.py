@@ -548,7 +548,7 @@ def _endpoint() -> dict[str, Any]:
 def _client(endpoint: Mapping[str, Any]) -> Any:
     from docker import APIClient
 
-    class Client(APIClient):
+    class Client(APIClient):  # type: ignore[misc]  # docker has no types
         def merge_environment_settings(self, url: str, *given: Any) -> Any:
             """Takes no proxy to this machine, as the `docker` command (golang.org/x/net/http/httpproxy: ProxyFunc)."""
             self.trust_env = not is_loopback(url)
