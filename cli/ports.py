@@ -513,6 +513,24 @@ class PreviewsChanges(Protocol):
         """What `configure` would make and what it costs a month, in words. Changes nothing."""
 
 
+@dataclass(frozen=True)
+class HowItRuns:
+    """How a deploy of now lets a node run: `what` in words, and `why` where that is no matter of course. It is `new`
+    where that is another way than before, or the first one that there is."""
+
+    what: str = ""
+    why: str | None = None
+    new: bool = False
+
+
+@runtime_checkable
+class RunsInWays(Protocol):
+    """A provider that runs nodes in several ways, and records which at a node's first deploy."""
+
+    def how_it_runs(self, node: Node) -> HowItRuns:
+        """How a deploy of now would let the node run. `EnvironmentNotReady` where it could not run as it did."""
+
+
 @runtime_checkable
 class HasSettings(Protocol):
     """A provider that says which settings it has."""

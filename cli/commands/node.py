@@ -190,21 +190,22 @@ def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials
       numerai node deploy
       numerai node -m alice deploy --dry-run
     """
-    from ..usecases.deploy import deploy_node, plan_deploy, runtime_note
+    from ..usecases.deploy import deploy_node, how_it_runs, plan_deploy, runtime_note
     from ..usecases.runtime import RuntimeChoice
 
     chosen = _node(factory)
     provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
     if dry_run:
         steps = plan_deploy(chosen, provider, factory.store, force=force, runtime=choice)
-        note = runtime_note(chosen, choice)
-        show_plan(factory.render, steps, (note,) if note else ())
+        notes = (how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
+        show_plan(factory.render, steps, [note for note in notes if note])
         return
     done = deploy_node(
         chosen,
         provider,
         factory.store,
         factory.render.progress,
+        warn=factory.render.warn,
         force=force,
         runtime=choice,
         allow_credentials=allow_credentials,

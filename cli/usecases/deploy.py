@@ -10,7 +10,7 @@ from ..dockerignore import ignore_file, special_files
 from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
 from ..names import shown
-from ..ports import Provider, Report, RollsBack, StateStore
+from ..ports import HowItRuns, Provider, Report, RollsBack, RunsInWays, StateStore
 from ..source import Source, check_source, source_of
 from .runtime import (
     RUNTIME,
@@ -33,12 +33,14 @@ def deploy_node(
     store: StateStore,
     report: Report,
     *,
+    warn: Report | None = None,
     force: bool,
     runtime: RuntimeChoice | None = None,
     allow_credentials: bool = False,
 ) -> Deployment:
     """Build and put in place. Nothing is built when nothing has changed, unless forced; a failed build leaves what is
-    deployed as it was. One command at a time changes a node.
+    deployed as it was. One command at a time changes a node. `warn` (else `report`) is told before a node runs
+    in a new way.
 
     An unmodified old copy of the runtime in the node's folder is replaced first; `runtime` keeps it, or replaces a
     modified one too. `UsageError` with code `credentials-in-image` where credentials would enter the image, unless
@@ -50,8 +52,17 @@ def deploy_node(
     if not allow_credentials:
         refuse_credentials(source, store)
     with store.node_lock(node.name):
+        how = how_it_runs(node, provider)
+        warned = how.why if how.new else None
+        if warned is not None:
+            (warn or report)(warned)
         _bring_runtime_up(node, store, report, runtime)
-        return provider.deploy(node, force=force, report=report)
+        return provider.deploy(node, force=force, report=lambda text: None if text == warned else report(text))
+
+
+def how_it_runs(node: Node, provider: Provider) -> HowItRuns:
+    """How a deploy of now would let the node run."""
+    return provider.how_it_runs(node) if isinstance(provider, RunsInWays) else HowItRuns()
 
 
 def refuse_credentials(source: Source, store: StateStore) -> None:
@@ -83,7 +94,8 @@ def plan_deploy(
         steps.append(_replacement(node, store, copy))
     if current and not force and not steps and current.source_hash == provider.source_hash(node):
         return [f"nothing: {source_of(node)} has not changed since the last deploy"]
-    steps.append(f"build {source_of(node)} for {node.provider}")
+    how = how_it_runs(node, provider)
+    steps.append(f"build {source_of(node)} for {node.provider}" + (f", to run {how.what}" if how.what else ""))
     return [*steps, f"replace {current.image}" if current else "deploy it"]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from ...errors import EnvironmentNotReady, UsageError
 from ...models import Node
-from ...ports import Report
+from ...ports import HowItRuns, Report
 from .docker_executor import DockerExecutor
 from .executor import Executor
 from .process_executor import ProcessExecutor
@@ -33,6 +33,13 @@ class ExecutorChoice:
         return DockerExecutor.name if self._store.fact(f"containers of {node_name}") else None
 
     def of_node(self, node: Node, report: Report) -> Executor:
+        """The executor of a node, as `decide` says; why, is reported."""
+        executor, how = self.decide(node)
+        if how.why is not None:
+            report(how.why)
+        return executor
+
+    def decide(self, node: Node) -> tuple[Executor, HowItRuns]:
         """The executor of a node: what the setting names, else what is recorded for the node, else by what there is.
 
         A node of another provider is an image there, so without the setting it runs in containers here, too.
@@ -40,22 +47,23 @@ class ExecutorChoice:
         `UsageError` with code `needs-image` when it was to be a process, but is built from a folder above its own.
         """
         recorded = self.recorded(node.name) if node.provider == "local" else DockerExecutor.name
-        chosen = recorded if self._setting == AUTO else self._setting
-        if node.context is not None and chosen == ProcessExecutor.name:
+        wanted, why = recorded if self._setting == AUTO else self._setting, None
+        if node.context is not None and wanted == ProcessExecutor.name:
             raise UsageError(
                 f"{node.name} is built from {node.context}: only an image can be, and it is to run as a process.",
                 f"`numerai config set executor docker` runs it in a container. {_alone(node)}",
                 code="needs-image",
             )
-        if self._setting != AUTO:
-            if self._setting == DockerExecutor.name:
-                self._require_engine(node)
-            return self._executor(self._setting)
-        if recorded == DockerExecutor.name:
+        if wanted is None:
+            wanted, why = self._first(node)
+        elif wanted == DockerExecutor.name:
             self._require_engine(node)
-        if recorded == ProcessExecutor.name:
-            report(f"{node.name} runs {WHAT[recorded]}, as before; `numerai config set executor docker` changes that.")
-        return self._executor(recorded) if recorded else self._first(node, report)
+        if recorded is not None and wanted != recorded:
+            why = f"{node.name} ran {WHAT[recorded]}; a deploy lets it run {WHAT[wanted]}, as `executor` is set."
+        new = why is not None
+        if self._setting == AUTO and recorded == ProcessExecutor.name:
+            why = f"{node.name} runs {WHAT[recorded]}, as before; `numerai config set executor docker` changes that."
+        return self._executor(wanted), HowItRuns(WHAT[wanted], why, new)
 
     def for_new_nodes(self) -> Executor:
         """What a node would be deployed for that never was."""
@@ -67,19 +75,20 @@ class ExecutorChoice:
             return self._executor(ProcessExecutor.name)
         return self._executor(DockerExecutor.name)
 
-    def _first(self, node: Node, report: Report) -> Executor:
+    def _first(self, node: Node) -> tuple[str, str | None]:
+        """What a node is deployed for that never was, and why that is not containers."""
         try:
             self._probe()
         except EnvironmentNotReady as error:
             if node.context is not None:
                 why = f"{error.message} {node.name} is built from {node.context}, so it runs in containers only."
                 raise EnvironmentNotReady(why, f"Start Docker. {_alone(node)}", code=error.code) from error
-            report(
-                f"{error.message} So {node.name} runs {WHAT[ProcessExecutor.name]}, now and at later deploys;"
+            what = WHAT[ProcessExecutor.name]
+            return ProcessExecutor.name, (
+                f"{error.message} So {node.name} runs {what}, now and at later deploys;"
                 " `numerai config set executor docker` (or NUMERAI_EXECUTOR=docker) changes that."
             )
-            return self._executor(ProcessExecutor.name)
-        return self._executor(DockerExecutor.name)
+        return DockerExecutor.name, None
 
     def _require_engine(self, node: Node) -> None:
         try:

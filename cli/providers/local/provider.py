@@ -9,7 +9,7 @@ from dataclasses import replace
 from ...addresses import is_loopback
 from ...errors import ProviderError, UsageError
 from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
-from ...ports import Report, Silence
+from ...ports import HowItRuns, Report, Silence
 from ...schedule import validate_cron
 from ...source import source_hash, source_of
 from ...triggers import NO_SUBMIT
@@ -84,6 +84,10 @@ class LocalProvider:
     def reachable_by(self, api_url: str) -> bool:
         """Whether Numerai is on this machine, as the sandbox is, or a public address leads here."""
         return is_loopback(api_url) or self._parts.settings.public_url is not None
+
+    def how_it_runs(self, node: Node) -> HowItRuns:
+        """In containers, or as processes of this machine."""
+        return self._parts.choice.decide(node)[1]
 
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build what the node runs, unless that is there already."""

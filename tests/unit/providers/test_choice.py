@@ -11,6 +11,7 @@ from unittest.mock import Mock
 
 import pytest
 from numerai_compute.adapters.clock import SystemClock
+from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import Check, CheckStatus, Deployment, Keys, Node
 from numerai_compute.ports import ContainerEngine
@@ -18,6 +19,7 @@ from numerai_compute.providers.local.parts import LocalParts
 from numerai_compute.providers.local.provider import LocalProvider
 from numerai_compute.providers.local.rehearsal import LocalRehearsal
 from numerai_compute.providers.registry import ProviderContext
+from numerai_compute.usecases.deploy import deploy_node, how_it_runs, plan_deploy
 
 from tests.present import present
 
@@ -112,6 +114,28 @@ def test_a_process_is_told_what_is_for_containers_only(home: Path, engine: Engin
         provider.configure(each, print)
         provider.deploy(each, force=True, report=said.append)
     assert [line.endswith("are for containers only.") for line in said if "process:" in line] == [True, True]
+
+
+def test_a_first_deploy_as_a_process_is_planned_and_warned_of(home: Path, engine: Engine, node: Node) -> None:
+    provider, store = LocalProvider(context(home, engine)), HomeStore(home)
+    provider.configure(node, print)
+    assert plan_deploy(node, provider, store, force=False)[0].endswith("to run in containers")
+    engine.down, said, warned = "no-engine", list[str](), list[str]()
+    assert plan_deploy(node, provider, store, force=False)[0].endswith("to run as processes of this machine")
+    assert "The Docker engine cannot be reached." in str(how_it_runs(node, provider).why)
+    assert LocalParts(context(home, engine)).choice.recorded(node.name) is None, "a plan records nothing"
+    for _ in range(2):
+        deploy_node(node, provider, store, said.append, warn=warned.append, force=True)
+    assert len(warned) == 1 and "as processes of this machine, now and at later deploys" in warned[0]
+    assert warned[0] not in said and "as before" in said[-1]
+    assert LocalParts(context(home, engine)).choice.recorded(node.name) == "process"
+
+
+def test_what_cannot_run_as_before_is_not_planned(home: Path, engine: Engine, node: Node) -> None:
+    deployed(home, engine, node, "docker")
+    engine.down = "no-engine"
+    with pytest.raises(EnvironmentNotReady, match="does not become a process"):
+        plan_deploy(node, LocalProvider(context(home, engine)), HomeStore(home), force=True)
 
 
 def test_a_setting_changes_it_and_that_is_said(home: Path, engine: Engine, node: Node) -> None:
