@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_ENVIRONMENT = 3
 EXIT_UNPROVEN = 4
 """Nothing failed, and not everything could be proven now (`node test` while no round is open)."""
 EXIT_INTERRUPTED = 130
+
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
+MAKE_ROOM = "Make room on the disk and try again; what was there before is as it was."
 
 
 class NumeraiError(Exception):

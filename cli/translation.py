@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import errno
 
-from .errors import EnvironmentNotReady, NumeraiError
-
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
+from .errors import DISK_FULL, MAKE_ROOM, EnvironmentNotReady, NumeraiError
 
 
 def translated(error: BaseException) -> NumeraiError | None:
@@ -44,8 +42,8 @@ def _system(error: OSError) -> EnvironmentNotReady:
     hint = (
         "Look at that file or folder, and try again." if error.filename else "`numerai doctor` looks at this machine."
     )
-    if error.errno in _DISK_FULL:
-        hint = "Make room on the disk and try again; what was there before is as it was."
+    if error.errno in DISK_FULL:
+        hint = MAKE_ROOM
     elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         hint = "Make it readable and writable for you, and try again."
     elif error.errno in (errno.EMFILE, errno.ENFILE):

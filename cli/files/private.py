@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from ..errors import EnvironmentNotReady, NumeraiError
+from ..errors import DISK_FULL, MAKE_ROOM, EnvironmentNotReady, NumeraiError
 
 PREVIOUS_SUFFIX = ".previous"
 
@@ -100,7 +100,9 @@ def unwritable(path: Path, error: OSError) -> EnvironmentNotReady:
     """The error for a home folder that cannot be written to."""
     return EnvironmentNotReady(
         f"Cannot write {path}: {error.strerror or error}.",
-        "Make the folder writable for you, or set NUMERAI_HOME to a folder that is.",
+        MAKE_ROOM
+        if error.errno in DISK_FULL
+        else "Make the folder writable for you, or set NUMERAI_HOME to a folder that is.",
         code="home-unwritable",
     )
 

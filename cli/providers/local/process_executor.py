@@ -21,7 +21,7 @@ from ...source import DOCKERFILE, copy_source
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from . import supervisor
 from .dockerfile import read_command
-from .executor import Attempt, Control, StartFailed, disk_check
+from .executor import Attempt, Control, StartFailed, disk_check, writable_check
 from .settings import LocalPaths, LocalSettings
 
 REQUIREMENTS = "requirements.txt"
@@ -33,6 +33,11 @@ INHERITED = frozenset(
     SSL_CERT_FILE SSL_CERT_DIR REQUESTS_CA_BUNDLE CURL_CA_BUNDLE LD_LIBRARY_PATH DYLD_LIBRARY_PATH""".split()  # noqa: SIM905
 )
 _LOOK_SECONDS = 0.1
+
+
+def home_disk(paths: LocalPaths) -> Check:
+    """Whether there is room in the home folder."""
+    return disk_check("disk of the home folder", paths.home, f"Free some space for {paths.home}.")
 
 
 def locked_requirements(lock: Path, requirements: bytes) -> bytes:
@@ -174,9 +179,13 @@ class ProcessExecutor:
 
     def checks(self) -> Iterator[Check]:
         """The disk; everything else is this Python."""
-        yield Check("process executor", CheckStatus.OK, f"runs nodes on {sys.executable}")
+        name, paths = "process executor", self._paths
+        artifacts = [folder / "artifacts" for folder in _children(paths.root / "nodes")]
+        wrong = list(writable_check(name, [paths.root, paths.attempts, paths.cache, *artifacts]))
+        yield from wrong or [Check(name, CheckStatus.OK, f"runs nodes on {sys.executable}")]
+        yield from writable_check("logs", [paths.log("").parent], status=CheckStatus.WARNING)
         if self._paths.home.exists():
-            yield disk_check("disk of the home folder", self._paths.home, f"Free some space for {self._paths.home}.")
+            yield home_disk(self._paths)
 
     def _environment(self, folder: Path, requirements: Path, report: Report) -> Path:
         """The node's virtual environment for these requirements and this Python, made when it is not there."""
