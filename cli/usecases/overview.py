@@ -21,6 +21,9 @@ ProviderOf = Callable[[Node], Provider]
 
 LOOKED_LATELY = timedelta(days=1)
 """A look by cron (`numerai watch --once`) counts for so long."""
+NOT_LOOKED = timedelta(minutes=15)
+"""A process that has not looked for so long follows nothing, though it lives: it is stopped, or hangs. Two looks are
+ten minutes apart at most (`watch_seconds`)."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +96,8 @@ def needs_watching(node: Node, provider_of: ProviderOf) -> bool:
 
 
 def watching(ledger: Ledger, machine_now: datetime) -> list[WatcherRecord]:
-    """Who follows the rounds from this machine: watchers whose process lives, then looks by cron in the last day."""
+    """Who follows the rounds from this machine: watchers that live and look, then looks by cron in the last
+    day."""
     if not ledger.exists():
         return []
     counted = [watcher for watcher in ledger.watchers() if _counts(watcher, machine_now)]
@@ -109,7 +113,7 @@ def name_of(watcher: WatcherRecord) -> str:
 def _counts(watcher: WatcherRecord, machine_now: datetime) -> bool:
     if watcher.kind == "once":
         return machine_now - watcher.machine_seen < LOOKED_LATELY
-    return watcher.alive
+    return watcher.alive and machine_now - watcher.machine_seen < NOT_LOOKED
 
 
 def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followed: bool) -> NodeGlance:

@@ -7,11 +7,13 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 from ...errors import NumeraiError
+from ...files.database import DatabaseUnusable
 from ...models import Check, CheckStatus, Node
 from ..checks import deployment_check, last_run_check
-from .daemon import daemon_status
+from .daemon import RESTART, daemon_differs, daemon_status, how_to_end
 from .executor import Executor
 from .parts import LocalParts
+from .process_executor import home_disk
 
 OVERDUE = timedelta(minutes=5)
 """How long after its deadline a run that still goes on counts as stuck."""
@@ -27,6 +29,8 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
             used = parts.used_executors()
         except NumeraiError as error:
             yield Check("local database", CheckStatus.FAILED, error.message, error.hint)
+            if isinstance(error, DatabaseUnusable):  # its disk may be full
+                yield home_disk(parts.paths)
             return
         yield Check("local database", CheckStatus.OK, f"{parts.paths.database} is readable")
     yield _daemon(parts, needed=bool(nodes))
@@ -41,7 +45,7 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
     yield from _rehearsals(parts, used)
     for node in nodes:
         yield _deployment(parts, node, hash_of)
-        yield last_run_check(node, parts.store.runs(node.name, 20))
+        yield last_run_check(node, parts.store.runs(node.name, 20), parts.context.clock.now())
         yield from _stuck(parts, node)
 
 
@@ -50,10 +54,13 @@ def _daemon(parts: LocalParts, *, needed: bool) -> Check:
     if status.answering and needed and urlsplit(status.url or "").port != parts.port:
         why = f"answers on {status.url}, but by the settings as they are now it is to serve port {parts.port}"
         return Check(name, CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix="restart-daemon")
+    if status.answering and (differs := daemon_differs(parts)):
+        severity = CheckStatus.FAILED if needed else CheckStatus.WARNING
+        return Check(name, severity, f"answers on {status.url}, but {'; '.join(differs)}", RESTART)
     if status.answering:
         return Check(name, CheckStatus.OK, f"answers on {status.url} (pid {status.pid})")
     if status.running:
-        return Check(name, CheckStatus.FAILED, "runs, but does not answer", "numerai daemon stop; numerai daemon start")
+        return Check(name, CheckStatus.FAILED, f"runs (pid {status.pid}), but does not answer", how_to_end(status))
     if not needed:
         return Check(name, CheckStatus.OK, "does not run, and need not: no node is configured here")
     return Check(
