@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -127,9 +126,9 @@ def _comes(condition: Callable[[], bool]) -> bool:
     return True
 
 
-@pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    with opened_shell(tmp_path, "process") as shell:
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with opened_shell(tmp_path_factory.mktemp("ground"), "process") as shell:
         shell.ok("setup")
         shell.ok("node", "config", "--example", "tournament-python3", "--path", "node", "--size", "gen-sm")
         (shell.folder / "node" / "predict.py").write_text(FLAT)

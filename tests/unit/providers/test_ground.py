@@ -9,11 +9,14 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.files.database import DatabaseUnusable
-from numerai_compute.models import Check, CheckStatus, Keys
+from numerai_compute.models import Check, CheckStatus, Deployment, Keys
+from numerai_compute.ports import ContainerEngine
 from numerai_compute.providers.local import daemon as daemons
 from numerai_compute.providers.local.checks import local_checks
 from numerai_compute.providers.local.daemon import daemon_status, start_daemon, stop_daemon
@@ -23,7 +26,7 @@ from numerai_compute.providers.local.parts import LocalParts
 from tests.contract.local_bench import LocalBench, local_bench
 from tests.contract.local_daemon import KEYS, SECRET, LocalHome
 from tests.contract.provider_suite import quiet
-from tests.fakes import FakeClock
+from tests.fakes import NOW, FakeClock
 
 HERE = Ground("1", "https://a", "me", None, {"attempts": "3"}, {}, ())
 
@@ -83,6 +86,7 @@ def bench(tmp_path: Path) -> Iterator[LocalBench]:
         yield made
 
 
+@pytest.mark.slow
 def test_doctor_asks_the_daemon_for_its_keys_and_settings(bench: LocalBench) -> None:
     bench.start_daemon()
     told = findings(bench)["daemon"]
@@ -100,6 +104,7 @@ def test_doctor_asks_the_daemon_for_its_keys_and_settings(bench: LocalBench) -> 
     parts.store.close()
 
 
+@pytest.mark.slow
 def test_a_stranger_is_told_nothing_of_the_ground(bench: LocalBench) -> None:
     bench.start_daemon()
     told = json.loads((bench.home.path / "local" / "daemon.json").read_text())
@@ -108,6 +113,7 @@ def test_a_stranger_is_told_nothing_of_the_ground(bench: LocalBench) -> None:
         assert answer == {"error": "There is no such address."}
 
 
+@pytest.mark.slow
 def test_a_daemon_without_the_answer_was_started_by_another_version(
     bench: LocalBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +126,7 @@ def test_a_daemon_without_the_answer_was_started_by_another_version(
     assert "it was started by another version of numerai" in why
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no SIGSTOP")
 def test_the_way_out_of_a_frozen_daemon_can_be_followed(bench: LocalBench, monkeypatch: pytest.MonkeyPatch) -> None:
     bench.start_daemon()
@@ -176,3 +183,40 @@ def test_a_full_disk_is_seen_though_the_database_cannot_be_used(
 
 def unusable() -> list[object]:
     raise DatabaseUnusable("disk I/O error")
+
+
+class Engine:
+    """This shell's engine: it answers and holds every image."""
+
+    def version(self) -> str:
+        return "1"
+
+    def data_folder(self) -> None:
+        return None
+
+    def image_id(self, tag: str) -> str:
+        return tag
+
+
+@pytest.mark.slow
+def test_the_daemon_says_that_its_own_engine_is_away(bench: LocalBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nowhere/docker.sock")
+    bench.start_daemon()
+    monkeypatch.delenv("DOCKER_HOST")
+    parts = LocalParts(replace(bench.home.context(), engine=lambda: cast(ContainerEngine, Engine())))
+    (node,) = [stored.node.name for stored in parts.store.nodes()]
+    parts.store.save_deployment(Deployment(node, "image", "hash", NOW), "docker", "sha256:1")
+    (found,) = daemons.daemon_differs(parts)
+    parts.store.close()
+    assert found.startswith("its Docker engine does not work, and this shell's does: ")
+
+
+def test_a_daemon_that_could_not_even_say_why_it_did_not_start_had_no_room(
+    bench: LocalBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = (sys.executable, "-c", "raise SystemExit(1)")
+    with pytest.raises(NumeraiError, match="it does not answer"):
+        start_daemon(bench.home.context(), report=quiet, command=silent)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
+    with pytest.raises(NumeraiError, match=r"the disk of .* is full"):
+        start_daemon(bench.home.context(), report=quiet, command=silent)
