@@ -6,11 +6,12 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 from numerai_compute.errors import NumeraiError
@@ -119,9 +120,13 @@ def test_a_daemon_without_the_answer_was_started_by_another_version(
 ) -> None:
     bench.start_daemon()
     asked = daemons.request
-    monkeypatch.setattr(
-        daemons, "request", lambda h, p, m, path, *more, **k: asked(h, p, m, path.replace("/ground", "/x"), *more, **k)
-    )
+
+    def of_another_version(
+        host: str, port: int, method: str, path: str, headers: Mapping[str, str], seconds: float = 5.0
+    ) -> dict[str, Any] | None:
+        return asked(host, port, method, path.replace("/ground", "/unknown"), headers, seconds)
+
+    monkeypatch.setattr(daemons, "request", of_another_version)
     why = findings(bench)["daemon"].why
     assert "it was started by another version of numerai" in why
 
@@ -133,18 +138,15 @@ def test_the_way_out_of_a_frozen_daemon_can_be_followed(bench: LocalBench, monke
     pid = daemon_status(bench.home.context()).pid
     assert pid
     asked = daemons.request
-    monkeypatch.setattr(daemons, "request", lambda *more, **_: asked(*more, seconds=0.2))
+    monkeypatch.setattr(daemons, "request", partial(asked, seconds=0.2))
     os.kill(pid, signal.SIGSTOP)
     try:
         told = findings(bench)["daemon"]
         assert told.status is CheckStatus.FAILED and told.mend == f"kill -9 {pid}, then numerai daemon start"
-        clock = FakeClock()
-        for command in (
-            lambda: stop_daemon(replace(bench.home.context(), clock=clock)),
-            lambda: start_daemon(replace(bench.home.context(), clock=SlowClock()), report=quiet),
-        ):
+        context = replace(bench.home.context(), clock=SlowClock())
+        for command in (stop_daemon, partial(start_daemon, report=quiet)):
             with pytest.raises(NumeraiError) as error:
-                command()
+                command(context)
             assert error.value.code == "daemon-stuck" and f"kill -9 {pid}" in (error.value.hint or "")
             assert "start" not in error.value.message
     finally:
