@@ -98,11 +98,14 @@ def check_inside(path: Path, within: Path) -> None:
 
 def unwritable(path: Path, error: OSError) -> EnvironmentNotReady:
     """The error for a home folder that cannot be written to."""
+    hint = "Make the folder writable for you, or set NUMERAI_HOME to a folder that is."
+    if error.errno in DISK_FULL:
+        hint = MAKE_ROOM
+    elif isinstance(error, NotADirectoryError):
+        hint = "Move away the file that is where a folder must be."
     return EnvironmentNotReady(
         f"Cannot write {path}: {error.strerror or error}.",
-        MAKE_ROOM
-        if error.errno in DISK_FULL
-        else "Make the folder writable for you, or set NUMERAI_HOME to a folder that is.",
+        hint,
         code="home-unwritable",
     )
 

@@ -194,9 +194,11 @@ class Verifier:
         """Where what runs the node stands on something else than this shell."""
         if not isinstance(self.provider, ServesWebhooks):
             return ()
-        differences = tuple(f"The daemon is not as this shell is: {why}." for why in self.provider.differences())
+        differences = tuple(
+            f"The daemon is not as this shell is: {why.rstrip('.')}." for why in self.provider.differences()
+        )
         for warning in differences:
-            self.on_warning(f"{warning} numerai daemon stop; numerai daemon start")
+            self.on_warning(f"{warning} To restart it: numerai daemon stop; numerai daemon start")
         return differences
 
     def _verdict(self) -> Verdict:

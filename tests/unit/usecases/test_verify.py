@@ -161,10 +161,10 @@ def test_a_run_is_followed_without_its_log(bench: Bench, monkeypatch: pytest.Mon
 
 
 def test_what_the_daemon_does_not_share_with_this_shell_is_said_first(bench: Bench) -> None:
-    bench.provider.differing = ["it has no Numerai keys"]
+    bench.provider.differing = ["it has no Numerai keys."]
     found = bench.verify()
     assert found.warnings == ("The daemon is not as this shell is: it has no Numerai keys.",)
-    assert bench.warned == [f"{found.warnings[0]} numerai daemon stop; numerai daemon start"]
+    assert bench.warned == [f"{found.warnings[0]} To restart it: numerai daemon stop; numerai daemon start"]
 
 
 def test_a_run_that_could_not_start(bench: Bench) -> None:
