@@ -571,6 +571,10 @@ class ServesWebhooks(Protocol):
     def silence(self) -> Silence | None:
         """Why its webhooks do not answer at their address now, looked at by calling it; None when they answer."""
 
+    def differences(self) -> Sequence[str]:
+        """In words, where that process stands on something else than this shell, so that its runs end otherwise: keys,
+        settings, a container engine."""
+
     def restart(self, report: Report) -> None:
         """Start what serves the webhooks, or start it again with the settings as they are now. Runs go on."""
 

@@ -139,6 +139,7 @@ class FakeProvider:
         self.no_capabilities: str | None = None
         self.base = "http://127.0.0.1:5"
         self.silent: Silence | None = None
+        self.differing: list[str] = []
         self.restarts = 0
         self.configured: dict[str, Node] = {}
         self.deployments: dict[str, Deployment] = {}
@@ -165,6 +166,9 @@ class FakeProvider:
         if configured is None or configured.webhook_url is None:
             return None
         return self.base + configured.webhook_url.removeprefix("http://127.0.0.1:5")
+
+    def differences(self) -> list[str]:
+        return self.differing
 
     def silence(self) -> Silence | None:
         return self.silent

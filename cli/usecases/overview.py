@@ -25,6 +25,9 @@ LOOKED_LATELY = timedelta(hours=1)
 rounds; one says nothing of the next, and neither does a look by hand."""
 SOON = timedelta(minutes=10)
 """How long after a look the next one is never overdue."""
+NOT_LOOKED = timedelta(minutes=15)
+"""A process that has not looked for so long follows nothing, though it lives: it is stopped, or hangs. Two looks are
+ten minutes apart at most (`watch_seconds`)."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ def needs_watching(node: Node, provider_of: ProviderOf) -> bool:
 def watching(ledger: Ledger, machine_now: datetime) -> list[WatcherRecord]:
     """Who follows the rounds from this machine: watchers whose process lives, then looks that come again and again."""
     known = ledger.watchers() if ledger.exists() else []
-    living = [watcher for watcher in known if watcher.alive and watcher.kind in GOING_ON]
+    living = [each for each in known if each.alive and each.kind in GOING_ON and _looks(each, machine_now)]
     by_cron = [each for each in known if each.kind == "once" and machine_now - each.machine_seen < LOOKED_LATELY]
     return living + (by_cron if _go_on(by_cron, machine_now) else [])
 
@@ -125,6 +128,10 @@ def name_of(watcher: WatcherRecord) -> str:
     once = "`numerai watch --once`"
     names = {"daemon": "the daemon", "watch": "`numerai watch`", "once": f"{once} from cron", "hand": once}
     return names.get(watcher.kind, watcher.kind)
+
+
+def _looks(watcher: WatcherRecord, machine_now: datetime) -> bool:
+    return machine_now - watcher.machine_seen < NOT_LOOKED
 
 
 def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followed: bool) -> NodeGlance:

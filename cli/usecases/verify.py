@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import Enum
@@ -139,6 +140,7 @@ class Verifier:
             self._withholds = withholding(self.node, self.provider)
         warnings = self._warnings() if self.submits else ()
         self.provider.wake(self.report)
+        warnings += self._differences()
         self._started, self._since = self.clock.monotonic(), self.clock.now()
         submission: Submission | None = None
         try:
@@ -187,6 +189,17 @@ class Verifier:
         for warning in warnings:
             self.on_warning(warning)
         return tuple(warnings)
+
+    def _differences(self) -> tuple[str, ...]:
+        """Where what runs the node stands on something else than this shell."""
+        if not isinstance(self.provider, ServesWebhooks):
+            return ()
+        differences = tuple(
+            f"The daemon is not as this shell is: {why.rstrip('.')}." for why in self.provider.differences()
+        )
+        for warning in differences:
+            self.on_warning(f"{warning} To restart it: numerai daemon stop; numerai daemon start")
+        return differences
 
     def _verdict(self) -> Verdict:
         if len(self._facts) < len(FACTS) or any(fact.holds is False for fact in self._facts):
@@ -261,9 +274,16 @@ class Verifier:
         return run
 
     def _wait_for_start(self, run: Run) -> Run:
+        said: set[str] = set()
+
         def begun() -> Run | None:
             now = self.provider.run(run.id)
-            return now if now.started_at is not None or now.state.final else None
+            if now.started_at is not None or now.state.final:
+                return now
+            if now.message and now.message not in said:
+                said.add(now.message)
+                self.on_warning(now.message)
+            return None
 
         begun_run = self._wait(begun, START_SECONDS)
         if begun_run is None:
@@ -273,6 +293,8 @@ class Verifier:
     def _still_waits(self, run: Run) -> Fact:
         """Why a run has not started: usually a run before it goes on, as a node runs once at a time."""
         detail = f"run {run.id} still waits for its start after {START_SECONDS:.0f} s"
+        if message := self.provider.run(run.id).message:
+            return Fact(STARTED, False, self._seconds(), f"{detail}: {message}", mend="numerai doctor")
         command = f"numerai node -m {self.node.model_name}"
         ahead = [each for each in self.provider.runs(self.node.name, RUNS_BACK) if each.state is RunState.RUNNING]
         if not ahead:
@@ -281,9 +303,7 @@ class Verifier:
         return Fact(STARTED, False, self._seconds(), detail, mend=f"{command} cancel {ahead[0].id}, then test again")
 
     def _end(self, run: Run, trigger_id: str | None, began: datetime) -> Run:
-        for line in self.provider.logs(run.id, follow=True):
-            self._log.append(line)
-            self.on_log(line)
+        self._follow(run)
         limit = self.node.timeout_minutes * 60 * 3 + START_SECONDS  # a temporary failure is tried again
         ended = self._wait(lambda: _if_final(self.provider.run(run.id)), limit)
         if ended is not None and ended.failure in SUBMITTED and self._window.is_open is False:
@@ -302,6 +322,15 @@ class Verifier:
         code = ended.exit_code or 0
         self._say(Fact(ENDED, True, self._seconds(), f"exit code {code} after {took:.1f} s" + _attempts(ended)))
         return ended
+
+    def _follow(self, run: Run) -> None:
+        """Hear what the run prints until it ends; a log that cannot be read says nothing of how it ends."""
+        try:
+            for line in self.provider.logs(run.id, follow=True):
+                self._log.append(line)
+                self.on_log(line)
+        except OSError as error:
+            self.on_warning(f"The log of run {run.id} cannot be read: {error}. The run goes on without it.")
 
     def _withheld(self, run: Run, began: datetime) -> Submission | None:
         """What is known of the submission that was not made; a run that made one all the same has failed."""
@@ -390,7 +419,9 @@ class Verifier:
         return Fact(REACHED, False, self._seconds(), error.message, cause, mend="numerai doctor")
 
     def _run_failed(self, fact: str, run: Run) -> Fact:
-        logged = list(self._log) or list(self.provider.logs(run.id))
+        logged = list(self._log)
+        with suppress(OSError):  # what cannot be read explains nothing
+            logged = logged or list(self.provider.logs(run.id))
         lines = [line.text for line in deque(logged, maxlen=LAST_LINES)]
         cause = "last log lines:\n" + "\n".join(f"  {line}" for line in lines) if lines else None
         return Fact(fact, False, self._seconds(), _why(run) + _attempts(run), cause, _mend(run, self.node))

@@ -203,7 +203,7 @@ def test_a_run_that_waits_for_its_next_attempt_is_cancelled(bench: LocalBench) -
     run = bench.provider.trigger(node)
     wait_until(lambda: bench.provider.run(run.id).attempt == 2)
     waiting = bench.provider.run(run.id)
-    assert waiting.state is RunState.RUNNING
+    assert waiting.state is RunState.QUEUED and waiting.started_at is not None
     assert "Attempt 2 of 3 follows in 600 s" in (waiting.message or "")
     assert bench.provider.cancel(run.id).state is RunState.CANCELLED
 

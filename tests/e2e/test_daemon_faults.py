@@ -250,7 +250,7 @@ def test_what_is_left_of_an_ended_run_is_removed_at_the_next_start(bench: LocalB
     executor.start(attempt)
     assert executor.leftovers()
     store = bench.provider._store
-    store.started(run.id)
+    store.started(run.id, datetime.now(timezone.utc))
     final = Run(run.id, node.name, RunState.FAILED, run.created_at, ended_at=datetime.now(timezone.utc))
     store.finish(run.id, final)
     bench.start_daemon()

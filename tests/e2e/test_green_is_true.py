@@ -1,11 +1,10 @@
-"""doctor is green only where Numerai's trigger leads to a submission: 45 states, each judged by triggering."""
+"""doctor is green only where Numerai's trigger leads to a submission: 50 states, each judged by triggering."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +23,7 @@ pytestmark = pytest.mark.e2e
 
 REGISTERED = ("ours", "nobody", "another port", "a wrong token", "another node")
 DAEMON = ("as set", "started before the port was changed", "stopped")
+GROUND = ("as this shell", "no keys", "another API", "other keys", "attempts is a file")
 SOURCE = ("deployed", "changed since", "gone")
 
 
@@ -93,6 +93,30 @@ class Ground:
         found: dict[str, Any] = requests.get(f"{self.shell.sandbox['url']}/sandbox/state", timeout=30).json()
         return found
 
+    @contextmanager
+    def standing_on(self, what: str) -> Iterator[None]:
+        """The daemon, or the folder that runs are executed in, in one of the states."""
+        attempts, keys = self.shell.home / "local" / "attempts", self.shell.home / ".keys"
+        away, nothing = keys.with_name("away"), {"NUMERAI_PUBLIC_ID": "", "NUMERAI_SECRET_KEY": ""}
+        environments = {
+            "no keys": {**nothing, "NUMERAI_API_URL": ""},
+            "another API": {"NUMERAI_API_URL": f"http://127.0.0.1:{free_port()}"},
+            "other keys": {"NUMERAI_SECRET_KEY": "B" * 64},
+        }
+        self.shell.ok("daemon", "stop")
+        keys.rename(away)
+        assert self.shell("daemon", "start", **environments.get(what, {})).exit_code == 0
+        if what == "attempts is a file":
+            attempts.rename(attempts.with_name("kept"))
+            attempts.touch()
+        try:
+            yield
+        finally:
+            away.rename(keys)
+            if what == "attempts is a file":
+                attempts.unlink()
+                attempts.with_name("kept").rename(attempts)
+
 
 def _comes(condition: Callable[[], bool]) -> bool:
     try:
@@ -102,9 +126,9 @@ def _comes(condition: Callable[[], bool]) -> bool:
     return True
 
 
-@pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    with opened_shell(tmp_path, "process") as shell:
+@pytest.fixture(scope="module")
+def ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    with opened_shell(tmp_path_factory.mktemp("ground"), "process") as shell:
         shell.ok("setup")
         shell.ok("node", "config", "--example", "tournament-python3", "--path", "node", "--size", "gen-sm")
         (shell.folder / "node" / "predict.py").write_text(FLAT)
@@ -128,3 +152,13 @@ def test_green_is_true(ground: Ground) -> None:
     assert green == [("ours", "as set", "deployed"), ("ours", "as set", "changed since")], (
         "and it is green where it can"
     )
+
+
+def test_green_is_true_of_a_daemon_that_stands_on_something_else(ground: Ground) -> None:
+    ground.register("ours", ground.serve("as set"))
+    found = {}
+    for what in GROUND:
+        with ground.standing_on(what):
+            found[what] = ground.green()
+            assert not found[what] or ground.submits(), what
+    assert found == {what: what == "as this shell" for what in GROUND}

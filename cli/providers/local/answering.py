@@ -10,9 +10,9 @@ from urllib.request import urlopen
 from ...addresses import is_loopback
 from ...ports import Silence
 from ..registry import ProviderContext
-from .daemon import daemon_status, request
+from .daemon import RESTART, daemon_status, request
 
-START, RESTART = "numerai daemon start", "numerai daemon stop; numerai daemon start"
+START = "numerai daemon start"
 SECONDS = 10.0
 """How long a public address may take to answer."""
 

@@ -12,7 +12,7 @@ from ...models import Check, CheckStatus, Node
 from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
 from .choice import ExecutorChoice
-from .daemon import daemon_status
+from .daemon import RESTART, daemon_differs, daemon_status, how_to_end
 from .executor import Executor, home_disk_check
 from .parts import LocalParts
 
@@ -50,7 +50,7 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
     yield from _drift(parts, nodes)
     for node in nodes:
         yield _deployment(parts, node, hash_of)
-        yield last_run_check(node, parts.store.runs(node.name, 20))
+        yield last_run_check(node, parts.store.runs(node.name, 20), parts.context.clock.now())
         yield from _stuck(parts, node)
 
 
@@ -74,10 +74,13 @@ def _daemon(parts: LocalParts, *, needed: bool) -> Check:
     if status.answering and needed and urlsplit(status.url or "").port != parts.port:
         why = f"answers on {status.url}, but by the settings as they are now it is to serve port {parts.port}"
         return Check(name, CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix="restart-daemon")
+    if status.answering and (differs := daemon_differs(parts)):
+        severity = CheckStatus.FAILED if needed else CheckStatus.WARNING
+        return Check(name, severity, f"answers on {status.url}, but {'; '.join(differs)}", RESTART)
     if status.answering:
         return Check(name, CheckStatus.OK, f"answers on {status.url} (pid {status.pid})")
     if status.running:
-        return Check(name, CheckStatus.FAILED, "runs, but does not answer", "numerai daemon stop; numerai daemon start")
+        return Check(name, CheckStatus.FAILED, f"runs (pid {status.pid}), but does not answer", how_to_end(status))
     if not needed:
         return Check(name, CheckStatus.OK, "does not run, and need not: no node is configured here")
     return Check(

@@ -8,6 +8,7 @@ import json
 import logging
 import os
 import secrets
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,16 +27,25 @@ from ...process import spawn_detached
 from ...signals import ending_signals
 from ..registry import ProviderContext
 from .companions import Companion, Companions
+from .ground import CONTROL_TOKEN, NO_ADDRESS, differences, ground_of, heard
 from .parts import LocalParts
 from .scheduler import Scheduler
 from .settings import LocalPaths
 
 COMMAND = (sys.executable, "-m", "numerai_compute", "daemon", "run")
+RESTART = "numerai daemon stop; numerai daemon start"
 START_SECONDS = 60.0
 STOP_SECONDS = 60.0
 """Longer than the daemon's companions may take to say what they have to say."""
+ENDING_SECONDS = 5.0
+"""How long one that does not listen may still be ending, as it was asked to by another command."""
 LOOK_SECONDS = 0.05
+GROUND_SECONDS = 15.0
+"""How long the daemon may take to look at what it stands on; an engine that is there answers within a second."""
+LOOK_WAITS_SECONDS = 5.0
+"""How long a look waits for another one: an engine that hangs must not take every thread that answers `stop`."""
 CONTROL_HOST = "127.0.0.1"
+"""Less free space than this, in bytes, is a full disk."""
 LOG_BYTES = 1024 * 1024
 LOG_FILES = 3
 PACKAGE_LOGGER = __name__.partition(".")[0]
@@ -101,22 +111,21 @@ def start_daemon(context: ProviderContext, *, report: Report, command: Sequence[
     if status.answering:
         return status
     make_private_folder(paths.root)
-    if not status.running:
-        report("Starting the daemon")
-    with os.fdopen(os.open(paths.daemon_output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
-        environ = {**os.environ, "NUMERAI_HOME": str(context.home)}
-        process = spawn_detached(command, cwd=paths.root, env=environ, output=output)
-    give_up = context.clock.monotonic() + START_SECONDS
+    process, give_up = None, context.clock.monotonic() + START_SECONDS
     while context.clock.monotonic() < give_up:
+        if process is None and not status.running:
+            report("Starting the daemon")
+            process = _spawn(paths, command)
         status = daemon_status(context)
         if status.answering:
             return status
-        if process.poll() is not None and not status.running:
+        if process is not None and process.poll() is not None and not status.running:
             break
         context.clock.sleep(LOOK_SECONDS)
-    last_words = paths.daemon_output.read_text(encoding="utf-8", errors="replace").strip()
+    if process is None:
+        raise _stuck(status, "runs, but does not answer")
     raise ProviderError(
-        f"The daemon did not start: {last_words or _why_silent(paths)}",
+        f"The daemon did not start: {_last_words(paths)}",
         f"`numerai daemon run` shows what happens; its log is {paths.daemon_log}.",
         code="daemon-failed",
     )
@@ -133,6 +142,17 @@ def _why_silent(paths: LocalPaths) -> str:
     return "it does not answer"
 
 
+def _spawn(paths: LocalPaths, command: Sequence[str]) -> subprocess.Popen[bytes]:
+    with os.fdopen(os.open(paths.daemon_output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as output:
+        environ = {**os.environ, "NUMERAI_HOME": str(paths.home)}
+        return spawn_detached(command, cwd=paths.root, env=environ, output=output)
+
+
+def _last_words(paths: LocalPaths) -> str:
+    """What a daemon that did not start has said. On a full disk it could not say anything."""
+    return paths.daemon_output.read_text(encoding="utf-8", errors="replace").strip() or _why_silent(paths)
+
+
 def stop_daemon(context: ProviderContext) -> DaemonStatus:
     """End the daemon and return how it stood before; `going_on` are the runs that it leaves running.
 
@@ -142,9 +162,8 @@ def stop_daemon(context: ProviderContext) -> DaemonStatus:
     if not before.running:
         return before
     told = _read_daemon_file(paths)
-    if told is None or not _ask_to_stop(told):
-        raise _stuck(before)
-    give_up = context.clock.monotonic() + STOP_SECONDS
+    asked = told is not None and _ask_to_stop(told)
+    give_up = context.clock.monotonic() + (STOP_SECONDS if asked else ENDING_SECONDS)
     while lock_is_held(paths):
         if context.clock.monotonic() > give_up:
             raise _stuck(before)
@@ -174,6 +193,24 @@ def daemon_status(context: ProviderContext) -> DaemonStatus:
     )
 
 
+def daemon_differs(parts: LocalParts) -> list[str]:
+    """In words, where the daemon that runs stands on something else than this process: keys, settings, an engine, its
+    version. Asked of the daemon itself, as its environment is not this one's."""
+    asked = _read_daemon_file(parts.paths)
+    if asked is None:
+        return []
+    token = {CONTROL_TOKEN: asked.control_token}
+    content = request(CONTROL_HOST, asked.control_port, "GET", "/ground", token, seconds=GROUND_SECONDS)
+    try:
+        if content is None:
+            return [f"it has not said within {GROUND_SECONDS:.0f} s what it stands on: does its Docker engine answer?"]
+        if content.get("error") == NO_ADDRESS:
+            return ["it was started by another version of numerai"]
+        return list(differences(heard(content["ground"]), ground_of(parts, asked.control_token)))
+    except (KeyError, TypeError):
+        return ["it does not say what it stands on"]
+
+
 def lock_is_held(paths: LocalPaths) -> bool:
     """Whether a daemon of this home folder lives."""
     return is_held(paths.lock)
@@ -201,6 +238,7 @@ class _Daemon:
         self._report = report
         self._companions = Companions(companions, parts.context.clock)
         self._stop = threading.Event()
+        self._looking = threading.Lock()
         self._instance = secrets.token_hex(8)
         self._control_token = secrets.token_urlsafe(32)
         self._since = parts.context.clock.now()
@@ -222,7 +260,7 @@ class _Daemon:
         webhook = Webhook(parts.store, parts.context.clock, self._scheduler.poke, self._stop.is_set)
         host = parts.settings.host
         server = WebhookServer(create_app(webhook, self._instance), host, parts.port)
-        control = WebhookServer(create_control_app(self._health, self._stop_if_allowed), CONTROL_HOST, 0)
+        control = WebhookServer(create_control_app(self._health, self._stop_if_allowed, self._ground), CONTROL_HOST, 0)
         with ending_signals(self._stop):
             told = _DaemonFile(
                 self._instance,
@@ -262,11 +300,24 @@ class _Daemon:
             "queued": sum(job.phase in ("queued", "waiting") for job in active),
         }
 
+    def _ground(self, token: str) -> Mapping[str, Any] | None:
+        if not self._allowed(token):
+            return None
+        if not self._looking.acquire(timeout=LOOK_WAITS_SECONDS):
+            return {}
+        try:
+            return asdict(ground_of(self._parts, self._control_token))
+        finally:
+            self._looking.release()
+
     def _stop_if_allowed(self, token: str) -> bool:
-        allowed = hmac.compare_digest(token.encode("utf-8", errors="replace"), self._control_token.encode())
+        allowed = self._allowed(token)
         if allowed:
             self._stop.set()
         return allowed
+
+    def _allowed(self, token: str) -> bool:
+        return hmac.compare_digest(token.encode("utf-8", errors="replace"), self._control_token.encode())
 
 
 @contextmanager
@@ -325,13 +376,15 @@ def _webhook_answers(told: _DaemonFile) -> bool:
 
 
 def _ask_to_stop(told: _DaemonFile) -> bool:
-    content = request(CONTROL_HOST, told.control_port, "POST", "/stop", {"X-Control-Token": told.control_token})
+    content = request(CONTROL_HOST, told.control_port, "POST", "/stop", {CONTROL_TOKEN: told.control_token})
     return content is not None and content.get("status") == "stopping"
 
 
-def request(host: str, port: int, method: str, path: str, headers: Mapping[str, str]) -> dict[str, Any] | None:
+def request(
+    host: str, port: int, method: str, path: str, headers: Mapping[str, str], seconds: float = 5.0
+) -> dict[str, Any] | None:
     """The JSON object that is answered, None where there is none."""
-    connection = http.client.HTTPConnection(host, port, timeout=5)
+    connection = http.client.HTTPConnection(host, port, timeout=seconds)
     try:
         connection.request(method, path, headers=dict(headers))
         content = json.loads(connection.getresponse().read(1 << 20))
@@ -351,9 +404,15 @@ def _client_host(host: str) -> str:
     return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104  (compared, not listened on)
 
 
-def _stuck(status: DaemonStatus) -> NumeraiError:
+def how_to_end(status: DaemonStatus) -> str:
+    """The commands that replace a daemon which does not listen any more."""
+    kill = "taskkill /F /PID" if os.name == "nt" else "kill -9"
+    return f"{kill} {status.pid or 'PID'}, then numerai daemon start"
+
+
+def _stuck(status: DaemonStatus, how: str = "does not end") -> NumeraiError:
     return ProviderError(
-        f"The daemon (pid {status.pid or 'unknown'}) does not end.",
-        f"Look at {status.log}, then end the process yourself: what is queued is kept.",
+        f"The daemon (pid {status.pid or 'unknown'}) {how}.",
+        f"Look at {status.log}, then end the process yourself: {how_to_end(status)}. What is queued is kept.",
         code="daemon-stuck",
     )

@@ -16,7 +16,7 @@ from ...ports import Clock, ContainerEngine, ContainerSpec, ContainerState, Repo
 from ...redaction import Redactor
 from ...source import build_arguments, source_of
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
-from .executor import Attempt, Control, StartFailed, disk_check
+from .executor import Attempt, Control, StartFailed, disk_check, writable_check
 from .run_log import LineSplitter, LogWriter, last_lines
 from .settings import LocalPaths, LocalSettings
 from .start_failures import ARCHITECTURES, LOOKED_AT, NOT_FOUND, Program, missing_capability, why_not_started
@@ -168,6 +168,7 @@ class DockerExecutor:
             yield Check(name, CheckStatus.FAILED, error.message, error.hint)
             return
         yield Check(name, CheckStatus.OK, f"version {version} answers")
+        yield from writable_check("logs", [self._paths.log("").parent], status=CheckStatus.WARNING)
         if folder is not None:
             yield disk_check("disk of the Docker engine", folder, "docker system prune")
 

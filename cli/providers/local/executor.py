@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from ...errors import NumeraiError
+from ...files.private import unwritable
 from ...models import Check, CheckStatus, Node, RunFailure
 from ...ports import Report
 from ..outcomes import Outcome
@@ -99,6 +102,19 @@ class Executor(Protocol):
 
     def checks(self) -> Iterator[Check]:
         """Whether what it stands on is there."""
+
+
+def writable_check(name: str, folders: Iterable[Path], *, status: CheckStatus = CheckStatus.FAILED) -> Iterator[Check]:
+    """What is wrong with folders that runs write to, by writing to them; one that is not there will be made."""
+    for folder in folders:
+        if not os.path.lexists(folder):
+            continue
+        try:
+            with tempfile.TemporaryFile(dir=folder, prefix=".probe-", buffering=0) as probe:
+                probe.write(b"\0")
+        except OSError as error:
+            refused = unwritable(folder, error)
+            yield Check(name, status, refused.message, refused.hint)
 
 
 def disk_check(name: str, folder: Path, mend: str) -> Check:

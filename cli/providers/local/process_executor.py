@@ -23,7 +23,7 @@ from ...source import source_hash as hash_of
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from . import supervisor
 from .dockerfile import read_command
-from .executor import Attempt, Control, StartFailed
+from .executor import Attempt, Control, StartFailed, writable_check
 from .run_log import last_lines
 from .settings import LocalPaths, LocalSettings
 from .start_failures import LOOKED_AT, NOT_FOUND, programs_of, this_machine, why_not_started
@@ -222,8 +222,12 @@ class ProcessExecutor:
         remove_tree(self._paths.cache, self._paths.root)
 
     def checks(self) -> Iterator[Check]:
-        """What runs nodes: this Python."""
-        yield Check("process executor", CheckStatus.OK, f"runs nodes on {sys.executable}")
+        """This Python, and the folders that runs write to."""
+        name, paths = "process executor", self._paths
+        artifacts = [folder / "artifacts" for folder in _children(paths.root / "nodes")]
+        wrong = list(writable_check(name, [paths.root, paths.attempts, paths.cache, *artifacts]))
+        yield from wrong or [Check(name, CheckStatus.OK, f"runs nodes on {sys.executable}")]
+        yield from writable_check("logs", [paths.log("").parent], status=CheckStatus.WARNING)
 
     def _environment(self, folder: Path, requirements: Path, report: Report) -> Path:
         """The node's virtual environment for these requirements and this Python, made when it is not there."""

@@ -18,7 +18,7 @@ from ..webhooks.calls import TRIGGER_ID
 from .answering import silence_at
 from .checks import local_checks
 from .choice import WHAT
-from .daemon import COMMAND, lock_is_held, no_daemon, stop_daemon
+from .daemon import COMMAND, daemon_differs, lock_is_held, no_daemon, stop_daemon
 from .docker_executor import DockerExecutor
 from .parts import LocalParts
 from .process_executor import ProcessExecutor
@@ -74,6 +74,10 @@ class LocalProvider:
         if self._heard is None or now - self._heard[0] > HEARD_SECONDS:
             self._heard = now, silence_at(self._context, self._parts.webhook_base, self._parts.port)
         return self._heard[1]
+
+    def differences(self) -> list[str]:
+        """In words, where the daemon that runs stands on something else than this shell."""
+        return daemon_differs(self._parts)
 
     def restart(self, report: Report) -> None:
         """Stop the daemon if it runs, and start it."""

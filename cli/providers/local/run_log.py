@@ -9,11 +9,13 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from datetime import datetime, timezone
 from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
+from ...errors import EnvironmentNotReady
 from ...files.private import make_private_folder, remove_file
 from ...models import LogLine
 from ...redaction import LONGEST_FORM, Redactor
@@ -29,22 +31,32 @@ _SEGMENT = re.compile(r"\.(\d+)-(\d+)$")
 
 
 class LogWriter:
-    """Appends to a log. What a killed writer left half-written at the end is dropped when it is opened.
+    """Appends to a log. What a killed writer left half-written at the end is dropped when it is opened. A log that
+    cannot be written ends there: no run waits, blocks or fails for want of its log.
 
     `lines` counts the complete lines, those not kept included, so that one who copies from a source knows how many it
     has copied already. `first_stamp` and `last_stamp` are the times of the first and the last line, as written.
     """
 
     def __init__(self, path: Path, redact: Redactor):
-        make_private_folder(path.parent)
         self._path = path
         self._redact = redact
-        self._segments = _segments(path)
+        self._segments: list[tuple[int, int, Path]] = []
+        self._start = self._size = self.lines = 0
+        self.first_stamp: str | None = None
+        self.last_stamp: str | None = None
+        self._file: FileIO | None = None
+        with suppress(OSError, EnvironmentNotReady):
+            self._open()
+
+    def _open(self) -> None:
+        make_private_folder(self._path.parent)
+        self._segments = _segments(self._path)
         self._start, lines_before = self._segments[-1][:2] if self._segments else (0, 0)
-        current = self._segments[-1][2] if self._segments else path
+        current = self._segments[-1][2] if self._segments else self._path
         lines, self._size = _drop_partial_line(current)
         self.lines = lines_before + lines
-        self.first_stamp, self.last_stamp = _first_stamp(path), _last_stamp(current)
+        self.first_stamp, self.last_stamp = _first_stamp(self._path), _last_stamp(current)
         self._file = _append_to(current)
 
     def __enter__(self) -> LogWriter:
@@ -53,21 +65,37 @@ class LogWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def add(self, text: str, time: str | None = None) -> None:
         """Write one line; `time` is in RFC 3339, by default now."""
         stamp = time or _now()
         line = f"{stamp} {self._redact(text)}\n".encode("utf-8", errors="replace")
-        if self._size and self._size + len(line) > (SEGMENT_BYTES if self._segments else HEAD_BYTES):
-            self._begin_segment()
-        self._file.write(line)
+        try:
+            if self._size and self._size + len(line) > (SEGMENT_BYTES if self._segments else HEAD_BYTES):
+                self._begin_segment()
+            if self._file is None or self._file.write(line) != len(line):
+                self._give_up()
+                return
+        except OSError:
+            self._give_up()
+            return
         self._size += len(line)
         self.lines += 1
         self.first_stamp, self.last_stamp = self.first_stamp or stamp, stamp
 
+    def _give_up(self) -> None:
+        """Write nothing more; a line that is there in part goes when the log is opened again."""
+        file, self._file = self._file, None
+        if file is not None:
+            with suppress(OSError):
+                file.close()
+
     def _begin_segment(self) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
+            self._file = None
         self._start += self._size
         self._size = 0
         segment = self._path.with_name(f"{self._path.name}.{self._start}-{self.lines}")

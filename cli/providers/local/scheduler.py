@@ -93,7 +93,7 @@ class RunExecution:
             started = executor, attempt
             if fresh:
                 executor.start(attempt)
-                self._store.started(job.run.id)
+                self._store.started(job.run.id, self._clock.now())
                 log.info("run %s of %s: attempt %d goes on", job.run.id, job.run.node, attempt.number)
             outcome = executor.wait(attempt, control)
             if outcome is None:

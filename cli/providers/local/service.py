@@ -289,7 +289,10 @@ def _is_for(home: Path, manager: ServiceManager, environ: Mapping[str, str]) -> 
     found = manager.found()
     if found is None or not found.ours or manager.missing() or any(_differences(found, home)):
         return False
-    if any(name.startswith("NUMERAI_") for name in left_out(environ)):
+    lost = left_out(environ)
+    if any(name.startswith("NUMERAI_") for name in lost):
+        return False
+    if (engine := {name for name in lost if name.startswith("DOCKER_")}) and not engine <= manager.given():
         return False
     return HomeStore(home, {}).keys() == HomeStore(home, environ).keys()
 

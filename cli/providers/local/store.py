@@ -241,9 +241,9 @@ class RunStore:
             if row is None:
                 return None
             db.execute(
-                "UPDATE runs SET state = 'running', phase = 'starting', started_at = COALESCE(started_at, ?),"
-                " message = NULL, not_before = NULL, deadline = NULL WHERE id = ?",
-                (time_text(now), row["id"]),
+                "UPDATE runs SET state = 'running', phase = 'starting', message = NULL, not_before = NULL,"
+                " deadline = NULL WHERE id = ?",
+                (row["id"],),
             )
             return _job(db.execute("SELECT * FROM runs WHERE id = ?", (row["id"],)).fetchone())
 
@@ -256,17 +256,21 @@ class RunStore:
             )
             return _job(db.execute("SELECT * FROM runs WHERE id = ?", (run_id,)).fetchone())
 
-    def started(self, run_id: str) -> None:
+    def started(self, run_id: str, now: datetime) -> None:
         """Record that the attempt was started for certain: when it is not to be found from here on, it is lost."""
         with self._write() as db:
-            db.execute("UPDATE runs SET phase = 'started' WHERE id = ? AND phase = 'starting'", (run_id,))
+            db.execute(
+                "UPDATE runs SET phase = 'started', started_at = COALESCE(started_at, ?)"
+                " WHERE id = ? AND phase = 'starting'",
+                (time_text(now), run_id),
+            )
 
     def retry(self, run_id: str, not_before: datetime, message: str) -> None:
-        """Let the run wait for its next attempt."""
+        """Let the run wait for its next attempt: it is queued again, and `message` says why."""
         with self._write() as db:
             db.execute(
-                "UPDATE runs SET phase = 'waiting', attempt = attempt + 1, not_before = ?, message = ?,"
-                " deadline = NULL WHERE id = ? AND phase IN ('starting', 'started')",
+                "UPDATE runs SET state = 'queued', phase = 'waiting', attempt = attempt + 1, not_before = ?,"
+                " message = ?, deadline = NULL WHERE id = ? AND phase IN ('starting', 'started')",
                 (time_text(not_before), message, run_id),
             )
 

@@ -15,6 +15,7 @@ from ...models import WebhookCall
 from ...ports import Clock
 from ...redaction import Redactor
 from ..webhooks import calls
+from .ground import CONTROL_TOKEN, NO_ADDRESS
 from .store import RunStore
 
 log = logging.getLogger(__name__)
@@ -92,8 +93,13 @@ def create_app(webhook: Webhook, instance: str) -> Flask:
     return app
 
 
-def create_control_app(health: Callable[[], Mapping[str, Any]], stop: Callable[[str], bool]) -> Flask:
-    """What this machine's own commands ask of the daemon, on a port that no webhook's caller can fill."""
+def create_control_app(
+    health: Callable[[], Mapping[str, Any]],
+    stop: Callable[[str], bool],
+    ground: Callable[[str], Mapping[str, Any] | None],
+) -> Flask:
+    """What this machine's own commands ask of the daemon, on a port that no webhook's caller can fill. `stop` and
+    `ground` are given the token that the caller has shown."""
     app = _app()
 
     @app.route("/health", methods=["GET"])
@@ -102,9 +108,14 @@ def create_control_app(health: Callable[[], Mapping[str, Any]], stop: Callable[[
 
     @app.route("/stop", methods=["POST"])
     def post_stop() -> Response:
-        if not stop(request.headers.get("X-Control-Token", "")):
-            return _json(404, {"error": "There is no such address."})
+        if not stop(request.headers.get(CONTROL_TOKEN, "")):
+            return _json(404, {"error": NO_ADDRESS})
         return _json(200, {"status": "stopping"})
+
+    @app.route("/ground", methods=["GET"])
+    def get_ground() -> Response:
+        found = ground(request.headers.get(CONTROL_TOKEN, ""))
+        return _json(404, {"error": NO_ADDRESS}) if found is None else _json(200, {"ground": found})
 
     return app
 
@@ -117,7 +128,7 @@ def _app() -> Flask:
     def http_error(error: HTTPException) -> Response:
         status = error.code or 404
         reasons = {405: calls.post_only().error}
-        response = _json(status, {"error": reasons.get(status, "There is no such address.")})
+        response = _json(status, {"error": reasons.get(status, NO_ADDRESS)})
         allow = dict(error.get_headers()).get("Allow")
         if allow:
             response.headers["Allow"] = allow

@@ -190,7 +190,7 @@ class Claims(RuleBasedStateMachine):
             return
         run = active[pick % len(active)].run
         if how == "started":
-            self.store.started(run.id)
+            self.store.started(run.id, self.now)
         elif how == "retry":
             self.store.retry(run.id, self.now + timedelta(seconds=20), "again")
         elif how == "cancel":

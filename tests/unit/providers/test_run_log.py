@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,19 @@ def test_seventy_megabytes_and_then_an_error(tmp_path: Path) -> None:
     assert last_lines(path, 1) == ["ValueError: the reason"]
     lines = whole(path)
     assert lines[0] == "x" * 1000 and lines[-1] == "ValueError: the reason"
+
+
+def test_a_run_goes_on_where_its_log_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file where a folder is needed")
+    with LogWriter(tmp_path / "logs" / "r.log", Redactor()) as log:
+        log.add("printed")
+    assert log.lines == 0
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_log_on_a_full_disk_ends_there_and_the_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_log, "_append_to", lambda path: FileIO("/dev/full", "a"))
+    with LogWriter(tmp_path / "r.log", Redactor()) as log:
+        for _ in "123":
+            log.add("printed")
+    assert log.lines == 0

@@ -110,7 +110,7 @@ def test_a_temporary_failure_waits_longer_each_time(bench: Bench) -> None:
     run, waits = bench.add(), []
     for _ in "12":
         found = bench.execute(run)
-        assert found.state is RunState.RUNNING
+        assert found.state is RunState.QUEUED
         assert bench.store.claim(1, bench.clock.now()) is None
         waits.append(present(found.message).rpartition(" in ")[2])
         bench.clock.sleep(120)
@@ -131,7 +131,9 @@ def test_a_deadline_counts_from_the_start_of_an_attempt(bench: Bench) -> None:
 def test_infrastructure_that_is_away_is_tried_again(bench: Bench) -> None:
     bench.executor.start_error = EnvironmentNotReady("the engine is away")
     run = bench.add()
-    assert "the engine is away" in (bench.execute(run).message or "")
+    waiting = bench.execute(run)
+    assert "the engine is away" in (waiting.message or "")
+    assert (waiting.state, waiting.started_at) == (RunState.QUEUED, None), "nothing was started"
     bench.executor.start_error = None
     bench.clock.sleep(60)
     assert bench.execute(run).state is RunState.SUCCEEDED
@@ -141,6 +143,7 @@ def test_other_failures_to_start_end_the_run(bench: Bench) -> None:
     bench.executor.start_error = ProviderError("refused")
     found = bench.execute(bench.add())
     assert (found.state, found.failure, found.message) == (RunState.FAILED, RunFailure.COULD_NOT_START, "refused")
+    assert found.started_at is None
     assert bench.executor.discarded == [1]
 
 

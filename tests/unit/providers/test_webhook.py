@@ -150,10 +150,15 @@ def test_other_addresses(bench: Bench) -> None:
 
 
 def test_the_daemon_is_asked_and_stopped_with_its_token_only() -> None:
-    client = create_control_app(lambda: {"queued": 1}, lambda token: token == "control").test_client()
+    def ground(token: str) -> dict[str, str] | None:
+        return {"version": "1"} if token == "control" else None
+
+    client = create_control_app(lambda: {"queued": 1}, lambda token: token == "control", ground).test_client()
     assert client.get("/health").get_json() == {"queued": 1}
     for headers in ({}, {"X-Control-Token": "other"}):
         assert client.post("/stop", headers=headers).status_code == 404
+        assert client.get("/ground", headers=headers).status_code == 404
+    assert client.get("/ground", headers={"X-Control-Token": "control"}).get_json() == {"ground": {"version": "1"}}
     assert client.post("/stop", headers={"X-Control-Token": "control"}).get_json() == {"status": "stopping"}
     answer = client.post("/a/b")
     assert (answer.status_code, answer.mimetype) == (404, "application/json")

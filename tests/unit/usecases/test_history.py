@@ -316,6 +316,14 @@ def test_the_overview_says_who_watches_and_who_is_told(past: Past) -> None:
     assert [each.kind for each in found.watchers] == ["daemon"] and found.told == ("team",)
 
 
+def test_a_watcher_that_lives_and_does_not_look_follows_nothing(past: Past) -> None:
+    past.ledger.begin_watch("daemon", NOW, NOW)
+    past.clock.sleep(14 * 60)
+    assert len(past.overview().watchers) == 1
+    past.clock.sleep(2 * 60)
+    assert past.overview().watchers == ()
+
+
 def test_an_overview_of_nothing(home: Path, past: Past) -> None:
     empty = overview(HomeStore(home / "other", {}), past.reader(), past.ledger, lambda node: past.provider)
     assert (empty.nodes, empty.tournaments, empty.needs_watching) == ((), (), False)

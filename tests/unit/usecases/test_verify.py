@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -11,6 +12,7 @@ from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError
 from numerai_compute.models import (
     EntryStatus,
+    LogLine,
     Model,
     Node,
     RunFailure,
@@ -31,6 +33,7 @@ class Bench:
         self.node, self.api, self.provider, self.clock = node, api, provider, FakeClock()
         self.heard: list[Fact] = []
         self.lines: list[str] = []
+        self.warned: list[str] = []
         self.submission: Submission | None = Submission("sub-1", 100, filename="mine.csv")
         self.entries = [SubmissionEntry(100, EntryStatus.ON_TIME, "sub-1", "mine.csv")]
         api.on_trigger = self.trigger
@@ -50,6 +53,7 @@ class Bench:
             self.heard.append,
             lambda line: self.lines.append(line.text),
             lambda _: None,
+            on_warning=self.warned.append,
         ).verify()
 
     def failing(self) -> Fact:
@@ -133,6 +137,34 @@ def test_a_run_that_waits_for_another_one_names_it(bench: Bench) -> None:
     bench.provider.all_runs[0] = replace(before, state=RunState.RUNNING, started_at=NOW)
     fact = bench.failing()
     assert f"run {before.id} of this node goes on" in fact.detail and f"cancel {before.id}" in str(fact.mend)
+
+
+def test_a_run_that_waits_for_another_attempt_has_not_started_and_says_why(bench: Bench) -> None:
+    bench.provider.ending = {"started_at": None, "ended_at": None, "message": "No engine. Attempt 2 of 3 follows."}
+    fact = bench.failing()
+    assert fact.name == STARTED and fact.detail.endswith("No engine. Attempt 2 of 3 follows.")
+    assert fact.mend == "numerai doctor" and bench.warned == ["No engine. Attempt 2 of 3 follows."], (
+        "once, not each look"
+    )
+
+
+def test_a_run_is_followed_without_its_log(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreadable(run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
+        raise NotADirectoryError(20, "Not a directory")
+        yield
+
+    monkeypatch.setattr(bench.provider, "logs", unreadable)
+    assert bench.verify().ok and "Not a directory" in bench.warned[0]
+    bench.provider.ending = {"exit_code": 1, "state": RunState.FAILED}
+    bench.heard.clear()
+    assert "exit code 1" in bench.failing().detail
+
+
+def test_what_the_daemon_does_not_share_with_this_shell_is_said_first(bench: Bench) -> None:
+    bench.provider.differing = ["it has no Numerai keys."]
+    found = bench.verify()
+    assert found.warnings == ("The daemon is not as this shell is: it has no Numerai keys.",)
+    assert bench.warned == [f"{found.warnings[0]} To restart it: numerai daemon stop; numerai daemon start"]
 
 
 def test_a_run_that_could_not_start(bench: Bench) -> None:
