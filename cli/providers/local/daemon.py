@@ -45,7 +45,6 @@ GROUND_SECONDS = 15.0
 LOOK_WAITS_SECONDS = 5.0
 """How long a look waits for another one: an engine that hangs must not take every thread that answers `stop`."""
 CONTROL_HOST = "127.0.0.1"
-"""Less free space than this, in bytes, is a full disk."""
 LOG_BYTES = 1024 * 1024
 LOG_FILES = 3
 PACKAGE_LOGGER = __name__.partition(".")[0]
