@@ -97,6 +97,14 @@ PLACES: tuple[tuple[str | int, ...], ...] = (
 )
 """Where a value can be put in the place of an honest one."""
 
+NAMES: tuple[tuple[str | int, ...], ...] = (
+    *(("account", "models", number, "name") for number in (0, 1)),
+    ("account", "models", 0, "id"),
+    ("submissions", 0, "filename"),
+    ("listDatasets", 0),
+)
+"""Where what becomes the name of a file, of a folder or of something in an engine comes from."""
+
 VALUES: Mapping[str, Any] = {
     "null": None,
     "empty": "",
@@ -104,6 +112,7 @@ VALUES: Mapping[str, Any] = {
     "escapes": ESCAPE,
     "surrogate": "x\ud800y",
     "path": "../../../../../../victim",
+    "dots": "..",
     "absolute": "/tmp/victim/../victim",
     "drive": "C:\\victim",
     "markup": "[red]x[/blue] %s {0} `numerai`",
@@ -319,12 +328,12 @@ WAYS: Mapping[str, Callable[[_Handler], None]] = {
 
 
 def generated(seed: int, each: int) -> list[str]:
-    """Cases: every way above, and for every place `each` of the values, drawn with this seed."""
+    """Cases: every way above, for every place `each` of the values, drawn with this seed, and for every name all that
+    could lead elsewhere."""
     draw = random.Random(seed)
-    planted = [
-        f"{'.'.join(map(str, place))}={value}" for place in PLACES for value in draw.sample(list(VALUES), k=each)
-    ]
-    return [*WAYS, *planted]
+    planted = [(place, value) for place in PLACES for value in draw.sample(list(VALUES), k=each)]
+    planted += [(place, value) for place in NAMES for value in ("path", "dots", "absolute", "drive", "escapes")]
+    return [*WAYS, *dict.fromkeys(f"{'.'.join(map(str, place))}={value}" for place, value in planted)]
 
 
 @contextmanager
