@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ..credentials import credentials_in
@@ -10,6 +9,7 @@ from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
 from ..ports import Provider, Report, RollsBack, StateStore
 from ..source import check_source
+from .recorded_secrets import recorded_secrets
 from .runtime import (
     RUNTIME,
     RuntimeChoice,
@@ -51,9 +51,7 @@ def deploy_node(
 
 def refuse_credentials(folder: Path, store: StateStore) -> None:
     """`UsageError` naming the files of the build context that hold credentials."""
-    keys = store.keys()
-    recorded = [*store.notify_urls().values(), os.environ.get("AWS_SECRET_ACCESS_KEY")]
-    found = credentials_in(folder, [keys.secret_key if keys else None, *recorded])
+    found = credentials_in(folder, recorded_secrets(store))
     if not found:
         return
     listed = "\n".join(f"  {each}" for each in found[:LISTED])
