@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from .errors import UsageError
 
@@ -25,7 +26,8 @@ def is_loopback(url: str) -> bool:
 
 
 def check_api_url(url: str) -> str:
-    """The URL without a trailing slash; `UsageError` when keys must not be sent there."""
+    """The URL without a trailing slash; `UsageError`, which names no more of it than its host, when keys must not be
+    sent there or a part of it may be a secret."""
     if TYPE_CHECKING:
         from numerai_node.addresses import is_secure
     else:  # here, as the runtime takes urllib3 along
@@ -33,13 +35,17 @@ def check_api_url(url: str) -> str:
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        known = known and not set(url) & set("@?#")
     except ValueError:  # brackets or a port that are none
         known = False
     if not known:
-        raise UsageError(f"'{url}' is not the address of an API.", "Give NUMERAI_API_URL as https://host[:port].")
+        raise UsageError(
+            f"{origin(url)} is not the address of an API, or there is a user, `?` or `#` in it.",
+            "Give NUMERAI_API_URL as https://host[:port].",
+        )
     if not is_secure(url):
         raise UsageError(
-            f"{url} is not encrypted: the keys would be readable on the way.",
+            f"{origin(url)} is not encrypted: the keys would be readable on the way.",
             "Use https (plain http is accepted for this machine only).",
         )
     return url.rstrip("/")
@@ -52,4 +58,15 @@ def origin(url: str) -> str:
         port = f":{parts.port}" if parts.port else ""
     except ValueError:
         return "an address that is none"
-    return f"{parts.scheme}://{parts.hostname or ''}{port}"
+    if not parts.scheme or not parts.hostname:
+        return "an address that is none"
+    return f"{parts.scheme}://{parts.hostname}{port}"
+
+
+def proxy_passwords(environ: Mapping[str, str]) -> Iterator[str]:
+    """The passwords of the proxies that the environment names, also of a proxy that is no address."""
+    for name, proxy in environ.items():
+        if name.lower().endswith("_proxy") and "@" in proxy:
+            user = proxy.rpartition("@")[0].partition("://")
+            password = (user[2] or user[0]).partition(":")[2]
+            yield from (password, unquote(password))

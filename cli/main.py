@@ -14,6 +14,7 @@ from typing import TextIO
 import click
 
 from . import __version__
+from .addresses import proxy_passwords
 from .commands.options import output_options
 from .errors import EXIT_FAILED, EXIT_INTERRUPTED, NumeraiError, UsageError
 from .factory import Factory
@@ -95,7 +96,7 @@ def main(arguments: Sequence[str] | None = None, factory: Factory | None = None)
 
 def run(arguments: list[str], factory: Factory) -> int:
     """Run the command and return its exit code; whatever goes wrong is said in a few lines."""
-    hide(os.environ.get("NUMERAI_SECRET_KEY"))
+    hide(os.environ.get("NUMERAI_SECRET_KEY"), *proxy_passwords(os.environ))
     try:
         answer = cli.main(args=arguments, prog_name="numerai", obj=factory, standalone_mode=False)
         return answer if isinstance(answer, int) else 0

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 from base64 import b64encode, urlsafe_b64encode
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from urllib.parse import quote
 
 MASK = "***"
 SHORTEST_SECRET = 6
@@ -71,9 +73,31 @@ def _forms(word: str) -> Iterator[str]:
     yield "".join(f"(?i:%(?:25)*{byte:02x})" for byte in content)
     yield f"(?i:{content.hex()})"
     for encode in (b64encode, urlsafe_b64encode):
-        for before in range(3):  # bytes that stand before the secret, modulo 3: the next ones depend on the secret only
-            encoded = encode(bytes(before) + content).decode()
-            yield re.escape(encoded[-(-before * 8 // 6) : (before + len(content)) * 8 // 6])
+        yield from map(re.escape, _in_base64(content, encode))
+
+
+def byte_forms(secret: str) -> Iterator[bytes]:
+    """How a secret may stand in a file: in each encoding, percent-encoded, escaped as in JSON, in hexadecimal and in
+    base64. Literals, as looking for them in large files is fast; those of a short secret are none."""
+    if len(secret) < SHORTEST_SECRET:
+        return
+    content = secret.encode(errors="surrogatepass")
+    for encoding in ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be"):
+        yield secret.encode(encoding, errors="surrogatepass")
+    yield json.dumps(secret)[1:-1].encode()
+    yield quote(secret, safe="").encode()
+    for escape in ("\\u{:04x}", "\\u{:04X}", "\\x{:02x}", "\\x{:02X}", "%{:02x}", "%{:02X}"):
+        yield "".join(escape.format(ord(character)) for character in secret).encode()
+    yield content.hex().encode()
+    yield content.hex().upper().encode()
+    for encode in (b64encode, urlsafe_b64encode):
+        yield from (form.encode() for form in _in_base64(content, encode))
+
+
+def _in_base64(content: bytes, encode: Callable[[bytes], bytes]) -> Iterator[str]:
+    for before in range(3):  # bytes that stand before the secret, modulo 3: the next ones depend on the secret only
+        encoded = encode(bytes(before) + content).decode()
+        yield encoded[-(-before * 8 // 6) : (before + len(content)) * 8 // 6]
 
 
 def _character(character: str) -> str:

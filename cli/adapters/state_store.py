@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from ..addresses import origin
 from ..counting import counted
 from ..encodings import as_utf_8, is_utf_16
 from ..errors import NumeraiError
@@ -141,7 +142,8 @@ class HomeStore:
         stored = self._stored_keys()
         if stored and wanted_url and wanted_url.rstrip("/") != stored.api_url.rstrip("/"):
             raise NumeraiError(
-                f"The keys in {self.keys_path} belong to {stored.api_url}, but NUMERAI_API_URL is {wanted_url}.",
+                f"The keys in {self.keys_path} belong to {stored.api_url}, but NUMERAI_API_URL is"
+                f" {origin(wanted_url)}.",
                 "Unset NUMERAI_API_URL, or run `numerai setup` with the keys of that API.",
                 code="keys-elsewhere",
             )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from ..credentials import credentials_in
@@ -12,6 +11,7 @@ from ..models import Deployment, Node
 from ..names import shown
 from ..ports import HowItRuns, Provider, Report, RollsBack, RunsInWays, StateStore
 from ..source import Source, check_source, source_of
+from .recorded_secrets import recorded_secrets
 from .runtime import (
     RUNTIME,
     RuntimeChoice,
@@ -67,9 +67,7 @@ def how_it_runs(node: Node, provider: Provider) -> HowItRuns:
 
 def refuse_credentials(source: Source, store: StateStore) -> None:
     """`UsageError` naming the files of the build context that hold credentials."""
-    keys = store.keys()
-    recorded = [*store.notify_urls().values(), os.environ.get("AWS_SECRET_ACCESS_KEY")]
-    found = credentials_in(source, [keys.secret_key if keys else None, *recorded])
+    found = credentials_in(source, recorded_secrets(store))
     if not found:
         return
     listed = "\n".join(f"  {each}" for each in found[:LISTED])

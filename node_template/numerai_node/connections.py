@@ -225,7 +225,8 @@ def proxy_for(url: str) -> str | None:
     """The proxy that the environment, or the system, names for an address, as `requests` chooses it.
 
     HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY; NO_PROXY may hold networks such as 10.0.0.0/8. None for plain http
-    to this machine, which a proxy would carry off it.
+    to this machine, which a proxy would carry off it. `ConfigurationError`, without the value, which may hold a
+    password, for a proxy that is no address.
     """
     parts, proxies = urlsplit(url), getproxies()
     host = parts.hostname or ""
@@ -234,7 +235,22 @@ def proxy_for(url: str) -> str | None:
         return None
     if proxy_bypass(f"{host}:{parts.port}" if parts.port else host) or _in_networks(host, proxies):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if not _is_address(proxy):
+        named = parts.scheme if proxies.get(parts.scheme) else "all"
+        raise ConfigurationError(
+            f"{named.upper()}_PROXY holds no address of a proxy. It is http://[user:password@]host:port, and a password"
+            " has / as %2F, # as %23 and ? as %3F."
+        )
+    return proxy
+
+
+def _is_address(proxy: str) -> bool:
+    try:
+        parts = urlsplit(proxy)
+        return bool(parts.hostname) and parts.port != 0 and "@" not in f"{parts.path}{parts.query}{parts.fragment}"
+    except ValueError:  # brackets or a port that are none
+        return False
 
 
 def proxy_name(url: str) -> str | None:
@@ -242,11 +258,8 @@ def proxy_name(url: str) -> str | None:
     proxy = proxy_for(url)
     if proxy is None:
         return None
-    try:
-        parts = urlsplit(proxy)
-        return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
-    except ValueError:
-        return "that the environment names"
+    parts = urlsplit(proxy)
+    return f"{parts.hostname}:{parts.port}" if parts.port else str(parts.hostname)
 
 
 def _in_networks(host: str, proxies: dict[str, str]) -> bool:

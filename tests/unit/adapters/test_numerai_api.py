@@ -358,6 +358,24 @@ def test_which_addresses_may_be_given_keys(url: str, taken: bool) -> None:
     assert is_secure(url)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://me:CANARYPASS@127.0.0.1:9/",
+        "http://me:CANARYPASS@example.invalid",
+        "http://example.invalid/?key=CANARYPASS",
+        "https://api.numer.ai?key=CANARYPASS",
+        "https://api.numer.ai/#CANARYPASS",
+        "https://me:CANARYPASS@[::1",
+        "me:CANARYPASS@api.numer.ai",
+    ],
+)
+def test_an_address_of_an_api_that_holds_a_secret_is_refused_and_not_shown(url: str) -> None:
+    with pytest.raises(UsageError) as found:
+        check_api_url(url)
+    assert "CANARY" not in f"{found.value.message}{found.value.hint}"
+
+
 def test_a_proxy_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -59,8 +59,30 @@ def test_a_tunnel_that_is_refused(stub: Stub, transport: Transport, monkeypatch:
 def test_a_name_holds_no_password(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("https_proxy", "http://user:pass@proxy.example:3128")
     assert proxy_name("https://api.numer.ai") == "proxy.example:3128"
-    monkeypatch.setenv("https_proxy", "http://proxy:port")
-    assert proxy_name("https://api.numer.ai") == "that the environment names"
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "http://proxy:port",
+        "http://me:CANARYPASS@127.0.0.1:99999",
+        "http://me:CANARY#PASS@proxy:3128",
+        "http://me:1/CANARYPASS@proxy:3128",
+        "http://me:1?CANARYPASS@proxy:3128",
+        "http://me:CANARYPASS@[::1",
+        "http://[::1",
+        "http://:3128",
+        "http://proxy:0",
+    ],
+)
+@pytest.mark.parametrize("variable", ["https_proxy", "all_proxy"])
+def test_a_proxy_that_is_no_address_is_named_by_its_variable_and_not_shown(
+    proxy: str, variable: str, transport: Transport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, proxy)
+    with pytest.raises(ConfigurationError, match=f"^{variable.upper()} ") as found:
+        get(transport, "https://api.numer.ai/file")
+    assert "CANARY" not in str(found.value) and "PASS" not in str(found.value)
 
 
 @pytest.mark.parametrize("variable", VARIABLES[4:])
