@@ -31,6 +31,8 @@ class _Masked(io.RawIOBase):
     """Writes whole lines to a stream, and what is flushed, but for its end where that may begin a secret. What cannot
     be written there fails no handler."""
 
+    name = "<masked>"
+
     def __init__(self, stream: TextIO):
         super().__init__()
         self._stream = stream
@@ -41,7 +43,7 @@ class _Masked(io.RawIOBase):
 
     def text(self) -> io.TextIOWrapper:
         """The same for text."""
-        return io.TextIOWrapper(self, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True)  # type: ignore[type-var]
+        return io.TextIOWrapper(self, encoding="utf-8", errors="backslashreplace", newline="\n", write_through=True)
 
     def write(self, content: bytes) -> int:  # type: ignore[override]
         with self._lock:

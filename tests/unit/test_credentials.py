@@ -88,7 +88,7 @@ def test_credentials_are_found_at_any_depth(folder: Path, name: str, content: st
 )
 def test_common_credentials_are_found_by_name_and_by_content(folder: Path, name: str, content: str) -> None:
     write(folder, name, content)
-    assert [each.file for each in credentials_in(folder)] == [name]
+    assert [each.file for each in credentials_in(Source(folder))] == [name]
 
 
 def zipped(content: str) -> bytes:
@@ -113,7 +113,9 @@ def zipped(content: str) -> bytes:
 )
 def test_a_recorded_secret_is_found_in_any_form(folder: Path, content: bytes) -> None:
     write(folder, "notebook.ipynb", b"before " * 5 + content if content[:2] not in (b"PK", b"\x1f\x8b") else content)
-    assert [str(each) for each in credentials_in(folder, [SECRET])] == ["notebook.ipynb (one of your recorded secrets)"]
+    assert [str(each) for each in credentials_in(Source(folder), [SECRET])] == [
+        "notebook.ipynb (one of your recorded secrets)"
+    ]
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -129,20 +131,20 @@ def test_a_recorded_secret_is_found_in_the_history_of_a_repository(folder: Path,
         git("commit", "-q", "-m", "x")
     if packed:
         git("gc", "-q")
-    found = credentials_in(folder, [SECRET])
+    found = credentials_in(Source(folder), [SECRET])
     assert len(found) == 1 and found[0].file.startswith(".git/objects/")
-    assert credentials_in(folder, ["ANOTHERSECRET99"]) == []
+    assert credentials_in(Source(folder), ["ANOTHERSECRET99"]) == []
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04broken", b"\x1f\x8bbroken", b"PACK\0\0\0\2\0\0\0\1\xff"])
 def test_an_archive_that_is_broken_is_no_credential(folder: Path, content: bytes) -> None:
     write(folder, "model.bin", content)
-    assert credentials_in(folder, [SECRET]) == []
+    assert credentials_in(Source(folder), [SECRET]) == []
 
 
 def test_the_examples_hold_no_credential() -> None:
     examples = [each.parent for each in (Path(__file__).parents[2] / "node_template").glob("*/Dockerfile")]
-    assert examples and not [found for example in examples for found in credentials_in(example, [SECRET])]
+    assert examples and not [found for example in examples for found in credentials_in(Source(example), [SECRET])]
 
 
 def test_what_dockerignore_leaves_out_does_not_matter(folder: Path) -> None:
