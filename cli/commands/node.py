@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -17,7 +16,17 @@ from ..names import shown
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
 from ..usecases.inspect import NodeStatus, beside_the_folder, latest_run, list_nodes, node_status, run_log
 from ..usecases.resolve import first_steps, resolve_node
-from .options import PlaceType, confirm, decimal, dry_run_option, output_options, show_plan, tournament_option, whole
+from .options import (
+    PlaceType,
+    at_terminal,
+    confirm,
+    decimal,
+    dry_run_option,
+    output_options,
+    show_plan,
+    tournament_option,
+    whole,
+)
 
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
@@ -161,7 +170,7 @@ def _insist(factory: Factory, why: str, yes: bool) -> None:
     """Ask whether to go on with a node that cannot work yet. `--yes` agrees to costs, not to that."""
     from ..usecases.configure import UNASSIGN_PICKLE
 
-    if yes or not sys.stdin.isatty():
+    if yes or not at_terminal():
         hint = f"First, {UNASSIGN_PICKLE}. To prepare the node before that, configure it in a terminal without --yes."
         raise NumeraiError(why, hint, code="pickle-assigned")
     factory.render.warn(why)

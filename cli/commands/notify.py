@@ -12,7 +12,7 @@ from ..render import FAILED, OK
 from ..usecases.notify import Change, recipients, try_out
 from ..usecases.notify import add as add_recipient
 from ..usecases.notify import remove as remove_recipient
-from .options import ask, dry_run_option, output_options
+from .options import ask, at_terminal, dry_run_option, output_options
 
 URL_VARIABLE = "NUMERAI_NOTIFY_URL"
 
@@ -115,7 +115,7 @@ def _url(factory: Factory, argument: str | None) -> str:
     if argument == "-":
         return sys.stdin.readline().strip()
     given = argument or os.environ.get(URL_VARIABLE)
-    if not given and sys.stdin.isatty():
+    if not given and at_terminal():
         factory.render.progress("An address looks like one of these (docs/notify.md has more):")
         for example in factory.notify_examples:
             factory.render.progress(f"- {example}")

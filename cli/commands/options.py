@@ -135,6 +135,11 @@ def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], Non
     return callback
 
 
+def at_terminal() -> bool:
+    """Whether a person can be asked. What starts a command may have closed its standard input: Python has None then."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
 def ask(value: str | None, label: str, given_by: str, *, hide: bool = False, default: str | None = None) -> str:
     """The value, or what the person at the terminal types; without a terminal `UsageError` that names what is missing.
 
@@ -142,7 +147,7 @@ def ask(value: str | None, label: str, given_by: str, *, hide: bool = False, def
     """
     if value:
         return value
-    if not sys.stdin.isatty():
+    if not at_terminal():
         raise UsageError(f"{label} is missing.", f"Give it with {given_by}.", code="input-missing")
     typed: str = click.prompt(label, default=default, hide_input=hide, err=True)
     return typed.strip()
@@ -152,7 +157,7 @@ def confirm(question: str, yes: bool) -> None:
     """Return when the person agrees (or said `--yes` before); otherwise `NumeraiError`, and nothing was done."""
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not at_terminal():
         raise UsageError(f"{question} Nobody can be asked here.", "Add --yes to agree.", code="input-missing")
     if not click.confirm(question, err=True):
         raise NumeraiError("Not agreed: nothing was done.", code="not-agreed")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from itertools import groupby
@@ -22,7 +21,7 @@ from ..usecases.scaffold import example_for
 from ..usecases.settings import ProviderSettings
 from ..usecases.setup import STAKE_SCOPES, FoundModel, SetUp, lacking, move_state, set_up
 from .config import say_what_moved
-from .options import ask, confirm, dry_run_option, output_options, whole
+from .options import ask, at_terminal, confirm, dry_run_option, output_options, whole
 
 MOST_NAMES = 12
 
@@ -144,9 +143,9 @@ def _keys(factory: Factory, public_id: str | None, dry_run: bool) -> Keys | None
         if recorded is None:
             factory.render.progress("Your Numerai keys would be asked for.")
         return recorded
-    if recorded is not None and not sys.stdin.isatty():
+    if recorded is not None and not at_terminal():
         return recorded
-    if not complete and sys.stdin.isatty():
+    if not complete and at_terminal():
         factory.render.progress(_where_keys_are(api_url, recorded))
     default = recorded.public_id if recorded else None
     public_id = ask(public_id, "Numerai public id", "--public-id or NUMERAI_PUBLIC_ID", default=default)

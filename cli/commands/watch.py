@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -15,7 +14,7 @@ from ..render import FAILED, OK, Renderer
 from ..watching.foreground import look_once, watch_until_ended
 from ..watching.settings import watch_settings
 from ..watching.watcher import Finding, Look, Watcher
-from .options import decimal, output_options
+from .options import at_terminal, decimal, output_options
 
 PACKAGE_LOGGER = __name__.partition(".")[0]
 
@@ -48,7 +47,7 @@ def watch(factory: Factory, once: bool, grace_minutes: float | None) -> int:
       numerai watch
       numerai watch --once
     """
-    looks_once = "hand" if sys.stdin.isatty() else "once"  # cron has no terminal
+    looks_once = "hand" if at_terminal() else "once"  # cron has no terminal
     watcher = watcher_of(factory, looks_once if once else "watch", grace_minutes=grace_minutes)
     with _warnings_shown(factory.render):
         if not once:

@@ -197,3 +197,10 @@ def test_help_shows_defaults(line: Line) -> None:
 def test_setup_and_config_set_go_by_one_rule(home: Path, name: str, value: str, taken: bool) -> None:
     for command in (["setup", "-s", f"--{name}", value], ["config", "set", name, value]):
         assert run([*command, "--dry-run"], Factory(home)) == (0 if taken else 2), command
+
+
+def test_a_closed_standard_input_is_no_terminal(line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", None)
+    line("node", "config", "-p", str(folder))
+    assert "standard input" in line("notify", "add", "hook").err and line("node", "destroy").exit_code == 2
+    assert "follows" not in line("watch", "--once").err
