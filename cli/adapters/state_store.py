@@ -265,7 +265,7 @@ class HomeStore:
         previous = self.previous_nodes()
         if previous and previous[1]:
             raise NumeraiError(
-                f"{self.nodes_path} is gone. It has held {previous[1]} node(s).",
+                f"{self.nodes_path} is gone. It has held {counted(previous[1], 'node')}.",
                 f"`numerai doctor --fix` puts the previous version back ({previous[0].name}); remove that one, too, to "
                 "begin anew.",
                 code="state-corrupt",
@@ -423,10 +423,7 @@ def _corrupt(path: Path, why: str) -> NumeraiError:
 
 
 def _unreadable(path: Path, error: OSError) -> NumeraiError:
-    no_folder = isinstance(error, NotADirectoryError)
-    hint = "NUMERAI_HOME must name a folder." if no_folder else remedy(error) or "Make it readable for you."
-    return NumeraiError(
-        f"Cannot read {path}: {error.strerror or error}.",
-        hint,
-        code="home-unreadable",
-    )
+    hint = remedy(error) or "Make it readable for you."
+    if isinstance(error, NotADirectoryError):
+        hint = f"NUMERAI_HOME must name a folder. {hint}"
+    return NumeraiError(f"Cannot read {path}: {error.strerror or error}.", hint, code="home-unreadable")

@@ -76,7 +76,7 @@ class ProcessExecutor:
             self._program(command[0], environment, source)
             snapshot = folder / f"source-{source_hash[:12]}"
             if _content(snapshot) != hash_of(Source(source)):
-                self._copy(source, snapshot)
+                _copy(source, snapshot, self._paths.root)
         reference = {
             "source": str(snapshot),
             "content": _content(snapshot),
@@ -84,16 +84,6 @@ class ProcessExecutor:
             "command": command,
         }
         return f"process:{source_hash[:12]}", json.dumps(reference)
-
-    def _copy(self, source: Path, snapshot: Path) -> None:
-        """Copy the source, in the place of a copy that was damaged."""
-        fresh, damaged = (snapshot.with_name(f".{snapshot.name}.{os.getpid()}{end}") for end in ("", ".damaged"))
-        remove_tree(fresh, self._paths.root)
-        copy_source(source, fresh)
-        if snapshot.exists():
-            snapshot.rename(damaged)
-        fresh.replace(snapshot)
-        remove_tree(damaged, self._paths.root)
 
     def forget_old(self, node_name: str, keep: set[str]) -> None:
         """Remove the snapshots and virtual environments that nothing runs any more."""
@@ -307,6 +297,17 @@ class ProcessExecutor:
                 return True
             del self._supervisors[folder]
         return folder.exists() and supervisor.is_alive(folder)
+
+
+def _copy(source: Path, snapshot: Path, within: Path) -> None:
+    """Copy the source, in the place of a copy that was damaged."""
+    fresh, damaged = (snapshot.with_name(f".{snapshot.name}.{os.getpid()}{end}") for end in ("", ".damaged"))
+    remove_tree(fresh, within)
+    copy_source(source, fresh)
+    if snapshot.exists():
+        snapshot.rename(damaged)
+    fresh.replace(snapshot)
+    remove_tree(damaged, within)
 
 
 def _content(folder: Path) -> str | None:

@@ -178,6 +178,7 @@ def test_a_full_disk_is_seen_though_the_database_cannot_be_used(
 ) -> None:
     parts = LocalParts(bench.home.context())
     monkeypatch.setattr(parts.store, "deployments", unusable)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
     found = [check.name for check in local_checks(parts, [], lambda node: "")]
     parts.store.close()
     assert "local database" in found and "disk of the home folder" in found
@@ -213,12 +214,7 @@ def test_the_daemon_says_that_its_own_engine_is_away(bench: LocalBench, monkeypa
     assert found.startswith("its Docker engine does not work, and this shell's does: ")
 
 
-def test_a_daemon_that_could_not_even_say_why_it_did_not_start_had_no_room(
-    bench: LocalBench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_daemon_that_does_not_say_why_it_ended_does_not_answer(bench: LocalBench) -> None:
     silent = (sys.executable, "-c", "raise SystemExit(1)")
     with pytest.raises(NumeraiError, match="it does not answer"):
-        start_daemon(bench.home.context(), report=quiet, command=silent)
-    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=0))
-    with pytest.raises(NumeraiError, match=r"the disk of .* is full"):
         start_daemon(bench.home.context(), report=quiet, command=silent)

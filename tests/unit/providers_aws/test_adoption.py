@@ -15,7 +15,7 @@ PLANNED = (
     PlannedResource("aws_vpc.this", "aws_vpc", {"tags": {"Name": "numerai"}}),
     PlannedResource("aws_s3_bucket_versioning.artifacts", "aws_s3_bucket_versioning", {}),
 )
-TAKEN_OVER = "taking over 1 resource(s) that the interrupted command had made"
+TAKEN_OVER = "taking over 1 resource that the interrupted command had made"
 
 
 def interrupted(world: World) -> str:
