@@ -233,7 +233,7 @@ class RunsWork:
                 assert found is not None and found.id == run_id, f"the accepted trigger {trigger} is lost"
             for (run_id,) in self.promises.made("claimed"):
                 job = self.store.job(run_id)
-                assert job is not None and job.run.state is not RunState.QUEUED, f"the claim of {run_id} is lost"
+                assert job is not None and job.phase != "queued", f"the claim of {run_id} is lost"
                 active = run_id in {one.run.id for one in self.store.active()}
                 assert active != job.run.state.final, f"{run_id} is neither to be taken over nor ended"
         no_file_is_open_to_others(self.folder.glob(f"{RUNS_FILE}*"))

@@ -357,7 +357,7 @@ class TestLate:
     def test_a_round_past_its_deadline_is_not_open_whatever_is_answered(self, node: Node, stub: Stub) -> None:
         stub.round = a_round(closes=-1)
         assert node.api.current_round() is None
-        stub.round = a_round(opened=0.001)  # by a clock of whole seconds it may seem to open only just now
+        stub.round = a_round(opened=0.0)  # by a clock of whole seconds it may seem to open only just now
         assert node.api.current_round() is not None
 
     def test_the_deadline_passed_before_it_was_made(self, node: Node, stub: Stub) -> None:
