@@ -56,7 +56,7 @@ class Source:
         return PurePosixPath(self.inside, DOCKERFILE).as_posix()
 
     def __str__(self) -> str:
-        return str(self.folder) if self.parent is None else f"{self.folder} in {self.parent}"
+        return str(self.folder) if self.parent is None else f"{self.folder} (context {self.parent})"
 
 
 def source_of(node: Node) -> Source:
@@ -116,7 +116,7 @@ def check_place(source: Source, *, home: Path | None = None) -> None:
     if source.parent is not None:
         hint = "Put the node and what it shares with others into a folder of their own, and give that with --context."
         _check_narrow(source.parent, "what an image is built from", hint, home)
-    _ = source.inside
+    _ = source.inside  # which raises where it is not
 
 
 def _check_narrow(path: Path, what: str, hint: str, home: Path | None) -> None:

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from ..child_environment import DOCKER, child_environment
@@ -15,7 +16,7 @@ from ..dockerignore import SPECIFIC_IGNORE_FILE
 from ..errors import NumeraiError
 from ..ports import Report
 from ..process import run_process
-from ..source import DOCKERFILE, Source
+from ..source import DOCKERFILE, Source, dockerfile_text
 
 ASK_SECONDS = 20.0
 STEP = re.compile(r"#\d+ \[(?!internal\])")
@@ -58,28 +59,31 @@ def has_buildkit(environ: Mapping[str, str] = os.environ) -> bool:
         return False
 
 
-def build_with_buildkit(
-    source: Source,
-    tag: str,
-    *,
-    labels: Mapping[str, str],
-    arguments: Mapping[str, str],
-    platform: str | None,
-    report: Report,
-    dockerfile: str | None = None,
-) -> str | None:
-    """Build an image, tag it and load it into the engine; returns its id, None where it is not told. `dockerfile` is
-    the text to build by, where that is another one than the source's.
+@dataclass(frozen=True)
+class Build:
+    """One build. `dockerfile` is the text to build by, which need not be that of the source; `arguments` are those that
+    it declares."""
+
+    source: Source
+    tag: str
+    dockerfile: str
+    labels: Mapping[str, str]
+    arguments: Mapping[str, str]
+    platform: str | None = None
+
+
+def build_with_buildkit(build: Build, report: Report) -> str | None:
+    """Build an image, tag it and load it into the engine; returns its id, None where it is not told.
 
     Raises `NumeraiError` with code `build-failed`, holding what the failed step printed, or `base-image-missing`.
     """
     with tempfile.TemporaryDirectory() as temporary:
         identity = Path(temporary) / "id"
-        argv = ["docker", "buildx", "build", "--load", "--progress=plain", f"--iidfile={identity}", "--tag", tag]
-        argv += ["--file", str(source.dockerfile if dockerfile is None else _written(dockerfile, source, temporary))]
-        argv += [part for name, value in labels.items() for part in ("--label", f"{name}={value}")]
-        argv += [part for name, value in arguments.items() for part in ("--build-arg", f"{name}={value}")]
-        argv += ["--platform", platform] if platform else []
+        argv = ["docker", "buildx", "build", "--load", "--progress=plain", f"--iidfile={identity}", "--tag", build.tag]
+        argv += ["--file", str(_dockerfile(build, temporary))]
+        argv += [part for name, value in build.labels.items() for part in ("--label", f"{name}={value}")]
+        argv += [part for name, value in build.arguments.items() for part in ("--build-arg", f"{name}={value}")]
+        argv += ["--platform", build.platform] if build.platform else []
         lines: list[str] = []
 
         def on_line(line: str) -> None:
@@ -90,16 +94,19 @@ def build_with_buildkit(
 
         # No attestations: an image with them is an index, which not everything that runs images takes.
         environment = {**child_environment(extra=DOCKER), "BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
-        done = run_process([*argv, str(source.context)], env=environment, on_line=on_line)
+        done = run_process([*argv, str(build.source.context)], env=environment, on_line=on_line)
         if done.exit_code != 0:
-            raise build_failed(source.dockerfile, _reason(lines), _failed_step(lines))
+            raise build_failed(build.source.dockerfile, _reason(lines), _failed_step(lines))
         return identity.read_text(encoding="ascii").strip() or None if identity.exists() else None
 
 
-def _written(dockerfile: str, source: Source, folder: str) -> Path:
-    """A Dockerfile in another folder. What it leaves out of the context is said beside it there."""
-    path, specific = Path(folder) / DOCKERFILE, source.folder / SPECIFIC_IGNORE_FILE
-    path.write_bytes(dockerfile.encode("utf-8", "surrogateescape"))
+def _dockerfile(build: Build, folder: str) -> Path:
+    """The Dockerfile with the text to build by: where it is another one, a file in this folder, and beside it what says
+    what to leave out."""
+    if build.dockerfile == dockerfile_text(build.source.dockerfile):
+        return build.source.dockerfile
+    path, specific = Path(folder) / DOCKERFILE, build.source.folder / SPECIFIC_IGNORE_FILE
+    path.write_bytes(build.dockerfile.encode("utf-8", "surrogateescape"))
     if specific.is_file():
         shutil.copyfile(specific, path.with_name(specific.name))
     return path

@@ -13,7 +13,8 @@ import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cached_property, partial
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -24,7 +25,7 @@ from ..dockerignore import included_folders
 from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
 from ..source import Source, dockerfile_text, source_files
-from .buildkit import build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
+from .buildkit import Build, build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -131,16 +132,18 @@ class DockerEngine:
         declared = {name for each in instructions(dockerfile) for name, _ in each.arguments}
         given = {name: value for name, value in (arguments or {}).items() if name in declared}
         images = base_images(dockerfile, given)
+        plain = Build(source, tag, dockerfile, labels, given, platform)
         pinned = source.base_digests is not None
         digests = _pinned(source, images) if pinned else self._known_digest(images.own, platform)
-        build = partial(self._build, source, tag, arguments=given, platform=platform, report=report)
+        known = {**labels, **self._inherited(images.own), **images.labels(digests)}
         try:
-            known = {**labels, **self._inherited(images.own), **images.labels(digests)}
-            return build(by_digest(dockerfile, images.all, digests), known)
+            return self._build(
+                replace(plain, dockerfile=by_digest(dockerfile, images.all, digests), labels=known), report
+            )
         except NumeraiError as error:
             if pinned or not digests or error.code != "base-image-missing":
                 raise
-        return build(dockerfile, labels)  # a builder of its own need not have what the engine has
+        return self._build(plain, report)  # a builder of its own need not have what the engine has
 
     def _known_digest(self, image: BaseImage | None, platform: str | None) -> dict[str, str]:
         """The digest of an image that is not pinned, if it is known."""
@@ -177,83 +180,51 @@ class DockerEngine:
         known = [full_name(each) for each in local.get("RepoDigests") or ()]
         return next((digest for name, digest in known if name == repository(image)), None)
 
-    def _build(
-        self,
-        source: Source,
-        tag: str,
-        dockerfile: str,
-        labels: Mapping[str, str],
-        *,
-        arguments: Mapping[str, str],
-        platform: str | None,
-        report: Report,
-    ) -> str:
-        """Build by this text of a Dockerfile."""
+    def _build(self, build: Build, report: Report) -> str:
         if not self._buildkit():
-            return self._build_the_old_way(
-                source, tag, dockerfile, labels, arguments=arguments, platform=platform, report=report
-            )
-        image = build_with_buildkit(
-            source,
-            tag,
-            labels=labels,
-            arguments=arguments,
-            platform=platform,
-            report=report,
-            dockerfile=None if dockerfile == dockerfile_text(source.dockerfile) else dockerfile,
-        )
-        return self._built(image, tag, source.dockerfile, [])
+            return self._build_the_old_way(build, report)
+        return self._built(build_with_buildkit(build, report), build, [])
 
-    def _build_the_old_way(
-        self,
-        source: Source,
-        tag: str,
-        dockerfile: str,
-        labels: Mapping[str, str],
-        *,
-        arguments: Mapping[str, str],
-        platform: str | None,
-        report: Report,
-    ) -> str:
+    def _build_the_old_way(self, build: Build, report: Report) -> str:
         """Build through the engine's API, which has no BuildKit."""
-        line = need_of_buildkit(dockerfile)
+        line = need_of_buildkit(build.dockerfile)
         if line is not None:
             raise EnvironmentNotReady(
-                f"{source.dockerfile} needs BuildKit, and the Docker command here has none: {line}",
+                f"{build.source.dockerfile} needs BuildKit, and the Docker command here has none: {line}",
                 "Install the Docker CLI with its buildx plugin (docs.docker.com/go/buildx), unset DOCKER_BUILDKIT=0,"
                 " or write that line without it.",
                 code="no-buildkit",
             )
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         image_id = None
-        with _context(source, dockerfile) as context, _errors():
+        with _context(build) as context, _errors():
             # The SDK reports a failed build only in its stream, so the stream is read to its end here.
             for event in self._api.build(
                 fileobj=context,
                 custom_context=True,
-                dockerfile=source.dockerfile_name,
-                tag=tag,
+                dockerfile=build.source.dockerfile_name,
+                tag=build.tag,
                 rm=True,
                 forcerm=True,
                 decode=True,
-                labels=dict(labels),
-                buildargs=dict(arguments),
+                labels=dict(build.labels),
+                buildargs=dict(build.arguments),
                 use_config_proxy=True,
-                platform=platform,
+                platform=build.platform,
             ):
                 if "error" in event:
-                    raise build_failed(source.dockerfile, str(event["error"]), list(tail))
+                    raise build_failed(build.source.dockerfile, str(event["error"]), list(tail))
                 image_id = (event.get("aux") or {}).get("ID") or image_id
                 for line in str(event.get("stream", "")).splitlines():
                     if line.strip():
                         tail.append(line)
                         report(_shortened(line) if line.startswith("Step ") else f"  {line}")
-        return self._built(image_id, tag, source.dockerfile, list(tail))
+        return self._built(image_id, build, list(tail))
 
-    def _built(self, image: str | None, tag: str, dockerfile: Path, tail: list[str]) -> str:
-        built = image or self.image_id(tag)
+    def _built(self, image: str | None, build: Build, tail: list[str]) -> str:
+        built = image or self.image_id(build.tag)
         if built is None:
-            raise build_failed(dockerfile, "the engine returned no image", tail)
+            raise build_failed(build.source.dockerfile, "the engine returned no image", tail)
         return built
 
     def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
@@ -477,10 +448,11 @@ def _pinned(source: Source, images: BaseImages) -> dict[str, str]:
 
 
 @contextmanager
-def _context(source: Source, dockerfile: str) -> Iterator[IO[bytes]]:
-    """The build context as an archive: the very files that `deploy` has hashed and searched for credentials, and this
+def _context(build: Build) -> Iterator[IO[bytes]]:
+    """The build context as an archive: the very files that `deploy` has hashed and searched for credentials, and the
     text of the Dockerfile. The SDK would read .dockerignore by rules of its own, and no Dockerfile.dockerignore."""
-    own, content = tarfile.TarInfo(source.dockerfile_name), dockerfile.encode("utf-8", "surrogateescape")
+    source, content = build.source, build.dockerfile.encode("utf-8", "surrogateescape")
+    own = tarfile.TarInfo(source.dockerfile_name)
     own.size = len(content)
     with tempfile.TemporaryFile() as archive:
         with tarfile.open(fileobj=archive, mode="w") as tar:

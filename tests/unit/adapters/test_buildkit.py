@@ -5,10 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from numerai_compute.adapters.buildkit import build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
+from numerai_compute.adapters.buildkit import Build, build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
 from numerai_compute.adapters.docker_engine import DockerEngine
 from numerai_compute.errors import NumeraiError
-from numerai_compute.source import Source
+from numerai_compute.source import Source, dockerfile_text
 
 
 @pytest.fixture
@@ -86,14 +86,9 @@ def test_an_image_is_built_with_what_only_buildkit_knows(tmp_path: Path, tag: st
     said: list[str] = []
 
     def build() -> str | None:
-        return build_with_buildkit(
-            Source(tmp_path),
-            tag,
-            labels={"a": "b"},
-            arguments={"NODE": "n"},
-            platform=None,
-            report=said.append,
-        )
+        source = Source(tmp_path)
+        build = Build(source, tag, dockerfile_text(source.dockerfile), {"a": "b"}, {"NODE": "n"})
+        return build_with_buildkit(build, said.append)
 
     image = build()
     assert image is not None and image.startswith("sha256:")
@@ -108,9 +103,10 @@ def test_an_image_is_built_with_what_only_buildkit_knows(tmp_path: Path, tag: st
 def test_a_syntax_line_whose_image_is_missing_is_named(tmp_path: Path, tag: str) -> None:
     if not has_buildkit():
         pytest.skip("no buildx")
-    (tmp_path / "Dockerfile").write_text("# syntax=127.0.0.1:9/syntax:1\nFROM python:3.13-slim\n")
+    dockerfile = "# syntax=127.0.0.1:9/syntax:1\nFROM python:3.13-slim\n"
+    (tmp_path / "Dockerfile").write_text(dockerfile)
     with pytest.raises(NumeraiError, match=r"`# syntax=127\.0\.0\.1:9/syntax:1`") as caught:
-        build_with_buildkit(Source(tmp_path), tag, labels={}, arguments={}, platform=None, report=lambda line: None)
+        build_with_buildkit(Build(Source(tmp_path), tag, dockerfile, {}, {}), lambda line: None)
     assert caught.value.code == "syntax-image-missing" and "FROM" not in str(caught.value.hint)
 
 
