@@ -10,7 +10,8 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -18,6 +19,7 @@ import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Node, Run, RunFailure, RunState
 from numerai_compute.ports import Provider, RunsWithoutSubmitting
+from numerai_compute.usecases.inspect import changed_since_deploy
 
 from tests.present import present
 
@@ -458,3 +460,31 @@ def wait_until(condition: object, seconds: float = PATIENCE) -> None:
     while not condition():  # type: ignore[operator]
         assert time.monotonic() < give_up, "it did not come to pass"
         time.sleep(0.02)
+
+
+class ImageContract(ProviderContract[AnyBench]):
+    """Of providers that run images."""
+
+    @pytest.mark.parametrize("buildkit", ["1", "0"])
+    def test_a_node_is_built_from_the_folder_above(
+        self, bench: AnyBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildkit: str
+    ) -> None:
+        """As with the official tool's layout: nodes beside a folder with what they share."""
+        monkeypatch.setenv("DOCKER_BUILDKIT", buildkit)
+        node = bench.node("from common import shared; print('shared', shared.VALUE)")
+        folder = Path(node.path).rename(tmp_path / "alice")
+        (folder / "Dockerfile").write_text(
+            "FROM python:3.13-slim\nARG SRC_PATH\nWORKDIR /app\nCOPY ${SRC_PATH} .\nCOPY common common\nUSER 4321\n"
+            'CMD ["python", "-u", "main.py"]\n'
+        )
+        shared = tmp_path / "common" / "shared.py"
+        shared.parent.mkdir()
+        node = bench.provider.configure(replace(node, path=str(folder), context=str(tmp_path)), quiet)
+        for value in ("1", "2"):
+            shared.write_text(f"VALUE = {value}")
+            assert changed_since_deploy(node, bench.provider) is (value == "2")
+            assert bench.provider.deploy(node, force=False, report=quiet).changed
+            run = ended(bench.provider, bench.provider.trigger(node).id)
+            assert run.state is RunState.SUCCEEDED
+            assert texts(bench.provider, run.id) == [f"shared {value}"]
+        assert not bench.provider.deploy(node, force=False, report=quiet).changed

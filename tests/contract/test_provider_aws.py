@@ -20,7 +20,7 @@ from .provider_suite import (
     HELLO,
     TERMINATED,
     WAIT,
-    ProviderContract,
+    ImageContract,
     call,
     ended,
     quiet,
@@ -33,7 +33,7 @@ from .provider_suite import (
 
 pytestmark = [pytest.mark.aws, pytest.mark.docker]
 
-PROVISIONED = 30
+PROVISIONED = 32
 """Nodes that are made in one apply at the start: a node of its own for every test."""
 FORGOTTEN_SECONDS = 75.0
 """The webhook believes what it knows of the nodes for a minute."""
@@ -49,7 +49,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AwsBench]:
         yield bench
 
 
-class TestAws(ProviderContract[AwsBench]):
+class TestAws(ImageContract[AwsBench]):
     """Nodes on AWS."""
 
     @pytest.fixture

@@ -9,11 +9,9 @@ from pathlib import Path
 import docker
 import pytest
 from numerai_compute.adapters.docker_engine import PIDS_LIMIT
-from numerai_compute.models import RunState
-from numerai_compute.usecases.inspect import changed_since_deploy
 
 from .local_bench import LocalBench, local_bench
-from .provider_suite import ProviderContract, ended, quiet, texts
+from .provider_suite import ImageContract, ProviderContract, ended, quiet, texts
 
 LEAVE_A_FILE = """
 import os
@@ -56,7 +54,7 @@ class TestProcesses(ProviderContract[LocalBench]):
 
 
 @pytest.mark.docker
-class TestContainers(ProviderContract[LocalBench]):
+class TestContainers(ImageContract[LocalBench]):
     """Nodes as containers."""
 
     @pytest.fixture
@@ -74,30 +72,6 @@ class TestContainers(ProviderContract[LocalBench]):
             bench.provider.configure(replace(node, capabilities=capabilities), quiet)
             run = ended(bench.provider, bench.provider.trigger(node).id)
             assert texts(bench.provider, run.id) == [mask]
-
-    @pytest.mark.parametrize("buildkit", ["1", "0"])
-    def test_a_node_is_built_from_the_folder_above(
-        self, bench: LocalBench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildkit: str
-    ) -> None:
-        """As with the official tool's layout: nodes beside a folder with what they share."""
-        monkeypatch.setenv("DOCKER_BUILDKIT", buildkit)
-        node = bench.node("from common import shared; print('shared', shared.VALUE)")
-        folder = Path(node.path).rename(tmp_path / "alice")
-        (folder / "Dockerfile").write_text(
-            "FROM python:3.13-slim\nARG SRC_PATH\nWORKDIR /app\nCOPY ${SRC_PATH} .\nCOPY common common\nUSER 4321\n"
-            'CMD ["python", "-u", "main.py"]\n'
-        )
-        shared = tmp_path / "common" / "shared.py"
-        shared.parent.mkdir()
-        node = bench.provider.configure(replace(node, path=str(folder), context=str(tmp_path)), quiet)
-        for value in ("1", "2"):
-            shared.write_text(f"VALUE = {value}")
-            assert changed_since_deploy(node, bench.provider) is (value == "2")
-            assert bench.provider.deploy(node, force=False, report=quiet).changed
-            run = ended(bench.provider, bench.provider.trigger(node).id)
-            assert run.state is RunState.SUCCEEDED
-            assert texts(bench.provider, run.id) == [f"shared {value}"]
-        assert not bench.provider.deploy(node, force=False, report=quiet).changed
 
     def test_no_node_sees_the_cache_of_another(self, bench: LocalBench) -> None:
         alice, mallory = (self.ready(bench, LEAVE_A_FILE) for _ in range(2))
