@@ -30,6 +30,8 @@ class Setting:
         self.agree: Callable[[list[str]], None] = lambda preview: None
         self.insist: Callable[[str], None] = lambda why: None
         self.taken: list[str] = []
+        self.more: dict[str, Any] = {"take_over": self.taken.append}
+        self.provider_named: Any = lambda _: self.provider
 
     def configure(self, model: str | None = "alice", tournament: int | None = None, **asked: Any) -> Configured:
         done = self.run(model, tournament, **asked)
@@ -45,13 +47,13 @@ class Setting:
             tournament,
             api=self.api,
             store=self.store,
-            provider_named=lambda _: self.provider,
+            provider_named=self.provider_named,
             digest_of=self.digest_of,
             report=self.reported.append,
             agree=self.agree,
             insist=self.insist,
-            take_over=self.taken.append,
             dry_run=dry_run,
+            **self.more,
         )
 
     def digest_of(self, image: str) -> str | None:
@@ -273,19 +275,9 @@ def test_a_tournament_of_the_future_is_refused(setting: Setting, folder: Path) -
 
 def test_a_provider_that_does_not_exist_is_no_reason_to_destroy_a_node(setting: Setting, folder: Path) -> None:
     setting.configure(path=folder)
+    setting.provider_named = provider_factory
     with pytest.raises(UsageError, match="no provider 'LOCAL'") as caught:
-        configure_node(
-            NodeRequest(provider="LOCAL"),
-            "alice",
-            None,
-            api=setting.api,
-            store=setting.store,
-            provider_named=provider_factory,  # type: ignore[arg-type]
-            digest_of=setting.digest_of,
-            report=setting.reported.append,
-            agree=setting.agree,
-            insist=setting.insist,
-        )
+        setting.configure(provider="LOCAL")
     assert "destroy" not in str(caught.value.hint)
 
 
@@ -485,20 +477,11 @@ def test_a_webhook_is_taken_from_another_place_only_when_agreed(setting: Setting
     assert isinstance(plan, Plan) and not setting.taken
     step = "register the webhook of alice with Numerai, which calls https://abc.lambda-url.example until now: that ends"
     assert plan.describe()[-1] == step
+    asked = setting.more.pop("take_over")  # who gives none lets nothing be taken
     with pytest.raises(NumeraiError, match=r"https://abc\.lambda-url\.example, that this home did not") as caught:
-        configure_node(
-            NodeRequest(path=folder),
-            "alice",
-            None,
-            api=setting.api,
-            store=setting.store,
-            provider_named=lambda _: setting.provider,
-            digest_of=setting.digest_of,
-            report=setting.reported.append,
-            agree=lambda preview: None,
-            insist=lambda why: None,
-        )
+        setting.configure(path=folder)
     assert caught.value.code == "webhook-elsewhere" and setting.store.nodes() == {}
+    setting.more["take_over"] = asked
     done = setting.configure(path=folder)
     assert len(setting.taken) == 1 and "secret-token" not in setting.taken[0]
     assert setting.api.by_id["id-alice"].webhook == done.node.webhook_url
