@@ -18,7 +18,7 @@ from .parts import LocalParts
 
 OVERDUE = timedelta(minutes=5)
 """How long after its deadline a run that still goes on counts as stuck."""
-_COMPARED = ("model_id", "path", "cpu", "memory_mib", "timeout_minutes", "cron", "data_version")
+_COMPARED = ("model_id", "path", "cpu", "memory_mib", "timeout_minutes", "cron", "data_version", "capabilities")
 """What the database holds of a node that nodes.json holds, too."""
 
 
@@ -134,6 +134,8 @@ def _drift(parts: LocalParts, nodes: list[Node]) -> Iterator[Check]:
 
 
 def _shown(value: object) -> str:
+    if isinstance(value, tuple):
+        return ",".join(value) or "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
