@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -246,11 +247,11 @@ class AwsProvider:
                 "Run `numerai node config -P aws`.",
                 code="no-such-run",
             )
-        asked = itertools.count()
+        asked, logs = itertools.count(), functools.cache(lambda: self._logs(stack))
 
         def reason(job: Mapping[str, Any]) -> str | None:
             known = self._reasons.get(job["jobId"])
-            if known is None and next(asked) < REASONS and (known := self._logs(stack).reason(job)):
+            if known is None and next(asked) < REASONS and (known := logs().reason(job)):
                 self._reasons[job["jobId"]] = known
             return known
 
@@ -264,7 +265,11 @@ class AwsProvider:
         return RunLogs(self._parts.clients, outputs, self._clock, lag, redact)
 
     def _cost(self, node: Node, *, first: bool) -> CostEstimate:
-        return estimate(node, self.runs(node.name, HISTORY), use_spot=self._parts.settings.use_spot, first=first)
+        stack = self._stack()
+        known = node.name in stack.staying and stack.outputs
+        # how long they took is all that counts here, and no log says that
+        runs = BatchRuns(self._parts.clients, stack, self._clock).runs(node.name, HISTORY) if known else []
+        return estimate(node, runs, use_spot=self._parts.settings.use_spot, first=first)
 
     def _remember(self, node_name: str, done: Deployment) -> None:
         def changed(stack: Stack) -> Stack:

@@ -13,7 +13,7 @@ from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
 from .choice import ExecutorChoice
 from .daemon import RESTART, daemon_differs, daemon_status, how_to_end
-from .executor import Executor, home_disk_check
+from .executor import Executor, home_disk_check, writable_check
 from .parts import LocalParts
 
 OVERDUE = timedelta(minutes=5)
@@ -45,6 +45,7 @@ def local_checks(parts: LocalParts, nodes: Iterable[Node], hash_of: Callable[[No
     for executor in used:
         yield from executor.checks()
     yield from _of_new_nodes(parts, choice, nodes, {executor.name for executor in used})
+    yield from writable_check("logs", [parts.paths.log("").parent], status=CheckStatus.WARNING)
     yield from _room(parts, needed=any(executor.name == "process" for executor in used))
     yield from _rehearsals(parts, used)
     yield from _drift(parts, nodes)

@@ -16,10 +16,10 @@ from ...ports import Clock, ContainerEngine, ContainerSpec, ContainerState, Repo
 from ...redaction import Redactor
 from ...source import build_arguments, source_of
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
-from .executor import Attempt, Control, StartFailed, disk_check, writable_check
+from .executor import Attempt, Control, StartFailed, disk_check
 from .run_log import LineSplitter, LogWriter, last_lines
 from .settings import LocalPaths, LocalSettings
-from .start_failures import ARCHITECTURES, LOOKED_AT, NOT_FOUND, Program, missing_capability, why_not_started
+from .start_failures import LOOKED_AT, NOT_FOUND, Program, missing_capability, processor, why_not_started
 
 ARTIFACTS = "/numerai/artifacts"
 CACHE = "/numerai/cache"
@@ -168,7 +168,6 @@ class DockerExecutor:
             yield Check(name, CheckStatus.FAILED, error.message, error.hint)
             return
         yield Check(name, CheckStatus.OK, f"version {version} answers")
-        yield from writable_check("logs", [self._paths.log("").parent], status=CheckStatus.WARNING)
         if folder is not None:
             yield disk_check("disk of the Docker engine", folder, "docker system prune")
 
@@ -193,8 +192,8 @@ class DockerExecutor:
 
         with contextlib.suppress(ProviderError):  # what could not be found out explains nothing
             if state.exit_code in NOT_FOUND:
-                machine = self._engine.architecture()
-                if why := why_not_started(lines, state.program, look, ARCHITECTURES.get(machine, machine)):
+                machine = processor(self._engine.architecture())
+                if why := why_not_started(lines, state.program, look, machine):
                     return replace(outcome, message=f"It ended with exit code {state.exit_code}: {why}.")
             root = state.user.partition(":")[0] in ("", "0", "root")
             if why := missing_capability(lines, attempt.node, self._granted(attempt.node), root=root):

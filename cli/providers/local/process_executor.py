@@ -26,7 +26,7 @@ from .dockerfile import read_command
 from .executor import Attempt, Control, StartFailed, writable_check
 from .run_log import last_lines
 from .settings import LocalPaths, LocalSettings
-from .start_failures import LOOKED_AT, NOT_FOUND, programs_of, this_machine, why_not_started
+from .start_failures import LOOKED_AT, NOT_FOUND, processor, programs_of, why_not_started
 
 REQUIREMENTS = "requirements.txt"
 LOCK = "requirements.lock"
@@ -75,11 +75,13 @@ class ProcessExecutor:
             environment = self._environment(folder, source / REQUIREMENTS, report)
             self._program(command[0], environment, source)
             snapshot = folder / f"source-{source_hash[:12]}"
-            if _content(snapshot) != hash_of(Source(source)):
+            content = _content(snapshot)
+            if content != hash_of(Source(source)):
                 _copy(source, snapshot, self._paths.root)
+                content = _content(snapshot)
         reference = {
             "source": str(snapshot),
-            "content": _content(snapshot),
+            "content": content,
             "environment": str(environment),
             "command": command,
         }
@@ -178,7 +180,7 @@ class ProcessExecutor:
             work = self._paths.attempt(attempt.run_id, attempt.number) / "work"
             look = programs_of(work, self._path(Path(json.loads(attempt.reference)["environment"])))
             lines = last_lines(self._paths.log(attempt.run_id, attempt.number), LOOKED_AT)
-            if why := why_not_started(lines, "", look, this_machine()):
+            if why := why_not_started(lines, "", look, processor()):
                 return replace(outcome, message=f"It ended with exit code {result.exit_code}: {why}.")
         return outcome
 
@@ -217,7 +219,6 @@ class ProcessExecutor:
         artifacts = [folder / "artifacts" for folder in _children(paths.root / "nodes")]
         wrong = list(writable_check(name, [paths.root, paths.attempts, paths.cache, *artifacts]))
         yield from wrong or [Check(name, CheckStatus.OK, f"runs nodes on {sys.executable}")]
-        yield from writable_check("logs", [paths.log("").parent], status=CheckStatus.WARNING)
 
     def _environment(self, folder: Path, requirements: Path, report: Report) -> Path:
         """The node's virtual environment for these requirements and this Python, made when it is not there."""

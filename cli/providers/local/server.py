@@ -44,7 +44,9 @@ class _JsonErrorTask(ErrorTask):  # type: ignore[misc]  # waitress has no types
 
 
 class _Parser(HTTPRequestParser):  # type: ignore[misc]  # waitress has no types
-    """Refuses what waitress stumbles over: a length of thousands of digits, and brackets that are none."""
+    """Refuses what waitress stumbles over: a length of thousands of digits, and brackets that are none. Its
+    `parse_header` (waitress 3.0, parser.py) turns only its own errors into an answer; `int` and `urlsplit` raise
+    `ValueError`."""
 
     def parse_header(self, header_plus: bytes) -> None:
         """Read the first line and the headers; `ParsingError` for what they cannot be."""

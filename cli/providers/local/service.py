@@ -19,6 +19,7 @@ from ..registry import ProviderContext
 from .daemon import (
     COMMAND,
     LOOK_SECONDS,
+    RESTART,
     START_SECONDS,
     DaemonStatus,
     daemon_status,
@@ -365,7 +366,7 @@ def _problems(found: ServiceFound, manager: ServiceManager, home: Path) -> Itera
         yield remark
     if not differences and manager.active() is False and lock_is_held(LocalPaths(home)):
         why = f"the daemon that runs was not started by {manager.name}, which would start it again after a failure"
-        yield Remark(why, "numerai daemon stop; numerai daemon start")
+        yield Remark(why, RESTART)
 
 
 def _same(path: str, *others: str) -> bool:

@@ -83,9 +83,10 @@ def programs_of(folder: Path, path: str) -> Look:
     return look
 
 
-def this_machine() -> str:
-    """The processor of this machine, as `why_not_started` takes it."""
-    return ARCHITECTURES.get(platform.machine(), platform.machine())
+def processor(machine: str | None = None) -> str:
+    """A processor, by default that of this machine, as `why_not_started` takes it."""
+    machine = machine or platform.machine()
+    return ARCHITECTURES.get(machine, machine)
 
 
 def why_not_started(lines: Sequence[str], started: str, look: Look, machine: str) -> str | None:

@@ -26,7 +26,7 @@ from ...files.private import replacing
 from ...process import kill_group
 from ...redaction import Redactor
 from .run_log import LineSplitter, LogWriter
-from .start_failures import fault_of, programs_of, this_machine
+from .start_failures import fault_of, processor, programs_of
 
 LOOK_SECONDS = 0.1
 _DRAIN_SECONDS = 5.0
@@ -127,7 +127,7 @@ def _execute(folder: Path, spec: Spec, environment: Mapping[str, str]) -> Result
     except OSError as error:
         look = programs_of(Path(spec.cwd), environment.get("PATH", os.defpath))
         program = look(spec.argv[0]) if os.name == "posix" else None
-        why = (program and fault_of(program, look, this_machine())) or error.strerror or error
+        why = (program and fault_of(program, look, processor())) or error.strerror or error
         return Result(None, "could-not-start", f"{spec.argv[0]} cannot be started: {why}.")
     tree = psutil.Process(process.pid)
     with contextlib.suppress(psutil.NoSuchProcess):
