@@ -7,13 +7,13 @@ import os
 import sys
 from dataclasses import fields
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..counting import counted
 from ..errors import UsageError
+from ..files.places import users_home
 from ..models import NUMERAI_API_URL, Tournament
 from ..sandbox.settings import DEFAULT_SCOPES
 from .options import PlaceType, decimal, output_options, tournament_option, whole
@@ -159,7 +159,7 @@ def _announce(factory: Factory, running: RunningSandbox) -> None:
         click.echo(json.dumps({name: getattr(running, name) for name in names}))
         return
     models = [f"{model.name} ({Tournament(model.tournament).title})" for model in running.sandbox.account.models()]
-    home = os.environ.get("NUMERAI_HOME") or str(Path.home() / ".numerai-sandbox")
+    home = os.environ.get("NUMERAI_HOME") or str(users_home() / ".numerai-sandbox")
     variables = {
         "NUMERAI_API_URL": running.url,
         "NUMERAI_PUBLIC_ID": running.public_id,

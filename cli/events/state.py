@@ -66,7 +66,7 @@ def said_if_not_kept() -> Iterator[None]:
     try:
         yield
     except NumeraiError as error:
-        logger.error("%s %s", error.message, error.hint)
+        logger.error("%s", error.in_full)
 
 
 def _as_json(content: Mapping[str, Any], what: str) -> str:

@@ -12,6 +12,7 @@ from ..capabilities import WANTED, read_capabilities
 from ..counting import counted
 from ..dockerignore import IGNORE_FILE, SPECIFIC_IGNORE_FILE, ignore_file
 from ..errors import ApiError, NumeraiError, UsageError
+from ..files.places import place
 from ..models import (
     DEFAULT_PROVIDER,
     DEFAULT_SIZE,
@@ -334,7 +335,7 @@ def _context(wanted: str | None, existing: Node | None, folder: Path) -> str | N
     """The folder that a build is given; None for the node's own."""
     if wanted is None:
         return existing.context if existing else None
-    context = Path(wanted).expanduser().resolve() if wanted.strip() else folder
+    context = place(wanted).resolve() if wanted.strip() else folder
     return None if context == folder else str(context)
 
 

@@ -267,5 +267,5 @@ def _attempt(done: list[str], what: str, mend: Callable[[], object]) -> None:
     try:
         mend()
         done.append(what)
-    except (NumeraiError, OSError) as error:
+    except EXPECTED as error:
         done.append(f"could not: {what}: {error}")

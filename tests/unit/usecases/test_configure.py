@@ -495,3 +495,9 @@ def test_an_address_of_this_home_is_no_other_place(setting: Setting, folder: Pat
     setting.store.forget_node(first.node.name)
     setting.configure(path=folder)
     assert setting.taken == []
+
+
+def test_a_context_of_a_user_that_does_not_exist_is_no_path(setting: Setting, folder: Path) -> None:
+    with pytest.raises(UsageError, match="no home folder of that user") as caught:
+        setting.configure(path=folder, context="~nobody-of-this-name/a")
+    assert caught.value.code == "bad-path"
