@@ -82,9 +82,10 @@ def special_files(context: Path, dockerfile_folder: Path) -> Iterator[str]:
     return (name for name, mode in found if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode)))
 
 
-def included_folders(context: Path, dockerfile_folder: Path) -> Iterator[str]:
-    """The folders that the rules leave, empty ones too, as `included_files`."""
-    return (name for name, mode in _included(context, dockerfile_folder) if stat.S_ISDIR(mode))
+def included_entries(context: Path, dockerfile_folder: Path) -> Iterator[str]:
+    """As `included_files`, with the folders that the rules leave, empty ones too."""
+    found = _included(context, dockerfile_folder)
+    return (name for name, mode in found if stat.S_ISREG(mode) or stat.S_ISLNK(mode) or stat.S_ISDIR(mode))
 
 
 def _included(context: Path, dockerfile_folder: Path) -> Iterator[tuple[str, int]]:

@@ -19,7 +19,6 @@ from .commands.options import output_options
 from .errors import EXIT_FAILED, EXIT_INTERRUPTED, NumeraiError, UsageError
 from .factory import Factory
 from .redaction import hide
-from .translation import translated
 
 # name -> (module below commands/, attribute, help line). The help lines stand here so that `--help` imports nothing.
 COMMANDS = {
@@ -118,6 +117,8 @@ def run(arguments: list[str], factory: Factory) -> int:
     except BrokenPipeError:
         return _leave_broken_pipe()
     except Exception as error:  # noqa: BLE001  (whatever was not foreseen is a bug of ours, and is said as one)
+        from .translation import translated  # not at the start of every command
+
         if factory.render.verbose:
             factory.render.trace(error)
         foreseen = translated(error)
@@ -153,6 +154,8 @@ def _flushed(factory: Factory, exit_code: int) -> int:
     except BrokenPipeError:
         return _leave_broken_pipe()
     except OSError as error:
+        from .translation import translated
+
         _give_up(sys.stdout)
         factory.render.json = False
         refused = translated(error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from base64 import b64encode, urlsafe_b64encode
 from collections.abc import Callable, Iterable, Iterator
@@ -79,6 +78,8 @@ def _forms(word: str) -> Iterator[str]:
 def byte_forms(secret: str) -> Iterator[bytes]:
     """How a secret may stand in a file: in each encoding, percent-encoded, escaped as in JSON, in hexadecimal and in
     base64. Literals, as looking for them in large files is fast; those of a short secret are none."""
+    import json  # not at the start of every command
+
     if len(secret) < SHORTEST_SECRET:
         return
     content = secret.encode(errors="surrogatepass")

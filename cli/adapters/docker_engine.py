@@ -21,10 +21,10 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from ..addresses import HOST_FROM_CONTAINER, is_loopback
 from ..base_images import DIGEST_LABEL, NAME_LABEL, BaseImage, BaseImages, base_images, by_digest, full_name, repository
 from ..dockerfile import instructions
-from ..dockerignore import included_folders
+from ..dockerignore import included_entries
 from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
-from ..source import Source, dockerfile_text, source_files
+from ..source import Source, dockerfile_text
 from .buildkit import Build, build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
 
 if TYPE_CHECKING:
@@ -44,10 +44,8 @@ trains with LightGBM on numpy and pyarrow has about 190 threads: OpenBLAS makes 
 PROGRAM_BYTES = 64 * 1024
 LINKS_FOLLOWED = 10
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-NO_ENGINE_HINT = (
-    "Start Docker (Docker Desktop, or `systemctl start docker`), or run nodes without containers: "
-    "`numerai config set executor process` (or NUMERAI_EXECUTOR=process)."
-)
+_WITHOUT = "or run nodes without containers: `numerai config set executor process` (or NUMERAI_EXECUTOR=process)."
+NO_ENGINE_HINT = f"Start Docker (Docker Desktop, or `systemctl start docker`), {_WITHOUT}"
 
 
 # long: one method for each thing that the tool asks of an engine
@@ -456,7 +454,7 @@ def _context(build: Build) -> Iterator[IO[bytes]]:
     own.size = len(content)
     with tempfile.TemporaryFile() as archive:
         with tarfile.open(fileobj=archive, mode="w") as tar:
-            for name in sorted({*source_files(source), *included_folders(source.context, source.folder)} - {own.name}):
+            for name in sorted({*included_entries(source.context, source.folder)} - {own.name}):
                 tar.add(source.context / name, name, recursive=False, filter=_entry)
             tar.addfile(own, io.BytesIO(content))
         archive.seek(0)
@@ -534,8 +532,7 @@ def _client(endpoint: Mapping[str, Any]) -> Any:
 def _misconfigured(why: str) -> EnvironmentNotReady:
     return EnvironmentNotReady(
         f"The Docker engine cannot be reached: {why}.",
-        "Correct it, so that `docker version` answers, or run nodes without containers:"
-        " `numerai config set executor process` (or NUMERAI_EXECUTOR=process).",
+        f"Correct it, so that `docker version` answers, {_WITHOUT}",
         code="no-engine",
     )
 
@@ -558,8 +555,7 @@ def _unreachable(error: BaseException) -> EnvironmentNotReady:
     if "Permission denied" in str(error) or "PermissionError" in repr(error):
         return EnvironmentNotReady(
             "The Docker engine is there, but you may not use it (permission denied on its socket).",
-            "Add your user to the group `docker` and log in again, or run nodes without containers:"
-            " `numerai config set executor process` (or NUMERAI_EXECUTOR=process).",
+            f"Add your user to the group `docker` and log in again, {_WITHOUT}",
             code="engine-forbidden",
         )
     proxy = " through the proxy that HTTP_PROXY or HTTPS_PROXY names" if "ProxyError" in repr(error) else ""

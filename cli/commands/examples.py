@@ -8,7 +8,7 @@ import click
 
 from ..counting import counted
 from ..factory import Factory
-from ..models import DEFAULT_SIZE, SIZES, Tournament
+from ..models import DEFAULT_EXAMPLE, DEFAULT_SIZE, SIZES, Tournament
 from ..providers.registry import provider_names
 from ..render import OK
 from ..usecases.resolve import first_steps
@@ -18,7 +18,7 @@ from .shells import typed
 
 
 @click.command("copy-example")
-@click.option("-e", "--example", default="tournament-python3", show_default=True, help="Which example.")
+@click.option("-e", "--example", default=DEFAULT_EXAMPLE, show_default=True, help="Which example.")
 @click.option("-d", "--dest", type=PlaceType(), help="The folder.  [default: named like the example]")
 @dry_run_option
 @output_options

@@ -16,11 +16,13 @@ from ..errors import EnvironmentNotReady, NumeraiError
 
 PREVIOUS_SUFFIX = ".previous"
 _IN_THE_WAY = "Something that is no folder, or a link that leads nowhere, is in the way: move it, or mount its disk."
+_FULL = "Make room on the disk and try again; what was there before is as it was."
+_TOO_MANY_OPEN = "Raise the limit of open files (`ulimit -n`), and try again."
 _REMEDIES = {
-    errno.ENOSPC: "Make room on the disk and try again; what was there before is as it was.",
-    getattr(errno, "EDQUOT", errno.ENOSPC): "Make room on the disk and try again; what was there before is as it was.",
-    errno.EMFILE: "Raise the limit of open files (`ulimit -n`), and try again.",
-    errno.ENFILE: "Raise the limit of open files (`ulimit -n`), and try again.",
+    errno.ENOSPC: _FULL,
+    getattr(errno, "EDQUOT", errno.ENOSPC): _FULL,
+    errno.EMFILE: _TOO_MANY_OPEN,
+    errno.ENFILE: _TOO_MANY_OPEN,
     errno.ENOTDIR: _IN_THE_WAY,
     errno.EEXIST: _IN_THE_WAY,
     errno.EISDIR: "A folder is where a file should be: move it away and try again.",

@@ -80,12 +80,9 @@ def _clearing(
         if model is None:
             raise NumeraiError(f"T{not_in_account(node)[1:]}.", KEYS_OF_ACCOUNT, code="not-in-account")
     except NumeraiError as error:
-        if not force:
-            error.hint = f"{error.hint or ''} {FORCED}".strip()
-            raise
-        why = error.message
+        stays = _unless_forced(error, force)
         step = f"leave the webhook of {node.model_name} as it is at Numerai, which cannot be told"
-        return ((step, lambda: warn(f"The webhook stays registered with Numerai: {why}")),)
+        return ((step, lambda: warn(stays)),)
     if not is_own_webhook(model.webhook, node):
         nothing = f"another address ({origin(model.webhook)})" if model.webhook else "nobody"
         return ((f"leave the webhook alone: Numerai calls {nothing} for {node.model_name}", lambda: None),)
@@ -94,9 +91,14 @@ def _clearing(
         try:
             client.set_webhook(node.model_id, None)
         except ApiError as error:
-            if not force:
-                error.hint = f"{error.hint or ''} {FORCED}".strip()
-                raise
-            warn(f"The webhook stays registered with Numerai: {error.message}")
+            warn(_unless_forced(error, force))
 
     return ((f"clear the webhook of {node.model_name} at Numerai", clear),)
+
+
+def _unless_forced(error: NumeraiError, force: bool) -> str:
+    """What stays as it is because Numerai cannot be told; that ends a command which is not to go on all the same."""
+    if not force:
+        error.hint = f"{error.hint or ''} {FORCED}".strip()
+        raise error
+    return f"The webhook stays registered with Numerai: {error.message}"
