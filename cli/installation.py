@@ -10,7 +10,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from .errors import EnvironmentNotReady
 
@@ -28,6 +27,8 @@ def install_command(extra: str | None = None) -> str:
 
     By the record that pip leaves (PEP 610, direct_url.json): of a folder, or a repository; a registry leaves none.
     """
+    from urllib.request import url2pathname  # it takes an HTTP client along, which cheap commands do not need
+
     wanted = f"[{extra}]" if extra else ""
     origin = _origin()
     if origin is None:
