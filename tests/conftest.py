@@ -34,6 +34,11 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Bytes are numbered, not printed: what is packed a second later differs, and two workers must name alike."""
+    return argname if isinstance(val, bytes) else None
+
+
 @cache
 def missing_docker() -> str | None:
     """Why no container can run here, None when one can."""
