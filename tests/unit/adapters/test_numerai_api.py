@@ -404,6 +404,6 @@ def test_a_certificate_file_that_is_not_there_is_named(monkeypatch: pytest.Monke
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    with pytest.raises(ApiError, match=r"/nowhere/ca.pem, which SSL_CERT_FILE names") as found:
+    with pytest.raises(ApiError, match=r"SSL_CERT_FILE names /nowhere/ca.pem ") as found:
         HttpNumeraiApi(Keys("PUB", "SECRETSECRET", "https://far.invalid")).models()
     assert "unset it" in str(found.value.hint)
