@@ -22,6 +22,7 @@ from ..files.private import PREVIOUS_SUFFIX, check_private_folder, remedy, write
 from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
 from ..names import check_name, shown
+from ..pasted import pasted_keys
 
 NODES_FILE = "nodes.json"
 KEYS_FILE = ".keys"
@@ -135,7 +136,7 @@ class HomeStore:
         names: keys are never sent to an address they were not given for.
         """
         env = self._environ
-        public_id, secret_key = env.get("NUMERAI_PUBLIC_ID"), env.get("NUMERAI_SECRET_KEY")
+        public_id, secret_key = pasted_keys(env.get("NUMERAI_PUBLIC_ID"), env.get("NUMERAI_SECRET_KEY"))
         wanted_url = env.get("NUMERAI_API_URL")
         if public_id and secret_key:
             return Keys(public_id, secret_key, wanted_url or NUMERAI_API_URL)
