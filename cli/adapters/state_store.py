@@ -21,7 +21,7 @@ from ..files.locks import holding
 from ..files.private import PREVIOUS_SUFFIX, check_private_folder, remedy, write_private
 from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
-from ..names import check_name, shown
+from ..names import check_name, check_node_name, shown
 from ..pasted import pasted_keys
 
 NODES_FILE = "nodes.json"
@@ -100,7 +100,7 @@ class HomeStore:
         return self._read().reasons
 
     def save_node(self, node: Node) -> None:
-        check_name(node.name, "A node")
+        check_node_name(node.name)
         self._update(lambda file: msgspec.structs.replace(file, nodes={**file.nodes, node.name: node}))
 
     def forget_node(self, name: str) -> None:
@@ -341,7 +341,7 @@ def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
 
 
 def _node(name: str, record: object) -> Node:
-    check_name(name, "A node")
+    check_node_name(name)
     node = msgspec.convert(record, Node)
     if node.name != name:
         raise NumeraiError(f"its record is that of {shown(node.name)}.")
