@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
-from .errors import UsageError
+from .errors import EnvironmentNotReady, UsageError
 
 HOST_FROM_CONTAINER = "host.docker.internal"
 """This machine, as its containers know it (the runtime, which stands alone, has the word too)."""
@@ -49,6 +50,23 @@ def check_api_url(url: str) -> str:
             "Use https (plain http is accepted for this machine only).",
         )
     return url.rstrip("/")
+
+
+def check_certificates(*names: str) -> None:
+    """Whether the certificates that these variables name can be used, by the runtime's rule: other libraries say
+    nothing of them. `EnvironmentNotReady` that names the variable."""
+    if not any(map(os.environ.get, names)):
+        return
+    if TYPE_CHECKING:
+        from numerai_node.errors import ConfigurationError
+        from numerai_node.trust import check_certificates as check
+    else:
+        from numerai_compute.node_template.numerai_node.errors import ConfigurationError
+        from numerai_compute.node_template.numerai_node.trust import check_certificates as check
+    try:
+        check(*names)
+    except ConfigurationError as error:
+        raise EnvironmentNotReady(str(error), "Correct that variable, or unset it.", code="certificates") from error
 
 
 def origin(url: str) -> str:

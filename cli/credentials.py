@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from .archives import unpacked
+from .foreign import one_line
 from .redaction import byte_forms
 from .source import Source, source_files
 
@@ -65,7 +66,7 @@ class Credential:
     what: str
 
     def __str__(self) -> str:
-        return f"{self.file} ({self.what})"
+        return f"{one_line(self.file)} ({self.what})"
 
 
 def credentials_in(source: Source, recorded: Iterable[str | None] = ()) -> list[Credential]:

@@ -1,30 +1,34 @@
 """Which files of a folder `.dockerignore` leaves, by the rules of `docker build`.
 
-Source: moby/patternmatcher, patternmatcher.go and ignorefile/ignorefile.go (2026-03). Go's expressions run in linear
-time; Python's do not, so a `*` becomes an expression that never tries two places for the literal behind it.
+Source: moby/patternmatcher at 5a6d842, ignorefile/ignorefile.go (`ReadAll`) and patternmatcher.go
+(`MatchesUsingParentResults`, which BuildKit and moby/go-archive call). What a pattern means is in `ignore_patterns`.
 """
 
 from __future__ import annotations
 
 import os
 import posixpath
-import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import UsageError
+from .ignore_patterns import pattern_matcher
 
 IGNORE_FILE = ".dockerignore"
 SPECIFIC_IGNORE_FILE = "Dockerfile.dockerignore"
 """Beside the Dockerfile; wins over the other one, which is at the top of the build context, as in BuildKit
 (docs.docker.com/build/concepts/context, "Filename and location")."""
+_BLANKS = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+"""What Go's strings.TrimSpace takes off (pkg.go.dev/unicode, IsSpace)."""
+_LONGEST_LINE = 64 * 1024
+"""Bytes: a longer line is an error to Docker (pkg.go.dev/bufio, MaxScanTokenSize)."""
 
 
 @dataclass(frozen=True)
 class _Rule:
-    matches: re.Pattern[str]
+    matches: Callable[[str], bool]
     exception: bool
 
 
@@ -33,18 +37,30 @@ class IgnoreRules:
 
     def __init__(self, text: str, where: str = IGNORE_FILE):
         """Raises `UsageError` with code `bad-dockerignore` for a line that is no pattern."""
-        self._rules = [rule for line in text.splitlines() if (rule := _parse(line, where))]
+        lines = enumerate(text.split("\n"), start=1)
+        self._rules = [rule for number, line in lines if (rule := _parse(line, number, where))]
         self.has_exceptions = any(rule.exception for rule in self._rules)
+        self._folders: dict[str, tuple[bool, ...]] = {"": (False,) * len(self._rules)}
 
     def excludes(self, path: str) -> bool:
         """Whether a path, relative and with `/`, is left out, by itself or with a folder above it."""
-        folders = path.split("/")
-        candidates = ["/".join(folders[:count]) for count in range(len(folders), 0, -1)]
-        excluded = False
-        for rule in self._rules:
-            if rule.exception == excluded and any(rule.matches.fullmatch(each) for each in candidates):
+        folder = path.rpartition("/")[0]
+        if folder not in self._folders:
+            names = folder.split("/")
+            for above in ("/".join(names[:count]) for count in range(1, len(names) + 1)):
+                self._folders.setdefault(above, self._matching(above)[1])
+        return self._matching(path)[0]
+
+    def _matching(self, path: str) -> tuple[bool, tuple[bool, ...]]:
+        """Whether a path is left out, and which rules say so of it or its folder. A rule that changes nothing for the
+        folder is not asked there, so it says nothing of what is in the folder either: so does Docker."""
+        excluded, results = False, []
+        for rule, of_folder in zip(self._rules, self._folders[path.rpartition("/")[0]], strict=True):
+            matched = of_folder or (rule.exception == excluded and rule.matches(path))
+            if matched:
                 excluded = not rule.exception
-        return excluded
+            results.append(matched)
+        return excluded, tuple(results)
 
 
 def ignore_file(context: Path, dockerfile_folder: Path) -> Path:
@@ -98,70 +114,25 @@ def _included(context: Path, dockerfile_folder: Path) -> Iterator[tuple[str, int
         yield from ((f"{below}{name}", found[name]) for name in kept)
 
 
-def _parse(line: str, where: str) -> _Rule | None:
+def _parse(line: str, number: int, where: str) -> _Rule | None:
     if line.startswith("#"):
         return None
-    pattern = line.strip() if os.sep == "/" else line.strip().replace(os.sep, "/")
+    pattern = line.strip(_BLANKS) if os.sep == "/" else line.strip(_BLANKS).replace(os.sep, "/")
     exception = pattern.startswith("!")
     if exception:
-        pattern = pattern[1:].strip()
+        pattern = pattern[1:].strip(_BLANKS)
     if not pattern and not exception:
         return None
     try:
         pattern = posixpath.normpath(pattern).lstrip("/") if pattern else ""
         if not pattern:
             raise ValueError("it names nothing")
-        return _Rule(re.compile(_expression(pattern), re.DOTALL), exception)
-    except (ValueError, re.error) as error:
+        if len(line.encode()) > _LONGEST_LINE:
+            raise ValueError(f"it is longer than {_LONGEST_LINE} bytes")
+        return _Rule(pattern_matcher(pattern), exception)
+    except ValueError as error:
         raise UsageError(
-            f"'{line.strip()}' in {where} is not a pattern ({error}).",
+            f"Line {number} of {where}, '{line.strip()[:80]}', is not a pattern: {error}.",
             "docs.docker.com/build/concepts/context says what a line may be.",
             code="bad-dockerignore",
         ) from error
-
-
-def _expression(pattern: str) -> str:
-    """A pattern as a regular expression for a whole path."""
-    if pattern.startswith("**") and not re.search(r"[*?\[\]\\]", pattern[2:]):
-        rest = re.escape(pattern[2:])  # whatever ends so; `**/x` is also `x` itself
-        return f".*{rest}" if not rest.startswith("/") else f"(?:.*{rest}|{rest[1:]})"
-    return _translated(pattern)
-
-
-def _translated(pattern: str) -> str:
-    expression, rest = "", pattern
-    while rest:
-        if rest.startswith("**"):
-            rest = rest[2:].removeprefix("/")
-            expression += "(?:.*/)?" if rest else ".*"
-        elif rest[0] == "*":
-            rest = rest[1:]
-            literal = re.match(r"(?:\\.|\[(?:\\.|[^\]\\])*\]|[^*/\\\[])*", rest, re.DOTALL)
-            piece = _literal(literal[0]) if literal else ""
-            rest = rest[literal.end() :] if literal else rest
-            if rest.startswith("*") and not rest.startswith("**"):  # the first place is as good as any: try no other
-                expression += f"(?=(?P<g{len(rest)}>[^/]*?{piece}))(?P=g{len(rest)})"
-            else:
-                expression += f"[^/]*{piece}"
-        elif rest[0] == "/":
-            expression, rest = expression + "/", rest[1:]
-        else:
-            token = re.match(r"\\.|\[(?:\\.|[^\]\\])*\]|.", rest, re.DOTALL)
-            assert token is not None  # noqa: S101  (the last alternative takes anything)
-            expression, rest = expression + _literal(token[0]), rest[token.end() :]
-    return expression
-
-
-def _literal(text: str) -> str:
-    """A piece of a pattern without `*` and `/` as a regular expression."""
-    found = ""
-    for part in re.findall(r"\\.|\[(?:\\.|[^\]\\])*\]|.", text, re.DOTALL):
-        if part == "?":
-            found += "[^/]"
-        elif part[0] == "[" and len(part) > 1:
-            found += f"(?!/){part}"
-        elif part in ("[", "\\"):
-            raise ValueError(f"'{part}' stands alone")
-        else:
-            found += re.escape(part[-1])
-    return found

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
 
-from .errors import UsageError
 from .names import check_name
+from .pasted import PUBLIC_ID, SECRET_KEY, check_half, malformed, pasted_keys
 from .redaction import hide
 from .triggers import submits
 
-_KEY_HALF = re.compile(r"[!-~]+")
 NUMERAI_API_URL = "https://api-tournament.numer.ai"
 
 
@@ -80,8 +78,8 @@ DEFAULT_EXAMPLE = "tournament-python3"
 class Keys:
     """The two halves of a Numerai API token, and the API they belong to. Never printed: `repr` hides the secret.
 
-    Blanks and line ends around a value are dropped (a .env file written on Windows has them). `UsageError`, without
-    the value, where a half holds anything but printable ASCII: an HTTP header cannot carry it.
+    They may be as people paste them (`pasted`). `UsageError`, without the value, where a half holds anything but
+    printable ASCII (an HTTP header cannot carry it) or cannot be one.
     """
 
     public_id: str
@@ -89,16 +87,12 @@ class Keys:
     api_url: str = NUMERAI_API_URL
 
     def __post_init__(self) -> None:
-        for field, name in (("public_id", "NUMERAI_PUBLIC_ID"), ("secret_key", "NUMERAI_SECRET_KEY")):
-            value = getattr(self, field).strip()
-            if not _KEY_HALF.fullmatch(value):
-                raise UsageError(
-                    f"{name} is empty or holds characters that no key has (blanks, accents, line ends).",
-                    "Copy it again from numer.ai (Settings, API keys) and run `numerai setup`.",
-                    code="keys-malformed",
-                )
-            object.__setattr__(self, field, value)
+        public_id, secret_key = pasted_keys(self.public_id, self.secret_key)
+        object.__setattr__(self, "public_id", check_half(PUBLIC_ID, public_id))
+        object.__setattr__(self, "secret_key", check_half(SECRET_KEY, secret_key))
         hide(self.secret_key)
+        if self.public_id == self.secret_key:
+            raise malformed(f"{PUBLIC_ID} and {SECRET_KEY} are the same.")
 
     def __repr__(self) -> str:
         return f"Keys(public_id={self.public_id!r}, secret_key='***', api_url={self.api_url!r})"

@@ -7,6 +7,8 @@ import re
 from .errors import NumeraiError
 
 LONGEST = 80
+_DEVICE = re.compile(r"con|prn|aux|nul|(com|lpt)[0-9]", re.IGNORECASE)
+"""What Windows takes for a device in every folder (learn.microsoft.com/en-us/windows/win32/fileio/naming-a-file)."""
 _NAME = re.compile(rf"[A-Za-z0-9_-]{{1,{LONGEST}}}")
 
 
@@ -25,6 +27,19 @@ def check_name(name: object, what: str) -> str:
             code="bad-name",
         )
     return name
+
+
+def check_node_name(name: object) -> str:
+    """The name of a node; `NumeraiError` with code `bad-name` when it can be none. It names folders as it is, so it has
+    no `-` first and is no device of Windows."""
+    known = check_name(name, "A node")
+    if known.startswith("-") or _DEVICE.fullmatch(known):
+        raise NumeraiError(
+            f"A node has the name {shown(name)}, which not every system takes for a folder's.",
+            "Nodes are called as `numerai node config` does it: numerai-MODEL, signals-MODEL or crypto-MODEL.",
+            code="bad-name",
+        )
+    return known
 
 
 def shown(name: object) -> str:

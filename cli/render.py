@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 
     from .models import LogLine
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""Characters that move the cursor, colour, rename or reorder what a terminal shows, but for tabs and line ends."""
+_CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
+"""Characters that move the cursor, colour, rename, reorder or hide what is shown, but for tabs and line ends."""
+_NEXT_LINE = re.compile(r"\n(?=\S)")
+"""Where a line begins that is none of its own: it is indented, so that no text of others looks like a line of ours."""
 WIDEST = 100_000
 OK, WARNING, FAILED, SKIPPED = "ok", "warning", "failed", "skipped"
 _MARKS = {OK: ("✓", "green"), WARNING: ("!", "yellow"), FAILED: ("✗", "red"), SKIPPED: ("-", "dim")}
@@ -105,7 +109,7 @@ class Renderer:
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(Text(self._shown(cell)) for cell in row))
+            table.add_row(*(Text(self._shown(cell).replace("\n", " ")) for cell in row))
         self._out.print(table, soft_wrap=False)
 
     def log_line(self, line: LogLine) -> None:
@@ -131,7 +135,7 @@ class Renderer:
                 self._print(self._err, f"  caused by {type(cause).__name__}: {cause}", "dim")
 
     def _print(self, console: Console, text: str, style: str | None = None) -> None:
-        console.print(self._shown(text), style=style, markup=False)
+        console.print(_NEXT_LINE.sub("\n  ", self._shown(text)), style=style, markup=False)
 
     def _shown(self, text: str) -> str:
         """A text as it may reach a terminal, whoever wrote it: no secret in it, and nothing that the terminal obeys."""

@@ -14,6 +14,7 @@ from ..child_environment import DOCKER, child_environment
 from ..dockerfile import instructions
 from ..dockerignore import SPECIFIC_IGNORE_FILE
 from ..errors import NumeraiError
+from ..foreign import one_line
 from ..ports import Report
 from ..process import run_process
 from ..source import DOCKERFILE, Source, dockerfile_text
@@ -164,7 +165,7 @@ def _flags(rest: str) -> Iterator[str]:
 
 def _reason(lines: list[str]) -> str:
     errors = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
-    return errors[-1].removeprefix("failed to solve: ") if errors else "docker buildx says no more"
+    return one_line(errors[-1].removeprefix("failed to solve: ")) if errors else "docker buildx says no more"
 
 
 def _failed_step(lines: list[str]) -> list[str]:

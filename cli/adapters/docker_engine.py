@@ -23,6 +23,7 @@ from ..base_images import DIGEST_LABEL, NAME_LABEL, BaseImage, BaseImages, base_
 from ..dockerfile import instructions
 from ..dockerignore import included_entries
 from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
+from ..foreign import one_line
 from ..ports import ContainerSpec, ContainerState, Report
 from ..source import Source, dockerfile_text
 from .buildkit import Build, build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
@@ -216,7 +217,7 @@ class DockerEngine:
                 for line in str(event.get("stream", "")).splitlines():
                     if line.strip():
                         tail.append(line)
-                        report(_shortened(line) if line.startswith("Step ") else f"  {line}")
+                        report(one_line(line, STEP_LENGTH) if line.startswith("Step ") else f"  {line}")
         return self._built(image_id, build, list(tail))
 
     def _built(self, image: str | None, build: Build, tail: list[str]) -> str:
@@ -232,7 +233,7 @@ class DockerEngine:
             for event in events:
                 if "error" in event:
                     raise ProviderError(
-                        f"Pushing {repository}:{tag} failed: {str(event['error']).strip().rstrip('.')}.",
+                        f"Pushing {repository}:{tag} failed: {one_line(str(event['error'])).rstrip('.')}.",
                         "What runs is as it was. Try again; `numerai doctor` looks at the connection.",
                         code="push-failed",
                     )
@@ -569,21 +570,15 @@ def _innermost(error: BaseException) -> str:
     found = re.search(
         r"(No such file or directory|Connection refused|timed out|Name or service not known)", repr(error)
     )
-    return found[1] if found else (str(error).splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+    return found[1] if found else one_line(str(error) or type(error).__name__).rstrip(".")
 
 
 def _reason(error: Any) -> str:
-    return str(error.explanation or error).strip().rstrip(".")[:400]
+    return one_line(str(error.explanation or error)).rstrip(".")
 
 
 def _could_not_start(error: Any) -> ProviderError:
     return ProviderError(f"The container could not be started: {_reason(error)}.", code="could-not-start")
-
-
-def _shortened(line: str) -> str:
-    """One line of a build on one line of a terminal."""
-    words = " ".join(line.split())
-    return words if len(words) <= STEP_LENGTH else f"{words[: STEP_LENGTH - 3]}..."
 
 
 def _mode_archive(folder: str) -> bytes:

@@ -11,7 +11,8 @@ from http import HTTPStatus
 from typing import Any
 from urllib.parse import unquote
 
-from ..errors import NumeraiError, UsageError
+from ..addresses import check_certificates
+from ..errors import EnvironmentNotReady, NumeraiError, UsageError
 from ..models import Notice, NoticeKind
 from ..redaction import MASK, Redactor
 
@@ -145,6 +146,8 @@ class _Delivery(threading.Thread):
             _quieten()
             _HEARD.lines = heard
             sent = self._send()
+        except EnvironmentNotReady as error:
+            self.outcome = error.message
         except Exception as error:  # noqa: BLE001 - whatever a plugin raises is a reason, never a crash of who tells
             self.outcome = _reason([*heard, f"{type(error).__name__}: {error}"], self._url)
         else:
@@ -153,6 +156,7 @@ class _Delivery(threading.Thread):
     def _send(self) -> bool:
         import apprise
 
+        check_certificates("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
         service = apprise.Apprise.instantiate(self._url, asset=_asset())
         if service is None:
             raise ValueError("apprise does not understand the address (`numerai notify add` checks one)")

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..addresses import check_api_url
 from ..errors import ApiError, UsageError
+from ..foreign import one_line
 from ..models import DataVersions, EntryStatus, Keys, Model, Round, Submission, SubmissionEntry, TokenInfo
+from ..names import LONGEST
 
 if TYPE_CHECKING:
     from numerai_node import client as numerai
@@ -68,7 +70,8 @@ class HttpNumeraiApi:
         info = self._ask(self._client.token_info)
         if info is None:
             raise self._refused("the API does not know them")
-        return TokenInfo(info.username, info.name, tuple(sorted(info.scopes or ())))
+        scopes = (one_line(scope, LONGEST) for scope in info.scopes or ())
+        return TokenInfo(one_line(info.username, LONGEST), one_line(info.name, LONGEST), tuple(sorted(scopes)))
 
     def models(self) -> list[Model]:
         models = self._ask(self._client.models)
@@ -139,7 +142,7 @@ class HttpNumeraiApi:
         except NoAnswer as error:
             raise self._no_answer(error) from error
         except numerai.Refusal as error:
-            said = "; ".join(error.messages)
+            said = one_line("; ".join(error.messages))
             if error.kind is Kind.KEYS:
                 raise self._refused(said) from error
             if error.kind is Kind.SCOPE:
@@ -169,7 +172,7 @@ class HttpNumeraiApi:
                 "Try again; when that does not help, check the network.",
             )
         else:
-            message = f"{self.url} gives no answer that can be used: {error}"
+            message = f"{self.url} gives no answer that can be used: {one_line(str(error))}"
             hint = "Check NUMERAI_API_URL; when it is right, Numerai may have an incident: try again later."
             return ApiError(message, hint, temporary=error.kind.passes)
         return ApiError(message, hint, code="numerai-unreachable", temporary=error.kind.passes)

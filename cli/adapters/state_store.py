@@ -21,7 +21,8 @@ from ..files.locks import holding
 from ..files.private import PREVIOUS_SUFFIX, check_private_folder, remedy, write_private
 from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
-from ..names import check_name, shown
+from ..names import check_name, check_node_name, shown
+from ..pasted import pasted_keys
 
 NODES_FILE = "nodes.json"
 KEYS_FILE = ".keys"
@@ -99,7 +100,7 @@ class HomeStore:
         return self._read().reasons
 
     def save_node(self, node: Node) -> None:
-        check_name(node.name, "A node")
+        check_node_name(node.name)
         self._update(lambda file: msgspec.structs.replace(file, nodes={**file.nodes, node.name: node}))
 
     def forget_node(self, name: str) -> None:
@@ -135,7 +136,7 @@ class HomeStore:
         names: keys are never sent to an address they were not given for.
         """
         env = self._environ
-        public_id, secret_key = env.get("NUMERAI_PUBLIC_ID"), env.get("NUMERAI_SECRET_KEY")
+        public_id, secret_key = pasted_keys(env.get("NUMERAI_PUBLIC_ID"), env.get("NUMERAI_SECRET_KEY"))
         wanted_url = env.get("NUMERAI_API_URL")
         if public_id and secret_key:
             return Keys(public_id, secret_key, wanted_url or NUMERAI_API_URL)
@@ -340,7 +341,7 @@ def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
 
 
 def _node(name: str, record: object) -> Node:
-    check_name(name, "A node")
+    check_node_name(name)
     node = msgspec.convert(record, Node)
     if node.name != name:
         raise NumeraiError(f"its record is that of {shown(node.name)}.")

@@ -38,12 +38,17 @@ def demo(factory: Factory, folder: Path | None, executor: str, keep: bool) -> in
       numerai demo --keep
     """
     render = factory.render
+
+    def show(line: str) -> None:
+        render.say("")
+        render.say(f"$ {line}", "bold cyan")
+
     player = Demo(
         folder or free_folder(Path.cwd()),
         executor,
         factory.own_commands,
         factory.clock,
-        show=lambda line: render.say(f"\n$ {line}", "bold cyan"),
+        show=show,
         on_line=lambda line: render.say(f"  {line}"),
     )
 
@@ -86,14 +91,16 @@ def _say_what_to_try(render: Renderer, result: DemoResult) -> None:
         "numerai history",
         f"numerai node deploy        # after a change of {code}; then: numerai node test",
     )
-    render.say("\nSandbox and daemon go on until Ctrl-C. To try more, in another terminal:")
+    render.say("")
+    render.say("Sandbox and daemon go on until Ctrl-C. To try more, in another terminal:")
     for line in lines:
         render.say(f"  {line}")
 
 
 def _say_what_next(render: Renderer, result: DemoResult) -> None:
     folder = result.folder / NODE_FOLDER
-    render.say(f"\nThe node's code is in {folder}; nothing is left running.")
+    render.say("")
+    render.say(f"The node's code is in {folder}; nothing is left running.")
     render.say("Your own model, with your keys from numer.ai (Settings, API keys):")
     commands = ("setup", f"node -m MODEL config --path {typed(folder)}", "node deploy", "node test")
     for line in (*finding_numerai(), *(f"numerai {command}" for command in commands)):

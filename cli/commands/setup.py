@@ -14,6 +14,7 @@ from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..factory import Factory
 from ..models import NUMERAI_API_URL, Check, Keys, Tournament
+from ..pasted import pasted_keys
 from ..ports import NamesPolicy
 from ..providers.registry import provider_factory
 from ..render import FAILED
@@ -151,8 +152,9 @@ def _keys(factory: Factory, public_id: str | None, dry_run: bool) -> Keys | None
     public_id = ask(public_id, "Numerai public id", "--public-id or NUMERAI_PUBLIC_ID", default=default)
     if recorded is not None and public_id == recorded.public_id:
         return recorded
+    public_id, secret = pasted_keys(public_id, secret)
     secret = ask(secret, "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True)
-    return Keys(public_id, secret, api_url)
+    return Keys(public_id or "", secret, api_url)
 
 
 def _recorded(factory: Factory) -> Keys | None:

@@ -9,19 +9,19 @@ from ..counting import counted
 from ..models import NOT_SUBMITTED_CODE, RunFailure, RunState
 
 RETRY_EXIT_CODE = 75
-SHOWS = "`numerai node logs` shows what it printed."
+LOGS = "`numerai node logs`"
+SHOWS = f"{LOGS} shows what it printed."
 CANCELLED = "Cancelled."
 NOT_SUBMITTED = "It was a test: its predictions keep Numerai's rules, and nothing was submitted."
 SUBMITTED = {
     69: (
         RunFailure.LATE,
         "It submitted after the round's deadline: that is not staked, and queued for the next round."
-        " `numerai node logs` shows what held it up.",
+        f" {LOGS} shows what held it up.",
     ),
     73: (
         RunFailure.COVERED,
-        "Numerai counts an earlier file for this round, and not the one that this run submitted."
-        " `numerai node logs` names both.",
+        f"Numerai counts an earlier file for this round, and not the one that this run submitted. {LOGS} names both.",
     ),
     76: (
         RunFailure.UNCONFIRMED,

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from ..foreign import one_line
+
 _RUNTIME = re.compile(r"\+ *[0-9.]+s (?:failed|interrupted) .*?reason=(?P<reason>\".*\"|\S+)\s*$")
 """How numerai_node ends a run that failed (docs/node.md, What a run logs)."""
 _PROBLEM = re.compile(r"\+ *[0-9.]+s problem what=(?P<what>\".*\"|\S+)\s*$")
-MOST = 300
 
 
 def reason_in(lines: Sequence[str]) -> str | None:
@@ -22,9 +23,9 @@ def reason_in(lines: Sequence[str]) -> str | None:
             problems = (problem for line in lines[:number] if (problem := _PROBLEM.match(line)) is not None)
             first = next(problems, None)
             reason = _plain(said["reason"])
-            return _short(reason if first is None else f"{reason} {_plain(first['what'])}")
+            return one_line(reason if first is None else f"{reason} {_plain(first['what'])}")
     last = next((line for line in reversed(lines) if line.strip()), None)
-    return None if last is None else _short(last)
+    return None if last is None else one_line(last)
 
 
 def _plain(value: str) -> str:
@@ -32,8 +33,3 @@ def _plain(value: str) -> str:
     if not value.startswith('"'):
         return value
     return re.sub(r"\\(.)", lambda escaped: {"n": " ", "r": " "}.get(escaped[1], escaped[1]), value[1:-1])
-
-
-def _short(text: str) -> str:
-    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
-    return line if len(line) <= MOST else f"{line[: MOST - 3]}..."

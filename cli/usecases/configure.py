@@ -115,6 +115,7 @@ def configure_node(
         _check_served(node.data_version, api.data_versions(model.tournament))
     with store.node_lock(node.name):
         node = decide_node(request, model, store.nodes().get(node.name))
+        _check_case(node, store)
         provider = provider_named(node.provider)
         _check_capabilities(node, provider)
         plan = plan_configure(request, node, model, provider, api, store, digest_of, report)
@@ -300,6 +301,17 @@ def _capabilities(wanted: tuple[str, ...], existing: Node | None) -> tuple[str, 
         return read_capabilities(given)
     except ValueError as error:
         raise UsageError(f"There is no capability '{error}'.", f"--capability takes {WANTED}.") from error
+
+
+def _check_case(node: Node, store: StateStore) -> None:
+    """Raise where another node has the same name but for capitals: on macOS and Windows both would have one folder."""
+    for name in store.nodes():
+        if name != node.name and name.lower() == node.name.lower():
+            raise UsageError(
+                f"{node.name} and {name}, which is configured already, differ in capitals only.",
+                "Rename one of the models on https://numer.ai, or use another NUMERAI_HOME for it.",
+                code="name-clash",
+            )
 
 
 def _check_capabilities(node: Node, provider: Provider) -> None:

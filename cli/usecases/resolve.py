@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..errors import NumeraiError, UsageError
+from ..foreign import one_line
 from ..models import Model, Node, Tournament
+from ..names import LONGEST
 from ..ports import NumeraiApi, StateStore
 
 
@@ -78,4 +80,4 @@ def _node_name(model: Model) -> str:
 
 
 def _listed(models: list[Model]) -> str:
-    return ", ".join(sorted(f"{model.name} ({model.tournament})" for model in models))
+    return ", ".join(sorted(f"{one_line(model.name, LONGEST)} ({model.tournament})" for model in models))

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
+from ..foreign import one_line
 from ..models import Check, CheckStatus, Keys, TokenInfo
+from ..names import LONGEST
 from ..ports import MovesState, NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
 from .inspect import list_nodes
@@ -81,7 +83,8 @@ def set_up(
     if keys is not None:
         api = api_with(keys)
         account, listed = api.token_info(), api.models()
-        models = tuple(sorted((FoundModel(each.name, each.tournament) for each in listed), key=_by_tournament))
+        shown = (FoundModel(one_line(each.name, LONGEST), each.tournament) for each in listed)
+        models = tuple(sorted(shown, key=_by_tournament))
         known = {each.id for each in listed}
         strangers = [node.name for node in list_nodes(store) if node.model_id not in known]
     merged = {**store.settings(provider), **settings}

@@ -7,7 +7,6 @@ sockets here set their timeout anew before each wait, to what is left of the req
 from __future__ import annotations
 
 import math
-import os
 import queue
 import socket
 import ssl
@@ -16,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -28,6 +26,7 @@ from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxySch
 
 from .addresses import is_secure
 from .errors import ConfigurationError
+from .trust import trusting
 
 
 class Deadline:
@@ -271,26 +270,7 @@ def _in_networks(host: str, proxies: dict[str, str]) -> bool:
 
 
 def tls_context() -> ssl.SSLContext:
-    """What to trust: REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE, else SSL_CERT_FILE or SSL_CERT_DIR, else the system's
-    certificates and those of certifi where it is installed."""
-    named = next((name for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE") if os.environ.get(name)), None)
-    bundle = os.environ[named] if named else None
-    for name in () if named else ("SSL_CERT_FILE", "SSL_CERT_DIR"):  # OpenSSL says nothing of one that is not there
-        if os.environ.get(name) and not Path(os.environ[name]).exists():
-            raise ConfigurationError(
-                f"There is no {os.environ[name]}, which {name} names as the certificates to trust."
-            )
-    try:
-        folder = bundle is not None and Path(bundle).is_dir()
-        context = ssl.create_default_context(cafile=None if folder else bundle, capath=bundle if folder else None)
-    except OSError as error:
-        raise ConfigurationError(
-            f"The certificates in {bundle} ({named or 'SSL_CERT_FILE'}) cannot be read."
-        ) from error
-    if bundle is None and not os.environ.get("SSL_CERT_FILE") and not os.environ.get("SSL_CERT_DIR"):
-        with suppress(ImportError):
-            import certifi
-
-            context.load_verify_locations(certifi.where())
+    """What to trust, as `trust.trusting`, for sockets that keep to deadlines."""
+    context = trusting()
     context.sslsocket_class = _SecureSocket
     return context

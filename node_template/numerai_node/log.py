@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import re
 import sys
 import time
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-"""What a terminal obeys: it moves the cursor, colours, renames or reorders."""
 _started = time.monotonic()
 _secrets: set[str] = set()
 
@@ -46,4 +43,4 @@ def _value(value: object) -> str:
     if text and not any(char.isspace() or char in '"=' or not char.isprintable() for char in text):
         return text
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\r", "\\r").replace("\n", "\\n")
-    return f'"{_CONTROL.sub(lambda found: ascii(found[0])[1:-1], escaped)}"'
+    return f'"{"".join(char if char.isprintable() else ascii(char)[1:-1] for char in escaped)}"'

@@ -8,8 +8,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from .errors import ConfigurationError
 from .log import hide, log
 from .settings import NOTIFY_VARIABLE
+from .trust import BUNDLES, check_certificates
 
 SUCCESS, FAILURE, LATE, COVERED = "success", "failure", "late", "covered"
 TYPES = {
@@ -63,6 +65,7 @@ def _send(urls: Sequence[str], kind: str, title: str, text: str, problems: list[
     # what apprise logs may hold an address
     logging.getLogger("apprise").propagate = False
     try:
+        check_certificates(*BUNDLES)
         for url in urls:
             scheme = url.partition(":")[0]
             target = apprise.Apprise(asset=_asset())
@@ -70,6 +73,8 @@ def _send(urls: Sequence[str], kind: str, title: str, text: str, problems: list[
                 problems.append(f"an address of {NOTIFY_VARIABLE} that begins with {scheme[:20]}: is not understood")
             elif not target.notify(body=text, title=title, notify_type=TYPES.get(kind, "info")):
                 problems.append(f"the {scheme}: address did not take it")
+    except ConfigurationError as error:
+        problems.append(str(error))
     except Exception as error:  # noqa: BLE001 - whatever a notification service's code raises, the run has ended already
         problems.append(f"{type(error).__name__} in apprise")
 

@@ -72,7 +72,10 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     env = os.environ if environment is None else environment
 
     def text(name: str) -> str | None:
-        return env.get(name, "").strip() or None
+        value = env.get(name, "").strip()
+        if len(value) > 1 and value[0] in "\"'" and value[0] == value[-1]:  # `docker run --env-file` keeps quotes
+            value = value[1:-1].strip()
+        return value or None
 
     settings = Settings(
         public_id=_word("NUMERAI_PUBLIC_ID", text("NUMERAI_PUBLIC_ID")),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,27 @@ CASES = [
     ("*", "a/b/c", True),
     ("a/*/c", "a/b/c/d", True),
     ("*.py", "sub/x.py", False),
+    ("[[:alpha:]]x", "ax", True),
+    ("[[:alpha:]]x", ":]x", False),
+    ("[[:^digit:]_]*", "5a", False),
+    ("[[:digit:][:upper:]]", "Z", True),
+    ("[[:punct:]]", "&", True),
+    ("[a&&b]", "&", True),
+    ("[a&&b]", "a", True),
+    ("[!a]", "b", False),
+    ("[!a]", "!", True),
+    ("[a||b~~c]", "|", True),
+    ("[+.]x", ".x", True),
+    ("a[^b-d]e", "a/e", True),
+    ("a]*", "a]b", True),
+    ("a\\_b", "a_b", True),
+    ("***.txt", "dir/file.txt", True),
+    ("**/a/****/b", "x/a/y/z/b", True),
+    ("a**b", "ab", True),
+    ("a**b", "acb", False),
+    ("a**b", "ac/b", True),
+    ("**/x*", "dir\n/xy", False),
+    ("**/x*", "dir/x\ny", True),
 ]
 
 
@@ -95,17 +117,45 @@ def test_a_pattern_matches_as_it_does_in_docker(pattern: str, path: str, exclude
         ("!docs/README.md\ndocs", "docs/README.md", True),
         ("# a comment\n\n  *.key  \r\n", "x.key", True),
         (" # no comment, for it does not begin the line", "x.key", False),
+        ("a\x0bb\u2028c", "a\x0bb\u2028c", True),
+        ("\u3000*.key\x85", "x.key", True),
+        ("a\n!a/b\na", "a/b", False),
+        ("a/b\n!a", "a/b", True),
     ],
 )
 def test_later_lines_win(lines: str, path: str, excluded: bool) -> None:
     assert IgnoreRules(lines).excludes(path) is excluded
 
 
-@pytest.mark.parametrize("line", ["[", "a[b", "!", "x\\"])
-def test_a_line_that_is_no_pattern_is_named(line: str) -> None:
+NO_PATTERNS = {
+    "[": "without its ]",
+    "a[b": "without its ]",
+    "[]a]": "stands first",
+    "[-a]": "stands first",
+    "[a-]": "ends with -",
+    "[b-a]": "backwards",
+    "[[:alpha:]": "without its ]",
+    "[[:alfa:]]": "[:alfa:]",
+    "[a*b]": "inside of [ ]",
+    "[a?]": "inside of [ ]",
+    "!": "names nothing",
+    "x\\": "at the end",
+    "a\\d": "\\d",
+    "[\\w]": "\\w",
+    "a\\\u00e9": "\\\u00e9",
+    "^a*": "^",
+    "a" * 65_537: "65536",
+}
+"""What moby/patternmatcher or Go's regexp, which it hands a pattern to, refuses, or takes for what nobody means."""
+
+
+@pytest.mark.parametrize("line", NO_PATTERNS, ids=lambda line: line[:10])
+def test_a_line_that_is_no_pattern_is_named_with_its_number_and_the_reason(line: str) -> None:
     with pytest.raises(UsageError, match="not a pattern") as caught:
         IgnoreRules(f"ok\n{line}\n")
     assert caught.value.code == "bad-dockerignore"
+    assert "Line 2" in caught.value.message and NO_PATTERNS[line] in caught.value.message
+    assert len(caught.value.message) < 300
 
 
 def test_many_stars_do_not_take_years() -> None:
@@ -113,6 +163,16 @@ def test_many_stars_do_not_take_years() -> None:
     assert not IgnoreRules("*a" * 8 + "*b").excludes("a" * 250)
     assert not IgnoreRules("**/" + "*a" * 60 + "*b").excludes("/".join(["a" * 200] * 4))
     assert IgnoreRules("*a" * 100).excludes("a" * 100)
+
+
+@pytest.mark.parametrize("many", ["**/a/", "**/", "*a", "**a/", "*?", "[ab]*", "*/**/", "***a/"])
+def test_no_pattern_takes_longer_than_its_length_says(many: str) -> None:
+    """Go's expressions run in time linear in the path and the pattern; to try every place in turn takes years."""
+    started = time.process_time()
+    rules = IgnoreRules(f"{many * 12}b\n{many * 60}b")
+    for path in ("a/" * 60 + "c", "a" * 250, "/".join(["a" * 100] * 20)):
+        assert not rules.excludes(f"bx/{path}")
+    assert time.process_time() - started < 2
 
 
 def test_a_folder_is_listed_without_what_is_ignored(tmp_path: Path) -> None:

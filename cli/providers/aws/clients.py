@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
+from ...addresses import check_certificates
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...installation import extra_needed
 from .settings import DEFAULT_REGION, AwsSettings
@@ -64,6 +65,7 @@ class AwsClients:
     @cached_property
     def session(self) -> Any:
         """The SDK's session."""
+        check_certificates("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE")
         with aws_errors():
             return self._connect(self._profile, self._region)
 

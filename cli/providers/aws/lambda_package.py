@@ -33,6 +33,7 @@ _CLIENT_MODULES = (
     "log",
     "queries",
     "transport",
+    "trust",
 )
 _CLIENT = tuple(f"node_template/numerai_node/{name}.py" for name in _CLIENT_MODULES)
 SHARED: Mapping[str, tuple[str, ...]] = {

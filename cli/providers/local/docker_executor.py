@@ -56,8 +56,9 @@ class DockerExecutor:
 
     # deploying
 
-    def build(self, node: Node, source_hash: str, report: Report) -> tuple[str, str]:
-        """Build the image and give it its immutable tag and `latest`; older images beyond the last three go."""
+    def build(self, node: Node, source_hash: str, report: Report, *, force: bool = False) -> tuple[str, str]:
+        """Build the image and give it its immutable tag and `latest`; older images beyond the last three go. Layers
+        that the engine has are whole, so `force` changes nothing."""
         repository = f"numerai-local/{repository_name(node.name)}"
         tag = f"{repository}:{source_hash[:12]}"
         available = self._engine.cpus()

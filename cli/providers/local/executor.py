@@ -67,8 +67,9 @@ class Executor(Protocol):
 
     name: str
 
-    def build(self, node: Node, source_hash: str, report: Report) -> tuple[str, str]:
-        """Make what the node runs: its name for people, and the reference that attempts are given."""
+    def build(self, node: Node, source_hash: str, report: Report, *, force: bool = False) -> tuple[str, str]:
+        """Make what the node runs: its name for people, and the reference that attempts are given. With `force` what
+        was made before, and may be damaged, is made anew."""
 
     def present(self, reference: str) -> bool:
         """Whether what was built is still there."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import secrets
 import shutil
 import subprocess
 import sys
@@ -30,6 +31,8 @@ from .start_failures import LOOKED_AT, NOT_FOUND, processor, programs_of, why_no
 
 REQUIREMENTS = "requirements.txt"
 LOCK = "requirements.lock"
+COMPLETE = "complete"
+"""A file that an environment has once everything is installed in it."""
 # What a run needs from this machine; everything else it gets is the contract's.
 INHERITED = frozenset(
     """HOME LANG LC_ALL TZ TMPDIR TEMP TMP SYSTEMROOT SYSTEMDRIVE COMSPEC PATHEXT USERPROFILE APPDATA LOCALAPPDATA
@@ -64,15 +67,16 @@ class ProcessExecutor:
 
     # deploying
 
-    def build(self, node: Node, source_hash: str, report: Report) -> tuple[str, str]:
-        """Copy the source, make the virtual environment where it is missing or its requirements have changed."""
+    def build(self, node: Node, source_hash: str, report: Report, *, force: bool = False) -> tuple[str, str]:
+        """Copy the source, make the virtual environment where it is missing or its requirements have changed, or by
+        force."""
         if node.capabilities or node.base_digests is not None:
             report(f"{node.name} runs as a process: capabilities and pinned base images are for containers only.")
         source = Path(node.path)
         command = read_command(source / DOCKERFILE)
         folder = self._paths.node(node.name)
         with owner_only():
-            environment = self._environment(folder, source / REQUIREMENTS, report)
+            environment = self._environment(folder, source / REQUIREMENTS, report, force)
             self._program(command[0], environment, source)
             snapshot = folder / f"source-{source_hash[:12]}"
             content = _content(snapshot)
@@ -220,15 +224,16 @@ class ProcessExecutor:
         wrong = list(writable_check(name, [paths.root, paths.attempts, paths.cache, *artifacts]))
         yield from wrong or [Check(name, CheckStatus.OK, f"runs nodes on {sys.executable}")]
 
-    def _environment(self, folder: Path, requirements: Path, report: Report) -> Path:
-        """The node's virtual environment for these requirements and this Python, made when it is not there."""
+    def _environment(self, folder: Path, requirements: Path, report: Report, force: bool = False) -> Path:
+        """The node's virtual environment for these requirements and this Python, made when it is not there; by force
+        another one is made, as runs may go on in the one that is there."""
         content = requirements.read_bytes() if requirements.is_file() else b""
         locked = locked_requirements(requirements.with_name(LOCK), content)
         key = hashlib.sha256(sys.version.encode() + sys.executable.encode() + content + locked).hexdigest()[:12]
-        environment = folder / f"venv-{key}"
-        done = environment / "complete"
-        if done.exists():
-            return environment
+        made = [each for each in sorted(folder.glob(f"venv-{key}*")) if (each / COMPLETE).exists()]
+        if made and not force:
+            return made[-1]
+        environment = folder / f"venv-{key}-{secrets.token_hex(2)}" if made else folder / f"venv-{key}"
         remove_tree(environment, self._paths.root)
         report("Making a virtual environment")
         flags = [] if content.strip() else ["--without-pip"]
@@ -240,7 +245,7 @@ class ProcessExecutor:
                 ["--require-hashes", "-r", str(requirements.with_name(LOCK))] if locked else ["-r", str(requirements)]
             )
             self._build_step([*pip, *which], report)
-        done.touch()
+        (environment / COMPLETE).touch()
         return environment
 
     def _build_step(self, argv: Sequence[str], report: Report) -> None:

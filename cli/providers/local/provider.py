@@ -107,7 +107,7 @@ class LocalProvider:
             return current.deployment
         if executor.name == DockerExecutor.name:
             self._store.fact_once(f"containers of {node.name}", "yes")
-        image, reference = executor.build(node, digest, report)
+        image, reference = executor.build(node, digest, report, force=force)
         deployment = Deployment(node.name, image, digest, self._clock.now(), changed=True)
         self._store.save_deployment(deployment, executor.name, reference)
         if current is not None and current.executor != executor.name:

@@ -13,7 +13,7 @@ from ...ports import Report
 from ...signals import ending_signals
 from ...source import check_source, source_hash, source_of
 from ..environment import container_environment
-from ..outcomes import Outcome, of_test
+from ..outcomes import LOGS, Outcome, of_test
 from ..registry import ProviderContext
 from .docker_executor import DockerExecutor
 from .executor import Attempt, Executor, StartFailed
@@ -86,7 +86,7 @@ class LocalRehearsal:
             ended_at=self._context.clock.now(),
             exit_code=outcome.exit_code,
             failure=outcome.failure,
-            message=outcome.message,
+            message=outcome.message and outcome.message.replace(LOGS, "The log above"),
         )
 
     def _outcome(

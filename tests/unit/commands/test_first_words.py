@@ -126,6 +126,15 @@ def test_setup_says_where_keys_are_got(line: Line, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.usefixtures("no_keys")
+@pytest.mark.parametrize("typed", ["PUBLIC$SECRET-SECRET", "NUMERAI_PUBLIC_ID=PUBLIC NUMERAI_SECRET_KEY=SECRET-SECRET"])
+def test_both_halves_at_one_question_are_taken_apart(line: Line, monkeypatch: pytest.MonkeyPatch, typed: str) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal(f"{typed}\n"))
+    answer = line("setup")
+    assert answer.exit_code == 0 and "SECRET-SECRET" not in answer.err, answer
+    assert HomeStore(line.home, {}).keys() == Keys("PUBLIC", "SECRET-SECRET")
+
+
+@pytest.mark.usefixtures("no_keys")
 def test_keys_for_another_api_are_not_kept(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     HomeStore(line.home, {}).save_keys(KEYS)
     monkeypatch.setenv("NUMERAI_API_URL", "http://127.0.0.1:8")

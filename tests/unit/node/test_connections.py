@@ -184,29 +184,6 @@ class TestProxies:
         assert "SECRET" not in str(caught.value)
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A key and a certificate that nobody has signed, for localhost, in one file."""
-    trustme = pytest.importorskip("cryptography.x509")
-    from datetime import datetime, timedelta, timezone
-
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = trustme.Name([trustme.NameAttribute(trustme.NameOID.COMMON_NAME, "localhost")])
-    now = datetime.now(timezone.utc)
-    builder = trustme.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(1), now + timedelta(1))
-    builder = builder.add_extension(trustme.SubjectAlternativeName([trustme.DNSName("localhost")]), critical=False)
-    signed = builder.sign(key, hashes.SHA256())
-    path = tmp_path_factory.mktemp("tls") / "localhost.pem"
-    path.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-        + signed.public_bytes(serialization.Encoding.PEM)
-    )
-    return path
-
-
 @pytest.fixture
 def secure(certificate: Path) -> Iterator[str]:
     """The address of a server with that certificate. It drips when asked for /drip."""

@@ -24,6 +24,7 @@ def test_a_line_has_elapsed_time_event_and_fields(capsys: pytest.CaptureFixture[
         ("a=b", '"a=b"'),
         ("one\ntwo", r'"one\ntwo"'),
         ("\x1b]0;TITLE\x07 \x9b31m\u202e", r'"\x1b]0;TITLE\x07 \x9b31m\u202e"'),
+        ("a\u2028b\u200bc \ufeff\u061c", r'"a\u2028b\u200bc \ufeff\u061c"'),
         ("", '""'),
         (0.0231456789, "0.0231457"),
         (float("nan"), "nan"),

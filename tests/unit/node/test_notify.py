@@ -165,6 +165,15 @@ def test_several_addresses_and_one_that_is_none(
     assert "begins with nonsense: is not understood" in capsys.readouterr().out
 
 
+def test_certificates_that_are_none_are_named(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NUMERAI_NOTIFY", inbox.address)
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
+    assert not tell("success", "title", "text")
+    assert "REQUESTS_CA_BUNDLE names /nowhere.pem" in capsys.readouterr().out
+
+
 def test_nobody_to_tell_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("NUMERAI_NOTIFY", raising=False)
     assert tell("success", "title", "text")

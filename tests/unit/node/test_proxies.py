@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
+import ssl
 from pathlib import Path
 
 import pytest
@@ -85,15 +88,55 @@ def test_a_proxy_that_is_no_address_is_named_by_its_variable_and_not_shown(
     assert "CANARY" not in str(found.value) and "PASS" not in str(found.value)
 
 
+BUNDLES = {
+    "missing": "there is nothing there",
+    "garbage": "holds no certificate",
+    "empty": "holds no certificate",
+    "utf-16": "holds no certificate",
+    "unreadable": "cannot be read",
+    "pipe": "neither a file nor a folder",
+    "empty-folder": "rehash",
+    "folder": "rehash",
+}
+
+
 @pytest.mark.parametrize("variable", VARIABLES[4:])
-def test_a_missing_bundle_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, variable: str) -> None:
-    monkeypatch.setenv(variable, str(tmp_path / "none.pem"))
-    with pytest.raises(ConfigurationError, match=f"none.pem.*{variable}"):
+@pytest.mark.parametrize("kind", BUNDLES)
+def test_what_holds_no_certificates_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, certificate: Path, variable: str, kind: str
+) -> None:
+    place, why = tmp_path / kind, BUNDLES[kind]
+    if kind in ("folder", "empty-folder"):
+        place.mkdir()
+        why = "is a folder" if variable == "SSL_CERT_FILE" else why
+    if kind == "folder":
+        (place / "ca.pem").write_bytes(certificate.read_bytes())
+    if kind in ("garbage", "empty", "utf-16", "unreadable"):
+        content = {"garbage": b"nonsense", "utf-16": certificate.read_text().encode("utf-16")}
+        place.write_bytes(content.get(kind, b""))
+        why = "is a file" if variable == "SSL_CERT_DIR" else why
+    if kind == "pipe":
+        if os.name != "posix":
+            pytest.skip("Windows has no such pipes")
+        os.mkfifo(place)
+    if kind == "unreadable" and variable != "SSL_CERT_DIR":
+        monkeypatch.setattr(Path, "open", refused)
+    monkeypatch.setenv(variable, str(place))
+    with pytest.raises(ConfigurationError) as found:
         tls_context()
+    assert str(found.value).startswith(f"{variable} names {place} ") and why in str(found.value)
 
 
-def test_a_bundle_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "ca.pem").write_text("nonsense")
-    monkeypatch.setenv("CURL_CA_BUNDLE", str(tmp_path / "ca.pem"))
-    with pytest.raises(ConfigurationError, match=r"ca.pem.*CURL_CA_BUNDLE"):
-        tls_context()
+def refused(path: Path, *_: object) -> None:
+    raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+
+@pytest.mark.parametrize("variable", VARIABLES[4:])
+def test_what_holds_certificates_is_trusted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, certificate: Path, variable: str
+) -> None:
+    place = tmp_path / "ca.pem" if variable != "SSL_CERT_DIR" else tmp_path
+    (tmp_path / "ca.pem").write_bytes(certificate.read_bytes())
+    (tmp_path / "0a1b2c3d.0").write_bytes(certificate.read_bytes())
+    monkeypatch.setenv(variable, str(place) if place.is_file() else f"{place}{os.pathsep}{place}")
+    assert tls_context().verify_mode is ssl.CERT_REQUIRED

@@ -52,6 +52,11 @@ def test_a_missing_variable_is_named_when_it_is_needed(name: str, environment: d
         (settings.need_model if name == "MODEL_ID" else settings.need_keys)()
 
 
+def test_quotes_around_a_value_are_dropped() -> None:
+    settings = from_environment({"NUMERAI_PUBLIC_ID": '"PUB"', "NUMERAI_SECRET_KEY": " 'SECRET' ", "MODEL_ID": '"'})
+    assert (settings.public_id, settings.secret_key, settings.model_id) == ("PUB", "SECRET", '"')
+
+
 def test_empty_means_absent() -> None:
     settings = from_environment({"TRIGGER_ID": "", "NUMERAI_API_URL": " ", "NUMERAI_CPU": ""})
     assert settings.trigger_id is None

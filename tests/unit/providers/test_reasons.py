@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from numerai_compute.foreign import MOST
 from numerai_compute.models import RunState
 from numerai_compute.providers.local.run_log import LogWriter, last_lines
 from numerai_compute.providers.outcomes import NOT_SUBMITTED, ended, explained, of_test, timed_out
-from numerai_compute.providers.reasons import MOST, reason_in
+from numerai_compute.providers.reasons import reason_in
 from numerai_compute.redaction import Redactor
 
 TRACEBACK = ["Traceback (most recent call last):", '  File "x.py", line 1, in <module>', "KeyError: 'x'", ""]
@@ -31,7 +32,7 @@ TRACEBACK = ["Traceback (most recent call last):", '  File "x.py", line 1, in <m
         ),
         ([*TRACEBACK, "+  1.0s failed exit=1 reason=\"KeyError: 'x'\"", "a last word"], "KeyError: 'x'"),
         (['+  1.0s interrupted exit=75 reason="told\\nto stop"'], "told to stop"),
-        (["red \x1b[31malert\x07"], "red [31malert"),
+        (["red \x1b[31malert\x07"], "red \ufffd[31malert\ufffd"),
     ],
 )
 def test_the_reason(lines: list[str], reason: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -129,3 +130,23 @@ def test_without_an_answer_the_record_stays(home: Path, monkeypatch: pytest.Monk
         raise RuntimeError
     assert parts.rehearsals.try_to_remove_abandoned() == []
     assert [record.name for record in records(home)] == ["rehearsal-1.docker"]
+
+
+def test_what_a_rehearsal_says_names_no_log_that_is_not_kept(home: Path) -> None:
+    node = node_in(home.parent / "code")
+    (Path(node.path) / "main.py").write_text("print('wrong'); raise SystemExit(3)\n")
+    run = LocalRehearsal(context(home, "process")).rehearse(node, [], report=print, on_log=print)
+    assert run.message == "It ended with exit code 3. The log above shows what it printed."
+
+
+def test_a_forced_build_makes_a_damaged_environment_anew_and_leaves_the_old_one_to_its_runs(home: Path) -> None:
+    node = node_in(home.parent / "code")
+    executor = LocalParts(context(home, "process")).executor("process")
+    environment = [
+        Path(json.loads(executor.build(node, "0" * 64, print, force=force)[1])["environment"])
+        for force in (False, False, True, False)
+    ]
+    first, again, forced, after = environment
+    assert first == again and forced != first and after == forced and first.is_dir()
+    executor.forget_old(node.name, {executor.build(node, "0" * 64, print)[1]})
+    assert not first.exists() and forced.is_dir()

@@ -85,6 +85,13 @@ def test_an_unknown_profile() -> None:
     assert unknown.value.code == "no-profile"
 
 
+@pytest.mark.parametrize("variable", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE"])
+def test_certificates_that_are_none_are_named(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "/nowhere.pem")
+    with pytest.raises(EnvironmentNotReady, match=f"{variable} names /nowhere.pem"):
+        AwsClients(AwsSettings()).client("sts")
+
+
 def test_the_endpoint_of_the_environment_is_used_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5")
     clients = AwsClients(AwsSettings(region="us-east-1"))

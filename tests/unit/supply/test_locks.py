@@ -203,3 +203,16 @@ def test_image_and_process_use_a_lock_only_for_the_requirements_it_was_made_of(
         == f"{pip} {'--require-hashes -r requirements.lock' if used else '-r requirements.txt'}"
     )
     assert ("without hashes" in done.stdout) == (not used)
+
+
+@pytest.mark.parametrize(
+    "example",
+    sorted((Path(__file__).parents[3] / "node_template").glob("*/Dockerfile")),
+    ids=lambda path: path.parent.name,
+)
+def test_an_examples_user_owns_its_code_so_that_no_umask_hides_it(example: Path) -> None:
+    copies = [
+        line for line in example.read_text().splitlines() if line.startswith("COPY ") and "requirements" not in line
+    ]
+    user = next(line.split()[1] for line in example.read_text().splitlines() if line.startswith("USER "))
+    assert copies and all(f"--chown={user} " in line for line in copies)

@@ -501,3 +501,12 @@ def test_a_context_of_a_user_that_does_not_exist_is_no_path(setting: Setting, fo
     with pytest.raises(UsageError, match="no home folder of that user") as caught:
         setting.configure(path=folder, context="~nobody-of-this-name/a")
     assert caught.value.code == "bad-path"
+
+
+def test_two_names_that_differ_in_capitals_only_are_refused(setting: Setting, folder: Path) -> None:
+    first = setting.configure(path=folder)
+    setting.store.forget_node(first.node.name)
+    setting.store.save_node(replace(first.node, name="numerai-ALICE", model_name="ALICE"))
+    with pytest.raises(UsageError, match="numerai-alice and numerai-ALICE") as caught:
+        setting.configure(path=folder)
+    assert caught.value.code == "name-clash" and set(setting.store.nodes()) == {"numerai-ALICE"}
