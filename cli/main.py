@@ -37,7 +37,7 @@ COMMANDS = {
     "list-constants": ("examples", "list_constants", "List sizes, examples, providers and tournaments."),
     "daemon": ("daemon", "daemon", "Serve the webhooks and runs of local nodes, and watch the rounds of all nodes."),
     "sandbox": ("sandbox", "sandbox", "Serve a local stand-in of Numerai to rehearse against."),
-    "upgrade": ("upgrade", "upgrade", "Take over the nodes and keys of the official numerai-cli."),
+    "upgrade": ("upgrade", "upgrade", "Take over the nodes and keys of the official numerai-cli, of any version."),
 }
 
 

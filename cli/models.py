@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
+from typing import Any
 
 from .errors import UsageError
 from .names import check_name
@@ -149,7 +150,7 @@ class Node:
     timeout_minutes: int = DEFAULT_TIMEOUT_MINUTES
     cron: str | None = None
     webhook_url: str | None = None
-    legacy: dict[str, str | int | float | bool | None] | None = None
+    legacy: dict[str, Any] | None = None
     data_version: str | None = None
     context: str | None = None
     base_digests: dict[str, str] | None = None
