@@ -637,6 +637,14 @@ class RollsBack(Protocol):
 
 
 @runtime_checkable
+class HoldsElsewhere(Protocol):
+    """A provider that keeps things for all its nodes together, not on this machine."""
+
+    def held(self) -> Sequence[str]:
+        """What it may still hold, in words, as far as this home folder records it; empty when that is nothing."""
+
+
+@runtime_checkable
 class NotHere(Protocol):
     """What stands for a provider that this tool does not have."""
 
