@@ -9,7 +9,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import EnvironmentNotReady
+from .errors import EnvironmentNotReady, UsageError
 from .files.places import place, users_home
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ContainerEngine,
         Notifier,
         NumeraiApi,
+        OfficialHome,
         OwnCommands,
         Provider,
         Rehearsal,
@@ -63,6 +64,28 @@ class Factory:
         from .adapters.state_store import HomeStore
 
         return HomeStore(self.home)
+
+    @property
+    def official_home(self) -> OfficialHome:
+        """The home folder as the official tool has left it."""
+        from .adapters.official_home import OfficialHome as OfficialFolder
+        from .adapters.state_store import HomeStore
+
+        return OfficialFolder(HomeStore(self.home))
+
+    @property
+    def add_aws_profile(self) -> Callable[[str, str, str], Path]:
+        """Adds a profile with keys to the AWS programs' own file."""
+        from .adapters.aws_profiles import add_profile
+
+        return add_profile
+
+    @property
+    def providers(self) -> Sequence[str]:
+        """The names of all providers that there are."""
+        from .providers.registry import provider_names
+
+        return provider_names()
 
     @cached_property
     def clock(self) -> Clock:
@@ -186,6 +209,17 @@ class Factory:
             self._providers[name] = provider_factory(name)(self.provider_context(name))
         return self._providers[name]
 
+    def provider_recorded(self, name: str) -> Provider:
+        """The provider that a node is recorded with; one that is not there can still be asked, and knows nothing."""
+        try:
+            return self.provider(name)
+        except UsageError as error:
+            if error.code != "unknown-provider":
+                raise
+            from .providers.absent import AbsentProvider
+
+            return self._providers.setdefault(name, AbsentProvider(name))
+
     def renewed(self, name: str) -> Provider:
         """The provider of that name, made anew: with the settings as they are recorded now."""
         self._providers.pop(name, None)
@@ -200,7 +234,7 @@ class Factory:
 
     def provider_of(self, node: Node) -> Provider:
         """The provider that runs a node."""
-        return self.provider(node.provider)
+        return self.provider_recorded(node.provider)
 
     def provider_context(self, name: str) -> ProviderContext:
         """What the provider of that name is made from."""

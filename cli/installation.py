@@ -15,6 +15,7 @@ from .errors import EnvironmentNotReady
 
 DISTRIBUTION = "numerai-compute"
 COMMAND = "numerai"
+OFFICIAL_DISTRIBUTION = "numerai-cli"
 EXTRAS = {
     "aws": ("boto3", "botocore"),
     "sandbox": ("graphql", "numerai_tools", "pyarrow", "pandas", "numpy"),
@@ -51,6 +52,17 @@ def folder_to_add() -> Path | None:
     if own is None or (found is not None and Path(own).samefile(found)):
         return None
     return folder
+
+
+def official_tool() -> str | None:
+    """The version of the official numerai-cli beside this tool, None without it. Both have the command `numerai`, and
+    the one that was installed last has it."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version(OFFICIAL_DISTRIBUTION)
+    except PackageNotFoundError:
+        return None
 
 
 def missing_part(error: ImportError) -> EnvironmentNotReady | None:

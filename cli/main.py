@@ -37,7 +37,13 @@ COMMANDS = {
     "list-constants": ("examples", "list_constants", "List sizes, examples, providers and tournaments."),
     "daemon": ("daemon", "daemon", "Serve the webhooks and runs of local nodes, and watch the rounds of all nodes."),
     "sandbox": ("sandbox", "sandbox", "Serve a local stand-in of Numerai to rehearse against."),
-    "upgrade": ("upgrade", "upgrade", "Take over the nodes and keys of the official numerai-cli."),
+    "destroy-all": (
+        "removal",
+        "destroy_all",
+        "Take every node out of service and remove everything the providers hold.",
+    ),
+    "uninstall": ("removal", "uninstall", "Remove the nodes on this machine, the daemon, and this tool's files in the home folder."),
+    "upgrade": ("upgrade", "upgrade", "Take over the nodes and keys of the official numerai-cli, of any version."),
 }
 
 

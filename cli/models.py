@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
+from typing import Any
 
 from .names import check_name
 from .pasted import PUBLIC_ID, SECRET_KEY, check_half, malformed, pasted_keys
@@ -143,7 +144,7 @@ class Node:
     timeout_minutes: int = DEFAULT_TIMEOUT_MINUTES
     cron: str | None = None
     webhook_url: str | None = None
-    legacy: dict[str, str | int | float | bool | None] | None = None
+    legacy: dict[str, Any] | None = None
     data_version: str | None = None
     context: str | None = None
     base_digests: dict[str, str] | None = None

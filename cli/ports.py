@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
+from .errors import NumeraiError
 from .models import (
     Check,
     CostEstimate,
@@ -181,8 +182,44 @@ class StateStore(Protocol):
     def is_legacy(self) -> bool:
         """Whether the home folder holds files of the official tool that `upgrade` has not converted."""
 
-    def upgrade(self) -> list[Path]:
-        """Convert the official tool's files to this tool's; returns the backups that were kept."""
+
+@dataclass(frozen=True)
+class OfficialFiles:
+    """What the official tool has left: its `files`, the `nodes` in them and why others are `unusable`, which keys, and
+    what is `left` where it is."""
+
+    files: tuple[Path, ...]
+    nodes: Mapping[str, Node]
+    unusable: Mapping[str, str]
+    numerai_keys: bool
+    cloud_keys: tuple[str, ...]
+    left: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class Undone:
+    """What is again as it was before an upgrade, and where that is which had been changed since."""
+
+    restored: tuple[Path, ...]
+    aside: tuple[Path, ...]
+
+
+class OfficialHome(Protocol):
+    """The home folder as the official numerai-cli has left it."""
+
+    def found(self) -> OfficialFiles | None:
+        """What there is to take over; None where there is nothing. Changes nothing."""
+
+    def take_over(self) -> Path:
+        """Convert the official tool's files to this tool's; returns the folder with copies of them. Interrupted, it can
+        be called again."""
+
+    def aws_keys(self) -> tuple[str, str] | None:
+        """The id and the secret of the AWS key that the official tool has kept, here or in the latest backup."""
+
+    def undo(self) -> Undone | None:
+        """Put the official tool's files back as they were; None where there was no upgrade. Nothing is lost: what was
+        changed since is kept aside."""
 
 
 @dataclass(frozen=True)
@@ -597,6 +634,25 @@ class RollsBack(Protocol):
 
     def roll_back(self, node_name: str, tag: str) -> Deployment:
         """Let the image of that tag run again. Nothing is built or pushed."""
+
+
+@runtime_checkable
+class HoldsElsewhere(Protocol):
+    """A provider that keeps things for all its nodes together, not on this machine."""
+
+    def held(self) -> Sequence[str]:
+        """What it may still hold, in words, as far as this home folder records it; empty when that is nothing."""
+
+
+@runtime_checkable
+class NotHere(Protocol):
+    """What stands for a provider that this tool does not have."""
+
+    not_here: str
+    """Why nothing of it can be seen or run, in words."""
+
+    def refusal(self, node: Node) -> NumeraiError:
+        """The error for what would need it, with the commands that lead out."""
 
 
 @runtime_checkable

@@ -20,25 +20,16 @@ from ..errors import NumeraiError
 from ..files.locks import holding
 from ..files.private import PREVIOUS_SUFFIX, check_private_folder, remedy, write_private
 from ..installation import install_command
-from ..models import NUMERAI_API_URL, Keys, Node, Tournament
+from ..models import NUMERAI_API_URL, Keys, Node
 from ..names import check_name, check_node_name, shown
 from ..pasted import pasted_keys
+from .legacy_files import CLOUD_KEYS, legacy_keys, legacy_nodes
 
 NODES_FILE = "nodes.json"
 KEYS_FILE = ".keys"
 NOTIFY_VARIABLE = "NUMERAI_NOTIFY"
-CLOUD_KEYS = ("aws", "azure", "gcp")
-"""Where the official tool keeps keys of cloud accounts in its file. This tool reads none of them."""
 VERSION = 1
 LOCK_SECONDS = 10
-
-# The official tool's names for tournaments, as its node names begin.
-_LEGACY_PREFIXES = {
-    "numerai": Tournament.CLASSIC,
-    "signals": Tournament.SIGNALS,
-    "crypto": Tournament.CRYPTO,
-    "cryptosignals": Tournament.CRYPTO,
-}
 
 
 class _RawNodesFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -55,19 +46,6 @@ class _NodesFile(msgspec.Struct, frozen=True):
     settings: dict[str, dict[str, str | int]] = {}
     unusable: dict[str, Any] = {}
     reasons: dict[str, str] = {}
-
-
-class _LegacyNode(msgspec.Struct, frozen=True):
-    """A node as numerai-cli 1.x records it: cpu in 1024ths of a vCPU, memory in MiB, sometimes as text."""
-
-    provider: str = "aws"
-    cpu: float | str = 2048
-    memory: float | str = 16384
-    path: str = ""
-    timeout_minutes: int | str | None = None
-    model_id: str = ""
-    cron: str | None = None
-    webhook_url: str | None = None
 
 
 class _KeysFile(msgspec.Struct, frozen=True):
@@ -93,11 +71,10 @@ class HomeStore:
     # nodes and settings
 
     def nodes(self) -> Mapping[str, Node]:
-        """All configured nodes by name; `NumeraiError` with code `state-corrupt` when the file cannot be read."""
-        return self._read().nodes
+        return self.read().nodes
 
     def unusable_nodes(self) -> Mapping[str, str]:
-        return self._read().reasons
+        return self.read().reasons
 
     def save_node(self, node: Node) -> None:
         check_node_name(node.name)
@@ -113,7 +90,7 @@ class HomeStore:
         )
 
     def settings(self, provider: str) -> Mapping[str, str | int]:
-        return self._read().settings.get(provider, {})
+        return self.read().settings.get(provider, {})
 
     def save_settings(self, provider: str, settings: Mapping[str, str | int]) -> None:
         self._update(
@@ -163,7 +140,7 @@ class HomeStore:
         NUMERAI_NOTIFY (separated by blanks), which are named env-1, env-2, ..."""
         given = self._environ.get(NOTIFY_VARIABLE, "").split()
         return {
-            **self._stored_notify_urls(self._raw_keys()),
+            **self._stored_notify_urls(self.raw_keys()),
             **{f"env-{number}": url for number, url in enumerate(given, start=1)},
         }
 
@@ -192,7 +169,7 @@ class HomeStore:
         previous = self.previous_nodes()
         if previous is None:
             raise NumeraiError(f"There is no readable previous version of {self.nodes_path}.", code="state-corrupt")
-        with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
+        with self.changing():
             aside = self.nodes_path.with_name(f"{NODES_FILE}.broken-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}")
             broken = self._content(self.nodes_path)
             if broken is not None:
@@ -201,35 +178,24 @@ class HomeStore:
         return aside if broken is not None else None
 
     def is_legacy(self) -> bool:
-        content = self._content(self.nodes_path)
-        raw = _decode(content, self.nodes_path) if content is not None else {"version": VERSION}
-        keys = self._raw_keys()
-        return "version" not in raw or bool(keys and "version" not in keys)
+        keys = self.raw_keys()
+        return self.legacy_nodes_file() or bool(keys and "version" not in keys)
 
-    def upgrade(self) -> list[Path]:
-        backups = []
-        with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
-            nodes, keys = self._read(), self._raw_keys()
-            stamp = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-            if self.nodes_path.exists() and "version" not in _decode(self.nodes_path.read_bytes(), self.nodes_path):
-                backups.append(self._back_up(self.nodes_path, stamp))
-                write_private(self.nodes_path, _nodes_json(nodes), keep_previous=False)
-            if keys and "version" not in keys:
-                backups.append(self._back_up(self.keys_path, stamp))
-                kept = {name: value for name, value in keys.items() if name not in CLOUD_KEYS}
-                write_private(self.keys_path, _to_json({**kept, "version": VERSION}), keep_previous=False)
-        return backups
+    def legacy_nodes_file(self) -> bool:
+        """Whether `nodes.json` is the official tool's."""
+        content = self._nodes_content()
+        return content is not None and "version" not in _decode(content, self.nodes_path)
 
-    def _back_up(self, path: Path, stamp: str) -> Path:
-        backup = path.with_name(f"{path.name}.official-{stamp}")
-        write_private(backup, path.read_bytes(), keep_previous=False)
-        return backup
+    def changing(self) -> AbstractContextManager[None]:
+        """Held while the home's files are changed."""
+        return self._lock("home", seconds=LOCK_SECONDS, what=str(self.home))
 
     # the files
 
-    def _read(self) -> _NodesFile:
+    def read(self) -> _NodesFile:
+        """What `nodes.json` holds; `NumeraiError` with code `state-corrupt` when it cannot be read."""
         check_private_folder(self.home)
-        content = self._content(self.nodes_path)
+        content = self._nodes_content()
         if content is None:
             self._refuse_lost()
             return _NodesFile(version=VERSION)
@@ -246,7 +212,10 @@ class HomeStore:
 
     def _content(self, path: Path) -> bytes | None:
         """What a file of the home holds; None where there is none. A link that leads nowhere is an error: what it leads
-        to may be on a disk that is not mounted, and is not to be taken for empty, nor to be replaced."""
+        to may be on a disk that is not mounted, and is not to be taken for empty, nor to be replaced. Where numerai-cli
+        0.1 or 0.2 has made the home, it is a file of keys."""
+        if (old := keys_alone(self.home)) is not None:
+            return old.read_bytes() if path == self.keys_path else None
         try:
             return path.read_bytes()
         except FileNotFoundError:
@@ -261,6 +230,11 @@ class HomeStore:
         except OSError as error:
             raise _unreadable(path, error) from error
 
+    def _nodes_content(self) -> bytes | None:
+        """What `nodes.json` holds. An empty one is the official tool's, unless this tool has written one before."""
+        content = self._content(self.nodes_path)
+        return b"{}" if content is not None and not content.strip() and self.previous_nodes() is None else content
+
     def _refuse_lost(self) -> None:
         """There is no nodes.json. Raise where there has been one with nodes."""
         previous = self.previous_nodes()
@@ -273,24 +247,33 @@ class HomeStore:
             )
 
     def _update(self, change: Callable[[_NodesFile], _NodesFile]) -> None:
-        with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
-            if self.nodes_path.exists() and "version" not in _decode(self.nodes_path.read_bytes(), self.nodes_path):
+        with self.changing():
+            if self.legacy_nodes_file():
                 raise self._needs_upgrade(self.nodes_path)
-            write_private(self.nodes_path, _nodes_json(change(self._read())))
+            write_private(self.nodes_path, _nodes_json(change(self.read())))
 
     def _update_keys(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
-        with self._lock("home", seconds=LOCK_SECONDS, what=str(self.home)):
-            content = self._raw_keys()
+        with self.changing():
+            content = self.raw_keys()
             if content and "version" not in content:
                 raise self._needs_upgrade(self.keys_path)
             write_private(self.keys_path, _to_json({**change(content), "version": VERSION}))
 
-    def _raw_keys(self) -> dict[str, Any]:
+    def raw_keys(self) -> dict[str, Any]:
+        """What the file of keys holds, all of it."""
         check_private_folder(self.home)
         content = self._content(self.keys_path)
-        raw = _decode(content, self.keys_path) if content and content.strip() else {}
+        if not content or not content.strip():
+            return {}
+        try:
+            raw = _decode(content, self.keys_path)
+        except NumeraiError:
+            ini = legacy_keys(as_utf_8(content)) if as_utf_8(content).lstrip().startswith(b"[") else None
+            if ini is None:
+                raise
+            return ini
         _refuse_newer(raw, self.keys_path)
-        return raw
+        return raw if "version" in raw else legacy_keys(as_utf_8(content)) or raw
 
     def _stored_notify_urls(self, content: dict[str, Any]) -> dict[str, str]:
         try:
@@ -300,7 +283,7 @@ class HomeStore:
 
     def _stored_keys(self) -> Keys | None:
         try:
-            numerai = msgspec.convert(self._raw_keys(), _KeysFile).numerai
+            numerai = msgspec.convert(self.raw_keys(), _KeysFile).numerai
         except msgspec.ValidationError as error:
             raise _corrupt(self.keys_path, "not the expected content") from error
         public_id, secret_key = numerai.get("NUMERAI_PUBLIC_ID"), numerai.get("NUMERAI_SECRET_KEY")
@@ -316,14 +299,46 @@ class HomeStore:
         )
 
     def _lock(self, name: str, *, seconds: float, what: str) -> AbstractContextManager[None]:
+        if self.home.is_file() and keys_alone(self.home) is not None:
+            raise self._needs_upgrade(self.home)
         busy = NumeraiError(f"Another numerai command is changing {what}.", "Try again when it has ended.", code="busy")
         return holding(self.home / "locks" / f"{name}.lock", busy=busy, seconds=seconds)
+
+
+def converted(store: HomeStore) -> dict[Path, bytes]:
+    """What those of the home's files would hold that the official tool wrote, in this tool's form. Keys of cloud
+    accounts are left out: nothing here reads them."""
+    files, keys = dict[Path, bytes](), store.raw_keys()
+    if store.legacy_nodes_file():
+        files[store.nodes_path] = _nodes_json(store.read())
+    if keys and "version" not in keys:
+        kept = {name: value for name, value in keys.items() if name not in CLOUD_KEYS}
+        files[store.keys_path] = _to_json({**kept, "version": VERSION})
+    return files
+
+
+def keys_alone(home: Path) -> Path | None:
+    """The file that is the whole home of numerai-cli 0.1 and 0.2, or that an interrupted upgrade has moved aside; None
+    where there is none, or the home has a file of keys."""
+    try:
+        path = home if home.is_file() else parked(home)
+        if not path.is_file() or (path != home and (home / KEYS_FILE).exists()):
+            return None
+        return path if legacy_keys(as_utf_8(path.read_bytes())) else None
+    except OSError:  # whoever reads the home says so
+        return None
+
+
+def parked(home: Path) -> Path:
+    """Where the file is for a moment that a folder takes the place of."""
+    return home.with_name(f"{home.name}.official")
 
 
 def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
     raw = _decode(content, path)
     if "version" not in raw:
-        return _NodesFile(version=VERSION, nodes={name: _from_legacy(name, node, path) for name, node in raw.items()})
+        usable, why = legacy_nodes(raw)
+        return _NodesFile(VERSION, usable, unusable={name: raw[name] for name in why}, reasons=why)
     _refuse_newer(raw, path)
     try:
         file = msgspec.convert(raw, _RawNodesFile)
@@ -362,28 +377,6 @@ def _refuse_newer(raw: dict[str, Any], path: Path) -> None:
             f"Install a newer numerai: `{install_command()}`.",
             code="state-newer",
         )
-
-
-def _from_legacy(name: str, raw: object, path: Path) -> Node:
-    try:
-        node = msgspec.convert(raw, _LegacyNode, strict=False)
-        prefix, _, model_name = name.partition("-")
-        return Node(
-            name=name,
-            model_name=model_name or name,
-            model_id=node.model_id,
-            tournament=_LEGACY_PREFIXES.get(prefix, Tournament.CLASSIC),
-            provider=node.provider,
-            path=node.path,
-            cpu=float(node.cpu) / 1024,
-            memory_mib=int(float(node.memory)),
-            timeout_minutes=int(node.timeout_minutes or 60),
-            cron=node.cron or None,
-            webhook_url=node.webhook_url or None,
-            legacy=msgspec.convert(raw, dict[str, str | int | float | bool | None]),
-        )
-    except (msgspec.ValidationError, ValueError) as error:
-        raise _corrupt(path, f"node {name}: {error}") from error
 
 
 def _decode(content: bytes, path: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from ..factory import Factory
+from ..ports import NotHere
 from ..usecases.cost import node_costs
 from ..usecases.resolve import first_steps
 from .options import output_options
@@ -15,7 +16,8 @@ from .options import output_options
 @click.pass_obj
 def cost(factory: Factory) -> None:
     """Estimate what every node costs a month."""
-    costs = node_costs(factory.store.nodes(), factory.provider)
+    nodes = factory.store.nodes()
+    costs = node_costs(nodes, factory.provider_recorded)
     total = sum(estimate.usd for estimate in costs.values() if estimate)
     payload = {
         "usd_a_month": round(total, 4),
@@ -38,7 +40,9 @@ def cost(factory: Factory) -> None:
         rows = []
         for name, estimate in costs.items():
             if estimate is None:
-                rows.append((name, "", "0.00", "runs on this machine"))
+                absent = isinstance(factory.provider_of(nodes[name]), NotHere)
+                what = ("?", "not known here") if absent else ("0.00", "runs on this machine")
+                rows.append((name, "", *what))
                 continue
             rows.append((name, "total", f"{estimate.usd:.2f}", estimate.describe()))
             rows += [("", item.what, f"{item.usd:.2f}", item.how) for item in estimate.items]

@@ -47,7 +47,7 @@ def doctor(factory: Factory, fix: bool, api: bool, save: Path | None) -> int:
     if save is not None:
         raise UsageError("--save needs --api.")
     examiner = Doctor(
-        factory.store, factory.api_with, factory.provider, factory.clock, factory.ledger, factory.may_sleep
+        factory.store, factory.api_with, factory.provider_recorded, factory.clock, factory.ledger, factory.may_sleep
     )
     checks = examiner.examine()
     fixed: list[str] = []

@@ -40,7 +40,7 @@ def history(factory: Factory, model_name: str | None, tournament: int | None, ro
 def reader_of(factory: Factory) -> RoundReader:
     """What asks Numerai, the providers and the watcher's memory."""
     return RoundReader(
-        api=lambda: factory.api, provider_named=factory.provider, ledger=factory.ledger, clock=factory.clock
+        api=lambda: factory.api, provider_named=factory.provider_recorded, ledger=factory.ledger, clock=factory.clock
     )
 
 

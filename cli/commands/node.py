@@ -129,12 +129,14 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
     from ..usecases.configure import Configured, NodeRequest, configure_node
     from ..usecases.webhooks import elsewhere_note
 
+    if wanted["provider"]:
+        factory.provider(wanted["provider"])  # one that is not there stops the command here
     done = configure_node(
         NodeRequest(**wanted),
         *_chosen(),
         api=factory.api,
         store=factory.store,
-        provider_named=factory.provider,
+        provider_named=factory.provider_recorded,
         digest_of=factory.engine.digest,
         report=factory.render.progress,
         agree=lambda preview: _agree(factory, preview, yes),

@@ -1,53 +1,100 @@
-"""`numerai upgrade`: take over the files of the official tool."""
+"""`numerai upgrade`: take over the files of the official tool, or give them back."""
 
 from __future__ import annotations
 
 import click
 
-from ..counting import counted
+from ..errors import UsageError
 from ..factory import Factory
-from ..ports import StateStore
+from ..ports import OfficialFiles
 from ..render import OK
-from ..usecases.inspect import list_nodes
-from ..usecases.resolve import first_steps
+from ..usecases.upgrade import AWS_PROFILE, describe, keep_aws_keys, next_steps, summary
 from .options import dry_run_option, output_options
 
 
-def _next_steps(store: StateStore) -> list[str]:
-    """What makes the nodes that were taken over run here, and Numerai call them here."""
-    nodes = list_nodes(store)
-    if not nodes:
-        return [first_steps(store)]
-    node = f"numerai node -m {nodes[0].model_name}"
-    others = ["and so for each other node"] if nodes[1:] else []
-    return [first_steps(store, "numerai doctor"), f"{node} config", f"{node} deploy", f"{node} test", *others]
-
-
 @click.command()
+@click.option("--undo", is_flag=True, help="Put the official tool's files back as they were.")
+@click.option(
+    "--aws-profile",
+    metavar="NAME",
+    help="Make a profile of the old tool's AWS keys in ~/.aws/credentials, and use it from now on. It can be asked for "
+    "later, too.",
+)
 @dry_run_option
 @output_options
 @click.pass_obj
-def upgrade(factory: Factory, dry_run: bool) -> None:
-    """Take over the nodes and keys of the official numerai-cli. A backup of each file is kept."""
-    render, store = factory.render, factory.store
-    nodes = sorted(store.nodes())
-    found = counted(len(nodes), "node") + (f" ({', '.join(nodes)})" if nodes else "")
-    if not store.is_legacy():
+def upgrade(factory: Factory, undo: bool, aws_profile: str | None, dry_run: bool) -> None:
+    """Take over the nodes and keys of the official numerai-cli, of any version.
+
+    Every file is kept as it was; `numerai upgrade --undo` puts them back.
+
+    \b
+    Example:
+      numerai upgrade --aws-profile numerai
+    """
+    if undo:
+        if aws_profile or dry_run:
+            raise UsageError("--undo takes neither --aws-profile nor --dry-run.")
+        _undo(factory)
+        return
+    official, store, render = factory.official_home, factory.store, factory.render
+    found = official.found()
+    if found is None and aws_profile is None:
+        nodes = sorted(store.nodes())
         render.result({"upgraded": False, "nodes": nodes}, lambda: render.say("Nothing to upgrade."))
         return
-    backups = [] if dry_run else store.upgrade()
+    lines = list(describe(found, factory.providers)) if found else []
+    if dry_run:
+        render.result({"upgraded": False, "found": lines}, lambda: _say(factory, [*lines, "Nothing was changed."]))
+        return
+    _say(factory, lines)
+    backup = official.take_over() if found else None
+    profile = keep_aws_keys(official, store, aws_profile, factory.add_aws_profile) if aws_profile else None
+    content = {
+        "upgraded": found is not None,
+        "nodes": sorted((*found.nodes, *found.unusable)) if found else sorted(store.nodes()),
+        "backup": backup,
+        "aws_profile": aws_profile,
+    }
 
     def show() -> None:
-        if dry_run:
-            render.say(f"Would convert {store.home} with {found}; backups are kept.")
-            return
-        render.mark(OK, f"taken over: {found}")
-        for backup in backups:
-            render.say(f"  backup: {backup}")
-        if any(backup.name.startswith(".keys") for backup in backups):
-            render.say("  Keys of cloud accounts are in that backup only; delete it when nothing needs it any more.")
-        render.say("What the official tool made in your cloud account is left as it is. Next:")
-        for step in _next_steps(store):
-            render.say(f"  {step}")
+        if profile is not None:
+            render.mark(OK, f"the old tool's AWS keys are the profile {aws_profile} in {profile}, and used from now on")
+        if found is not None:
+            _show(factory, found, offer="aws" in found.cloud_keys and aws_profile is None)
+            render.say(f"Backup: {backup}. `numerai upgrade --undo` puts everything back.")
+            render.say(
+                "What the official tool made in your cloud account is left as it is, and costs what it did. Next:"
+            )
+            for step in next_steps(store, factory.providers):
+                render.say(f"  {step}")
 
-    render.result({"upgraded": not dry_run, "nodes": nodes, "backups": backups}, show)
+    render.result(content, show)
+
+
+def _show(factory: Factory, found: OfficialFiles, *, offer: bool) -> None:
+    factory.render.mark(OK, f"taken over: {summary(found)}")
+    if offer:
+        command = f"numerai upgrade --aws-profile {AWS_PROFILE}"
+        factory.render.say(f"The old tool's AWS keys are in the backup. To use them here: {command}")
+
+
+def _say(factory: Factory, lines: list[str]) -> None:
+    for line in lines:
+        factory.render.say(line)
+
+
+def _undo(factory: Factory) -> None:
+    render, undone = factory.render, factory.official_home.undo()
+    if undone is None:
+        render.result({"undone": False}, lambda: render.say("There is no upgrade to undo."))
+        return
+
+    def show() -> None:
+        for path in undone.restored:
+            render.mark(OK, f"{path} is again as it was")
+        for path in undone.aside:
+            render.say(f"  What had been changed since is kept in {path}.")
+        render.say("Webhooks at Numerai, and what was deployed since, are left as they are.")
+
+    render.result({"undone": True, "restored": undone.restored, "aside": undone.aside}, show)

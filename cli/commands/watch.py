@@ -63,7 +63,7 @@ def watcher_of(factory: Factory, kind: str, *, wakes: bool = True, grace_minutes
     return Watcher(
         store=factory.store,
         api=lambda: api_with(factory.keys()),
-        provider_named=factory.provider,
+        provider_named=factory.provider_recorded,
         ledger=factory.ledger,
         notifier=factory.notifier,
         clock=factory.clock,

@@ -24,7 +24,7 @@ from ..models import (
     Tournament,
     node_name,
 )
-from ..ports import KnowsCapabilities, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
+from ..ports import KnowsCapabilities, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
 from .base_digests import present_digests
@@ -37,6 +37,11 @@ from .timetable import timetable
 MAX_TIMEOUT_MINUTES = 24 * 60
 NEWEST_DATA, TRAINED_DATA = "newest", "trained"
 """What --data-version takes besides a version: the newest complete one, or the one that the model was trained on."""
+NOT_REACHED = (
+    "Numerai cannot reach this machine, so no webhook is registered. The daemon starts the node when a round opens "
+    "(`numerai daemon start`), or --cron at a time of yours; with a tunnel to this machine, "
+    "`numerai setup --public-url URL` and config again."
+)
 _DATA_VERSION = re.compile(r"v\d{1,4}(\.\d{1,4})?")
 PICKLE_ASSIGNED = (
     "a model upload (pickle) is assigned to the model: Numerai runs that, and will neither call the node nor accept "
@@ -114,8 +119,11 @@ def configure_node(
     if request.data_version is not None and node.data_version not in (None, NEWEST_DATA):
         _check_served(node.data_version, api.data_versions(model.tournament))
     with store.node_lock(node.name):
-        node = decide_node(request, model, store.nodes().get(node.name))
         _check_case(node, store)
+        existing = store.nodes().get(node.name)
+        if existing and request.provider and isinstance(provider_named(existing.provider), NotHere):
+            existing = replace(existing, provider=request.provider)  # there is nothing that could be destroyed before
+        node = decide_node(request, model, existing)
         provider = provider_named(node.provider)
         _check_capabilities(node, provider)
         plan = plan_configure(request, node, model, provider, api, store, digest_of, report)
@@ -193,6 +201,8 @@ def plan_configure(
     """The steps that make the node what it should be. Checks everything that can be checked before. Can be carried out
     again: what an interrupted call has done is found and finished."""
     source, provisioned = source_of(node), [node]
+    recorded = store.nodes().get(node.name, node)
+    moved_from = recorded.provider if recorded.provider != node.provider else None
 
     def pin() -> None:
         digests = present_digests(node, digest_of)
@@ -226,17 +236,17 @@ def plan_configure(
             *_times(node, api),
         ]
         if model.webhook is not None and _taken_from(node, model, provider) is None:
-            steps.append(
-                (f"take the webhook of {node.model_name} off Numerai", lambda: api.set_webhook(node.model_id, None))
-            )
+            off = f"take the webhook of {node.model_name} off Numerai"
+            steps.append((off, lambda: api.set_webhook(node.model_id, None)))
         elif model.webhook is not None:
             notes.append(f"Numerai also calls another address for {node.model_name}: look at it on https://numer.ai.")
     else:
-        notes.append(
-            "Numerai cannot reach this machine, so no webhook is registered. The daemon starts the node when a round "
-            "opens (`numerai daemon start`), or --cron at a time of yours; with a tunnel to this machine, "
-            "`numerai setup --public-url URL` and config again."
-        )
+        if model.webhook is not None and moved_from is not None and model.webhook == node.webhook_url:
+            off = f"take the webhook of {node.model_name} off Numerai, which calls it on {moved_from} until now"
+            steps.append((off, lambda: api.set_webhook(node.model_id, None)))
+        notes.append(NOT_REACHED)
+    if moved_from is not None:
+        notes.append(f"What {moved_from} holds for {node.name} stays there, and costs what it did.")
     return Plan(tuple(steps), tuple(notes))
 
 

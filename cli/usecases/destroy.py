@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..addresses import origin
 from ..errors import ApiError, NumeraiError, ProviderError
 from ..models import Node
-from ..ports import NumeraiApi, Provider, Report, StateStore
+from ..ports import NotHere, NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
 from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account
 from .plan import Plan
@@ -35,6 +35,8 @@ def destroy_node(
     obstacle, and an active run is ended. The user's folder is never touched.
     """
     refuse_legacy(store)
+    if isinstance(provider, NotHere):
+        raise provider.refusal(node)
     held = f"remove everything {node.provider} holds for {node.name} (the folder {node.path} stays)"
     plan = Plan(
         (

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..counting import counted
 from ..errors import ApiError, NumeraiError
+from ..installation import install_command, official_tool
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
 from ..translation import EXPECTED
@@ -47,7 +48,7 @@ class Doctor:
 
     def examine(self) -> list[Check]:
         """Every check, in the order in which it makes sense to mend things."""
-        checks = [_python(), *guarded("home", self._home), *guarded("nodes.json", self._files)]
+        checks = [_python(), *_other_tool(), *guarded("home", self._home), *guarded("nodes.json", self._files)]
         nodes = self._nodes()
         api = self._api(checks)
         models = self._models(api, checks) if api else None
@@ -257,6 +258,14 @@ def _python() -> Check:
     if version > _TESTED[1]:
         return Check("python", CheckStatus.WARNING, f"{text} is newer than what this version was tested with")
     return Check("python", CheckStatus.OK, text)
+
+
+def _other_tool() -> Iterator[Check]:
+    """The official tool in the same environment: both own the command `numerai` and the same home folder."""
+    found = official_tool()
+    if found is not None:
+        why = f"numerai-cli {found} is installed beside this tool: both are called `numerai`, the later one wins"
+        yield Check("numerai-cli", CheckStatus.WARNING, why, f"pip uninstall numerai-cli, then {install_command()}")
 
 
 def _open_to_others(path: Path) -> bool:

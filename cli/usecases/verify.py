@@ -24,7 +24,7 @@ from ..models import (
     Submission,
     SubmissionEntry,
 )
-from ..ports import Clock, NumeraiApi, Provider, Report, RunsWithoutSubmitting, ServesWebhooks
+from ..ports import Clock, NotHere, NumeraiApi, Provider, Report, RunsWithoutSubmitting, ServesWebhooks
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .inspect import changed_since_deploy, is_own_webhook
 from .window import Window, window_of
@@ -131,6 +131,8 @@ class Verifier:
     def verify(self) -> Verification:
         """Trigger the node as Numerai does and follow it to the confirmed submission."""
         if self.provider.deployment(self.node.name) is None:
+            if isinstance(self.provider, NotHere):
+                raise self.provider.refusal(self.node)
             raise NumeraiError(
                 f"{self.node.name} is not deployed.",
                 f"Run `numerai node -m {self.node.model_name} deploy` first.",

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..addresses import origin
 from ..errors import NumeraiError
 from ..models import Check, CheckStatus, Model, Node
-from ..ports import NumeraiApi, Provider, Report, ServesWebhooks, StateStore
+from ..ports import NotHere, NumeraiApi, Provider, Report, ServesWebhooks, StateStore
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .inspect import KEYS_OF_ACCOUNT, has_moved, is_own_webhook, not_in_account
 
@@ -28,6 +28,10 @@ def webhook_check(
         return Check("webhook", CheckStatus.FAILED, not_in_account(node), mend)
     if model.pickle is not None:
         return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
+    if isinstance(provider, NotHere):
+        calls = "Numerai calls it there" if model.webhook == node.webhook_url else "Numerai does not call it there"
+        why = f"{calls}; whether it answers cannot be seen here"
+        return Check("webhook", CheckStatus.WARNING, why if model.webhook else "Numerai calls nobody")
     served = provider.webhook_url(node.name)
     if node.cron and model.webhook is None:
         return Check("webhook", CheckStatus.OK, "not registered: the node runs by its schedule")

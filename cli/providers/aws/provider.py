@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -187,6 +187,11 @@ class AwsProvider:
         self._parts.cluster.destroy(node_name, force=force, report=report)
         if deployed:
             self._parts.images.forget_local(node_name)
+
+    def held(self) -> Sequence[str]:
+        """The cluster, while its record is there."""
+        stack = self._stack()
+        return [f"the cluster {self._parts.settings.cluster} on AWS"] if stack.nodes or stack.outputs else []
 
     # runs
 

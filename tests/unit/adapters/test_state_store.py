@@ -336,21 +336,6 @@ def test_files_of_the_official_tool_are_read_but_not_changed_before_an_upgrade(s
     assert json.loads(store.keys_path.read_text()) == OFFICIAL_KEYS
 
 
-def test_an_upgrade_converts_keeps_backups_and_loses_nothing(store: HomeStore) -> None:
-    store.home.mkdir()
-    store.nodes_path.write_text(json.dumps(OFFICIAL_NODES))
-    store.keys_path.write_text(json.dumps(OFFICIAL_KEYS))
-    before = store.nodes()
-    backups = store.upgrade()
-    assert [json.loads(path.read_text()) for path in backups] == [OFFICIAL_NODES, OFFICIAL_KEYS]
-    assert not store.is_legacy() and store.nodes() == before
-    assert present(store.nodes()["numerai-bob"].legacy)["docker_repo"] == "1234.dkr.ecr/x"
-    assert "aws" not in json.loads(store.keys_path.read_text()), "nothing here reads them; the backup has them"
-    assert HomeStore(store.home, {}).keys() == Keys("PUB", "SEC")
-    store.save_node(NODE)
-    assert store.upgrade() == []
-
-
 def test_a_second_command_on_the_same_node_is_told_so(store: HomeStore) -> None:
     with store.node_lock("numerai-alice"):
         with pytest.raises(NumeraiError) as caught, HomeStore(store.home).node_lock("numerai-alice"):

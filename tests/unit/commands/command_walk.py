@@ -264,7 +264,7 @@ def walk(extra: str, folder: Path) -> list[dict[str, Any]]:
     for provider in ("local", "aws"):
         for path, command in leaves(cli, context):
             for arguments in command_lines(path, command, provider):
-                shutil.rmtree(home)
+                shutil.rmtree(home, ignore_errors=True)  # `uninstall` has removed it
                 shutil.copytree(template, home)
                 if provider == "aws":
                     on_aws()

@@ -13,6 +13,7 @@ import pytest
 from numerai_compute.factory import Factory
 from numerai_compute.main import run
 from numerai_compute.models import Keys
+from numerai_compute.providers.registry import OWN, provider_factory
 from numerai_compute.render import Renderer
 
 from tests.fakes import ALICE, KEYS, FakeApi, FakeClock, FakeProbe, FakeProvider
@@ -55,6 +56,8 @@ class FakeFactory(Factory):
         return None
 
     def provider(self, name: str) -> FakeProvider:
+        if name not in OWN:
+            provider_factory(name)  # raises for a name that nothing has
         return self.fake_provider
 
     def provider_with(self, name: str, settings: Mapping[str, str | int]) -> FakeProvider:

@@ -34,6 +34,8 @@ from tests.listeners import http_inbox
 from tests.present import present
 from tests.unit.commands.conftest import Line
 
+GCP_WEBHOOK = "https://us-central1-p.cloudfunctions.net/x"
+
 
 @pytest.fixture
 def ready(line: Line, folder: Path) -> Line:
@@ -322,17 +324,89 @@ def test_constants_and_examples(line: Line, tmp_path: Path) -> None:
     assert copied.exit_code == 0 and (tmp_path / "n" / "predict.py").exists()
 
 
-def test_upgrade_takes_over_the_official_tools_home(line: Line, folder: Path) -> None:
-    assert "Nothing to upgrade" in line("upgrade").out
+def official_home(line: Line, folder: Path) -> dict[str, bytes]:
+    """A home of the official tool with a node of each of its providers, and what it holds."""
+    nodes = {
+        "numerai-alice": {"provider": "gcp", "path": str(folder), "model_id": "id-alice", "webhook_url": GCP_WEBHOOK},
+        "numerai-bob": {"provider": "aws", "path": "/x", "cpu": 1024},
+        "numerai-half": None,
+    }
+    keys = {"numerai": {}, "aws": {"AWS_ACCESS_KEY_ID": "AKIAOLD", "AWS_SECRET_ACCESS_KEY": "oldsecret"}}
     line.home.mkdir()
-    (line.home / "nodes.json").write_text('{"numerai-bob": {"provider": "aws", "path": "/x", "cpu": 1024}}')
-    assert "official" in line("node", "config", "-p", str(folder)).err
-    assert "Would convert" in line("upgrade", "--dry-run").out
-    upgraded = line("upgrade").out
-    assert "numerai-bob" in upgraded
+    (line.home / "nodes.json").write_text(json.dumps(nodes))
+    (line.home / ".keys").write_text(json.dumps(keys))
+    return {name: (line.home / name).read_bytes() for name in ("nodes.json", ".keys")}
+
+
+def test_upgrade_takes_over_the_official_tools_home_and_gives_it_back(line: Line, folder: Path) -> None:
+    assert "Nothing to upgrade" in line("upgrade").out and "no upgrade to undo" in line("upgrade", "--undo").out
+    before = official_home(line, folder)
+    assert "official" in line("node", "-m", "bob", "config", "-p", str(folder)).err
+    planned = line("upgrade", "--dry-run").out
+    assert "numerai-bob (aws, 1 vCPU" in planned and "Nothing was changed" in planned and "oldsecret" not in planned
+    assert "numerai-alice (gcp" in planned and "numerai node -m alice config -P local" in planned
+    assert "numerai-half: kept as it is, but cannot be used" in planned
+    upgraded = line("upgrade")
+    assert upgraded.exit_code == 0 and "numerai upgrade --aws-profile numerai" in upgraded.out
     steps = ["numerai doctor", *(f"numerai node -m bob {step}" for step in ("config", "deploy", "test"))]
-    assert [text.strip() for text in upgraded.partition("Next:\n")[2].splitlines()] == steps
+    assert [text.strip() for text in upgraded.out.partition("Next:\n")[2].splitlines()][:4] == steps
     assert "numerai-bob" in line("node", "list").out
+    assert line("upgrade", "--undo").exit_code == 0
+    assert {name: (line.home / name).read_bytes() for name in before} == before
+    assert line("upgrade", "--undo", "--dry-run").exit_code == 2
+
+
+def test_the_old_tools_aws_keys_become_a_profile_on_demand(
+    line: Line, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "credentials"
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(shared))
+    shared.write_text("# mine\n[default]\naws_access_key_id = MINE")
+    official_home(line, folder)
+    assert line("upgrade").exit_code == 0 and "AKIAOLD" not in shared.read_text()
+    kept = line("upgrade", "--aws-profile", "numerai")
+    assert kept.exit_code == 0 and "oldsecret" not in kept.out
+    assert shared.read_text().startswith("# mine\n[default]\naws_access_key_id = MINE\n\n[numerai]\n")
+    assert "aws_secret_access_key = oldsecret" in shared.read_text()
+    assert json.loads((line.home / "nodes.json").read_text())["settings"]["aws"] == {"profile": "numerai"}
+    assert line("upgrade", "--aws-profile", "numerai").exit_code == 0, "the same keys again"
+    refused = line("upgrade", "--aws-profile", "default")
+    assert refused.exit_code == 2 and "other keys" in refused.err
+    assert line("upgrade", "--aws-profile", "a]b").exit_code == 2
+
+
+def test_a_node_of_a_provider_that_is_not_there_is_shown_moved_or_forgotten(line: Line, folder: Path) -> None:
+    official_home(line, folder)
+    line.api.set_webhook("id-alice", GCP_WEBHOOK)
+    line("upgrade")
+    for command in ("status", "logs", "list"):
+        assert line("node", "-m", "alice", command).exit_code == 0, command
+    for command in ("deploy", "test", "destroy --yes", "destroy --force --yes"):
+        refused = line("node", "-m", "alice", *command.split())
+        assert refused.exit_code != 0 and "config -P local" in refused.err and "bug" not in refused.err, command
+    assert "not known here" in line("cost").out and line("status").exit_code == 0
+    checks = line("doctor").out
+    assert (
+        "numerai-alice on gcp" in checks and "Numerai calls it there; whether it answers cannot be seen here" in checks
+    )
+    line.provider.reachable = False
+    assert "no provider 'gcp'" in line("node", "-m", "alice", "config", "-P", "gcp").err
+    plan = line("node", "-m", "alice", "config", "-P", "local", "--dry-run").out
+    assert "take the webhook of alice off Numerai, which calls it on gcp until now" in plan
+    assert line("node", "-m", "alice", "config", "-P", "local", "--yes").exit_code == 0
+    assert line.api.by_id["id-alice"].webhook is None, "never two that submit"
+    assert "local" in line("node", "list", "--json").out
+
+
+def test_forgetting_leaves_what_runs_elsewhere_as_it_is(line: Line, folder: Path) -> None:
+    official_home(line, folder)
+    line.api.set_webhook("id-alice", GCP_WEBHOOK)
+    line("upgrade")
+    assert (
+        line("node", "forget", "numerai-alice", "--yes").exit_code == 0
+        and line.api.by_id["id-alice"].webhook == GCP_WEBHOOK
+    )
+    assert "numerai-alice" not in line("node", "list").out
 
 
 def test_interrupts_and_bugs_are_said_in_one_line(line: Line, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
