@@ -42,7 +42,7 @@ COMMANDS = {
         "destroy_all",
         "Take every node out of service and remove everything the providers hold.",
     ),
-    "uninstall": ("removal", "uninstall", "Remove the nodes on this machine, the daemon, and this tool's files in the home folder."),
+    "uninstall": ("removal", "uninstall", "Remove the nodes on this machine, the daemon, and this tool's files."),
     "upgrade": ("upgrade", "upgrade", "Take over the nodes and keys of the official numerai-cli, of any version."),
 }
 

@@ -12,7 +12,7 @@ SHORTEST_SECRET = 6
 LONGEST_FORM = 8 * 1024
 """Characters: longer than any form in which a secret is written."""
 _GAP = r"(?:\x1b\[[0-9;]*[A-Za-z]|\r?\n)*"
-"""What a terminal does not show as part of a word: colours, as in a diff by words, and the end of a line that is full."""
+"""What a terminal does not show as part of a word: colours, as in a diff by words, and the end of a full line."""
 _known: set[str] = set()
 
 

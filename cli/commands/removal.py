@@ -78,7 +78,7 @@ def _destroy(factory: Factory, nodes: list[Node], *, force: bool, keep_config: b
 @output_options
 @click.pass_obj
 def uninstall(factory: Factory, leave_cloud: bool, yes: bool, dry_run: bool) -> int:
-    """Remove the nodes on this machine, the daemon, and this tool's files in the home folder.
+    """Remove the nodes on this machine, the daemon, and this tool's files.
 
     Your folders, Docker and everything that is not this tool's stay. Refuses while a cloud holds anything.
     """

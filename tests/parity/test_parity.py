@@ -17,7 +17,8 @@ OFFICIAL = {
     "setup": ("provider", "skip-key-setup", "verbose"),
     "node": ("verbose", "model-name", "tournament"),
     "node config": (
-        "verbose", "provider", "size", "cpu", "memory", "path", "example", "cron", "timeout-minutes", "register-webhook",
+        "verbose", "provider", "size", "cpu", "memory", "path", "example", "cron", "timeout-minutes",
+        "register-webhook",
     ),
     "node deploy": ("verbose",),
     "node destroy": ("preserve-node-config", "verbose"),

@@ -68,8 +68,7 @@ class ProcessExecutor:
     # deploying
 
     def build(self, node: Node, source_hash: str, report: Report, *, force: bool = False) -> tuple[str, str]:
-        """Copy the source, make the virtual environment where it is missing or its requirements have changed, or by
-        force."""
+        """Copy the source, make the virtual environment where it is missing, other requirements are, or by force."""
         if node.capabilities or node.base_digests is not None:
             report(f"{node.name} runs as a process: capabilities and pinned base images are for containers only.")
         source = Path(node.path)
@@ -226,7 +225,7 @@ class ProcessExecutor:
 
     def _environment(self, folder: Path, requirements: Path, report: Report, force: bool = False) -> Path:
         """The node's virtual environment for these requirements and this Python, made when it is not there; by force
-        another one is made, as runs may go on in the one that is there."""
+        another one, as runs may go on in it."""
         content = requirements.read_bytes() if requirements.is_file() else b""
         locked = locked_requirements(requirements.with_name(LOCK), content)
         key = hashlib.sha256(sys.version.encode() + sys.executable.encode() + content + locked).hexdigest()[:12]
@@ -241,10 +240,10 @@ class ProcessExecutor:
         if content.strip():
             report(f"Installing {LOCK if locked else REQUIREMENTS}")
             pip = [str(_python(environment)), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-            which = (
+            listed = (
                 ["--require-hashes", "-r", str(requirements.with_name(LOCK))] if locked else ["-r", str(requirements)]
             )
-            self._build_step([*pip, *which], report)
+            self._build_step([*pip, *listed], report)
         (environment / COMPLETE).touch()
         return environment
 
