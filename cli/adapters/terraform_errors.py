@@ -149,7 +149,17 @@ _RULES: Sequence[tuple[str, Callable[[_Complaint], NumeraiError]]] = (
             "registry-unreachable",
         ),
     ),
-    (r"LimitExceeded|ServiceQuotaExceeded|TooMany\w+Exception|below its minimum value|QuotaExceeded", _quota),
+    (
+        r"UnreservedConcurrentExecution\w*\s+below\s+its\s+minimum",
+        _says(
+            ProviderError,
+            "The account's limit of concurrent Lambda executions is too low for the webhook to reserve any.",
+            "Run `numerai setup -s -P aws --set webhook_concurrency=-1` and then the command again: it goes on where it "
+            "stopped, and the webhook works without a reservation.",
+            "no-concurrency",
+        ),
+    ),
+    (r"LimitExceeded|ServiceQuotaExceeded|TooMany\w+Exception|QuotaExceeded", _quota),
     (
         r"(?is)fargate[ _]?spot\b.{0,120}\b(?:not|un)[ -]?(?:support|avail)"
         r"|\b(?:not|un)[ -]?(?:support|avail).{0,120}fargate[ _]?spot\b",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace as replace_settings
 from typing import Any
 
 from msgspec.structs import replace
@@ -18,6 +19,7 @@ from .cron import aws_cron
 from .existing import Existing
 from .keys import KeysSecret, require_keys
 from .lambda_package import package_functions
+from .limits import affordable_concurrency, in_words
 from .remains import cluster_remains, missing, node_remains, remove_data
 from .runs import BatchRuns
 from .settings import AwsPaths, AwsSettings
@@ -99,7 +101,14 @@ class Cluster:
         packages = package_functions(self._paths.root)
         keys = self._keys()
         api_url = keys.api_url if keys else NUMERAI_API_URL
-        return terraform_variables(stack.staying, self._settings, self.region, api_url, packages, stack.id)
+        settings = replace_settings(self._settings, webhook_concurrency=self.webhook_concurrency)
+        return terraform_variables(stack.staying, settings, self.region, api_url, packages, stack.id)
+
+    @property
+    def webhook_concurrency(self) -> int:
+        """How many executions the webhook reserves: what is wanted, or what the account can spare."""
+        wanted, function = self._settings.webhook_concurrency, f"{self._settings.cluster}-webhook"
+        return affordable_concurrency(self._clients, function, wanted)
 
     def up_to_date(self, stack: Stack) -> bool:
         """Whether the variables and the root are those that were applied last."""
@@ -193,6 +202,8 @@ class Cluster:
         stack = self.file.change(lambda now: replace(now, id=now.id or new, begun=True, applied=None, **whose))
         variables, runner = self.variables(stack), self._get_runner()
         mark = fingerprint(variables, root_hash(terraform_root()))
+        if less := in_words(self._settings.webhook_concurrency, variables["webhook_concurrency"]):
+            report(less)
         runner.prepare(report)
         plan = runner.plan(variables, report)
         report(_size(plan))

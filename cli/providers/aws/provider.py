@@ -24,6 +24,7 @@ from .costs import estimate
 from .cron import aws_cron
 from .images import KEPT_IMAGES
 from .keys import KeysSecret
+from .limits import in_words
 from .logs import RunLogs, webhook_calls
 from .moving import move_state
 from .parts import AwsParts
@@ -88,7 +89,8 @@ class AwsProvider:
         lines.append(f"Runs get {size}" + (f", started by the schedule {cron} (UTC)" if cron else ""))
         if (cpu, memory_mib) != (node.cpu, node.memory_mib):
             lines.append(f"({node.cpu:g} vCPU with {node.memory_mib / 1024:g} GiB is not to be had; this is the next)")
-        return [*lines, self._cost(node, first=first).describe()]
+        less = in_words(self._parts.settings.webhook_concurrency, self._parts.cluster.webhook_concurrency)
+        return [*lines, *([less] if less else []), self._cost(node, first=first).describe()]
 
     def cost(self, node: Node) -> CostEstimate:
         """What the node costs a month, from its latest runs where there are any; what nodes share is counted with the

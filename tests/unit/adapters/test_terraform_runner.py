@@ -407,7 +407,12 @@ def test_a_lock_says_by_whom_and_since_when() -> None:
         ("Failed to install provider\nthe package doesn't match any of the checksums recorded", "provider-altered", 1),
         ("EntityAlreadyExists: Role with name numerai-run already exists.", "name-clash", 1),
         ("VpcLimitExceeded: The maximum number of VPCs has been reached.", "quota", 1),
-        ("UnreservedConcurrentExecution below its minimum value of [100].", "quota", 1),
+        (
+            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
+            "below its minimum value of [10].",
+            "no-concurrency",
+            1,
+        ),
         ("ClientException: computeResources.type FARGATE_SPOT is not supported in this region", "no-spot", 1),
         ("Unsupported compute type: Fargate Spot", "no-spot", 1),
         ("Error: Backend configuration changed", "state-elsewhere", 1),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Keys, Node
 from numerai_compute.ports import PlannedResource, PlannedResources, Report, StackChange, StackPlan
@@ -325,3 +326,37 @@ class World:
 def world(home: Path) -> Iterator[World]:
     with moto.mock_aws(config={"batch": {"use_docker": False}}):
         yield World(home, {"region": REGION, "log_lag_seconds": 0})
+
+
+@pytest.fixture
+def answers() -> Iterator[Callable[[str, str, Any], list[Any]]]:
+    """Lets AWS answer one operation from now on: with a dict, an error code (a string), or what a function of the
+    parameters gives; None leaves the call to moto. Returns the list that the calls' parameters are put into."""
+    given: dict[str, Any] = {}
+    calls: dict[str, list[Any]] = {}
+    undo: list[Callable[[], None]] = []
+
+    def asked(event_name: str, params: Any, **_: Any) -> Any:
+        body = params["body"]
+        calls[event_name].append(json.loads(body) if isinstance(body, bytes) and body.startswith(b"{") else body)
+        found = given[event_name]
+        found = found(calls[event_name][-1]) if callable(found) else found
+        if found is None:
+            return None
+        content = {"Error": {"Code": found, "Message": found}} if isinstance(found, str) else found
+        answer = {"ResponseMetadata": {}, **content}
+        return AWSResponse("https://aws", 400 if isinstance(found, str) else 200, {}, None), answer
+
+    def answer(service: str, operation: str, content: Any) -> list[Any]:
+        client = CLIENTS.client(service)
+        event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+        if event not in given:
+            calls[event] = []
+            client.meta.events.register(event, asked)
+            undo.append(lambda: client.meta.events.unregister(event, asked))
+        given[event] = content
+        return calls[event]
+
+    yield answer
+    for step in undo:
+        step()
