@@ -120,12 +120,29 @@ _RULES: Sequence[tuple[str, Callable[[_Complaint], NumeraiError]]] = (
         ),
     ),
     (
-        "InvalidClientTokenId|UnrecognizedClientException|SignatureDoesNotMatch|ExpiredToken(?:Exception)?|"
-        "AuthFailure|InvalidAccessKeyId|SSO session .{0,40}expired",
+        "ExpiredToken(?:Exception)?|RequestExpired|SSO session .{0,40}expired",
+        _says(
+            EnvironmentNotReady,
+            "The AWS credentials expired before Terraform was done ({}).",
+            "Log in again (`aws sso login`), then run the command again: it goes on where it stopped.",
+            "credentials-expired",
+        ),
+    ),
+    (
+        r"(?i)account\s+ID\s+not\s+allowed:\s+\d*",
+        _says(
+            ProviderError,
+            "The credentials are those of another AWS account than the cluster's, so Terraform refused to work ({}).",
+            "Choose the cluster's with AWS_PROFILE.",
+            "account-change",
+        ),
+    ),
+    (
+        "InvalidClientTokenId|UnrecognizedClientException|SignatureDoesNotMatch|AuthFailure|InvalidAccessKeyId",
         _says(
             EnvironmentNotReady,
             "AWS refused the credentials ({}).",
-            "They are wrong or have expired: run `aws sso login` or `aws configure`, or choose another AWS_PROFILE.",
+            "They are wrong, or not active: run `aws sso login` or `aws configure`, or choose another AWS_PROFILE.",
             "credentials-refused",
         ),
     ),
@@ -154,8 +171,8 @@ _RULES: Sequence[tuple[str, Callable[[_Complaint], NumeraiError]]] = (
         _says(
             ProviderError,
             "The account's limit of concurrent Lambda executions is too low for the webhook to reserve any.",
-            "Run `numerai setup -s -P aws --set webhook_concurrency=-1` and then the command again: it goes on where it "
-            "stopped, and the webhook works without a reservation.",
+            "Run `numerai setup -s -P aws --set webhook_concurrency=-1` and then the command again: it goes on where "
+            "it stopped, and the webhook works without a reservation.",
             "no-concurrency",
         ),
     ),

@@ -1,3 +1,14 @@
+variable "account" {
+  description = "Number of the AWS account in which everything is made: credentials of another one are refused. Null takes any."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.account == null || can(regex("^[0-9]{12}$", var.account))
+    error_message = "The account must be 12 digits."
+  }
+}
+
 variable "region" {
   description = "AWS region of everything in this root."
   type        = string

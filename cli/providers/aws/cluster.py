@@ -102,7 +102,8 @@ class Cluster:
         keys = self._keys()
         api_url = keys.api_url if keys else NUMERAI_API_URL
         settings = replace_settings(self._settings, webhook_concurrency=self.webhook_concurrency)
-        return terraform_variables(stack.staying, settings, self.region, api_url, packages, stack.id)
+        account = self._clients.account
+        return terraform_variables(stack.staying, settings, account, self.region, api_url, packages, stack.id)
 
     @property
     def webhook_concurrency(self) -> int:

@@ -34,6 +34,7 @@ def check_name(node: Node) -> None:
 def terraform_variables(
     nodes: Mapping[str, StackNode],
     settings: AwsSettings,
+    account: str,
     region: str,
     api_url: str,
     packages: Mapping[str, str],
@@ -42,6 +43,7 @@ def terraform_variables(
     """The variables of terraform/aws. `packages` are those of the functions' zips (lambda_package.py)."""
     own_api = api_url.rstrip("/") == NUMERAI_API_URL
     return {
+        "account": account,
         "region": region,
         "name": settings.cluster,
         "stack_id": stack_id,

@@ -398,7 +398,9 @@ def test_a_lock_says_by_whom_and_since_when() -> None:
     [
         ("No valid credential sources found\nPlease see https://registry.terraform.io", "no-credentials", 3),
         ("sts: GetCallerIdentity, StatusCode: 403, api error InvalidClientTokenId: invalid", "credentials-refused", 3),
-        ("ExpiredToken: The security token included in the request is expired", "credentials-refused", 3),
+        ("ExpiredToken: The security token included in the request is expired", "credentials-expired", 3),
+        ("EC2: CreateSubnet, StatusCode: 400, RequestExpired: Request has expired.", "credentials-expired", 3),
+        ("AWS account ID not allowed: 222222222222", "account-change", 1),
         ("operation error EC2: CreateVpc, StatusCode: 403, UnauthorizedOperation", "access-denied", 1),
         ("StatusCode: 403", "access-denied", 1),
         ('request send failed, Post "http://127.0.0.1:9/": dial tcp: connection refused', "unreachable", 3),
