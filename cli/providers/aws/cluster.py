@@ -20,7 +20,7 @@ from .existing import Existing
 from .keys import KeysSecret, require_keys
 from .lambda_package import package_functions
 from .limits import affordable_concurrency, in_words
-from .remains import cluster_remains, missing, node_remains, remove_data
+from .remains import cluster_remains, lingering, missing, node_remains, remove_data
 from .runs import BatchRuns
 from .settings import AwsPaths, AwsSettings
 from .stack_file import Stack, StackFile, new_stack_id, stack_node
@@ -230,7 +230,8 @@ class Cluster:
         self._end_runs(stack, name, force=True, report=report)  # a call that came in before the webhook was closed
         keep = self._settings.keep_artifacts
         remove_data(self._clients, name, outputs, keep_artifacts=keep)
-        left = list(node_remains(self._clients, self._settings.cluster, name, outputs, artifacts_too=not keep))
+        asked = (self._clients, self._settings.cluster, name, outputs)
+        left = lingering(lambda: node_remains(*asked, artifacts_too=not keep), self._clock)
         if left:
             self.file.change(lambda now: replace(now, applied=None))
         _refuse_remains(name, left)
@@ -243,8 +244,8 @@ class Cluster:
             runner.prepare(report)
             runner.destroy(self.variables(stack), _slow_ones(report))
             cluster = self._settings.cluster
-            left = cluster_remains(self._clients, cluster, self._clients.account, self.region)
-            _refuse_remains("the cluster", list(left))
+            asked = (self._clients, cluster, self._clients.account, self.region)
+            _refuse_remains("the cluster", lingering(lambda: cluster_remains(*asked), self._clock))
         remove_tree(self._paths.terraform, self._paths.home)
         self._paths.told.unlink(missing_ok=True)
         self.file.forget()

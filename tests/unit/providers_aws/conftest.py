@@ -165,10 +165,15 @@ class FakeTerraform:
                 "subnets": [network["SubnetId"]],
                 "securityGroupIds": [group],
             },
+            tags={"numerai:cluster": cluster},
         )
         order = [{"order": 1, "computeEnvironment": made["computeEnvironmentArn"]}]
         queue = batch.create_job_queue(
-            jobQueueName=f"{cluster}-fargate", state="ENABLED", priority=1, computeEnvironmentOrder=order
+            jobQueueName=f"{cluster}-fargate",
+            state="ENABLED",
+            priority=1,
+            computeEnvironmentOrder=order,
+            tags={"numerai:cluster": cluster},
         )
         self._queue = queue["jobQueueArn"]
         self._client("dynamodb").create_table(
