@@ -22,6 +22,7 @@ from .lambda_package import package_functions
 from .limits import affordable_concurrency, in_words
 from .remains import cluster_remains, lingering, missing, node_remains, remove_data
 from .runs import BatchRuns
+from .service_roles import make_service_roles
 from .settings import AwsPaths, AwsSettings
 from .stack_file import Stack, StackFile, new_stack_id, stack_node
 from .terraform import root_hash, terraform_root
@@ -205,6 +206,8 @@ class Cluster:
         mark = fingerprint(variables, root_hash(terraform_root()))
         if less := in_words(self._settings.webhook_concurrency, variables["webhook_concurrency"]):
             report(less)
+        if not stack.outputs:
+            make_service_roles(self._clients, self._clock, report)
         runner.prepare(report)
         plan = runner.plan(variables, report)
         report(_size(plan))

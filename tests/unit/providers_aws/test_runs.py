@@ -321,13 +321,12 @@ def test_a_log_is_followed_until_nothing_more_can_come(
 ) -> None:
     world.parts.settings = type(world.parts.settings)(log_lag_seconds=5)
     batch = with_batch(world, monkeypatch, job("j-1", "RUNNABLE"))
+    stopped = MILLISECONDS + int(world.clock.elapsed * 1000) + 3000
     steps: Iterator[Callable[[], object]] = iter(
         [
             lambda: batch.jobs.update({"j-1": job("j-1", "RUNNING", attempts=[], **streamed(1))}),
             lambda: write(world, "s/1", "one", "two"),
-            lambda: batch.jobs.update(
-                {"j-1": job("j-1", "SUCCEEDED", attempts=[streamed(1)], stoppedAt=MILLISECONDS + 3000)}
-            ),
+            lambda: batch.jobs.update({"j-1": job("j-1", "SUCCEEDED", attempts=[streamed(1)], stoppedAt=stopped)}),
             lambda: write(world, "s/1", "late"),
         ]
     )
