@@ -21,6 +21,19 @@ _NO_MEMORY = re.compile(r"OutOfMemory", re.IGNORECASE)
 _NO_SECRET = re.compile(r"secret", re.IGNORECASE)
 _TAKEN_AWAY = re.compile(r"Spot Task was interrupted|Host EC2", re.IGNORECASE)
 
+_WAITS = {
+    "SUBMITTED": "AWS Batch has taken it and looks where to run it",
+    "PENDING": "AWS Batch has taken it and looks where to run it",
+    "RUNNABLE": "it waits for capacity",
+    "STARTING": "it has capacity, and its container is fetched and started",
+}
+"""What a job that has not started waits for (docs.aws.amazon.com/batch/latest/userguide/job_states.html)."""
+
+
+def waits_for(job: Mapping[str, Any]) -> str | None:
+    """What a job waits for, in words and with Batch's own; None once it has started."""
+    return f"{_WAITS[job['status']]} ({job['status']})" if job["status"] in _WAITS else None
+
 
 def run_of(job: Mapping[str, Any], name: str, node: StackNode, reason: Callable[[], str | None] = lambda: None) -> Run:
     """The run that a job (as DescribeJobs gives it) is; `node` is the record of the node that it belongs to. `reason`

@@ -27,11 +27,12 @@ from .keys import KeysSecret
 from .limits import in_words
 from .logs import RunLogs, webhook_calls
 from .moving import move_state
+from .outcomes import waits_for
 from .parts import AwsParts
 from .policy import NO_ACCOUNT, minimal_policy
 from .runs import BatchRuns
 from .settings import DEFAULT_REGION, SETTINGS
-from .sizes import provisioned_size
+from .sizes import beyond_fargate, provisioned_size
 from .stack_file import Stack, StackNode
 from .variables import check_name
 
@@ -40,6 +41,10 @@ NO_CAPABILITIES = "AWS Batch adds none to a job, on Fargate or EC2; runs there h
 """Its LinuxParameters have no field for them (docs.aws.amazon.com/batch/latest/APIReference/API_LinuxParameters.html).
 ECS, below it, has one, where Fargate allows SYS_PTRACE only (API_KernelCapabilities); without it a container has
 Docker's default ones."""
+FARGATE_START_SECONDS, HOST_START_SECONDS = 300, 900
+"""How long a run may take to start before the test of a node calls that a failure: on Fargate it is mostly 1 to 2
+minutes, more with a large image; for EC2 and GPUs a host has to start first, 3 to 6 minutes. AWS promises no time;
+numerai-cli waits 15 minutes."""
 REASONS = 20
 """For so many of the runs that are listed together, the newest, the log is asked why they failed."""
 
@@ -201,6 +206,12 @@ class AwsProvider:
         """Start one run with NUMERAI_NO_SUBMIT set."""
         self._require_node(node.name)
         return self._runs().submit(node.name, submits=False)
+
+    def start_seconds(self, node: Node) -> float:
+        return HOST_START_SECONDS if beyond_fargate(node.cpu, node.memory_mib) else FARGATE_START_SECONDS
+
+    def waits_for(self, run_id: str) -> str | None:
+        return waits_for(self._runs().job(run_id))
 
     def run(self, run_id: str) -> Run:
         return self._runs().run(run_id)

@@ -7,12 +7,12 @@ from ...ports import Clock, Report
 from .clients import AwsClients, aws_errors
 
 SERVICES = ("batch.amazonaws.com", "ecs.amazonaws.com")
-"""Batch makes clusters in ECS, and the first one makes ECS's role and assumes it at once, which fails: "Unable to assume
-the service linked role". In a new account the first apply failed and the second one worked
+"""Batch makes clusters in ECS, and the first one makes ECS's role and assumes it at once, which fails: "Unable to
+assume the service linked role". In a new account the first apply failed and the second one worked
 (github.com/aws/containers-roadmap/issues/2614, aws-cloudformation/cloudformation-coverage-roadmap/issues/818)."""
 USABLE_SECONDS = 10
-"""How long a new role takes to be known everywhere in AWS. Nothing tells, and AWS names no number
-(docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html, "Changes that I make are not always immediately visible")."""
+"""How long a new role takes to be known everywhere in AWS. Nothing tells, and AWS names no number: "Changes that I make
+are not always immediately visible" (docs.aws.amazon.com/IAM/latest/UserGuide/troubleshoot.html)."""
 _EXISTS = ("InvalidInput", "EntityAlreadyExists")
 """What IAM says of a role that is there ("has been taken in this account, please try a different suffix")."""
 
