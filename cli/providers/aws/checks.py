@@ -11,17 +11,15 @@ from ...models import Check, CheckStatus, Node
 from ...ports import Provider
 from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
-from .clients import aws_errors
 from .cluster_outputs import ClusterOutputs
 from .keys import KeysSecret
 from .parts import AwsParts
 from .policy import denied
+from .quotas import quota_check
 from .remains import cluster_remains, missing
 from .stack_file import Stack
 
 _Finding = tuple[CheckStatus, str, str | None]
-VCPU_QUOTA = {"fargate": ("fargate", "L-3032A538"), "spot": ("fargate", "L-36FBB829")}
-"""Service Quotas: vCPUs of Fargate On-Demand and of Fargate Spot in a region."""
 
 
 def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Provider) -> Iterator[Check]:
@@ -39,7 +37,7 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Provider) -> It
         yield _guarded("Numerai keys at AWS", lambda: _keys(parts, stack))
         yield _guarded("AWS notifications", lambda: _notifications(parts, stack))
     yield _guarded("AWS permissions", lambda: _permissions(parts))
-    yield _guarded("AWS quota", lambda: _quota(parts, stack))
+    yield _guarded("AWS quota", lambda: quota_check(parts.clients, stack, use_spot=parts.settings.use_spot))
     yield from _strangers(stack, nodes)
     for node in nodes:
         for name, look in (
@@ -140,22 +138,6 @@ def _permissions(parts: AwsParts) -> _Finding:
         fix = "ask for the policy that `numerai setup --provider aws --print-policy` prints"
         return CheckStatus.FAILED, f"these credentials may not do {', '.join(refused)}", fix
     return CheckStatus.OK, "enough to make and use a cluster, as IAM's simulator says", None
-
-
-def _quota(parts: AwsParts, stack: Stack) -> _Finding:
-    """Whether the account's quota lets the largest node run on Fargate."""
-    needed = max((node.cpu for node in stack.staying.values()), default=0)
-    service, code = VCPU_QUOTA["spot" if parts.settings.use_spot else "fargate"]
-    try:
-        with aws_errors():
-            quota = parts.clients.client("service-quotas").get_service_quota(ServiceCode=service, QuotaCode=code)
-        allowed = float(quota["Quota"]["Value"])
-    except NumeraiError as error:
-        return CheckStatus.OK, f"not looked at: {error.message}", None
-    if allowed < needed:
-        why = f"the account may use {allowed:g} vCPUs of Fargate at once, a node asks for {needed:g}"
-        return CheckStatus.FAILED, why, "ask for more in the console of Service Quotas (AWS Fargate)"
-    return CheckStatus.OK, f"{allowed:g} vCPUs of Fargate at once", None
 
 
 def _strangers(stack: Stack, nodes: Sequence[Node]) -> Iterator[Check]:

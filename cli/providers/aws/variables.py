@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +17,8 @@ from .stack_file import StackNode
 
 IMAGE_TAG = "live"
 """The moving tag that every run pulls."""
+MAX_VCPUS, MOST_VCPUS = 64, 1024
+"""How many vCPUs runs may use at once unless it is said otherwise, and at most (terraform/aws/variables.tf)."""
 NAME_LIMIT = 90
 _NAME = re.compile(r"[a-z0-9]+([_-]+[a-z0-9]+)*")
 
@@ -41,6 +44,7 @@ def terraform_variables(
     stack_id: str | None,
 ) -> dict[str, Any]:
     """The variables of terraform/aws. `packages` are those of the functions' zips (lambda_package.py)."""
+    together = math.ceil(sum(node.cpu for node in nodes.values()))
     own_api = api_url.rstrip("/") == NUMERAI_API_URL
     return {
         "account": account,
@@ -60,6 +64,8 @@ def terraform_variables(
         "notification_email": settings.notification_email,
         "monthly_budget_usd": settings.budget_usd,
         "keep_artifacts": settings.keep_artifacts,
+        # left out where the root's own bound of the cost lets all nodes run at once
+        **({} if together <= MAX_VCPUS else {"max_vcpus": min(together, MOST_VCPUS)}),
     }
 
 

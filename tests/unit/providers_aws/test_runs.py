@@ -510,13 +510,6 @@ class TestChecks:
             monkeypatch.setattr(world.provider, "runs", lambda name, limit=20, run=run: [run])
             assert found(world, alice)["last run"] == status
 
-    def test_a_quota_that_is_too_small(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        world.configured(cpu=8, memory_mib=16384)
-        for allowed, status in ((6.0, "failed"), (8.0, "ok")):
-            quota = SimpleNamespace(get_service_quota=lambda allowed=allowed, **_: {"Quota": {"Value": allowed}})
-            monkeypatch.setitem(world.clients._clients, "service-quotas", quota)
-            assert found(world)["AWS quota"] == status
-
 
 def test_without_credentials_nothing_else_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse() -> None:
