@@ -16,8 +16,9 @@ from .keys import KeysSecret
 from .parts import AwsParts
 from .policy import denied
 from .quotas import quota_check
-from .remains import cluster_remains, missing
+from .remains import cluster_remains
 from .stack_file import Stack
+from .subscription import Mail
 
 _Finding = tuple[CheckStatus, str, str | None]
 
@@ -81,7 +82,7 @@ def _cluster(parts: AwsParts, stack: Stack, account: str) -> _Finding:
         return CheckStatus.FAILED, why, "numerai node destroy"
     if stack.applied is None:
         return CheckStatus.FAILED, "its last change was interrupted", fix
-    gone = missing(parts.clients, stack)
+    gone = parts.cluster.missing(stack)
     if gone:
         return CheckStatus.FAILED, f"gone: {', '.join(gone)}", fix
     if not parts.cluster.up_to_date(stack):
@@ -119,6 +120,17 @@ def _notifications(parts: AwsParts, stack: Stack) -> _Finding:
     if email is None:
         why = f"{told}, by runs of the nodes' own images: when one cannot start or tell, nobody hears of it"
         return CheckStatus.WARNING, why, fix
+    mail = parts.cluster.mail(ClusterOutputs(stack.outputs))
+    if mail is Mail.UNCONFIRMED:
+        why = f"{email} is sent nothing until the mail from AWS that asks for it is confirmed"
+        return (
+            CheckStatus.WARNING,
+            why,
+            "click on the link in that mail; after two days, numerai node config",
+        )
+    if mail is Mail.ABSENT:
+        why = f"{email} is sent nothing: AWS has no subscription of it, or has removed one that was never confirmed"
+        return CheckStatus.WARNING, why, "numerai node config, then click on the link in the mail from AWS"
     if not parts.settings.watcher:
         why = f"{told}; the watcher is switched off, so a round without any run goes unnoticed"
         return CheckStatus.WARNING, why, None

@@ -25,6 +25,7 @@ from .runs import BatchRuns
 from .service_roles import make_service_roles
 from .settings import AwsPaths, AwsSettings
 from .stack_file import Stack, StackFile, new_stack_id, stack_node
+from .subscription import Mail, mail_to
 from .terraform import root_hash, terraform_root
 from .variables import check_name, fingerprint, terraform_variables
 
@@ -76,6 +77,9 @@ class Cluster:
             stack = self._apply(report)
             outputs = ClusterOutputs(stack.outputs)
             self._hand_over(stack.outputs, keys, urls, report, first=True)
+            email = self._settings.notification_email
+            if email and self.mail(outputs) is Mail.UNCONFIRMED:
+                report(f"AWS has sent a mail to {email}: confirm it, or nothing else is ever sent there")
             return outputs.webhook_url(node.name, record.token)
 
     def destroy(self, name: str, *, force: bool, report: Report) -> None:
@@ -115,6 +119,17 @@ class Cluster:
     def up_to_date(self, stack: Stack) -> bool:
         """Whether the variables and the root are those that were applied last."""
         return stack.applied == fingerprint(self.variables(stack), root_hash(terraform_root()))
+
+    def mail(self, outputs: ClusterOutputs) -> Mail | None:
+        """How the subscription of the setting's address stands; None where there is none to look at."""
+        topic, email = outputs.optional("failures_topic_arn"), self._settings.notification_email
+        return mail_to(self._clients, topic, email) if topic and email else None
+
+    def missing(self, stack: Stack) -> list[str]:
+        """What a finished apply made and AWS does not show any more, in words."""
+        unsubscribed = self.mail(ClusterOutputs(stack.outputs)) is Mail.ABSENT
+        email = [f"the subscription of {self._settings.notification_email}"] if unsubscribed else []
+        return [*missing(self._clients, stack), *email]
 
     # steps
 
@@ -195,7 +210,7 @@ class Cluster:
         """Run Terraform unless everything is as it would leave it."""
         stack = self.file.read()
         if self.up_to_date(stack):
-            gone = missing(self._clients, stack)
+            gone = self.missing(stack)
             if not gone:
                 return stack
             report(f"Not there any more: {', '.join(gone)}. Making it again")

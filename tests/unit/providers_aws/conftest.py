@@ -92,6 +92,8 @@ class FakeTerraform:
         if not self._queue:
             self._make_shared(variables["name"])
         cluster = variables["name"]
+        if email := variables["notification_email"]:
+            self._client("sns").subscribe(TopicArn=self._topic(cluster), Protocol="email", Endpoint=email)
         for name in variables["nodes"]:
             self._make_node(cluster, name)
         for definition in self._definitions():
@@ -131,6 +133,7 @@ class FakeTerraform:
             "webhook_log_group": f"/aws/lambda/{cluster}-webhook",
             "run_log_group": f"/numerai/{cluster}/runs",
             "keys_secret_arn": secret["ARN"],
+            "failures_topic_arn": self._topic(cluster),
             "artifacts_bucket": self._bucket(cluster),
             "queues": {"fargate": self._queue},
             "nodes": {
@@ -183,6 +186,7 @@ class FakeTerraform:
             AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
         )
         self._client("secretsmanager").create_secret(Name=f"{cluster}/numerai-keys")
+        self._client("sns").create_topic(Name=f"{cluster}-failures")
         for log_group in (f"/numerai/{cluster}/runs", f"/aws/lambda/{cluster}-webhook"):
             self._client("logs").create_log_group(logGroupName=log_group)
         self._client("s3").create_bucket(Bucket=self._bucket(cluster))
@@ -210,6 +214,9 @@ class FakeTerraform:
                 "environment": [{"name": "NUMERAI_NODE", "value": name}],
             },
         )
+
+    def _topic(self, cluster: str) -> str:
+        return f"arn:aws:sns:{REGION}:{ACCOUNT}:{cluster}-failures"
 
     def _bucket(self, cluster: str) -> str:
         return f"{cluster}-artifacts-{ACCOUNT}-{REGION}"

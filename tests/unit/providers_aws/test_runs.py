@@ -428,6 +428,9 @@ class TestChecks:
         assert "told: phone, by runs of the nodes' own images" in why(world, "AWS notifications", alice)
         assert found(world, alice)["AWS notifications"] == "warning"
         world.parts.settings = replace(world.parts.settings, notification_email="me@example.org")
+        world.parts.cluster._settings = world.parts.settings
+        assert "AWS has no subscription of it" in why(world, "AWS notifications", alice)
+        world.configured()
         assert why(world, "AWS notifications", alice) == "told: phone, me@example.org"
         assert found(world, alice)["AWS notifications"] == "ok"
         world.parts.settings = replace(world.parts.settings, watcher=False)
