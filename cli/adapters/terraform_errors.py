@@ -40,6 +40,16 @@ class _Complaint:
         return ", ".join(sorted({one.address for one in self.every if one.address and re.search(pattern, one.text)}))
 
 
+PASSING = "aws-not-ready"
+"""The code of an error that passes by itself in seconds: the same command works then."""
+_PASSES = {
+    r"found\s+existing\s+JobQueue\s+relationship": "hashicorp/terraform-provider-aws/issues/46925",
+    r"Unable\s+to\s+assume\s+the\s+service\s+linked\s+role": "ewilde/terraform-aws-openfaas-fargate/issues/4",
+    r"assumed-role/\S+/aws-batch\s+is\s+not\s+authorized": "hashicorp/terraform-provider-aws/issues/37945",
+    r"cannot\s+be\s+assumed\s+by\s+Lambda": "hashicorp/terraform-provider-aws/issues/29828",
+    r"due\s+to\s+a\s+concurrent\s+update\s+operation": "anomalyco/sst/issues/6923",
+}
+"""What AWS says while one part of it does not know yet what another one has done, and where on GitHub that was seen."""
 _CLASH = "(?i)AlreadyExist|ResourceExistsException|ResourceInUseException|ResourceConflictException|already exists"
 
 
@@ -100,6 +110,15 @@ def _says(kind: type[NumeraiError], message: str, hint: str, code: str) -> Calla
 
 _RULES: Sequence[tuple[str, Callable[[_Complaint], NumeraiError]]] = (
     ("Error acquiring the state lock", _locked),
+    (
+        "|".join(_PASSES),
+        _says(
+            ProviderError,
+            "AWS was not ready for the next step yet ({}).",
+            "Run the command again in a minute: it goes on where it stopped.",
+            PASSING,
+        ),
+    ),
     (
         "Backend configuration changed|Backend initialization required|state migration action",
         _says(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace as replace_settings
-from typing import Any
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from ...adapters.terraform_errors import PASSING
 from ...errors import ProviderError, UsageError
 from ...files.private import remove_tree, write_private
 from ...models import NUMERAI_API_URL, Keys, Node
@@ -31,6 +32,10 @@ from .variables import check_name, fingerprint, terraform_variables
 
 ACTIVE_LOOK = 20
 MANY = 20
+READY_SECONDS = 20
+"""How long AWS gets to know in every part of it what was done, before a step that failed on that is tried again."""
+
+_Done = TypeVar("_Done")
 
 
 class Cluster:
@@ -171,25 +176,7 @@ class Cluster:
     def _own(self) -> Stack:
         """The cluster as recorded, once it is clear that these credentials are the ones that it belongs to."""
         stack = self.file.read()
-        if stack.account not in (None, self._clients.account):
-            raise UsageError(
-                f"The cluster lives in the account {stack.account}, but the credentials are those of "
-                f"{self._clients.account}.",
-                "Choose others with AWS_PROFILE.",
-                code="account-change",
-            )
-        if stack.region is not None and self._settings.region not in (None, stack.region):
-            raise UsageError(
-                f"The cluster lives in {stack.region}, but {self._settings.region} is asked for.",
-                "Unset AWS_REGION, or destroy its nodes before you move it.",
-                code="region-change",
-            )
-        if stack.cluster not in (None, self._settings.cluster):
-            raise UsageError(
-                f"The nodes here belong to the cluster {stack.cluster}, but {self._settings.cluster} is asked for.",
-                "Unset NUMERAI_AWS_CLUSTER, or destroy the nodes before you rename it.",
-                code="cluster-change",
-            )
+        _require_same(stack, self._clients.account, self._settings)
         return stack
 
     def _take_over(self, stack: Stack, report: Report) -> None:
@@ -224,10 +211,26 @@ class Cluster:
         if not stack.outputs:
             make_service_roles(self._clients, self._clock, report)
         runner.prepare(report)
-        plan = runner.plan(variables, report)
-        report(_size(plan))
-        outputs = dict(runner.apply(plan, _slow_ones(report)))
+
+        def apply() -> dict[str, Any]:
+            plan = runner.plan(variables, report)
+            report(_size(plan))
+            return dict(runner.apply(plan, _slow_ones(report)))
+
+        outputs = self._twice(apply, report)
         return self.file.change(lambda now: replace(now, applied=mark, outputs=outputs))
+
+    def _twice(self, work: Callable[[], _Done], report: Report) -> _Done:
+        """Do it, and once more where AWS was not ready for it."""
+        try:
+            return work()
+        except ProviderError as error:
+            if error.code != PASSING:
+                raise
+            report(f"{error.message} Trying again in {READY_SECONDS} seconds")
+        self._clock.sleep(READY_SECONDS)
+        self._take_over(self.file.read(), report)
+        return work()
 
     def _end_runs(self, stack: Stack, name: str, *, force: bool, report: Report) -> None:
         runs = BatchRuns(self._clients, stack, self._clock)
@@ -260,13 +263,36 @@ class Cluster:
             self.file.change(lambda now: replace(now, applied=None))
             runner = self._get_runner()
             runner.prepare(report)
-            runner.destroy(self.variables(stack), _slow_ones(report))
+            variables = self.variables(stack)
+            self._twice(lambda: runner.destroy(variables, _slow_ones(report)), report)
             cluster = self._settings.cluster
             asked = (self._clients, cluster, self._clients.account, self.region)
             _refuse_remains("the cluster", lingering(lambda: cluster_remains(*asked), self._clock))
         remove_tree(self._paths.terraform, self._paths.home)
         self._paths.told.unlink(missing_ok=True)
         self.file.forget()
+
+
+def _require_same(stack: Stack, account: str, settings: AwsSettings) -> None:
+    """`UsageError` for an account, a region or a name that is not the cluster's."""
+    if stack.account not in (None, account):
+        raise UsageError(
+            f"The cluster lives in the account {stack.account}, but the credentials are those of {account}.",
+            "Choose others with AWS_PROFILE.",
+            code="account-change",
+        )
+    if stack.region is not None and settings.region not in (None, stack.region):
+        raise UsageError(
+            f"The cluster lives in {stack.region}, but {settings.region} is asked for.",
+            "Unset AWS_REGION, or destroy its nodes before you move it.",
+            code="region-change",
+        )
+    if stack.cluster not in (None, settings.cluster):
+        raise UsageError(
+            f"The nodes here belong to the cluster {stack.cluster}, but {settings.cluster} is asked for.",
+            "Unset NUMERAI_AWS_CLUSTER, or destroy the nodes before you rename it.",
+            code="cluster-change",
+        )
 
 
 def _slow_ones(report: Report) -> Report:

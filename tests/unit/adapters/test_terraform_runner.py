@@ -401,6 +401,20 @@ def test_a_lock_says_by_whom_and_since_when() -> None:
         ("ExpiredToken: The security token included in the request is expired", "credentials-expired", 3),
         ("EC2: CreateSubnet, StatusCode: 400, RequestExpired: Request has expired.", "credentials-expired", 3),
         ("AWS account ID not allowed: 222222222222", "account-change", 1),
+        ("Batch: DeleteComputeEnvironment: Cannot delete, found existing JobQueue relationship", "aws-not-ready", 1),
+        (
+            "state 'INVALID': CLIENT_ERROR - User: arn:aws:sts::1:assumed-role/x/aws-batch is not authorized to "
+            "perform: ecs:DescribeClusters",
+            "aws-not-ready",
+            1,
+        ),
+        ("Unable to assume the service linked role. Please verify that it exists.", "aws-not-ready", 1),
+        ("InvalidParameterValueException: The role cannot be assumed by Lambda.", "aws-not-ready", 1),
+        (
+            "ResourceConflictException: The function could not be updated due to a concurrent update operation.",
+            "aws-not-ready",
+            1,
+        ),
         ("operation error EC2: CreateVpc, StatusCode: 403, UnauthorizedOperation", "access-denied", 1),
         ("StatusCode: 403", "access-denied", 1),
         ('request send failed, Post "http://127.0.0.1:9/": dial tcp: connection refused', "unreachable", 3),
