@@ -20,16 +20,29 @@ IMAGE_TAG = "live"
 MAX_VCPUS, MOST_VCPUS = 64, 1024
 """How many vCPUs runs may use at once unless it is said otherwise, and at most (terraform/aws/variables.tf)."""
 NAME_LIMIT = 90
-_NAME = re.compile(r"[a-z0-9]+([_-]+[a-z0-9]+)*")
+SCHEDULE_NAME_LIMIT = 64
+"""Of a schedule's name, `<cluster>-<node>`
+(docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html)."""
+_NAME = re.compile(r"[a-z0-9]+((_|__|-+)[a-z0-9]+)*")
+"""What of our own letters ECR takes: between others one or two `_`, or any number of `-`, and never both
+(docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html)."""
 
 
-def check_name(node: Node) -> None:
-    """Whether AWS takes the node's name; `UsageError` with code `bad-name`."""
+def check_name(node: Node, cluster: str) -> None:
+    """Whether AWS takes the node's name in this cluster; `UsageError` with code `bad-name`."""
     if len(node.name) > NAME_LIMIT or not _NAME.fullmatch(node.name):
         raise UsageError(
-            f"AWS cannot take the name {node.name}: image repositories there have lower-case letters, digits, and "
-            f"single `-` or `_` between them, {NAME_LIMIT} in all.",
+            f"AWS cannot take the name {node.name}: image repositories there have lower-case letters and digits, with"
+            f" `_`, `__` or hyphens between them, {NAME_LIMIT} in all.",
             "Rename the model at numer.ai, or run it on another provider.",
+            code="bad-name",
+        )
+    schedule = f"{cluster}-{node.name}"
+    if node.cron and len(schedule) > SCHEDULE_NAME_LIMIT:
+        raise UsageError(
+            f"AWS cannot take {schedule} as the name of a schedule: {SCHEDULE_NAME_LIMIT} characters are the most.",
+            "Leave --cron out, as Numerai's webhook starts the node too, or choose a shorter NUMERAI_AWS_CLUSTER before"
+            " the first node.",
             code="bad-name",
         )
 

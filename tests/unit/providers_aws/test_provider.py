@@ -227,7 +227,18 @@ def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    "changes", [{"cpu": 3}, {"cron": "0 0 1 * MON"}, {"name": "numerai-Alice"}, {"name": "n" * 91}, {"name": "a__-b-"}]
+    "changes",
+    [
+        {"cpu": 3},
+        {"cron": "0 0 1 * MON"},
+        {"name": "numerai-Alice"},
+        {"name": "n" * 91},
+        {"name": "a__-b-"},
+        {"name": "a_-b"},
+        {"name": "a-_b"},
+        {"name": "a___b"},
+        {"name": "n" * 57, "cron": "0 1 * * *"},
+    ],
 )
 def test_what_aws_does_not_take_is_refused_before_anything_is_made(world: World, changes: dict[str, Any]) -> None:
     node = replace(world.node(), **changes)
@@ -272,6 +283,20 @@ def test_a_record_that_cannot_be_read_is_named(world: World) -> None:
 
 
 # preview
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "a_b-c"},
+        {"name": "a__b"},
+        {"name": "a---b"},
+        {"name": "n" * 56, "cron": "0 1 * * *"},
+        {"name": "n" * 57},
+    ],
+)
+def test_every_name_that_aws_takes_is_taken(world: World, changes: dict[str, Any]) -> None:
+    assert world.provider.preview(replace(world.node(), **changes))
 
 
 def test_the_preview_says_what_is_made_and_what_it_costs(world: World) -> None:
