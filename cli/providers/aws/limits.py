@@ -25,7 +25,7 @@ def affordable_concurrency(clients: AwsClients, function: str, wanted: int) -> i
         own = clients.shows("lambda", "get_function_concurrency", FunctionName=function) or {}
     except NumeraiError:
         return wanted
-    free = limits["UnreservedConcurrentExecutions"] + own.get("ReservedConcurrentExecutions", 0) - KEPT_UNRESERVED
+    free = limits["UnreservedConcurrentExecutions"] + (own.get("ReservedConcurrentExecutions") or 0) - KEPT_UNRESERVED
     return min(wanted, free) if free >= 1 else NONE_RESERVED
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -14,11 +14,12 @@ from ...addresses import is_loopback
 from ...counting import counted
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
-from ...ports import Report
+from ...ports import Clock, Report
 from ...redaction import Redactor
 from ...source import source_hash, source_of
 from ..registry import ProviderContext
 from .checks import aws_checks
+from .clients import AwsClients
 from .cluster_outputs import ClusterOutputs
 from .costs import estimate
 from .cron import aws_cron
@@ -254,21 +255,7 @@ class AwsProvider:
 
     def _runs(self, stack: Stack | None = None) -> BatchRuns:
         stack = stack or self._stack()
-        if not stack.outputs:
-            raise ProviderError(
-                "There is no cluster on AWS yet, and so no run.",
-                "Run `numerai node config -P aws`.",
-                code="no-such-run",
-            )
-        asked, logs = itertools.count(), functools.cache(lambda: self._logs(stack))
-
-        def reason(job: Mapping[str, Any]) -> str | None:
-            known = self._reasons.get(job["jobId"])
-            if known is None and next(asked) < REASONS and (known := logs().reason(job)):
-                self._reasons[job["jobId"]] = known
-            return known
-
-        return BatchRuns(self._parts.clients, stack, self._clock, reason)
+        return _batch_runs(self._parts.clients, stack, self._clock, self._reasons, lambda: self._logs(stack))
 
     def _logs(self, stack: Stack) -> RunLogs:
         keys = self._parts.context.keys()
@@ -301,3 +288,24 @@ class AwsProvider:
                 f"{name} is not configured on AWS.", "Run `numerai node config` first.", code="not-configured"
             )
         return stack.staying[name], made["repository_url"]
+
+
+def _batch_runs(
+    clients: AwsClients, stack: Stack, clock: Clock, reasons: dict[str, str], open_logs: Callable[[], RunLogs]
+) -> BatchRuns:
+    """The cluster's runs. `reasons` holds why those failed that were asked about before."""
+    if not stack.outputs:
+        raise ProviderError(
+            "There is no cluster on AWS yet, and so no run.",
+            "Run `numerai node config -P aws`.",
+            code="no-such-run",
+        )
+    asked, logs = itertools.count(), functools.cache(open_logs)
+
+    def reason(job: Mapping[str, Any]) -> str | None:
+        known = reasons.get(job["jobId"])
+        if known is None and next(asked) < REASONS and (known := logs().reason(job)):
+            reasons[job["jobId"]] = known
+        return known
+
+    return BatchRuns(clients, stack, clock, reason)
