@@ -617,6 +617,17 @@ class ServesWebhooks(Protocol):
 
 
 @runtime_checkable
+class StartsLater(Protocol):
+    """A provider where a run waits for a machine before it starts."""
+
+    def start_seconds(self, node: Node) -> float:
+        """How long a run of this node may take to start before something must be wrong."""
+
+    def waits_for(self, run_id: str) -> str | None:
+        """What a run that has not started waits for, in words; None for one that has."""
+
+
+@runtime_checkable
 class RunsWithoutSubmitting(Protocol):
     """A provider that can start a run which does everything but submit."""
 

@@ -40,6 +40,16 @@ class _Complaint:
         return ", ".join(sorted({one.address for one in self.every if one.address and re.search(pattern, one.text)}))
 
 
+PASSING = "aws-not-ready"
+"""The code of an error that passes by itself in seconds: the same command works then."""
+_PASSES = {
+    r"found\s+existing\s+JobQueue\s+relationship": "hashicorp/terraform-provider-aws/issues/46925",
+    r"Unable\s+to\s+assume\s+the\s+service\s+linked\s+role": "ewilde/terraform-aws-openfaas-fargate/issues/4",
+    r"assumed-role/\S+/aws-batch\s+is\s+not\s+authorized": "hashicorp/terraform-provider-aws/issues/37945",
+    r"cannot\s+be\s+assumed\s+by\s+Lambda": "hashicorp/terraform-provider-aws/issues/29828",
+    r"due\s+to\s+a\s+concurrent\s+update\s+operation": "anomalyco/sst/issues/6923",
+}
+"""What AWS says while one part of it does not know yet what another one has done, and where on GitHub that was seen."""
 _CLASH = "(?i)AlreadyExist|ResourceExistsException|ResourceInUseException|ResourceConflictException|already exists"
 
 
@@ -101,6 +111,15 @@ def _says(kind: type[NumeraiError], message: str, hint: str, code: str) -> Calla
 _RULES: Sequence[tuple[str, Callable[[_Complaint], NumeraiError]]] = (
     ("Error acquiring the state lock", _locked),
     (
+        "|".join(_PASSES),
+        _says(
+            ProviderError,
+            "AWS was not ready for the next step yet ({}).",
+            "Run the command again in a minute: it goes on where it stopped.",
+            PASSING,
+        ),
+    ),
+    (
         "Backend configuration changed|Backend initialization required|state migration action",
         _says(
             ProviderError,
@@ -120,12 +139,29 @@ _RULES: Sequence[tuple[str, Callable[[_Complaint], NumeraiError]]] = (
         ),
     ),
     (
-        "InvalidClientTokenId|UnrecognizedClientException|SignatureDoesNotMatch|ExpiredToken(?:Exception)?|"
-        "AuthFailure|InvalidAccessKeyId|SSO session .{0,40}expired",
+        "ExpiredToken(?:Exception)?|RequestExpired|SSO session .{0,40}expired",
+        _says(
+            EnvironmentNotReady,
+            "The AWS credentials expired before Terraform was done ({}).",
+            "Log in again (`aws sso login`), then run the command again: it goes on where it stopped.",
+            "credentials-expired",
+        ),
+    ),
+    (
+        r"(?i)account\s+ID\s+not\s+allowed:\s+\d*",
+        _says(
+            ProviderError,
+            "The credentials are those of another AWS account than the cluster's, so Terraform refused to work ({}).",
+            "Choose the cluster's with AWS_PROFILE.",
+            "account-change",
+        ),
+    ),
+    (
+        "InvalidClientTokenId|UnrecognizedClientException|SignatureDoesNotMatch|AuthFailure|InvalidAccessKeyId",
         _says(
             EnvironmentNotReady,
             "AWS refused the credentials ({}).",
-            "They are wrong or have expired: run `aws sso login` or `aws configure`, or choose another AWS_PROFILE.",
+            "They are wrong, or not active: run `aws sso login` or `aws configure`, or choose another AWS_PROFILE.",
             "credentials-refused",
         ),
     ),
@@ -149,7 +185,17 @@ _RULES: Sequence[tuple[str, Callable[[_Complaint], NumeraiError]]] = (
             "registry-unreachable",
         ),
     ),
-    (r"LimitExceeded|ServiceQuotaExceeded|TooMany\w+Exception|below its minimum value|QuotaExceeded", _quota),
+    (
+        r"UnreservedConcurrentExecution\w*\s+below\s+its\s+minimum",
+        _says(
+            ProviderError,
+            "The account's limit of concurrent Lambda executions is too low for the webhook to reserve any.",
+            "Run `numerai setup -s -P aws --set webhook_concurrency=-1` and then the command again: it goes on where "
+            "it stopped, and the webhook works without a reservation.",
+            "no-concurrency",
+        ),
+    ),
+    (r"LimitExceeded|ServiceQuotaExceeded|TooMany\w+Exception|QuotaExceeded", _quota),
     (
         r"(?is)fargate[ _]?spot\b.{0,120}\b(?:not|un)[ -]?(?:support|avail)"
         r"|\b(?:not|un)[ -]?(?:support|avail).{0,120}fargate[ _]?spot\b",

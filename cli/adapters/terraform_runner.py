@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -61,8 +61,10 @@ class TerraformRunner:
     """`ports.StackRunner` for one root.
 
     `root` is the description as it is installed, `folder` the working folder (a private copy of it, the state and the
-    lock file), `plugins` where downloaded providers are kept for all stacks. `environment` is added to this process's
-    own. `backend` says where the state is kept; None is the working folder.
+    lock file), `plugins` where downloaded providers are kept for all stacks. Of this process's environment Terraform
+    gets what `inherits` names (see `child_environment`), and `environment` on top. The `credentials` are added too,
+    asked for anew for each command, so that none begins with ones that end soon. `backend` says where the state is
+    kept; None is the working folder.
     """
 
     def __init__(
@@ -72,12 +74,16 @@ class TerraformRunner:
         plugins: Path,
         *,
         environment: Mapping[str, str] | None = None,
+        inherits: Iterable[str] = TERRAFORM,
+        credentials: Callable[[], Mapping[str, str]] = dict,
         backend: S3Backend | None = None,
     ):
         self._root = root
         self._folder = folder
         self._plugins = plugins
         self._extra = dict(environment or {})
+        self._inherits = tuple(inherits)
+        self._credentials = credentials
         self._backend = backend
 
     @cached_property
@@ -228,7 +234,7 @@ class TerraformRunner:
         return found[1]
 
     def _environment(self) -> dict[str, str]:
-        inherited = child_environment(extra=TERRAFORM)
+        inherited = child_environment(extra=self._inherits)
         kept = {name: value for name, value in inherited.items() if not name.startswith(IGNORED_VARIABLES)}
         return {
             "TF_PLUGIN_CACHE_DIR": str(self._plugins),
@@ -248,7 +254,7 @@ class TerraformRunner:
         return run_process(
             argv,
             cwd=self._folder,
-            env=self._environment(),
+            env={**self._environment(), **self._credentials()},
             grace=GRACE_SECONDS,
             output=output,
             private_files=True,

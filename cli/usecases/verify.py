@@ -24,7 +24,7 @@ from ..models import (
     Submission,
     SubmissionEntry,
 )
-from ..ports import Clock, NotHere, NumeraiApi, Provider, Report, RunsWithoutSubmitting, ServesWebhooks
+from ..ports import Clock, NotHere, NumeraiApi, Provider, Report, RunsWithoutSubmitting, ServesWebhooks, StartsLater
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .inspect import changed_since_deploy, is_own_webhook
 from .window import Window, window_of
@@ -40,7 +40,9 @@ FACTS = (REACHED, STARTED, ENDED, CONFIRMED)
 WEBSITE = "https://numer.ai"
 
 START_SECONDS = 120.0
-"""How long a queued run may wait for its start before the test calls that a failure."""
+"""How long a queued run may wait for its start before the test calls that a failure, unless the provider says it."""
+WAITING_SECONDS = 10.0
+"""How often the provider is asked what a run waits for."""
 CONFIRM_SECONDS = 120.0
 """How long Numerai may take to list a submission as on time, late or queued. Nobody says how long it takes."""
 APPEAR_SECONDS = 15.0
@@ -277,25 +279,39 @@ class Verifier:
 
     def _wait_for_start(self, run: Run) -> Run:
         said: set[str] = set()
+        asked = float("-inf")
 
         def begun() -> Run | None:
+            nonlocal asked
             now = self.provider.run(run.id)
             if now.started_at is not None or now.state.final:
                 return now
             if now.message and now.message not in said:
                 said.add(now.message)
                 self.on_warning(now.message)
+            if self.clock.monotonic() >= asked + WAITING_SECONDS:
+                asked = self.clock.monotonic()
+                if (waits := self._waits_for(run)) and waits not in said:
+                    said.add(waits)
+                    self.report(f"run {run.id}: {waits}")
             return None
 
-        begun_run = self._wait(begun, START_SECONDS)
+        begun_run = self._wait(begun, self._start_seconds)
         if begun_run is None:
             raise _Failed(self._still_waits(run))
         return begun_run
 
+    @property
+    def _start_seconds(self) -> float:
+        return self.provider.start_seconds(self.node) if isinstance(self.provider, StartsLater) else START_SECONDS
+
+    def _waits_for(self, run: Run) -> str | None:
+        return self.provider.waits_for(run.id) if isinstance(self.provider, StartsLater) else None
+
     def _still_waits(self, run: Run) -> Fact:
         """Why a run has not started: usually a run before it goes on, as a node runs once at a time."""
-        detail = f"run {run.id} still waits for its start after {START_SECONDS:.0f} s"
-        if message := self.provider.run(run.id).message:
+        detail = f"run {run.id} still waits for its start after {self._start_seconds:.0f} s"
+        if message := self.provider.run(run.id).message or self._waits_for(run):
             return Fact(STARTED, False, self._seconds(), f"{detail}: {message}", mend="numerai doctor")
         command = f"numerai node -m {self.node.model_name}"
         ahead = [each for each in self.provider.runs(self.node.name, RUNS_BACK) if each.state is RunState.RUNNING]
@@ -306,7 +322,7 @@ class Verifier:
 
     def _end(self, run: Run, trigger_id: str | None, began: datetime) -> Run:
         self._follow(run)
-        limit = self.node.timeout_minutes * 60 * 3 + START_SECONDS  # a temporary failure is tried again
+        limit = self.node.timeout_minutes * 60 * 3 + self._start_seconds  # a temporary failure is tried again
         ended = self._wait(lambda: _if_final(self.provider.run(run.id)), limit)
         if ended is not None and ended.failure in SUBMITTED and self._window.is_open is False:
             detail = f"exit code {ended.exit_code}: it submitted, while no round is open" + _attempts(ended)

@@ -1,3 +1,14 @@
+variable "account" {
+  description = "Number of the AWS account in which everything is made: credentials of another one are refused. Null takes any."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.account == null || can(regex("^[0-9]{12}$", var.account))
+    error_message = "The account must be 12 digits."
+  }
+}
+
 variable "region" {
   description = "AWS region of everything in this root."
   type        = string
@@ -55,8 +66,14 @@ variable "nodes" {
   nullable = false
 
   validation {
-    condition     = alltrue([for name, _ in var.nodes : can(regex("^[a-z0-9]+([_-]+[a-z0-9]+)*$", name)) && length(name) <= 90])
-    error_message = "A node's name must be at most 90 lower-case letters, digits, hyphens and underscores."
+    condition     = alltrue([for name, _ in var.nodes : can(regex("^[a-z0-9]+((_|__|-+)[a-z0-9]+)*$", name)) && length(name) <= 90])
+    error_message = "A node's name must be at most 90 lower-case letters and digits, with `_`, `__` or hyphens between them."
+  }
+
+  # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
+  validation {
+    condition     = alltrue([for name, node in var.nodes : node.cron == null || length("${var.name}-${name}") <= 64])
+    error_message = "The cluster's name and that of a node with a cron must not have more than 63 characters together."
   }
 
   validation {

@@ -11,8 +11,9 @@ terraform {
 }
 
 provider "aws" {
-  region      = var.region
-  max_retries = 10
+  region              = var.region
+  allowed_account_ids = var.account == null ? null : [var.account]
+  max_retries         = 10
 
   default_tags {
     tags = merge(

@@ -237,7 +237,10 @@ def _secrets(job: Job) -> dict[str, str]:
             value = store.get_secret_value(secret_id=arn, version_id="", version_stage="")["SecretString"]
             found[entry["name"]] = json.loads(value)[key] if key else value
         except Exception as error:
-            raise NotStarted(f"ResourceInitializationError: unable to pull secrets: {error}") from error
+            why = "unable to pull secrets or registry auth: execution resource retrieval failed"
+            raise NotStarted(
+                f"ResourceInitializationError: {why}: unable to retrieve secret from asm: {error}"
+            ) from error
     return found
 
 

@@ -13,12 +13,18 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 import requests
 from numerai_compute.adapters.terraform_runner import TerraformRunner
 from numerai_compute.errors import ProviderError
+from numerai_compute.providers.aws.clients import AwsClients
+from numerai_compute.providers.aws.lambda_package import package_functions
+from numerai_compute.providers.aws.settings import AwsPaths, AwsSettings
+from numerai_compute.providers.aws.terraform import terraform_runner
 
-from .conftest import ALICE, ALICE_TOKEN, Cluster, node
+from .conftest import ALICE, ALICE_TOKEN, ROOT, Cluster, node
+from .emulator import ACCOUNT, REGION, Emulator
 
 pytestmark = [pytest.mark.aws, pytest.mark.docker]
 
@@ -319,6 +325,34 @@ def test_a_locked_state_is_said_with_by_whom(cluster: Cluster) -> None:
     note.unlink()
     assert caught.value.code == "state-locked"
     assert "ada@laptop since 2026-01-05" in caught.value.message
+
+
+def test_terraform_works_in_the_account_of_the_profile_and_in_no_other(
+    emulator: Emulator, new_runner: Callable[..., TerraformRunner], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = new_runner(tmp_path / "unused")
+    for name, value in {**made._extra, "AWS_CONFIG_FILE": str(tmp_path / "config")}.items():
+        monkeypatch.setenv(name, value)  # the keys among them are those of the emulator's own account
+    role = {"RoleArn": "arn:aws:iam::222222222222:role/work", "RoleSessionName": "test"}
+    keys = boto3.client("sts").assume_role(**role)["Credentials"]
+    names = {"aws_access_key_id": "AccessKeyId", "aws_secret_access_key": "SecretAccessKey"}
+    lines = [f"{name} = {keys[key]}" for name, key in {**names, "aws_session_token": "SessionToken"}.items()]
+    (tmp_path / "config").write_text("\n".join(["[profile work]", *lines, ""]))
+    clients = AwsClients(AwsSettings(profile="work"))
+    runner = terraform_runner(AwsPaths(tmp_path), AwsSettings(), clients, None)
+    runner._root = tmp_path / "root"
+    runner._root.mkdir()
+    for name in ("versions.tf", "variables.tf"):
+        (runner._root / name).write_bytes((ROOT / name).read_bytes())
+    (runner._root / "main.tf").write_text(
+        'data "aws_caller_identity" "this" {}\noutput "account" { value = data.aws_caller_identity.this.account_id }\n'
+    )
+    given = {"region": REGION, "account": clients.account, **package_functions(tmp_path)}
+    runner.prepare(lambda _: None)
+    assert runner.apply(runner.plan(given, lambda _: None), lambda _: None) == {"account": "222222222222"}
+    with pytest.raises(ProviderError) as caught:
+        runner.plan({**given, "account": ACCOUNT}, lambda _: None)
+    assert caught.value.code == "account-change"
 
 
 def test_a_clash_with_what_is_there_is_said(

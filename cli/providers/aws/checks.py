@@ -11,17 +11,16 @@ from ...models import Check, CheckStatus, Node
 from ...ports import Provider
 from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
-from .clients import aws_errors
 from .cluster_outputs import ClusterOutputs
 from .keys import KeysSecret
 from .parts import AwsParts
 from .policy import denied
-from .remains import cluster_remains, missing
+from .quotas import quota_check
+from .remains import cluster_remains
 from .stack_file import Stack
+from .subscription import Mail
 
 _Finding = tuple[CheckStatus, str, str | None]
-VCPU_QUOTA = {"fargate": ("fargate", "L-3032A538"), "spot": ("fargate", "L-36FBB829")}
-"""Service Quotas: vCPUs of Fargate On-Demand and of Fargate Spot in a region."""
 
 
 def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Provider) -> Iterator[Check]:
@@ -39,7 +38,7 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Provider) -> It
         yield _guarded("Numerai keys at AWS", lambda: _keys(parts, stack))
         yield _guarded("AWS notifications", lambda: _notifications(parts, stack))
     yield _guarded("AWS permissions", lambda: _permissions(parts))
-    yield _guarded("AWS quota", lambda: _quota(parts, stack))
+    yield _guarded("AWS quota", lambda: quota_check(parts.clients, stack, use_spot=parts.settings.use_spot))
     yield from _strangers(stack, nodes)
     for node in nodes:
         for name, look in (
@@ -83,7 +82,7 @@ def _cluster(parts: AwsParts, stack: Stack, account: str) -> _Finding:
         return CheckStatus.FAILED, why, "numerai node destroy"
     if stack.applied is None:
         return CheckStatus.FAILED, "its last change was interrupted", fix
-    gone = missing(parts.clients, stack)
+    gone = parts.cluster.missing(stack)
     if gone:
         return CheckStatus.FAILED, f"gone: {', '.join(gone)}", fix
     if not parts.cluster.up_to_date(stack):
@@ -121,6 +120,17 @@ def _notifications(parts: AwsParts, stack: Stack) -> _Finding:
     if email is None:
         why = f"{told}, by runs of the nodes' own images: when one cannot start or tell, nobody hears of it"
         return CheckStatus.WARNING, why, fix
+    mail = parts.cluster.mail(ClusterOutputs(stack.outputs))
+    if mail is Mail.UNCONFIRMED:
+        why = f"{email} is sent nothing until the mail from AWS that asks for it is confirmed"
+        return (
+            CheckStatus.WARNING,
+            why,
+            "click on the link in that mail; after two days, numerai node config",
+        )
+    if mail is Mail.ABSENT:
+        why = f"{email} is sent nothing: AWS has no subscription of it, or has removed one that was never confirmed"
+        return CheckStatus.WARNING, why, "numerai node config, then click on the link in the mail from AWS"
     if not parts.settings.watcher:
         why = f"{told}; the watcher is switched off, so a round without any run goes unnoticed"
         return CheckStatus.WARNING, why, None
@@ -140,22 +150,6 @@ def _permissions(parts: AwsParts) -> _Finding:
         fix = "ask for the policy that `numerai setup --provider aws --print-policy` prints"
         return CheckStatus.FAILED, f"these credentials may not do {', '.join(refused)}", fix
     return CheckStatus.OK, "enough to make and use a cluster, as IAM's simulator says", None
-
-
-def _quota(parts: AwsParts, stack: Stack) -> _Finding:
-    """Whether the account's quota lets the largest node run on Fargate."""
-    needed = max((node.cpu for node in stack.staying.values()), default=0)
-    service, code = VCPU_QUOTA["spot" if parts.settings.use_spot else "fargate"]
-    try:
-        with aws_errors():
-            quota = parts.clients.client("service-quotas").get_service_quota(ServiceCode=service, QuotaCode=code)
-        allowed = float(quota["Quota"]["Value"])
-    except NumeraiError as error:
-        return CheckStatus.OK, f"not looked at: {error.message}", None
-    if allowed < needed:
-        why = f"the account may use {allowed:g} vCPUs of Fargate at once, a node asks for {needed:g}"
-        return CheckStatus.FAILED, why, "ask for more in the console of Service Quotas (AWS Fargate)"
-    return CheckStatus.OK, f"{allowed:g} vCPUs of Fargate at once", None
 
 
 def _strangers(stack: Stack, nodes: Sequence[Node]) -> Iterator[Check]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -45,6 +46,14 @@ _ABSENT = (
     "ResourceNotFound",
 )
 _FORBIDDEN = ("AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden")
+_WAYS = {
+    "ca_bundle": "AWS_CA_BUNDLE",
+    "endpoint_url": "AWS_ENDPOINT_URL",
+    "use_dualstack_endpoint": "AWS_USE_DUALSTACK_ENDPOINT",
+    "use_fips_endpoint": "AWS_USE_FIPS_ENDPOINT",
+}
+"""How AWS is reached, as a profile says it and as the environment does, which wins
+(docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html)."""
 
 
 class AwsClients:
@@ -73,6 +82,22 @@ class AwsClients:
     def region(self) -> str:
         """The region that clients talk to."""
         return str(self.session.region_name or DEFAULT_REGION)
+
+    def environment(self) -> dict[str, str]:
+        """The credentials as they are now, and how the profile reaches AWS, as the variables in which every SDK looks
+        first. Credentials that end soon are renewed, where they can be. Errors as for any call."""
+        with aws_errors():
+            found = self.session.get_credentials()
+            if found is None:
+                from botocore.exceptions import NoCredentialsError
+
+                raise NoCredentialsError
+            frozen = found.get_frozen_credentials()
+            profile = self.session._session.get_scoped_config()
+        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+        given = dict(zip(names, (frozen.access_key, frozen.secret_key, frozen.token), strict=True))
+        ways = {name: os.environ.get(name) or profile.get(setting) for setting, name in _WAYS.items()}
+        return {name: value for name, value in (given | ways).items() if value}
 
     def client(self, service: str) -> Any:
         """The client of a service, e.g. `batch`."""

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace as replace_settings
+from typing import Any, TypeVar
 
 from msgspec.structs import replace
 
+from ...adapters.terraform_errors import PASSING
 from ...errors import ProviderError, UsageError
 from ...files.private import remove_tree, write_private
 from ...models import NUMERAI_API_URL, Keys, Node
@@ -18,15 +20,22 @@ from .cron import aws_cron
 from .existing import Existing
 from .keys import KeysSecret, require_keys
 from .lambda_package import package_functions
-from .remains import cluster_remains, missing, node_remains, remove_data
+from .limits import affordable_concurrency, in_words
+from .remains import cluster_remains, lingering, missing, node_remains, remove_data
 from .runs import BatchRuns
+from .service_roles import make_service_roles
 from .settings import AwsPaths, AwsSettings
 from .stack_file import Stack, StackFile, new_stack_id, stack_node
+from .subscription import Mail, mail_to
 from .terraform import root_hash, terraform_root
 from .variables import check_name, fingerprint, terraform_variables
 
 ACTIVE_LOOK = 20
 MANY = 20
+READY_SECONDS = 20
+"""How long AWS gets to know in every part of it what was done, before a step that failed on that is tried again."""
+
+_Done = TypeVar("_Done")
 
 
 class Cluster:
@@ -59,7 +68,7 @@ class Cluster:
 
     def configure(self, node: Node, report: Report) -> str:
         """Make the node a part of the cluster, and the cluster what is recorded; returns the webhook's address."""
-        check_name(node)
+        check_name(node, self._settings.cluster)
         cron = aws_cron(node.cron) if node.cron else None
         keys, urls = require_keys(self._keys()), self._notify_urls()
         with self.file.lock(report):
@@ -73,6 +82,9 @@ class Cluster:
             stack = self._apply(report)
             outputs = ClusterOutputs(stack.outputs)
             self._hand_over(stack.outputs, keys, urls, report, first=True)
+            email = self._settings.notification_email
+            if email and self.mail(outputs) is Mail.UNCONFIRMED:
+                report(f"AWS has sent a mail to {email}: confirm it, or nothing else is ever sent there")
             return outputs.webhook_url(node.name, record.token)
 
     def destroy(self, name: str, *, force: bool, report: Report) -> None:
@@ -99,11 +111,30 @@ class Cluster:
         packages = package_functions(self._paths.root)
         keys = self._keys()
         api_url = keys.api_url if keys else NUMERAI_API_URL
-        return terraform_variables(stack.staying, self._settings, self.region, api_url, packages, stack.id)
+        settings = replace_settings(self._settings, webhook_concurrency=self.webhook_concurrency)
+        account = self._clients.account
+        return terraform_variables(stack.staying, settings, account, self.region, api_url, packages, stack.id)
+
+    @property
+    def webhook_concurrency(self) -> int:
+        """How many executions the webhook reserves: what is wanted, or what the account can spare."""
+        wanted, function = self._settings.webhook_concurrency, f"{self._settings.cluster}-webhook"
+        return affordable_concurrency(self._clients, function, wanted)
 
     def up_to_date(self, stack: Stack) -> bool:
         """Whether the variables and the root are those that were applied last."""
         return stack.applied == fingerprint(self.variables(stack), root_hash(terraform_root()))
+
+    def mail(self, outputs: ClusterOutputs) -> Mail | None:
+        """How the subscription of the setting's address stands; None where there is none to look at."""
+        topic, email = outputs.optional("failures_topic_arn"), self._settings.notification_email
+        return mail_to(self._clients, topic, email) if topic and email else None
+
+    def missing(self, stack: Stack) -> list[str]:
+        """What a finished apply made and AWS does not show any more, in words."""
+        unsubscribed = self.mail(ClusterOutputs(stack.outputs)) is Mail.ABSENT
+        email = [f"the subscription of {self._settings.notification_email}"] if unsubscribed else []
+        return [*missing(self._clients, stack), *email]
 
     # steps
 
@@ -145,25 +176,7 @@ class Cluster:
     def _own(self) -> Stack:
         """The cluster as recorded, once it is clear that these credentials are the ones that it belongs to."""
         stack = self.file.read()
-        if stack.account not in (None, self._clients.account):
-            raise UsageError(
-                f"The cluster lives in the account {stack.account}, but the credentials are those of "
-                f"{self._clients.account}.",
-                "Choose others with AWS_PROFILE.",
-                code="account-change",
-            )
-        if stack.region is not None and self._settings.region not in (None, stack.region):
-            raise UsageError(
-                f"The cluster lives in {stack.region}, but {self._settings.region} is asked for.",
-                "Unset AWS_REGION, or destroy its nodes before you move it.",
-                code="region-change",
-            )
-        if stack.cluster not in (None, self._settings.cluster):
-            raise UsageError(
-                f"The nodes here belong to the cluster {stack.cluster}, but {self._settings.cluster} is asked for.",
-                "Unset NUMERAI_AWS_CLUSTER, or destroy the nodes before you rename it.",
-                code="cluster-change",
-            )
+        _require_same(stack, self._clients.account, self._settings)
         return stack
 
     def _take_over(self, stack: Stack, report: Report) -> None:
@@ -184,7 +197,7 @@ class Cluster:
         """Run Terraform unless everything is as it would leave it."""
         stack = self.file.read()
         if self.up_to_date(stack):
-            gone = missing(self._clients, stack)
+            gone = self.missing(stack)
             if not gone:
                 return stack
             report(f"Not there any more: {', '.join(gone)}. Making it again")
@@ -193,11 +206,31 @@ class Cluster:
         stack = self.file.change(lambda now: replace(now, id=now.id or new, begun=True, applied=None, **whose))
         variables, runner = self.variables(stack), self._get_runner()
         mark = fingerprint(variables, root_hash(terraform_root()))
+        if less := in_words(self._settings.webhook_concurrency, variables["webhook_concurrency"]):
+            report(less)
+        if not stack.outputs:
+            make_service_roles(self._clients, self._clock, report)
         runner.prepare(report)
-        plan = runner.plan(variables, report)
-        report(_size(plan))
-        outputs = dict(runner.apply(plan, _slow_ones(report)))
+
+        def apply() -> dict[str, Any]:
+            plan = runner.plan(variables, report)
+            report(_size(plan))
+            return dict(runner.apply(plan, _slow_ones(report)))
+
+        outputs = self._twice(apply, report)
         return self.file.change(lambda now: replace(now, applied=mark, outputs=outputs))
+
+    def _twice(self, work: Callable[[], _Done], report: Report) -> _Done:
+        """Do it, and once more where AWS was not ready for it."""
+        try:
+            return work()
+        except ProviderError as error:
+            if error.code != PASSING:
+                raise
+            report(f"{error.message} Trying again in {READY_SECONDS} seconds")
+        self._clock.sleep(READY_SECONDS)
+        self._take_over(self.file.read(), report)
+        return work()
 
     def _end_runs(self, stack: Stack, name: str, *, force: bool, report: Report) -> None:
         runs = BatchRuns(self._clients, stack, self._clock)
@@ -218,7 +251,8 @@ class Cluster:
         self._end_runs(stack, name, force=True, report=report)  # a call that came in before the webhook was closed
         keep = self._settings.keep_artifacts
         remove_data(self._clients, name, outputs, keep_artifacts=keep)
-        left = list(node_remains(self._clients, self._settings.cluster, name, outputs, artifacts_too=not keep))
+        asked = (self._clients, self._settings.cluster, name, outputs)
+        left = lingering(lambda: node_remains(*asked, artifacts_too=not keep), self._clock)
         if left:
             self.file.change(lambda now: replace(now, applied=None))
         _refuse_remains(name, left)
@@ -229,13 +263,36 @@ class Cluster:
             self.file.change(lambda now: replace(now, applied=None))
             runner = self._get_runner()
             runner.prepare(report)
-            runner.destroy(self.variables(stack), _slow_ones(report))
+            variables = self.variables(stack)
+            self._twice(lambda: runner.destroy(variables, _slow_ones(report)), report)
             cluster = self._settings.cluster
-            left = cluster_remains(self._clients, cluster, self._clients.account, self.region)
-            _refuse_remains("the cluster", list(left))
+            asked = (self._clients, cluster, self._clients.account, self.region)
+            _refuse_remains("the cluster", lingering(lambda: cluster_remains(*asked), self._clock))
         remove_tree(self._paths.terraform, self._paths.home)
         self._paths.told.unlink(missing_ok=True)
         self.file.forget()
+
+
+def _require_same(stack: Stack, account: str, settings: AwsSettings) -> None:
+    """`UsageError` for an account, a region or a name that is not the cluster's."""
+    if stack.account not in (None, account):
+        raise UsageError(
+            f"The cluster lives in the account {stack.account}, but the credentials are those of {account}.",
+            "Choose others with AWS_PROFILE.",
+            code="account-change",
+        )
+    if stack.region is not None and settings.region not in (None, stack.region):
+        raise UsageError(
+            f"The cluster lives in {stack.region}, but {settings.region} is asked for.",
+            "Unset AWS_REGION, or destroy its nodes before you move it.",
+            code="region-change",
+        )
+    if stack.cluster not in (None, settings.cluster):
+        raise UsageError(
+            f"The nodes here belong to the cluster {stack.cluster}, but {settings.cluster} is asked for.",
+            "Unset NUMERAI_AWS_CLUSTER, or destroy the nodes before you rename it.",
+            code="cluster-change",
+        )
 
 
 def _slow_ones(report: Report) -> Report:

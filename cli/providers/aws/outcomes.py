@@ -18,8 +18,26 @@ CANCEL_REASON = "Cancelled with numerai"
 """What TerminateJob is told, and by which a cancelled run is known afterwards."""
 _TIMED_OUT = re.compile(r"attempt duration exceeded timeout", re.IGNORECASE)
 _NO_MEMORY = re.compile(r"OutOfMemory", re.IGNORECASE)
-_NO_SECRET = re.compile(r"secret", re.IGNORECASE)
+_NO_SECRET = re.compile(r"\b(asm|ssm)\b|json key", re.IGNORECASE)
+"""What ECS says beside "unable to pull secrets or registry auth" when it was a secret (asm: Secrets Manager, ssm: its
+parameters) that it did not get; without that it was the registry (github.com/aws/aws-app-mesh-examples/issues/413)."""
+_NO_NETWORK = re.compile(r"send request failed|request context canceled|context deadline|i/o timeout|connection issue")
+"""What it says when neither could be reached (github.com/Releem/releem-agent/issues/195, .../hashicorp/
+terraform-provider-aws/issues/33044): the secret may be as it should."""
 _TAKEN_AWAY = re.compile(r"Spot Task was interrupted|Host EC2", re.IGNORECASE)
+
+_WAITS = {
+    "SUBMITTED": "AWS Batch has taken it and looks where to run it",
+    "PENDING": "AWS Batch has taken it and looks where to run it",
+    "RUNNABLE": "it waits for capacity",
+    "STARTING": "it has capacity, and its container is fetched and started",
+}
+"""What a job that has not started waits for (docs.aws.amazon.com/batch/latest/userguide/job_states.html)."""
+
+
+def waits_for(job: Mapping[str, Any]) -> str | None:
+    """What a job waits for, in words and with Batch's own; None once it has started."""
+    return f"{_WAITS[job['status']]} ({job['status']})" if job["status"] in _WAITS else None
 
 
 def run_of(job: Mapping[str, Any], name: str, node: StackNode, reason: Callable[[], str | None] = lambda: None) -> Run:
@@ -77,12 +95,12 @@ def _outcome(job: Mapping[str, Any], node: StackNode) -> Outcome:
         return Outcome(RunState.SUCCEEDED, exit_code=0)
     if status_reason.startswith(CANCEL_REASON):
         return cancelled(exit_code)
+    if _TIMED_OUT.search(reason):
+        return timed_out(node.timeout_minutes, exit_code)
     if job.get("isTerminated") or job.get("isCancelled"):
         return Outcome(
             RunState.CANCELLED, exit_code, None, f"Stopped in AWS: {status_reason or 'no reason was given'}."
         )
-    if _TIMED_OUT.search(reason):
-        return timed_out(node.timeout_minutes, exit_code)
     if _NO_MEMORY.search(reason):
         return ended(exit_code or 137, limit=f"{node.memory_mib} MiB", out_of_memory=True)
     if _TAKEN_AWAY.search(reason):
@@ -109,7 +127,8 @@ def _never_started(reason: str, node: StackNode) -> Outcome:
             f"The image {node.deployment.image} is not in the repository any more. "
             "Build it again with `numerai node deploy`.",
         )
-    if "ResourceInitializationError" in reason and _NO_SECRET.search(reason):
+    no_secret = _NO_SECRET.search(reason) and not _NO_NETWORK.search(reason)
+    if "ResourceInitializationError" in reason and no_secret:
         return _failed(
             RunFailure.NO_KEYS,
             f"The Numerai keys could not be given to it: {_short(reason)} "

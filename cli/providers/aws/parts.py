@@ -81,9 +81,9 @@ class AwsParts:
         """Terraform with its state in a bucket, or with None in the home folder."""
         if self._runner:
             return self._runner(bucket)
-        return terraform_runner(self.paths, self.settings, self.clients.region, bucket)
+        return terraform_runner(self.paths, self.settings, self.clients, bucket)
 
     @cached_property
     def terraform(self) -> TerraformRunner:
         """The program itself; looked for when it is used."""
-        return terraform_runner(self.paths, self.settings, self.clients.region, self.settings.state_bucket)
+        return terraform_runner(self.paths, self.settings, self.clients, self.settings.state_bucket)

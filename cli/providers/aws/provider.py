@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -14,23 +14,26 @@ from ...addresses import is_loopback
 from ...counting import counted
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
-from ...ports import Report
+from ...ports import Clock, Report
 from ...redaction import Redactor
 from ...source import source_hash, source_of
 from ..registry import ProviderContext
 from .checks import aws_checks
+from .clients import AwsClients
 from .cluster_outputs import ClusterOutputs
 from .costs import estimate
 from .cron import aws_cron
 from .images import KEPT_IMAGES
 from .keys import KeysSecret
+from .limits import in_words
 from .logs import RunLogs, webhook_calls
 from .moving import move_state
+from .outcomes import waits_for
 from .parts import AwsParts
 from .policy import NO_ACCOUNT, minimal_policy
 from .runs import BatchRuns
 from .settings import DEFAULT_REGION, SETTINGS
-from .sizes import provisioned_size
+from .sizes import beyond_fargate, provisioned_size
 from .stack_file import Stack, StackNode
 from .variables import check_name
 
@@ -39,6 +42,10 @@ NO_CAPABILITIES = "AWS Batch adds none to a job, on Fargate or EC2; runs there h
 """Its LinuxParameters have no field for them (docs.aws.amazon.com/batch/latest/APIReference/API_LinuxParameters.html).
 ECS, below it, has one, where Fargate allows SYS_PTRACE only (API_KernelCapabilities); without it a container has
 Docker's default ones."""
+FARGATE_START_SECONDS, HOST_START_SECONDS = 300, 900
+"""How long a run may take to start before the test of a node calls that a failure: on Fargate it is mostly 1 to 2
+minutes, more with a large image; for EC2 and GPUs a host has to start first, 3 to 6 minutes. AWS promises no time;
+numerai-cli waits 15 minutes."""
 REASONS = 20
 """For so many of the runs that are listed together, the newest, the log is asked why they failed."""
 
@@ -68,7 +75,7 @@ class AwsProvider:
 
         `UsageError` for a name, a size or a schedule that AWS does not take.
         """
-        check_name(node)
+        check_name(node, self._parts.settings.cluster)
         cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
         cron = aws_cron(node.cron) if node.cron else None
         stack = self._stack()
@@ -88,7 +95,8 @@ class AwsProvider:
         lines.append(f"Runs get {size}" + (f", started by the schedule {cron} (UTC)" if cron else ""))
         if (cpu, memory_mib) != (node.cpu, node.memory_mib):
             lines.append(f"({node.cpu:g} vCPU with {node.memory_mib / 1024:g} GiB is not to be had; this is the next)")
-        return [*lines, self._cost(node, first=first).describe()]
+        less = in_words(self._parts.settings.webhook_concurrency, self._parts.cluster.webhook_concurrency)
+        return [*lines, *([less] if less else []), self._cost(node, first=first).describe()]
 
     def cost(self, node: Node) -> CostEstimate:
         """What the node costs a month, from its latest runs where there are any; what nodes share is counted with the
@@ -205,6 +213,12 @@ class AwsProvider:
         self._require_node(node.name)
         return self._runs().submit(node.name, submits=False)
 
+    def start_seconds(self, node: Node) -> float:
+        return HOST_START_SECONDS if beyond_fargate(node.cpu, node.memory_mib) else FARGATE_START_SECONDS
+
+    def waits_for(self, run_id: str) -> str | None:
+        return waits_for(self._runs().job(run_id))
+
     def run(self, run_id: str) -> Run:
         return self._runs().run(run_id)
 
@@ -246,21 +260,7 @@ class AwsProvider:
 
     def _runs(self, stack: Stack | None = None) -> BatchRuns:
         stack = stack or self._stack()
-        if not stack.outputs:
-            raise ProviderError(
-                "There is no cluster on AWS yet, and so no run.",
-                "Run `numerai node config -P aws`.",
-                code="no-such-run",
-            )
-        asked, logs = itertools.count(), functools.cache(lambda: self._logs(stack))
-
-        def reason(job: Mapping[str, Any]) -> str | None:
-            known = self._reasons.get(job["jobId"])
-            if known is None and next(asked) < REASONS and (known := logs().reason(job)):
-                self._reasons[job["jobId"]] = known
-            return known
-
-        return BatchRuns(self._parts.clients, stack, self._clock, reason)
+        return _batch_runs(self._parts.clients, stack, self._clock, self._reasons, lambda: self._logs(stack))
 
     def _logs(self, stack: Stack) -> RunLogs:
         keys = self._parts.context.keys()
@@ -293,3 +293,24 @@ class AwsProvider:
                 f"{name} is not configured on AWS.", "Run `numerai node config` first.", code="not-configured"
             )
         return stack.staying[name], made["repository_url"]
+
+
+def _batch_runs(
+    clients: AwsClients, stack: Stack, clock: Clock, reasons: dict[str, str], open_logs: Callable[[], RunLogs]
+) -> BatchRuns:
+    """The cluster's runs. `reasons` holds why those failed that were asked about before."""
+    if not stack.outputs:
+        raise ProviderError(
+            "There is no cluster on AWS yet, and so no run.",
+            "Run `numerai node config -P aws`.",
+            code="no-such-run",
+        )
+    asked, logs = itertools.count(), functools.cache(open_logs)
+
+    def reason(job: Mapping[str, Any]) -> str | None:
+        known = reasons.get(job["jobId"])
+        if known is None and next(asked) < REASONS and (known := logs().reason(job)):
+            reasons[job["jobId"]] = known
+        return known
+
+    return BatchRuns(clients, stack, clock, reason)

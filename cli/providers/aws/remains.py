@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from ...errors import ProviderError
+from ...ports import Clock
 from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .lambda_package import FUNCTIONS
 from .stack_file import Stack
 
-_LISTS = (
-    ("queue", "-", "batch", "describe_job_queues", "jobQueues", "jobQueue"),
-    ("compute environment", "-", "batch", "describe_compute_environments", "computeEnvironments", "computeEnvironment"),
-    ("image repository", "/", "ecr", "describe_repositories", "repositories", "repository"),
+_OF_BATCH = (
+    ("queue", "describe_job_queues", "jobQueue"),
+    ("compute environment", "describe_compute_environments", "computeEnvironment"),
 )
-"""What bears the cluster's name in front: in words, what follows the name there, and how AWS lists it."""
+"""What the cluster has of AWS Batch: in words, and how that is listed."""
+CLUSTER_TAG = "numerai:cluster"
+"""Put on everything by terraform/aws (versions.tf). Names alone do not tell `numerai` from `numerai-b`."""
+_GOING = ("DELETING", "DELETED")
+"""Batch goes on listing for a while what it has removed (github.com/hashicorp/terraform-provider-aws,
+internal/service/batch/compute_environment.go takes DELETED for not found)."""
+LINGER_SECONDS = 60
+"""How long AWS may go on showing what was removed before a person is told that it is still there."""
+_LOOK_SECONDS = 5
 _REMEMBERED = ("trigger", "rate", "notice", "deployed", "watch")
 """Begin the table's items of a node."""
 
@@ -53,10 +61,11 @@ def missing(clients: AwsClients, stack: Stack) -> list[str]:
         ("the secret of the Numerai keys", "secretsmanager", "describe_secret", {"SecretId": secret}),
         ("the table of triggers", "dynamodb", "describe_table", {"TableName": outputs.text("webhook_table")}),
     ]
-    gone = [what for what, service, operation, asked in looks if not clients.shows(service, operation, **asked)]
+    gone = [what for what, *look, asked in looks if not _is_there(clients.shows(*look, **asked))]
     with aws_errors():
-        found = {queue["jobQueueArn"] for queue in batch.describe_job_queues(jobQueues=queues)["jobQueues"]}
-    gone += [f"the queue {queue}" for queue in queues if queue not in found]
+        shown = batch.describe_job_queues(jobQueues=queues)["jobQueues"]
+    there = {queue["jobQueueArn"] for queue in shown if queue.get("status") not in _GOING}
+    gone += [f"the queue {queue}" for queue in queues if queue not in there]
     for node in map(outputs.node, stack.staying):
         if not _definitions(clients, node["job_definition"]):
             gone.append(f"the job definition {node['job_definition']}")
@@ -85,13 +94,18 @@ def remove_data(clients: AwsClients, name: str, outputs: ClusterOutputs, *, keep
 
 def cluster_remains(clients: AwsClients, cluster: str, account: str, region: str) -> Iterator[str]:
     """What AWS still holds for a cluster of this name, in words."""
-    for what, mark, service, operation, key, kind in _LISTS:
-        names = [found[f"{kind}Name"] for found in clients.pages(service, operation, key)]
-        yield from (f"the {what} {name}" for name in names if name.startswith(f"{cluster}{mark}"))
-    for prefix in (f"/numerai/{cluster}/", *(f"/aws/lambda/{cluster}-{function}" for function in FUNCTIONS)):
-        groups = clients.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix)
-        yield from (f"the log group {group['logGroupName']}" for group in groups)
-    own = [{"Name": "tag:numerai:cluster", "Values": [cluster]}]
+    for what, operation, kind in _OF_BATCH:
+        for found in clients.pages("batch", operation, f"{kind}s"):
+            if (found.get("tags") or {}).get(CLUSTER_TAG) == cluster and found.get("status") not in _GOING:
+                yield f"the {what} {found[f'{kind}Name']}"
+    repositories = [found["repositoryName"] for found in clients.pages("ecr", "describe_repositories", "repositories")]
+    yield from (f"the image repository {name}" for name in repositories if name.startswith(f"{cluster}/"))
+    functions = [f"/aws/lambda/{cluster}-{function}" for function in FUNCTIONS]
+    for prefix in (f"/numerai/{cluster}/", *functions):
+        for group in clients.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix):
+            if prefix not in functions or group["logGroupName"] == prefix:
+                yield f"the log group {group['logGroupName']}"
+    own = [{"Name": f"tag:{CLUSTER_TAG}", "Values": [cluster]}]
     yield from (f"the network {vpc['VpcId']}" for vpc in clients.pages("ec2", "describe_vpcs", "Vpcs", Filters=own))
     for what, service, operation, named, name in (
         *(("function", "lambda", "get_function", "FunctionName", f"{cluster}-{function}") for function in FUNCTIONS),
@@ -100,8 +114,22 @@ def cluster_remains(clients: AwsClients, cluster: str, account: str, region: str
         ("bucket", "s3", "head_bucket", "Bucket", f"{cluster}-artifacts-{account}-{region}"),
         *(("role", "iam", "get_role", "RoleName", f"{cluster}-{role}") for role in ("execution", "run", *FUNCTIONS)),
     ):
-        if clients.shows(service, operation, **{named: name}):
+        if _is_there(clients.shows(service, operation, **{named: name})):
             yield f"the {what} {name}"
+
+
+def lingering(look: Callable[[], Iterator[str]], clock: Clock) -> list[str]:
+    """What is still there after AWS had its time to remove it, or to stop showing it."""
+    deadline = clock.monotonic() + LINGER_SECONDS
+    while (left := list(look())) and clock.monotonic() < deadline:
+        clock.sleep(_LOOK_SECONDS)
+    return left
+
+
+def _is_there(found: Any) -> bool:
+    """Whether AWS shows it. A secret that is being deleted is shown until that is done, with a date
+    (docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html)."""
+    return bool(found) and not found.get("DeletedDate")
 
 
 def empty_bucket(clients: AwsClients, bucket: str, prefix: str = "") -> None:

@@ -34,7 +34,7 @@ SETTINGS = (
     whole("watcher_grace_minutes", "minutes after a round's opening before the function does", 1, 45, 10),
     replace(text("state_bucket", "the bucket with the state", r"\S+", "the name of a bucket"),
             set_by="numerai setup -P aws --remote-state"),
-    whole("log_lag_seconds", "seconds after the end of a run in which its last lines may still arrive", 0, 60, 5),
+    whole("log_lag_seconds", "seconds after the end of a run in which its last lines may still arrive", 0, 60, 15),
 )  # fmt: skip
 
 
@@ -55,7 +55,7 @@ class AwsSettings:
     watcher: bool = True
     watcher_grace_minutes: int = 10
     state_bucket: str | None = None
-    log_lag_seconds: int = 5
+    log_lag_seconds: int = 15
 
 
 def read_settings(recorded: Recorded, environ: Mapping[str, str] = os.environ) -> AwsSettings:

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from importlib import resources
 from pathlib import Path
 
 from ...adapters.terraform_runner import S3Backend, TerraformRunner
+from .clients import AwsClients
 from .settings import AwsPaths, AwsSettings
+
+INHERITED = (
+    *("TF_", "SSH_AUTH_SOCK"),
+    *("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "AWS_CA_BUNDLE"),
+    *("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_MAX_ATTEMPTS", "AWS_RETRY_MODE"),
+)
+"""What of the environment Terraform may see: nothing that chooses an account or a region
+(docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html)."""
 
 
 def terraform_root() -> Path:
@@ -28,15 +38,24 @@ def state_key(cluster: str) -> str:
     return f"{cluster}/terraform.tfstate"
 
 
-def terraform_runner(paths: AwsPaths, settings: AwsSettings, region: str, bucket: str | None) -> TerraformRunner:
-    """The runner, with the same credentials and region as the SDK; `bucket` keeps the state, None the home folder."""
-    environment = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region}
-    if settings.profile:
-        environment["AWS_PROFILE"] = settings.profile
+def terraform_runner(
+    paths: AwsPaths, settings: AwsSettings, clients: AwsClients, bucket: str | None
+) -> TerraformRunner:
+    """The runner, with the same credentials and region as the SDK; `bucket` keeps the state, None the home folder.
+
+    The provider and the S3 backend look for credentials in another order than the SDK: they prefer AWS_ACCESS_KEY_ID to
+    a profile (registry.terraform.io/providers/hashicorp/aws/5.100.0/docs#authentication-and-configuration). They also
+    know fewer kinds of them. So they get the SDK's own, and no file in which they would find others.
+    """
+    region = clients.region
+    nowhere = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
+    nowhere["AWS_EC2_METADATA_DISABLED"] = "true"
     return TerraformRunner(
         terraform_root(),
         paths.terraform,
         paths.plugins,
-        environment=environment,
+        environment={"AWS_REGION": region, "AWS_DEFAULT_REGION": region, **nowhere},
+        inherits=INHERITED,
+        credentials=clients.environment,
         backend=S3Backend(bucket, state_key(settings.cluster), region) if bucket else None,
     )

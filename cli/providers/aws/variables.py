@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,17 +17,32 @@ from .stack_file import StackNode
 
 IMAGE_TAG = "live"
 """The moving tag that every run pulls."""
+MAX_VCPUS, MOST_VCPUS = 64, 1024
+"""How many vCPUs runs may use at once unless it is said otherwise, and at most (terraform/aws/variables.tf)."""
 NAME_LIMIT = 90
-_NAME = re.compile(r"[a-z0-9]+([_-]+[a-z0-9]+)*")
+SCHEDULE_NAME_LIMIT = 64
+"""Of a schedule's name, `<cluster>-<node>`
+(docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html)."""
+_NAME = re.compile(r"[a-z0-9]+((_|__|-+)[a-z0-9]+)*")
+"""What of our own letters ECR takes: between others one or two `_`, or any number of `-`, and never both
+(docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html)."""
 
 
-def check_name(node: Node) -> None:
-    """Whether AWS takes the node's name; `UsageError` with code `bad-name`."""
+def check_name(node: Node, cluster: str) -> None:
+    """Whether AWS takes the node's name in this cluster; `UsageError` with code `bad-name`."""
     if len(node.name) > NAME_LIMIT or not _NAME.fullmatch(node.name):
         raise UsageError(
-            f"AWS cannot take the name {node.name}: image repositories there have lower-case letters, digits, and "
-            f"single `-` or `_` between them, {NAME_LIMIT} in all.",
+            f"AWS cannot take the name {node.name}: image repositories there have lower-case letters and digits, with"
+            f" `_`, `__` or hyphens between them, {NAME_LIMIT} in all.",
             "Rename the model at numer.ai, or run it on another provider.",
+            code="bad-name",
+        )
+    schedule = f"{cluster}-{node.name}"
+    if node.cron and len(schedule) > SCHEDULE_NAME_LIMIT:
+        raise UsageError(
+            f"AWS cannot take {schedule} as the name of a schedule: {SCHEDULE_NAME_LIMIT} characters are the most.",
+            "Leave --cron out, as Numerai's webhook starts the node too, or choose a shorter NUMERAI_AWS_CLUSTER before"
+            " the first node.",
             code="bad-name",
         )
 
@@ -34,14 +50,17 @@ def check_name(node: Node) -> None:
 def terraform_variables(
     nodes: Mapping[str, StackNode],
     settings: AwsSettings,
+    account: str,
     region: str,
     api_url: str,
     packages: Mapping[str, str],
     stack_id: str | None,
 ) -> dict[str, Any]:
     """The variables of terraform/aws. `packages` are those of the functions' zips (lambda_package.py)."""
+    together = math.ceil(sum(node.cpu for node in nodes.values()))
     own_api = api_url.rstrip("/") == NUMERAI_API_URL
     return {
+        "account": account,
         "region": region,
         "name": settings.cluster,
         "stack_id": stack_id,
@@ -58,6 +77,8 @@ def terraform_variables(
         "notification_email": settings.notification_email,
         "monthly_budget_usd": settings.budget_usd,
         "keep_artifacts": settings.keep_artifacts,
+        # left out where the root's own bound of the cost lets all nodes run at once
+        **({} if together <= MAX_VCPUS else {"max_vcpus": min(together, MOST_VCPUS)}),
     }
 
 

@@ -398,7 +398,23 @@ def test_a_lock_says_by_whom_and_since_when() -> None:
     [
         ("No valid credential sources found\nPlease see https://registry.terraform.io", "no-credentials", 3),
         ("sts: GetCallerIdentity, StatusCode: 403, api error InvalidClientTokenId: invalid", "credentials-refused", 3),
-        ("ExpiredToken: The security token included in the request is expired", "credentials-refused", 3),
+        ("ExpiredToken: The security token included in the request is expired", "credentials-expired", 3),
+        ("EC2: CreateSubnet, StatusCode: 400, RequestExpired: Request has expired.", "credentials-expired", 3),
+        ("AWS account ID not allowed: 222222222222", "account-change", 1),
+        ("Batch: DeleteComputeEnvironment: Cannot delete, found existing JobQueue relationship", "aws-not-ready", 1),
+        (
+            "state 'INVALID': CLIENT_ERROR - User: arn:aws:sts::1:assumed-role/x/aws-batch is not authorized to "
+            "perform: ecs:DescribeClusters",
+            "aws-not-ready",
+            1,
+        ),
+        ("Unable to assume the service linked role. Please verify that it exists.", "aws-not-ready", 1),
+        ("InvalidParameterValueException: The role cannot be assumed by Lambda.", "aws-not-ready", 1),
+        (
+            "ResourceConflictException: The function could not be updated due to a concurrent update operation.",
+            "aws-not-ready",
+            1,
+        ),
         ("operation error EC2: CreateVpc, StatusCode: 403, UnauthorizedOperation", "access-denied", 1),
         ("StatusCode: 403", "access-denied", 1),
         ('request send failed, Post "http://127.0.0.1:9/": dial tcp: connection refused', "unreachable", 3),
@@ -407,7 +423,12 @@ def test_a_lock_says_by_whom_and_since_when() -> None:
         ("Failed to install provider\nthe package doesn't match any of the checksums recorded", "provider-altered", 1),
         ("EntityAlreadyExists: Role with name numerai-run already exists.", "name-clash", 1),
         ("VpcLimitExceeded: The maximum number of VPCs has been reached.", "quota", 1),
-        ("UnreservedConcurrentExecution below its minimum value of [100].", "quota", 1),
+        (
+            "Specified ReservedConcurrentExecutions for function decreases account's UnreservedConcurrentExecution "
+            "below its minimum value of [10].",
+            "no-concurrency",
+            1,
+        ),
         ("ClientException: computeResources.type FARGATE_SPOT is not supported in this region", "no-spot", 1),
         ("Unsupported compute type: Fargate Spot", "no-spot", 1),
         ("Error: Backend configuration changed", "state-elsewhere", 1),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from botocore.awsrequest import AWSResponse
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Keys, Node
 from numerai_compute.ports import PlannedResource, PlannedResources, Report, StackChange, StackPlan
@@ -91,6 +92,8 @@ class FakeTerraform:
         if not self._queue:
             self._make_shared(variables["name"])
         cluster = variables["name"]
+        if email := variables["notification_email"]:
+            self._client("sns").subscribe(TopicArn=self._topic(cluster), Protocol="email", Endpoint=email)
         for name in variables["nodes"]:
             self._make_node(cluster, name)
         for definition in self._definitions():
@@ -130,6 +133,7 @@ class FakeTerraform:
             "webhook_log_group": f"/aws/lambda/{cluster}-webhook",
             "run_log_group": f"/numerai/{cluster}/runs",
             "keys_secret_arn": secret["ARN"],
+            "failures_topic_arn": self._topic(cluster),
             "artifacts_bucket": self._bucket(cluster),
             "queues": {"fargate": self._queue},
             "nodes": {
@@ -164,10 +168,15 @@ class FakeTerraform:
                 "subnets": [network["SubnetId"]],
                 "securityGroupIds": [group],
             },
+            tags={"numerai:cluster": cluster},
         )
         order = [{"order": 1, "computeEnvironment": made["computeEnvironmentArn"]}]
         queue = batch.create_job_queue(
-            jobQueueName=f"{cluster}-fargate", state="ENABLED", priority=1, computeEnvironmentOrder=order
+            jobQueueName=f"{cluster}-fargate",
+            state="ENABLED",
+            priority=1,
+            computeEnvironmentOrder=order,
+            tags={"numerai:cluster": cluster},
         )
         self._queue = queue["jobQueueArn"]
         self._client("dynamodb").create_table(
@@ -177,6 +186,7 @@ class FakeTerraform:
             AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
         )
         self._client("secretsmanager").create_secret(Name=f"{cluster}/numerai-keys")
+        self._client("sns").create_topic(Name=f"{cluster}-failures")
         for log_group in (f"/numerai/{cluster}/runs", f"/aws/lambda/{cluster}-webhook"):
             self._client("logs").create_log_group(logGroupName=log_group)
         self._client("s3").create_bucket(Bucket=self._bucket(cluster))
@@ -204,6 +214,9 @@ class FakeTerraform:
                 "environment": [{"name": "NUMERAI_NODE", "value": name}],
             },
         )
+
+    def _topic(self, cluster: str) -> str:
+        return f"arn:aws:sns:{REGION}:{ACCOUNT}:{cluster}-failures"
 
     def _bucket(self, cluster: str) -> str:
         return f"{cluster}-artifacts-{ACCOUNT}-{REGION}"
@@ -325,3 +338,37 @@ class World:
 def world(home: Path) -> Iterator[World]:
     with moto.mock_aws(config={"batch": {"use_docker": False}}):
         yield World(home, {"region": REGION, "log_lag_seconds": 0})
+
+
+@pytest.fixture
+def answers() -> Iterator[Callable[[str, str, Any], list[Any]]]:
+    """Lets AWS answer one operation from now on: with a dict, an error code (a string), or what a function of the
+    parameters gives; None leaves the call to moto. Returns the list that the calls' parameters are put into."""
+    given: dict[str, Any] = {}
+    calls: dict[str, list[Any]] = {}
+    undo: list[Callable[[], None]] = []
+
+    def asked(event_name: str, params: Any, **_: Any) -> Any:
+        body = params["body"]
+        calls[event_name].append(json.loads(body) if isinstance(body, bytes) and body.startswith(b"{") else body)
+        found = given[event_name]
+        found = found(calls[event_name][-1]) if callable(found) else found
+        if found is None:
+            return None
+        content = {"Error": {"Code": found, "Message": found}} if isinstance(found, str) else found
+        answer = {"ResponseMetadata": {}, **content}
+        return AWSResponse("https://aws", 400 if isinstance(found, str) else 200, {}, None), answer
+
+    def answer(service: str, operation: str, content: Any) -> list[Any]:
+        client = CLIENTS.client(service)
+        event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+        if event not in given:
+            calls[event] = []
+            client.meta.events.register(event, asked)
+            undo.append(lambda: client.meta.events.unregister(event, asked))
+        given[event] = content
+        return calls[event]
+
+    yield answer
+    for step in undo:
+        step()

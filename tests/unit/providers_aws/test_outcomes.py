@@ -81,6 +81,7 @@ def test_success() -> None:
 
 
 EXITED = "Essential container in task exited"
+NO_START = "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval failed"
 
 
 @pytest.mark.parametrize(
@@ -112,11 +113,38 @@ EXITED = "Essential container in task exited"
             "i/o timeout",
         ),
         (
-            [attempt(None, "ResourceInitializationError: unable to pull secrets or registry auth")],
+            [
+                attempt(
+                    None, f"{NO_START}: unable to retrieve secret from asm: did not contain json key NUMERAI_SECRET_KEY"
+                )
+            ],
             "Task failed to start",
             RunFailure.NO_KEYS,
             None,
             "numerai node config",
+        ),
+        (
+            [attempt(None)],
+            f"{NO_START}: unable to retrieve secrets from ssm: service call has been retried 1 time(s): invalid ssm "
+            "parameters: /numerai/keys",
+            RunFailure.NO_KEYS,
+            None,
+            "numerai node config",
+        ),
+        (
+            [attempt(None)],
+            f"{NO_START}: unable to retrieve secret from asm: failed to fetch secret x from secrets manager: "
+            "RequestCanceled: request context canceled caused by: context deadline exceeded.",
+            RunFailure.COULD_NOT_START,
+            None,
+            "context deadline exceeded",
+        ),
+        (
+            [attempt(None)],
+            f"{NO_START}: unable to retrieve ecr registry auth: RequestError: send request failed caused by: Post",
+            RunFailure.COULD_NOT_START,
+            None,
+            "registry auth",
         ),
         ([attempt(None)], "Host EC2 (instance i-1) terminated.", RunFailure.LOST, None, "1 times"),
         ([], "", RunFailure.COULD_NOT_START, None, "no reason was given"),
@@ -150,6 +178,12 @@ def test_cancelled_here() -> None:
 def test_stopped_in_the_console() -> None:
     run = run_of(job("FAILED", statusReason="by Bob", isTerminated=True), "numerai-alice", node())
     assert (run.state, run.message) == (RunState.CANCELLED, "Stopped in AWS: by Bob.")
+
+
+def test_a_run_that_batch_stopped_for_its_time_limit_was_not_stopped_by_a_person() -> None:
+    ended = job("FAILED", attempt(143), statusReason="Job attempt duration exceeded timeout", isTerminated=True)
+    run = run_of(ended, "numerai-alice", node())
+    assert (run.state, run.failure) == (RunState.FAILED, RunFailure.TIMED_OUT)
 
 
 def test_the_log_streams_are_those_of_the_attempts_in_order() -> None:

@@ -11,6 +11,7 @@ from typing import Any, cast
 import botocore.session
 import pytest
 from msgspec.structs import replace as replaced
+from numerai_compute.adapters.terraform_errors import PASSING
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import Keys
 from numerai_compute.ports import KnowsCapabilities
@@ -80,6 +81,49 @@ def test_what_was_removed_behind_our_back_is_made_again(world: World) -> None:
     assert world.provider.configure(node, said.append) == node
     assert len(world.terraform.applied) == 2
     assert said[0] == f"Not there any more: the image repository numerai/{node.name}. Making it again"
+
+
+def not_ready() -> ProviderError:
+    return ProviderError(
+        "AWS was not ready for the next step yet (found existing JobQueue relationship).", code=PASSING
+    )
+
+
+def test_what_aws_was_not_ready_for_is_done_once_more(world: World) -> None:
+    world.terraform.fail = not_ready()
+    said: list[str] = []
+    since = world.clock.elapsed
+    node = world.provider.configure(world.node(), said.append)
+    assert world.stack().applied and len(world.terraform.applied) == 1 and node.webhook_url
+    assert [line for line in said if "Trying again in 20 seconds" in line]
+    assert 20 <= world.clock.elapsed - since <= 40
+
+
+def test_what_aws_is_not_ready_for_twice_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[int] = []
+
+    def fail(*_: Any) -> Any:
+        tried.append(1)
+        raise not_ready()
+
+    monkeypatch.setattr(world.terraform, "apply", fail)
+    with pytest.raises(ProviderError, match="JobQueue relationship"):
+        world.configured()
+    assert len(tried) == 2
+
+
+def test_a_removal_that_aws_was_not_ready_for_is_done_once_more(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    node, destroy, tried = world.configured(), world.terraform.destroy, []
+
+    def second_time(*asked: Any) -> None:
+        tried.append(1)
+        if len(tried) == 1:
+            raise not_ready()
+        destroy(*asked)
+
+    monkeypatch.setattr(world.terraform, "destroy", second_time)
+    world.provider.destroy(node.name, force=False, report=quiet)
+    assert len(tried) == 2 and not world.parts.paths.stack.exists()
 
 
 def test_an_interrupted_configure_is_finished_by_the_next_one(world: World) -> None:
@@ -183,7 +227,18 @@ def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    "changes", [{"cpu": 3}, {"cron": "0 0 1 * MON"}, {"name": "numerai-Alice"}, {"name": "n" * 91}, {"name": "a__-b-"}]
+    "changes",
+    [
+        {"cpu": 3},
+        {"cron": "0 0 1 * MON"},
+        {"name": "numerai-Alice"},
+        {"name": "n" * 91},
+        {"name": "a__-b-"},
+        {"name": "a_-b"},
+        {"name": "a-_b"},
+        {"name": "a___b"},
+        {"name": "n" * 57, "cron": "0 1 * * *"},
+    ],
 )
 def test_what_aws_does_not_take_is_refused_before_anything_is_made(world: World, changes: dict[str, Any]) -> None:
     node = replace(world.node(), **changes)
@@ -228,6 +283,20 @@ def test_a_record_that_cannot_be_read_is_named(world: World) -> None:
 
 
 # preview
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "a_b-c"},
+        {"name": "a__b"},
+        {"name": "a---b"},
+        {"name": "n" * 56, "cron": "0 1 * * *"},
+        {"name": "n" * 57},
+    ],
+)
+def test_every_name_that_aws_takes_is_taken(world: World, changes: dict[str, Any]) -> None:
+    assert world.provider.preview(replace(world.node(), **changes))
 
 
 def test_the_preview_says_what_is_made_and_what_it_costs(world: World) -> None:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from numerai_compute.providers.aws.remains import cluster_remains, empty_bucket
+from typing import Any
 
-from .conftest import ACCOUNT, REGION, World
+import pytest
+from numerai_compute.errors import ProviderError
+from numerai_compute.providers.aws.remains import cluster_remains, empty_bucket, missing
+
+from .conftest import ACCOUNT, REGION, World, quiet
 
 
 def test_only_what_bears_the_clusters_name_is_left_of_it(world: World) -> None:
@@ -28,6 +32,68 @@ def test_only_what_bears_the_clusters_name_is_left_of_it(world: World) -> None:
         f"the network {vpc}",
     }
     assert list(cluster_remains(clients, "strange", ACCOUNT, REGION)) == []
+
+
+def batch_lists(answers: Any, *queues: tuple[str, str, str]) -> None:
+    """Batch has these queues: name, cluster by its tag, status."""
+    listed = [
+        {"jobQueueName": name, "status": status, "tags": {"numerai:cluster": cluster}}
+        for name, cluster, status in queues
+    ]
+    answers("batch", "DescribeJobQueues", {"jobQueues": listed})
+
+
+def test_a_cluster_whose_name_begins_with_this_ones_is_not_left_of_it(world: World, answers: Any) -> None:
+    batch_lists(answers, ("numerai-b-fargate", "numerai-b", "VALID"))
+    for group in ("/aws/lambda/numerai-webhook-webhook", "/aws/lambda/numerai-watcher-b"):
+        world.clients.client("logs").create_log_group(logGroupName=group)
+    assert list(cluster_remains(world.clients, "numerai", ACCOUNT, REGION)) == []
+    assert list(cluster_remains(world.clients, "numerai-b", ACCOUNT, REGION)) == ["the queue numerai-b-fargate"]
+
+
+@pytest.mark.parametrize(("status", "left"), [("DELETED", False), ("DELETING", False), ("VALID", True)])
+def test_what_batch_is_removing_is_not_left(world: World, answers: Any, status: str, left: bool) -> None:
+    batch_lists(answers, ("numerai-fargate", "numerai", status))
+    assert bool(list(cluster_remains(world.clients, "numerai", ACCOUNT, REGION))) is left
+
+
+def test_a_secret_that_is_being_deleted_is_gone(world: World) -> None:
+    world.configured()
+    assert missing(world.clients, world.stack()) == []
+    world.clients.client("secretsmanager").delete_secret(SecretId="numerai/numerai-keys", RecoveryWindowInDays=7)
+    assert missing(world.clients, world.stack()) == ["the secret of the Numerai keys"]
+    left = list(cluster_remains(world.clients, "numerai", ACCOUNT, REGION))
+    assert left and not [what for what in left if "secret" in what]
+
+
+def test_a_queue_that_batch_is_removing_is_missing(world: World, answers: Any) -> None:
+    world.configured()
+    (arn,) = world.stack().outputs["queues"].values()
+    answers("batch", "DescribeJobQueues", {"jobQueues": [{"jobQueueArn": arn, "status": "DELETING"}]})
+    assert missing(world.clients, world.stack()) == [f"the queue {arn}"]
+
+
+def test_destroy_waits_for_what_aws_goes_on_showing(world: World, answers: Any) -> None:
+    node, since = world.configured(), world.clock.elapsed
+
+    def lists(_: Any) -> Any:
+        gone = world.terraform.destroyed and world.clock.elapsed >= since + 30
+        tags = {"numerai:cluster": "numerai"}
+        listed = [] if gone else [{"jobQueueName": "numerai-fargate", "status": "VALID", "tags": tags}]
+        return {"jobQueues": listed}
+
+    answers("batch", "DescribeJobQueues", lists)
+    world.provider.destroy(node.name, force=False, report=quiet)
+    assert 30 <= world.clock.elapsed - since <= 40
+    assert not world.parts.paths.stack.exists()
+
+
+def test_destroy_says_what_is_there_after_a_minute(world: World, answers: Any) -> None:
+    node, since = world.configured(), world.clock.elapsed
+    batch_lists(answers, ("numerai-fargate", "numerai", "VALID"))
+    with pytest.raises(ProviderError, match="the queue numerai-fargate") as left:
+        world.provider.destroy(node.name, force=False, report=quiet)
+    assert left.value.code == "not-gone" and 60 <= world.clock.elapsed - since <= 70
 
 
 def test_every_version_leaves_a_bucket(world: World) -> None:

@@ -14,6 +14,7 @@ import pytest
 from msgspec.structs import replace as replaced
 from numerai_compute.errors import NumeraiError, ProviderError, UsageError
 from numerai_compute.models import Deployment, Node, RunState
+from numerai_compute.ports import StartsLater
 from numerai_compute.providers.aws.outcomes import CANCEL_REASON
 from numerai_compute.providers.aws.runs import STOP_SECONDS
 from numerai_compute.providers.aws.trigger_table import is_test
@@ -85,6 +86,21 @@ def with_batch(world: World, monkeypatch: pytest.MonkeyPatch, *jobs: dict[str, A
 
 
 # runs
+
+
+@pytest.mark.parametrize("status", ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING", "RUNNING"])
+def test_what_a_run_waits_for_is_batchs_own_state(
+    world: World, alice: Node, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    with_batch(world, monkeypatch, job("j-1", status))
+    assert isinstance(world.provider, StartsLater)
+    words = world.provider.waits_for("j-1")
+    assert words is None if status == "RUNNING" else str(words).endswith(f"({status})")
+
+
+def test_a_host_of_ec2_may_take_longer_to_start_than_fargate(world: World) -> None:
+    nodes = world.node(), world.node("bob", cpu=32, memory_mib=131072)
+    assert [world.provider.start_seconds(node) for node in nodes] == [300, 900]
 
 
 def test_a_run_by_hand_is_submitted_to_the_nodes_queue(
@@ -321,13 +337,13 @@ def test_a_log_is_followed_until_nothing_more_can_come(
 ) -> None:
     world.parts.settings = type(world.parts.settings)(log_lag_seconds=5)
     batch = with_batch(world, monkeypatch, job("j-1", "RUNNABLE"))
+    since = world.clock.elapsed
+    stopped = MILLISECONDS + int(since * 1000) + 3000
     steps: Iterator[Callable[[], object]] = iter(
         [
             lambda: batch.jobs.update({"j-1": job("j-1", "RUNNING", attempts=[], **streamed(1))}),
             lambda: write(world, "s/1", "one", "two"),
-            lambda: batch.jobs.update(
-                {"j-1": job("j-1", "SUCCEEDED", attempts=[streamed(1)], stoppedAt=MILLISECONDS + 3000)}
-            ),
+            lambda: batch.jobs.update({"j-1": job("j-1", "SUCCEEDED", attempts=[streamed(1)], stoppedAt=stopped)}),
             lambda: write(world, "s/1", "late"),
         ]
     )
@@ -342,7 +358,7 @@ def test_a_log_is_followed_until_nothing_more_can_come(
 
     monkeypatch.setattr(world.clock, "sleep", pass_time)
     assert [line.text for line in world.provider.logs("j-1", follow=True)] == ["one", "two", "late"]
-    assert 8 <= world.clock.elapsed <= 9
+    assert 8 <= world.clock.elapsed - since <= 9
 
 
 # the webhook
@@ -412,6 +428,9 @@ class TestChecks:
         assert "told: phone, by runs of the nodes' own images" in why(world, "AWS notifications", alice)
         assert found(world, alice)["AWS notifications"] == "warning"
         world.parts.settings = replace(world.parts.settings, notification_email="me@example.org")
+        world.parts.cluster._settings = world.parts.settings
+        assert "AWS has no subscription of it" in why(world, "AWS notifications", alice)
+        world.configured()
         assert why(world, "AWS notifications", alice) == "told: phone, me@example.org"
         assert found(world, alice)["AWS notifications"] == "ok"
         world.parts.settings = replace(world.parts.settings, watcher=False)
@@ -493,13 +512,6 @@ class TestChecks:
             run = run_of(state, alice.name, world.stack().nodes[alice.name])
             monkeypatch.setattr(world.provider, "runs", lambda name, limit=20, run=run: [run])
             assert found(world, alice)["last run"] == status
-
-    def test_a_quota_that_is_too_small(self, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-        world.configured(cpu=8, memory_mib=16384)
-        for allowed, status in ((6.0, "failed"), (8.0, "ok")):
-            quota = SimpleNamespace(get_service_quota=lambda allowed=allowed, **_: {"Quota": {"Value": allowed}})
-            monkeypatch.setitem(world.clients._clients, "service-quotas", quota)
-            assert found(world)["AWS quota"] == status
 
 
 def test_without_credentials_nothing_else_is_looked_at(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

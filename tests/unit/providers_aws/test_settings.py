@@ -11,6 +11,11 @@ def test_nothing_recorded_gives_the_defaults() -> None:
     assert read_settings({}, {}) == AwsSettings()
 
 
+def test_the_last_lines_of_a_run_have_15_seconds_to_arrive() -> None:
+    """Since June 2025 containers hand their lines on without waiting for CloudWatch."""
+    assert read_settings({}, {}).log_lag_seconds == 15
+
+
 def test_the_environment_wins() -> None:
     recorded = {"region": "eu-west-1", "profile": "work", "cluster": "mine"}
     kept = read_settings(recorded, {})

@@ -8,15 +8,11 @@ from pathlib import Path
 import pytest
 from numerai_compute.errors import NumeraiError, ProviderError
 from numerai_compute.providers.aws.cluster_outputs import ClusterOutputs
-from numerai_compute.providers.aws.parts import AwsParts
-from numerai_compute.providers.aws.settings import AwsPaths, AwsSettings
+from numerai_compute.providers.aws.settings import AwsPaths
 from numerai_compute.providers.aws.stack_file import StackFile
-from numerai_compute.providers.aws.terraform import root_hash, terraform_root, terraform_runner
-from numerai_compute.providers.registry import ProviderContext
+from numerai_compute.providers.aws.terraform import root_hash, terraform_root
 
-from tests.fakes import FakeClock
-
-from .conftest import KEYS, World, quiet
+from .conftest import World, quiet
 
 
 def test_one_command_at_a_time_changes_the_cluster(home: Path) -> None:
@@ -63,16 +59,6 @@ def test_every_change_of_the_description_is_seen(tmp_path: Path) -> None:
     assert root_hash(tmp_path) == first
     (tmp_path / "main.tf").write_bytes(b"b\n")
     assert root_hash(tmp_path) != first
-
-
-def test_terraform_gets_the_profile_region_and_bucket(home: Path) -> None:
-    settings = AwsSettings(profile="work", cluster="mine")
-    runner = terraform_runner(AwsPaths(home), settings, "eu-west-1", "a-bucket")
-    assert runner._extra == {"AWS_REGION": "eu-west-1", "AWS_DEFAULT_REGION": "eu-west-1", "AWS_PROFILE": "work"}
-    s3 = runner._backend.configuration()["terraform"]["backend"]["s3"]  # type: ignore[union-attr]
-    assert (s3["bucket"], s3["key"], s3["use_lockfile"]) == ("a-bucket", "mine/terraform.tfstate", True)
-    parts = AwsParts(ProviderContext(home, {}, lambda: KEYS, lambda: None, FakeClock()))  # type: ignore[arg-type, return-value]
-    assert parts.terraform._backend is None and parts.runner()._backend is None  # type: ignore[attr-defined]
 
 
 def test_outputs_of_an_unfinished_cluster_say_what_to_do() -> None:

@@ -34,6 +34,7 @@ class Bench:
         self.heard: list[Fact] = []
         self.lines: list[str] = []
         self.warned: list[str] = []
+        self.said: list[str] = []
         self.submission: Submission | None = Submission("sub-1", 100, filename="mine.csv")
         self.entries = [SubmissionEntry(100, EntryStatus.ON_TIME, "sub-1", "mine.csv")]
         api.on_trigger = self.trigger
@@ -52,7 +53,7 @@ class Bench:
             self.clock,
             self.heard.append,
             lambda line: self.lines.append(line.text),
-            lambda _: None,
+            self.said.append,
             on_warning=self.warned.append,
         ).verify()
 
@@ -137,6 +138,22 @@ def test_a_run_that_waits_for_another_one_names_it(bench: Bench) -> None:
     bench.provider.all_runs[0] = replace(before, state=RunState.RUNNING, started_at=NOW)
     fact = bench.failing()
     assert f"run {before.id} of this node goes on" in fact.detail and f"cancel {before.id}" in str(fact.mend)
+
+
+def test_a_provider_that_starts_machines_says_how_long_that_may_take_and_what_is_waited_for(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = bench.clock.elapsed
+    waits = iter(["it waits for capacity (RUNNABLE)"] * 20 + ["its container is fetched (STARTING)"] * 100)
+    monkeypatch.setattr(bench.provider, "start_seconds", lambda node: 300.0, raising=False)
+    monkeypatch.setattr(bench.provider, "waits_for", lambda run_id: next(waits), raising=False)
+    bench.provider.starts = False
+    fact = bench.failing()
+    assert 300 <= bench.clock.elapsed - began < 310
+    assert fact.name == STARTED and fact.mend == "numerai doctor"
+    assert "still waits for its start after 300 s: its container is fetched (STARTING)" in fact.detail
+    waited = [line.partition(": ")[2] for line in bench.said if line.startswith("run ")]
+    assert waited == ["it waits for capacity (RUNNABLE)", "its container is fetched (STARTING)"], "each once"
 
 
 def test_a_run_that_waits_for_another_attempt_has_not_started_and_says_why(bench: Bench) -> None:
