@@ -74,9 +74,9 @@ class Jobs:
             job.status = "RUNNING"
             outcome = self._watch(job, container)
         except NotStarted as error:
-            outcome = Outcome(None, str(error), NOT_STARTED)
+            outcome = never_started(str(error), fargate=_on_fargate(job))
         except DockerException as error:
-            outcome = Outcome(None, f"CannotStartContainerError: {error}", NOT_STARTED)
+            outcome = never_started(f"CannotStartContainerError: {error}", fargate=_on_fargate(job))
         finally:
             if container:
                 _remove(container)
@@ -156,7 +156,11 @@ class Outcome:
         self.final = final
 
     def retried(self, rules: list[dict[str, str]] | None) -> bool:
-        """Whether the first rule that matches says so; without a match AWS repeats the job."""
+        """Whether the first rule that matches says so; without a match AWS repeats the job.
+
+        `*` also matches what is not there: in AWS's example a last rule with onReason `*` ends jobs whose containers exit
+        by themselves, and those have no reason. Source: docs.aws.amazon.com/batch/latest/userguide/job_retries.html.
+        """
         for rule in rules or []:
             seen = {
                 "onExitCode": "" if self.exit_code is None else str(self.exit_code),
@@ -166,6 +170,20 @@ class Outcome:
             if all(fnmatch.fnmatchcase(seen[key], rule[key]) for key in seen if rule.get(key)):
                 return rule["action"].upper() == "RETRY"
         return True
+
+
+def never_started(why: str, *, fargate: bool) -> Outcome:
+    """A start that failed, as the service that runs the job says it: Fargate gives the cause as the task's own, with no
+    reason and no exit code of a container, EC2 as the container's reason.
+
+    Sources: answers of DescribeTasks in public; AWS's example of `Task failed to start` in
+    docs.aws.amazon.com/batch/latest/userguide/job_retries.html.
+    """
+    return Outcome(None, None, why) if fargate else Outcome(None, why, NOT_STARTED)
+
+
+def _on_fargate(job: Job) -> bool:
+    return "FARGATE" in (job.job_definition.platform_capabilities or [])
 
 
 def install(jobs: Jobs) -> None:

@@ -61,6 +61,33 @@ run "one_node_needs_no_host_and_no_schedule" {
   }
 }
 
+run "rules_may_publish_to_the_topic_without_a_condition" {
+  command = plan
+
+  assert {
+    condition = [
+      for statement in data.aws_iam_policy_document.failures.statement : length(statement.condition)
+      if contains(flatten([for principal in statement.principals : tolist(principal.identifiers)]), "events.amazonaws.com")
+    ] == [0]
+    error_message = "EventBridge drops what a topic's policy admits under a condition only."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in data.aws_iam_policy_document.failures.statement : length(statement.condition) == 1
+      if !contains(flatten([for principal in statement.principals : tolist(principal.identifiers)]), "events.amazonaws.com")
+    ])
+    error_message = "CloudWatch and Budgets say for which account they publish, so no other account's may."
+  }
+
+  assert {
+    condition = [
+      for alarm in values(aws_cloudwatch_metric_alarm.rule) : [alarm.namespace, alarm.metric_name, alarm.dimensions.RuleName]
+    ] == [["AWS/Events", "FailedInvocations", "numerai-failed-run"]]
+    error_message = "A mail that EventBridge cannot hand over must raise an alarm."
+  }
+}
+
 run "the_watcher_is_there_and_looks_all_week" {
   command = plan
 
