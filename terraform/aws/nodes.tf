@@ -17,28 +17,13 @@ resource "aws_ecr_repository" "node" {
   }
 }
 
-# An image that a rule selects is out of reach of the rules after it, so the first one protects what runs now, even after
-# a rollback to an old image.
-resource "aws_ecr_lifecycle_policy" "node" {
-  for_each = var.nodes
+# How many images are kept is told to each repository by `node deploy`: here it would be one more resource of every node.
+removed {
+  from = aws_ecr_lifecycle_policy.node
 
-  repository = aws_ecr_repository.node[each.key].name
-  policy = jsonencode({
-    rules = [
-      {
-        rulePriority = 1
-        description  = "Keep the image that runs"
-        selection    = { tagStatus = "tagged", tagPrefixList = [var.image_tag], countType = "imageCountMoreThan", countNumber = 1 }
-        action       = { type = "expire" }
-      },
-      {
-        rulePriority = 2
-        description  = "Keep the latest images for a rollback"
-        selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 5 }
-        action       = { type = "expire" }
-      },
-    ]
-  })
+  lifecycle {
+    destroy = false
+  }
 }
 
 # Not again where the code itself ended, unless it asks for that (75). Everything else is: what meets no rule is repeated, so a
@@ -65,7 +50,7 @@ resource "aws_batch_job_definition" "node" {
   container_properties = jsonencode(merge(
     {
       image            = "${aws_ecr_repository.node[each.key].repository_url}:${var.image_tag}"
-      jobRoleArn       = aws_iam_role.run.arn
+      jobRoleArn       = aws_iam_role.node[each.key].arn
       executionRoleArn = aws_iam_role.execution.arn
 
       resourceRequirements = concat(

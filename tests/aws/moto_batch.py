@@ -158,8 +158,8 @@ class Outcome:
     def retried(self, rules: list[dict[str, str]] | None) -> bool:
         """Whether the first rule that matches says so; without a match AWS repeats the job.
 
-        `*` also matches what is not there: in AWS's example a last rule with onReason `*` ends jobs whose containers exit
-        by themselves, and those have no reason. Source: docs.aws.amazon.com/batch/latest/userguide/job_retries.html.
+        `*` also matches what is not there: in AWS's example a last rule with onReason `*` ends jobs whose containers
+        exit by themselves, and those have no reason. Source: docs.aws.amazon.com/batch/latest/userguide/job_retries.html.
         """
         for rule in rules or []:
             seen = {

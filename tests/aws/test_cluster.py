@@ -167,14 +167,14 @@ def test_more_nodes_add_only_what_is_theirs(cluster: Cluster) -> None:
     done = cluster.apply(nodes=two)
     assert sorted(address for action, address in done if action == "create") == [
         'aws_batch_job_definition.node["signals-bob"]',
-        'aws_ecr_lifecycle_policy.node["signals-bob"]',
         'aws_ecr_repository.node["signals-bob"]',
+        'aws_iam_role.node["signals-bob"]',
     ]
     assert [address for action, address in done if action != "create"] == ["aws_dynamodb_table_item.nodes"]
     ten = {**two, **{f"crypto-n{number}": node(tournament=12) for number in range(8)}}
     plan = cluster.runner.plan({**cluster.variables, "nodes": ten}, lambda _: None)
     kinds = {change.address.partition(".")[0] for change in plan.changes if change.action == "create"}
-    assert kinds == {"aws_batch_job_definition", "aws_ecr_lifecycle_policy", "aws_ecr_repository"}
+    assert kinds == {"aws_batch_job_definition", "aws_ecr_repository", "aws_iam_role"}
     assert plan.count("delete", "replace") == 0
 
 

@@ -30,6 +30,9 @@ def node_remains(
         yield f"the image repository {cluster}/{name}"
     if _definitions(clients, definition):
         yield f"the job definition {definition}"
+    role = f"{cluster}-run-{name}"
+    if clients.shows("iam", "get_role", RoleName=role):
+        yield f"the role {role}"
     if clients.shows("scheduler", "get_schedule", Name=definition):
         yield f"the schedule {definition}"
     bucket, group = outputs.text("artifacts_bucket"), outputs.text("run_log_group")
@@ -98,7 +101,7 @@ def cluster_remains(clients: AwsClients, cluster: str, account: str, region: str
         ("table", "dynamodb", "describe_table", "TableName", f"{cluster}-webhook"),
         ("secret", "secretsmanager", "describe_secret", "SecretId", f"{cluster}/numerai-keys"),
         ("bucket", "s3", "head_bucket", "Bucket", f"{cluster}-artifacts-{account}-{region}"),
-        *(("role", "iam", "get_role", "RoleName", f"{cluster}-{role}") for role in ("execution", "run", *FUNCTIONS)),
+        *(("role", "iam", "get_role", "RoleName", f"{cluster}-{role}") for role in ("execution", *FUNCTIONS)),
     ):
         if clients.shows(service, operation, **{named: name}):
             yield f"the {what} {name}"

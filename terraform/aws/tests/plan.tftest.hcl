@@ -195,7 +195,7 @@ run "a_pinned_data_version_reaches_the_runs_and_none_does_not" {
   }
 
   override_resource {
-    target          = aws_iam_role.run
+    target          = aws_iam_role.node
     override_during = plan
     values          = { arn = "arn:aws:iam::123456789012:role/run" }
   }
@@ -220,6 +220,49 @@ run "a_pinned_data_version_reaches_the_runs_and_none_does_not" {
   assert {
     condition     = !strcontains(aws_batch_job_definition.node["numerai-bob"].container_properties, "NUMERAI_DATA_VERSION")
     error_message = "A node without a pinned version must have no NUMERAI_DATA_VERSION."
+  }
+}
+
+run "a_node_reaches_its_own_artifacts_only" {
+  command = plan
+
+  override_resource {
+    target          = aws_s3_bucket.artifacts
+    override_during = plan
+    values          = { bucket = "artifacts", arn = "arn:aws:s3:::artifacts" }
+  }
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+      numerai-alice-2 = {
+        model_id     = "m-2"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+    }
+  }
+
+  assert {
+    condition = {
+      for name, policy in data.aws_iam_policy_document.node : name => flatten([
+        for statement in policy.statement : [
+          for resource in statement.resources :
+          [resource, [for condition in statement.condition : [condition.test, condition.variable, tolist(condition.values)]]]
+        ]
+      ])
+      } == {
+      numerai-alice   = ["arn:aws:s3:::artifacts", "StringLike", "s3:prefix", "numerai-alice/*", "arn:aws:s3:::artifacts/numerai-alice/*"]
+      numerai-alice-2 = ["arn:aws:s3:::artifacts", "StringLike", "s3:prefix", "numerai-alice-2/*", "arn:aws:s3:::artifacts/numerai-alice-2/*"]
+    }
+    error_message = "A node must list, read and write below its own name, and nothing else."
+  }
+
+  assert {
+    condition     = { for name, role in aws_iam_role.node : name => role.name } == { numerai-alice = "numerai-run-numerai-alice", numerai-alice-2 = "numerai-run-numerai-alice-2" }
+    error_message = "Each node must have a role of its own."
   }
 }
 

@@ -317,6 +317,16 @@ def test_an_image_is_built_from_the_folder_above(world: World) -> None:
     assert world.provider.deploy(node, force=False, report=quiet).image != first.image
 
 
+def test_the_repository_keeps_what_runs_and_the_latest_five_images(world: World) -> None:
+    world.provider.deploy(world.configured(), force=False, report=quiet)
+    held = world.clients.client("ecr").get_lifecycle_policy(repositoryName="numerai/numerai-alice")
+    rules = sorted(json.loads(held["lifecyclePolicyText"])["rules"], key=lambda rule: rule["rulePriority"])
+    assert [rule["selection"] for rule in rules] == [
+        {"tagStatus": "tagged", "tagPrefixList": ["live"], "countType": "imageCountMoreThan", "countNumber": 1},
+        {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 5},
+    ]
+
+
 def test_the_watcher_learns_when_a_node_was_deployed(world: World) -> None:
     node = world.configured()
     done = world.provider.deploy(node, force=False, report=quiet)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from numerai_compute.providers.aws.remains import cluster_remains, empty_bucket
+from numerai_compute.providers.aws.cluster_outputs import ClusterOutputs
+from numerai_compute.providers.aws.remains import cluster_remains, empty_bucket, node_remains
 
 from .conftest import ACCOUNT, REGION, World
 
@@ -15,7 +16,7 @@ def test_only_what_bears_the_clusters_name_is_left_of_it(world: World) -> None:
         clients.client("logs").create_log_group(logGroupName=group)
     clients.client("s3").create_bucket(Bucket=f"numerai-artifacts-{ACCOUNT}-{REGION}")
     clients.client("secretsmanager").create_secret(Name="numerai/numerai-keys")
-    clients.client("iam").create_role(RoleName="numerai-run", AssumeRolePolicyDocument="{}")
+    clients.client("iam").create_role(RoleName="numerai-execution", AssumeRolePolicyDocument="{}")
     tags = [{"ResourceType": "vpc", "Tags": [{"Key": "numerai:cluster", "Value": "numerai"}]}]
     vpc = clients.client("ec2").create_vpc(CidrBlock="10.0.0.0/24", TagSpecifications=tags)["Vpc"]["VpcId"]
     assert set(cluster_remains(clients, "numerai", ACCOUNT, REGION)) == {
@@ -24,10 +25,18 @@ def test_only_what_bears_the_clusters_name_is_left_of_it(world: World) -> None:
         "the log group /aws/lambda/numerai-watcher",
         f"the bucket numerai-artifacts-{ACCOUNT}-{REGION}",
         "the secret numerai/numerai-keys",
-        "the role numerai-run",
+        "the role numerai-execution",
         f"the network {vpc}",
     }
     assert list(cluster_remains(clients, "strange", ACCOUNT, REGION)) == []
+
+
+def test_a_nodes_own_role_is_left_of_it(world: World) -> None:
+    world.configured()
+    outputs = ClusterOutputs(world.stack().outputs)
+    world.clients.client("iam").create_role(RoleName="numerai-run-numerai-bob", AssumeRolePolicyDocument="{}")
+    left = [*node_remains(world.clients, "numerai", "numerai-bob", outputs, artifacts_too=True)]
+    assert left == ["the role numerai-run-numerai-bob"]
 
 
 def test_every_version_leaves_a_bucket(world: World) -> None:
