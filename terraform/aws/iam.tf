@@ -76,8 +76,8 @@ data "aws_iam_policy_document" "execution" {
 
   statement {
     sid       = "HandOverKeys"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_secretsmanager_secret.numerai_keys.arn]
+    actions   = ["ssm:GetParameters"]
+    resources = values(local.keys)
   }
 
   dynamic "statement" {
@@ -221,8 +221,8 @@ data "aws_iam_policy_document" "watcher" {
 
   statement {
     sid       = "AskNumerai"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_secretsmanager_secret.numerai_keys.arn]
+    actions   = ["ssm:GetParameters"]
+    resources = values(local.keys)
   }
 
   # A run that waits for capacity is cancelled before it is replaced: CancelJob does nothing to one that has started.

@@ -78,8 +78,7 @@ resource "aws_batch_job_definition" "node" {
       ]
 
       secrets = [
-        for name in ["NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY", "NUMERAI_NOTIFY"] :
-        { name = name, valueFrom = "${aws_secretsmanager_secret.numerai_keys.arn}:${name}::" }
+        for name, arn in local.keys : { name = name, valueFrom = arn }
       ]
 
       linuxParameters = { initProcessEnabled = true }

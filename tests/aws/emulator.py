@@ -200,7 +200,7 @@ def _lambda_image() -> str:
                 shutil.copytree(source.parent, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, packages)
-        _keep_only(packages / "botocore" / "data", {"batch", "dynamodb", "secretsmanager", "sns"})
+        _keep_only(packages / "botocore" / "data", {"batch", "dynamodb", "sns", "ssm"})
         shutil.copy(HERE / "lambda_runtime.py", context)
         (context / "Dockerfile").write_text(
             f"FROM {_python_image()}\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from moto import settings
 from moto.batch.models import Job
 from moto.core.utils import unix_time_millis
 from moto.moto_api import state_manager
-from moto.secretsmanager.models import secretsmanager_backends
+from moto.ssm.models import ssm_backends
 
 from tests.present import present
 
@@ -159,7 +158,8 @@ class Outcome:
         """Whether the first rule that matches says so; without a match AWS repeats the job.
 
         `*` also matches what is not there: in AWS's example a last rule with onReason `*` ends jobs whose containers
-        exit by themselves, and those have no reason. Source: docs.aws.amazon.com/batch/latest/userguide/job_retries.html.
+        exit by themselves, and those have no reason.
+        Source: docs.aws.amazon.com/batch/latest/userguide/job_retries.html.
         """
         for rule in rules or []:
             seen = {
@@ -246,16 +246,17 @@ def _record(job: Job, started: datetime, outcome: Outcome) -> dict[str, Any]:
 
 
 def _secrets(job: Job) -> dict[str, str]:
-    store = secretsmanager_backends[job.backend.account_id][job.backend.region_name]
+    store = ssm_backends[job.backend.account_id][job.backend.region_name]
     found = {}
     for entry in present(job.job_definition.container_properties).get("secrets") or []:
-        parts = entry["valueFrom"].split(":")
-        arn, key = ":".join(parts[:7]), parts[7] if len(parts) > 7 else ""
-        try:
-            value = store.get_secret_value(secret_id=arn, version_id="", version_stage="")["SecretString"]
-            found[entry["name"]] = json.loads(value)[key] if key else value
-        except Exception as error:
-            raise NotStarted(f"ResourceInitializationError: unable to pull secrets: {error}") from error
+        name = entry["valueFrom"].partition(":parameter")[2]
+        parameter = store.get_parameter(name)
+        if parameter is None:
+            raise NotStarted(
+                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval "
+                f"failed: unable to retrieve secrets from ssm: invalid parameters: {name}"
+            )
+        found[entry["name"]] = parameter.response_object(decrypt=True, region=store.region_name)["Value"]
     return found
 
 

@@ -356,7 +356,6 @@ def test_destroy_leaves_nothing(cluster: Cluster) -> None:
     assert cluster.client("ecr").describe_repositories()["repositories"] == []
     assert cluster.client("s3").list_buckets()["Buckets"] == []
     assert cluster.client("dynamodb").list_tables()["TableNames"] == []
-    assert cluster.client("secretsmanager").list_secrets()["SecretList"] == []
     assert cluster.client("logs").describe_log_groups()["logGroups"] == []
     assert [vpc for vpc in cluster.client("ec2").describe_vpcs()["Vpcs"] if not vpc["IsDefault"]] == []
     roles = cluster.client("iam").list_roles()["Roles"]

@@ -9,6 +9,7 @@ from ...errors import ProviderError
 from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .lambda_package import FUNCTIONS
+from .node_keys import FIELDS, keys_path
 from .stack_file import Stack
 
 _LISTS = (
@@ -49,11 +50,10 @@ def missing(clients: AwsClients, stack: Stack) -> list[str]:
     """What a finished apply made and AWS does not show any more, in words."""
     outputs, batch = ClusterOutputs(stack.outputs), clients.client("batch")
     function, watcher = outputs.text("webhook_function"), outputs.optional("watcher_function")
-    secret, queues = outputs.text("keys_secret_arn"), list(outputs.queues.values())
+    queues = list(outputs.queues.values())
     looks: list[tuple[str, str, str, dict[str, Any]]] = [
         (f"the webhook {function}", "lambda", "get_function_url_config", {"FunctionName": function}),
         *([(f"the watcher {watcher}", "lambda", "get_function", {"FunctionName": watcher})] if watcher else []),
-        ("the secret of the Numerai keys", "secretsmanager", "describe_secret", {"SecretId": secret}),
         ("the table of triggers", "dynamodb", "describe_table", {"TableName": outputs.text("webhook_table")}),
     ]
     gone = [what for what, service, operation, asked in looks if not clients.shows(service, operation, **asked)]
@@ -94,12 +94,13 @@ def cluster_remains(clients: AwsClients, cluster: str, account: str, region: str
     for prefix in (f"/numerai/{cluster}/", *(f"/aws/lambda/{cluster}-{function}" for function in FUNCTIONS)):
         groups = clients.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix)
         yield from (f"the log group {group['logGroupName']}" for group in groups)
+    parameters = clients.shows("ssm", "get_parameters", Names=[f"{keys_path(cluster)}{name}" for name in FIELDS])
+    yield from (f"the parameter {parameter['Name']}" for parameter in parameters["Parameters"])
     own = [{"Name": "tag:numerai:cluster", "Values": [cluster]}]
     yield from (f"the network {vpc['VpcId']}" for vpc in clients.pages("ec2", "describe_vpcs", "Vpcs", Filters=own))
     for what, service, operation, named, name in (
         *(("function", "lambda", "get_function", "FunctionName", f"{cluster}-{function}") for function in FUNCTIONS),
         ("table", "dynamodb", "describe_table", "TableName", f"{cluster}-webhook"),
-        ("secret", "secretsmanager", "describe_secret", "SecretId", f"{cluster}/numerai-keys"),
         ("bucket", "s3", "head_bucket", "Bucket", f"{cluster}-artifacts-{account}-{region}"),
         *(("role", "iam", "get_role", "RoleName", f"{cluster}-{role}") for role in ("execution", *FUNCTIONS)),
     ):

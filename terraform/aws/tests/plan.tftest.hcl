@@ -206,12 +206,6 @@ run "a_pinned_data_version_reaches_the_runs_and_none_does_not" {
     values          = { arn = "arn:aws:iam::123456789012:role/execution" }
   }
 
-  override_resource {
-    target          = aws_secretsmanager_secret.numerai_keys
-    override_during = plan
-    values          = { arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:keys" }
-  }
-
   assert {
     condition     = contains(jsondecode(aws_batch_job_definition.node["numerai-alice"].container_properties).environment, { name = "NUMERAI_DATA_VERSION", value = "v5.2" })
     error_message = "The pinned version must arrive as NUMERAI_DATA_VERSION."

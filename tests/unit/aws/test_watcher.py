@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from numerai_compute.errors import UsageError
 from numerai_compute.models import NoticeKind
 from numerai_compute.providers.aws.cron import aws_cron
+from numerai_compute.providers.aws.node_keys import FIELDS
 from numerai_compute.providers.aws.occurrences import first_occurrence
 from numerai_compute.providers.aws.trigger_table import deployment_key
 from numerai_compute.providers.webhooks import calls
@@ -207,7 +208,7 @@ class Watched:
     batch: FakeBatch
     sqs: Any
     queue: str
-    secrets: Any
+    ssm: Any
     clock: list[float] = field(default_factory=list)
 
     def look(self, minutes: float | None = None, event: Any = None) -> Any:
@@ -250,8 +251,14 @@ class Watched:
         self.world.dynamodb.put_item(TableName=TABLE, Item=item)
 
     def set_secret(self, **content: str) -> None:
-        keys = {"NUMERAI_PUBLIC_ID": "PUBLIC", "NUMERAI_SECRET_KEY": SECRET_KEY, "NUMERAI_NOTIFY": ""}
-        self.secrets.put_secret_value(SecretId="keys", SecretString=json.dumps({**keys, **content}))
+        keys = {"NUMERAI_PUBLIC_ID": "PUBLIC", "NUMERAI_SECRET_KEY": SECRET_KEY, "NUMERAI_NOTIFY": "none"}
+        self.hold(**{**keys, **content})
+
+    def hold(self, **fields: str) -> None:
+        """Let the parameters be these and no others."""
+        self.ssm.delete_parameters(Names=[f"/numerai/n/{name}" for name in FIELDS])
+        for name, value in fields.items():
+            self.ssm.put_parameter(Name=f"/numerai/n/{name}", Value=value, Type="SecureString")
 
 
 @pytest.fixture(scope="module")
@@ -267,18 +274,17 @@ def numerai() -> Iterator[FakeNumerai]:
 
 @pytest.fixture(scope="module")
 def handler(stand_ins: World, tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
-    boto3.client("secretsmanager").create_secret(Name="keys")
     return load_handler("watcher", tmp_path_factory.mktemp("watcher"))
 
 
 @pytest.fixture(scope="module")
 def aws(stand_ins: World) -> SimpleNamespace:
-    """A topic with somebody who listens, and the client of the secret."""
+    """A topic with somebody who listens, and the client of the keys."""
     sqs, sns = boto3.client("sqs"), boto3.client("sns")
     topic = sns.create_topic(Name="failures")["TopicArn"]
     queue = sqs.create_queue(QueueName="told")["QueueUrl"]
     sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:told")
-    return SimpleNamespace(sqs=sqs, topic=topic, queue=queue, secrets=boto3.client("secretsmanager"))
+    return SimpleNamespace(sqs=sqs, topic=topic, queue=queue, ssm=boto3.client("ssm"))
 
 
 def asking(handler: ModuleType) -> ModuleType:
@@ -295,7 +301,7 @@ def watch(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Iterator[Watched]:
-    monkeypatch.setenv("SECRET", "keys")
+    monkeypatch.setenv("KEYS_PATH", "/numerai/n/")
     monkeypatch.setenv("TOPIC", aws.topic)
     monkeypatch.setenv("GRACE_MINUTES", "10")
     monkeypatch.setenv("NUMERAI_API_URL", numerai.url)
@@ -306,7 +312,7 @@ def watch(
     for module in (handler, asking(handler), sys.modules[handler.Telling.__module__]):
         monkeypatch.setattr(module, "time", still)
     numerai.reset()
-    watched = Watched(handler, world, numerai, batch, aws.sqs, aws.queue, aws.secrets, clock)
+    watched = Watched(handler, world, numerai, batch, aws.sqs, aws.queue, aws.ssm, clock)
     watched.set_nodes(**{"numerai-alice": {}})
     watched.set_secret()
     watched.told()
@@ -1060,19 +1066,15 @@ def test_keys_that_are_refused_are_told_near_the_close(watch: Watched, message: 
     assert watch.batch.submitted == []
 
 
-@pytest.mark.parametrize("content", ["", "not JSON", "[]", "{}", '{"NUMERAI_PUBLIC_ID": "a b"}'])
-def test_a_secret_without_keys_is_told_near_the_close(watch: Watched, content: str) -> None:
-    watch.secrets.put_secret_value(SecretId="keys", SecretString=content or " ")
+@pytest.mark.parametrize(
+    "fields", [{}, {"NUMERAI_PUBLIC_ID": "PUBLIC"}, {"NUMERAI_PUBLIC_ID": "a b", "NUMERAI_SECRET_KEY": SECRET_KEY}]
+)
+def test_keys_that_are_not_there_are_told_near_the_close(watch: Watched, fields: dict[str, str]) -> None:
+    watch.hold(**fields)
     watch.look(11)
     watch.look(46)
     ((_, text),) = watch.told()
-    assert "numerai node config" in text
-
-
-def test_a_secret_that_was_never_filled_is_no_crash(watch: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SECRET", "no-such-secret")
-    watch.look(46)
-    assert "not in Secrets Manager" in watch.told()[0][1]
+    assert "not in the Parameter Store: `numerai node config`" in text
 
 
 def test_the_keys_go_nowhere_else(watch: Watched) -> None:

@@ -165,9 +165,11 @@ def test_several_addresses_and_one_that_is_none(
     assert "begins with nonsense: is not understood" in capsys.readouterr().out
 
 
-def test_nobody_to_tell_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_to_tell_is_fine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("NUMERAI_NOTIFY", raising=False)
     assert tell("success", "title", "text")
+    monkeypatch.setenv("NUMERAI_NOTIFY", "none")
+    assert tell("success", "title", "text") and capsys.readouterr().out == ""
 
 
 def test_the_command_tells(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:

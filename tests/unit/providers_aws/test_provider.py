@@ -15,6 +15,7 @@ from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderEr
 from numerai_compute.models import Keys
 from numerai_compute.ports import KnowsCapabilities
 from numerai_compute.providers.aws import prices
+from numerai_compute.providers.aws.node_keys import FIELDS, read_fields
 from numerai_compute.providers.aws.provider import create
 from numerai_compute.providers.aws.trigger_table import deployment_key
 from numerai_compute.providers.registry import ProviderContext
@@ -26,14 +27,27 @@ from .conftest import ACCOUNT, KEYS, REGION, World, quiet
 
 
 def secret(world: World) -> dict[str, str]:
-    held = world.clients.client("secretsmanager").get_secret_value(SecretId="numerai/numerai-keys")
-    keys: dict[str, str] = json.loads(held["SecretString"])
-    return keys
+    """What a run is given in secret."""
+    return read_fields(world.clients.client("ssm"), "/numerai/numerai/")
 
 
 def put_secret(world: World, **content: str) -> None:
+    """Let AWS hold these fields, and no other."""
+    ssm, path = world.clients.client("ssm"), "/numerai/numerai/"
+    ssm.delete_parameters(Names=[f"{path}{name}" for name in FIELDS])
+    for name, value in content.items():
+        ssm.put_parameter(Name=f"{path}{name}", Value=value, Type="SecureString")
+
+
+def of_older_version(world: World, **content: str) -> None:
+    """Let the cluster be one of a version that kept the keys in a secret, which holds these."""
+    put_secret(world)
     client = world.clients.client("secretsmanager")
-    client.put_secret_value(SecretId="numerai/numerai-keys", SecretString=json.dumps(content))
+    arn = client.create_secret(Name="numerai/numerai-keys", SecretString=json.dumps(content))["ARN"]
+    kept = {name: value for name, value in world.stack().outputs.items() if name != "keys_path"}
+    world.parts.cluster.file.change(
+        lambda stack: replaced(stack, applied="older", outputs={**kept, "keys_secret_arn": arn})
+    )
 
 
 # configure
@@ -52,7 +66,7 @@ def test_configure_makes_the_cluster_and_gives_the_address(world: World) -> None
     assert secret(world) == {
         "NUMERAI_PUBLIC_ID": KEYS.public_id,
         "NUMERAI_SECRET_KEY": KEYS.secret_key,
-        "NUMERAI_NOTIFY": "",
+        "NUMERAI_NOTIFY": "none",
     }
     assert "30 to make, 0 to change, 0 to remove in AWS: this takes some minutes" in said
     assert "making vpc (10 s so far)" in said and "  made vpc" in said
@@ -131,21 +145,77 @@ def test_whom_to_notify_is_put_beside_the_keys_and_never_told(world: World) -> N
     assert not world.provider.notifies()
 
 
+OLD = {"NUMERAI_PUBLIC_ID": "OLD", "NUMERAI_SECRET_KEY": "OLDSECRET"}
+
+
 @pytest.mark.parametrize("keys", [KEYS, None])
-def test_removing_one_node_of_an_older_version_lets_the_others_start(world: World, keys: Keys | None) -> None:
+@pytest.mark.parametrize("notify", [{}, {"NUMERAI_NOTIFY": ""}, {"NUMERAI_NOTIFY": "json://a json://b"}])
+def test_removing_one_node_of_an_older_version_lets_the_others_start(
+    world: World, keys: Keys | None, notify: dict[str, str]
+) -> None:
     alice, _ = world.configured(), world.configured("bob")
-    put_secret(world, NUMERAI_PUBLIC_ID="OLD", NUMERAI_SECRET_KEY="OLDSECRET")
+    of_older_version(world, **OLD, **notify)
     held_then: list[dict[str, str]] = []
     apply, world.keys = world.terraform.apply, keys
     world.terraform.apply = lambda *given: held_then.append(secret(world)) or apply(*given)  # type: ignore[method-assign]
     world.provider.destroy(alice.name, force=False, report=quiet)
-    complete = {"NUMERAI_PUBLIC_ID": "OLD", "NUMERAI_SECRET_KEY": "OLDSECRET", "NUMERAI_NOTIFY": ""}
-    assert held_then == [complete]
+    assert held_then == [{**OLD, "NUMERAI_NOTIFY": notify.get("NUMERAI_NOTIFY") or "none"}]
+
+
+def test_the_keys_of_an_older_version_move_before_its_secret_is_removed(world: World) -> None:
+    """The addresses are those of another machine, so that only the secret knows them."""
+    node = world.configured()
+    of_older_version(world, **OLD, NUMERAI_NOTIFY="json://a json://b")
+    assert world.provider.notifies()
+    held_then: list[dict[str, str]] = []
+    apply = world.terraform.apply
+    world.terraform.apply = lambda *given: held_then.append(secret(world)) or apply(*given)  # type: ignore[method-assign]
+    world.provider.configure(node, quiet)
+    given = {"NUMERAI_PUBLIC_ID": KEYS.public_id, "NUMERAI_SECRET_KEY": KEYS.secret_key}
+    assert held_then == [{**given, "NUMERAI_NOTIFY": "json://a json://b"}] == [secret(world)]
+    assert "keys_secret_arn" not in world.stack().outputs
+
+
+@pytest.mark.parametrize("held", ["not JSON", "[]", None])
+def test_a_secret_of_an_older_version_that_holds_nothing_is_no_crash(world: World, held: str | None) -> None:
+    node = world.configured()
+    of_older_version(world)
+    client = world.clients.client("secretsmanager")
+    if held is None:
+        client.delete_secret(SecretId="numerai/numerai-keys", ForceDeleteWithoutRecovery=True)
+    else:
+        client.put_secret_value(SecretId="numerai/numerai-keys", SecretString=held)
+    assert not world.provider.notifies()
+    world.provider.configure(node, quiet)
+    assert secret(world)["NUMERAI_SECRET_KEY"] == KEYS.secret_key
+
+
+def test_the_keys_go_with_the_cluster_and_no_strangers_do(world: World) -> None:
+    node = world.configured()
+    world.provider.destroy(node.name, force=False, report=quiet)
+    assert secret(world) == {}
+    put_secret(world, **OLD)
+    world.terraform.fail = ProviderError("the role numerai-execution is somebody else's", code="aws-refused")
+    with pytest.raises(ProviderError):
+        world.configured()
+    assert secret(world) == OLD, "a cluster of this name is another's until the first apply has succeeded"
+    world.terraform.leave_behind = True  # it has made nothing that it could remove
+    with pytest.raises(ProviderError, match="the parameter"):
+        world.provider.destroy(node.name, force=False, report=quiet)
+    assert secret(world) == OLD
+
+
+def test_more_addresses_than_aws_keeps_for_nothing_are_refused(world: World) -> None:
+    world.configured()
+    world.urls = {str(number): f"json://{number}.example.org/{'x' * 100}" for number in range(40)}
+    with pytest.raises(UsageError, match="4096 characters") as refused:
+        world.configured()
+    assert refused.value.code == "too-many-addresses" and "example.org" not in str(refused.value)
 
 
 def test_an_interrupted_change_is_taken_over_with_a_secret_that_is_complete(world: World) -> None:
     node = world.configured()
-    put_secret(world, NUMERAI_PUBLIC_ID="OLD", NUMERAI_SECRET_KEY="OLDSECRET")
+    put_secret(world, **OLD)
     world.parts.cluster.file.change(lambda stack: replaced(stack, applied=None))
     seen: list[dict[str, str]] = []
     plan = world.terraform.plan
@@ -157,8 +227,7 @@ def test_an_interrupted_change_is_taken_over_with_a_secret_that_is_complete(worl
 def test_when_aws_does_not_say_it_nobody_relies_on_runs_that_notify(world: World) -> None:
     world.urls = {"phone": "json://example.org"}
     world.configured()
-    secret = world.stack().outputs["keys_secret_arn"]
-    world.clients.client("secretsmanager").delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+    put_secret(world)
     assert not world.provider.notifies()
 
 
@@ -251,8 +320,7 @@ def test_the_preview_of_what_is_there(world: World) -> None:
 def test_what_nodes_share_is_counted_with_the_first(world: World) -> None:
     alice, bob = world.configured(), world.configured("bob")
     watcher = prices.WATCHER_CALLS_MONTH * prices.WATCHER_CALL + prices.WATCHER_LOOKS_MONTH * prices.WATCHER_LOOK
-    shared = 0.40 + watcher
-    assert world.provider.cost(alice).usd == pytest.approx(world.provider.cost(bob).usd + shared)
+    assert world.provider.cost(alice).usd == pytest.approx(world.provider.cost(bob).usd + watcher)
 
 
 # reachable

@@ -15,7 +15,7 @@ def test_only_what_bears_the_clusters_name_is_left_of_it(world: World) -> None:
     for group in ("/numerai/numerai/runs", "/numerai/numerai2/runs", "/aws/lambda/numerai-watcher"):
         clients.client("logs").create_log_group(logGroupName=group)
     clients.client("s3").create_bucket(Bucket=f"numerai-artifacts-{ACCOUNT}-{REGION}")
-    clients.client("secretsmanager").create_secret(Name="numerai/numerai-keys")
+    clients.client("ssm").put_parameter(Name="/numerai/numerai/NUMERAI_PUBLIC_ID", Value="x", Type="SecureString")
     clients.client("iam").create_role(RoleName="numerai-execution", AssumeRolePolicyDocument="{}")
     tags = [{"ResourceType": "vpc", "Tags": [{"Key": "numerai:cluster", "Value": "numerai"}]}]
     vpc = clients.client("ec2").create_vpc(CidrBlock="10.0.0.0/24", TagSpecifications=tags)["Vpc"]["VpcId"]
@@ -24,7 +24,7 @@ def test_only_what_bears_the_clusters_name_is_left_of_it(world: World) -> None:
         "the log group /numerai/numerai/runs",
         "the log group /aws/lambda/numerai-watcher",
         f"the bucket numerai-artifacts-{ACCOUNT}-{REGION}",
-        "the secret numerai/numerai-keys",
+        "the parameter /numerai/numerai/NUMERAI_PUBLIC_ID",
         "the role numerai-execution",
         f"the network {vpc}",
     }
