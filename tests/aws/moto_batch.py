@@ -85,7 +85,9 @@ class Jobs:
     def _start(self, job: Job, number: int) -> Container:
         properties = present(job.job_definition.container_properties)
         image = properties["image"]
-        environment = {entry["name"]: entry["value"] for entry in properties.get("environment") or []}
+        region = job.job_definition._region
+        environment = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if _on_fargate(job) else {}
+        environment |= {entry["name"]: entry["value"] for entry in properties.get("environment") or []}
         environment |= {entry["name"]: entry["value"] for entry in job.container_overrides.get("environment") or []}
         environment |= _secrets(job)
         environment |= {
@@ -93,8 +95,6 @@ class Jobs:
             "AWS_BATCH_JOB_ATTEMPT": str(number),
             "AWS_BATCH_JQ_NAME": job.job_queue.name,
             "AWS_ENDPOINT_URL": f"{settings.moto_server_host()}:{settings.moto_server_port()}",
-            "AWS_DEFAULT_REGION": job.job_definition._region,
-            "AWS_REGION": job.job_definition._region,
             "AWS_ACCESS_KEY_ID": "role",
             "AWS_SECRET_ACCESS_KEY": "role",
         }

@@ -16,16 +16,19 @@ from .stack_file import StackNode
 
 IMAGE_TAG = "live"
 """The moving tag that every run pulls."""
-NAME_LIMIT = 90
-_NAME = re.compile(r"[a-z0-9]+([_-]+[a-z0-9]+)*")
+ROLE_LIMIT = 64
+"""Characters of a role's name (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."""
+_NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
+"""A part of a repository's name (docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html)."""
 
 
-def check_name(node: Node) -> None:
-    """Whether AWS takes the node's name; `UsageError` with code `bad-name`."""
-    if len(node.name) > NAME_LIMIT or not _NAME.fullmatch(node.name):
+def check_name(node: Node, cluster: str) -> None:
+    """Whether AWS takes the node's name in a cluster of that name; `UsageError` with code `bad-name`."""
+    limit = ROLE_LIMIT - len(f"{cluster}-run-")
+    if len(node.name) > limit or not _NAME.fullmatch(node.name):
         raise UsageError(
             f"AWS cannot take the name {node.name}: image repositories there have lower-case letters, digits, and "
-            f"single `-` or `_` between them, {NAME_LIMIT} in all.",
+            f"single `-` or `_` between them, and a node's role in the cluster {cluster} leaves {limit} characters.",
             "Rename the model at numer.ai, or run it on another provider.",
             code="bad-name",
         )

@@ -105,6 +105,17 @@ run "the_watcher_is_there_and_looks_all_week" {
     condition     = aws_lambda_function.watcher["this"].environment[0].variables.NUMERAI_API_URL == "https://api-tournament.numer.ai"
     error_message = "Without another address the watcher must ask Numerai itself."
   }
+
+  assert {
+    condition = {
+      for name, alarm in aws_cloudwatch_metric_alarm.watcher : name =>
+      "${alarm.metric_name} ${alarm.comparison_operator} ${alarm.threshold} in ${alarm.period * alarm.evaluation_periods} s, missing is ${alarm.treat_missing_data}"
+      } == {
+      errors = "Errors GreaterThanOrEqualToThreshold 1 in 300 s, missing is notBreaching"
+      silent = "Invocations LessThanThreshold 1 in 900 s, missing is breaching"
+    }
+    error_message = "A watcher that fails must raise an alarm, and so must one that is not called."
+  }
 }
 
 run "the_watcher_can_be_left_out" {
@@ -209,6 +220,27 @@ run "a_pinned_data_version_reaches_the_runs_and_none_does_not" {
   assert {
     condition     = contains(jsondecode(aws_batch_job_definition.node["numerai-alice"].container_properties).environment, { name = "NUMERAI_DATA_VERSION", value = "v5.2" })
     error_message = "The pinned version must arrive as NUMERAI_DATA_VERSION."
+  }
+
+  assert {
+    condition     = contains(jsondecode(aws_batch_job_definition.node["numerai-alice"].container_properties).environment, { name = "AWS_REGION", value = "us-east-1" })
+    error_message = "A run must know its region on hosts whose agent does not tell it."
+  }
+
+  assert {
+    condition = {
+      for name, value in jsondecode(aws_batch_job_definition.node["numerai-alice"].container_properties).logConfiguration.options : name => value
+      if contains(["mode", "max-buffer-size"], name)
+    } == { mode = "non-blocking", max-buffer-size = "25m" }
+    error_message = "A run must not wait for its log."
+  }
+
+  assert {
+    condition = jsondecode(aws_batch_job_definition.node["numerai-alice"].container_properties).secrets == [
+      for name in ["NUMERAI_NOTIFY", "NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"] :
+      { name = name, valueFrom = "arn:aws:ssm:us-east-1:123456789012:parameter/numerai/numerai/${name}" }
+    ]
+    error_message = "A run must get the keys from the parameters that the CLI makes."
   }
 
   assert {
@@ -325,6 +357,132 @@ run "what_fargate_cannot_run_gets_hosts" {
     condition     = aws_scheduler_schedule.node["gpu"].schedule_expression == "cron(30 12 ? * TUE-SAT *)"
     error_message = "A cron must become a schedule."
   }
+}
+
+run "hosts_are_of_families_that_are_named" {
+  command = plan
+
+  variables {
+    nodes = {
+      big = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 192
+        memory_mib   = 1474560
+      }
+    }
+  }
+
+  assert {
+    condition     = !contains(aws_batch_compute_environment.this["ec2-spot"].compute_resources[0].instance_type, "optimal")
+    error_message = "What `optimal` stands for is AWS's to change, and holds no host as large as a node may be."
+  }
+}
+
+run "a_node_beyond_any_host_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 192
+        memory_mib   = 1474561
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "a_node_beyond_any_host_with_gpus_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 8
+        memory_mib   = 737281
+        gpu          = 1
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "every_zone_that_runs_containers_has_a_subnet" {
+  command = plan
+
+  override_data {
+    target = data.aws_availability_zones.available
+    values = { names = ["r-1g", "r-1f", "r-1e", "r-1d", "r-1c", "r-1b", "r-1a"] }
+  }
+
+  assert {
+    condition = { for name, subnet in aws_subnet.public : name => "${subnet.availability_zone} ${subnet.cidr_block}" } == {
+      first  = "r-1a 10.119.0.0/24"
+      second = "r-1b 10.119.1.0/24"
+      third  = "r-1c 10.119.2.0/26"
+      fourth = "r-1d 10.119.2.64/26"
+      fifth  = "r-1e 10.119.2.128/26"
+      sixth  = "r-1f 10.119.2.192/26"
+    }
+    error_message = "The first two subnets must stay as they were, and six zones must have one each."
+  }
+
+  assert {
+    condition     = toset(data.aws_availability_zones.available.exclude_zone_ids) == toset(["apne1-az3", "cnn1-az3", "usw1-az2"])
+    error_message = "Zones without Fargate must be left out."
+  }
+}
+
+run "two_zones_are_enough" {
+  command = plan
+
+  override_data {
+    target = data.aws_availability_zones.available
+    values = { names = ["us-west-1c", "us-west-1a"] }
+  }
+
+  assert {
+    condition     = toset(keys(aws_subnet.public)) == toset(["first", "second"])
+    error_message = "There must be no subnet without a zone."
+  }
+}
+
+run "a_name_that_ecr_does_not_take_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-a__b = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "a_name_whose_role_would_be_too_long_is_refused" {
+  command = plan
+
+  variables {
+    name = "a-cluster-of-24-letters1"
+    nodes = {
+      numerai-of-36-characters-and-no-more = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
 }
 
 run "a_pair_that_fargate_does_not_offer_is_refused" {

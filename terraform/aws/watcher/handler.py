@@ -50,6 +50,7 @@ _once: Any = Config(connect_timeout=2, read_timeout=6, retries={"total_max_attem
 _dynamodb: Any = boto3.client("dynamodb", config=_fast)
 _ssm: Any = boto3.client("ssm", config=_fast)
 _batch: Any = boto3.client("batch", config=_once)
+_reads: Any = boto3.client("batch", config=_fast)
 _sns: Any = boto3.client("sns", config=_once)
 
 
@@ -212,7 +213,7 @@ class Watch:
     def _runs(self, name: str, node: dict[str, Any]) -> tuple[tuple[policy.Run, ...], str]:
         """The node's runs, or why Batch does not say them."""
         try:
-            jobs = aws.jobs(_batch, node, "JOB_DEFINITION", node["job_definition"])
+            jobs = aws.jobs(_reads, node, "JOB_DEFINITION", node["job_definition"])
             ours = [job for job in jobs if aws.is_run(job, name, node["job_definition"]) and not aws.is_test(job)]
         except (ClientError, BotoCoreError) as error:
             return (), aws.reason(error)

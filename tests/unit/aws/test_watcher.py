@@ -18,6 +18,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -308,6 +309,7 @@ def watch(
     clock = [float(int(time.time()))]
     batch = FakeBatch(clock)
     monkeypatch.setattr(handler, "_batch", batch)
+    monkeypatch.setattr(handler, "_reads", batch)
     still = SimpleNamespace(time=lambda: clock[0], monotonic=lambda: clock[0], sleep=lambda seconds: None)
     for module in (handler, asking(handler), sys.modules[handler.Telling.__module__]):
         monkeypatch.setattr(module, "time", still)
@@ -547,6 +549,23 @@ def test_the_tries_of_a_long_window_go_on_into_its_second_half(watch: Watched) -
     assert started == [11, 41, 101, 221, 461, 836], "pauses of 30 min, 1 h, 2 h, 4 h, then a third of what was left"
     ((_, text),) = watch.told()
     assert "has triggered it 3 times, and goes on with longer pauses. Run job-3 failed with exit code 1." in text
+
+
+def test_one_failure_of_batch_does_not_hide_the_runs(handler: ModuleType) -> None:
+    """Seen from the answers on the wire, since only the SDK's own client repeats a call."""
+    statuses = [500, 200]
+
+    def answer(request: Any, **_: Any) -> AWSResponse:
+        return AWSResponse(
+            request.url, statuses.pop(0), {}, SimpleNamespace(stream=lambda: iter([b'{"jobSummaryList": []}']))
+        )
+
+    handler._reads.meta.events.register_first("before-send.batch.ListJobs", answer)
+    try:
+        assert handler._reads.list_jobs(jobQueue="queue")["jobSummaryList"] == []
+    finally:
+        handler._reads.meta.events.unregister("before-send.batch.ListJobs", answer)
+    assert statuses == []
 
 
 def test_a_run_that_was_started_a_moment_ago_counts_before_batch_lists_it(watch: Watched) -> None:

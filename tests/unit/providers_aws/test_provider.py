@@ -252,7 +252,15 @@ def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    "changes", [{"cpu": 3}, {"cron": "0 0 1 * MON"}, {"name": "numerai-Alice"}, {"name": "n" * 91}, {"name": "a__-b-"}]
+    "changes",
+    [
+        {"cpu": 3},
+        {"cron": "0 0 1 * MON"},
+        {"name": "numerai-Alice"},
+        {"name": "n" * 53},
+        {"name": "a__b"},
+        {"name": "a-_b"},
+    ],
 )
 def test_what_aws_does_not_take_is_refused_before_anything_is_made(world: World, changes: dict[str, Any]) -> None:
     node = replace(world.node(), **changes)
