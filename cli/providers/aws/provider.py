@@ -80,7 +80,7 @@ class AwsProvider:
                 "watcher (Lambda), bucket for trained models, parameters for the Numerai keys, roles, logs, alarms"
             )
         if node.name not in stack.staying:
-            lines.append(f"Make an image repository and a job definition for {node.name} in {where}")
+            lines.append(f"Make an image repository, a role and a job definition for {node.name} in {where}")
         else:
             lines.append(f"Bring what {node.name} has in {where} up to date")
         size = f"{cpu:g} vCPU, {memory_mib / 1024:g} GiB, at most {counted(node.timeout_minutes, 'minute')}"

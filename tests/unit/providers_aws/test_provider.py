@@ -311,7 +311,7 @@ def test_the_preview_says_what_is_made_and_what_it_costs(world: World) -> None:
     lines = world.provider.preview(world.node(cpu=8, memory_mib=30720))
     text = "\n".join(lines)
     assert lines[0].startswith(f"Make the cluster numerai in us-east-1, account {ACCOUNT}")
-    assert "Make an image repository and a job definition for numerai-alice" in text
+    assert "Make an image repository, a role and a job definition for numerai-alice" in text
     assert "8 vCPU, 32 GiB" in text and "not to be had" in text
     assert "USD a month" in lines[-1]
     assert world.terraform.applied == [] and not world.parts.paths.root.exists()
