@@ -55,8 +55,8 @@ variable "nodes" {
   nullable = false
 
   validation {
-    condition     = alltrue([for name, _ in var.nodes : can(regex("^[a-z0-9]+([_-][a-z0-9]+)*$", name))])
-    error_message = "A node's name must be lower-case letters and digits, with single hyphens or underscores between them."
+    condition     = alltrue([for name, _ in var.nodes : can(regex("^[a-z0-9]+((_|__|-+)[a-z0-9]+)*$", name))])
+    error_message = "A node's name must be lower-case letters and digits, with `_`, `__` or hyphens between them."
   }
 
   # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, and the same for a schedule's name

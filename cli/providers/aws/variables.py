@@ -18,8 +18,9 @@ IMAGE_TAG = "live"
 """The moving tag that every run pulls."""
 ROLE_LIMIT = 64
 """Characters of a role's name (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html)."""
-_NAME = re.compile(r"[a-z0-9]+([_-][a-z0-9]+)*")
-"""A part of a repository's name (docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html)."""
+_NAME = re.compile(r"[a-z0-9]+((_|__|-+)[a-z0-9]+)*")
+"""What of our own letters ECR takes: between others one or two `_`, or any number of `-`, and never both
+(docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html)."""
 
 
 def check_name(node: Node, cluster: str) -> None:
@@ -27,8 +28,8 @@ def check_name(node: Node, cluster: str) -> None:
     limit = ROLE_LIMIT - len(f"{cluster}-run-")
     if len(node.name) > limit or not _NAME.fullmatch(node.name):
         raise UsageError(
-            f"AWS cannot take the name {node.name}: image repositories there have lower-case letters, digits, and "
-            f"single `-` or `_` between them, and a node's role in the cluster {cluster} leaves {limit} characters.",
+            f"AWS cannot take the name {node.name}: image repositories there have lower-case letters and digits, with "
+            f"`_`, `__` or hyphens between them, and a node's role in the cluster {cluster} leaves {limit} characters.",
             "Rename the model at numer.ai, or run it on another provider.",
             code="bad-name",
         )

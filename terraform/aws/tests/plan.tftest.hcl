@@ -459,7 +459,7 @@ run "a_name_that_ecr_does_not_take_is_refused" {
 
   variables {
     nodes = {
-      numerai-a__b = {
+      numerai-a-_b = {
         model_id     = "m-1"
         token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
       }

@@ -258,7 +258,7 @@ def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> No
         {"cron": "0 0 1 * MON"},
         {"name": "numerai-Alice"},
         {"name": "n" * 53},
-        {"name": "a__b"},
+        {"name": "a___b"},
         {"name": "a-_b"},
     ],
 )
