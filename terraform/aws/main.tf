@@ -7,7 +7,7 @@ data "aws_availability_zones" "available" {
   state = "available"
 
   # Those without Fargate: docs.aws.amazon.com/AmazonECS/latest/developerguide/AWS_Fargate-Regions.html.
-  exclude_zone_ids = ["apne1-az3", "cnn1-az3", "usw1-az2"]
+  exclude_zone_ids = ["apne1-az3", "usw1-az2"]
 
   filter {
     name   = "opt-in-status"
