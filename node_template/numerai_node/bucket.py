@@ -10,13 +10,15 @@ import hmac
 import os
 import xml.etree.ElementTree as ET
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
+from io import BytesIO
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, TypeVar, cast
 from urllib.parse import quote, urlsplit
 
+from .clock import moment
 from .downloads import inside
 from .errors import ConfigurationError
 from .log import log
@@ -36,17 +38,33 @@ BLOCK_SECONDS = 60.0
 """How long each MiB may take, and the answer's beginning."""
 CREDENTIALS_HOST = "http://169.254.170.2"
 """Where a container on AWS gets the credentials of its role (ECS, task IAM roles)."""
+RENEWED = timedelta(minutes=5)
+"""How long before their end credentials are asked for anew: a run may last longer than they do, about 6 hours."""
+ENDED = 400, 403
+"""How S3 may answer to credentials that have ended (docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html)."""
+LARGEST_PUT, PART = 5 * 10**9, 1 << 29
+"""Bytes of the largest object that one request makes, and of a part of one that several make, at most 10,000
+(docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
 UNSIGNED = "UNSIGNED-PAYLOAD"
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Credentials:
-    """Short-lived credentials of the run's role."""
+    """Credentials; those of the run's role end at some time."""
 
     access_key: str
     secret_key: str = field(repr=False)
     token: str | None = field(default=None, repr=False)
+    ends: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Body:
+    """What a request sends: how to open it, and how many bytes it has."""
+
+    open: Callable[[], AbstractContextManager[BinaryIO]]
+    size: int
 
 
 class Bucket:
@@ -67,14 +85,12 @@ class Bucket:
         """The names of the objects, without the prefix."""
         query = {"list-type": "2", "prefix": f"{self._prefix}/"}
         while True:
-            listing = self._request("GET", "", Answer.content, query=query)
-            tree = ET.fromstring(listing)  # noqa: S314  (S3's own answer)
-            space = tree.tag.partition("}")[0] + "}" if tree.tag.startswith("{") else ""
-            for entry in tree.iter(f"{space}Key"):
+            tree = ET.fromstring(self._request("GET", "", Answer.content, query=query))  # noqa: S314  (S3's own answer)
+            for entry in tree.findall(".//{*}Key"):
                 name = (entry.text or "").removeprefix(f"{self._prefix}/")
                 if name and not name.endswith("/"):
                     yield name
-            token = tree.findtext(f"{space}NextContinuationToken")
+            token = tree.findtext("{*}NextContinuationToken")
             if not token:
                 return
             query["continuation-token"] = token
@@ -93,8 +109,24 @@ class Bucket:
         temporary.replace(target)
 
     def put(self, name: str, source: Path) -> None:
-        """Make a file an object."""
-        self._request("PUT", name, lambda _: None, source=source)
+        """Make a file an object, in parts where it is too large for one request. The bucket itself
+        removes the parts of one that was not put to its end."""
+        size = source.stat().st_size
+        if size <= LARGEST_PUT:
+            self._request("PUT", name, lambda _: None, body=Body(lambda: source.open("rb"), size))
+            return
+        begun = ET.fromstring(self._request("POST", name, Answer.content, query={"uploads": ""}))  # noqa: S314
+        upload = {"uploadId": begun.findtext("{*}UploadId") or ""}
+        whole = ET.Element("CompleteMultipartUpload")
+        for number, start in enumerate(range(0, size, PART), 1):
+            part = _part(source, start, min(PART, size - start))
+            query = {"partNumber": str(number), **upload}
+            etag = self._request("PUT", name, lambda answer: answer.headers.get("ETag", ""), query=query, body=part)
+            listed = ET.SubElement(whole, "Part")
+            ET.SubElement(listed, "PartNumber").text = str(number)
+            ET.SubElement(listed, "ETag").text = etag
+        parts = ET.tostring(whole)
+        self._request("POST", name, _completed, query=upload, body=Body(lambda: BytesIO(parts), len(parts)))
 
     def _request(
         self,
@@ -103,24 +135,24 @@ class Bucket:
         read: Callable[[Answer], T],
         *,
         query: Mapping[str, str] | None = None,
-        source: Path | None = None,
+        body: Body | None = None,
     ) -> T:
-        """What `read` makes of the answer. `source` is a file to send."""
+        """What `read` makes of the answer."""
         key = f"{self._prefix}/{name}" if name else ""
         path = quote(f"/{self._name}/{key}".rstrip("/"))
         asked = "&".join(f"{quote(k, safe='')}={quote(v, safe='')}" for k, v in sorted((query or {}).items()))
         url = f"{self._endpoint}{path}" + (f"?{asked}" if asked else "")
-        size = source.stat().st_size if source else 0
+        size = body.size if body else 0
 
         def send() -> T:
-            opened: AbstractContextManager[BinaryIO | None] = source.open("rb") if source else nullcontext()
-            length = {"content-length": str(size)} if source else {}  # S3 takes nothing in chunks
+            opened: AbstractContextManager[BinaryIO | None] = body.open() if body else nullcontext()
+            length = {"content-length": str(size)} if body else {}  # S3 takes nothing in chunks
             with (
                 opened as data,
                 self._transport.request(
                     method,
                     url,
-                    timeout=UPLOAD_TIMEOUT if source else DOWNLOAD_TIMEOUT,
+                    timeout=UPLOAD_TIMEOUT if body else DOWNLOAD_TIMEOUT,
                     seconds=BLOCK_SECONDS + size / SLOWEST_UPLOAD,
                     headers={**self._signed(method, path, asked), **length},
                     data=data,
@@ -129,7 +161,11 @@ class Bucket:
                 if answer.ok:
                     return read(answer)
                 what = f"The bucket {self._name} answered {answer.status} to {method} {key or 'a listing'}."
-                raise ConfigurationError(what)
+                refused = ConfigurationError(what)
+                if self._credentials().ends and answer.status in ENDED and b"ExpiredToken" in answer.content():
+                    self._held = None
+                    raise Passing("the credentials of the run's role have ended", at_most=2, then=refused)
+                raise refused
 
         return self._transport.retry(f"{method} of {key or 'the listing'} in the bucket {self._name}", send)
 
@@ -155,9 +191,10 @@ class Bucket:
         return {**headers, "authorization": authorization, "content-type": "application/octet-stream"}
 
     def _credentials(self) -> Credentials:
-        if self._held is None:
-            self._held = self._find_credentials()
-        return self._held
+        held = self._held
+        if held is None or (held.ends and held.ends - datetime.now(timezone.utc) < RENEWED):
+            held = self._held = self._find_credentials()
+        return held
 
     def _find_credentials(self) -> Credentials:
         access, secret = self._env.get("AWS_ACCESS_KEY_ID"), self._env.get("AWS_SECRET_ACCESS_KEY")
@@ -172,8 +209,9 @@ class Bucket:
             with self._transport.request("GET", url, timeout=QUERY_TIMEOUT) as answer:
                 given: Any = answer.json()
                 try:
-                    return Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["Token"])
-                except (TypeError, KeyError):
+                    ends = moment(given.get("Expiration"))
+                    return Credentials(given["AccessKeyId"], given["SecretAccessKey"], given["Token"], ends)
+                except (AttributeError, TypeError, KeyError):
                     raise Passing("AWS gives none to this run", at_most=REFUSALS) from None
 
         return self._transport.retry("asking for the credentials of the run's role", ask)
@@ -188,10 +226,15 @@ class Mirror:
         self._known: dict[str, tuple[int, int]] = {}
 
     def fetch(self) -> Path:
-        """Bring everything here, and return the folder."""
+        """Bring everything here, and return the folder. An object that is no file inside it is left where it is."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for name in list(self._bucket.names()):
-            self._bucket.get(name, inside(self._folder, name))
+            try:
+                path = self._path(name)
+            except ConfigurationError as error:
+                log("warning", what="an artifact is not fetched", why=error)
+                continue
+            self._bucket.get(name, path)
         self._known = self._files()
         log("fetched", artifacts=len(self._known))
         return self._folder
@@ -205,7 +248,45 @@ class Mirror:
         if changed:
             log("kept", artifacts=len(changed))
 
+    def _path(self, name: str) -> Path:
+        """Where an object belongs, links followed: whoever may write to the bucket has named it."""
+        path = inside(self._folder, name)
+        if not path.parent.resolve().is_relative_to(self._folder.resolve()):
+            raise ConfigurationError(f"{name!r} is refused: it names no file inside {self._folder}.")
+        return path
+
     def _files(self) -> dict[str, tuple[int, int]]:
         files = [path for path in self._folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
         seen = {path.relative_to(self._folder).as_posix(): path.stat() for path in files}
         return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in seen.items()}
+
+
+@dataclass
+class _Reader:
+    """The next so many bytes of a file."""
+
+    file: BinaryIO
+    left: int
+
+    def read(self, size: int = -1) -> bytes:
+        """At most so many of them."""
+        block = self.file.read(self.left if size < 0 else min(size, self.left))
+        self.left -= len(block)
+        return block
+
+
+def _part(source: Path, start: int, size: int) -> Body:
+    @contextmanager
+    def opened() -> Iterator[BinaryIO]:
+        with source.open("rb") as file:
+            file.seek(start)
+            yield cast(BinaryIO, _Reader(file, size))
+
+    return Body(opened, size)
+
+
+def _completed(answer: Answer) -> None:
+    """S3 may find out that it failed after it has answered 200
+    (docs.aws.amazon.com/AmazonS3/latest/API/API_CompleteMultipartUpload.html)."""
+    if b"<Error>" in answer.content():
+        raise Passing("the bucket could not put the parts together")

@@ -196,8 +196,8 @@ def _another(folder: Callable[[], Path], than: Path) -> Path | None:
 
 def inside(folder: Path, name: str) -> Path:
     """The path of a file that somebody else named, in a folder; `ConfigurationError` when it would be outside."""
-    pure = PurePosixPath(name.replace("\\", "/"))
-    if pure.is_absolute() or ".." in pure.parts or DRIVE.match(name) or not pure.name:
+    pure = PurePosixPath(name)
+    if "\\" in name or pure.is_absolute() or ".." in pure.parts or DRIVE.match(name) or not pure.name:
         raise ConfigurationError(f"{name!r} is refused: it names no file inside {folder}.")
     return folder / name
 

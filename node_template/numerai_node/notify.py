@@ -25,11 +25,13 @@ TYPES = {
 }
 """What is told about, and the type that apprise gives it; anything else is `info`."""
 SECONDS = 15.0
+NOBODY = "none"
+"""In place of addresses where a provider keeps no empty value, as AWS does not."""
 
 
 def addresses() -> list[str]:
     """The apprise addresses of NUMERAI_NOTIFY, separated by white space, which from now on no line shows."""
-    found = os.environ.get(NOTIFY_VARIABLE, "").split()
+    found = [each for each in os.environ.get(NOTIFY_VARIABLE, "").split() if each != NOBODY]
     for each in found:
         hide(each)
     return found

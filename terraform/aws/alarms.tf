@@ -19,19 +19,32 @@ resource "aws_sns_topic_policy" "failures" {
 
 data "aws_iam_policy_document" "failures" {
   statement {
-    sid       = "ThisAccountsAlarmsAndRules"
+    sid       = "ThisAccountsAlarms"
     actions   = ["sns:Publish"]
     resources = [aws_sns_topic.failures.arn]
 
     principals {
       type        = "Service"
-      identifiers = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com", "events.amazonaws.com"]
+      identifiers = ["budgets.amazonaws.com", "cloudwatch.amazonaws.com"]
     }
 
     condition {
       test     = "StringEquals"
       variable = "aws:SourceAccount"
       values   = [local.account]
+    }
+  }
+
+  # Without any condition: EventBridge's requests to SNS meet none, and the message is dropped without an error. Source: "Amazon
+  # SNS permissions", docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html.
+  statement {
+    sid       = "Rules"
+    actions   = ["sns:Publish"]
+    resources = [aws_sns_topic.failures.arn]
+
+    principals {
+      type        = "Service"
+      identifiers = ["events.amazonaws.com"]
     }
   }
 }
@@ -71,12 +84,32 @@ resource "aws_cloudwatch_event_target" "failed_run" {
 
   input_transformer {
     input_paths = {
+      code   = "$.detail.container.exitCode"
       name   = "$.detail.jobName"
       reason = "$.detail.statusReason"
       run    = "$.detail.jobId"
     }
-    input_template = "\"Run <run> (<name>) failed: <reason>. `numerai node logs` shows what it printed.\""
+    # What is not in the event leaves a blank, as the exit code of a run that never started.
+    input_template = "\"Run <run> (<name>) failed: <reason>. Exit code: <code>. `numerai node logs` shows what it printed.\""
   }
+}
+
+# That a rule cannot hand its message over is seen nowhere else.
+resource "aws_cloudwatch_metric_alarm" "rule" {
+  for_each = { failed-run = aws_cloudwatch_event_rule.failed_run.name }
+
+  alarm_name          = "${each.value}-invocations"
+  alarm_description   = "The mail about a run could not be sent: EventBridge may not publish to the topic"
+  namespace           = "AWS/Events"
+  metric_name         = "FailedInvocations"
+  dimensions          = { RuleName = each.value }
+  statistic           = "Sum"
+  period              = 300
+  evaluation_periods  = 1
+  threshold           = 1
+  comparison_operator = "GreaterThanOrEqualToThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_sns_topic.failures.arn]
 }
 
 # The first ten alarms of an account are free, a further one costs 0.10 USD a month.
@@ -100,19 +133,28 @@ resource "aws_cloudwatch_metric_alarm" "webhook" {
   alarm_actions       = [aws_sns_topic.failures.arn]
 }
 
+# A watcher that is not called has no errors: its rule may be disabled, or the account's functions throttled.
 resource "aws_cloudwatch_metric_alarm" "watcher" {
-  for_each = aws_lambda_function.watcher
+  for_each = var.watcher ? {
+    errors = { metric = "Errors", comparison = "GreaterThanOrEqualToThreshold", periods = 1, missing = "notBreaching", text = "failed" }
+    silent = { metric = "Invocations", comparison = "LessThanThreshold", periods = 3, missing = "breaching", text = "was not called for 15 minutes" }
+  } : {}
 
-  alarm_name          = "${each.value.function_name}-errors"
-  alarm_description   = "The watcher failed: whether every node has submitted may not be known"
+  alarm_name          = "${local.watcher_name}-${each.key}"
+  alarm_description   = "The watcher ${each.value.text}: whether every node has submitted may not be known"
   namespace           = "AWS/Lambda"
-  metric_name         = "Errors"
-  dimensions          = { FunctionName = each.value.function_name }
+  metric_name         = each.value.metric
+  dimensions          = { FunctionName = aws_lambda_function.watcher["this"].function_name }
   statistic           = "Sum"
   period              = 300
-  evaluation_periods  = 1
+  evaluation_periods  = each.value.periods
   threshold           = 1
-  comparison_operator = "GreaterThanOrEqualToThreshold"
-  treat_missing_data  = "notBreaching"
+  comparison_operator = each.value.comparison
+  treat_missing_data  = each.value.missing
   alarm_actions       = [aws_sns_topic.failures.arn]
+}
+
+moved {
+  from = aws_cloudwatch_metric_alarm.watcher["this"]
+  to   = aws_cloudwatch_metric_alarm.watcher["errors"]
 }

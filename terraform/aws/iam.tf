@@ -76,8 +76,8 @@ data "aws_iam_policy_document" "execution" {
 
   statement {
     sid       = "HandOverKeys"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_secretsmanager_secret.numerai_keys.arn]
+    actions   = ["ssm:GetParameters"]
+    resources = values(local.keys)
   }
 
   dynamic "statement" {
@@ -91,30 +91,40 @@ data "aws_iam_policy_document" "execution" {
   }
 }
 
-# What the user's code may do in AWS: read and write trained models, nothing else.
-resource "aws_iam_role" "run" {
-  name               = "${var.name}-run"
-  description        = "Held by the code of prediction runs"
+# What a node's code may do in AWS: read and write its own trained models, and no other node's. The policy is a part of the role,
+# although the provider would rather have it apart, so that a node is three resources and gets its role and its rights at once.
+resource "aws_iam_role" "node" {
+  for_each = var.nodes
+
+  name               = "${var.name}-run-${each.key}"
+  description        = "Held by the code of the node ${each.key}"
   assume_role_policy = data.aws_iam_policy_document.trust["run"].json
+
+  inline_policy {
+    name   = "artifacts"
+    policy = data.aws_iam_policy_document.node[each.key].json
+  }
 }
 
-resource "aws_iam_role_policy" "run" {
-  name   = "artifacts"
-  role   = aws_iam_role.run.id
-  policy = data.aws_iam_policy_document.run.json
-}
+data "aws_iam_policy_document" "node" {
+  for_each = var.nodes
 
-data "aws_iam_policy_document" "run" {
   statement {
     sid       = "List"
     actions   = ["s3:ListBucket"]
     resources = [aws_s3_bucket.artifacts.arn]
+
+    condition {
+      test     = "StringLike"
+      variable = "s3:prefix"
+      values   = ["${each.key}/*"]
+    }
   }
 
   statement {
     sid       = "ReadAndWrite"
     actions   = ["s3:GetObject", "s3:PutObject"]
-    resources = ["${aws_s3_bucket.artifacts.arn}/*"]
+    resources = ["${aws_s3_bucket.artifacts.arn}/${each.key}/*"]
   }
 
   dynamic "statement" {
@@ -211,8 +221,8 @@ data "aws_iam_policy_document" "watcher" {
 
   statement {
     sid       = "AskNumerai"
-    actions   = ["secretsmanager:GetSecretValue"]
-    resources = [aws_secretsmanager_secret.numerai_keys.arn]
+    actions   = ["ssm:GetParameters"]
+    resources = values(local.keys)
   }
 
   # A run that waits for capacity is cancelled before it is replaced: CancelJob does nothing to one that has started.

@@ -3,8 +3,11 @@ data "aws_caller_identity" "current" {}
 data "aws_partition" "current" {}
 
 data "aws_availability_zones" "available" {
-  #checkov:skip=CKV_AWS_394:Only the first two are used, and a subnet stays in the zone it was made in whatever the list becomes.
+  #checkov:skip=CKV_AWS_394:All of them are wanted, up to six, and a subnet stays in the zone it was made in whatever the list becomes.
   state = "available"
+
+  # Those without Fargate: docs.aws.amazon.com/AmazonECS/latest/developerguide/AWS_Fargate-Regions.html.
+  exclude_zone_ids = ["apne1-az3", "usw1-az2"]
 
   filter {
     name   = "opt-in-status"

@@ -29,13 +29,25 @@ resource "aws_route_table" "public" {
   tags = { Name = "${var.name}-public" }
 }
 
+# One in each zone, up to six: capacity, Spot's above all, is a zone's own, and a subnet costs nothing. The first two have a quarter
+# of the range each, the others a sixteenth.
+locals {
+  zones = sort(data.aws_availability_zones.available.names)
+  subnets = {
+    for number, name in ["first", "second", "third", "fourth", "fifth", "sixth"] : name => {
+      zone = local.zones[number]
+      cidr = number < 2 ? cidrsubnet(var.cidr, 2, number) : cidrsubnet(var.cidr, 4, 6 + number)
+    } if number < length(local.zones)
+  }
+}
+
 resource "aws_subnet" "public" {
   #checkov:skip=CKV_AWS_130:Only where EC2 is needed: those instances must reach the registry, a NAT gateway costs 33 USD a month, and the security group admits nothing.
-  for_each = { first = 0, second = 1 }
+  for_each = local.subnets
 
   vpc_id                  = aws_vpc.this.id
-  availability_zone       = sort(data.aws_availability_zones.available.names)[each.value]
-  cidr_block              = cidrsubnet(var.cidr, 2, each.value)
+  availability_zone       = each.value.zone
+  cidr_block              = each.value.cidr
   map_public_ip_on_launch = length(local.ec2_kinds) > 0
 
   tags = { Name = "${var.name}-public-${each.key}" }

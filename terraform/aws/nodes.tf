@@ -17,28 +17,26 @@ resource "aws_ecr_repository" "node" {
   }
 }
 
-# An image that a rule selects is out of reach of the rules after it, so the first one protects what runs now, even after
-# a rollback to an old image.
-resource "aws_ecr_lifecycle_policy" "node" {
-  for_each = var.nodes
+# How many images are kept is told to each repository by `node deploy`: here it would be one more resource of every node.
+removed {
+  from = aws_ecr_lifecycle_policy.node
 
-  repository = aws_ecr_repository.node[each.key].name
-  policy = jsonencode({
-    rules = [
-      {
-        rulePriority = 1
-        description  = "Keep the image that runs"
-        selection    = { tagStatus = "tagged", tagPrefixList = [var.image_tag], countType = "imageCountMoreThan", countNumber = 1 }
-        action       = { type = "expire" }
-      },
-      {
-        rulePriority = 2
-        description  = "Keep the latest images for a rollback"
-        selection    = { tagStatus = "any", countType = "imageCountMoreThan", countNumber = 5 }
-        action       = { type = "expire" }
-      },
-    ]
-  })
+  lifecycle {
+    destroy = false
+  }
+}
+
+# Not again where the code itself ended, unless it asks for that (75). Everything else is: what meets no rule is repeated, so a
+# container that never started is, whatever the service calls that, and so is one that AWS took away. An exit code of `*` would
+# not do: nothing says that it leaves out the start that failed and has none. Batch never repeats a job that ran out of its time
+# or was cancelled. Five rules at most. Source: docs.aws.amazon.com/batch/latest/userguide/job_retries.html.
+locals {
+  retries = [
+    { action = "RETRY", exit_code = "75", status_reason = null },
+    { action = "RETRY", exit_code = null, status_reason = "Your Spot Task was interrupted*" },
+    { action = "RETRY", exit_code = null, status_reason = "Host EC2*" },
+    { action = "EXIT", exit_code = null, status_reason = "Essential container in task exited*" },
+  ]
 }
 
 resource "aws_batch_job_definition" "node" {
@@ -52,7 +50,7 @@ resource "aws_batch_job_definition" "node" {
   container_properties = jsonencode(merge(
     {
       image            = "${aws_ecr_repository.node[each.key].repository_url}:${var.image_tag}"
-      jobRoleArn       = aws_iam_role.run.arn
+      jobRoleArn       = aws_iam_role.node[each.key].arn
       executionRoleArn = aws_iam_role.execution.arn
 
       resourceRequirements = concat(
@@ -66,6 +64,8 @@ resource "aws_batch_job_definition" "node" {
       environment = [
         for name, value in merge(
           {
+            # Fargate sets it; the agent of EC2 hosts does so in its latest releases only (github.com/aws/amazon-ecs-agent/pull/4946).
+            AWS_REGION         = var.region
             MODEL_ID           = each.value.model_id
             NUMERAI_ARTIFACTS  = "s3://${aws_s3_bucket.artifacts.bucket}/${each.key}"
             NUMERAI_CPU        = tostring(each.value.cpu)
@@ -78,8 +78,7 @@ resource "aws_batch_job_definition" "node" {
       ]
 
       secrets = [
-        for name in ["NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY", "NUMERAI_NOTIFY"] :
-        { name = name, valueFrom = "${aws_secretsmanager_secret.numerai_keys.arn}:${name}::" }
+        for name, arn in local.keys : { name = name, valueFrom = arn }
       ]
 
       linuxParameters = { initProcessEnabled = true }
@@ -90,6 +89,10 @@ resource "aws_batch_job_definition" "node" {
           awslogs-group         = aws_cloudwatch_log_group.runs.name
           awslogs-region        = var.region
           awslogs-stream-prefix = each.key
+          # A run must not stand still while CloudWatch does. What is beyond the buffer is lost, so it is larger than the default of 10 MB.
+          # Source: docs.aws.amazon.com/AmazonECS/latest/developerguide/specify-log-config.html.
+          max-buffer-size = "25m"
+          mode            = "non-blocking"
         }
       }
     },
@@ -107,34 +110,17 @@ resource "aws_batch_job_definition" "node" {
     attempt_duration_seconds = each.value.timeout_minutes * 60
   }
 
-  # Again only where that can help: the node says so (75), the host was taken away, or the container never started.
-  # Batch never repeats a job that ran out of its time.
   retry_strategy {
     attempts = 3
 
-    evaluate_on_exit {
-      action       = "RETRY"
-      on_exit_code = "75"
-    }
+    dynamic "evaluate_on_exit" {
+      for_each = local.retries
 
-    evaluate_on_exit {
-      action           = "RETRY"
-      on_status_reason = "Your Spot Task was interrupted*"
-    }
-
-    evaluate_on_exit {
-      action           = "RETRY"
-      on_status_reason = "Host EC2*"
-    }
-
-    evaluate_on_exit {
-      action    = "RETRY"
-      on_reason = "ResourceInitializationError*"
-    }
-
-    evaluate_on_exit {
-      action    = "EXIT"
-      on_reason = "*"
+      content {
+        action           = evaluate_on_exit.value.action
+        on_exit_code     = evaluate_on_exit.value.exit_code
+        on_status_reason = evaluate_on_exit.value.status_reason
+      }
     }
   }
 }

@@ -43,9 +43,9 @@ output "run_log_group" {
   value       = aws_cloudwatch_log_group.runs.name
 }
 
-output "keys_secret_arn" {
-  description = "The secret that the CLI puts the Numerai keys in."
-  value       = aws_secretsmanager_secret.numerai_keys.arn
+output "keys_path" {
+  description = "What the names of the parameters begin with that the CLI puts the Numerai keys in."
+  value       = local.keys_path
 }
 
 output "artifacts_bucket" {

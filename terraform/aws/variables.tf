@@ -66,14 +66,14 @@ variable "nodes" {
   nullable = false
 
   validation {
-    condition     = alltrue([for name, _ in var.nodes : can(regex("^[a-z0-9]+((_|__|-+)[a-z0-9]+)*$", name)) && length(name) <= 90])
-    error_message = "A node's name must be at most 90 lower-case letters and digits, with `_`, `__` or hyphens between them."
+    condition     = alltrue([for name, _ in var.nodes : can(regex("^[a-z0-9]+((_|__|-+)[a-z0-9]+)*$", name))])
+    error_message = "A node's name must be lower-case letters and digits, with `_`, `__` or hyphens between them."
   }
 
-  # https://docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html
+  # https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html, and the same for a schedule's name
   validation {
-    condition     = alltrue([for name, node in var.nodes : node.cron == null || length("${var.name}-${name}") <= 64])
-    error_message = "The cluster's name and that of a node with a cron must not have more than 63 characters together."
+    condition     = alltrue([for name, _ in var.nodes : length("${var.name}-run-${name}") <= 64])
+    error_message = "A node's name and the cluster's must have 59 characters together at most."
   }
 
   validation {
@@ -120,9 +120,9 @@ variable "nodes" {
       for node in values(var.nodes) :
       node.gpu == floor(node.gpu) && node.gpu >= 0 && node.gpu <= 8 &&
       (node.gpu == 0 && node.cpu <= 16 && node.memory_mib <= 122880 ||
-      node.cpu == floor(node.cpu) && node.cpu >= 1 && node.cpu <= 192 && node.memory_mib >= 512 && node.memory_mib <= 1572864)
+      node.cpu == floor(node.cpu) && node.cpu >= 1 && node.cpu <= 192 && node.memory_mib >= 512 && node.memory_mib <= (node.gpu > 0 ? 737280 : 1474560))
     ])
-    error_message = "A node beyond Fargate needs 0 to 8 GPUs, 1 to 192 whole vCPUs and 512 to 1572864 MiB."
+    error_message = "A node beyond Fargate needs 0 to 8 GPUs, 1 to 192 whole vCPUs and 512 to 1474560 MiB, 737280 with GPUs."
   }
 
   validation {

@@ -8,7 +8,7 @@ resource "aws_lambda_function" "watcher" {
   #checkov:skip=CKV_AWS_116:The next call of the schedule does what a lost one did not, and the alarm on its errors tells.
   #checkov:skip=CKV_AWS_117:It needs nothing inside the VPC, and in it would need endpoints at 7 USD a month each.
   #checkov:skip=CKV_AWS_50:Tracing needs a role with write access to every resource; one JSON line a finding says as much.
-  #checkov:skip=CKV_AWS_173:The variables hold names and a number, no secret: the keys are read from Secrets Manager at run time.
+  #checkov:skip=CKV_AWS_173:The variables hold names and a number, no secret: the keys are read from the Parameter Store at run time.
   #checkov:skip=CKV_AWS_272:The package is made of files of this tree, built by the owner's own machine, and its hash is in the state.
   for_each = local.watcher
 
@@ -28,7 +28,7 @@ resource "aws_lambda_function" "watcher" {
   environment {
     variables = {
       TABLE           = aws_dynamodb_table.webhook.name
-      SECRET          = aws_secretsmanager_secret.numerai_keys.arn
+      KEYS_PATH       = local.keys_path
       TOPIC           = aws_sns_topic.failures.arn
       GRACE_MINUTES   = tostring(var.watcher_grace_minutes)
       NUMERAI_API_URL = coalesce(var.numerai_api_url, "https://api-tournament.numer.ai")

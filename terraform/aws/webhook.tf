@@ -14,7 +14,7 @@ resource "aws_lambda_function" "webhook" {
   runtime       = "python3.13"
   architectures = ["arm64"]
   handler       = "handler.handle"
-  memory_size   = 256
+  memory_size   = 1024 # CPU comes with memory, and Numerai waits for a cold start; the few calls of a month cost nothing
   timeout       = 45
 
   filename         = var.webhook_package_path

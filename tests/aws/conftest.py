@@ -127,7 +127,7 @@ def new_runner(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> 
 
 @pytest.fixture(scope="session")
 def numerai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
-    """A sandbox with the keys that the cluster's secret holds."""
+    """A sandbox with the keys that the cluster holds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(PUBLIC_ID_VARIABLE, PUBLIC_ID)
         patch.setenv(SECRET_KEY_VARIABLE, SECRET_KEY)
@@ -154,6 +154,7 @@ def cluster(
     made = Cluster(emulator, new_runner(folder / "work"), folder / "work", variables, numerai)
     made.runner.prepare(made.said.append)
     made.apply()
-    keys = json.dumps({"NUMERAI_PUBLIC_ID": PUBLIC_ID, "NUMERAI_SECRET_KEY": SECRET_KEY, "NUMERAI_NOTIFY": ""})
-    made.client("secretsmanager").put_secret_value(SecretId=made.outputs["keys_secret_arn"], SecretString=keys)
+    keys = {"NUMERAI_PUBLIC_ID": PUBLIC_ID, "NUMERAI_SECRET_KEY": SECRET_KEY, "NUMERAI_NOTIFY": "none"}
+    for name, value in keys.items():
+        made.client("ssm").put_parameter(Name=made.outputs["keys_path"] + name, Value=value, Type="SecureString")
     return made

@@ -18,7 +18,7 @@ import sys
 import tempfile
 import threading
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +33,8 @@ REGION = "us-east-1"
 ACCOUNT = "123456789012"
 PYTHON_IMAGE = "python:3.13-slim"
 LAMBDA_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
+LAMBDA_SERVICES = ("batch", "dynamodb", "sns", "ssm")
+"""What the functions ask of AWS. The image is named after it, so that another version of this tree does not get it."""
 STOP_SECONDS = 20
 HERE = Path(__file__).parent
 
@@ -188,7 +190,7 @@ def _lambda_image() -> str:
     """An image for emulated Lambdas: Python with the boto3 of this interpreter, so nothing is downloaded."""
     import boto3
 
-    tag = f"numerai-emulated-lambda:{boto3.__version__}"
+    tag = f"numerai-emulated-lambda:{boto3.__version__}-{'-'.join(LAMBDA_SERVICES)}"
     client = docker.from_env()
     with tempfile.TemporaryDirectory() as folder:
         context = Path(folder)
@@ -200,7 +202,7 @@ def _lambda_image() -> str:
                 shutil.copytree(source.parent, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, packages)
-        _keep_only(packages / "botocore" / "data", {"batch", "dynamodb", "secretsmanager", "sns"})
+        _keep_only(packages / "botocore" / "data", LAMBDA_SERVICES)
         shutil.copy(HERE / "lambda_runtime.py", context)
         (context / "Dockerfile").write_text(
             f"FROM {_python_image()}\n"
@@ -212,7 +214,7 @@ def _lambda_image() -> str:
     return tag
 
 
-def _keep_only(folder: Path, services: set[str]) -> None:
+def _keep_only(folder: Path, services: Collection[str]) -> None:
     for entry in folder.iterdir():
         if entry.is_dir() and entry.name not in services:
             shutil.rmtree(entry)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from moto import settings
 from moto.batch.models import Job
 from moto.core.utils import unix_time_millis
 from moto.moto_api import state_manager
-from moto.secretsmanager.models import secretsmanager_backends
+from moto.ssm.models import ssm_backends
 
 from tests.present import present
 
@@ -74,9 +73,9 @@ class Jobs:
             job.status = "RUNNING"
             outcome = self._watch(job, container)
         except NotStarted as error:
-            outcome = Outcome(None, str(error), NOT_STARTED)
+            outcome = never_started(str(error), fargate=_on_fargate(job))
         except DockerException as error:
-            outcome = Outcome(None, f"CannotStartContainerError: {error}", NOT_STARTED)
+            outcome = never_started(f"CannotStartContainerError: {error}", fargate=_on_fargate(job))
         finally:
             if container:
                 _remove(container)
@@ -86,7 +85,9 @@ class Jobs:
     def _start(self, job: Job, number: int) -> Container:
         properties = present(job.job_definition.container_properties)
         image = properties["image"]
-        environment = {entry["name"]: entry["value"] for entry in properties.get("environment") or []}
+        region = job.job_definition._region
+        environment = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if _on_fargate(job) else {}
+        environment |= {entry["name"]: entry["value"] for entry in properties.get("environment") or []}
         environment |= {entry["name"]: entry["value"] for entry in job.container_overrides.get("environment") or []}
         environment |= _secrets(job)
         environment |= {
@@ -94,8 +95,6 @@ class Jobs:
             "AWS_BATCH_JOB_ATTEMPT": str(number),
             "AWS_BATCH_JQ_NAME": job.job_queue.name,
             "AWS_ENDPOINT_URL": f"{settings.moto_server_host()}:{settings.moto_server_port()}",
-            "AWS_DEFAULT_REGION": job.job_definition._region,
-            "AWS_REGION": job.job_definition._region,
             "AWS_ACCESS_KEY_ID": "role",
             "AWS_SECRET_ACCESS_KEY": "role",
         }
@@ -156,7 +155,12 @@ class Outcome:
         self.final = final
 
     def retried(self, rules: list[dict[str, str]] | None) -> bool:
-        """Whether the first rule that matches says so; without a match AWS repeats the job."""
+        """Whether the first rule that matches says so; without a match AWS repeats the job.
+
+        `*` also matches what is not there: in AWS's example a last rule with onReason `*` ends jobs whose containers
+        exit by themselves, and those have no reason.
+        Source: docs.aws.amazon.com/batch/latest/userguide/job_retries.html.
+        """
         for rule in rules or []:
             seen = {
                 "onExitCode": "" if self.exit_code is None else str(self.exit_code),
@@ -166,6 +170,20 @@ class Outcome:
             if all(fnmatch.fnmatchcase(seen[key], rule[key]) for key in seen if rule.get(key)):
                 return rule["action"].upper() == "RETRY"
         return True
+
+
+def never_started(why: str, *, fargate: bool) -> Outcome:
+    """A start that failed, as the service that runs the job says it: Fargate gives the cause as the task's own, with no
+    reason and no exit code of a container, EC2 as the container's reason.
+
+    Sources: answers of DescribeTasks in public; AWS's example of `Task failed to start` in
+    docs.aws.amazon.com/batch/latest/userguide/job_retries.html.
+    """
+    return Outcome(None, None, why) if fargate else Outcome(None, why, NOT_STARTED)
+
+
+def _on_fargate(job: Job) -> bool:
+    return "FARGATE" in (job.job_definition.platform_capabilities or [])
 
 
 def install(jobs: Jobs) -> None:
@@ -228,19 +246,17 @@ def _record(job: Job, started: datetime, outcome: Outcome) -> dict[str, Any]:
 
 
 def _secrets(job: Job) -> dict[str, str]:
-    store = secretsmanager_backends[job.backend.account_id][job.backend.region_name]
+    store = ssm_backends[job.backend.account_id][job.backend.region_name]
     found = {}
     for entry in present(job.job_definition.container_properties).get("secrets") or []:
-        parts = entry["valueFrom"].split(":")
-        arn, key = ":".join(parts[:7]), parts[7] if len(parts) > 7 else ""
-        try:
-            value = store.get_secret_value(secret_id=arn, version_id="", version_stage="")["SecretString"]
-            found[entry["name"]] = json.loads(value)[key] if key else value
-        except Exception as error:
-            why = "unable to pull secrets or registry auth: execution resource retrieval failed"
+        name = entry["valueFrom"].partition(":parameter")[2]
+        parameter = store.get_parameter(name)
+        if parameter is None:
             raise NotStarted(
-                f"ResourceInitializationError: {why}: unable to retrieve secret from asm: {error}"
-            ) from error
+                "ResourceInitializationError: unable to pull secrets or registry auth: execution resource retrieval "
+                f"failed: unable to retrieve secrets from ssm: invalid parameters: {name}"
+            )
+        found[entry["name"]] = parameter.response_object(decrypt=True, region=store.region_name)["Value"]
     return found
 
 

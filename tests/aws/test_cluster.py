@@ -173,14 +173,14 @@ def test_more_nodes_add_only_what_is_theirs(cluster: Cluster) -> None:
     done = cluster.apply(nodes=two)
     assert sorted(address for action, address in done if action == "create") == [
         'aws_batch_job_definition.node["signals-bob"]',
-        'aws_ecr_lifecycle_policy.node["signals-bob"]',
         'aws_ecr_repository.node["signals-bob"]',
+        'aws_iam_role.node["signals-bob"]',
     ]
     assert [address for action, address in done if action != "create"] == ["aws_dynamodb_table_item.nodes"]
     ten = {**two, **{f"crypto-n{number}": node(tournament=12) for number in range(8)}}
     plan = cluster.runner.plan({**cluster.variables, "nodes": ten}, lambda _: None)
     kinds = {change.address.partition(".")[0] for change in plan.changes if change.action == "create"}
-    assert kinds == {"aws_batch_job_definition", "aws_ecr_lifecycle_policy", "aws_ecr_repository"}
+    assert kinds == {"aws_batch_job_definition", "aws_ecr_repository", "aws_iam_role"}
     assert plan.count("delete", "replace") == 0
 
 
@@ -390,7 +390,6 @@ def test_destroy_leaves_nothing(cluster: Cluster) -> None:
     assert cluster.client("ecr").describe_repositories()["repositories"] == []
     assert cluster.client("s3").list_buckets()["Buckets"] == []
     assert cluster.client("dynamodb").list_tables()["TableNames"] == []
-    assert cluster.client("secretsmanager").list_secrets()["SecretList"] == []
     assert cluster.client("logs").describe_log_groups()["logGroups"] == []
     assert [vpc for vpc in cluster.client("ec2").describe_vpcs()["Vpcs"] if not vpc["IsDefault"]] == []
     roles = cluster.client("iam").list_roles()["Roles"]

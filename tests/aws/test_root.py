@@ -19,6 +19,7 @@ from numerai_compute.triggers import NO_SUBMIT
 
 from .conftest import ROOT
 from .emulator import mirror_configuration
+from .moto_batch import EXITED, Outcome, never_started
 
 pytestmark = [pytest.mark.aws]
 
@@ -62,18 +63,23 @@ def test_its_own_tests_pass(root: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def value_of(root: Path, expression: str) -> Any:
+    """What an expression is in the root."""
+    digest = base64.b64encode(bytes(32)).decode()
+    packages = ((f"{name}_package_path=x", f"{name}_package_sha256={digest}") for name in ("webhook", "watcher"))
+    variables = [f"-var={each}" for each in ("region=us-east-1", "nodes={}", *itertools.chain(*packages))]
+    told = terraform(root, "console", *variables, said=f"jsonencode({expression})")
+    assert told.returncode == 0, told.stdout + told.stderr
+    return json.loads(json.loads(told.stdout))
+
+
 def failed(name: str, exit_code: int | None, status: str = "FAILED") -> Any:
     """What the event of a job holds of it."""
     return {"status": status, "jobName": name, "container": {} if exit_code is None else {"exitCode": exit_code}}
 
 
 def test_people_hear_of_failures_and_of_no_test_that_ended_where_it_was_to(root: Path) -> None:
-    digest = base64.b64encode(bytes(32)).decode()
-    packages = ((f"{name}_package_path=x", f"{name}_package_sha256={digest}") for name in ("webhook", "watcher"))
-    variables = [f"-var={each}" for each in ("region=us-east-1", "nodes={}", *itertools.chain(*packages))]
-    told = terraform(root, "console", *variables, said="jsonencode(local.failures)")
-    assert told.returncode == 0, told.stdout + told.stderr
-    pattern = EventPattern.load(json.loads(told.stdout))
+    pattern = EventPattern.load(json.dumps(value_of(root, "local.failures")))
     by_hand, test = "numerai-alice-by-hand", f"{NO_SUBMIT}numerai-alice"
     for job in (
         failed(by_hand, 1),
@@ -86,6 +92,31 @@ def test_people_hear_of_failures_and_of_no_test_that_ended_where_it_was_to(root:
         assert pattern.matches_event(job), job
     for job in (failed(test, NOT_SUBMITTED_CODE), failed(by_hand, 0, "SUCCEEDED"), failed(by_hand, None, "RUNNING")):
         assert not pattern.matches_event(job), job
+
+
+@pytest.mark.parametrize("fargate", [True, False])
+def test_what_never_started_is_tried_again_whatever_the_service_calls_it(root: Path, fargate: bool) -> None:
+    rules = [
+        {"action": rule["action"], "onExitCode": rule["exit_code"], "onStatusReason": rule["status_reason"]}
+        for rule in value_of(root, "local.retries")
+    ]
+    assert len(rules) <= 5, "AWS Batch takes five"
+    for why in (
+        "ResourceInitializationError: unable to pull secrets or registry auth: i/o timeout",
+        "CannotPullContainerError: pull image manifest has been retried 5 time(s): 429 Too Many Requests",
+        "Timeout waiting for network interface provisioning to complete.",
+    ):
+        assert never_started(why, fargate=fargate).retried(rules), why
+    for outcome, again in (
+        (Outcome(75, None, EXITED), True),
+        (Outcome(143, None, "Your Spot Task was interrupted."), True),
+        (Outcome(143, None, "ECS is performing maintenance on the underlying infrastructure hosting the task."), True),
+        (Outcome(None, None, "Host EC2 (instance i-1) terminated."), True),
+        (Outcome(1, None, EXITED), False),
+        (Outcome(78, None, EXITED), False),
+        (Outcome(137, "OutOfMemoryError: Container killed due to memory usage", EXITED), False),
+    ):
+        assert outcome.retried(rules) == again, outcome.__dict__
 
 
 def test_every_variable_and_output_is_described_and_typed() -> None:

@@ -125,7 +125,7 @@ def plan(shell: AwsShell) -> list[str]:
 
 
 def secret_places(shell: AwsShell, secret: str, emulator: Emulator) -> list[str]:
-    """Where the Numerai secret can be found, apart from the keys file and Secrets Manager."""
+    """Where the Numerai secret can be found, apart from the keys file and the parameters."""
     files = [path for path in shell.home.rglob("*") if path.is_file() and not path.name.startswith(".keys")]
     found = [str(path) for path in files if secret.encode() in path.read_bytes()]
     found += [

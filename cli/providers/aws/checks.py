@@ -12,7 +12,6 @@ from ...ports import Provider
 from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
 from .cluster_outputs import ClusterOutputs
-from .keys import KeysSecret
 from .parts import AwsParts
 from .policy import denied
 from .quotas import quota_check
@@ -95,10 +94,10 @@ def _keys(parts: AwsParts, stack: Stack) -> _Finding:
     keys = parts.context.keys()
     if keys is None:
         return CheckStatus.WARNING, "there are no keys here to compare them with", "numerai setup"
-    secret = _secret(parts, stack)
-    if not secret.exists:
+    stored = parts.cluster.stored_keys(stack.outputs)
+    if not stored.exists:
         return CheckStatus.FAILED, "there are none", fix
-    if not secret.has_keys(keys):
+    if not stored.has_keys(keys):
         return CheckStatus.FAILED, "they are not the ones recorded here", fix
     return CheckStatus.OK, "the same as here, compared by hash", None
 
@@ -106,16 +105,16 @@ def _keys(parts: AwsParts, stack: Stack) -> _Finding:
 def _notifications(parts: AwsParts, stack: Stack) -> _Finding:
     """Whether somebody hears of a run that failed or did not come."""
     urls, email = parts.context.notify_urls(), parts.settings.notification_email
-    secret = _secret(parts, stack)
-    elsewhere = parts.cluster.leaves_notify(secret, urls)
-    if not elsewhere and not secret.has_notify(urls):
+    stored = parts.cluster.stored_keys(stack.outputs)
+    elsewhere = parts.cluster.leaves_notify(stored, urls)
+    if not elsewhere and not stored.has_notify(urls):
         why = "the addresses to notify at AWS are not the ones recorded here"
         return CheckStatus.WARNING, why, "numerai node config"
     fix = "numerai setup -s -P aws --set notification_email=ADDRESS, then numerai node config"
-    if not secret.notifies and email is None:
+    if not stored.notifies and email is None:
         why = "nobody is told when a run fails or a round is missed"
         return CheckStatus.WARNING, why, f"{fix}; and numerai notify add"
-    theirs = [f"{secret.addresses} address(es) of another machine"] if elsewhere else []
+    theirs = [f"{stored.addresses} address(es) of another machine"] if elsewhere else []
     told = f"told: {', '.join([*sorted(urls), *theirs, *([email] if email else [])])}"
     if email is None:
         why = f"{told}, by runs of the nodes' own images: when one cannot start or tell, nobody hears of it"
@@ -135,10 +134,6 @@ def _notifications(parts: AwsParts, stack: Stack) -> _Finding:
         why = f"{told}; the watcher is switched off, so a round without any run goes unnoticed"
         return CheckStatus.WARNING, why, None
     return CheckStatus.OK, told, None
-
-
-def _secret(parts: AwsParts, stack: Stack) -> KeysSecret:
-    return KeysSecret(parts.clients, ClusterOutputs(stack.outputs).text("keys_secret_arn"))
 
 
 def _permissions(parts: AwsParts) -> _Finding:

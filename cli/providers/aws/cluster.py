@@ -18,7 +18,7 @@ from .clients import AwsClients
 from .cluster_outputs import ClusterOutputs
 from .cron import aws_cron
 from .existing import Existing
-from .keys import KeysSecret, require_keys
+from .keys import NodeKeys, require_keys
 from .lambda_package import package_functions
 from .limits import affordable_concurrency, in_words
 from .remains import cluster_remains, lingering, missing, node_remains, remove_data
@@ -73,7 +73,7 @@ class Cluster:
         keys, urls = require_keys(self._keys()), self._notify_urls()
         with self.file.lock(report):
             stack = self._own()
-            # Before as well: a job definition that refers to a field which the secret has not yet starts no run.
+            # Before as well: a job definition that refers to a parameter which is not there yet starts no run.
             self._hand_over(stack.outputs, keys, urls, report)
             self._take_over(stack, report)
             record = stack_node(node, cron, stack.nodes.get(node.name), self._clock.now())
@@ -96,8 +96,8 @@ class Cluster:
             if name not in stack.nodes:
                 return
             self._end_runs(stack, name, force=force, report=report)
-            if set(stack.staying) - {name} and (secret := self._secret(stack.outputs)):
-                secret.complete()  # what follows gives the nodes that stay this version's job definitions
+            if set(stack.staying) - {name} and stack.outputs:
+                self.stored_keys(stack.outputs).complete()  # the nodes that stay get this version's job definitions
             self._take_over(stack, report)
             stack = self.file.set_node(name, replace(stack.nodes[name], leaving=True))
             if stack.staying:
@@ -141,37 +141,40 @@ class Cluster:
     def _hand_over(
         self, outputs: Mapping[str, Any], keys: Keys, urls: Mapping[str, str], report: Report, *, first: bool = False
     ) -> None:
-        """Let the secret hold the keys and whom to notify; one that holds nothing yet only the `first` time."""
-        secret = self._secret(outputs)
-        if not secret or not (first or secret.exists):
+        """Let AWS hold the keys and whom to notify; where it holds nothing yet only the `first` time, after an apply:
+        by then nobody else has a cluster of this name."""
+        if not outputs:
             return
-        stay = self.leaves_notify(secret, urls)
+        stored = self.stored_keys(outputs)
+        if not (first or stored.exists):
+            return
+        stay = self.leaves_notify(stored, urls)
         if first and stay:
-            report(f"{secret.addresses} address(es) to notify that another machine has put into Secrets Manager stay")
-        before = secret.addresses
-        if secret.put(keys, None if stay else urls):
+            report(f"{stored.addresses} address(es) to notify that another machine has given to AWS stay")
+        before = stored.addresses
+        if stored.put(keys, None if stay else urls):
             whom = (
                 f", and {len(urls)} address(es) to notify instead of {before},"
                 if not stay and before + len(urls)
                 else ""
             )
-            report(f"Put the Numerai keys{whom} into Secrets Manager")
+            report(f"Put the Numerai keys{whom} into AWS's Parameter Store")
         if not stay:
-            write_private(self._paths.told, secret.notify_hash.encode(), keep_previous=False)
+            write_private(self._paths.told, stored.notify_hash.encode(), keep_previous=False)
 
-    def leaves_notify(self, secret: KeysSecret, urls: Mapping[str, str]) -> bool:
-        """Whether the addresses in the secret are left to another machine: none is listed here, and it was not this one
-        that put them there."""
-        if urls or not secret.notifies:
+    def leaves_notify(self, stored: NodeKeys, urls: Mapping[str, str]) -> bool:
+        """Whether the addresses at AWS are left to another machine: none is listed here, and it was not this one that
+        put them there."""
+        if urls or not stored.notifies:
             return False
         try:
-            return self._paths.told.read_text() != secret.notify_hash
+            return self._paths.told.read_text() != stored.notify_hash
         except FileNotFoundError:
             return True
 
-    def _secret(self, outputs: Mapping[str, Any]) -> KeysSecret | None:
-        arn = ClusterOutputs(outputs).optional("keys_secret_arn")
-        return KeysSecret(self._clients, arn) if arn else None
+    def stored_keys(self, outputs: Mapping[str, Any]) -> NodeKeys:
+        """What AWS holds of the cluster with these outputs."""
+        return NodeKeys(self._clients, self._settings.cluster, outputs)
 
     def _own(self) -> Stack:
         """The cluster as recorded, once it is clear that these credentials are the ones that it belongs to."""
@@ -265,6 +268,8 @@ class Cluster:
             runner.prepare(report)
             variables = self.variables(stack)
             self._twice(lambda: runner.destroy(variables, _slow_ones(report)), report)
+            if stack.outputs:  # without them nothing was put there by this cluster
+                self.stored_keys(stack.outputs).remove()
             cluster = self._settings.cluster
             asked = (self._clients, cluster, self._clients.account, self.region)
             _refuse_remains("the cluster", lingering(lambda: cluster_remains(*asked), self._clock))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from statistics import mean
 
 from ...models import CostEstimate, CostItem, Node, Run
@@ -71,10 +70,9 @@ def _storage() -> list[CostItem]:
 
 
 def _shared() -> list[CostItem]:
-    one_secret = CostItem("Numerai keys", prices.SECRET_MONTH, "one secret in Secrets Manager")
     calls, looks = prices.WATCHER_CALLS_MONTH, prices.WATCHER_LOOKS_MONTH
-    how = f"{calls:.0f} calls of Lambda, {looks:.0f} of them in a window, with a look at the secret and the table"
+    how = f"{calls:.0f} calls of Lambda, {looks:.0f} of them in a window, with a look at the keys and the table"
     usd = calls * prices.WATCHER_CALL + looks * prices.WATCHER_LOOK
     watcher = CostItem("watcher", usd, how)
-    free = "nothing is billed at rest: the queue, the network, the webhook and the alarms are free while idle"
-    return [one_secret, watcher, replace(one_secret, what="idle cluster", usd=0.0, how=free)]
+    free = "nothing is billed at rest: the queue, the network, the webhook, the keys and the alarms are free while idle"
+    return [watcher, CostItem("idle cluster", 0.0, free)]

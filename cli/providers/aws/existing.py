@@ -44,7 +44,6 @@ TABLE: Mapping[str, str] = {
     "aws_lambda_function": "lambda:function:({function_name})",
     "aws_launch_template": "ec2:(lt-.*)",
     "aws_route_table": "ec2:(rtb-.*)",
-    "aws_secretsmanager_secret": "secretsmanager:secret:{name}-......",
     "aws_security_group": "ec2:(sg-.*)",
     "aws_sns_topic": "sns:{name}",
     "aws_subnet": "ec2:(subnet-.*)",
@@ -61,7 +60,6 @@ _LOOKS: Mapping[str, Callable[[Any, str, str], Any]] = {
     "events": lambda client, arn, name: client.describe_rule(Name=name),
     "lambda": lambda client, arn, name: client.get_function(FunctionName=name)["Configuration"],
     "logs": lambda client, arn, name: client.describe_log_streams(logGroupName=name, limit=1),
-    "secretsmanager": lambda client, arn, name: client.describe_secret(SecretId=arn),
     "sns": lambda client, arn, name: client.get_topic_attributes(TopicArn=arn),
 }
 """How to see whether something that the tagging API lists is there."""
@@ -172,7 +170,7 @@ class Existing:
             return True
         name = re.sub("^(function:|log-group:|repository/|rule/|table/)", "", thing.path.partition(":")[2])
         (found,) = self._settled(lambda: [present(lambda: _LOOKS[service](self._client(service), thing.arn, name))])
-        return bool(found) and not found.get("DeletedDate")
+        return bool(found)
 
     # what is not
 

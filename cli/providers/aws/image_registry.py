@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from contextlib import suppress
 from functools import cached_property
 from typing import Any
@@ -17,6 +18,8 @@ MANIFESTS = (
     "application/vnd.oci.image.index.v1+json",
 )
 """https://github.com/opencontainers/distribution-spec and Docker's image manifest, version 2, schema 2."""
+KEPT = 5
+"""Images of a node that stay for a rollback."""
 
 
 class ImageRegistry:
@@ -50,6 +53,30 @@ class ImageRegistry:
         ecr = self._clients.client("ecr")
         with aws_errors(), suppress(ecr.exceptions.ImageAlreadyExistsException):  # it points there already
             ecr.put_image(repositoryName=_path(repository), imageTag=tag, **manifest)
+
+    def expire_old(self, repository: str, running: str) -> None:
+        """Let ECR remove, from now on and within a day, all but the image with the tag `running` and the latest five.
+
+        An image that a rule selects is out of reach of the rules after it, so the first one protects what runs, even
+        after a rollback to an old image. Source: docs.aws.amazon.com/AmazonECR/latest/userguide/LifecyclePolicies.html.
+        """
+        kept = {
+            "Keep the image that runs": {"tagStatus": "tagged", "tagPrefixList": [running], "countNumber": 1},
+            "Keep the latest images for a rollback": {"tagStatus": "any", "countNumber": KEPT},
+        }
+        rules = [
+            {
+                "rulePriority": priority,
+                "description": why,
+                "selection": {**selection, "countType": "imageCountMoreThan"},
+                "action": {"type": "expire"},
+            }
+            for priority, (why, selection) in enumerate(kept.items(), 1)
+        ]
+        with aws_errors():
+            self._clients.client("ecr").put_lifecycle_policy(
+                repositoryName=_path(repository), lifecyclePolicyText=json.dumps({"rules": rules})
+            )
 
     def tags(self, repository: str) -> list[str]:
         """Every tag of a repository; none when there is no such repository."""

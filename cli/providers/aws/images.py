@@ -54,6 +54,7 @@ class Images:
             )
             report(f"Pushing {repository}:{tag}")
             self._engine().push(repository, tag, auth=self._registry.auth, report=report)
+            self._registry.expire_old(repository, IMAGE_TAG)
         else:
             report(f"{repository}:{tag} is there already: it is put in place again")
         self._registry.move_tag(repository, IMAGE_TAG, tag)

@@ -38,7 +38,13 @@ _CLIENT_MODULES = (
 _CLIENT = tuple(f"node_template/numerai_node/{name}.py" for name in _CLIENT_MODULES)
 SHARED: Mapping[str, tuple[str, ...]] = {
     "webhook": _TRIGGERS,
-    "watcher": (*_TRIGGERS, "providers/aws/occurrences.py", "watching/policy.py", *_CLIENT),
+    "watcher": (
+        *_TRIGGERS,
+        "providers/aws/node_keys.py",
+        "providers/aws/occurrences.py",
+        "watching/policy.py",
+        *_CLIENT,
+    ),
 }
 """The modules that each function shares with the tool."""
 FUNCTIONS = tuple(SHARED)

@@ -132,7 +132,7 @@ def _never_started(reason: str, node: StackNode) -> Outcome:
         return _failed(
             RunFailure.NO_KEYS,
             f"The Numerai keys could not be given to it: {_short(reason)} "
-            "`numerai node config` puts them into Secrets Manager again.",
+            "`numerai node config` gives them to AWS again.",
         )
     return _failed(RunFailure.COULD_NOT_START, f"AWS could not start its container: {_short(reason)}")
 

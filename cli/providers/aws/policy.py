@@ -7,6 +7,7 @@ from typing import Any
 
 from .clients import AwsClients, aws_errors
 from .lambda_package import FUNCTIONS
+from .node_keys import keys_path
 
 _LOOK = (
     "batch:Describe*",
@@ -91,8 +92,8 @@ PROBED = (
     "lambda:InvokeFunction",
     "logs:CreateLogGroup",
     "s3:CreateBucket",
-    "secretsmanager:PutSecretValue",
     "sns:CreateTopic",
+    "ssm:PutParameter",
     "tag:GetResources",
 )
 """One action of each kind, which tells who may make a cluster from who may not."""
@@ -128,7 +129,9 @@ def minimal_policy(cluster: str, account: str, region: str, *, partition: str = 
         _allow("Batch", ["batch:*"], [*(arn("batch", f"{kind}/{cluster}-*") for kind in batch), arn("batch", "job/*")]),
         _allow("Functions", ["lambda:*"], [arn("lambda", f"function:{cluster}-{function}") for function in FUNCTIONS]),
         _allow("Images", ["ecr:*"], [arn("ecr", f"repository/{cluster}/*")]),
-        _allow("Keys", ["secretsmanager:*"], [arn("secretsmanager", f"secret:{cluster}/*")]),
+        _allow("Keys", ["ssm:*"], [arn("ssm", f"parameter{keys_path(cluster)}*")]),
+        # where versions before this one kept them: read once and removed by the next `node config`
+        _allow("OlderKeys", ["secretsmanager:*"], [arn("secretsmanager", f"secret:{cluster}/*")]),
         _allow("Triggers", ["dynamodb:*"], [arn("dynamodb", f"table/{cluster}-webhook")]),
         _allow("Models", ["s3:*"], [bucket, f"{bucket}/*"]),
         _allow("Logs", ["logs:*"], [arn("logs", f"log-group:{group}") for group in logs]),

@@ -24,7 +24,6 @@ from .cluster_outputs import ClusterOutputs
 from .costs import estimate
 from .cron import aws_cron
 from .images import KEPT_IMAGES
-from .keys import KeysSecret
 from .limits import in_words
 from .logs import RunLogs, webhook_calls
 from .moving import move_state
@@ -85,10 +84,10 @@ class AwsProvider:
         if not stack.applied:
             lines.append(
                 f"Make the cluster {self._parts.settings.cluster} in {where}: network, Batch queue, webhook (Lambda), "
-                "watcher (Lambda), bucket for trained models, secret for the Numerai keys, roles, logs, alarms"
+                "watcher (Lambda), bucket for trained models, parameters for the Numerai keys, roles, logs, alarms"
             )
         if node.name not in stack.staying:
-            lines.append(f"Make an image repository and a job definition for {node.name} in {where}")
+            lines.append(f"Make an image repository, a role and a job definition for {node.name} in {where}")
         else:
             lines.append(f"Bring what {node.name} has in {where} up to date")
         size = f"{cpu:g} vCPU, {memory_mib / 1024:g} GiB, at most {counted(node.timeout_minutes, 'minute')}"
@@ -177,10 +176,9 @@ class AwsProvider:
 
     def notifies(self) -> bool:
         """Whether runs tell people by themselves how they ended. When AWS does not say, nobody may rely on it."""
-        outputs = ClusterOutputs(self._stack().outputs)
+        outputs = self._stack().outputs
         try:
-            arn = outputs.optional("keys_secret_arn")
-            return arn is not None and KeysSecret(self._parts.clients, arn).notifies
+            return bool(outputs) and self._parts.cluster.stored_keys(outputs).notifies
         except (EnvironmentNotReady, ProviderError):
             return False
 

@@ -10,6 +10,7 @@ from ...ports import Clock
 from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .lambda_package import FUNCTIONS
+from .node_keys import FIELDS, keys_path
 from .stack_file import Stack
 
 _OF_BATCH = (
@@ -38,6 +39,9 @@ def node_remains(
         yield f"the image repository {cluster}/{name}"
     if _definitions(clients, definition):
         yield f"the job definition {definition}"
+    role = f"{cluster}-run-{name}"
+    if clients.shows("iam", "get_role", RoleName=role):
+        yield f"the role {role}"
     if clients.shows("scheduler", "get_schedule", Name=definition):
         yield f"the schedule {definition}"
     bucket, group = outputs.text("artifacts_bucket"), outputs.text("run_log_group")
@@ -54,14 +58,13 @@ def missing(clients: AwsClients, stack: Stack) -> list[str]:
     """What a finished apply made and AWS does not show any more, in words."""
     outputs, batch = ClusterOutputs(stack.outputs), clients.client("batch")
     function, watcher = outputs.text("webhook_function"), outputs.optional("watcher_function")
-    secret, queues = outputs.text("keys_secret_arn"), list(outputs.queues.values())
+    queues = list(outputs.queues.values())
     looks: list[tuple[str, str, str, dict[str, Any]]] = [
         (f"the webhook {function}", "lambda", "get_function_url_config", {"FunctionName": function}),
         *([(f"the watcher {watcher}", "lambda", "get_function", {"FunctionName": watcher})] if watcher else []),
-        ("the secret of the Numerai keys", "secretsmanager", "describe_secret", {"SecretId": secret}),
         ("the table of triggers", "dynamodb", "describe_table", {"TableName": outputs.text("webhook_table")}),
     ]
-    gone = [what for what, *look, asked in looks if not _is_there(clients.shows(*look, **asked))]
+    gone = [what for what, *look, asked in looks if not clients.shows(*look, **asked)]
     with aws_errors():
         shown = batch.describe_job_queues(jobQueues=queues)["jobQueues"]
     there = {queue["jobQueueArn"] for queue in shown if queue.get("status") not in _GOING}
@@ -105,16 +108,17 @@ def cluster_remains(clients: AwsClients, cluster: str, account: str, region: str
         for group in clients.pages("logs", "describe_log_groups", "logGroups", logGroupNamePrefix=prefix):
             if prefix not in functions or group["logGroupName"] == prefix:
                 yield f"the log group {group['logGroupName']}"
+    parameters = clients.shows("ssm", "get_parameters", Names=[f"{keys_path(cluster)}{name}" for name in FIELDS])
+    yield from (f"the parameter {parameter['Name']}" for parameter in parameters["Parameters"])
     own = [{"Name": f"tag:{CLUSTER_TAG}", "Values": [cluster]}]
     yield from (f"the network {vpc['VpcId']}" for vpc in clients.pages("ec2", "describe_vpcs", "Vpcs", Filters=own))
     for what, service, operation, named, name in (
         *(("function", "lambda", "get_function", "FunctionName", f"{cluster}-{function}") for function in FUNCTIONS),
         ("table", "dynamodb", "describe_table", "TableName", f"{cluster}-webhook"),
-        ("secret", "secretsmanager", "describe_secret", "SecretId", f"{cluster}/numerai-keys"),
         ("bucket", "s3", "head_bucket", "Bucket", f"{cluster}-artifacts-{account}-{region}"),
-        *(("role", "iam", "get_role", "RoleName", f"{cluster}-{role}") for role in ("execution", "run", *FUNCTIONS)),
+        *(("role", "iam", "get_role", "RoleName", f"{cluster}-{role}") for role in ("execution", *FUNCTIONS)),
     ):
-        if _is_there(clients.shows(service, operation, **{named: name})):
+        if clients.shows(service, operation, **{named: name}):
             yield f"the {what} {name}"
 
 
@@ -124,12 +128,6 @@ def lingering(look: Callable[[], Iterator[str]], clock: Clock) -> list[str]:
     while (left := list(look())) and clock.monotonic() < deadline:
         clock.sleep(_LOOK_SECONDS)
     return left
-
-
-def _is_there(found: Any) -> bool:
-    """Whether AWS shows it. A secret that is being deleted is shown until that is done, with a date
-    (docs.aws.amazon.com/secretsmanager/latest/apireference/API_DescribeSecret.html)."""
-    return bool(found) and not found.get("DeletedDate")
 
 
 def empty_bucket(clients: AwsClients, bucket: str, prefix: str = "") -> None:

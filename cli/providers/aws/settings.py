@@ -68,7 +68,7 @@ class AwsPaths:
     """Where the AWS provider keeps what in the tool's home folder.
 
     `stack` says which nodes the cluster has, with the tokens of their webhooks; `lock` is held by the command that
-    changes the cluster. `told` is a hash over whom to notify as this machine put that into the cluster's secret last.
+    changes the cluster. `told` is a hash over whom to notify as this machine gave that to AWS last.
     `plugins` are Terraform's own, kept for all clusters; `terraform` is its working folder, its state included unless
     that is kept remotely.
     """
@@ -78,6 +78,6 @@ class AwsPaths:
         self.root = root = home / "aws"
         self.stack = root / "stack.json"  # which nodes the cluster has, with the tokens of their webhooks
         self.lock = root / "stack.lock"  # held by the command that changes the cluster
-        self.told = root / "told.sha256"  # a hash over whom to notify as this machine put that into the secret last
+        self.told = root / "told.sha256"  # a hash over whom to notify as this machine gave that to AWS last
         self.plugins = home / "terraform-plugins"  # Terraform's own, kept for all clusters
         self.terraform = root / "terraform"  # its working folder, its state included unless that is kept remotely

@@ -20,8 +20,9 @@ FARGATE: dict[float, tuple[int, ...]] = {
 }
 """What Fargate offers: vCPUs -> MiB."""
 FARGATE_CPU, FARGATE_MEMORY = 16, 120 * MIB
-EC2_CPU, EC2_MEMORY = 192, 1536 * MIB
-"""The largest that a host of the EC2 queue may be asked for."""
+EC2_CPU, EC2_MEMORY = 192, 1440 * MIB
+"""The largest that a host of the EC2 queue may be asked for: r7i.48xlarge has 192 vCPUs and 1,536 GiB, of which its
+system keeps a part (docs.aws.amazon.com/batch/latest/userguide/ecs-memory-management.html)."""
 _SUGGESTIONS = 3
 
 Pair = tuple[float, int]

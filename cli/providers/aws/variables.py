@@ -19,30 +19,22 @@ IMAGE_TAG = "live"
 """The moving tag that every run pulls."""
 MAX_VCPUS, MOST_VCPUS = 64, 1024
 """How many vCPUs runs may use at once unless it is said otherwise, and at most (terraform/aws/variables.tf)."""
-NAME_LIMIT = 90
-SCHEDULE_NAME_LIMIT = 64
-"""Of a schedule's name, `<cluster>-<node>`
-(docs.aws.amazon.com/scheduler/latest/APIReference/API_CreateSchedule.html)."""
+ROLE_LIMIT = 64
+"""Characters of a role's name (docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html). A schedule's,
+`<cluster>-<node>`, may be as long."""
 _NAME = re.compile(r"[a-z0-9]+((_|__|-+)[a-z0-9]+)*")
 """What of our own letters ECR takes: between others one or two `_`, or any number of `-`, and never both
 (docs.aws.amazon.com/AmazonECR/latest/APIReference/API_CreateRepository.html)."""
 
 
 def check_name(node: Node, cluster: str) -> None:
-    """Whether AWS takes the node's name in this cluster; `UsageError` with code `bad-name`."""
-    if len(node.name) > NAME_LIMIT or not _NAME.fullmatch(node.name):
+    """Whether AWS takes the node's name in a cluster of that name; `UsageError` with code `bad-name`."""
+    limit = ROLE_LIMIT - len(f"{cluster}-run-")
+    if len(node.name) > limit or not _NAME.fullmatch(node.name):
         raise UsageError(
-            f"AWS cannot take the name {node.name}: image repositories there have lower-case letters and digits, with"
-            f" `_`, `__` or hyphens between them, {NAME_LIMIT} in all.",
+            f"AWS cannot take the name {node.name}: image repositories there have lower-case letters and digits, with "
+            f"`_`, `__` or hyphens between them, and a node's role in the cluster {cluster} leaves {limit} characters.",
             "Rename the model at numer.ai, or run it on another provider.",
-            code="bad-name",
-        )
-    schedule = f"{cluster}-{node.name}"
-    if node.cron and len(schedule) > SCHEDULE_NAME_LIMIT:
-        raise UsageError(
-            f"AWS cannot take {schedule} as the name of a schedule: {SCHEDULE_NAME_LIMIT} characters are the most.",
-            "Leave --cron out, as Numerai's webhook starts the node too, or choose a shorter NUMERAI_AWS_CLUSTER before"
-            " the first node.",
             code="bad-name",
         )
 

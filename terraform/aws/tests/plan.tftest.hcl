@@ -61,6 +61,33 @@ run "one_node_needs_no_host_and_no_schedule" {
   }
 }
 
+run "rules_may_publish_to_the_topic_without_a_condition" {
+  command = plan
+
+  assert {
+    condition = [
+      for statement in data.aws_iam_policy_document.failures.statement : length(statement.condition)
+      if contains(flatten([for principal in statement.principals : tolist(principal.identifiers)]), "events.amazonaws.com")
+    ] == [0]
+    error_message = "EventBridge drops what a topic's policy admits under a condition only."
+  }
+
+  assert {
+    condition = alltrue([
+      for statement in data.aws_iam_policy_document.failures.statement : length(statement.condition) == 1
+      if !contains(flatten([for principal in statement.principals : tolist(principal.identifiers)]), "events.amazonaws.com")
+    ])
+    error_message = "CloudWatch and Budgets say for which account they publish, so no other account's may."
+  }
+
+  assert {
+    condition = [
+      for alarm in values(aws_cloudwatch_metric_alarm.rule) : [alarm.namespace, alarm.metric_name, alarm.dimensions.RuleName]
+    ] == [["AWS/Events", "FailedInvocations", "numerai-failed-run"]]
+    error_message = "A mail that EventBridge cannot hand over must raise an alarm."
+  }
+}
+
 run "the_watcher_is_there_and_looks_all_week" {
   command = plan
 
@@ -77,6 +104,17 @@ run "the_watcher_is_there_and_looks_all_week" {
   assert {
     condition     = aws_lambda_function.watcher["this"].environment[0].variables.NUMERAI_API_URL == "https://api-tournament.numer.ai"
     error_message = "Without another address the watcher must ask Numerai itself."
+  }
+
+  assert {
+    condition = {
+      for name, alarm in aws_cloudwatch_metric_alarm.watcher : name =>
+      "${alarm.metric_name} ${alarm.comparison_operator} ${alarm.threshold} in ${alarm.period * alarm.evaluation_periods} s, missing is ${alarm.treat_missing_data}"
+      } == {
+      errors = "Errors GreaterThanOrEqualToThreshold 1 in 300 s, missing is notBreaching"
+      silent = "Invocations LessThanThreshold 1 in 900 s, missing is breaching"
+    }
+    error_message = "A watcher that fails must raise an alarm, and so must one that is not called."
   }
 }
 
@@ -168,7 +206,7 @@ run "a_pinned_data_version_reaches_the_runs_and_none_does_not" {
   }
 
   override_resource {
-    target          = aws_iam_role.run
+    target          = aws_iam_role.node
     override_during = plan
     values          = { arn = "arn:aws:iam::123456789012:role/run" }
   }
@@ -179,20 +217,78 @@ run "a_pinned_data_version_reaches_the_runs_and_none_does_not" {
     values          = { arn = "arn:aws:iam::123456789012:role/execution" }
   }
 
-  override_resource {
-    target          = aws_secretsmanager_secret.numerai_keys
-    override_during = plan
-    values          = { arn = "arn:aws:secretsmanager:us-east-1:123456789012:secret:keys" }
-  }
-
   assert {
     condition     = contains(jsondecode(aws_batch_job_definition.node["numerai-alice"].container_properties).environment, { name = "NUMERAI_DATA_VERSION", value = "v5.2" })
     error_message = "The pinned version must arrive as NUMERAI_DATA_VERSION."
   }
 
   assert {
+    condition     = contains(jsondecode(aws_batch_job_definition.node["numerai-alice"].container_properties).environment, { name = "AWS_REGION", value = "us-east-1" })
+    error_message = "A run must know its region on hosts whose agent does not tell it."
+  }
+
+  assert {
+    condition = {
+      for name, value in jsondecode(aws_batch_job_definition.node["numerai-alice"].container_properties).logConfiguration.options : name => value
+      if contains(["mode", "max-buffer-size"], name)
+    } == { mode = "non-blocking", max-buffer-size = "25m" }
+    error_message = "A run must not wait for its log."
+  }
+
+  assert {
+    condition = jsondecode(aws_batch_job_definition.node["numerai-alice"].container_properties).secrets == [
+      for name in ["NUMERAI_NOTIFY", "NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"] :
+      { name = name, valueFrom = "arn:aws:ssm:us-east-1:123456789012:parameter/numerai/numerai/${name}" }
+    ]
+    error_message = "A run must get the keys from the parameters that the CLI makes."
+  }
+
+  assert {
     condition     = !strcontains(aws_batch_job_definition.node["numerai-bob"].container_properties, "NUMERAI_DATA_VERSION")
     error_message = "A node without a pinned version must have no NUMERAI_DATA_VERSION."
+  }
+}
+
+run "a_node_reaches_its_own_artifacts_only" {
+  command = plan
+
+  override_resource {
+    target          = aws_s3_bucket.artifacts
+    override_during = plan
+    values          = { bucket = "artifacts", arn = "arn:aws:s3:::artifacts" }
+  }
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+      numerai-alice-2 = {
+        model_id     = "m-2"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+    }
+  }
+
+  assert {
+    condition = {
+      for name, policy in data.aws_iam_policy_document.node : name => flatten([
+        for statement in policy.statement : [
+          for resource in statement.resources :
+          [resource, [for condition in statement.condition : [condition.test, condition.variable, tolist(condition.values)]]]
+        ]
+      ])
+      } == {
+      numerai-alice   = ["arn:aws:s3:::artifacts", "StringLike", "s3:prefix", "numerai-alice/*", "arn:aws:s3:::artifacts/numerai-alice/*"]
+      numerai-alice-2 = ["arn:aws:s3:::artifacts", "StringLike", "s3:prefix", "numerai-alice-2/*", "arn:aws:s3:::artifacts/numerai-alice-2/*"]
+    }
+    error_message = "A node must list, read and write below its own name, and nothing else."
+  }
+
+  assert {
+    condition     = { for name, role in aws_iam_role.node : name => role.name } == { numerai-alice = "numerai-run-numerai-alice", numerai-alice-2 = "numerai-run-numerai-alice-2" }
+    error_message = "Each node must have a role of its own."
   }
 }
 
@@ -261,6 +357,132 @@ run "what_fargate_cannot_run_gets_hosts" {
     condition     = aws_scheduler_schedule.node["gpu"].schedule_expression == "cron(30 12 ? * TUE-SAT *)"
     error_message = "A cron must become a schedule."
   }
+}
+
+run "hosts_are_of_families_that_are_named" {
+  command = plan
+
+  variables {
+    nodes = {
+      big = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 192
+        memory_mib   = 1474560
+      }
+    }
+  }
+
+  assert {
+    condition     = !contains(aws_batch_compute_environment.this["ec2-spot"].compute_resources[0].instance_type, "optimal")
+    error_message = "What `optimal` stands for is AWS's to change, and holds no host as large as a node may be."
+  }
+}
+
+run "a_node_beyond_any_host_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 192
+        memory_mib   = 1474561
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "a_node_beyond_any_host_with_gpus_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-alice = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 8
+        memory_mib   = 737281
+        gpu          = 1
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "every_zone_that_runs_containers_has_a_subnet" {
+  command = plan
+
+  override_data {
+    target = data.aws_availability_zones.available
+    values = { names = ["r-1g", "r-1f", "r-1e", "r-1d", "r-1c", "r-1b", "r-1a"] }
+  }
+
+  assert {
+    condition = { for name, subnet in aws_subnet.public : name => "${subnet.availability_zone} ${subnet.cidr_block}" } == {
+      first  = "r-1a 10.119.0.0/24"
+      second = "r-1b 10.119.1.0/24"
+      third  = "r-1c 10.119.2.0/26"
+      fourth = "r-1d 10.119.2.64/26"
+      fifth  = "r-1e 10.119.2.128/26"
+      sixth  = "r-1f 10.119.2.192/26"
+    }
+    error_message = "The first two subnets must stay as they were, and six zones must have one each."
+  }
+
+  assert {
+    condition     = toset(data.aws_availability_zones.available.exclude_zone_ids) == toset(["apne1-az3", "usw1-az2"])
+    error_message = "Zones without Fargate must be left out."
+  }
+}
+
+run "two_zones_are_enough" {
+  command = plan
+
+  override_data {
+    target = data.aws_availability_zones.available
+    values = { names = ["us-west-1c", "us-west-1a"] }
+  }
+
+  assert {
+    condition     = toset(keys(aws_subnet.public)) == toset(["first", "second"])
+    error_message = "There must be no subnet without a zone."
+  }
+}
+
+run "a_name_that_ecr_does_not_take_is_refused" {
+  command = plan
+
+  variables {
+    nodes = {
+      numerai-a-_b = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
+}
+
+run "a_name_whose_role_would_be_too_long_is_refused" {
+  command = plan
+
+  variables {
+    name = "a-cluster-of-24-letters1"
+    nodes = {
+      numerai-of-36-characters-and-no-more = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+    }
+  }
+
+  expect_failures = [var.nodes]
 }
 
 run "a_pair_that_fargate_does_not_offer_is_refused" {

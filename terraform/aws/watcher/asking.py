@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -12,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from numerai_compute.providers.aws import node_keys
 from numerai_compute.watching import policy
 
 if TYPE_CHECKING:
@@ -42,8 +42,8 @@ class CannotAsk(Exception):
 class Numerai:
     """Numerai, asked for as long as this call has time, and no more once two questions in a row had no answer."""
 
-    def __init__(self, secrets: Any) -> None:
-        self._secrets = secrets
+    def __init__(self, ssm: Any) -> None:
+        self._ssm = ssm
         self._end = time.monotonic() + CALL_SECONDS
         self._unanswered: list[str] = []
         self._transport = Transport(
@@ -85,20 +85,16 @@ class Numerai:
     @property
     def notifies(self) -> bool:
         """Whether the runs of the nodes' images notify people."""
-        return bool(self._secret.get("NUMERAI_NOTIFY", "").strip())
+        return bool(node_keys.notify_addresses(self._fields))
 
     @cached_property
-    def _secret(self) -> dict[str, str]:
-        try:
-            content = json.loads(self._secrets.get_secret_value(SecretId=os.environ["SECRET"])["SecretString"])
-        except (self._secrets.exceptions.ResourceNotFoundException, ValueError):
-            content = {}
-        return {str(name): str(value) for name, value in content.items()} if isinstance(content, dict) else {}
+    def _fields(self) -> dict[str, str]:
+        return node_keys.read_fields(self._ssm, os.environ["KEYS_PATH"])
 
     def _keys(self) -> tuple[str, str]:
-        public_id, secret_key = (self._secret.get(f"NUMERAI_{name}", "") for name in ("PUBLIC_ID", "SECRET_KEY"))
+        public_id, secret_key = (self._fields.get(name, "") for name in node_keys.KEY_FIELDS)
         if not re.fullmatch(r"[!-~]+ [!-~]+", f"{public_id} {secret_key}"):
-            raise CannotAsk("the Numerai keys are not in Secrets Manager: `numerai node config` puts them there")
+            raise CannotAsk("the Numerai keys are not in the Parameter Store: `numerai node config` puts them there")
         return public_id, secret_key
 
     def _patience(self) -> Patience:

@@ -48,8 +48,9 @@ _fast: Any = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attem
 # Neither SubmitJob nor Publish is idempotent, so they are never repeated blindly: see claims.once.
 _once: Any = Config(connect_timeout=2, read_timeout=6, retries={"total_max_attempts": 1})
 _dynamodb: Any = boto3.client("dynamodb", config=_fast)
-_secrets: Any = boto3.client("secretsmanager", config=_fast)
+_ssm: Any = boto3.client("ssm", config=_fast)
 _batch: Any = boto3.client("batch", config=_once)
+_reads: Any = boto3.client("batch", config=_fast)
 _sns: Any = boto3.client("sns", config=_once)
 
 
@@ -63,7 +64,7 @@ def handle(event: Any, context: Any) -> dict[str, Any]:
     table = aws.Table(_dynamodb, os.environ["TABLE"], time)
     item = table.get("nodes")
     nodes: dict[str, dict[str, Any]] = json.loads(item["nodes"]["S"]) if item else {}
-    numerai = Numerai(_secrets)
+    numerai = Numerai(_ssm)
     failures: list[str] = []
     for tournament in sorted({int(node["tournament"]) for node in nodes.values()}):
         mine = {name: node for name, node in sorted(nodes.items()) if int(node["tournament"]) == tournament}
@@ -212,7 +213,7 @@ class Watch:
     def _runs(self, name: str, node: dict[str, Any]) -> tuple[tuple[policy.Run, ...], str]:
         """The node's runs, or why Batch does not say them."""
         try:
-            jobs = aws.jobs(_batch, node, "JOB_DEFINITION", node["job_definition"])
+            jobs = aws.jobs(_reads, node, "JOB_DEFINITION", node["job_definition"])
             ours = [job for job in jobs if aws.is_run(job, name, node["job_definition"]) and not aws.is_test(job)]
         except (ClientError, BotoCoreError) as error:
             return (), aws.reason(error)

@@ -69,7 +69,7 @@ OUTPUTS = {
     "webhook_table": "numerai-webhook",
     "webhook_log_group": "/aws/lambda/numerai-webhook",
     "run_log_group": "/numerai/numerai/runs",
-    "keys_secret_arn": "arn:aws:secretsmanager:us-east-1:123456789012:secret:numerai/numerai-keys-a",
+    "keys_path": "/numerai/numerai/",
     "artifacts_bucket": "numerai-artifacts",
     "queues": {"fargate": "queue"},
     "nodes": {

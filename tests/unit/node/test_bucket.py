@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from datetime import datetime, timedelta, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -23,13 +24,16 @@ KEYS = {"AWS_ACCESS_KEY_ID": "AKID", "AWS_SECRET_ACCESS_KEY": "SECRET", "AWS_SES
 
 class Store:
     """An S3 of one bucket on this machine, which lists two objects a page. `refuse` is a status to answer with,
-    `refusals` are such for one request each, and so many (`cuts`) objects break off as they are read."""
+    `refusals` are such for one request each, and so many (`cuts`) objects break off as they are read. The token of an
+    `expired` role is answered as such until another is asked for; `parts` are those of an upload that goes on."""
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.refuse = 0
         self.refusals: list[int] = []
         self.cuts = 0
+        self.expired = ""
+        self.parts: dict[int, bytes] = {}
         self.seen: list[tuple[str, str]] = []
         store = self
 
@@ -40,6 +44,8 @@ class Store:
                 store.seen.append(("GET", key))
                 if store.refusals:
                     self._send(store.refusals.pop(), b"")
+                elif store.expired and self.headers.get("x-amz-security-token") == store.expired:
+                    self._send(400, b"<Error><Code>ExpiredToken</Code></Error>")
                 elif store.cuts and key:
                     store.cuts -= 1
                     self._send(200, store.objects[key], cut=5)
@@ -50,18 +56,37 @@ class Store:
                 else:
                     self._send(200, store.listing(parse_qs(parts.query)))
 
+            def do_POST(self) -> None:
+                parts = urlsplit(self.path)
+                query = parse_qs(parts.query, keep_blank_values=True)
+                content = self.rfile.read(int(self.headers.get("content-length", 0)))
+                if "uploads" in query:
+                    self._send(200, b"<Started><UploadId>u 1</UploadId></Started>")
+                    return
+                assert query == {"uploadId": ["u 1"]}
+                listed = [(int(part[0].text or ""), part[1].text) for part in ET.fromstring(content)]
+                assert listed == [(number, f'"{number}"') for number in sorted(store.parts)]
+                key = unquote(parts.path).removeprefix("/models/")
+                store.objects[key] = b"".join(store.parts[number] for number, _ in listed)
+                self._send(200, b"<CompleteMultipartUploadResult/>")
+
             def do_PUT(self) -> None:
-                key = unquote(self.path).removeprefix("/models/")
+                parts = urlsplit(self.path)
+                key = unquote(parts.path).removeprefix("/models/")
                 content = self.rfile.read(int(self.headers["content-length"]))
                 assert self.headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AKID/")
                 store.seen.append(("PUT", key))
                 refused = store.refusals.pop() if store.refusals else store.refuse
-                if not refused:
+                number = parse_qs(parts.query).get("partNumber", [""])[0]
+                if number and not refused:
+                    store.parts[int(number)] = content
+                elif not refused:
                     store.objects[key] = content
-                self._send(refused or 200, b"")
+                self._send(refused or 200, b"", etag=f'"{number}"')
 
-            def _send(self, status: int, body: bytes, cut: int | None = None) -> None:
+            def _send(self, status: int, body: bytes, cut: int | None = None, etag: str = '""') -> None:
                 self.send_response(status)
+                self.send_header("etag", etag)
                 self.send_header("content-length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body[:cut])
@@ -150,10 +175,32 @@ def unreadable(*_: object) -> None:
     raise PermissionError(13, "Permission denied")
 
 
-def test_an_object_whose_name_leads_out_of_the_folder_is_refused(store: Store, tmp_path: Path) -> None:
-    store.objects["numerai-alice//escaped"] = b"x"
-    with pytest.raises(ConfigurationError, match="'/escaped' is refused"):
-        Mirror(bucket(store), tmp_path / "artifacts").fetch()
+def test_objects_whose_names_lead_out_of_the_folder_are_left_and_the_rest_is_fetched(
+    store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bad = (
+        "/escaped",
+        "../up",
+        "sub/../../up",
+        "back\\slash",
+        "..\\up",
+        "C:evil",
+        "D:/evil",
+        "link/planted",
+        "//host/x",
+    )
+    store.objects = {f"numerai-alice/{name}": b"bad" for name in bad}
+    store.objects |= {"numerai-alice/a": b"a", "numerai-alice/sub/z..y": b"z"}
+    folder = tmp_path / "artifacts"
+    folder.mkdir()
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    Mirror(bucket(store), folder).fetch()
+    (folder / "link").unlink()
+    files = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {"artifacts/a", "artifacts/sub/z..y"}
+    said = capsys.readouterr().out
+    assert said.count("names no file inside") == len(bad) and "fetched artifacts=2" in said
 
 
 @pytest.mark.parametrize(("status", "kind"), [(403, ConfigurationError), (503, TemporaryFailure)])
@@ -203,6 +250,62 @@ def test_a_container_on_aws_has_the_credentials_of_its_role(store: Store, monkey
     store.objects["role"] = b"{}"
     with pytest.raises(TemporaryFailure, match="gives none to this run"):
         list(bucket(store, **role).names())
+
+
+def role(store: Store, token: str, minutes: float) -> None:
+    """Let the role have credentials with this token that end in so many minutes."""
+    ends = datetime.now(timezone.utc) + timedelta(minutes=minutes)
+    held = {
+        "AccessKeyId": "AKID",
+        "SecretAccessKey": "SECRET",
+        "Token": token,
+        "Expiration": f"{ends:%Y-%m-%dT%H:%M:%SZ}",
+    }
+    store.objects["role"] = json.dumps(held).encode()
+
+
+def of_role(store: Store, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    monkeypatch.setattr(module, "CREDENTIALS_HOST", store.url)
+    return bucket(store, AWS_ACCESS_KEY_ID="", AWS_CONTAINER_CREDENTIALS_RELATIVE_URI="/role")
+
+
+def test_credentials_are_asked_for_again_before_they_end(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = of_role(store, monkeypatch)
+    role(store, "first", minutes=4)
+    list(held.names())
+    role(store, "second", minutes=60)
+    for _ in range(3):
+        list(held.names())
+    assert store.seen.count(("GET", "role")) == 2
+
+
+def test_credentials_that_have_ended_are_asked_for_again_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    held = of_role(store, monkeypatch)
+    role(store, "first", minutes=60)
+    list(held.names())
+    store.expired = "first"
+    role(store, "second", minutes=60)
+    list(held.names())
+    assert store.seen.count(("GET", "role")) == 2
+    store.expired = "second"
+    with pytest.raises(ConfigurationError, match="answered 400"):
+        list(held.names())
+    assert store.seen.count(("GET", "role")) == 3
+
+
+def test_a_file_beyond_what_one_request_may_hold_is_put_in_parts(
+    store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LARGEST_PUT", 1000)
+    monkeypatch.setattr(module, "PART", 400)
+    content = bytes(range(256)) * 5
+    (tmp_path / "big").write_bytes(content)
+    bucket(store).put("big", tmp_path / "big")
+    assert store.objects["numerai-alice/big"] == content
+    assert [len(part) for part in store.parts.values()] == [400, 400, 400, 80]
+    (tmp_path / "small").write_bytes(b"s" * 1000)
+    bucket(store).put("small", tmp_path / "small")
+    assert store.objects["numerai-alice/small"] == b"s" * 1000 and len(store.parts) == 4
 
 
 def test_requests_are_signed_as_the_sdk_signs_them() -> None:

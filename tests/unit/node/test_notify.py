@@ -174,9 +174,11 @@ def test_certificates_that_are_none_are_named(
     assert "REQUESTS_CA_BUNDLE names /nowhere.pem" in capsys.readouterr().out
 
 
-def test_nobody_to_tell_is_fine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_to_tell_is_fine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.delenv("NUMERAI_NOTIFY", raising=False)
     assert tell("success", "title", "text")
+    monkeypatch.setenv("NUMERAI_NOTIFY", "none")
+    assert tell("success", "title", "text") and capsys.readouterr().out == ""
 
 
 def test_the_command_tells(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:

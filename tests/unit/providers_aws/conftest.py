@@ -113,9 +113,6 @@ class FakeTerraform:
         for repository in self._repositories():
             self._client("ecr").delete_repository(repositoryName=repository, force=True)
         self._client("dynamodb").delete_table(TableName=f"{cluster}-webhook")
-        self._client("secretsmanager").delete_secret(
-            SecretId=f"{cluster}/numerai-keys", ForceDeleteWithoutRecovery=True
-        )
         for group in (f"/numerai/{cluster}/runs", f"/aws/lambda/{cluster}-webhook"):
             self._client("logs").delete_log_group(logGroupName=group)
         self._client("s3").delete_bucket(Bucket=self._bucket(cluster))
@@ -125,14 +122,13 @@ class FakeTerraform:
 
     def outputs(self) -> Mapping[str, Any]:
         cluster = self._planned["name"]
-        secret = self._client("secretsmanager").describe_secret(SecretId=f"{cluster}/numerai-keys")
         return {
             "webhook_base_url": "https://abc.lambda-url.us-east-1.on.aws/",
             "webhook_function": f"{cluster}-webhook",
             "webhook_table": f"{cluster}-webhook",
             "webhook_log_group": f"/aws/lambda/{cluster}-webhook",
             "run_log_group": f"/numerai/{cluster}/runs",
-            "keys_secret_arn": secret["ARN"],
+            "keys_path": f"/numerai/{cluster}/",
             "failures_topic_arn": self._topic(cluster),
             "artifacts_bucket": self._bucket(cluster),
             "queues": {"fargate": self._queue},
@@ -185,7 +181,6 @@ class FakeTerraform:
             KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
             AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
         )
-        self._client("secretsmanager").create_secret(Name=f"{cluster}/numerai-keys")
         self._client("sns").create_topic(Name=f"{cluster}-failures")
         for log_group in (f"/numerai/{cluster}/runs", f"/aws/lambda/{cluster}-webhook"):
             self._client("logs").create_log_group(logGroupName=log_group)

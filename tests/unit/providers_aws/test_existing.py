@@ -99,7 +99,6 @@ def what_keeps(clients: AwsClients) -> Found:
     clients.client("s3").create_bucket(Bucket="n-bucket")
     clients.client("s3").put_bucket_tagging(Bucket="n-bucket", Tagging={"TagSet": PAIRS})
     clients.client("ecr").create_repository(repositoryName="n/a", tags=PAIRS)
-    secret = clients.client("secretsmanager").create_secret(Name="n/keys", Tags=PAIRS)["ARN"]
     clients.client("dynamodb").create_table(
         TableName="n-table",
         BillingMode="PAY_PER_REQUEST",
@@ -112,7 +111,6 @@ def what_keeps(clients: AwsClients) -> Found:
     return {
         "aws_s3_bucket": ({"bucket": "n-bucket"}, "n-bucket"),
         "aws_ecr_repository": ({"name": "n/a"}, "n/a"),
-        "aws_secretsmanager_secret": ({"name": "n/keys"}, secret),
         "aws_dynamodb_table": ({"name": "n-table"}, "n-table"),
         "aws_cloudwatch_log_group": ({"name": "/n/runs"}, "/n/runs"),
     }
@@ -221,7 +219,6 @@ PLANNED: dict[str, dict[str, Any]] = {
     "aws_iam_instance_profile": {"name": "n"},
     "aws_s3_bucket": {"bucket": "n-bucket"},
     "aws_ecr_repository": {"name": "n/a"},
-    "aws_secretsmanager_secret": {"name": "n/keys"},
     "aws_dynamodb_table": {"name": "n"},
     "aws_dynamodb_table_item": {"table_name": "n", "hash_key": "pk", "item": "{}"},
     "aws_cloudwatch_log_group": {"name": "/n"},
@@ -343,7 +340,6 @@ def test_what_the_tagging_api_goes_on_listing_after_its_end_is_not_found(world: 
     clients = world.clients.client
     clients("dynamodb").delete_table(TableName="n-table")
     clients("ecr").delete_repository(repositoryName="n/a")
-    clients("secretsmanager").delete_secret(SecretId="n/keys")
     clients("logs").delete_log_group(logGroupName="/n/runs")
     clients("s3").delete_bucket(Bucket="n-bucket")
     found, _ = scripted(world, get_resources=[listed])

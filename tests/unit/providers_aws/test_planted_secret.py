@@ -1,4 +1,4 @@
-"""A secret key, and the password of a notification address, on the way to AWS: only Secrets Manager gets them."""
+"""A secret key, and the password of a notification address, on the way to AWS: only its Parameter Store gets them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numerai_compute.models import Keys
 from tests.planted import ADDRESS_SECRET, SECRET, found_in, leaks
 
 from .conftest import World, quiet
+from .test_provider import secret
 
 
 def test_neither_terraform_nor_the_home_nor_what_is_said_holds_a_secret(world: World, tmp_path: Path) -> None:
@@ -19,8 +20,10 @@ def test_neither_terraform_nor_the_home_nor_what_is_said_holds_a_secret(world: W
     world.urls = {"me": f"json://me:{ADDRESS_SECRET}@127.0.0.1:9/{ADDRESS_SECRET}"}
     node = world.provider.configure(world.node(), said.append)
     world.provider.deploy(node, force=False, report=said.append)
-    held = world.clients.client("secretsmanager").get_secret_value(SecretId="numerai/numerai-keys")["SecretString"]
-    assert SECRET in json.loads(held).values() and ADDRESS_SECRET in held
+    held = secret(world)
+    assert held["NUMERAI_SECRET_KEY"] == SECRET and ADDRESS_SECRET in held["NUMERAI_NOTIFY"]
+    kinds = world.clients.client("ssm").describe_parameters()["Parameters"]
+    assert {(kind["Type"], kind["Tier"]) for kind in kinds} == {("SecureString", "Standard")}
     world.terraform.fail = ProviderError("It failed half-way.")
     try:
         world.provider.configure(world.node("bob"), said.append)

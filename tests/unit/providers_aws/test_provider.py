@@ -16,6 +16,7 @@ from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderEr
 from numerai_compute.models import Keys
 from numerai_compute.ports import KnowsCapabilities
 from numerai_compute.providers.aws import prices
+from numerai_compute.providers.aws.node_keys import FIELDS, read_fields
 from numerai_compute.providers.aws.provider import create
 from numerai_compute.providers.aws.trigger_table import deployment_key
 from numerai_compute.providers.registry import ProviderContext
@@ -27,14 +28,27 @@ from .conftest import ACCOUNT, KEYS, REGION, World, quiet
 
 
 def secret(world: World) -> dict[str, str]:
-    held = world.clients.client("secretsmanager").get_secret_value(SecretId="numerai/numerai-keys")
-    keys: dict[str, str] = json.loads(held["SecretString"])
-    return keys
+    """What a run is given in secret."""
+    return read_fields(world.clients.client("ssm"), "/numerai/numerai/")
 
 
 def put_secret(world: World, **content: str) -> None:
+    """Let AWS hold these fields, and no other."""
+    ssm, path = world.clients.client("ssm"), "/numerai/numerai/"
+    ssm.delete_parameters(Names=[f"{path}{name}" for name in FIELDS])
+    for name, value in content.items():
+        ssm.put_parameter(Name=f"{path}{name}", Value=value, Type="SecureString")
+
+
+def of_older_version(world: World, **content: str) -> None:
+    """Let the cluster be one of a version that kept the keys in a secret, which holds these."""
+    put_secret(world)
     client = world.clients.client("secretsmanager")
-    client.put_secret_value(SecretId="numerai/numerai-keys", SecretString=json.dumps(content))
+    arn = client.create_secret(Name="numerai/numerai-keys", SecretString=json.dumps(content))["ARN"]
+    kept = {name: value for name, value in world.stack().outputs.items() if name != "keys_path"}
+    world.parts.cluster.file.change(
+        lambda stack: replaced(stack, applied="older", outputs={**kept, "keys_secret_arn": arn})
+    )
 
 
 # configure
@@ -53,7 +67,7 @@ def test_configure_makes_the_cluster_and_gives_the_address(world: World) -> None
     assert secret(world) == {
         "NUMERAI_PUBLIC_ID": KEYS.public_id,
         "NUMERAI_SECRET_KEY": KEYS.secret_key,
-        "NUMERAI_NOTIFY": "",
+        "NUMERAI_NOTIFY": "none",
     }
     assert "30 to make, 0 to change, 0 to remove in AWS: this takes some minutes" in said
     assert "making vpc (10 s so far)" in said and "  made vpc" in said
@@ -175,21 +189,77 @@ def test_whom_to_notify_is_put_beside_the_keys_and_never_told(world: World) -> N
     assert not world.provider.notifies()
 
 
+OLD = {"NUMERAI_PUBLIC_ID": "OLD", "NUMERAI_SECRET_KEY": "OLDSECRET"}
+
+
 @pytest.mark.parametrize("keys", [KEYS, None])
-def test_removing_one_node_of_an_older_version_lets_the_others_start(world: World, keys: Keys | None) -> None:
+@pytest.mark.parametrize("notify", [{}, {"NUMERAI_NOTIFY": ""}, {"NUMERAI_NOTIFY": "json://a json://b"}])
+def test_removing_one_node_of_an_older_version_lets_the_others_start(
+    world: World, keys: Keys | None, notify: dict[str, str]
+) -> None:
     alice, _ = world.configured(), world.configured("bob")
-    put_secret(world, NUMERAI_PUBLIC_ID="OLD", NUMERAI_SECRET_KEY="OLDSECRET")
+    of_older_version(world, **OLD, **notify)
     held_then: list[dict[str, str]] = []
     apply, world.keys = world.terraform.apply, keys
     world.terraform.apply = lambda *given: held_then.append(secret(world)) or apply(*given)  # type: ignore[method-assign]
     world.provider.destroy(alice.name, force=False, report=quiet)
-    complete = {"NUMERAI_PUBLIC_ID": "OLD", "NUMERAI_SECRET_KEY": "OLDSECRET", "NUMERAI_NOTIFY": ""}
-    assert held_then == [complete]
+    assert held_then == [{**OLD, "NUMERAI_NOTIFY": notify.get("NUMERAI_NOTIFY") or "none"}]
+
+
+def test_the_keys_of_an_older_version_move_before_its_secret_is_removed(world: World) -> None:
+    """The addresses are those of another machine, so that only the secret knows them."""
+    node = world.configured()
+    of_older_version(world, **OLD, NUMERAI_NOTIFY="json://a json://b")
+    assert world.provider.notifies()
+    held_then: list[dict[str, str]] = []
+    apply = world.terraform.apply
+    world.terraform.apply = lambda *given: held_then.append(secret(world)) or apply(*given)  # type: ignore[method-assign]
+    world.provider.configure(node, quiet)
+    given = {"NUMERAI_PUBLIC_ID": KEYS.public_id, "NUMERAI_SECRET_KEY": KEYS.secret_key}
+    assert held_then == [{**given, "NUMERAI_NOTIFY": "json://a json://b"}] == [secret(world)]
+    assert "keys_secret_arn" not in world.stack().outputs
+
+
+@pytest.mark.parametrize("held", ["not JSON", "[]", None])
+def test_a_secret_of_an_older_version_that_holds_nothing_is_no_crash(world: World, held: str | None) -> None:
+    node = world.configured()
+    of_older_version(world)
+    client = world.clients.client("secretsmanager")
+    if held is None:
+        client.delete_secret(SecretId="numerai/numerai-keys", ForceDeleteWithoutRecovery=True)
+    else:
+        client.put_secret_value(SecretId="numerai/numerai-keys", SecretString=held)
+    assert not world.provider.notifies()
+    world.provider.configure(node, quiet)
+    assert secret(world)["NUMERAI_SECRET_KEY"] == KEYS.secret_key
+
+
+def test_the_keys_go_with_the_cluster_and_no_strangers_do(world: World) -> None:
+    node = world.configured()
+    world.provider.destroy(node.name, force=False, report=quiet)
+    assert secret(world) == {}
+    put_secret(world, **OLD)
+    world.terraform.fail = ProviderError("the role numerai-execution is somebody else's", code="aws-refused")
+    with pytest.raises(ProviderError):
+        world.configured()
+    assert secret(world) == OLD, "a cluster of this name is another's until the first apply has succeeded"
+    world.terraform.leave_behind = True  # it has made nothing that it could remove
+    with pytest.raises(ProviderError, match="the parameter"):
+        world.provider.destroy(node.name, force=False, report=quiet)
+    assert secret(world) == OLD
+
+
+def test_more_addresses_than_aws_keeps_for_nothing_are_refused(world: World) -> None:
+    world.configured()
+    world.urls = {str(number): f"json://{number}.example.org/{'x' * 100}" for number in range(40)}
+    with pytest.raises(UsageError, match="4096 characters") as refused:
+        world.configured()
+    assert refused.value.code == "too-many-addresses" and "example.org" not in str(refused.value)
 
 
 def test_an_interrupted_change_is_taken_over_with_a_secret_that_is_complete(world: World) -> None:
     node = world.configured()
-    put_secret(world, NUMERAI_PUBLIC_ID="OLD", NUMERAI_SECRET_KEY="OLDSECRET")
+    put_secret(world, **OLD)
     world.parts.cluster.file.change(lambda stack: replaced(stack, applied=None))
     seen: list[dict[str, str]] = []
     plan = world.terraform.plan
@@ -201,8 +271,7 @@ def test_an_interrupted_change_is_taken_over_with_a_secret_that_is_complete(worl
 def test_when_aws_does_not_say_it_nobody_relies_on_runs_that_notify(world: World) -> None:
     world.urls = {"phone": "json://example.org"}
     world.configured()
-    secret = world.stack().outputs["keys_secret_arn"]
-    world.clients.client("secretsmanager").delete_secret(SecretId=secret, ForceDeleteWithoutRecovery=True)
+    put_secret(world)
     assert not world.provider.notifies()
 
 
@@ -232,12 +301,11 @@ def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> No
         {"cpu": 3},
         {"cron": "0 0 1 * MON"},
         {"name": "numerai-Alice"},
-        {"name": "n" * 91},
+        {"name": "n" * 53},
         {"name": "a__-b-"},
         {"name": "a_-b"},
         {"name": "a-_b"},
         {"name": "a___b"},
-        {"name": "n" * 57, "cron": "0 1 * * *"},
     ],
 )
 def test_what_aws_does_not_take_is_refused_before_anything_is_made(world: World, changes: dict[str, Any]) -> None:
@@ -303,7 +371,7 @@ def test_the_preview_says_what_is_made_and_what_it_costs(world: World) -> None:
     lines = world.provider.preview(world.node(cpu=8, memory_mib=30720))
     text = "\n".join(lines)
     assert lines[0].startswith(f"Make the cluster numerai in us-east-1, account {ACCOUNT}")
-    assert "Make an image repository and a job definition for numerai-alice" in text
+    assert "Make an image repository, a role and a job definition for numerai-alice" in text
     assert "8 vCPU, 32 GiB" in text and "not to be had" in text
     assert "USD a month" in lines[-1]
     assert world.terraform.applied == [] and not world.parts.paths.root.exists()
@@ -320,8 +388,7 @@ def test_the_preview_of_what_is_there(world: World) -> None:
 def test_what_nodes_share_is_counted_with_the_first(world: World) -> None:
     alice, bob = world.configured(), world.configured("bob")
     watcher = prices.WATCHER_CALLS_MONTH * prices.WATCHER_CALL + prices.WATCHER_LOOKS_MONTH * prices.WATCHER_LOOK
-    shared = 0.40 + watcher
-    assert world.provider.cost(alice).usd == pytest.approx(world.provider.cost(bob).usd + shared)
+    assert world.provider.cost(alice).usd == pytest.approx(world.provider.cost(bob).usd + watcher)
 
 
 # reachable
@@ -384,6 +451,16 @@ def test_an_image_is_built_from_the_folder_above(world: World) -> None:
     (above / "shared.py").write_text("changed")
     assert world.provider.source_hash(node) != first.source_hash
     assert world.provider.deploy(node, force=False, report=quiet).image != first.image
+
+
+def test_the_repository_keeps_what_runs_and_the_latest_five_images(world: World) -> None:
+    world.provider.deploy(world.configured(), force=False, report=quiet)
+    held = world.clients.client("ecr").get_lifecycle_policy(repositoryName="numerai/numerai-alice")
+    rules = sorted(json.loads(held["lifecyclePolicyText"])["rules"], key=lambda rule: rule["rulePriority"])
+    assert [rule["selection"] for rule in rules] == [
+        {"tagStatus": "tagged", "tagPrefixList": ["live"], "countType": "imageCountMoreThan", "countNumber": 1},
+        {"tagStatus": "any", "countType": "imageCountMoreThan", "countNumber": 5},
+    ]
 
 
 def test_the_watcher_learns_when_a_node_was_deployed(world: World) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from numerai_compute.errors import ProviderError
-from numerai_compute.providers.aws.remains import cluster_remains, empty_bucket, missing
+from numerai_compute.providers.aws.cluster_outputs import ClusterOutputs
+from numerai_compute.providers.aws.remains import cluster_remains, empty_bucket, missing, node_remains
 
 from .conftest import ACCOUNT, REGION, World, quiet
 
@@ -18,8 +19,8 @@ def test_only_what_bears_the_clusters_name_is_left_of_it(world: World) -> None:
     for group in ("/numerai/numerai/runs", "/numerai/numerai2/runs", "/aws/lambda/numerai-watcher"):
         clients.client("logs").create_log_group(logGroupName=group)
     clients.client("s3").create_bucket(Bucket=f"numerai-artifacts-{ACCOUNT}-{REGION}")
-    clients.client("secretsmanager").create_secret(Name="numerai/numerai-keys")
-    clients.client("iam").create_role(RoleName="numerai-run", AssumeRolePolicyDocument="{}")
+    clients.client("ssm").put_parameter(Name="/numerai/numerai/NUMERAI_PUBLIC_ID", Value="x", Type="SecureString")
+    clients.client("iam").create_role(RoleName="numerai-execution", AssumeRolePolicyDocument="{}")
     tags = [{"ResourceType": "vpc", "Tags": [{"Key": "numerai:cluster", "Value": "numerai"}]}]
     vpc = clients.client("ec2").create_vpc(CidrBlock="10.0.0.0/24", TagSpecifications=tags)["Vpc"]["VpcId"]
     assert set(cluster_remains(clients, "numerai", ACCOUNT, REGION)) == {
@@ -27,8 +28,8 @@ def test_only_what_bears_the_clusters_name_is_left_of_it(world: World) -> None:
         "the log group /numerai/numerai/runs",
         "the log group /aws/lambda/numerai-watcher",
         f"the bucket numerai-artifacts-{ACCOUNT}-{REGION}",
-        "the secret numerai/numerai-keys",
-        "the role numerai-run",
+        "the parameter /numerai/numerai/NUMERAI_PUBLIC_ID",
+        "the role numerai-execution",
         f"the network {vpc}",
     }
     assert list(cluster_remains(clients, "strange", ACCOUNT, REGION)) == []
@@ -55,15 +56,6 @@ def test_a_cluster_whose_name_begins_with_this_ones_is_not_left_of_it(world: Wor
 def test_what_batch_is_removing_is_not_left(world: World, answers: Any, status: str, left: bool) -> None:
     batch_lists(answers, ("numerai-fargate", "numerai", status))
     assert bool(list(cluster_remains(world.clients, "numerai", ACCOUNT, REGION))) is left
-
-
-def test_a_secret_that_is_being_deleted_is_gone(world: World) -> None:
-    world.configured()
-    assert missing(world.clients, world.stack()) == []
-    world.clients.client("secretsmanager").delete_secret(SecretId="numerai/numerai-keys", RecoveryWindowInDays=7)
-    assert missing(world.clients, world.stack()) == ["the secret of the Numerai keys"]
-    left = list(cluster_remains(world.clients, "numerai", ACCOUNT, REGION))
-    assert left and not [what for what in left if "secret" in what]
 
 
 def test_a_queue_that_batch_is_removing_is_missing(world: World, answers: Any) -> None:
@@ -94,6 +86,14 @@ def test_destroy_says_what_is_there_after_a_minute(world: World, answers: Any) -
     with pytest.raises(ProviderError, match="the queue numerai-fargate") as left:
         world.provider.destroy(node.name, force=False, report=quiet)
     assert left.value.code == "not-gone" and 60 <= world.clock.elapsed - since <= 70
+
+
+def test_a_nodes_own_role_is_left_of_it(world: World) -> None:
+    world.configured()
+    outputs = ClusterOutputs(world.stack().outputs)
+    world.clients.client("iam").create_role(RoleName="numerai-run-numerai-bob", AssumeRolePolicyDocument="{}")
+    left = [*node_remains(world.clients, "numerai", "numerai-bob", outputs, artifacts_too=True)]
+    assert left == ["the role numerai-run-numerai-bob"]
 
 
 def test_every_version_leaves_a_bucket(world: World) -> None:

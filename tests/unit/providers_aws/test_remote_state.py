@@ -63,7 +63,7 @@ def test_a_second_machine_leaves_whom_the_first_one_notifies(world: World, tmp_p
 
     second.keys = Keys("OTHERPUBLIC", "OTHERSECRET", KEYS.api_url)
     (line,) = configured(second)
-    assert line == "1 address(es) to notify that another machine has put into Secrets Manager stay"
+    assert line == "1 address(es) to notify that another machine has given to AWS stay"
     assert (secret(world)["NUMERAI_PUBLIC_ID"], secret(world)["NUMERAI_NOTIFY"]) == (
         "OTHERPUBLIC",
         "json://example.org",
@@ -76,7 +76,7 @@ def test_a_second_machine_leaves_whom_the_first_one_notifies(world: World, tmp_p
     assert secret(world)["NUMERAI_NOTIFY"] == "json://a json://b"
     (line,) = configured(second)
     assert "0 address(es) to notify instead of 2," in line
-    assert secret(world)["NUMERAI_NOTIFY"] == ""
+    assert secret(world)["NUMERAI_NOTIFY"] == "none"
 
 
 def test_back_home(world: World) -> None:

@@ -21,6 +21,7 @@ from numerai_compute.providers.aws.trigger_table import is_test
 from numerai_compute.triggers import NO_SUBMIT
 
 from .conftest import KEYS, START, World, quiet
+from .test_provider import put_secret
 
 MILLISECONDS = int(START.timestamp() * 1000)
 
@@ -448,12 +449,12 @@ class TestChecks:
         client("ecr").delete_repository(repositoryName=f"numerai/{alice.name}", force=True)
         client("dynamodb").delete_table(TableName="numerai-webhook")
         client("lambda").delete_function_url_config(FunctionName="numerai-webhook")
-        client("secretsmanager").delete_secret(SecretId="numerai/numerai-keys", ForceDeleteWithoutRecovery=True)
+        world.parts.cluster.stored_keys({}).remove()
         for definition in client("batch").describe_job_definitions()["jobDefinitions"]:
             client("batch").deregister_job_definition(jobDefinition=definition["jobDefinitionArn"])
         client("batch").delete_job_queue(jobQueue=world.stack().outputs["queues"]["fargate"])
         text = why(world, "AWS cluster", alice)
-        for what in ("webhook", "secret", "table", "queue", "job definition", "image repository"):
+        for what in ("webhook", "table", "queue", "job definition", "image repository"):
             assert what in text
         assert found(world, alice)["Numerai keys at AWS"] == "failed"
 
@@ -478,8 +479,7 @@ class TestChecks:
         world.keys = None
         assert found(world)["Numerai keys at AWS"] == "warning"
         world.keys = KEYS
-        secret = world.clients.client("secretsmanager")
-        secret.put_secret_value(SecretId="numerai/numerai-keys", SecretString="not JSON")
+        put_secret(world, NUMERAI_SECRET_KEY="another")
         assert found(world)["Numerai keys at AWS"] == "failed"
 
     def test_nodes_that_only_one_side_knows(self, world: World, alice: Node) -> None:
