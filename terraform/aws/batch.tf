@@ -82,6 +82,22 @@ resource "aws_batch_job_queue" "this" {
   }
 }
 
+# The watcher's own tries go here. Neither AWS Batch nor ECS promises to leave a Spot environment that has no capacity: a job
+# can stay RUNNABLE for ever, and only the causes that AWS recognises block the queue visibly. Source:
+# docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable.html. A queue costs nothing.
+resource "aws_batch_job_queue" "now" {
+  for_each = local.kinds
+
+  name     = "${var.name}-${each.key}-now"
+  state    = "ENABLED"
+  priority = 1
+
+  compute_environment_order {
+    order               = 1
+    compute_environment = aws_batch_compute_environment.this["${each.key}-on-demand"].arn
+  }
+}
+
 # Hosts for what Fargate cannot run: encrypted disks, and instance credentials only through IMDSv2.
 resource "aws_launch_template" "host" {
   for_each = local.ec2_kinds

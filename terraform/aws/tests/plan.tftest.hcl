@@ -220,6 +220,11 @@ run "spot_comes_first_and_can_be_left_out" {
   }
 
   assert {
+    condition     = aws_batch_job_queue.now["fargate"].name == "numerai-fargate-now"
+    error_message = "The watcher's own tries must have their queue in any case."
+  }
+
+  assert {
     condition     = toset(keys(aws_batch_compute_environment.this)) == toset(["fargate-on-demand"])
     error_message = "Without Spot there must be On-Demand only."
   }
@@ -248,8 +253,8 @@ run "what_fargate_cannot_run_gets_hosts" {
   }
 
   assert {
-    condition     = toset(keys(aws_batch_job_queue.this)) == toset(["ec2", "fargate", "gpu"])
-    error_message = "Each kind must have its queue."
+    condition     = toset(keys(aws_batch_job_queue.this)) == toset(["ec2", "fargate", "gpu"]) && keys(aws_batch_job_queue.now) == keys(aws_batch_job_queue.this)
+    error_message = "Each kind must have its queue, and one that does not wait for Spot."
   }
 
   assert {
