@@ -4,8 +4,12 @@ locals {
     "${pair[0]}-${pair[1]}" => { kind = pair[0], spot = pair[1] == "spot" }
   }
 
+  cpu_architecture = { amd64 = "X86_64", arm64 = "ARM64" }[var.architecture]
+
+  # For arm64 the families of AWS Batch's own `default_arm64`, by name:
+  # docs.aws.amazon.com/batch/latest/userguide/instance-type-compute-table.html. The image type ECS_AL2023 is for both.
   instance_types = {
-    ec2 = ["optimal"]
+    ec2 = var.architecture == "arm64" ? ["m6g", "c6g", "r6g", "c7g"] : ["optimal"]
     gpu = ["g4dn", "g5", "g6"]
   }
 

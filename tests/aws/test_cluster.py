@@ -160,10 +160,11 @@ def test_without_spot_capacity_the_watcher_submits_on_demand(cluster: Cluster, q
     cluster.push(ALICE, f"python -c {shlex.quote(SUBMITS)}")
     (described,) = batch.describe_job_queues(jobQueues=[alice["job_queue"]])["jobQueues"]
     spot = described["computeEnvironmentOrder"][0]["computeEnvironment"]
-    batch.tag_resource(resourceArn=spot, tags={WAITING_FOR: "480"})
+    batch.tag_resource(resourceArn=spot, tags={WAITING_FOR: "500"})
     try:
         before = jobs(cluster)
-        waits = trigger(cluster, "no-capacity")
+        run = {"jobQueue": alice["job_queue"], "jobDefinition": alice["job_definition"]}
+        waits = batch.submit_job(jobName=f"{ALICE}-scheduled", **run)["jobId"]  # as the node's own schedule does
         watch(cluster)
         (started,) = set(jobs(cluster)) - {*before, waits}
         job = ended(cluster, started)

@@ -230,6 +230,55 @@ run "spot_comes_first_and_can_be_left_out" {
   }
 }
 
+run "arm_is_another_platform_and_other_hosts" {
+  command = plan
+
+  variables {
+    architecture = "arm64"
+    nodes = {
+      small = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+      big = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 32
+        memory_mib   = 200000
+      }
+    }
+  }
+
+  assert {
+    condition     = alltrue([for type in aws_batch_compute_environment.this["ec2-on-demand"].compute_resources[0].instance_type : endswith(type, "g")])
+    error_message = "Hosts must be of families with Graviton processors."
+  }
+
+  assert {
+    condition     = local.cpu_architecture == "ARM64"
+    error_message = "Fargate must be told."
+  }
+}
+
+run "there_is_no_arm_for_gpus" {
+  command = plan
+
+  variables {
+    architecture = "arm64"
+    nodes = {
+      gpu = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 4
+        memory_mib   = 15000
+        gpu          = 1
+      }
+    }
+  }
+
+  expect_failures = [var.architecture]
+}
+
 run "what_fargate_cannot_run_gets_hosts" {
   command = plan
 

@@ -9,6 +9,7 @@ import tarfile
 import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -301,6 +302,47 @@ def test_a_copy_for_another_platform_tells_no_digest() -> None:
     found = engine(inspect_image=arm, inspect_distribution={"Descriptor": {"digest": "sha256:all"}})
     assert found.digest("x:1", "linux/amd64") == "sha256:all"
     assert found.digest("x:1", "linux/arm64") == found.digest("x:1") == "sha256:arm"
+
+
+AMD, ARM = "linux/amd64", "linux/arm64"
+
+
+def image_for(platform: str) -> dict[str, str]:
+    system, _, architecture = platform.partition("/")
+    return {"Id": "sha256:i", "Os": system, "Architecture": architecture}
+
+
+def test_an_image_for_another_processor_is_refused_once_it_is_built(tmp_path: Path) -> None:
+    """The old builder takes the copy of a base image that the engine has, whatever platform it is asked for."""
+    (tmp_path / "Dockerfile").write_text("FROM x\n")
+    answers: dict[str, Any] = {"build": [{"aux": {"ID": "sha256:i"}}], "version": {"Os": "linux", "Arch": "amd64"}}
+    for built, asked, refused in ((ARM, AMD, True), (AMD, AMD, False), (ARM, None, False)):
+        found = engine(**answers, inspect_image=image_for(built), inspect_distribution=NotFound("x"))
+        with pytest.raises(NumeraiError) if refused else nullcontext() as error:
+            found.build(Source(tmp_path), "t:1", labels={}, report=lambda line: None, platform=asked)
+        if error is not None:
+            assert error.value.code == "wrong-platform"
+            assert "t:1 is for linux/arm64" in error.value.message and "linux/amd64" in error.value.message
+            assert "buildx" in (error.value.hint or "") and "architecture" in (error.value.hint or "")
+
+
+def test_the_old_builder_is_not_asked_for_another_processor_than_the_engines(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x\n")
+    found = engine(version={"Os": "linux", "Arch": "arm64"}, inspect_image=NotFound("x"))
+    with pytest.raises(NumeraiError) as error:
+        found.build(Source(tmp_path), "t:1", labels={}, report=lambda line: None, platform=AMD)
+    assert error.value.code == "wrong-platform"
+    assert "linux/arm64" in error.value.message and "DOCKER_BUILDKIT" in (error.value.hint or "")
+
+
+def test_a_build_that_cannot_execute_what_is_for_another_processor_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x\nRUN true\n")
+    stream = [{"stream": "exec /bin/sh: exec format error\n"}, {"error": "returned a non-zero code: 255"}]
+    with pytest.raises(NumeraiError) as error:
+        engine(build=stream, inspect_image=NotFound("x")).build(
+            Source(tmp_path), "t:1", labels={}, report=lambda line: None
+        )
+    assert error.value.code == "build-failed" and "QEMU" in (error.value.hint or "")
 
 
 @pytest.mark.docker

@@ -303,6 +303,25 @@ def test_deploy_pushes_the_image_and_then_lets_it_run(world: World) -> None:
     assert len(world.engine.built) == 1
 
 
+def test_another_architecture_is_another_image_of_the_same_source(world: World) -> None:
+    node = world.configured()
+    intel = world.provider.deploy(node, force=False, report=quiet)
+    arm = World(world.home, {"region": REGION, "architecture": "arm64"})
+    arm.terraform = world.terraform
+    said: list[str] = []
+    arm.provider.configure(node, said.append)
+    assert any("linux/amd64" in line and "node deploy" in line for line in said)
+    done = arm.provider.deploy(node, force=False, report=quiet)
+    assert arm.engine.platforms == {"linux/arm64"}
+    assert (done.source_hash, done.image) == (intel.source_hash, f"{intel.image}-arm64")
+    assert arm.terraform.applied[-1]["architecture"] == "arm64"
+    assert arm.provider.history(node.name) == [done.image.rpartition(":")[2]]
+    with pytest.raises(NumeraiError) as refused:
+        arm.provider.roll_back(node.name, intel.image.rpartition(":")[2])
+    assert refused.value.code == "wrong-platform"
+    assert not arm.provider.deploy(node, force=False, report=quiet).changed
+
+
 def test_an_image_is_built_from_the_folder_above(world: World) -> None:
     node = world.configured()
     above = Path(node.path).parent
