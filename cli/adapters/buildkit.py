@@ -52,9 +52,14 @@ OTHER_PLATFORM = (
 """What an image for another processor takes. Source: docs.docker.com/build/building/multi-platform, "QEMU"."""
 
 
+def may_have_buildkit(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `docker` is there, and not told by DOCKER_BUILDKIT=0 to build the old way."""
+    return environ.get("DOCKER_BUILDKIT") != "0" and shutil.which("docker") is not None
+
+
 def has_buildkit(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether `docker` is there with buildx, and not told by DOCKER_BUILDKIT=0 to build the old way."""
-    if environ.get("DOCKER_BUILDKIT") == "0" or shutil.which("docker") is None:
+    """Whether that `docker` has buildx. Asking it takes as long as a small build."""
+    if not may_have_buildkit(environ):
         return False
     try:
         return (

@@ -25,7 +25,15 @@ from ..dockerignore import included_entries
 from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ..ports import ContainerSpec, ContainerState, Report
 from ..source import Source, dockerfile_text
-from .buildkit import OTHER_PLATFORM, Build, build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
+from .buildkit import (
+    OTHER_PLATFORM,
+    Build,
+    build_failed,
+    build_with_buildkit,
+    has_buildkit,
+    may_have_buildkit,
+    need_of_buildkit,
+)
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -55,7 +63,9 @@ class DockerEngine:
     Nothing is contacted before the first method is called.
     """
 
-    def __init__(self, connect: Callable[[], APIClient] | None = None, buildkit: Callable[[], bool] = has_buildkit):
+    def __init__(
+        self, connect: Callable[[], APIClient] | None = None, buildkit: Callable[[], bool] = may_have_buildkit
+    ):
         self._connect = connect or _connect
         self._buildkit = buildkit
 
@@ -179,13 +189,21 @@ class DockerEngine:
         return next((digest for name, digest in known if name == repository(image)), None)
 
     def _build(self, build: Build, report: Report) -> str:
-        if self._buildkit():
-            built = self._built(build_with_buildkit(build, report), build, [])
-        else:
-            built = self._build_the_old_way(build, report)
+        built = self._build_the_new_way(build, report) or self._build_the_old_way(build, report)
         if build.platform is not None:
             self._require_platform(built, build.platform, build.tag)
         return built
+
+    def _build_the_new_way(self, build: Build, report: Report) -> str | None:
+        """Build with BuildKit; None where the Docker command turns out to have none."""
+        if not self._buildkit():
+            return None
+        try:
+            return self._built(build_with_buildkit(build, report), build, [])
+        except NumeraiError:
+            if has_buildkit():
+                raise
+        return None
 
     def _build_the_old_way(self, build: Build, report: Report) -> str:
         """Build through the engine's API, which has no BuildKit. For another platform than the engine's that fails or

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
 import secrets
+import sys
 import tarfile
 import threading
 import traceback
@@ -343,6 +345,39 @@ def test_a_build_that_cannot_execute_what_is_for_another_processor_says_what_is_
             Source(tmp_path), "t:1", labels={}, report=lambda line: None
         )
     assert error.value.code == "build-failed" and "QEMU" in (error.value.hint or "")
+
+
+FAKE_DOCKER = """#!{python}
+import pathlib, sys
+with pathlib.Path({log!r}).open("a") as log:
+    log.write(" ".join(sys.argv[1:3]) + "\\n")
+if {buildx}:
+    identity = next((each for each in sys.argv if each.startswith("--iidfile=")), None)
+    if identity:
+        pathlib.Path(identity.partition("=")[2]).write_text("sha256:i")
+    sys.exit(0)
+sys.exit("docker: unknown command: docker buildx")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a program that is a script")
+@pytest.mark.parametrize(("buildx", "asked"), [(True, ["buildx build"]), (False, ["buildx build", "buildx version"])])
+def test_whether_there_is_buildkit_is_asked_once_a_build_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildx: bool, asked: list[str]
+) -> None:
+    """Asking takes the Docker command as long as a small build."""
+    folder, log, program = tmp_path / "node", tmp_path / "log", tmp_path / "bin" / "docker"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM x\n")
+    program.parent.mkdir()
+    program.write_text(FAKE_DOCKER.format(python=sys.executable, log=str(log), buildx=buildx))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("DOCKER_BUILDKIT", raising=False)
+    api = Scripted(inspect_image=NotFound("x"), inspect_distribution=api_error(404), build=[{"aux": {"ID": "old"}}])
+    built = DockerEngine(lambda: api).build(Source(folder), "t:1", labels={}, report=lambda line: None)
+    assert built == ("sha256:i" if buildx else "old")
+    assert log.read_text().splitlines() == asked
 
 
 @pytest.mark.docker

@@ -322,6 +322,30 @@ def test_another_architecture_is_another_image_of_the_same_source(world: World) 
     assert not arm.provider.deploy(node, force=False, report=quiet).changed
 
 
+def test_what_a_deploy_of_changed_code_asks_of_aws(world: World) -> None:
+    """Each request is a tenth of a second from home, and Terraform would be many."""
+    node = world.configured()
+    world.provider.deploy(node, force=False, report=quiet)
+    (Path(node.path) / "predict.py").write_text("changed")
+    another, asked = World(world.home, {"region": REGION}), list[str]()
+    another.terraform = world.terraform
+    for service in ("ecr", "dynamodb", "batch", "sts", "s3"):
+        events = world.clients.client(service).meta.events
+        events.register("before-call", lambda model, **_: asked.append(model.name), unique_id="asked")
+    applied = len(world.terraform.applied)
+    done = another.provider.deploy(node, force=False, report=quiet)
+    for service in ("ecr", "dynamodb", "batch", "sts", "s3"):
+        world.clients.client(service).meta.events.unregister("before-call", unique_id="asked")
+    assert done.changed and len(world.terraform.applied) == applied
+    assert [name for name in asked if name != "PutImage"] == [
+        "BatchGetImage",  # is that very source there already?
+        "GetAuthorizationToken",
+        "BatchGetImage",  # what is to run
+        "PutItem",  # for the watcher: deployed since
+    ]
+    assert asked.count("PutImage") == 2, "the push of the test's engine, and the tag that runs"
+
+
 def test_an_image_is_built_from_the_folder_above(world: World) -> None:
     node = world.configured()
     above = Path(node.path).parent
