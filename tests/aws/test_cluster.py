@@ -183,7 +183,7 @@ def test_a_run_that_blocks_its_queue_is_told(cluster: Cluster) -> None:
     pattern = EventPattern.load(rule["EventPattern"])
     for queue in cluster.outputs["queues"].values():
         detail = {"jobName": "event-test", "jobQueue": queue, "status": "RUNNABLE", "statusReason": "blocked-reason"}
-        event = {"source": "aws.batch", "detail-type": "Batch Job Queue Blocked", "detail": detail}
+        event: Any = {"source": "aws.batch", "detail-type": "Batch Job Queue Blocked", "detail": detail}
         assert pattern.matches_event(event)
         assert not pattern.matches_event({**event, "detail-type": "Batch Job State Change"})
 

@@ -464,6 +464,19 @@ class TestRealEngine:
         assert any(line.endswith(f"node is {node}") for line in printed)
         assert "consumed" not in "".join(lines)
 
+    def test_an_image_for_another_processor_is_built_and_not_taken_for_this_ones(
+        self, tmp_path: Path, tag: str
+    ) -> None:
+        """It is looked at only: this engine could not run it. The old builder is not let try."""
+        (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /node\n")
+        engine_, (repository, _, name) = DockerEngine(), tag.rpartition(":")
+        own = engine_._platform()
+        other = ARM if own == AMD else AMD
+        with pytest.raises(NumeraiError, match=f"is for {other}" if has_buildkit() else "old builder") as refused:
+            engine_.build(Source(tmp_path), tag, labels={}, report=lambda line: None, platform=other)
+            engine_.push(repository, name, auth={}, report=lambda line: None, platform=own)
+        assert refused.value.code == "wrong-platform"
+
     def test_a_failed_build_is_raised_with_its_last_lines(self, tmp_path: Path, tag: str) -> None:
         failing = 'FROM python:3.13-slim\nRUN ["python", "-c", "print(12345); raise SystemExit(4)"]\n'
         with pytest.raises(NumeraiError) as error:
