@@ -294,18 +294,19 @@ class ContainerEngine(Protocol):
         are build arguments; those that the Dockerfile does not declare are left out. The image is labelled with the
         name and the digest of the image that it is based on, where its digest is known. Pinned images are taken by
         their digests.
-        `NumeraiError` with code `build-failed`, holding the last lines of the build's output, `base-image-missing`, or
-        `base-not-pinned`.
+        `NumeraiError` with code `build-failed`, holding the last lines of the build's output, `base-image-missing`,
+        `base-not-pinned`, or `wrong-platform` when the image is not for `platform`.
         """
 
     def digest(self, image: str, platform: str | None = None) -> str | None:
         """The digest by which a registry knows an image: the engine's own copy, if that is for the platform, else what
         the registry holds now. None for one that was built here. `ProviderError` when there is none of that name."""
 
-    def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
+    def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report, platform: str) -> None:
         """Push one tag to its registry, saying each layer that arrived. `auth` holds `username` and `password`.
 
-        `ProviderError` with code `push-failed` when the registry does not take it.
+        `NumeraiError` with code `wrong-platform` when the image is not for `platform`, `push-failed` when the registry
+        does not take it.
         """
 
     def cpus(self) -> int:

@@ -45,9 +45,22 @@ _NO_BASE = re.compile(
 )
 
 
+OTHER_PLATFORM = (
+    "Build with BuildKit (`docker buildx version` must answer, and DOCKER_BUILDKIT must not be 0). Another processor"
+    " than the engine's is emulated by QEMU: Docker Desktop has it; on Linux add it by"
+    " `docker run --privileged --rm tonistiigi/binfmt --install all`"
+)
+"""What an image for another processor takes. Source: docs.docker.com/build/building/multi-platform, "QEMU"."""
+
+
+def may_have_buildkit(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether `docker` is there, and not told by DOCKER_BUILDKIT=0 to build the old way."""
+    return environ.get("DOCKER_BUILDKIT") != "0" and shutil.which("docker") is not None
+
+
 def has_buildkit(environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether `docker` is there with buildx, and not told by DOCKER_BUILDKIT=0 to build the old way."""
-    if environ.get("DOCKER_BUILDKIT") == "0" or shutil.which("docker") is None:
+    """Whether that `docker` has buildx. Asking it takes as long as a small build."""
+    if not may_have_buildkit(environ):
         return False
     try:
         return (
@@ -129,9 +142,12 @@ def build_failed(dockerfile: Path, reason: str, tail: list[str]) -> NumeraiError
             "Check the FROM line and the connection to the registry, or build or pull the base image first.",
             code="base-image-missing",
         )
+    help_ = "Mend the Dockerfile or what it installs, then deploy again; what was deployed before is unchanged."
+    if any("exec format error" in line for line in (reason, *tail)):
+        help_ = f"A program there is for another processor than the engine's. {OTHER_PLATFORM}."
     return NumeraiError(
         "\n".join([f"Building the image of {dockerfile.parent} failed: {reason}.", *(f"  {line}" for line in tail)]),
-        "Mend the Dockerfile or what it installs, then deploy again; what was deployed before is unchanged.",
+        help_,
         code="build-failed",
     )
 

@@ -26,7 +26,15 @@ from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ..foreign import one_line
 from ..ports import ContainerSpec, ContainerState, Report
 from ..source import Source, dockerfile_text
-from .buildkit import Build, build_failed, build_with_buildkit, has_buildkit, need_of_buildkit
+from .buildkit import (
+    OTHER_PLATFORM,
+    Build,
+    build_failed,
+    build_with_buildkit,
+    has_buildkit,
+    may_have_buildkit,
+    need_of_buildkit,
+)
 
 if TYPE_CHECKING:
     from docker import APIClient
@@ -56,7 +64,9 @@ class DockerEngine:
     Nothing is contacted before the first method is called.
     """
 
-    def __init__(self, connect: Callable[[], APIClient] | None = None, buildkit: Callable[[], bool] = has_buildkit):
+    def __init__(
+        self, connect: Callable[[], APIClient] | None = None, buildkit: Callable[[], bool] = may_have_buildkit
+    ):
         self._connect = connect or _connect
         self._buildkit = buildkit
 
@@ -180,12 +190,29 @@ class DockerEngine:
         return next((digest for name, digest in known if name == repository(image)), None)
 
     def _build(self, build: Build, report: Report) -> str:
+        built = self._build_the_new_way(build, report) or self._build_the_old_way(build, report)
+        if build.platform is not None:
+            self._require_platform(built, build.platform, build.tag)
+        return built
+
+    def _build_the_new_way(self, build: Build, report: Report) -> str | None:
+        """Build with BuildKit; None where the Docker command turns out to have none."""
         if not self._buildkit():
-            return self._build_the_old_way(build, report)
-        return self._built(build_with_buildkit(build, report), build, [])
+            return None
+        try:
+            return self._built(build_with_buildkit(build, report), build, [])
+        except NumeraiError:
+            if has_buildkit():
+                raise
+        return None
 
     def _build_the_old_way(self, build: Build, report: Report) -> str:
-        """Build through the engine's API, which has no BuildKit."""
+        """Build through the engine's API, which has no BuildKit. For another platform than the engine's that fails or
+        takes a base image of the engine's own, by its kind of image store (github.com/moby/moby/issues/47823)."""
+        if build.platform not in (None, own := self._platform() if build.platform else None):
+            raise self._wrong_platform(
+                f"The old builder builds for {own} only, and {build.tag} is to be {build.platform}"
+            )
         line = need_of_buildkit(build.dockerfile)
         if line is not None:
             raise EnvironmentNotReady(
@@ -226,7 +253,25 @@ class DockerEngine:
             raise build_failed(build.source.dockerfile, "the engine returned no image", tail)
         return built
 
-    def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
+    def _platform(self) -> str:
+        """What the engine runs on, such as linux/arm64."""
+        with _errors():
+            version = self._api.version()
+        return f"{version.get('Os')}/{version.get('Arch')}"
+
+    def _require_platform(self, image: str, platform: str, tag: str) -> None:
+        """Refuse an image that is for another platform than that of what is to run it."""
+        local = self._local_image(image) or {}
+        found = f"{local.get('Os')}/{local.get('Architecture')}"
+        if found != platform:
+            raise self._wrong_platform(f"The image {tag} is for {found}, and what is to run it is {platform}")
+
+    def _wrong_platform(self, why: str) -> EnvironmentNotReady:
+        own = f"Or let nodes run on {self._platform()}: on AWS by the setting `architecture` and `node config`."
+        return EnvironmentNotReady(f"{why}. Nothing was pushed.", f"{OTHER_PLATFORM}. {own}", code="wrong-platform")
+
+    def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report, platform: str) -> None:
+        self._require_platform(f"{repository}:{tag}", platform, f"{repository}:{tag}")
         with _errors():
             # As with builds, the SDK reports a failed push only in its stream.
             events = self._api.push(repository, tag=tag, auth_config=dict(auth), stream=True, decode=True)

@@ -16,7 +16,7 @@ ATTEMPTS = 3  # minimum runs started for a round before giving up
 GRACE = timedelta(minutes=10)  # how long a node whose runs others start is left alone after the opening
 WARN_BEFORE = timedelta(minutes=15)  # how long before the deadline people hear that nothing is submitted yet
 CONFIRMED_WITHIN = timedelta(minutes=10)  # an unconfirmed submission this old is made again
-CAPACITY_WAIT = timedelta(minutes=10)  # a run that waits this long for capacity no longer counts as running
+CAPACITY_WAIT = timedelta(minutes=8)  # a run that has not started for this long no longer counts as running
 PATIENCE = timedelta(minutes=15)  # how long a due start may be prevented before people hear of it
 AFTER_DEADLINE = timedelta(minutes=30)  # how long a run over the deadline, or Numerai's verdict, is waited for
 GIVE_UP = timedelta(hours=6)  # how long after the deadline a submission without a verdict is followed
@@ -234,7 +234,7 @@ class Facts:
 
     @cached_property
     def stale(self) -> list[Run]:
-        """The runs that have waited too long for capacity to count as running."""
+        """The runs that have not started for too long to count as running."""
         waiting = [run for run in self.of_round if run.state == "queued" and run.started_at is None]
         return [run for run in waiting if self.now - run.created_at >= self.round.third(run.created_at, CAPACITY_WAIT)]
 
@@ -256,7 +256,7 @@ class Facts:
     @cached_property
     def due(self) -> datetime:
         """When the watcher starts a run, unless something is submitted or runs by then."""
-        round_, grace = self.round, self.round.grace(self.grace)
+        round_, grace = self.round, timedelta() if self.stale else self.round.grace(self.grace)
         due = self.begin + (grace if self.callable else timedelta())
         if self.schedule_unread:
             due = max(due, round_.deadline - min(UNREAD_SCHEDULE, round_.window / 2))
@@ -641,7 +641,7 @@ def _why(facts: Facts) -> str:
 
 def _why_again(facts: Facts) -> str:
     if facts.stale:
-        return f"run {facts.stale[0].id} has waited for capacity for {span(facts.now - facts.stale[0].created_at)}"
+        return f"run {facts.stale[0].id} has not started for {span(facts.now - facts.stale[0].created_at)}"
     unconfirmed = _unconfirmed(facts)
     return f"Numerai has not confirmed {unconfirmed[1]} for {span(facts.now - unconfirmed[0])}" if unconfirmed else ""
 

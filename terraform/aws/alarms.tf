@@ -72,7 +72,7 @@ resource "aws_cloudwatch_event_rule" "failed_run" {
     source      = ["aws.batch"]
     detail-type = ["Batch Job State Change"]
     detail = merge(local.failures, {
-      jobQueue = sort([for kind in local.kinds : aws_batch_job_queue.this[kind].arn])
+      jobQueue = local.submittable
     })
   })
 }
@@ -96,7 +96,10 @@ resource "aws_cloudwatch_event_target" "failed_run" {
 
 # That a rule cannot hand its message over is seen nowhere else.
 resource "aws_cloudwatch_metric_alarm" "rule" {
-  for_each = { failed-run = aws_cloudwatch_event_rule.failed_run.name }
+  for_each = {
+    blocked-run = aws_cloudwatch_event_rule.blocked_run.name
+    failed-run  = aws_cloudwatch_event_rule.failed_run.name
+  }
 
   alarm_name          = "${each.value}-invocations"
   alarm_description   = "The mail about a run could not be sent: EventBridge may not publish to the topic"
@@ -110,6 +113,33 @@ resource "aws_cloudwatch_metric_alarm" "rule" {
   comparison_operator = "GreaterThanOrEqualToThreshold"
   treat_missing_data  = "notBreaching"
   alarm_actions       = [aws_sns_topic.failures.arn]
+}
+
+# A run at the head of a queue that cannot start, for a cause that AWS Batch recognises: no capacity, a misconfigured or full
+# environment. Source: docs.aws.amazon.com/batch/latest/userguide/batch-job-queue-blocked-events.html.
+resource "aws_cloudwatch_event_rule" "blocked_run" {
+  name        = "${var.name}-blocked-run"
+  description = "A run cannot start"
+  event_pattern = jsonencode({
+    source      = ["aws.batch"]
+    detail-type = ["Batch Job Queue Blocked"]
+    detail      = { jobQueue = local.submittable }
+  })
+}
+
+resource "aws_cloudwatch_event_target" "blocked_run" {
+  rule      = aws_cloudwatch_event_rule.blocked_run.name
+  target_id = "failures"
+  arn       = aws_sns_topic.failures.arn
+
+  input_transformer {
+    input_paths = {
+      name   = "$.detail.jobName"
+      reason = "$.detail.statusReason"
+      run    = "$.detail.jobId"
+    }
+    input_template = "\"Run <run> (<name>) cannot start: <reason>. The watcher replaces it; `numerai node status` shows how it goes.\""
+  }
 }
 
 # The first ten alarms of an account are free, a further one costs 0.10 USD a month.

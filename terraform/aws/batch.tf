@@ -4,10 +4,14 @@ locals {
     "${pair[0]}-${pair[1]}" => { kind = pair[0], spot = pair[1] == "spot" }
   }
 
+  cpu_architecture = { amd64 = "X86_64", arm64 = "ARM64" }[var.architecture]
+
   # What `optimal` stands for is AWS's to change. The largest of r7i have 192 vCPUs and 1,536 GiB, of g5 and g6 192 and 768; what
-  # the system keeps of that is left out of what a node may ask for (variables.tf).
+  # the system keeps of that is left out of what a node may ask for (variables.tf). For arm64 the families of AWS Batch's own
+  # `default_arm64`, by name: docs.aws.amazon.com/batch/latest/userguide/instance-type-compute-table.html. The image type
+  # ECS_AL2023 is for both.
   instance_types = {
-    ec2 = ["c6i", "c7i", "m6i", "m7i", "r6i", "r7i"]
+    ec2 = var.architecture == "arm64" ? ["m6g", "c6g", "r6g", "c7g"] : ["c6i", "c7i", "m6i", "m7i", "r6i", "r7i"]
     gpu = ["g4dn", "g5", "g6"]
   }
 
@@ -81,6 +85,22 @@ resource "aws_batch_job_queue" "this" {
       order               = compute_environment_order.key + 1
       compute_environment = aws_batch_compute_environment.this[compute_environment_order.value].arn
     }
+  }
+}
+
+# The watcher's own tries go here. Neither AWS Batch nor ECS promises to leave a Spot environment that has no capacity: a job
+# can stay RUNNABLE for ever, and only the causes that AWS recognises block the queue visibly. Source:
+# docs.aws.amazon.com/batch/latest/userguide/job_stuck_in_runnable.html. A queue costs nothing.
+resource "aws_batch_job_queue" "now" {
+  for_each = local.kinds
+
+  name     = "${var.name}-${each.key}-now"
+  state    = "ENABLED"
+  priority = 1
+
+  compute_environment_order {
+    order               = 1
+    compute_environment = aws_batch_compute_environment.this["${each.key}-on-demand"].arn
   }
 }
 

@@ -1,7 +1,5 @@
 locals {
-  submittable = [
-    for kind in local.kinds : aws_batch_job_queue.this[kind].arn
-  ]
+  submittable = sort(concat([for queue in aws_batch_job_queue.this : queue.arn], [for queue in aws_batch_job_queue.now : queue.arn]))
 
   # The definitions of this cluster only; Batch checks the name with and without its revision.
   submittable_definitions = ["${local.batch_arn}:job-definition/${var.name}-*"]

@@ -99,7 +99,7 @@ resource "aws_batch_job_definition" "node" {
     local.kind[each.key] != "fargate" ? {} : {
       fargatePlatformConfiguration = { platformVersion = "LATEST" }
       networkConfiguration         = { assignPublicIp = "ENABLED" }
-      runtimePlatform              = { cpuArchitecture = "X86_64", operatingSystemFamily = "LINUX" }
+      runtimePlatform              = { cpuArchitecture = local.cpu_architecture, operatingSystemFamily = "LINUX" }
     },
     local.kind[each.key] == "fargate" && each.value.disk_gib > 20 ? {
       ephemeralStorage = { sizeInGiB = each.value.disk_gib }

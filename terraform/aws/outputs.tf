@@ -59,8 +59,11 @@ output "failures_topic_arn" {
 }
 
 output "queues" {
-  description = "The Batch queues: fargate, and ec2 and gpu where a node needs them."
-  value       = { for kind, queue in aws_batch_job_queue.this : kind => queue.arn }
+  description = "The Batch queues: fargate, and ec2 and gpu where a node needs them; with `-now` those over On-Demand capacity only."
+  value = merge(
+    { for kind, queue in aws_batch_job_queue.this : kind => queue.arn },
+    { for kind, queue in aws_batch_job_queue.now : "${kind}-now" => queue.arn }
+  )
 }
 
 output "nodes" {
@@ -73,6 +76,7 @@ output "nodes" {
       image_tag      = var.image_tag
       job_definition = aws_batch_job_definition.node[name].name
       job_queue      = aws_batch_job_queue.this[local.kind[name]].arn
+      job_queue_now  = aws_batch_job_queue.now[local.kind[name]].arn
       artifacts      = "s3://${aws_s3_bucket.artifacts.bucket}/${name}"
       schedule       = try(aws_scheduler_schedule.node[name].name, null)
     }

@@ -271,6 +271,23 @@ variable "use_spot" {
   default     = true
 }
 
+variable "architecture" {
+  description = "The processors that runs get: amd64, or arm64, which costs a fifth less and takes images for linux/arm64."
+  type        = string
+  default     = "amd64"
+  nullable    = false
+
+  validation {
+    condition     = contains(["amd64", "arm64"], var.architecture)
+    error_message = "architecture must be amd64 or arm64."
+  }
+
+  validation {
+    condition     = var.architecture == "amd64" || alltrue([for node in values(var.nodes) : node.gpu == 0])
+    error_message = "A node with a GPU needs the architecture amd64: the hosts with GPUs here (g4dn, g5, g6) have no other."
+  }
+}
+
 variable "log_retention_days" {
   description = "How long logs of runs and of the webhook are kept."
   type        = number

@@ -111,6 +111,7 @@ resource "aws_dynamodb_table_item" "nodes" {
           cron           = node.cron
           token_sha256   = node.token_sha256
           job_queue      = aws_batch_job_queue.this[local.kind[name]].arn
+          job_queue_now  = aws_batch_job_queue.now[local.kind[name]].arn
           job_definition = aws_batch_job_definition.node[name].name
         }
       })

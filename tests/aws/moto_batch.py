@@ -6,14 +6,14 @@ import fnmatch
 import threading
 import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import docker
 from docker.errors import APIError, DockerException, ImageNotFound, NotFound
 from docker.models.containers import Container
 from moto import settings
-from moto.batch.models import Job
+from moto.batch.models import Job, JobQueue
 from moto.core.utils import unix_time_millis
 from moto.moto_api import state_manager
 from moto.ssm.models import ssm_backends
@@ -28,6 +28,11 @@ NOT_STARTED = "Task failed to start"
 GRACE_SECONDS = 5
 """How long a container has between SIGTERM and SIGKILL; AWS gives 30."""
 POLL_SECONDS = 0.2
+WAITING_FOR = "emulator:waiting-for"
+"""The tag of a compute environment that never has capacity: its jobs stay RUNNABLE until they are cancelled. The value
+is for how many seconds already, which their times of creation show."""
+no_spot = threading.Event()
+"""While it is set, no Spot environment has capacity either."""
 
 
 class NotStarted(Exception):
@@ -49,6 +54,7 @@ class Jobs:
         outcome = Outcome(None, None, job.job_stopped_reason)
         for number in range(1, most + 1):
             job.status = "RUNNABLE"
+            _wait_for_capacity(job)
             outcome = self._attempt(job, number)
             if outcome.exit_code == 0 or outcome.final or not outcome.retried(strategy.get("evaluateOnExit")):
                 break
@@ -184,6 +190,27 @@ def never_started(why: str, *, fargate: bool) -> Outcome:
 
 def _on_fargate(job: Job) -> bool:
     return "FARGATE" in (job.job_definition.platform_capabilities or [])
+
+
+def waiting_for(queue: JobQueue) -> float | None:
+    """For how many seconds the first environment of a queue has had no capacity, None when it has some.
+
+    AWS documents no time after which a job goes on to the next environment, and users report jobs that stay RUNNABLE
+    for ever (github.com/apache/airflow/issues/38298): here it never goes on.
+    """
+    first = queue.environments[0]
+    tag = queue.backend.list_tags_for_resource(first.arn).get(WAITING_FOR)
+    spot = str((first.compute_resources or {}).get("type")).endswith("SPOT")
+    return float(tag) if tag is not None else 0.0 if spot and no_spot.is_set() else None
+
+
+def _wait_for_capacity(job: Job) -> None:
+    waiting = waiting_for(job.job_queue)
+    if waiting:
+        job.job_created_at -= timedelta(seconds=waiting)
+    while waiting is not None and not job.stop:
+        time.sleep(POLL_SECONDS)
+        waiting = waiting_for(job.job_queue)
 
 
 def install(jobs: Jobs) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import boto3
 import pytest
 import requests
+from moto.events.models import EventPattern
 from numerai_compute.adapters.terraform_runner import TerraformRunner
 from numerai_compute.errors import ProviderError
 from numerai_compute.providers.aws.clients import AwsClients
@@ -25,6 +26,7 @@ from numerai_compute.providers.aws.terraform import terraform_runner
 
 from .conftest import ALICE, ALICE_TOKEN, ROOT, Cluster, node
 from .emulator import ACCOUNT, REGION, Emulator
+from .moto_batch import WAITING_FOR
 
 pytestmark = [pytest.mark.aws, pytest.mark.docker]
 
@@ -158,6 +160,41 @@ def test_a_round_whose_webhook_never_comes_is_submitted_by_the_watcher(cluster: 
     assert told(cluster, queue) == []
 
 
+def test_without_spot_capacity_the_watcher_submits_on_demand(cluster: Cluster, queue: str) -> None:
+    batch, numerai, alice = cluster.client("batch"), cluster.numerai.control, cluster.outputs["nodes"][ALICE]
+    (opened,) = numerai.open_round(8, minutes=60)
+    cluster.push(ALICE, f"python -c {shlex.quote(SUBMITS)}")
+    (described,) = batch.describe_job_queues(jobQueues=[alice["job_queue"]])["jobQueues"]
+    spot = described["computeEnvironmentOrder"][0]["computeEnvironment"]
+    batch.tag_resource(resourceArn=spot, tags={WAITING_FOR: "500"})
+    try:
+        before = jobs(cluster)
+        run = {"jobQueue": alice["job_queue"], "jobDefinition": alice["job_definition"]}
+        waits = batch.submit_job(jobName=f"{ALICE}-scheduled", **run)["jobId"]  # as the node's own schedule does
+        watch(cluster)
+        (started,) = set(jobs(cluster)) - {*before, waits}
+        job = ended(cluster, started)
+    finally:
+        batch.untag_resource(resourceArn=spot, tagKeys=[WAITING_FOR])
+    assert (job["status"], job["jobQueue"]) == ("SUCCEEDED", alice["job_queue_now"]), printed(cluster, job)
+    assert ended(cluster, waits)["attempts"] == [], "it was cancelled before it started"
+    submission = numerai.state()["submissions"][-1]
+    assert (submission["round_number"], submission["late"]) == (opened["number"], False)
+    assert told(cluster, queue) == []
+
+
+def test_a_run_that_blocks_its_queue_is_told(cluster: Cluster) -> None:
+    """AWS's example: docs.aws.amazon.com/batch/latest/userguide/batch-job-queue-blocked-events.html."""
+    rule = cluster.client("events").describe_rule(Name="numerai-blocked-run")
+    pattern = EventPattern.load(rule["EventPattern"])
+    for queue in cluster.outputs["queues"].values():
+        detail = {"jobName": "event-test", "jobQueue": queue, "status": "RUNNABLE", "statusReason": "blocked-reason"}
+        event: Any = {"source": "aws.batch", "detail-type": "Batch Job Queue Blocked", "detail": detail}
+        assert pattern.matches_event(event)
+        event["detail-type"] = "Batch Job State Change"
+        assert not pattern.matches_event(event)
+
+
 def test_a_missed_round_is_told_once(cluster: Cluster, queue: str) -> None:
     numerai = cluster.numerai.control
     (opened,) = numerai.open_round(8, minutes=60)
@@ -288,7 +325,7 @@ def test_gpus_big_nodes_schedules_and_every_option_apply_and_go_again(cluster: C
     }
     before = cluster.variables
     cluster.apply(**options)
-    assert set(cluster.outputs["queues"]) == {"fargate", "ec2", "gpu"}
+    assert set(cluster.outputs["queues"]) == {"fargate", "fargate-now", "ec2", "ec2-now", "gpu", "gpu-now"}
     assert {name: made["kind"] for name, made in cluster.outputs["nodes"].items()} == {
         ALICE: "fargate",
         "numerai-gpu": "gpu",

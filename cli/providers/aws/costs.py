@@ -7,6 +7,7 @@ from statistics import mean
 
 from ...models import CostEstimate, CostItem, Node, Run
 from . import prices
+from .settings import ARM
 from .sizes import beyond_fargate, provisioned_size
 
 RUNS_A_MONTH = 22
@@ -20,15 +21,22 @@ LOG_GIB_A_RUN = 0.0005
 ARTIFACTS_GIB = 0.1
 
 
-def estimate(node: Node, history: Iterable[Run] = (), *, use_spot: bool = True, first: bool = True) -> CostEstimate:
+def estimate(
+    node: Node,
+    history: Iterable[Run] = (),
+    *,
+    use_spot: bool = True,
+    first: bool = True,
+    architecture: str = "amd64",
+) -> CostEstimate:
     """The cost of a node, from the minutes its latest runs took or else from 10 minutes a run.
 
     `first` adds what the cluster costs however many nodes it has.
     """
     took = [(run.ended_at - run.started_at).total_seconds() / 60 for run in history if run.ended_at and run.started_at]
     minutes = mean(took) if took else DEFAULT_MINUTES
-    items = [_compute(node, minutes, use_spot), *_storage(), *(_shared() if first else ())]
-    dear = _compute(node, minutes, use_spot=False).usd - items[0].usd
+    items = [_compute(node, minutes, use_spot, architecture), *_storage(), *(_shared() if first else ())]
+    dear = _compute(node, minutes, False, architecture).usd - items[0].usd
     return CostEstimate(
         node=node.name,
         items=tuple(items),
@@ -40,16 +48,16 @@ def estimate(node: Node, history: Iterable[Run] = (), *, use_spot: bool = True, 
     )
 
 
-def _compute(node: Node, minutes: float, use_spot: bool) -> CostItem:
+def _compute(node: Node, minutes: float, use_spot: bool, architecture: str) -> CostItem:
     cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
     gib, hours = memory_mib / 1024, RUNS_A_MONTH * (minutes + START_MINUTES) / 60
     host = beyond_fargate(cpu, memory_mib)
     per_cpu, per_gib = (
         (prices.EC2_VCPU_HOUR, prices.EC2_GIB_HOUR) if host else (prices.FARGATE_VCPU_HOUR, prices.FARGATE_GIB_HOUR)
     )
-    share = prices.SPOT_SHARE if use_spot else 1.0
+    share = (prices.SPOT_SHARE if use_spot else 1.0) * (prices.ARM_SHARE if architecture == ARM else 1.0)
     usd = hours * ((cpu * per_cpu + gib * per_gib) * share + prices.PUBLIC_ADDRESS_HOUR)
-    kind = ("EC2" if host else "Fargate") + (" Spot" if use_spot else "")
+    kind = ("EC2" if host else "Fargate") + (" Spot" if use_spot else "") + (f" ({ARM})" if architecture == ARM else "")
     return CostItem(
         f"runs on {kind}",
         usd,

@@ -71,7 +71,8 @@ class AwsParts:
     @cached_property
     def images(self) -> Images:
         """What builds and pushes images."""
-        return Images(self.context.engine, ImageRegistry(self.clients), self.settings.cluster)
+        settings = self.settings
+        return Images(self.context.engine, ImageRegistry(self.clients), settings.cluster, settings.architecture)
 
     def runner(self) -> StackRunner:
         """Terraform on the cluster."""

@@ -12,6 +12,9 @@ TABLE_REGION = "us-east-1"
 
 FARGATE_VCPU_HOUR = 0.04048
 FARGATE_GIB_HOUR = 0.004445
+ARM_SHARE = 0.8
+"""What arm64 costs of that: Fargate's (0.03238 and 0.00356), and about as much that of hosts (m6g beside m6i). It is on
+Fargate Spot too: docs.aws.amazon.com/batch/latest/APIReference/API_RuntimePlatform.html excepts Windows only."""
 SPOT_SHARE = 0.35
 """What Fargate Spot costs of that. It moves with demand; AWS says `up to 70 % off`, so this errs on the dear side."""
 PUBLIC_ADDRESS_HOUR = 0.005

@@ -23,7 +23,7 @@ from .clients import AwsClients
 from .cluster_outputs import ClusterOutputs
 from .costs import estimate
 from .cron import aws_cron
-from .images import KEPT_IMAGES
+from .images import KEPT_IMAGES, architecture_of
 from .limits import in_words
 from .logs import RunLogs, webhook_calls
 from .moving import move_state
@@ -121,7 +121,11 @@ class AwsProvider:
         """Bring the cluster to what the node needs; its webhook's address is made once and stays."""
         cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
         node = replace(node, cpu=cpu, memory_mib=memory_mib)
-        return replace(node, webhook_url=self._parts.cluster.configure(node, report))
+        node = replace(node, webhook_url=self._parts.cluster.configure(node, report))
+        deployed = self.deployment(node.name)
+        if deployed and not self._parts.images.fits(deployed.image):
+            report(f"What is deployed is for linux/{architecture_of(deployed.image)}: run `numerai node deploy`")
+        return node
 
     def webhook_url(self, node_name: str) -> str | None:
         """The cluster's own address of it."""
@@ -272,7 +276,8 @@ class AwsProvider:
         known = node.name in stack.staying and stack.outputs
         # how long they took is all that counts here, and no log says that
         runs = BatchRuns(self._parts.clients, stack, self._clock).runs(node.name, HISTORY) if known else []
-        return estimate(node, runs, use_spot=self._parts.settings.use_spot, first=first)
+        settings = self._parts.settings
+        return estimate(node, runs, use_spot=settings.use_spot, first=first, architecture=settings.architecture)
 
     def _remember(self, node_name: str, done: Deployment) -> None:
         def changed(stack: Stack) -> Stack:

@@ -13,6 +13,7 @@ DEFAULT_REGION = "us-east-1"
 DEFAULT_CLUSTER = "numerai"
 LOG_RETENTION_DAYS = (1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731)
 """What CloudWatch Logs accepts, up to two years (PutRetentionPolicy)."""
+ARM = "arm64"
 
 SETTINGS = (
     text("region", "the region; the AWS SDK's own choice where none is given, else us-east-1",
@@ -22,6 +23,7 @@ SETTINGS = (
          r"[a-z][a-z0-9-]{1,22}[a-z0-9]", "3 to 24 lower-case letters, digits and hyphens, the first one a letter",
          DEFAULT_CLUSTER, ("NUMERAI_AWS_CLUSTER",)),
     switch("use_spot", "run on Spot capacity, which is cheaper and may be taken away", True),
+    choice("architecture", "the processors that runs get; arm64 costs a fifth less", ("amd64", ARM), "amd64"),
     choice("webhook_concurrency", "how many webhook calls are answered at once; -1 reserves none",
            (-1, *range(1, 101)), 10,
            wanted="a number from 1 to 100, or -1 to reserve none"),
@@ -46,6 +48,7 @@ class AwsSettings:
     profile: str | None = None
     cluster: str = DEFAULT_CLUSTER
     use_spot: bool = True
+    architecture: str = "amd64"
     webhook_concurrency: int = 10
     runs_per_hour: int = 60
     log_retention_days: int = 30

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from ...triggers import NO_SUBMIT, is_another, watch_trigger
+from ...triggers import NO_SUBMIT, WATCH, is_another, watch_trigger
 from ..webhooks.calls import Refused, job_name, trigger_variable
 from ..webhooks.claims import WAIT_SECONDS, Claim, Time, once
 
@@ -20,7 +20,7 @@ REMEMBER_SECONDS = 90 * 24 * 3600
 """After this DynamoDB may delete an item."""
 _PULL = re.compile(r"CannotPull\w*Error", re.IGNORECASE)
 _NOT_THERE = re.compile(r"not ?found|manifest unknown|does not exist|no such", re.IGNORECASE)
-_STATES = {"STARTING": "running", "RUNNING": "running", "SUCCEEDED": "succeeded", "FAILED": "failed"}
+_STATES = {"RUNNING": "running", "SUCCEEDED": "succeeded", "FAILED": "failed"}
 TOO_MANY = "Too many runs in this hour. Try again later."
 NOTICE_PREFIX = "notice-"
 """Begins the names of the watcher's jobs that run a node's image to notify people."""
@@ -194,18 +194,22 @@ def run_of_trigger(
         return None if found is None else str(found["jobId"])
 
     def submit() -> str:
-        return submit_job(batch, node, job, environment=[{"name": trigger_variable(trigger_id), "value": trigger_id}])
+        variable = {"name": trigger_variable(trigger_id), "value": trigger_id}
+        return submit_job(batch, node, job, now=trigger_id.startswith(WATCH), environment=[variable])
 
     return once(table, trigger_key(name, trigger_id), submit, time, find=find, wait_seconds=wait_seconds)
 
 
-def submit_job(batch: Any, node: Mapping[str, str], job: str, seconds: int | None = None, **overrides: Any) -> str:
-    """Start a container of the node's image; returns the job's id. `seconds` limits how long it may take."""
+def submit_job(
+    batch: Any, node: Mapping[str, str], job: str, seconds: int | None = None, *, now: bool, **overrides: Any
+) -> str:
+    """Start a container of the node's image; returns the job's id. `seconds` limits how long it may take. With `now` it
+    does not wait for Spot capacity."""
     limit = {} if seconds is None else {"timeout": {"attemptDurationSeconds": seconds}}
     return str(
         batch.submit_job(
             jobName=job,
-            jobQueue=node["job_queue"],
+            jobQueue=_queues(node)[-1 if now else 0],
             jobDefinition=node["job_definition"],
             containerOverrides=overrides,
             **limit,
@@ -214,12 +218,16 @@ def submit_job(batch: Any, node: Mapping[str, str], job: str, seconds: int | Non
 
 
 def jobs(batch: Any, node: Mapping[str, str], by: str, value: str) -> Iterator[dict[str, Any]]:
-    """The jobs of the node's queue with this `JOB_NAME` or `JOB_DEFINITION`."""
-    pages = batch.get_paginator("list_jobs").paginate(
-        jobQueue=node["job_queue"], filters=[{"name": by, "values": [value]}]
-    )
-    for page in pages:
-        yield from page["jobSummaryList"]
+    """The jobs of the node's queues with this `JOB_NAME` or `JOB_DEFINITION`."""
+    pages, filters = batch.get_paginator("list_jobs"), [{"name": by, "values": [value]}]
+    for queue in _queues(node):
+        for page in pages.paginate(jobQueue=queue, filters=filters):
+            yield from page["jobSummaryList"]
+
+
+def _queues(node: Mapping[str, str]) -> list[str]:
+    """The node's queue, and the one over On-Demand capacity only, which clusters of earlier versions lack."""
+    return [node[name] for name in ("job_queue", "job_queue_now") if name in node]
 
 
 def is_run(job: Mapping[str, Any], name: str, definition: str) -> bool:
@@ -229,11 +237,7 @@ def is_run(job: Mapping[str, Any], name: str, definition: str) -> bool:
 
 
 def state_of(job: Mapping[str, Any]) -> str:
-    """The state of a job in the words of `models.RunState`; what is not started, done or failed is queued.
-
-    A job that is starting has its capacity, and CancelJob does nothing to it. Source:
-    docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html.
-    """
+    """The state of a job in the words of `models.RunState`; what is not running, done or failed is queued."""
     return _STATES.get(job["status"], "queued")
 
 
@@ -253,11 +257,14 @@ def run_of_job(job: Mapping[str, Any], ahead: timedelta) -> dict[str, Any]:
         field: datetime.fromtimestamp(job[name] / 1000, timezone.utc) + ahead if job.get(name) else None
         for field, name in (("created_at", "createdAt"), ("started_at", "startedAt"), ("ended_at", "stoppedAt"))
     }
+    state = state_of(job)
+    if state == "queued":
+        moments["started_at"] = None  # of an attempt before this one, which waits like any other
     container = job.get("container") or {}
     said = f"{container.get('reason') or ''} {job.get('statusReason') or ''}".strip()
     return {
         "id": job["jobId"],
-        "state": state_of(job),
+        "state": state,
         **moments,
         "exit_code": container.get("exitCode"),
         "failure": "not-deployed" if image_is_missing(said) else None,

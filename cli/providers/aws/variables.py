@@ -65,6 +65,7 @@ def terraform_variables(
         "numerai_api_url": None if own_api else container_url(api_url),
         "image_tag": IMAGE_TAG,
         "use_spot": settings.use_spot,
+        "architecture": settings.architecture,
         "log_retention_days": settings.log_retention_days,
         "notification_email": settings.notification_email,
         "monthly_budget_usd": settings.budget_usd,

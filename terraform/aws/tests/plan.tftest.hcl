@@ -316,9 +316,63 @@ run "spot_comes_first_and_can_be_left_out" {
   }
 
   assert {
+    condition     = aws_batch_job_queue.now["fargate"].name == "numerai-fargate-now"
+    error_message = "The watcher's own tries must have their queue in any case."
+  }
+
+  assert {
     condition     = toset(keys(aws_batch_compute_environment.this)) == toset(["fargate-on-demand"])
     error_message = "Without Spot there must be On-Demand only."
   }
+}
+
+run "arm_is_another_platform_and_other_hosts" {
+  command = plan
+
+  variables {
+    architecture = "arm64"
+    nodes = {
+      small = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+      }
+      big = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 32
+        memory_mib   = 200000
+      }
+    }
+  }
+
+  assert {
+    condition     = alltrue([for type in aws_batch_compute_environment.this["ec2-on-demand"].compute_resources[0].instance_type : endswith(type, "g")])
+    error_message = "Hosts must be of families with Graviton processors."
+  }
+
+  assert {
+    condition     = local.cpu_architecture == "ARM64"
+    error_message = "Fargate must be told."
+  }
+}
+
+run "there_is_no_arm_for_gpus" {
+  command = plan
+
+  variables {
+    architecture = "arm64"
+    nodes = {
+      gpu = {
+        model_id     = "m-1"
+        token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
+        cpu          = 4
+        memory_mib   = 15000
+        gpu          = 1
+      }
+    }
+  }
+
+  expect_failures = [var.architecture]
 }
 
 run "what_fargate_cannot_run_gets_hosts" {
@@ -344,8 +398,8 @@ run "what_fargate_cannot_run_gets_hosts" {
   }
 
   assert {
-    condition     = toset(keys(aws_batch_job_queue.this)) == toset(["ec2", "fargate", "gpu"])
-    error_message = "Each kind must have its queue."
+    condition     = toset(keys(aws_batch_job_queue.this)) == toset(["ec2", "fargate", "gpu"]) && keys(aws_batch_job_queue.now) == keys(aws_batch_job_queue.this)
+    error_message = "Each kind must have its queue, and one that does not wait for Spot."
   }
 
   assert {

@@ -42,7 +42,6 @@ else:
 
 FORGOTTEN = timedelta(days=2)
 """A round whose deadline passed longer ago is history."""
-WAITED_FOR_CAPACITY = "The watcher cancelled it: it waited too long for capacity"
 
 _fast: Any = Config(connect_timeout=2, read_timeout=3, retries={"total_max_attempts": 3})
 # Neither SubmitJob nor Publish is idempotent, so they are never repeated blindly: see claims.once.
@@ -230,10 +229,11 @@ class Watch:
     # deeds
 
     def _start(self, name: str, node: dict[str, Any], round_: policy.Round, decision: policy.Decision) -> str:
-        """Start the run of an attempt, once, after cancelling what waits in vain; why that failed, if it did."""
+        """Start the run of an attempt, once, after cancelling what waits in vain; why that failed, if it did. What has
+        just begun to start goes on beside it (docs.aws.amazon.com/batch/latest/APIReference/API_CancelJob.html)."""
         try:
             for job_id in decision.cancel:
-                _batch.cancel_job(jobId=job_id, reason=WAITED_FOR_CAPACITY)
+                _batch.cancel_job(jobId=job_id, reason="The watcher cancelled it: it waited too long for its start")
             serial = self._attempts(name, round_)[0] + (decision.start or 0)
             trigger_id = watch_trigger(round_.tournament, round_.number, serial)
             aws.run_of_trigger(self._table, _batch, name, node, trigger_id, time, wait_seconds=0)

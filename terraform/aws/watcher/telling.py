@@ -61,7 +61,7 @@ class Telling:
         def notify() -> str:
             command = ["python", "-m", "numerai_node", "notify", notice.kind, notice.title, text]
             job = f"{aws.NOTICE_PREFIX}{name}-{notice.kind}"
-            return aws.submit_job(self._batch, self._nodes[name], job, NOTICE_JOB_SECONDS, command=command)
+            return aws.submit_job(self._batch, self._nodes[name], job, NOTICE_JOB_SECONDS, now=True, command=command)
 
         done = self._once(name, key, publish)  # neither may keep the other from being done
         return self._once(name, f"{key}#run", notify) and done if self._by_run() and not notice.of_run else done

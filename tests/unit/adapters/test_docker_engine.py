@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import os
 import secrets
+import sys
 import tarfile
 import threading
 import traceback
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import IO, Any
 
@@ -303,6 +306,80 @@ def test_a_copy_for_another_platform_tells_no_digest() -> None:
     assert found.digest("x:1", "linux/arm64") == found.digest("x:1") == "sha256:arm"
 
 
+AMD, ARM = "linux/amd64", "linux/arm64"
+
+
+def image_for(platform: str) -> dict[str, str]:
+    system, _, architecture = platform.partition("/")
+    return {"Id": "sha256:i", "Os": system, "Architecture": architecture}
+
+
+def test_an_image_for_another_processor_is_refused_once_it_is_built(tmp_path: Path) -> None:
+    """The old builder takes the copy of a base image that the engine has, whatever platform it is asked for."""
+    (tmp_path / "Dockerfile").write_text("FROM x\n")
+    answers: dict[str, Any] = {"build": [{"aux": {"ID": "sha256:i"}}], "version": {"Os": "linux", "Arch": "amd64"}}
+    for built, asked, refused in ((ARM, AMD, True), (AMD, AMD, False), (ARM, None, False)):
+        found = engine(**answers, inspect_image=image_for(built), inspect_distribution=NotFound("x"))
+        with pytest.raises(NumeraiError) if refused else nullcontext() as error:
+            found.build(Source(tmp_path), "t:1", labels={}, report=lambda line: None, platform=asked)
+        if error is not None:
+            assert error.value.code == "wrong-platform"
+            assert "t:1 is for linux/arm64" in error.value.message and "linux/amd64" in error.value.message
+            assert "buildx" in (error.value.hint or "") and "architecture" in (error.value.hint or "")
+
+
+def test_the_old_builder_is_not_asked_for_another_processor_than_the_engines(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x\n")
+    found = engine(version={"Os": "linux", "Arch": "arm64"}, inspect_image=NotFound("x"))
+    with pytest.raises(NumeraiError) as error:
+        found.build(Source(tmp_path), "t:1", labels={}, report=lambda line: None, platform=AMD)
+    assert error.value.code == "wrong-platform"
+    assert "linux/arm64" in error.value.message and "DOCKER_BUILDKIT" in (error.value.hint or "")
+
+
+def test_a_build_that_cannot_execute_what_is_for_another_processor_says_what_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "Dockerfile").write_text("FROM x\nRUN true\n")
+    stream = [{"stream": "exec /bin/sh: exec format error\n"}, {"error": "returned a non-zero code: 255"}]
+    with pytest.raises(NumeraiError) as error:
+        engine(build=stream, inspect_image=NotFound("x")).build(
+            Source(tmp_path), "t:1", labels={}, report=lambda line: None
+        )
+    assert error.value.code == "build-failed" and "QEMU" in (error.value.hint or "")
+
+
+FAKE_DOCKER = """#!{python}
+import pathlib, sys
+with pathlib.Path({log!r}).open("a") as log:
+    log.write(" ".join(sys.argv[1:3]) + "\\n")
+if {buildx}:
+    identity = next((each for each in sys.argv if each.startswith("--iidfile=")), None)
+    if identity:
+        pathlib.Path(identity.partition("=")[2]).write_text("sha256:i")
+    sys.exit(0)
+sys.exit("docker: unknown command: docker buildx")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a program that is a script")
+@pytest.mark.parametrize(("buildx", "asked"), [(True, ["buildx build"]), (False, ["buildx build", "buildx version"])])
+def test_whether_there_is_buildkit_is_asked_once_a_build_has_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, buildx: bool, asked: list[str]
+) -> None:
+    """Asking takes the Docker command as long as a small build."""
+    folder, log, program = tmp_path / "node", tmp_path / "log", tmp_path / "bin" / "docker"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM x\n")
+    program.parent.mkdir()
+    program.write_text(FAKE_DOCKER.format(python=sys.executable, log=str(log), buildx=buildx))
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("DOCKER_BUILDKIT", raising=False)
+    api = Scripted(inspect_image=NotFound("x"), inspect_distribution=api_error(404), build=[{"aux": {"ID": "old"}}])
+    built = DockerEngine(lambda: api).build(Source(folder), "t:1", labels={}, report=lambda line: None)
+    assert built == ("sha256:i" if buildx else "old")
+    assert log.read_text().splitlines() == asked
+
+
 @pytest.mark.docker
 class TestRealEngine:
     """Against the engine of this machine; images are built in both ways that `docker build` has."""
@@ -386,6 +463,19 @@ class TestRealEngine:
         printed = [line.strip() for line in lines if "echo" not in line]  # BuildKit writes step and time before it
         assert any(line.endswith(f"node is {node}") for line in printed)
         assert "consumed" not in "".join(lines)
+
+    def test_an_image_for_another_processor_is_built_and_not_taken_for_this_ones(
+        self, tmp_path: Path, tag: str
+    ) -> None:
+        """It is looked at only: this engine could not run it. The old builder is not let try."""
+        (tmp_path / "Dockerfile").write_text("FROM scratch\nCOPY . /node\n")
+        engine_, (repository, _, name) = DockerEngine(), tag.rpartition(":")
+        own = engine_._platform()
+        other = ARM if own == AMD else AMD
+        with pytest.raises(NumeraiError, match=f"is for {other}" if has_buildkit() else "old builder") as refused:
+            engine_.build(Source(tmp_path), tag, labels={}, report=lambda line: None, platform=other)
+            engine_.push(repository, name, auth={}, report=lambda line: None, platform=own)
+        assert refused.value.code == "wrong-platform"
 
     def test_a_failed_build_is_raised_with_its_last_lines(self, tmp_path: Path, tag: str) -> None:
         failing = 'FROM python:3.13-slim\nRUN ["python", "-c", "print(12345); raise SystemExit(4)"]\n'

@@ -39,6 +39,7 @@ SECRET_KEY, NOTIFY_URL = "SECRET-KEY-0123456789", "json://user:hunter22@example.
 OPENS = datetime(2026, 1, 6, 12, tzinfo=timezone.utc)
 NUMBER = 1000
 FIRST = f"watch-8-{NUMBER}-1"
+QUEUE, NOW_QUEUE = "queue", "queue-now"
 ROUNDS_ASKED = {"tournament": 8, "limit": 11}
 
 
@@ -131,7 +132,8 @@ class FakeNumerai:
 
 
 class FakeBatch:
-    """Batch whose jobs do what the test says. `fail` is raised by the next submission, `lose` after it was made."""
+    """Batch whose jobs do what the test says. `fail` is raised by the next submission, `lose` after it was made. With
+    `no_spot` a job of the queue that tries Spot first never starts."""
 
     exceptions = None
 
@@ -142,20 +144,31 @@ class FakeBatch:
         self.cancelled: list[str] = []
         self.fail: Exception | None = None
         self.lose: Exception | None = None
+        self.no_spot = False
 
     def submit_job(self, **given: Any) -> dict[str, Any]:
         if self.fail:
             failure, self.fail = self.fail, None
             raise failure
         self.submitted.append(given)
-        job = self.add(given["jobName"], definition=given["jobDefinition"])
+        waits = self.no_spot and given["jobQueue"] == QUEUE
+        status = "RUNNABLE" if waits else "RUNNING"
+        job = self.add(given["jobName"], status, given["jobDefinition"], queue=given["jobQueue"])
         if self.lose:
             lost, self.lose = self.lose, None
             raise lost
         return {"jobId": job["jobId"]}
 
-    def add(self, name: str, status: str = "RUNNING", definition: str = "numerai-node", age: float = 0.0) -> Any:
+    def add(
+        self,
+        name: str,
+        status: str = "RUNNING",
+        definition: str = "numerai-node",
+        age: float = 0.0,
+        queue: str = QUEUE,
+    ) -> Any:
         job = {
+            "queue": queue,
             "jobId": f"job-{len(self.jobs)}",
             "jobName": name,
             "jobDefinition": f"arn:aws:batch:us-east-1:1:job-definition/{definition}:7",
@@ -178,6 +191,8 @@ class FakeBatch:
     def cancel_job(self, jobId: str, reason: str) -> None:
         self.cancelled.append(jobId)
         job = next(job for job in self.jobs if job["jobId"] == jobId)
+        if job["status"] in ("STARTING", "RUNNING"):
+            return
         job |= {"status": "FAILED", "statusReason": reason, "stoppedAt": int(self.clock[0] * 1000)}
 
     def get_paginator(self, operation: str) -> Any:
@@ -188,7 +203,9 @@ class FakeBatch:
             (value,) = wanted["values"]
             by_name = wanted["name"] == "JOB_NAME"
             found = [
-                job for job in self.jobs if (job["jobName"] == value if by_name else value in job["jobDefinition"])
+                {key: held for key, held in job.items() if key != "queue"}
+                for job in self.jobs
+                if job["queue"] == jobQueue and (job["jobName"] == value if by_name else value in job["jobDefinition"])
             ]
             return [{"jobSummaryList": found[:1]}, {"jobSummaryList": found[1:]}]
 
@@ -241,7 +258,8 @@ class Watched:
                 "tournament": 8,
                 "since": None,
                 "cron": None,
-                "job_queue": "queue",
+                "job_queue": QUEUE,
+                "job_queue_now": NOW_QUEUE,
                 "job_definition": "numerai-node",
                 "token_sha256": "0" * 64,
                 **node,
@@ -440,19 +458,72 @@ def test_what_was_submitted_for_another_round_does_not_count(watch: Watched) -> 
     assert len(watch.batch.submitted) == 1
 
 
-def test_a_run_that_waits_for_capacity_is_replaced(watch: Watched) -> None:
-    watch.batch.add("numerai-alice-webhook", "RUNNABLE")
-    watch.look(20)
+@pytest.mark.parametrize("status", ["SUBMITTED", "PENDING", "RUNNABLE"])
+def test_a_run_that_waits_for_capacity_is_replaced_by_one_on_demand(watch: Watched, status: str) -> None:
+    watch.at(1)
+    watch.batch.add("numerai-alice-webhook", status)
+    watch.look(8)
     assert watch.batch.submitted == []
-    watch.look(22)
+    watch.look(9)
     assert watch.batch.cancelled == ["job-0"]
-    assert len(watch.batch.submitted) == 1
+    assert [given["jobQueue"] for given in watch.batch.submitted] == [NOW_QUEUE]
 
 
-def test_a_run_that_has_its_capacity_and_is_starting_is_not_doubled(watch: Watched) -> None:
-    watch.batch.add("numerai-alice-webhook", "STARTING")
-    watch.look(22)
-    assert watch.batch.cancelled == [] and watch.batch.submitted == []
+def test_a_run_that_does_not_get_beyond_its_start_is_left_alone_and_another_started(watch: Watched) -> None:
+    """CancelJob does nothing to a job that is starting: a large image may still come, and then both run."""
+    watch.at(0)
+    starting = watch.batch.add("numerai-alice-webhook", "STARTING")
+    watch.look(7)
+    assert watch.batch.submitted == []
+    watch.look(10)
+    assert [given["jobQueue"] for given in watch.batch.submitted] == [NOW_QUEUE]
+    assert starting["status"] == "STARTING"
+
+
+def test_a_run_that_lost_its_host_and_waits_for_another_is_replaced(watch: Watched) -> None:
+    """Batch repeats it on Spot again, where it may wait for ever, and keeps the time at which it first started."""
+    watch.at(0)
+    interrupted = watch.batch.add("numerai-alice-webhook")
+    watch.look(10)
+    assert watch.batch.submitted == []
+    interrupted["status"] = "RUNNABLE"
+    watch.look(15)
+    assert [given["jobQueue"] for given in watch.batch.submitted] == [NOW_QUEUE]
+
+
+def test_without_spot_capacity_a_due_run_starts_on_demand_within_ten_minutes(watch: Watched) -> None:
+    """Numerai's call comes at the opening, and its run gets no capacity. The schedule wakes the watcher every 5 min."""
+    watch.batch.no_spot = True
+    watch.at(0)
+    watch.batch.submit_job(jobName="numerai-alice-u-1", jobDefinition="numerai-node", jobQueue=QUEUE)
+    for minutes in (0, 5, 10):
+        watch.look(minutes)
+    first, rescue = watch.batch.jobs
+    assert (first["status"], rescue["status"], rescue["queue"]) == ("FAILED", "RUNNING", NOW_QUEUE)
+    assert rescue["startedAt"] <= (watch.clock[0]) * 1000
+    watch.at(14)
+    watch.batch.end(0)
+    watch.numerai.hold("id-numerai-alice", minutes=14)
+    for minutes in (15, 20, 45, 61):
+        watch.look(minutes)
+    assert len(watch.batch.submitted) == 2 and watch.told() == [], "it is submitted inside the window"
+
+
+@pytest.mark.parametrize("offset", range(5))
+def test_whenever_the_schedule_wakes_it_a_waiting_run_is_replaced_at_the_next_look(watch: Watched, offset: int) -> None:
+    watch.batch.no_spot = True
+    watch.at(0)
+    watch.batch.submit_job(jobName="numerai-alice-u-1", jobDefinition="numerai-node", jobQueue=QUEUE)
+    for minutes in range(offset, 14, 5):
+        watch.look(minutes)
+    assert [given["jobQueue"] for given in watch.batch.submitted] == [QUEUE, NOW_QUEUE]
+
+
+def test_notices_do_not_wait_for_spot_capacity(watch: Watched) -> None:
+    watch.set_secret(NUMERAI_NOTIFY=NOTIFY_URL)
+    watch.look(61)
+    (given,) = watch.batch.submitted
+    assert given["jobName"].startswith("notice-") and given["jobQueue"] == NOW_QUEUE
 
 
 def test_without_the_files_a_model_that_has_no_entry_gets_another_run(watch: Watched) -> None:

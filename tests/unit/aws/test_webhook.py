@@ -19,6 +19,8 @@ from numerai_compute.providers.aws.trigger_table import CountingTable, Table, tr
 from numerai_compute.providers.local import webhook as local_webhook
 from numerai_compute.providers.webhooks import calls, claims
 
+from tests.present import present
+
 from .conftest import OTHER_TOKEN, RUNS_PER_HOUR, TABLE, TOKEN, World
 
 KEY = trigger_key("numerai-alice", "t-1")
@@ -223,6 +225,23 @@ def test_only_one_call_takes_a_dead_claim_over(world: World, monkeypatch: pytest
     monkeypatch.setattr(Table, "retake", too_late)
     assert world.call()[1]["runId"] == "of-the-other"
     assert not world.jobs()
+
+
+def test_what_a_watcher_elsewhere_starts_goes_to_the_queue_without_spot(world: World) -> None:
+    (described,) = world.batch.describe_job_queues(jobQueues=[world.queue])["jobQueues"]
+    given = {"priority": 1, "state": "ENABLED", "computeEnvironmentOrder": described["computeEnvironmentOrder"]}
+    now = world.batch.create_job_queue(jobQueueName="fargate-now", **given)["jobQueueArn"]
+    item = present(world.item("nodes"))
+    node = json.loads(item["nodes"]["S"])["numerai-alice"] | {"job_queue_now": now}
+    world.dynamodb.put_item(TableName=TABLE, Item={**item, "nodes": {"S": json.dumps({"numerai-alice": node})}})
+    status, answer, _ = world.call(body={"triggerId": "watch-8-1000-1"})
+    status_of_numerais, other, _ = world.call(body={"triggerId": "from-numerai"})
+    assert (status, status_of_numerais) == (200, 200)
+    queues = {
+        job["jobId"]: job["jobQueue"]
+        for job in world.batch.describe_jobs(jobs=[answer["runId"], other["runId"]])["jobs"]
+    }
+    assert queues == {answer["runId"]: now, other["runId"]: world.queue}
 
 
 def test_a_call_waits_for_the_one_that_was_faster(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

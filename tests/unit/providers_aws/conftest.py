@@ -252,9 +252,10 @@ class FakeEngine:
         self.sources.append((source, arguments or {}))
         return f"sha256:{len(self.built)}"
 
-    def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report) -> None:
+    def push(self, repository: str, tag: str, *, auth: Mapping[str, str], report: Report, platform: str) -> None:
         if "push" in self.fail:
             raise self.fail["push"]
+        assert platform in self.platforms
         assert auth == {"username": "AWS", "password": f"{ACCOUNT}-auth-token"}
         self.pushed.append(tag)
         self._registry.push(repository.partition("/")[2], tag, len(self.built))

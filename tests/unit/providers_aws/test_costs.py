@@ -36,6 +36,18 @@ def test_without_spot_the_runs_cost_what_fargate_lists() -> None:
     assert cost.usd == pytest.approx(cost.dear_usd) == pytest.approx(estimate(NODE).dear_usd)
 
 
+def test_arm_costs_a_fifth_less() -> None:
+    """0.03238 and 0.00356 instead of 0.04048 and 0.004445 US dollars: aws.amazon.com/fargate/pricing."""
+    for use_spot in (True, False):
+        intel, arm = (estimate(NODE, use_spot=use_spot, architecture=each).items[0] for each in ("amd64", "arm64"))
+        address = RUNS_A_MONTH * 11 / 60 * prices.PUBLIC_ADDRESS_HOUR
+        assert arm.usd - address == pytest.approx(0.8 * (intel.usd - address))
+        assert (intel.what, arm.what) == (
+            f"runs on Fargate{' Spot' * use_spot}",
+            f"runs on Fargate{' Spot' * use_spot} (arm64)",
+        )
+
+
 def test_the_history_decides_how_long_a_run_takes() -> None:
     runs = [
         Run("1", NODE.name, RunState.SUCCEEDED, NOW, started_at=NOW, ended_at=NOW + timedelta(minutes=minutes))

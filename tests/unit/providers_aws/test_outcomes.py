@@ -55,17 +55,12 @@ def job(status: str, *attempts: dict[str, Any], **more: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("status", ["SUBMITTED", "PENDING", "RUNNABLE"])
-def test_what_waits_is_queued(status: str) -> None:
+@pytest.mark.parametrize("status", ["SUBMITTED", "PENDING", "RUNNABLE", "STARTING"])
+def test_what_has_not_started_is_queued(status: str) -> None:
     run = run_of(job(status, statusReason="CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"), "numerai-alice", node())
     assert (run.state, run.attempt, run.started_at, run.ended_at) == (RunState.QUEUED, 1, None, None)
     assert run.message == "CAPACITY:INSUFFICIENT_INSTANCE_CAPACITY"
     assert (run.id, run.node, run.trigger_id, run.created_at) == ("j-1", "numerai-alice", "t-1", NOW)
-
-
-def test_what_is_starting_has_its_capacity() -> None:
-    run = run_of(job("STARTING"), "numerai-alice", node())
-    assert (run.state, run.attempt, run.started_at, run.ended_at) == (RunState.RUNNING, 1, None, None)
 
 
 def test_a_second_attempt_that_goes_on() -> None:

@@ -359,8 +359,7 @@ def test_a_record_that_cannot_be_read_is_named(world: World) -> None:
         {"name": "a_b-c"},
         {"name": "a__b"},
         {"name": "a---b"},
-        {"name": "n" * 56, "cron": "0 1 * * *"},
-        {"name": "n" * 57},
+        {"name": "n" * 52, "cron": "0 1 * * *"},
     ],
 )
 def test_every_name_that_aws_takes_is_taken(world: World, changes: dict[str, Any]) -> None:
@@ -437,6 +436,49 @@ def test_deploy_pushes_the_image_and_then_lets_it_run(world: World) -> None:
     again = world.provider.deploy(node, force=False, report=quiet)
     assert again == replace(done, changed=False)
     assert len(world.engine.built) == 1
+
+
+def test_another_architecture_is_another_image_of_the_same_source(world: World) -> None:
+    node = world.configured()
+    intel = world.provider.deploy(node, force=False, report=quiet)
+    arm = World(world.home, {"region": REGION, "architecture": "arm64"})
+    arm.terraform = world.terraform
+    said: list[str] = []
+    arm.provider.configure(node, said.append)
+    assert any("linux/amd64" in line and "node deploy" in line for line in said)
+    done = arm.provider.deploy(node, force=False, report=quiet)
+    assert arm.engine.platforms == {"linux/arm64"}
+    assert (done.source_hash, done.image) == (intel.source_hash, f"{intel.image}-arm64")
+    assert arm.terraform.applied[-1]["architecture"] == "arm64"
+    assert arm.provider.history(node.name) == [done.image.rpartition(":")[2]]
+    with pytest.raises(NumeraiError) as refused:
+        arm.provider.roll_back(node.name, intel.image.rpartition(":")[2])
+    assert refused.value.code == "wrong-platform"
+    assert not arm.provider.deploy(node, force=False, report=quiet).changed
+
+
+def test_what_a_deploy_of_changed_code_asks_of_aws(world: World) -> None:
+    """Each request is a tenth of a second from home, and Terraform would be many."""
+    node = world.configured()
+    world.provider.deploy(node, force=False, report=quiet)
+    (Path(node.path) / "predict.py").write_text("changed")
+    another, asked = World(world.home, {"region": REGION}), list[str]()
+    another.terraform = world.terraform
+    for service in ("ecr", "dynamodb", "batch", "sts", "s3"):
+        events = world.clients.client(service).meta.events
+        events.register("before-call", lambda model, **_: asked.append(model.name), unique_id="asked")
+    applied = len(world.terraform.applied)
+    done = another.provider.deploy(node, force=False, report=quiet)
+    for service in ("ecr", "dynamodb", "batch", "sts", "s3"):
+        world.clients.client(service).meta.events.unregister("before-call", unique_id="asked")
+    assert done.changed and len(world.terraform.applied) == applied
+    assert [name for name in asked if name != "PutImage"] == [
+        "BatchGetImage",  # is that very source there already?
+        "GetAuthorizationToken",
+        "BatchGetImage",  # what is to run
+        "PutItem",  # for the watcher: deployed since
+    ]
+    assert asked.count("PutImage") == 2, "the push of the test's engine, and the tag that runs"
 
 
 def test_an_image_is_built_from_the_folder_above(world: World) -> None:

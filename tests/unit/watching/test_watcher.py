@@ -629,15 +629,15 @@ def test_a_run_that_says_itself_that_an_earlier_file_covers_it_is_believed(bench
 def test_a_run_that_waits_too_long_for_capacity_is_replaced(bench: Bench, node: Node) -> None:
     bench.after(1)
     bench.provider.trigger(node, "numerai-0")
-    for minutes in (2, 10.9):
+    for minutes in (2, 8.9):
         assert bench.after(minutes).step is Step.RUNNING
-    finding = bench.after(11)
-    assert finding.step is Step.TRIGGERED and "run run-1 has waited for capacity for 10 min" in finding.detail
+    finding = bench.after(9)
+    assert finding.step is Step.TRIGGERED and "run run-1 has not started for 8 min" in finding.detail
     assert bench.provider.all_runs[1].state is RunState.CANCELLED
-    assert bench.after(20.9).step is Step.RUNNING
-    assert bench.after(22).step is Step.WAITING, "the pause after an attempt"
+    assert bench.after(16.9).step is Step.RUNNING
+    assert bench.after(18).step is Step.WAITING, "the pause after an attempt"
     bench.after(46)
-    assert bench.notifier.kinds == ["failure"] and "has waited for capacity" in bench.notifier.told[0].text
+    assert bench.notifier.kinds == ["failure"] and "has not started for" in bench.notifier.told[0].text
     assert bench.at(DEADLINE).findings[0].step is Step.MISSED, "what never began is not waited for"
 
 
