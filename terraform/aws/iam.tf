@@ -43,9 +43,10 @@ data "aws_iam_policy_document" "trust" {
 
 # Starts a run: pulls the image, hands over the keys, writes the log. The user's code never has this role.
 resource "aws_iam_role" "execution" {
-  name               = "${var.name}-execution"
-  description        = "Starts the containers of prediction runs"
-  assume_role_policy = data.aws_iam_policy_document.trust["execution"].json
+  name                 = "${var.name}-execution"
+  description          = "Starts the containers of prediction runs"
+  assume_role_policy   = data.aws_iam_policy_document.trust["execution"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "execution" {
@@ -93,9 +94,10 @@ data "aws_iam_policy_document" "execution" {
 
 # What the user's code may do in AWS: read and write trained models, nothing else.
 resource "aws_iam_role" "run" {
-  name               = "${var.name}-run"
-  description        = "Held by the code of prediction runs"
-  assume_role_policy = data.aws_iam_policy_document.trust["run"].json
+  name                 = "${var.name}-run"
+  description          = "Held by the code of prediction runs"
+  assume_role_policy   = data.aws_iam_policy_document.trust["run"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "run" {
@@ -129,9 +131,10 @@ data "aws_iam_policy_document" "run" {
 }
 
 resource "aws_iam_role" "webhook" {
-  name               = "${var.name}-webhook"
-  description        = "Submits runs when Numerai calls"
-  assume_role_policy = data.aws_iam_policy_document.trust["webhook"].json
+  name                 = "${var.name}-webhook"
+  description          = "Submits runs when Numerai calls"
+  assume_role_policy   = data.aws_iam_policy_document.trust["webhook"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "webhook" {
@@ -185,9 +188,10 @@ data "aws_iam_policy_document" "webhook" {
 resource "aws_iam_role" "watcher" {
   for_each = local.watcher
 
-  name               = "${var.name}-watcher"
-  description        = "Asks Numerai for submissions, starts missing runs, tells people"
-  assume_role_policy = data.aws_iam_policy_document.trust["watcher"].json
+  name                 = "${var.name}-watcher"
+  description          = "Asks Numerai for submissions, starts missing runs, tells people"
+  assume_role_policy   = data.aws_iam_policy_document.trust["watcher"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "watcher" {
@@ -242,9 +246,10 @@ data "aws_iam_policy_document" "watcher" {
 resource "aws_iam_role" "scheduler" {
   for_each = length(local.scheduled) > 0 ? { this = true } : {}
 
-  name               = "${var.name}-scheduler"
-  description        = "Submits runs on a schedule"
-  assume_role_policy = data.aws_iam_policy_document.trust["scheduler"].json
+  name                 = "${var.name}-scheduler"
+  description          = "Submits runs on a schedule"
+  assume_role_policy   = data.aws_iam_policy_document.trust["scheduler"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "scheduler" {
@@ -267,9 +272,10 @@ data "aws_iam_policy_document" "scheduler" {
 resource "aws_iam_role" "host" {
   for_each = local.ec2_kinds
 
-  name               = "${var.name}-${each.key}-host"
-  description        = "Lets an EC2 host join the cluster"
-  assume_role_policy = data.aws_iam_policy_document.trust["host"].json
+  name                 = "${var.name}-${each.key}-host"
+  description          = "Lets an EC2 host join the cluster"
+  assume_role_policy   = data.aws_iam_policy_document.trust["host"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy_attachment" "host" {
@@ -291,9 +297,10 @@ resource "aws_iam_instance_profile" "host" {
 resource "aws_iam_role" "flow" {
   for_each = local.flow_logs
 
-  name               = "${var.name}-flow-logs"
-  description        = "Writes the VPC's flow logs"
-  assume_role_policy = data.aws_iam_policy_document.trust["flow"].json
+  name                 = "${var.name}-flow-logs"
+  description          = "Writes the VPC's flow logs"
+  assume_role_policy   = data.aws_iam_policy_document.trust["flow"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "flow" {

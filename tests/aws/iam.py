@@ -1,8 +1,8 @@
 """Whether IAM would allow a request: the parts of its evaluation logic that this project's policies use.
 
-What is not known here raises `NotImplementedError`, so that no policy passes by being misread. The rules are those of the
-IAM user guide (docs.aws.amazon.com/IAM/latest/UserGuide/), each with its page beside it. Not here: session policies,
-organizations' policies, key policies, several accounts.
+What is not known here raises `NotImplementedError`, so that no policy passes by being misread. The rules are those of
+the IAM user guide (docs.aws.amazon.com/IAM/latest/UserGuide/), each with its page beside it. Not here: session
+policies, organizations' policies, key policies, several accounts.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def decide(
         return Decision(False, f"because no identity-based policy allows the {ask.action} action")
     if limits is not None and not limits:
         return Decision(False, f"because no permissions boundary allows the {ask.action} action")
-    return Decision(True, statements=tuple([*given, *shared]))
+    return Decision(True, statements=(*given, *shared))
 
 
 def access_denied(who: str, ask: Ask, why: str) -> str:
@@ -86,7 +86,9 @@ def access_denied(who: str, ask: Ask, why: str) -> str:
 def _matching(policies: Sequence[Policy], ask: Ask) -> Iterator[Policy]:
     """The statements that are about the request and whose conditions hold."""
     for policy in policies:
-        variables = policy.get("Version") == "2012-10-17"  # reference_policies_variables.html: only from this version on
+        variables = (
+            policy.get("Version") == "2012-10-17"
+        )  # reference_policies_variables.html: only from this version on
         statements = policy["Statement"]
         for statement in [statements] if isinstance(statements, Mapping) else statements:
             if (
@@ -121,8 +123,8 @@ def _about_resource(statement: Policy, ask: Ask, variables: bool) -> bool:
 
 
 def _is_principal(statement: Policy, principal: str | None) -> bool:
-    """Whom a statement of a resource's policy is for (reference_policies_elements_principal.html). An account stands for
-    everybody in it whose own policies also allow the request, so it counts as nobody here."""
+    """Whom a statement of a resource's policy is for (reference_policies_elements_principal.html). An account
+    stands for everybody in it whose own policies also allow the request, so it counts as nobody here."""
     named = statement.get("Principal")
     if named is None:
         raise NotImplementedError(f"a resource's policy without Principal: {statement}")
@@ -142,8 +144,8 @@ def _holds(condition: Mapping[str, Mapping[str, Values]], ask: Ask, variables: b
 
 
 def _holds_for(operator: str, seen: Sequence[str] | None, wanted: Sequence[str], ask: Ask | None) -> bool:
-    """Operators: reference_policies_elements_condition_operators.html. Without the key in the request, one that asks for
-    likeness does not hold, one that negates it does, and each holds with `IfExists`."""
+    """Operators: reference_policies_elements_condition_operators.html. Without the key in the request, one that asks
+    for likeness does not hold, one that negates it does, and each holds with `IfExists`."""
     if operator == "Null":
         return (seen is None) == (wanted[0].lower() == "true")
     name = operator.removesuffix("IfExists")
@@ -191,8 +193,8 @@ _OPERATORS: Mapping[str, tuple[Callable[[str, str, Ask | None], bool], bool]] = 
 
 
 def _pattern(text: str, ask: Ask | None, *, wild: bool = True) -> str | None:
-    """The text as a regular expression: `*` and `?` stand for anything, `${key}` for the request's value, literally, and
-    `${*}`, `${?}`, `${$}` for these signs. None where a variable has no value. Without `ask` there are no variables."""
+    """The text as a regular expression: `*` and `?` stand for anything, `${key}` for the request's value, literally,
+    and `${*}`, `${?}`, `${$}` for these signs. None where a variable has no value. Without `ask` there are none."""
 
     def plain(piece: str) -> str:
         escaped = re.escape(piece)

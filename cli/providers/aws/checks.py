@@ -15,7 +15,7 @@ from .clients import aws_errors
 from .cluster_outputs import ClusterOutputs
 from .keys import KeysSecret
 from .parts import AwsParts
-from .policy import denied
+from .policy import denied, own_boundary, probes
 from .remains import cluster_remains, missing
 from .stack_file import Stack
 
@@ -38,7 +38,7 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Provider) -> It
     if stack.outputs:
         yield _guarded("Numerai keys at AWS", lambda: _keys(parts, stack))
         yield _guarded("AWS notifications", lambda: _notifications(parts, stack))
-    yield _guarded("AWS permissions", lambda: _permissions(parts))
+    yield _guarded("AWS permissions", lambda: _permissions(parts, account))
     yield _guarded("AWS quota", lambda: _quota(parts, stack))
     yield from _strangers(stack, nodes)
     for node in nodes:
@@ -131,14 +131,25 @@ def _secret(parts: AwsParts, stack: Stack) -> KeysSecret:
     return KeysSecret(parts.clients, ClusterOutputs(stack.outputs).text("keys_secret_arn"))
 
 
-def _permissions(parts: AwsParts) -> _Finding:
+def _permissions(parts: AwsParts, account: str) -> _Finding:
+    """Whether the credentials may do what a cluster takes, each action on what it is done to."""
+    settings, region = parts.settings, parts.clients.region
+
+    def refused(boundary: str | None) -> list[str]:
+        return sorted(denied(parts.clients, probes(settings.cluster, account, region, boundary)))
+
     try:
-        refused = list(denied(parts.clients))
+        actions = refused(settings.permissions_boundary)
+        limit = own_boundary(settings.cluster, account)
+        unbounded = actions and settings.permissions_boundary is None and not refused(limit)
     except NumeraiError as error:
         return CheckStatus.OK, f"not looked at: {error.message}", None
-    if refused:
+    if unbounded:
+        why = f"these credentials may do {', '.join(actions)} only with a permissions boundary, and none is set"
+        return CheckStatus.FAILED, why, f"numerai setup -s -P aws --set permissions_boundary={limit}"
+    if actions:
         fix = "ask for the policy that `numerai setup --provider aws --print-policy` prints"
-        return CheckStatus.FAILED, f"these credentials may not do {', '.join(refused)}", fix
+        return CheckStatus.FAILED, f"these credentials may not do {', '.join(actions)}", fix
     return CheckStatus.OK, "enough to make and use a cluster, as IAM's simulator says", None
 
 

@@ -58,6 +58,7 @@ def terraform_variables(
         "notification_email": settings.notification_email,
         "monthly_budget_usd": settings.budget_usd,
         "keep_artifacts": settings.keep_artifacts,
+        "permissions_boundary": settings.permissions_boundary,
     }
 
 

@@ -28,7 +28,7 @@ def allows(document: dict[str, Any], action: str = "s3:GetObject", resource: str
 
 
 def test_without_a_statement_about_it_everything_is_denied() -> None:
-    """reference_policies_evaluation-logic_policy-eval-denyallow.html: by default, all requests are implicitly denied."""
+    """reference_policies_evaluation-logic_policy-eval-denyallow.html: by default everything is denied."""
     said = decide(Ask("s3:GetObject", OBJECT), [policy(Action="s3:PutObject")])
     assert not said.allowed
     assert said.why == "because no identity-based policy allows the s3:GetObject action"
