@@ -8,7 +8,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -16,14 +18,17 @@ import docker
 import pytest
 from numerai_compute.adapters.terraform_runner import TerraformRunner
 from numerai_compute.errors import NumeraiError
+from numerai_compute.providers.aws.clients import AwsClients
 from numerai_compute.providers.aws.lambda_package import package_functions
+from numerai_compute.providers.aws.settings import AwsSettings
+from numerai_compute.providers.aws.url_permission import let_the_url_call
 from numerai_compute.providers.environment import container_url
 from numerai_compute.sandbox.client import SandboxClient
 from numerai_compute.sandbox.settings import PUBLIC_ID_VARIABLE, SECRET_KEY_VARIABLE
 
 from tests.e2e.command_line import SMALL, sandbox_process
 
-from .emulator import REGION, Emulator, emulated_aws, mirror_configuration, missing
+from .emulator import OBSERVER, REGION, USER, Emulator, emulated_aws, mirror_configuration, missing
 
 ROOT = Path(__file__).parents[2] / "terraform" / "aws"
 ALICE, ALICE_TOKEN = "numerai-alice", "a" * 43
@@ -61,21 +66,28 @@ class Cluster:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
-    def client(self, service: str) -> Any:
-        """A client of the SDK for the emulator."""
+    def client(self, service: str, key: str = OBSERVER, **more: Any) -> Any:
+        """A client of the SDK for the emulator, by default the test's own, which nobody judges."""
         return boto3.client(
             service,
-            region_name=REGION,
+            **{"region_name": REGION, **more},
             endpoint_url=self.emulator.url,
-            aws_access_key_id="emulated",
-            aws_secret_access_key="emulated",
+            aws_access_key_id=key,
+            aws_secret_access_key=key,
         )
+
+    @property
+    def clients(self) -> AwsClients:
+        """The tool's own clients, for what it does beside Terraform."""
+        session = SimpleNamespace(region_name=REGION, client=partial(self.client, key=USER))
+        return AwsClients(AwsSettings(region=REGION), connect=lambda *_: session)
 
     def apply(self, **changes: Any) -> list[tuple[str, str]]:
         """Bring the cluster to the variables with these changes; returns what was planned, as (action, address)."""
         self.variables = {**self.variables, **changes}
         plan = self.runner.plan(self.variables, self.said.append)
         self.outputs = self.runner.apply(plan, self.said.append)
+        let_the_url_call(self.clients, self.outputs["webhook_function"])
         return [(change.action, change.address) for change in plan.changes]
 
     def push(self, name: str, command: str) -> None:

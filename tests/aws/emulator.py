@@ -31,6 +31,10 @@ from .moto_lambda import LABEL
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
+USER = "emulated"
+"""The access key of whoever uses the tool: what it asks is held to the printed policy."""
+OBSERVER = "observer"
+"""The access key of a test that looks or puts something in the way: nobody judges what it does."""
 PYTHON_IMAGE = "python:3.13-slim"
 LAMBDA_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 STOP_SECONDS = 20
@@ -52,8 +56,8 @@ class Emulator:
         """What a program needs in its environment to use this AWS instead of the real one."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "emulated",
-            "AWS_SECRET_ACCESS_KEY": "emulated",
+            "AWS_ACCESS_KEY_ID": USER,
+            "AWS_SECRET_ACCESS_KEY": USER,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",

@@ -70,6 +70,7 @@ def main() -> None:
     moto_gaps.install_launch_templates()
     moto_gaps.install_service_linked_role()
     moto_gaps.install_tagging()
+    moto_gaps.install_url_permissions()
     stock = moto_gaps.Repeated(moto_gaps.OneAtATime(DomainDispatcherApplication(create_backend_app)))
     application = moto_lambda.FunctionUrls(stock, containers, DEFAULT_ACCOUNT_ID)
     # Nobody is asked who they are, so only this machine is served: itself and its containers, through the bridge.

@@ -18,6 +18,7 @@ from .parts import AwsParts
 from .policy import denied, own_boundary, probes
 from .remains import cluster_remains, missing
 from .stack_file import Stack
+from .url_permission import url_may_call
 
 _Finding = tuple[CheckStatus, str, str | None]
 VCPU_QUOTA = {"fargate": ("fargate", "L-3032A538"), "spot": ("fargate", "L-36FBB829")}
@@ -88,6 +89,8 @@ def _cluster(parts: AwsParts, stack: Stack, account: str) -> _Finding:
         return CheckStatus.FAILED, f"gone: {', '.join(gone)}", fix
     if not parts.cluster.up_to_date(stack):
         return CheckStatus.WARNING, "it was made with other settings or an older version", fix
+    if not url_may_call(parts.clients, ClusterOutputs(stack.outputs).text("webhook_function")):
+        return CheckStatus.FAILED, "the webhook's address may not call its function: Numerai is answered 403", fix
     return CheckStatus.OK, f"{cluster} in {stack.region} is as configured, {counted(len(stack.nodes), 'node')}", None
 
 

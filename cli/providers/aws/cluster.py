@@ -23,6 +23,7 @@ from .runs import BatchRuns
 from .settings import AwsPaths, AwsSettings
 from .stack_file import Stack, StackFile, new_stack_id, stack_node
 from .terraform import root_hash, terraform_root
+from .url_permission import let_the_url_call
 from .variables import check_name, fingerprint, terraform_variables
 
 ACTIVE_LOOK = 20
@@ -183,6 +184,7 @@ class Cluster:
     def _apply(self, report: Report) -> Stack:
         """Run Terraform unless everything is as it would leave it."""
         stack = self.file.read()
+        self._open_url(stack.outputs)  # before as well: Terraform takes away what older versions of this tool had put
         if self.up_to_date(stack):
             gone = missing(self._clients, stack)
             if not gone:
@@ -197,7 +199,13 @@ class Cluster:
         plan = runner.plan(variables, report)
         report(_size(plan))
         outputs = dict(runner.apply(plan, _slow_ones(report)))
+        self._open_url(outputs)
         return self.file.change(lambda now: replace(now, applied=mark, outputs=outputs))
+
+    def _open_url(self, outputs: Mapping[str, Any]) -> None:
+        """Let the webhook's address call its function, once there is one."""
+        if function := ClusterOutputs(outputs).optional("webhook_function"):
+            let_the_url_call(self._clients, function)
 
     def _end_runs(self, stack: Stack, name: str, *, force: bool, report: Report) -> None:
         runs = BatchRuns(self._clients, stack, self._clock)
