@@ -194,11 +194,12 @@ _EC2_NEW = {
 
 def _ec2(call: Call, things: Things) -> Found:
     """EC2 asks for what is made and for what it is made in; every id in the request is of a thing that it asks for,
-    apart from the gateway of a route."""
+    apart from the gateway of a route and the rules that a security group loses."""
     if call.operation.startswith("Describe"):
         yield f"ec2:{call.operation}", ["*"]
         return
-    leave = ("GatewayId",) if call.operation in ("CreateRoute", "ReplaceRoute") else ()
+    routes, rules = ("CreateRoute", "ReplaceRoute"), ("RevokeSecurityGroupEgress", "RevokeSecurityGroupIngress")
+    leave = ("GatewayId",) * (call.operation in routes) + ("SecurityGroupRuleIds",) * (call.operation in rules)
     ids = [
         found
         for parameter, value in call.params.items()

@@ -28,7 +28,8 @@ from numerai_compute.sandbox.settings import PUBLIC_ID_VARIABLE, SECRET_KEY_VARI
 
 from tests.e2e.command_line import SMALL, sandbox_process
 
-from .emulator import OBSERVER, REGION, USER, Emulator, emulated_aws, mirror_configuration, missing
+from .access_keys import OBSERVER, USER
+from .emulator import REGION, Emulator, emulated_aws, mirror_configuration, missing
 
 ROOT = Path(__file__).parents[2] / "terraform" / "aws"
 ALICE, ALICE_TOKEN = "numerai-alice", "a" * 43

@@ -26,15 +26,13 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 
 from ..images import tagged
+from .access_keys import USER
+from .judging import judge
 from .lambda_runtime import CODE
 from .moto_lambda import LABEL
 
 REGION = "us-east-1"
 ACCOUNT = "123456789012"
-USER = "emulated"
-"""The access key of whoever uses the tool: what it asks is held to the printed policy."""
-OBSERVER = "observer"
-"""The access key of a test that looks or puts something in the way: nobody judges what it does."""
 PYTHON_IMAGE = "python:3.13-slim"
 LAMBDA_PACKAGES = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
 STOP_SECONDS = 20
@@ -44,12 +42,14 @@ HERE = Path(__file__).parent
 @dataclass(frozen=True)
 class Emulator:
     """A running emulator: `url` is AWS's address, `registry` the image registry's `host:port`, `label` marks every
-    container that was started for it, `log` is what the server printed."""
+    container that was started for it, `log` is what the server printed, `record` every signed request with
+    what IAM says of it (`enforcement.py`)."""
 
     url: str
     registry: str
     label: str
     log: Path
+    record: Path
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -103,14 +103,17 @@ def emulated_aws(port: int = 0) -> Iterator[Emulator]:
     with tempfile.TemporaryDirectory(prefix="numerai-aws-") as folder, image_registry(Path(folder)) as registry:
         log = Path(folder) / "moto.log"
         argv = [sys.executable, "-m", f"{__package__}.moto_server", "--port", str(port), "--registry", registry]
-        argv += ["--label", label, "--lambda-image", _lambda_image()]
+        record = Path(folder) / "record.jsonl"
+        argv += ["--label", label, "--lambda-image", _lambda_image(), "--record", str(record)]
         try:
             with _process(argv, log, {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}) as process:
                 assert process.stdout is not None
                 line = process.stdout.readline()
                 if not line:
                     raise RuntimeError(f"The emulator did not start: {log.read_text()[-2000:]}")
-                yield Emulator(json.loads(line)["url"], registry, label, log)
+                yield Emulator(json.loads(line)["url"], registry, label, log, record)
+            if wrong := judge(record):
+                raise AssertionError("\n".join(wrong))
         finally:
             _remove_containers(label)
             _remove_images(registry)

@@ -21,6 +21,8 @@ from moto.secretsmanager.models import secretsmanager_backends
 
 from tests.present import present
 
+from .access_keys import role_key
+from .enforcement import refused
 from .moto_lambda import LABEL
 
 EXITED = "Essential container in task exited"
@@ -96,7 +98,7 @@ class Jobs:
             "AWS_ENDPOINT_URL": f"{settings.moto_server_host()}:{settings.moto_server_port()}",
             "AWS_DEFAULT_REGION": job.job_definition._region,
             "AWS_REGION": job.job_definition._region,
-            "AWS_ACCESS_KEY_ID": "role",
+            "AWS_ACCESS_KEY_ID": role_key(properties.get("jobRoleArn")),
             "AWS_SECRET_ACCESS_KEY": "role",
         }
         self._pull(image)
@@ -234,11 +236,19 @@ def _secrets(job: Job) -> dict[str, str]:
         parts = entry["valueFrom"].split(":")
         arn, key = ":".join(parts[:7]), parts[7] if len(parts) > 7 else ""
         try:
+            may_not = refused(execution_role(job), "secretsmanager:GetSecretValue", arn)
+            if may_not:
+                raise NotStarted(f"AccessDeniedException: {may_not}")
             value = store.get_secret_value(secret_id=arn, version_id="", version_stage="")["SecretString"]
             found[entry["name"]] = json.loads(value)[key] if key else value
         except Exception as error:
             raise NotStarted(f"ResourceInitializationError: unable to pull secrets: {error}") from error
     return found
+
+
+def execution_role(job: Job) -> str:
+    """The role that starts a job's container."""
+    return str(present(job.job_definition.container_properties).get("executionRoleArn"))
 
 
 def _log_options(job: Job) -> dict[str, str]:

@@ -22,6 +22,8 @@ from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 from moto.s3.models import FakeBucket
 
 BATCH = "batch.amazonaws.com"
+_ONE_ROLE = threading.Lock()
+"""Two environments that are made at once get one role."""
 
 
 class Repeated:
@@ -227,6 +229,11 @@ def install_bucket_policies() -> None:
 
 
 def _service_linked_role(iam: Any) -> str:
+    with _ONE_ROLE:
+        return _found_or_made(iam)
+
+
+def _found_or_made(iam: Any) -> str:
     for role in iam.roles.values():
         if role.path == f"/aws-service-role/{BATCH}/":
             return str(role.arn)

@@ -21,6 +21,7 @@ from moto import settings
 from moto.awslambda.models import LambdaBackend, LambdaFunction, lambda_backends
 from moto.core.utils import unix_time_millis
 
+from .access_keys import role_key
 from .iam import Ask, decide
 from .lambda_runtime import CODE, PORT
 
@@ -111,7 +112,7 @@ class Containers:
                 "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
                 "AWS_REGION": function.region,
                 "AWS_DEFAULT_REGION": function.region,
-                "AWS_ACCESS_KEY_ID": "role",
+                "AWS_ACCESS_KEY_ID": role_key(function.role),
                 "AWS_SECRET_ACCESS_KEY": "role",
                 "AWS_ENDPOINT_URL": endpoint,
                 **function.environment_vars,
