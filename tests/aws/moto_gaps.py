@@ -201,7 +201,7 @@ def install_url_permissions() -> None:
             statement["Condition"] = {**statement.get("Condition", {}), **condition}
         return decoded
 
-    LambdaPolicy.decode_policy = decode
+    LambdaPolicy.decode_policy = decode  # type: ignore[assignment]
 
 
 def install_launch_templates() -> None:

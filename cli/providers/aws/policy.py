@@ -19,6 +19,7 @@ PASSED_TO = (
     "ecs-tasks.amazonaws.com",
     "lambda.amazonaws.com",
     "scheduler.amazonaws.com",
+    "vpc-flow-logs.amazonaws.com",
 )
 """The services that the roles of terraform/aws are made for (its iam.tf)."""
 LINKED = ("batch.amazonaws.com", "ecs.amazonaws.com")
@@ -47,6 +48,7 @@ _LOOK = (
 )
 _NETWORK = (
     "ec2:AuthorizeSecurityGroupEgress",
+    "ec2:CreateFlowLogs",
     "ec2:CreateInternetGateway",
     "ec2:CreateLaunchTemplate",
     "ec2:CreateRouteTable",
