@@ -94,8 +94,9 @@ def mirror_configuration(folder: Path) -> Mapping[str, str]:
 
 
 @contextlib.contextmanager
-def emulated_aws(port: int = 0) -> Iterator[Emulator]:
-    """An emulator for as long as the block lasts. Raises RuntimeError with what is missing."""
+def emulated_aws(port: int = 0, judged: bool = True) -> Iterator[Emulator]:
+    """An emulator for as long as the block lasts. Raises RuntimeError with what is missing, and where it is judged
+    AssertionError with the requests that AWS would not have taken or allowed."""
     why = missing()
     if why:
         raise RuntimeError(why)
@@ -112,7 +113,7 @@ def emulated_aws(port: int = 0) -> Iterator[Emulator]:
                 if not line:
                     raise RuntimeError(f"The emulator did not start: {log.read_text()[-2000:]}")
                 yield Emulator(json.loads(line)["url"], registry, label, log, record)
-            if wrong := judge(record):
+            if wrong := judged and judge(record):
                 raise AssertionError("\n".join(wrong))
         finally:
             _remove_containers(label)
@@ -243,7 +244,7 @@ def main() -> None:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with emulated_aws() as emulator:
+    with emulated_aws(judged=False) as emulator:
         for name, value in emulator.environment.items():
             print(f"export {name}={value}")
         print(f"# images go to {emulator.registry}; Ctrl-C ends all of it", flush=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import boto3
 import pytest
 from numerai_compute.adapters.terraform_runner import S3Backend, TerraformRunner
 from numerai_compute.providers.aws.clients import AwsClients
 from numerai_compute.providers.aws.remote_state import make_state_bucket, remove_state_bucket, state_bucket
 from numerai_compute.providers.aws.settings import AwsSettings
 
+from tests.aws.access_keys import OBSERVER
 from tests.aws.emulator import ACCOUNT, REGION, emulated_aws
 from tests.contract.aws_bench import require_emulator, using
 from tests.contract.provider_suite import quiet
@@ -61,4 +63,5 @@ def test_the_state_moves_into_the_bucket_and_back(tmp_path: Path) -> None:
         back.prepare(quiet)
         assert back.plan({}, quiet).changes == ()
         back.destroy({}, quiet)
-        assert clients.client("s3").list_buckets()["Buckets"] == []
+        observer = boto3.client("s3", aws_access_key_id=OBSERVER, aws_secret_access_key=OBSERVER)
+        assert observer.list_buckets()["Buckets"] == []
