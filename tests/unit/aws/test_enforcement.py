@@ -251,7 +251,7 @@ def refusal(call: Callable[[], Any]) -> tuple[str, str]:
 def test_a_user_may_do_what_the_policy_allows_and_is_told_what_not(emulated: tuple[str, Path], client: Clients) -> None:
     user = Enforcement(emulated[0]).on(minimal_policy("numerai", ACCOUNT, REGION))
     key, secret = user["AWS_ACCESS_KEY_ID"], user["AWS_SECRET_ACCESS_KEY"]
-    client("dynamodb", key, secret).list_tables()
+    client("logs", key, secret).describe_log_groups()
     client("s3", key, secret).create_bucket(Bucket=f"numerai-state-{ACCOUNT}-{REGION}")
     who = f"User: arn:aws:iam::{ACCOUNT}:user/numerai is not authorized to perform: "
     end = "because no identity-based policy allows the {} action"
@@ -312,10 +312,10 @@ def test_a_record_tells_of_what_aws_would_not_take_or_allow(
 ) -> None:
     _, record = emulated
     monkeypatch.delenv(judging.AGAIN, raising=False)
-    client("dynamodb", USER).list_tables()
+    client("logs", USER).describe_log_groups()
     monkeypatch.setattr(judging, "known", dict)
-    assert judge(record) == [f"Look is newly used for dynamodb:ListTables: run again with {judging.AGAIN}=1"]
-    monkeypatch.setattr(judging, "known", lambda: {"Look": ["dynamodb:ListTables"]})
+    assert judge(record) == [f"Look is newly used for logs:DescribeLogGroups: run again with {judging.AGAIN}=1"]
+    monkeypatch.setattr(judging, "known", lambda: {"Look": ["logs:DescribeLogGroups"]})
     assert judge(record) == []
     client("sns", USER).create_topic(Name="others")
     client("sqs", USER).create_queue(QueueName="q")

@@ -22,10 +22,8 @@ LATER = "what Terraform's provider does to such a thing when a later version of 
 ADOPTED = "how the tool finds what a command that was killed has made"
 BEYOND = {
     ("Look", "batch:List*"): "which runs there are",
-    ("Look", "dynamodb:ListTables"): ADOPTED,
     ("Look", "ecr:GetAuthorizationToken"): "how Docker logs in to push an image",
     ("Look", "iam:SimulatePrincipalPolicy"): "what doctor asks",
-    ("Look", "lambda:ListFunctions"): ADOPTED,
     ("Look", "tag:GetResources"): ADOPTED,
     ("Look", "lambda:GetAccountSettings"): "how much concurrency the account has to give away",
     ("Look", "servicequotas:Get*"): "how many vCPUs the account may use; its default where it has no own quota",
@@ -51,7 +49,7 @@ BEYOND = {
     ("Own", "ecs:UpdateContainerInstancesState"): HOST,
     ("Own", "ssm:*"): "the Numerai keys as parameters, which cost nothing",
 }
-"""Actions that the tests of the cluster do not use: some are those of other commands, some of another account or day."""
+"""Actions that the tests of the cluster do not use: those of other commands, of a new account, of another day."""
 WIDE = {
     ("Look", "batch:Describe*"): "reads; AWS knows no resource for it",
     ("Look", "batch:List*"): "reads; AWS knows no resource for it",
