@@ -19,14 +19,8 @@ GRANTED = {
 }
 HOST = "what a host of EC2 does by itself: the policy is also its role's boundary"
 LATER = "what Terraform's provider does to such a thing when a later version of the root changes it"
-ADOPTED = "how the tool finds what a command that was killed has made"
 BEYOND = {
-    ("Look", "batch:List*"): "which runs there are",
-    ("Look", "ecr:GetAuthorizationToken"): "how Docker logs in to push an image",
-    ("Look", "iam:SimulatePrincipalPolicy"): "what doctor asks",
-    ("Look", "tag:GetResources"): ADOPTED,
     ("Look", "lambda:GetAccountSettings"): "how much concurrency the account has to give away",
-    ("Look", "servicequotas:Get*"): "how many vCPUs the account may use; its default where it has no own quota",
     ("Look", "ssm:DescribeParameters"): "what Terraform's provider reads of a parameter; AWS knows no resource for it",
     ("OwnNetwork", "ec2:CreateLaunchTemplateVersion"): "a node that needs more disk on hosts that are there already",
     ("OwnNetwork", "ec2:CreateTags"): "a tag of a thing that is there already, such as the id of another record",
@@ -54,6 +48,7 @@ WIDE = {
     ("Look", "batch:Describe*"): "reads; AWS knows no resource for it",
     ("Look", "batch:List*"): "reads; AWS knows no resource for it",
     ("Look", "ec2:Describe*"): "reads; AWS knows no resource for it",
+    ("Look", "servicequotas:Get*"): "the account's own quota, or the default where it has none",
     ("OwnNetwork", "ec2:Delete*"): "only of what has the cluster's tag",
     ("OwnNetwork", "ec2:RevokeSecurityGroup*"): "only of a group that has the cluster's tag",
     **{
