@@ -41,9 +41,10 @@ data "aws_iam_policy_document" "trust" {
 
 # Starts a run: pulls the image, hands over the keys, writes the log. The user's code never has this role.
 resource "aws_iam_role" "execution" {
-  name               = "${var.name}-execution"
-  description        = "Starts the containers of prediction runs"
-  assume_role_policy = data.aws_iam_policy_document.trust["execution"].json
+  name                 = "${var.name}-execution"
+  description          = "Starts the containers of prediction runs"
+  assume_role_policy   = data.aws_iam_policy_document.trust["execution"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "execution" {
@@ -94,9 +95,10 @@ data "aws_iam_policy_document" "execution" {
 resource "aws_iam_role" "node" {
   for_each = var.nodes
 
-  name               = "${var.name}-run-${each.key}"
-  description        = "Held by the code of the node ${each.key}"
-  assume_role_policy = data.aws_iam_policy_document.trust["run"].json
+  name                 = "${var.name}-run-${each.key}"
+  description          = "Held by the code of the node ${each.key}"
+  assume_role_policy   = data.aws_iam_policy_document.trust["run"].json
+  permissions_boundary = var.permissions_boundary
 
   inline_policy {
     name   = "artifacts"
@@ -137,9 +139,10 @@ data "aws_iam_policy_document" "node" {
 }
 
 resource "aws_iam_role" "webhook" {
-  name               = "${var.name}-webhook"
-  description        = "Submits runs when Numerai calls"
-  assume_role_policy = data.aws_iam_policy_document.trust["webhook"].json
+  name                 = "${var.name}-webhook"
+  description          = "Submits runs when Numerai calls"
+  assume_role_policy   = data.aws_iam_policy_document.trust["webhook"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "webhook" {
@@ -193,9 +196,10 @@ data "aws_iam_policy_document" "webhook" {
 resource "aws_iam_role" "watcher" {
   for_each = local.watcher
 
-  name               = "${var.name}-watcher"
-  description        = "Asks Numerai for submissions, starts missing runs, tells people"
-  assume_role_policy = data.aws_iam_policy_document.trust["watcher"].json
+  name                 = "${var.name}-watcher"
+  description          = "Asks Numerai for submissions, starts missing runs, tells people"
+  assume_role_policy   = data.aws_iam_policy_document.trust["watcher"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "watcher" {
@@ -250,9 +254,10 @@ data "aws_iam_policy_document" "watcher" {
 resource "aws_iam_role" "scheduler" {
   for_each = length(local.scheduled) > 0 ? { this = true } : {}
 
-  name               = "${var.name}-scheduler"
-  description        = "Submits runs on a schedule"
-  assume_role_policy = data.aws_iam_policy_document.trust["scheduler"].json
+  name                 = "${var.name}-scheduler"
+  description          = "Submits runs on a schedule"
+  assume_role_policy   = data.aws_iam_policy_document.trust["scheduler"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "scheduler" {
@@ -275,9 +280,10 @@ data "aws_iam_policy_document" "scheduler" {
 resource "aws_iam_role" "host" {
   for_each = local.ec2_kinds
 
-  name               = "${var.name}-${each.key}-host"
-  description        = "Lets an EC2 host join the cluster"
-  assume_role_policy = data.aws_iam_policy_document.trust["host"].json
+  name                 = "${var.name}-${each.key}-host"
+  description          = "Lets an EC2 host join the cluster"
+  assume_role_policy   = data.aws_iam_policy_document.trust["host"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy_attachment" "host" {
@@ -299,9 +305,10 @@ resource "aws_iam_instance_profile" "host" {
 resource "aws_iam_role" "flow" {
   for_each = local.flow_logs
 
-  name               = "${var.name}-flow-logs"
-  description        = "Writes the VPC's flow logs"
-  assume_role_policy = data.aws_iam_policy_document.trust["flow"].json
+  name                 = "${var.name}-flow-logs"
+  description          = "Writes the VPC's flow logs"
+  assume_role_policy   = data.aws_iam_policy_document.trust["flow"].json
+  permissions_boundary = var.permissions_boundary
 }
 
 resource "aws_iam_role_policy" "flow" {

@@ -48,16 +48,9 @@ resource "aws_lambda_permission" "url" {
   function_url_auth_type = "NONE"
 }
 
-# New function URLs need this one too (since October 2025). Narrowing it to calls through the URL takes an argument that
-# came with provider 6.29; a direct call meets the same token check as one through the URL, so nothing is opened.
-resource "aws_lambda_permission" "function" {
-  #checkov:skip=CKV_AWS_301:AWS demands it for a public function URL; a direct call meets the same token check.
-  #checkov:skip=CKV_AWS_364:As above: there is no source that Numerai's calls could be narrowed to.
-  statement_id  = "NumeraiCallsTheFunction"
-  function_name = aws_lambda_function.webhook.function_name
-  action        = "lambda:InvokeFunction"
-  principal     = "*"
-}
+# A function URL needs a second permission, lambda:InvokeFunction (since October 2025). The CLI puts it, narrowed to calls
+# through the URL: the argument for that came with version 6.29 of the provider, and without it anybody could call the
+# function directly (cli/providers/aws/url_permission.py).
 
 resource "aws_cloudwatch_log_group" "webhook" {
   #checkov:skip=CKV_AWS_338:How long logs are kept is the owner's choice, log_retention_days; storage is billed by the month.

@@ -8,7 +8,9 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -16,14 +18,20 @@ import docker
 import pytest
 from numerai_compute.adapters.terraform_runner import TerraformRunner
 from numerai_compute.errors import NumeraiError
+from numerai_compute.providers.aws.clients import AwsClients
 from numerai_compute.providers.aws.lambda_package import package_functions
+from numerai_compute.providers.aws.policy import minimal_policy, own_boundary
+from numerai_compute.providers.aws.settings import AwsSettings
+from numerai_compute.providers.aws.url_permission import let_the_url_call
 from numerai_compute.providers.environment import container_url
 from numerai_compute.sandbox.client import SandboxClient
 from numerai_compute.sandbox.settings import PUBLIC_ID_VARIABLE, SECRET_KEY_VARIABLE
 
 from tests.e2e.command_line import SMALL, sandbox_process
 
-from .emulator import REGION, Emulator, emulated_aws, mirror_configuration, missing
+from .access_keys import OBSERVER
+from .emulator import ACCOUNT, REGION, Emulator, emulated_aws, mirror_configuration, missing
+from .enforcement import Enforcement
 
 ROOT = Path(__file__).parents[2] / "terraform" / "aws"
 ALICE, ALICE_TOKEN = "numerai-alice", "a" * 43
@@ -51,9 +59,10 @@ class Sandbox:
 
 @dataclass
 class Cluster:
-    """The applied root: what it was applied with, what it gave, and how long the first apply took."""
+    """The applied root: by whose key and with what it was applied, what it gave, and what was said."""
 
     emulator: Emulator
+    key: str
     runner: TerraformRunner
     folder: Path
     variables: dict[str, Any]
@@ -61,21 +70,28 @@ class Cluster:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
 
-    def client(self, service: str) -> Any:
-        """A client of the SDK for the emulator."""
+    def client(self, service: str, key: str = OBSERVER, **more: Any) -> Any:
+        """A client of the SDK for the emulator, by default the test's own, which nobody judges."""
         return boto3.client(
             service,
-            region_name=REGION,
+            **{"region_name": REGION, **more},
             endpoint_url=self.emulator.url,
-            aws_access_key_id="emulated",
-            aws_secret_access_key="emulated",
+            aws_access_key_id=key,
+            aws_secret_access_key=key,
         )
+
+    @property
+    def clients(self) -> AwsClients:
+        """The tool's own clients, for what it does beside Terraform."""
+        session = SimpleNamespace(region_name=REGION, client=partial(self.client, key=self.key))
+        return AwsClients(AwsSettings(region=REGION), connect=lambda *_: session)
 
     def apply(self, **changes: Any) -> list[tuple[str, str]]:
         """Bring the cluster to the variables with these changes; returns what was planned, as (action, address)."""
         self.variables = {**self.variables, **changes}
         plan = self.runner.plan(self.variables, self.said.append)
         self.outputs = self.runner.apply(plan, self.said.append)
+        let_the_url_call(self.clients, self.outputs["webhook_function"])
         return [(change.action, change.address) for change in plan.changes]
 
     def push(self, name: str, command: str) -> None:
@@ -108,13 +124,24 @@ def emulator() -> Iterator[Emulator]:
 
 
 @pytest.fixture(scope="session")
-def new_runner(emulator: Emulator, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., TerraformRunner]:
-    """Makes runners on the emulator, for a working folder each; skips where Terraform or its provider cannot be had."""
+def user(emulator: Emulator) -> Mapping[str, str]:
+    """The variables of somebody who has the printed policy and no more, in an account where IAM is enforced."""
+    return Enforcement(emulator.url).on(minimal_policy("numerai", ACCOUNT, REGION))
+
+
+@pytest.fixture(scope="session")
+def new_runner(
+    emulator: Emulator, user: Mapping[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., TerraformRunner]:
+    """Makes runners on the emulator, for a working folder each; skips where Terraform or its provider cannot be had.
+    The cluster's is the user's, that of another root an administrator's."""
     plugins = tmp_path_factory.mktemp("plugins")
     environment = {**emulator.environment, **mirror_configuration(plugins)}
+    administrator = {"AWS_ACCESS_KEY_ID": OBSERVER, "AWS_SECRET_ACCESS_KEY": OBSERVER}
 
     def make(folder: Path, root: Path = ROOT) -> TerraformRunner:
-        return TerraformRunner(root, folder, plugins / "cache", environment=environment)
+        who = user if root == ROOT else administrator
+        return TerraformRunner(root, folder, plugins / "cache", environment={**environment, **who})
 
     try:
         make(tmp_path_factory.mktemp("probe")).prepare(lambda _: None)
@@ -139,6 +166,7 @@ def numerai(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 @pytest.fixture(scope="session")
 def cluster(
     emulator: Emulator,
+    user: Mapping[str, str],
     numerai: Sandbox,
     new_runner: Callable[..., TerraformRunner],
     tmp_path_factory: pytest.TempPathFactory,
@@ -150,8 +178,10 @@ def cluster(
         **package_functions(folder),
         "numerai_api_url": container_url(numerai.url),
         "nodes": {ALICE: node(model_id=numerai.model_id)},
+        "permissions_boundary": own_boundary("numerai", ACCOUNT),
     }
-    made = Cluster(emulator, new_runner(folder / "work"), folder / "work", variables, numerai)
+    key, work = user["AWS_ACCESS_KEY_ID"], folder / "work"
+    made = Cluster(emulator, key, new_runner(work), work, variables, numerai)
     made.runner.prepare(made.said.append)
     made.apply()
     keys = {"NUMERAI_PUBLIC_ID": PUBLIC_ID, "NUMERAI_SECRET_KEY": SECRET_KEY, "NUMERAI_NOTIFY": "none"}

@@ -26,6 +26,8 @@ import docker
 from docker.errors import DockerException, ImageNotFound
 
 from ..images import tagged
+from .access_keys import USER
+from .judging import judge
 from .lambda_runtime import CODE
 from .moto_lambda import LABEL
 
@@ -42,20 +44,22 @@ HERE = Path(__file__).parent
 @dataclass(frozen=True)
 class Emulator:
     """A running emulator: `url` is AWS's address, `registry` the image registry's `host:port`, `label` marks every
-    container that was started for it, `log` is what the server printed."""
+    container that was started for it, `log` is what the server printed, `record` every signed request with
+    what IAM says of it (`enforcement.py`)."""
 
     url: str
     registry: str
     label: str
     log: Path
+    record: Path
 
     @property
     def environment(self) -> Mapping[str, str]:
         """What a program needs in its environment to use this AWS instead of the real one."""
         return {
             "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "emulated",
-            "AWS_SECRET_ACCESS_KEY": "emulated",
+            "AWS_ACCESS_KEY_ID": USER,
+            "AWS_SECRET_ACCESS_KEY": USER,
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
@@ -92,8 +96,9 @@ def mirror_configuration(folder: Path) -> Mapping[str, str]:
 
 
 @contextlib.contextmanager
-def emulated_aws(port: int = 0) -> Iterator[Emulator]:
-    """An emulator for as long as the block lasts. Raises RuntimeError with what is missing."""
+def emulated_aws(port: int = 0, judged: bool = True) -> Iterator[Emulator]:
+    """An emulator for as long as the block lasts. Raises RuntimeError with what is missing, and where it is judged
+    AssertionError with the requests that AWS would not have taken or allowed."""
     why = missing()
     if why:
         raise RuntimeError(why)
@@ -101,14 +106,17 @@ def emulated_aws(port: int = 0) -> Iterator[Emulator]:
     with tempfile.TemporaryDirectory(prefix="numerai-aws-") as folder, image_registry(Path(folder)) as registry:
         log = Path(folder) / "moto.log"
         argv = [sys.executable, "-m", f"{__package__}.moto_server", "--port", str(port), "--registry", registry]
-        argv += ["--label", label, "--lambda-image", _lambda_image()]
+        record = Path(folder) / "record.jsonl"
+        argv += ["--label", label, "--lambda-image", _lambda_image(), "--record", str(record)]
         try:
             with _process(argv, log, {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}) as process:
                 assert process.stdout is not None
                 line = process.stdout.readline()
                 if not line:
                     raise RuntimeError(f"The emulator did not start: {log.read_text()[-2000:]}")
-                yield Emulator(json.loads(line)["url"], registry, label, log)
+                yield Emulator(json.loads(line)["url"], registry, label, log, record)
+            if wrong := judged and judge(record):
+                raise AssertionError("\n".join(wrong))
         finally:
             _remove_containers(label)
             _remove_images(registry)
@@ -238,7 +246,7 @@ def main() -> None:
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with emulated_aws() as emulator:
+    with emulated_aws(judged=False) as emulator:
         for name, value in emulator.environment.items():
             print(f"export {name}={value}")
         print(f"# images go to {emulator.registry}; Ctrl-C ends all of it", flush=True)

@@ -20,6 +20,8 @@ from moto.ssm.models import ssm_backends
 
 from tests.present import present
 
+from .access_keys import role_key
+from .enforcement import refused
 from .moto_lambda import LABEL
 
 EXITED = "Essential container in task exited"
@@ -101,7 +103,7 @@ class Jobs:
             "AWS_BATCH_JOB_ATTEMPT": str(number),
             "AWS_BATCH_JQ_NAME": job.job_queue.name,
             "AWS_ENDPOINT_URL": f"{settings.moto_server_host()}:{settings.moto_server_port()}",
-            "AWS_ACCESS_KEY_ID": "role",
+            "AWS_ACCESS_KEY_ID": role_key(properties.get("jobRoleArn")),
             "AWS_SECRET_ACCESS_KEY": "role",
         }
         self._pull(image)
@@ -277,6 +279,8 @@ def _secrets(job: Job) -> dict[str, str]:
     found = {}
     for entry in present(job.job_definition.container_properties).get("secrets") or []:
         name = entry["valueFrom"].partition(":parameter")[2]
+        if why := refused(execution_role(job), "ssm:GetParameters", entry["valueFrom"]):
+            raise NotStarted(f"AccessDeniedException: {why}")
         parameter = store.get_parameter(name)
         if parameter is None:
             raise NotStarted(
@@ -285,6 +289,11 @@ def _secrets(job: Job) -> dict[str, str]:
             )
         found[entry["name"]] = parameter.response_object(decrypt=True, region=store.region_name)["Value"]
     return found
+
+
+def execution_role(job: Job) -> str:
+    """The role that starts a job's container."""
+    return str(present(job.job_definition.container_properties).get("executionRoleArn"))
 
 
 def _log_options(job: Job) -> dict[str, str]:

@@ -10,6 +10,7 @@ from typing import Any
 import moto.ecr.models as ecr_models
 import moto.ecr.responses as ecr_responses
 import requests
+from moto.awslambda.policy import Policy as LambdaPolicy
 from moto.batch.models import BatchBackend
 from moto.budgets.responses import BudgetsResponse
 from moto.core.resource_tagging import TaggedResource, make_tag_matcher
@@ -21,6 +22,8 @@ from moto.resourcegroupstaggingapi.models import ResourceGroupsTaggingAPIBackend
 from moto.s3.models import FakeBucket
 
 BATCH = "batch.amazonaws.com"
+_ONE_ROLE = threading.Lock()
+"""Two environments that are made at once get one role."""
 
 
 class Repeated:
@@ -182,6 +185,25 @@ def install_service_linked_role() -> None:
     BatchBackend.create_compute_environment = create_compute_environment
 
 
+def install_url_permissions() -> None:
+    """The conditions of function URLs in a function's own policy, which stock moto leaves as they were given
+    (docs.aws.amazon.com/lambda/latest/dg/urls-auth.html)."""
+    stock_decode = LambdaPolicy.decode_policy
+
+    def decode(self: Any, given: dict[str, Any]) -> Any:
+        auth, through = given.pop("FunctionUrlAuthType", None), given.pop("InvokedViaFunctionUrl", None)
+        decoded = stock_decode(self, given)
+        condition = {
+            **({"StringEquals": {"lambda:FunctionUrlAuthType": auth}} if auth else {}),
+            **({"Bool": {"lambda:InvokedViaFunctionUrl": "true"}} if through else {}),
+        }
+        for statement in decoded.statements if condition else ():
+            statement["Condition"] = {**statement.get("Condition", {}), **condition}
+        return decoded
+
+    LambdaPolicy.decode_policy = decode  # type: ignore[assignment]
+
+
 def install_launch_templates() -> None:
     """Tags of a launch template are its own: stock moto also takes them for tags of the hosts made from it."""
     stock_create = LaunchTemplate.create_version
@@ -207,6 +229,11 @@ def install_bucket_policies() -> None:
 
 
 def _service_linked_role(iam: Any) -> str:
+    with _ONE_ROLE:
+        return _found_or_made(iam)
+
+
+def _found_or_made(iam: Any) -> str:
     for role in iam.roles.values():
         if role.path == f"/aws-service-role/{BATCH}/":
             return str(role.arn)

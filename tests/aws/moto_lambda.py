@@ -21,6 +21,8 @@ from moto import settings
 from moto.awslambda.models import LambdaBackend, LambdaFunction, lambda_backends
 from moto.core.utils import unix_time_millis
 
+from .access_keys import role_key
+from .iam import Ask, decide
 from .lambda_runtime import CODE, PORT
 
 LABEL = "numerai-aws-emulator"
@@ -110,7 +112,7 @@ class Containers:
                 "AWS_LAMBDA_FUNCTION_NAME": function.function_name,
                 "AWS_REGION": function.region,
                 "AWS_DEFAULT_REGION": function.region,
-                "AWS_ACCESS_KEY_ID": "role",
+                "AWS_ACCESS_KEY_ID": role_key(function.role),
                 "AWS_SECRET_ACCESS_KEY": "role",
                 "AWS_ENDPOINT_URL": endpoint,
                 **function.environment_vars,
@@ -174,6 +176,8 @@ class FunctionUrls:
         function = self._function(name)
         if function is None:
             return _platform(404, None)
+        if not url_open(function):
+            return _platform(403, "Forbidden")
         length = int(environ.get("CONTENT_LENGTH") or 0)
         if length > LARGEST_REQUEST:
             return _platform(413, "Request must be smaller than 6291456 bytes for the InvokeFunction operation")
@@ -194,6 +198,15 @@ class FunctionUrls:
                 if function.function_name == name and function.url_config:
                     return function
         return None
+
+
+def url_open(function: LambdaFunction) -> bool:
+    """Whether the function's own policy lets everybody call it through its address, which takes both actions
+    (docs.aws.amazon.com/lambda/latest/dg/urls-auth.html)."""
+    document = function.policy.get_policy()["Policy"] if function.policy.statements else {"Statement": []}
+    keys = {"lambda:FunctionUrlAuthType": "NONE", "lambda:InvokedViaFunctionUrl": "true"}
+    asked = [Ask(f"lambda:{action}", function.function_arn, keys) for action in ("InvokeFunctionUrl", "InvokeFunction")]
+    return all(decide(ask, [], None, document).allowed for ask in asked)
 
 
 def _request_event(environ: dict[str, Any], path: str, body: bytes) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from moto.core.models import DEFAULT_ACCOUNT_ID
@@ -19,7 +20,7 @@ from numerai_compute.signals import ending_signals
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Response
 
-from . import moto_batch, moto_gaps, moto_lambda
+from . import enforcement, moto_batch, moto_gaps, moto_lambda
 
 
 class Requests(MotoRequestHandler):
@@ -58,6 +59,7 @@ def main() -> None:
     parser.add_argument("--lambda-image", required=True)
     parser.add_argument("--registry", required=True)
     parser.add_argument("--label", required=True)
+    parser.add_argument("--record", type=Path, default=Path(os.devnull))
     parser.add_argument("--port", type=int, default=0)
     options = parser.parse_args()
 
@@ -70,8 +72,11 @@ def main() -> None:
     moto_gaps.install_launch_templates()
     moto_gaps.install_service_linked_role()
     moto_gaps.install_tagging()
+    moto_gaps.install_url_permissions()
     stock = moto_gaps.Repeated(moto_gaps.OneAtATime(DomainDispatcherApplication(create_backend_app)))
-    application = moto_lambda.FunctionUrls(stock, containers, DEFAULT_ACCOUNT_ID)
+    enforcement.install_simulator()
+    gate = enforcement.Gate(stock, options.record)
+    application = moto_lambda.FunctionUrls(gate, containers, DEFAULT_ACCOUNT_ID)
     # Nobody is asked who they are, so only this machine is served: itself and its containers, through the bridge.
     servers = listen(listening_hosts([AUTO], DockerEngine), options.port, OwnNames(application))
     os.environ["MOTO_PORT"] = str(servers[0].server_port)

@@ -45,7 +45,8 @@ _open, _exists = builtins.open, os.path.exists
 def _request(path, method="GET", body=None):
     url = os.environ["AWS_ENDPOINT_URL"] + "/" + path[len("s3://"):]
     headers = {  # the emulator checks no signature
-        "Authorization": "AWS4-HMAC-SHA256 Credential=role/20260101/us-east-1/s3/aws4_request, Signature=-",
+        "Authorization": "AWS4-HMAC-SHA256 Credential=" + os.environ["AWS_ACCESS_KEY_ID"]
+        + "/20260101/us-east-1/s3/aws4_request, Signature=-",
         "Content-Type": "application/octet-stream",
     }
     request = urllib.request.Request(url, data=body, method=method, headers=headers)

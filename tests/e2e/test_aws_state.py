@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import boto3
 import pytest
 from numerai_compute.adapters.terraform_runner import S3Backend, TerraformRunner
 from numerai_compute.providers.aws.clients import AwsClients
-from numerai_compute.providers.aws.remote_state import make_state_bucket, remove_state_bucket
+from numerai_compute.providers.aws.remote_state import make_state_bucket, remove_state_bucket, state_bucket
 from numerai_compute.providers.aws.settings import AwsSettings
 
-from tests.aws.emulator import REGION, emulated_aws
+from tests.aws.access_keys import OBSERVER
+from tests.aws.emulator import ACCOUNT, REGION, emulated_aws
 from tests.contract.aws_bench import require_emulator, using
 from tests.contract.provider_suite import quiet
 
 pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.docker]
 
+BUCKET = state_bucket("numerai", ACCOUNT, REGION)
 ROOT = """
 terraform {
   required_providers {
@@ -24,7 +27,7 @@ terraform {
 }
 
 resource "aws_ecr_repository" "this" {
-  name = "moved"
+  name = "numerai/moved"
 }
 """
 
@@ -41,23 +44,24 @@ def test_the_state_moves_into_the_bucket_and_back(tmp_path: Path) -> None:
 
     with emulated_aws() as emulator, using(emulator, tmp_path / "plugins"):
         clients = AwsClients(AwsSettings())
-        make_state_bucket(clients, "the-state")
+        make_state_bucket(clients, BUCKET)
         here = runner("first", None)
         here.prepare(quiet)
         here.apply(here.plan({}, quiet), quiet)
         made = here.resources()
         assert made == ["aws_ecr_repository.this"]
 
-        runner("first", "the-state").move_state(quiet)
-        second = runner("second", "the-state")
+        runner("first", BUCKET).move_state(quiet)
+        second = runner("second", BUCKET)
         second.prepare(quiet)
         assert second.resources() == made
         assert second.plan({}, quiet).changes == ()
 
         runner("first", None).move_state(quiet)
-        remove_state_bucket(clients, "the-state")
+        remove_state_bucket(clients, BUCKET)
         back = runner("first", None)
         back.prepare(quiet)
         assert back.plan({}, quiet).changes == ()
         back.destroy({}, quiet)
-        assert clients.client("s3").list_buckets()["Buckets"] == []
+        observer = boto3.client("s3", aws_access_key_id=OBSERVER, aws_secret_access_key=OBSERVER)
+        assert observer.list_buckets()["Buckets"] == []

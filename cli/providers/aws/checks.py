@@ -13,11 +13,12 @@ from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
 from .cluster_outputs import ClusterOutputs
 from .parts import AwsParts
-from .policy import denied
+from .policy import denied, own_boundary, probes
 from .quotas import quota_check
 from .remains import cluster_remains
 from .stack_file import Stack
 from .subscription import Mail
+from .url_permission import url_may_call
 
 _Finding = tuple[CheckStatus, str, str | None]
 
@@ -36,7 +37,7 @@ def aws_checks(parts: AwsParts, nodes: Sequence[Node], provider: Provider) -> It
     if stack.outputs:
         yield _guarded("Numerai keys at AWS", lambda: _keys(parts, stack))
         yield _guarded("AWS notifications", lambda: _notifications(parts, stack))
-    yield _guarded("AWS permissions", lambda: _permissions(parts))
+    yield _guarded("AWS permissions", lambda: _permissions(parts, account))
     yield _guarded("AWS quota", lambda: quota_check(parts.clients, stack, use_spot=parts.settings.use_spot))
     yield from _strangers(stack, nodes)
     for node in nodes:
@@ -86,6 +87,8 @@ def _cluster(parts: AwsParts, stack: Stack, account: str) -> _Finding:
         return CheckStatus.FAILED, f"gone: {', '.join(gone)}", fix
     if not parts.cluster.up_to_date(stack):
         return CheckStatus.WARNING, "it was made with other settings or an older version", fix
+    if not url_may_call(parts.clients, ClusterOutputs(stack.outputs).text("webhook_function")):
+        return CheckStatus.FAILED, "the webhook's address may not call its function: Numerai is answered 403", fix
     return CheckStatus.OK, f"{cluster} in {stack.region} is as configured, {counted(len(stack.nodes), 'node')}", None
 
 
@@ -136,14 +139,25 @@ def _notifications(parts: AwsParts, stack: Stack) -> _Finding:
     return CheckStatus.OK, told, None
 
 
-def _permissions(parts: AwsParts) -> _Finding:
+def _permissions(parts: AwsParts, account: str) -> _Finding:
+    """Whether the credentials may do what a cluster takes, each action on what it is done to."""
+    settings, region = parts.settings, parts.clients.region
+
+    def refused(boundary: str | None) -> list[str]:
+        return sorted(denied(parts.clients, probes(settings.cluster, account, region, boundary)))
+
     try:
-        refused = list(denied(parts.clients))
+        actions = refused(settings.permissions_boundary)
+        limit = own_boundary(settings.cluster, account)
+        unbounded = actions and settings.permissions_boundary is None and not refused(limit)
     except NumeraiError as error:
         return CheckStatus.OK, f"not looked at: {error.message}", None
-    if refused:
+    if unbounded:
+        why = f"these credentials may do {', '.join(actions)} only with a permissions boundary, and none is set"
+        return CheckStatus.FAILED, why, f"numerai setup -s -P aws --set permissions_boundary={limit}"
+    if actions:
         fix = "ask for the policy that `numerai setup --provider aws --print-policy` prints"
-        return CheckStatus.FAILED, f"these credentials may not do {', '.join(refused)}", fix
+        return CheckStatus.FAILED, f"these credentials may not do {', '.join(actions)}", fix
     return CheckStatus.OK, "enough to make and use a cluster, as IAM's simulator says", None
 
 

@@ -28,6 +28,7 @@ from .settings import AwsPaths, AwsSettings
 from .stack_file import Stack, StackFile, new_stack_id, stack_node
 from .subscription import Mail, mail_to
 from .terraform import root_hash, terraform_root
+from .url_permission import let_the_url_call
 from .variables import check_name, fingerprint, terraform_variables
 
 ACTIVE_LOOK = 20
@@ -199,6 +200,7 @@ class Cluster:
     def _apply(self, report: Report) -> Stack:
         """Run Terraform unless everything is as it would leave it."""
         stack = self.file.read()
+        self._open_url(stack.outputs)  # before as well: Terraform takes away what older versions of this tool had put
         if self.up_to_date(stack):
             gone = self.missing(stack)
             if not gone:
@@ -221,6 +223,7 @@ class Cluster:
             return dict(runner.apply(plan, _slow_ones(report)))
 
         outputs = self._twice(apply, report)
+        self._open_url(outputs)
         return self.file.change(lambda now: replace(now, applied=mark, outputs=outputs))
 
     def _twice(self, work: Callable[[], _Done], report: Report) -> _Done:
@@ -234,6 +237,11 @@ class Cluster:
         self._clock.sleep(READY_SECONDS)
         self._take_over(self.file.read(), report)
         return work()
+
+    def _open_url(self, outputs: Mapping[str, Any]) -> None:
+        """Let the webhook's address call its function, once there is one."""
+        if function := ClusterOutputs(outputs).optional("webhook_function"):
+            let_the_url_call(self._clients, function)
 
     def _end_runs(self, stack: Stack, name: str, *, force: bool, report: Report) -> None:
         runs = BatchRuns(self._clients, stack, self._clock)

@@ -29,7 +29,7 @@ from .logs import RunLogs, webhook_calls
 from .moving import move_state
 from .outcomes import waits_for
 from .parts import AwsParts
-from .policy import NO_ACCOUNT, minimal_policy
+from .policy import NO_ACCOUNT, minimal_policy, own_boundary
 from .runs import BatchRuns
 from .settings import DEFAULT_REGION, SETTINGS
 from .sizes import beyond_fargate, provisioned_size
@@ -115,7 +115,13 @@ class AwsProvider:
                 f"The number of the AWS account is not known: put it in place of {NO_ACCOUNT}. The policy is for the"
                 f" region {region} (--region chooses another). Why: {error.in_full}"
             )
-        return minimal_policy(settings.cluster, account, region)
+        if settings.permissions_boundary is None:
+            note(
+                f"Make it as a managed policy named {settings.cluster}: it limits itself what the roles may do that are"
+                " made with it. Who uses it runs `numerai setup -s -P aws --set"
+                f" permissions_boundary={own_boundary(settings.cluster, account)}` once."
+            )
+        return minimal_policy(settings.cluster, account, region, boundary=settings.permissions_boundary)
 
     def configure(self, node: Node, report: Report) -> Node:
         """Bring the cluster to what the node needs; its webhook's address is made once and stays."""

@@ -34,6 +34,8 @@ SETTINGS = (
     switch("keep_artifacts", "refuse to remove a bucket that holds trained models", False),
     switch("watcher", "a function in the cluster starts the runs that are missing", True),
     whole("watcher_grace_minutes", "minutes after a round's opening before the function does", 1, 45, 10),
+    text("permissions_boundary", "the ARN of the IAM policy that limits the cluster's roles",
+         r"arn:aws[a-z-]*:iam::(\d{12}|aws):policy/\S+", "the ARN of an IAM policy"),
     replace(text("state_bucket", "the bucket with the state", r"\S+", "the name of a bucket"),
             set_by="numerai setup -P aws --remote-state"),
     whole("log_lag_seconds", "seconds after the end of a run in which its last lines may still arrive", 0, 60, 15),
@@ -57,6 +59,7 @@ class AwsSettings:
     keep_artifacts: bool = False
     watcher: bool = True
     watcher_grace_minutes: int = 10
+    permissions_boundary: str | None = None
     state_bucket: str | None = None
     log_lag_seconds: int = 15
 

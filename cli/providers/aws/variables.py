@@ -72,6 +72,7 @@ def terraform_variables(
         "keep_artifacts": settings.keep_artifacts,
         # left out where the root's own bound of the cost lets all nodes run at once
         **({} if together <= MAX_VCPUS else {"max_vcpus": min(together, MOST_VCPUS)}),
+        "permissions_boundary": settings.permissions_boundary,
     }
 
 

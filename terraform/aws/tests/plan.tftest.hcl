@@ -666,3 +666,26 @@ run "a_retention_that_cloudwatch_does_not_know_is_refused" {
 
   expect_failures = [var.log_retention_days]
 }
+
+run "every_role_gets_the_boundary_that_is_set" {
+  command = plan
+
+  variables {
+    permissions_boundary = "arn:aws:iam::123456789012:policy/numerai"
+    flow_logs            = true
+    nodes = {
+      numerai-big  = { model_id = "m", token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000", cpu = 32, memory_mib = 200000 }
+      numerai-cron = { model_id = "m", token_sha256 = "0000000000000000000000000000000000000000000000000000000000000000", cron = "30 12 ? * TUE-SAT *" }
+    }
+  }
+
+  assert {
+    condition = alltrue([
+      for role in concat(
+        [aws_iam_role.execution, aws_iam_role.run, aws_iam_role.webhook],
+        values(aws_iam_role.watcher), values(aws_iam_role.scheduler), values(aws_iam_role.host), values(aws_iam_role.flow),
+      ) : role.permissions_boundary == var.permissions_boundary
+    ])
+    error_message = "A role is made without the permissions boundary."
+  }
+}

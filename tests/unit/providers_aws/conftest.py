@@ -26,7 +26,12 @@ from tests.fakes import FakeClock
 boto3 = pytest.importorskip("boto3")
 moto = pytest.importorskip("moto")
 gaps = pytest.importorskip("tests.aws.moto_gaps")
-for install in (gaps.install_bucket_policies, gaps.install_budgets, gaps.install_tagging):
+for install in (
+    gaps.install_bucket_policies,
+    gaps.install_budgets,
+    gaps.install_tagging,
+    gaps.install_url_permissions,
+):
     install()
 
 REGION = "us-east-1"

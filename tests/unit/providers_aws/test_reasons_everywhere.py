@@ -65,7 +65,7 @@ def terminal(
     monkeypatch.setenv("NUMERAI_SECRET_KEY", KEYS.secret_key)
     monkeypatch.setenv("COLUMNS", "200")
     world.parts.terraform = SimpleNamespace(program=("/bin/terraform", "1.11.4"))  # type: ignore[assignment]
-    monkeypatch.setattr("numerai_compute.providers.aws.checks.denied", lambda clients: iter(()))
+    monkeypatch.setattr("numerai_compute.providers.aws.checks.denied", lambda *_: iter(()))
     terminal = Terminal(world, capsys, home)
     terminal("node", "-m", "alice", "config", "-P", "aws", "-p", alice.path, "--yes")
     return terminal

@@ -401,7 +401,7 @@ def why(world: World, name: str, *nodes: Node) -> str:
 def terraform(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A Terraform to look at, and permissions for everything: moto has no simulator."""
     world.parts.terraform = SimpleNamespace(program=("/bin/terraform", "1.11.4"))  # type: ignore[assignment]
-    monkeypatch.setattr("numerai_compute.providers.aws.checks.denied", lambda clients: iter(()))
+    monkeypatch.setattr("numerai_compute.providers.aws.checks.denied", lambda *_: iter(()))
 
 
 @pytest.mark.usefixtures("terraform")
