@@ -1,0 +1,558 @@
+"""What the first run proves, in order. A step gets the world and says what it saw; what differs from what AWS documents
+is `NotAsSaid`."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
+from typing import Any
+
+from botocore.exceptions import ClientError
+from numerai_compute.adapters.terraform_runner import TerraformRunner
+from numerai_compute.providers.aws.terraform import terraform_root
+
+from . import node
+from .account import MANAGED_POLICY_CHARACTERS, until
+from .model import NotAsSaid, Seen, Step, Verdict, untold
+from .world import NODE, World, timed
+
+CALLS = 50
+SPOT_REASON = "Your Spot Task was interrupted."
+AT_REST = "on the emulator a job starts at once and is never seen waiting"
+
+
+def expect(true: Any, otherwise: str) -> None:
+    """Go on where it is as documented; `NotAsSaid` where it is not."""
+    if not true:
+        raise NotAsSaid(otherwise)
+
+
+def codes(job: dict[str, Any]) -> list[int | None]:
+    """The exit code of each attempt."""
+    return [attempt["container"].get("exitCode") for attempt in job["attempts"]]
+
+
+def reasons(job: dict[str, Any]) -> str:
+    """Where AWS put the words about an end: the job's, and each attempt's of both kinds."""
+    attempts = [(attempt.get("statusReason"), attempt["container"].get("reason")) for attempt in job["attempts"]]
+    return f"status reason {job.get('statusReason')!r}; attempts (status reason, container's reason) {attempts}"
+
+
+# the account, and the cluster
+
+
+def role(world: World) -> Seen:
+    """Make the role, and be it."""
+    printed = world.ok("setup", "-P", "aws", "--print-policy", "--region", world.account.region, owner=True).out
+    size = len("".join(json.dumps(json.loads(printed), separators=(",", ":"))))
+    expect(size <= MANAGED_POLICY_CHARACTERS, f"the printed policy has {size} characters")
+    world.account.make_role(printed)
+    _, seconds = timed(world.account.credentials)
+    who = world.account.role("sts").get_caller_identity()["Arn"]
+    expect(f":assumed-role/{world.account.name}/" in who, "the credentials are not those of the role")
+    measured = f"{size} characters; {seconds:.0f} s until the role could be assumed"
+    return Seen(
+        "the policy fits a managed policy; the role holds it and nothing else, and was assumed", measured=measured
+    )
+
+
+def bounds(world: World) -> Seen:
+    """Whether the role may do nothing else."""
+    if world.emulated:
+        return untold("the emulator does not say what IAM refuses")
+    for service, operation in (("iam", "list_users"), ("s3", "list_buckets")):
+        try:
+            getattr(world.account.role(service), operation)()
+        except ClientError as error:
+            expect("Denied" in error.response["Error"]["Code"], f"{operation}: {error}")
+        else:
+            raise NotAsSaid(f"{service}:{operation} was allowed")
+    return Seen("AWS refused what the policy does not name")
+
+
+def config(world: World) -> Seen:
+    """Make the cluster."""
+    if not (world.home / "numerai" / "nodes.json").exists():
+        world.ok("setup", "-P", "aws")
+    if not world.folder.exists():
+        world.ok("copy-example", "-e", "shell-any-language", "-d", str(world.folder))
+    node.rewrite(world.folder)
+    _, seconds = timed(world.configure)
+    return Seen("one `numerai node config` made the whole cluster", measured=f"{seconds:.0f} s")
+
+
+def again(world: World) -> Seen:
+    """Look whether Terraform would change anything now."""
+    _, seconds = timed(world.configure)
+    changes, drift = planned(world)
+    expect(not changes and not drift, f"a second plan would change {changes} and sees as changed {drift}")
+    return Seen("a second `config` and a second plan change nothing", measured=f"{seconds:.0f} s")
+
+
+def planned(world: World) -> tuple[list[str], list[str]]:
+    """What Terraform would change, and what it finds changed."""
+    folder = world.home / "numerai" / "aws" / "terraform"
+    environment = {**world.account.write_profile(world.home / "aws-profile"), **world.environment}
+    runner = TerraformRunner(
+        terraform_root(), folder, world.home / "numerai" / "terraform-plugins", environment=environment
+    )
+    plan = runner.plan(json.loads((folder / "variables.tfvars.json").read_text()), lambda _: None)
+    return [f"{change.action} {change.address}" for change in plan.changes], list(plan.drift)
+
+
+def deploy(world: World) -> Seen:
+    """Build and push the image."""
+    _, seconds = timed(lambda: world.ok("node", "deploy"))
+    images = world.account.role("ecr").batch_get_image(
+        repositoryName=world.made["repository"], imageIds=[{"imageTag": "live"}]
+    )["images"]
+    expect(len(images) == 1, "the repository has no image `live`")
+    return Seen("the image was built, pushed, and is `live`", measured=f"{seconds:.0f} s")
+
+
+# the webhook
+
+
+def first_call(world: World) -> Seen:
+    """Call the new address until it answers, then the same again."""
+
+    def answered() -> tuple[int, dict[str, Any]] | None:
+        status, answer = world.call(world.trigger_id("fine"))
+        return None if status == 403 else (status, answer)
+
+    (status, answer), first = timed(lambda: until(answered, 60, "the address answered anything but 403"))
+    expect(status == 200, f"the webhook answered {status}: {answer}")
+    (status, same), warm = timed(lambda: world.call(world.trigger_id("fine")))
+    expect((status, same["runId"]) == (200, answer["runId"]), "the same trigger id started another run")
+    job = world.in_state(answer["runId"])
+    expect(job["status"] == "SUCCEEDED", reasons(job))
+    measured = f"first answer after {first:.1f} s, the next one after {warm:.2f} s"
+    return Seen("the address answers, and the same trigger id is the same run", measured=measured)
+
+
+def many_calls(world: World) -> Seen:
+    """Call with one trigger id from many sides at once."""
+    with ThreadPoolExecutor(CALLS) as pool:
+        answers = list(pool.map(lambda _: world.call(world.trigger_id("at-once")), range(CALLS)))
+    runs = {answer["runId"] for status, answer in answers if status == 200}
+    others = sorted({status for status, _ in answers} - {200})
+    expect(len(runs) == 1, f"{len(runs)} runs were started")
+    expect(others in ([], [429]), f"the webhook also answered {others}")
+    world.in_state(runs.pop())
+    turned_away = sum(status == 429 for status, _ in answers)
+    return Seen(f"{CALLS} equal calls at once are one run", measured=f"{turned_away} of them answered 429")
+
+
+# runs
+
+
+def environment(world: World) -> Seen:
+    """Look at what a container is given."""
+    job = world.run("env")
+    expect(job["status"] == "SUCCEEDED", reasons(job))
+    lines = world.printed(job)
+    wanted = [
+        f"TRIGGER_ID={world.trigger_id('env')}",
+        f"NUMERAI_NODE={NODE}",
+        "NUMERAI_TOURNAMENT=8",
+        f"NUMERAI_ARTIFACTS={world.made['artifacts']}",
+        f"AWS_REGION={world.account.region}",
+        "NUMERAI_PUBLIC_ID is there",
+        "NUMERAI_SECRET_KEY is there",
+    ]
+    missing = [line for line in wanted if line not in lines]
+    expect(not missing, f"the container did not print {missing}")
+    expect(not any("uid" in line or line == "0" for line in lines), "the container runs as root")
+    return Seen("the container has every variable, the keys, and no root user")
+
+
+def logs(world: World) -> Seen:
+    """Look whether every line arrives, in order."""
+    job = world.run("lines")
+    wanted = [f"line {number} of {node.LINES}" for number in range(1, node.LINES + 1)]
+    wait = 5 if world.emulated else 60
+    until(lambda: len(world.printed(job)) >= len(wanted), wait, f"all {len(wanted)} lines had arrived")
+    expect(world.printed(job) == wanted, "the lines are not in order")
+    shown = world.ok("node", "logs").out.splitlines()
+    expect(sum("line " in line for line in shown) == len(wanted), "`numerai node logs` does not show every line")
+    return Seen(f"{node.LINES} lines printed at once arrive complete and in order")
+
+
+def bucket(world: World) -> Seen:
+    """Put a file into the node's folder of the bucket and get it back, with the run's own role."""
+    job = world.run("keep")
+    lines = world.printed(job)
+    expect("got back: kept" in lines, f"{reasons(job)}; {lines[-3:]}")
+    return Seen("the run's role writes and reads the node's folder of the bucket")
+
+
+def temporary(world: World) -> Seen:
+    """End with 75 at first, then with 0; and with 65."""
+    job = world.run("again")
+    expect((job["status"], codes(job)) == ("SUCCEEDED", [75, 0]), f"exit codes {codes(job)}; {reasons(job)}")
+    job = world.run("bad")
+    expect((job["status"], codes(job)) == ("FAILED", [65]), f"exit codes {codes(job)}; {reasons(job)}")
+    return Seen("exit code 75 is tried again, 65 is not")
+
+
+def memory(world: World) -> Seen:
+    """Use more memory than there is."""
+    job = world.run("big")
+    said = json.dumps(job["container"]) + json.dumps(job["attempts"])
+    expect(job["status"] == "FAILED" and "OutOfMemory" in said, reasons(job))
+    expect(len(job["attempts"]) == 1, f"{len(job['attempts'])} attempts")
+    return Seen("a run beyond its memory says OutOfMemoryError, and is not tried again", measured=reasons(job))
+
+
+def time_limit(world: World) -> Seen:
+    """Run longer than allowed. A job may allow 60 seconds and more
+    (docs.aws.amazon.com/batch/latest/userguide/job_timeouts.html)."""
+    job = world.in_state(submit(world, "slow", timeout={"attemptDurationSeconds": 2 if world.emulated else 60}))
+    expect(job["status"] == "FAILED" and "duration exceeded" in job["statusReason"], reasons(job))
+    expect(len(job["attempts"]) == 1, f"{len(job['attempts'])} attempts")
+    return Seen("a run over its time limit is stopped and not tried again", measured=reasons(job))
+
+
+def submit(world: World, case: str, queue: str | None = None, **more: Any) -> str:
+    """A job of the node that no webhook started."""
+    variables = [{"name": "TRIGGER_ID", "value": world.trigger_id(case)}, {"name": "NUMERAI_NODE", "value": NODE}]
+    job = world.account.role("batch").submit_job(
+        jobName=f"{NODE}-{case}",
+        jobQueue=queue or world.made["job_queue"],
+        jobDefinition=world.made["job_definition"],
+        containerOverrides={"environment": variables},
+        **more,
+    )
+    return str(job["jobId"])
+
+
+def cancel_waiting(world: World) -> Seen:
+    """Cancel before there is a container."""
+    if world.emulated:
+        return untold(AT_REST)
+    run = world.start("slow-waiting")
+    world.in_state(run, "RUNNABLE", "STARTING")
+    _, seconds = timed(lambda: world.ok("node", "cancel", run))
+    job = world.job(run)
+    expect(job["status"] == "FAILED" and not codes(job), reasons(job))
+    return Seen("a run that waits for capacity can be cancelled", measured=f"{seconds:.0f} s; {reasons(job)}")
+
+
+def cancel_running(world: World) -> Seen:
+    """Cancel while it runs."""
+    run = world.start("slow")
+    world.in_state(run, "RUNNING")
+    _, seconds = timed(lambda: world.ok("node", "cancel", run))
+    job = world.job(run)
+    expect(job["status"] == "FAILED" and len(job["attempts"]) == 1, reasons(job))
+    return Seen("a run that goes on can be cancelled, and is not tried again", measured=f"{seconds:.0f} s")
+
+
+def on_demand(world: World) -> Seen:
+    """Start on the queue that never waits for Spot."""
+    queue = world.outputs["queues"].get("fargate-now") or world.outputs.get("now_queue")
+    if queue is None:
+        return Seen("there is no queue over On-Demand alone", Verdict.ABSENT)
+    job = world.in_state(submit(world, "fine", queue))
+    expect(job["status"] == "SUCCEEDED", reasons(job))
+    waited = (job["startedAt"] - job["createdAt"]) / 1000
+    return Seen("the queue over On-Demand alone runs the same definition", measured=f"{waited:.0f} s until it started")
+
+
+# what goes wrong at the start of a run
+
+
+def no_image(world: World) -> Seen:
+    """Take the tag `live` away."""
+    repository = world.made["repository"]
+    world.account.role("ecr").batch_delete_image(repositoryName=repository, imageIds=[{"imageTag": "live"}])
+    job = world.run("no-image")
+    said = json.dumps([job.get("statusReason"), job["container"].get("reason"), job["attempts"]])
+    expect(job["status"] == "FAILED" and "CannotPull" in said, reasons(job))
+    world.ok("node", "deploy")
+    world.account.role("ecr").describe_repositories(repositoryNames=[repository])
+    measured = f"{len(job['attempts'])} attempts; {reasons(job)}"
+    return Seen("without an image the run says CannotPullContainerError; `deploy` puts it back", measured=measured)
+
+
+def no_key(world: World) -> Seen:
+    """Take a key away that the container is to be given."""
+    with without_key(world):
+        job = world.run("no-key")
+    said = json.dumps([job.get("statusReason"), job["container"].get("reason"), job["attempts"]])
+    expect(job["status"] == "FAILED" and "ResourceInitializationError" in said, reasons(job))
+    measured = f"{len(job['attempts'])} attempts; {reasons(job)}"
+    return Seen("without a key the run says ResourceInitializationError", measured=measured)
+
+
+class without_key:
+    """As long as the block lasts, NUMERAI_NOTIFY is not where the job definition says: in a secret's JSON, or as a
+    parameter. The owner takes it away and puts it back."""
+
+    def __init__(self, world: World):
+        definitions = world.account.role("batch").describe_job_definitions(
+            jobDefinitionName=world.made["job_definition"], status="ACTIVE"
+        )["jobDefinitions"]
+        newest = max(definitions, key=lambda definition: int(definition["revision"]))
+        places = {entry["name"]: entry["valueFrom"] for entry in newest["containerProperties"]["secrets"]}
+        self._place = places["NUMERAI_NOTIFY"]
+        self._in_secret = ":secretsmanager:" in self._place
+        self._client = world.account.owner("secretsmanager" if self._in_secret else "ssm")
+        self._before: Any = None
+
+    def __enter__(self) -> None:
+        if self._in_secret:
+            arn = ":".join(self._place.split(":")[:7])
+            self._before = self._client.get_secret_value(SecretId=arn)["SecretString"]
+            rest = {name: value for name, value in json.loads(self._before).items() if name != "NUMERAI_NOTIFY"}
+            self._client.put_secret_value(SecretId=arn, SecretString=json.dumps(rest))
+            return
+        name = self._place.partition(":parameter")[2] or self._place
+        self._before = self._client.get_parameter(Name=name, WithDecryption=True)["Parameter"]
+        self._client.delete_parameter(Name=name)
+
+    def __exit__(self, *_: object) -> None:
+        if self._in_secret:
+            arn = ":".join(self._place.split(":")[:7])
+            self._client.put_secret_value(SecretId=arn, SecretString=self._before)
+            return
+        kept = {name: self._before[name] for name in ("Name", "Value", "Type")}
+        self._client.put_parameter(**kept, Overwrite=True)
+
+
+def spot_taken(world: World) -> Seen:
+    """Stop a task with the words that Fargate has for a Spot host that was taken away."""
+    if world.emulated:
+        return untold("there are no tasks of ECS behind the emulator's jobs")
+    run = world.start("slow-spot")
+    job = world.in_state(run, "RUNNING")
+    task = job["container"]["taskArn"]
+    world.account.owner("ecs").stop_task(cluster=task.split("/")[1], task=task, reason=SPOT_REASON)
+
+    def second() -> dict[str, Any] | None:
+        found = world.job(run)
+        return found if len(found["attempts"]) > 0 and found["status"] not in ("RUNNING", "STARTING") else None
+
+    found = until(second, 300, "the stopped attempt was recorded", 3)
+    retried = found["status"] not in ("FAILED", "SUCCEEDED")
+    world.ok("node", "cancel", run)
+    expect(retried, f"the run was not tried again: {reasons(found)}")
+    return Seen("a run whose Spot host is taken away is tried again", measured=reasons(found))
+
+
+# who is told
+
+
+def failed_run_told(world: World) -> Seen:
+    """Wait for the message about a run that failed."""
+    if world.emulated:
+        return untold("the emulator's EventBridge delivers nothing")
+    with world.queue_on_topic() as taken:
+        run = world.start("bad-told")
+        world.in_state(run)
+        message, seconds = timed(lambda: until(lambda: [text for text in taken() if run in text], 120, "it was told"))
+    expect("failed" in message[0], "the message does not say that the run failed")
+    return Seen("EventBridge tells the topic about a failed run", measured=f"{seconds:.0f} s")
+
+
+def alarm_told(world: World) -> Seen:
+    """Raise an alarm by hand."""
+    if world.emulated:
+        return untold("the emulator's alarms tell nobody")
+    name = f"{world.outputs['webhook_function']}-errors"
+    with world.queue_on_topic() as taken:
+        world.account.owner("cloudwatch").set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="first run")
+        _, seconds = timed(lambda: until(lambda: [text for text in taken() if name in text], 120, "it was told"))
+    return Seen("an alarm tells the topic", measured=f"{seconds:.0f} s")
+
+
+def topic(world: World) -> Seen:
+    """Publish to the topic."""
+    with world.queue_on_topic() as taken:
+        world.account.owner("sns").publish(TopicArn=world.outputs["failures_topic_arn"], Message="first run")
+        until(lambda: "first run" in taken(), 60, "the message had arrived")
+    return Seen("what is published to the topic reaches a subscriber")
+
+
+def watcher(world: World) -> Seen:
+    """Wake the watcher as its schedule does."""
+    name = world.outputs["watcher_function"]
+    answer, seconds = timed(lambda: world.account.role("lambda").invoke(FunctionName=name, Payload=b"{}"))
+    content = json.loads(answer["Payload"].read())
+    expect(content.get("nodes") == 1, f"it answered {content}")
+    return Seen("the watcher reads its table and the keys, and ends well", measured=f"{seconds:.1f} s")
+
+
+def watcher_woken(world: World) -> Seen:
+    """Wait for a call of the watcher that nobody here made."""
+    if world.emulated:
+        return untold("the emulator's schedules never fire")
+    group, begun = world.outputs["watcher_log_group"], int(datetime.now(timezone.utc).timestamp() * 1000)
+
+    def woken() -> Any:
+        asked = {"logGroupName": group, "startTime": begun, "filterPattern": "START"}
+        return world.account.role("logs").filter_log_events(**asked)["events"]
+
+    _, seconds = timed(lambda: until(woken, 420, "the watcher was woken", 10))
+    return Seen("the schedule wakes the watcher every five minutes", measured=f"{seconds:.0f} s")
+
+
+# changes
+
+
+def schedule_and_spot(world: World) -> Seen:
+    """A schedule two minutes ahead, and no Spot any more."""
+    at = datetime.now(timezone.utc) + timedelta(minutes=3)
+    world.ok("config", "-P", "aws", "set", "use_spot", "0")
+    _, seconds = timed(lambda: world.configure("--cron", f"{at.minute} {at.hour} * * *", "--register-webhook"))
+    made = world.account.role("scheduler").get_schedule(Name=world.made["schedule"])
+    expect(made["ScheduleExpressionTimezone"] == "UTC", "the schedule is not in UTC")
+    expect(f"cron({at.minute} {at.hour} " in made["ScheduleExpression"], f"it is {made['ScheduleExpression']}")
+    return Seen("the schedule is there, and the Spot environment is gone", measured=f"{seconds:.0f} s")
+
+
+def scheduled_run(world: World) -> Seen:
+    """Wait for the run of the schedule."""
+    if world.emulated:
+        return untold("the emulator's schedules never fire")
+    name = f"{NODE}-scheduled"
+
+    def started() -> Any:
+        filters = [{"name": "JOB_NAME", "values": [name]}]
+        queue = world.made["job_queue"]
+        return world.account.role("batch").list_jobs(jobQueue=queue, filters=filters)["jobSummaryList"]
+
+    (job, *_), seconds = timed(lambda: until(started, 360, "the schedule had started a run", 5))
+    expect(world.in_state(job["jobId"])["status"] == "SUCCEEDED", "the run failed")
+    return Seen("the schedule starts a run", measured=f"waited {seconds:.0f} s")
+
+
+def back_to_spot(world: World) -> Seen:
+    """Spot again, and no schedule."""
+    world.ok("config", "-P", "aws", "unset", "use_spot")
+    _, seconds = timed(lambda: world.configure("--cron", ""))
+    expect(world.made["schedule"] is None, "the schedule is still there")
+    return Seen("use_spot goes away and comes back in one `config` each", measured=f"{seconds:.0f} s")
+
+
+def remote_state(world: World) -> Seen:
+    """The state into a bucket, and back."""
+    bucket_of = unless_absent_bucket(world)
+    _, there = timed(lambda: world.ok("setup", "-s", "-P", "aws", "--remote-state"))
+    expect(bucket_of() == 1, "there is no bucket for the state")
+    _, back = timed(lambda: world.ok("setup", "-s", "-P", "aws", "--local-state", "--yes"))
+    expect(bucket_of() == 0, "the state's bucket is still there")
+    return Seen("the state moves into a bucket and back", measured=f"{there:.0f} s there, {back:.0f} s back")
+
+
+def unless_absent_bucket(world: World) -> Any:
+    """Counts the buckets for states of this cluster."""
+    prefix = f"{world.account.cluster}-state-"
+
+    def count() -> int:
+        buckets = world.account.owner("s3").list_buckets()["Buckets"]
+        return sum(bucket["Name"].startswith(prefix) for bucket in buckets)
+
+    return count
+
+
+def doctor(world: World) -> Seen:
+    """Ask `numerai doctor`."""
+    checks = json.loads(world.cli("doctor", "--json").out)["checks"]
+    failed = [f"{check['name']}: {check['message']}" for check in checks if check["status"] == "failed"]
+    failed = [line for line in failed if not line.startswith("daemon")]
+    expect(not failed, f"doctor says {failed}")
+    return Seen("doctor finds nothing that failed")
+
+
+# the end
+
+
+def destroy(world: World) -> Seen:
+    """Remove everything, with the role's permissions."""
+    _, seconds = timed(lambda: world.ok("node", "destroy", "--yes", "--force"))
+    return Seen("one `numerai node destroy` removed the whole cluster and said so", measured=f"{seconds:.0f} s")
+
+
+def made_again(world: World) -> Seen:
+    """The same names again at once, and away."""
+    _, seconds = timed(world.configure)
+    world.ok("node", "destroy", "--yes", "--force")
+    return Seen("the same names can be made again at once", measured=f"{seconds:.0f} s")
+
+
+def nothing_denied(world: World) -> Seen:
+    """Ask CloudTrail whether the role was refused anything."""
+    if world.emulated:
+        return untold("there is no CloudTrail on the emulator")
+    client, refused = world.account.owner("cloudtrail"), []
+    asked = {"LookupAttributes": [{"AttributeKey": "Username", "AttributeValue": world.account.cluster}]}
+    for page in client.get_paginator("lookup_events").paginate(**asked):
+        for event in page["Events"]:
+            told = json.loads(event["CloudTrailEvent"])
+            if "Denied" in told.get("errorCode", "") or "Unauthorized" in told.get("errorCode", ""):
+                refused.append(f"{event['EventSource']}:{event['EventName']}")
+    tried = {"iam.amazonaws.com:ListUsers", "s3.amazonaws.com:ListBuckets"}  # `bounds` asked for those
+    expect(not set(refused) - tried, f"the role was refused {sorted(set(refused) - tried)}")
+    return Seen("CloudTrail knows of nothing that the role was refused (it lags up to 15 minutes)")
+
+
+BATCH_GUIDE = "docs.aws.amazon.com/batch/latest/userguide"
+STEPS = (
+    Step("the printed policy", "a managed policy has room for it; a role can hold it and nothing else",
+         "docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html", role, essential=True),
+    Step("its bounds", "AWS refuses that role what is not in it",
+         "docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html", bounds),
+    Step("config", "the policy suffices to make the cluster", "terraform/aws", config, essential=True),
+    Step("config again", "nothing is left to change", "terraform/aws", again),
+    Step("deploy", "an image is built for the cluster's platform and pushed",
+         "docs.aws.amazon.com/AmazonECR/latest/userguide/docker-push-ecr-image.html", deploy, essential=True),
+    Step("the webhook's address", "a new function URL answers, at first perhaps 403",
+         "docs.aws.amazon.com/lambda/latest/dg/urls-auth.html", first_call),
+    Step("equal calls at once", "one trigger id is one run", "docs/aws.md", many_calls),
+    Step("environment", "variables and secrets are in the container",
+         f"{BATCH_GUIDE}/specifying-sensitive-data.html", environment),
+    Step("logs", "all lines reach CloudWatch", f"{BATCH_GUIDE}/using_cloudwatch_logs.html", logs),
+    Step("bucket", "the job's role opens the node's folder",
+         "docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html", bucket),
+    Step("exit codes", "evaluateOnExit decides by onExitCode", f"{BATCH_GUIDE}/job_retries.html", temporary),
+    Step("memory", "the container's reason says OutOfMemoryError", f"{BATCH_GUIDE}/troubleshooting.html", memory),
+    Step("time limit", "a job that exceeds it is stopped and not tried again", f"{BATCH_GUIDE}/job_timeouts.html",
+         time_limit),
+    Step("cancel while waiting", "TerminateJob ends a job in any state",
+         "docs.aws.amazon.com/batch/latest/APIReference/API_TerminateJob.html", cancel_waiting),
+    Step("cancel while running", "TerminateJob stops the container, and no attempt follows",
+         "docs.aws.amazon.com/batch/latest/APIReference/API_TerminateJob.html", cancel_running),
+    Step("On-Demand at once", "a queue over On-Demand alone starts a job in minutes", f"{BATCH_GUIDE}/fargate.html",
+         on_demand),
+    Step("no image", "the job says CannotPullContainerError",
+         "docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html", no_image),
+    Step("no key", "the job says ResourceInitializationError",
+         "docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html", no_key),
+    Step("Spot taken back", "the status reason is `Your Spot Task was interrupted.`, and the rule retries it",
+         "docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-capacity-providers.html", spot_taken),
+    Step("the topic", "what is published reaches subscribers",
+         "docs.aws.amazon.com/sns/latest/dg/sns-sqs-as-subscriber.html", topic),
+    Step("a failed run is told", "EventBridge may publish to the topic",
+         "docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html", failed_run_told),
+    Step("an alarm is told", "CloudWatch may publish to the topic",
+         "docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html", alarm_told),
+    Step("the watcher", "its role suffices", "docs/aws.md", watcher),
+    Step("the watcher's schedule", "EventBridge calls it every five minutes",
+         "docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html", watcher_woken),
+    Step("without Spot, with a schedule", "the queue lets go of an environment that is removed",
+         "github.com/hashicorp/terraform-provider-aws/issues/46925", schedule_and_spot),
+    Step("a scheduled run", "Scheduler submits the job at its time, in UTC",
+         "docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html", scheduled_run),
+    Step("with Spot, without a schedule", "and the other way round", "docs/aws.md", back_to_spot),
+    Step("the state in a bucket", "S3 keeps and locks it",
+         "developer.hashicorp.com/terraform/language/backend/s3", remote_state),
+    Step("doctor", "nothing failed", "docs/aws.md", doctor),
+    Step("destroy", "everything goes, and is seen to be gone", "docs/aws.md", destroy, essential=True),
+    Step("the same names again", "names of what is deleted are free at once",
+         "docs.aws.amazon.com/secretsmanager/latest/userguide/manage_delete-secret.html", made_again),
+    Step("nothing was refused", "the printed policy suffices for all of this",
+         "docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events-cli.html", nothing_denied),
+)  # fmt: skip
+"""In order: the cluster is made by the third and gone with the last but two."""
