@@ -2,7 +2,8 @@
 
 It asks before it makes anything (ARGS=--yes does not), takes under 40 minutes and costs under 5 cents. No Numerai
 account is needed: the node is registered with a sandbox on this machine. A run that was killed is done again, and its
-cluster removed, by ARGS="--cluster NAME". `ARGS=--emulator` does it on the local AWS and writes the table in docs/aws.md.
+cluster removed, by ARGS="--cluster NAME". `ARGS=--emulator` does it on the local AWS and writes its table into
+docs/aws.md.
 """
 
 from __future__ import annotations

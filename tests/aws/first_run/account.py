@@ -10,12 +10,11 @@ import json
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
 
 from .model import CannotStart
@@ -36,9 +35,9 @@ _LOGIN = "Run `aws configure` or `aws sso login`, and name the profile: make aws
 class Credentials:
     """Of the role, for an hour at most."""
 
-    access_key: str
-    secret_key: str
-    token: str
+    aws_access_key_id: str
+    aws_secret_access_key: str
+    aws_session_token: str
 
 
 class Account:
@@ -49,10 +48,11 @@ class Account:
         self.emulated = bool(os.environ.get("AWS_ENDPOINT_URL"))
         self.session = owner_session(profile, region)
         self.region = str(self.session.region_name or "us-east-1")
-        identity = owner_identity(self.owner("sts"))
+        identity = owner_identity(self.session.client("sts", region_name=self.region))
         self.number, self.owner_arn, self._user = identity["Account"], identity["Arn"], identity["UserId"]
         self._held: Credentials | None = None
         self._held_since = 0.0
+        self._clients: dict[tuple[str, Credentials | None], Any] = {}
 
     @property
     def name(self) -> str:
@@ -68,25 +68,22 @@ class Account:
     def belongings(self) -> list[str]:
         """What must not be in anything that is kept."""
         held = self._held
-        keys = [held.access_key, held.secret_key, held.token] if held else []
+        keys = list(asdict(held).values()) if held else []
         return [self.number, self._user, self.owner_arn.rpartition("/")[2], *keys]
 
     def owner(self, service: str) -> Any:
         """A client with the owner's own credentials: for what the tool itself need not be able to do."""
-        return self.session.client(
-            service, region_name=self.region, config=Config(user_agent_extra="numerai-first-run")
-        )
+        return self._client(service, None)
 
     def role(self, service: str) -> Any:
         """A client that may do what the printed policy allows."""
-        held = self.credentials()
-        return boto3.client(
-            service,
-            region_name=self.region,
-            aws_access_key_id=held.access_key,
-            aws_secret_access_key=held.secret_key,
-            aws_session_token=held.token,
-        )
+        return self._client(service, self.credentials())
+
+    def _client(self, service: str, held: Credentials | None) -> Any:
+        if (service, held) not in self._clients:
+            keys = {} if held is None else asdict(held)
+            self._clients[service, held] = self.session.client(service, region_name=self.region, **keys)
+        return self._clients[service, held]
 
     def make_role(self, policy: str) -> None:
         """Make the role with exactly this policy, or bring the one of an earlier, interrupted run to it."""
@@ -138,11 +135,8 @@ class Account:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = folder / "credentials"
         file.touch(mode=0o600)
-        file.write_text(
-            f"[{self.cluster}]\naws_access_key_id = {held.access_key}\naws_secret_access_key = {held.secret_key}\n"
-            f"aws_session_token = {held.token}\n",
-            encoding="utf-8",
-        )
+        lines = [f"[{self.cluster}]", *(f"{name} = {value}" for name, value in asdict(held).items())]
+        file.write_text("\n".join([*lines, ""]), encoding="utf-8")
         (folder / "config").write_text(f"[profile {self.cluster}]\nregion = {self.region}\n", encoding="utf-8")
         return {
             "AWS_PROFILE": self.cluster,

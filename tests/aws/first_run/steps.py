@@ -404,7 +404,7 @@ def watcher_woken(world: World) -> Seen:
 def schedule_and_spot(world: World) -> Seen:
     """A schedule two minutes ahead, and no Spot any more."""
     at = datetime.now(timezone.utc) + timedelta(minutes=3)
-    world.ok("config", "-P", "aws", "set", "use_spot", "0")
+    world.ok("config", "set", "-P", "aws", "use_spot", "0")
     _, seconds = timed(lambda: world.configure("--cron", f"{at.minute} {at.hour} * * *", "--register-webhook"))
     made = world.account.role("scheduler").get_schedule(Name=world.made["schedule"])
     expect(made["ScheduleExpressionTimezone"] == "UTC", "the schedule is not in UTC")
@@ -430,7 +430,7 @@ def scheduled_run(world: World) -> Seen:
 
 def back_to_spot(world: World) -> Seen:
     """Spot again, and no schedule."""
-    world.ok("config", "-P", "aws", "unset", "use_spot")
+    world.ok("config", "unset", "-P", "aws", "use_spot")
     _, seconds = timed(lambda: world.configure("--cron", ""))
     expect(world.made["schedule"] is None, "the schedule is still there")
     return Seen("use_spot goes away and comes back in one `config` each", measured=f"{seconds:.0f} s")
@@ -477,6 +477,8 @@ def destroy(world: World) -> Seen:
 
 def made_again(world: World) -> Seen:
     """The same names again at once, and away."""
+    if world.emulated:
+        return untold("the emulator forgets at once whatever is deleted, names included")
     _, seconds = timed(world.configure)
     world.ok("node", "destroy", "--yes", "--force")
     return Seen("the same names can be made again at once", measured=f"{seconds:.0f} s")

@@ -21,7 +21,8 @@ from numerai_compute.providers.aws.lambda_package import package_functions
 from numerai_compute.providers.aws.policy import minimal_policy
 from numerai_compute.providers.aws.settings import LOG_RETENTION_DAYS, read_settings
 from numerai_compute.providers.aws.variables import check_name
-from numerai_compute.providers.webhooks.calls import NO_SUBMIT, job_name
+from numerai_compute.providers.webhooks.calls import job_name
+from numerai_compute.triggers import NO_SUBMIT
 
 from tests.aws import limits
 from tests.aws.limits import ACCOUNT, CLUSTER, GUIDE, KEYS, NAMES, NODE, REGION, ROOT
