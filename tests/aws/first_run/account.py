@@ -69,7 +69,7 @@ class Account:
         """What must not be in anything that is kept."""
         held = self._held
         keys = list(asdict(held).values()) if held else []
-        return [self.number, self._user, self.owner_arn.rpartition("/")[2], *keys]
+        return [self.number, self._user, self.owner_arn.rpartition(":")[2], *keys]
 
     def owner(self, service: str) -> Any:
         """A client with the owner's own credentials: for what the tool itself need not be able to do."""

@@ -44,13 +44,15 @@ def untold(why: str) -> Seen:
 @dataclass(frozen=True)
 class Step:
     """One thing to prove. `source` says where AWS documents what `expected` claims. What follows an `essential` step
-    makes no sense without it."""
+    makes no sense without it. It `needs` so many seconds on an account at most, and is not begun when there are fewer
+    left."""
 
     name: str
     expected: str
     source: str
     prove: Callable[[World], Seen]
     essential: bool = False
+    needs: float = 150
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ _SECRET_FIELDS = re.compile(
 _ACCOUNT = re.compile(r"(?<![0-9A-Za-z])[0-9]{12}(?![0-9A-Za-z])")
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA|AGPA|ANPA|APKA|ABIA|ACCA)[0-9A-Z]{12,}\b"), MASK),
+    (re.compile(r"(?<=:)(user|assumed-role|federated-user)/[\w+=,.@/-]+"), rf"\1/{MASK}"),
     (re.compile(r"https?://[^\s\"'<>\\]+"), "https://redacted.example"),
     (re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+"), "someone@example.com"),
     (re.compile(r"\b[\w.-]+\.(?:amazonaws\.com(?:\.cn)?|on\.aws|api\.aws)\b(?=[:/])"), "redacted.example"),

@@ -19,6 +19,7 @@ from .world import NODE, World, timed
 
 CALLS = 50
 SPOT_REASON = "Your Spot Task was interrupted."
+LETS_GO = "a queue of the emulator lets go of an environment at once"
 AT_REST = "on the emulator a job starts at once and is never seen waiting"
 
 
@@ -149,6 +150,8 @@ def many_calls(world: World) -> Seen:
 
 def environment(world: World) -> Seen:
     """Look at what a container is given."""
+    world.ahead("env", "lines", "keep", "again", "bad", "big", "slow")
+    world.started["limited"] = limited(world)
     job = world.run("env")
     expect(job["status"] == "SUCCEEDED", reasons(job))
     lines = world.printed(job)
@@ -174,7 +177,7 @@ def logs(world: World) -> Seen:
     wait = 5 if world.emulated else 60
     until(lambda: len(world.printed(job)) >= len(wanted), wait, f"all {len(wanted)} lines had arrived")
     expect(world.printed(job) == wanted, "the lines are not in order")
-    shown = world.ok("node", "logs").out.splitlines()
+    shown = world.ok("node", "logs", "--run", job["jobId"], "-n", str(2 * node.LINES)).out.splitlines()
     expect(sum("line " in line for line in shown) == len(wanted), "`numerai node logs` does not show every line")
     return Seen(f"{node.LINES} lines printed at once arrive complete and in order")
 
@@ -206,12 +209,17 @@ def memory(world: World) -> Seen:
 
 
 def time_limit(world: World) -> Seen:
-    """Run longer than allowed. A job may allow 60 seconds and more
-    (docs.aws.amazon.com/batch/latest/userguide/job_timeouts.html)."""
-    job = world.in_state(submit(world, "slow", timeout={"attemptDurationSeconds": 2 if world.emulated else 60}))
+    """Run longer than allowed."""
+    job = world.in_state(world.started.pop("limited", None) or limited(world))
     expect(job["status"] == "FAILED" and "duration exceeded" in job["statusReason"], reasons(job))
     expect(len(job["attempts"]) == 1, f"{len(job['attempts'])} attempts")
     return Seen("a run over its time limit is stopped and not tried again", measured=reasons(job))
+
+
+def limited(world: World) -> str:
+    """A job that does not end within its time. AWS allows 60 seconds and more
+    (docs.aws.amazon.com/batch/latest/userguide/job_timeouts.html)."""
+    return submit(world, "slow", timeout={"attemptDurationSeconds": 2 if world.emulated else 60})
 
 
 def submit(world: World, case: str, queue: str | None = None, **more: Any) -> str:
@@ -241,7 +249,7 @@ def cancel_waiting(world: World) -> Seen:
 
 def cancel_running(world: World) -> Seen:
     """Cancel while it runs."""
-    run = world.start("slow")
+    run = world.started.pop("slow", None) or world.start("slow")
     world.in_state(run, "RUNNING")
     _, seconds = timed(lambda: world.ok("node", "cancel", run))
     job = world.job(run)
@@ -385,13 +393,12 @@ def watcher(world: World) -> Seen:
 
 
 def watcher_woken(world: World) -> Seen:
-    """Wait for a call of the watcher that nobody here made."""
+    """Look for a call of the watcher: nobody here has made one yet."""
     if world.emulated:
         return untold("the emulator's schedules never fire")
-    group, begun = world.outputs["watcher_log_group"], int(datetime.now(timezone.utc).timestamp() * 1000)
+    asked = {"logGroupName": world.outputs["watcher_log_group"], "filterPattern": "START"}
 
     def woken() -> Any:
-        asked = {"logGroupName": group, "startTime": begun, "filterPattern": "START"}
         return world.account.role("logs").filter_log_events(**asked)["events"]
 
     _, seconds = timed(lambda: until(woken, 420, "the watcher was woken", 10))
@@ -401,15 +408,30 @@ def watcher_woken(world: World) -> Seen:
 # changes
 
 
-def schedule_and_spot(world: World) -> Seen:
-    """A schedule two minutes ahead, and no Spot any more."""
-    at = datetime.now(timezone.utc) + timedelta(minutes=3)
+def without_spot(world: World) -> Seen:
+    """No Spot any more."""
+    if world.emulated:
+        return untold(LETS_GO)
     world.ok("config", "set", "-P", "aws", "use_spot", "0")
+    _, seconds = timed(world.configure)
+    expect(environments(world) == 1, f"the queue has {environments(world)} environments")
+    return Seen("the queue lets go of the Spot environment in one `config`", measured=f"{seconds:.0f} s")
+
+
+def environments(world: World) -> int:
+    """How many compute environments the node's queue has."""
+    queues = world.account.role("batch").describe_job_queues(jobQueues=[world.made["job_queue"]])["jobQueues"]
+    return len(queues[0]["computeEnvironmentOrder"])
+
+
+def schedule(world: World) -> Seen:
+    """A schedule some minutes ahead."""
+    at = datetime.now(timezone.utc) + timedelta(minutes=3)
     _, seconds = timed(lambda: world.configure("--cron", f"{at.minute} {at.hour} * * *", "--register-webhook"))
     made = world.account.role("scheduler").get_schedule(Name=world.made["schedule"])
     expect(made["ScheduleExpressionTimezone"] == "UTC", "the schedule is not in UTC")
     expect(f"cron({at.minute} {at.hour} " in made["ScheduleExpression"], f"it is {made['ScheduleExpression']}")
-    return Seen("the schedule is there, and the Spot environment is gone", measured=f"{seconds:.0f} s")
+    return Seen("the schedule is there, in UTC", measured=f"{seconds:.0f} s")
 
 
 def scheduled_run(world: World) -> Seen:
@@ -428,12 +450,15 @@ def scheduled_run(world: World) -> Seen:
     return Seen("the schedule starts a run", measured=f"waited {seconds:.0f} s")
 
 
-def back_to_spot(world: World) -> Seen:
+def with_spot(world: World) -> Seen:
     """Spot again, and no schedule."""
+    if world.emulated:
+        return untold(LETS_GO)
     world.ok("config", "unset", "-P", "aws", "use_spot")
     _, seconds = timed(lambda: world.configure("--cron", ""))
+    expect(environments(world) == 2, f"the queue has {environments(world)} environments")
     expect(world.made["schedule"] is None, "the schedule is still there")
-    return Seen("use_spot goes away and comes back in one `config` each", measured=f"{seconds:.0f} s")
+    return Seen("Spot comes back, and the schedule goes, in one `config`", measured=f"{seconds:.0f} s")
 
 
 def remote_state(world: World) -> Seen:
@@ -540,20 +565,23 @@ STEPS = (
          "docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html", failed_run_told),
     Step("an alarm is told", "CloudWatch may publish to the topic",
          "docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html", alarm_told),
-    Step("the watcher", "its role suffices", "docs/aws.md", watcher),
     Step("the watcher's schedule", "EventBridge calls it every five minutes",
          "docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html", watcher_woken),
-    Step("without Spot, with a schedule", "the queue lets go of an environment that is removed",
-         "github.com/hashicorp/terraform-provider-aws/issues/46925", schedule_and_spot),
-    Step("a scheduled run", "Scheduler submits the job at its time, in UTC",
+    Step("the watcher", "its role suffices", "docs/aws.md", watcher),
+    Step("without Spot", "a queue lets go of an environment before that is removed",
+         "github.com/hashicorp/terraform-provider-aws/issues/46925", without_spot),
+    Step("a schedule", "an expression in UTC", "docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html",
+         schedule),
+    Step("a scheduled run", "Scheduler submits the job at its time",
          "docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html", scheduled_run),
-    Step("with Spot, without a schedule", "and the other way round", "docs/aws.md", back_to_spot),
+    Step("with Spot again", "a queue takes a further environment in front",
+         "docs.aws.amazon.com/batch/latest/APIReference/API_UpdateJobQueue.html", with_spot),
     Step("the state in a bucket", "S3 keeps and locks it",
          "developer.hashicorp.com/terraform/language/backend/s3", remote_state),
     Step("doctor", "nothing failed", "docs/aws.md", doctor),
-    Step("destroy", "everything goes, and is seen to be gone", "docs/aws.md", destroy, essential=True),
+    Step("destroy", "everything goes, and is seen to be gone", "docs/aws.md", destroy, essential=True, needs=0),
     Step("the same names again", "names of what is deleted are free at once",
-         "docs.aws.amazon.com/secretsmanager/latest/userguide/manage_delete-secret.html", made_again),
+         "docs.aws.amazon.com/secretsmanager/latest/userguide/manage_delete-secret.html", made_again, needs=480),
     Step("nothing was refused", "the printed policy suffices for all of this",
          "docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events-cli.html", nothing_denied),
 )  # fmt: skip

@@ -49,12 +49,18 @@ LISTS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
 
 
 @pytest.fixture(scope="module")
-def emulator() -> Iterator[Emulator]:
+def running_emulator() -> Iterator[Emulator]:
     require_emulator()
-    with emulated_aws() as running_one, pytest.MonkeyPatch.context() as patch:
-        for name, value in running_one.environment.items():
-            patch.setenv(name, value)
+    with emulated_aws() as running_one:
         yield running_one
+
+
+@pytest.fixture
+def emulator(running_emulator: Emulator, home: Path, monkeypatch: pytest.MonkeyPatch) -> Emulator:
+    """The emulator is AWS for this process; `home` has taken away what the machine says of AWS."""
+    for name, value in running_emulator.environment.items():
+        monkeypatch.setenv(name, value)
+    return running_emulator
 
 
 def everything() -> set[str]:

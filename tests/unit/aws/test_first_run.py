@@ -17,7 +17,7 @@ from tests.aws.first_run.__main__ import main
 from tests.aws.first_run.account import Account, owner_identity
 from tests.aws.first_run.model import CannotStart, NotAsSaid, Seen, Step, Verdict
 from tests.aws.first_run.recording import ACCOUNT, MASK, Recorder, entries, leaks, redacted, write_fixtures
-from tests.aws.first_run.running import Report, run
+from tests.aws.first_run.running import MOST_SECONDS, Report, run
 from tests.aws.first_run.steps import STEPS
 from tests.aws.first_run.table import BEGIN, DOCUMENT, END, section, table, written
 from tests.aws.first_run.world import Cli, World
@@ -152,6 +152,18 @@ def test_an_error_of_any_kind_is_one_line_and_no_reason_to_leave_anything(world:
     assert (report.exit_code, in_aws(account)) == (1, NOTHING)
 
 
+def test_a_step_is_not_begun_when_its_time_is_over(world: SmallWorld, account: Account) -> None:
+    def lasts(world: World) -> Seen:
+        world.begun -= MOST_SECONDS
+        return Seen("it took for ever")
+
+    last = Step("last", "", "docs/aws.md", well, needs=0)
+    report = run(world, [*steps(lasts, well), last], print)
+    verdicts = [proof.seen.verdict for proof in report.proofs]
+    assert verdicts == [Verdict.PROVEN, Verdict.PROVEN, Verdict.NOT_RUN, Verdict.PROVEN]
+    assert (report.exit_code, in_aws(account)) == (1, NOTHING)
+
+
 @pytest.mark.parametrize("how", [interrupted, ended])
 def test_ctrl_c_or_a_signal_removes_everything_first(
     world: SmallWorld, account: Account, how: Callable[[World], Seen]
@@ -249,6 +261,8 @@ def test_nobody_who_can_be_asked_means_no(
 PLANTED = {
     "account": "arn:aws:iam::498765432109:role/numerai-try-0a1b-run",
     "access_key": "AKIA1234567890ABCDEF",
+    "user": "arn:aws:iam::498765432109:user/people/ada",
+    "session": "arn:aws:sts::498765432109:assumed-role/AWSReservedSSO_Admin_0123456789abcdef/ada",
     "id": "AROAABCDEFGHIJKLMNOPQ:ada",
     "token": "x" * 43,
     "url": "https://abcdefghijklmnop.lambda-url.us-east-1.on.aws/numerai-try/",
