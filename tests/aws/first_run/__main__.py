@@ -37,6 +37,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _options(arguments)
     if not options.emulator:
         return first_run(options)
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
     with emulated_aws() as emulator:
         os.environ.update(emulator.environment)
         options.yes = True

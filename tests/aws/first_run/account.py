@@ -44,7 +44,7 @@ class Account:
     """An AWS account in one region, seen by its owner and by the role of one throwaway cluster."""
 
     def __init__(self, profile: str | None, region: str | None, cluster: str):
-        self.cluster = cluster
+        self.cluster, self.profile = cluster, profile
         self.emulated = bool(os.environ.get("AWS_ENDPOINT_URL"))
         self.session = owner_session(profile, region)
         self.region = str(self.session.region_name or "us-east-1")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
@@ -94,7 +95,8 @@ def again(world: World) -> Seen:
 def planned(world: World) -> tuple[list[str], list[str]]:
     """What Terraform would change, and what it finds changed."""
     folder = world.home / "numerai" / "aws" / "terraform"
-    environment = {**world.account.write_profile(world.home / "aws-profile"), **world.environment}
+    keys = {name.upper(): value for name, value in asdict(world.account.credentials()).items()}
+    environment = {**keys, "AWS_REGION": world.account.region, **world.environment}
     runner = TerraformRunner(
         terraform_root(), folder, world.home / "numerai" / "terraform-plugins", environment=environment
     )
@@ -210,7 +212,7 @@ def memory(world: World) -> Seen:
 
 def time_limit(world: World) -> Seen:
     """Run longer than allowed."""
-    job = world.in_state(world.started.pop("limited", None) or limited(world))
+    job = world.in_state(world.started.pop("limited", "") or limited(world))
     expect(job["status"] == "FAILED" and "duration exceeded" in job["statusReason"], reasons(job))
     expect(len(job["attempts"]) == 1, f"{len(job['attempts'])} attempts")
     return Seen("a run over its time limit is stopped and not tried again", measured=reasons(job))
@@ -249,7 +251,7 @@ def cancel_waiting(world: World) -> Seen:
 
 def cancel_running(world: World) -> Seen:
     """Cancel while it runs."""
-    run = world.started.pop("slow", None) or world.start("slow")
+    run = world.started.pop("slow", "") or world.start("slow")
     world.in_state(run, "RUNNING")
     _, seconds = timed(lambda: world.ok("node", "cancel", run))
     job = world.job(run)

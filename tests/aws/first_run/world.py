@@ -119,6 +119,8 @@ class World:
             mine = ("AWS_ENDPOINT_URL", "AWS_CA_BUNDLE", "AWS_MAX_ATTEMPTS")
             kept = {name: value for name, value in kept.items() if not name.startswith("AWS_") or name in mine}
             kept |= self.account.write_profile(self.home / "aws-profile")
+        elif self.account.profile:
+            kept["AWS_PROFILE"] = self.account.profile
         return {
             **kept,
             **self.environment,
@@ -206,7 +208,7 @@ class World:
 
     def run(self, case: str) -> dict[str, Any]:
         """Start a case, where it was not started ahead, and wait for its end."""
-        return self.in_state(self.started.pop(case, None) or self.start(case))
+        return self.in_state(self.started.pop(case, "") or self.start(case))
 
     def printed(self, job: Mapping[str, Any]) -> list[str]:
         """What a job's last attempt printed, all pages."""

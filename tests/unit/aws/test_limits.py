@@ -173,6 +173,24 @@ def test_the_printed_policy_fits_a_managed_policy(partition: str) -> None:
     assert policy.PROBED
 
 
+POLICIES = {"trust": 2_048, "failures": 30_720, "artifacts": 20_480}
+"""Most characters of a policy by its name in the root: a role's trust (as an account has it at first), a topic's
+(sns/latest/dg: 30 KB), a bucket's (AmazonS3/latest/userguide/example-bucket-policies.html: 20 KB)."""
+INLINE = 10_240
+"""All inline policies of one role: IAM/latest/UserGuide/reference_iam-quotas.html."""
+LONGEST_ARN = len(f"arn:aws-us-gov:secretsmanager:{REGION}:{ACCOUNT}:secret:{CLUSTER}/{NODE}-aaaaaa")
+
+
+def test_every_policy_of_the_root_fits() -> None:
+    """A bound from above: the text as it is written here, with every reference as the longest ARN, in four queues."""
+    documents = re.findall(r'(?ms)^data "aws_iam_policy_document" "(\w+)" \{\n(.*?)^\}', limits.text())
+    assert len(documents) >= 8
+    for name, body in documents:
+        written = len(re.sub(r"\s", "", body))
+        references = len(re.findall(r"\b(?:aws|local|var|each|data)[\w.\[\]\"]*\.\w+", body))
+        assert written + references * LONGEST_ARN <= POLICIES.get(name, INLINE), name
+
+
 def test_the_functions_zips_fit() -> None:
     """50 MB for a zip that is uploaded as such, 250 MB unpacked, 4 KB of environment, 15 minutes: lambda/latest/dg/
     gettingstarted-limits.html."""
