@@ -21,9 +21,9 @@ from ...e2e.command_line import SMALL, sandbox_process
 from ..emulator import emulated_aws, mirror_configuration
 from .account import Account
 from .model import CannotStart
+from .plan import STEPS
 from .recording import FIXTURES, Recorder, write_fixtures
 from .running import Report, run
-from .steps import STEPS
 from .table import DOCUMENT, table, written
 from .world import APART, MODEL, World
 

@@ -36,16 +36,11 @@ class Seen:
     measured: str = ""
 
 
-def untold(why: str) -> Seen:
-    """What an emulator cannot show, and why."""
-    return Seen(why, Verdict.UNTOLD)
-
-
 @dataclass(frozen=True)
 class Step:
     """One thing to prove. `source` says where AWS documents what `expected` claims. What follows an `essential` step
     makes no sense without it. It `needs` so many seconds on an account at most, and is not begun when there are fewer
-    left."""
+    left. `hidden` says why the emulator cannot show it."""
 
     name: str
     expected: str
@@ -53,6 +48,7 @@ class Step:
     prove: Callable[[World], Seen]
     essential: bool = False
     needs: float = 150
+    hidden: str = ""
 
 
 @dataclass(frozen=True)

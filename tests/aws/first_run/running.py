@@ -80,6 +80,8 @@ def prove(world: World, steps: Sequence[Step], say: Say) -> Iterator[Proof]:
 
 
 def _seen(world: World, step: Step) -> Seen:
+    if step.hidden and world.emulated:
+        return Seen(step.hidden, Verdict.UNTOLD)
     try:
         return step.prove(world)
     except NotAsSaid as error:

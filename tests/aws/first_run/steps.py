@@ -1,5 +1,5 @@
-"""What the first run proves, in order. A step gets the world and says what it saw; what differs from what AWS documents
-is `NotAsSaid`."""
+"""What the first run does to prove a step. Each gets the world and says what it saw; what differs from what AWS
+documents is `NotAsSaid`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,11 @@ from numerai_compute.providers.aws.terraform import terraform_root
 
 from . import node
 from .account import MANAGED_POLICY_CHARACTERS, until
-from .model import NotAsSaid, Seen, Step, Verdict, untold
+from .model import NotAsSaid, Seen, Verdict
 from .world import NODE, World, timed
 
 CALLS = 50
 SPOT_REASON = "Your Spot Task was interrupted."
-LETS_GO = "a queue of the emulator lets go of an environment at once"
-AT_REST = "on the emulator a job starts at once and is never seen waiting"
 
 
 def expect(true: Any, otherwise: str) -> None:
@@ -61,8 +59,6 @@ def role(world: World) -> Seen:
 
 def bounds(world: World) -> Seen:
     """Whether the role may do nothing else."""
-    if world.emulated:
-        return untold("the emulator does not say what IAM refuses")
     for service, operation in (("iam", "list_users"), ("s3", "list_buckets")):
         try:
             getattr(world.account.role(service), operation)()
@@ -107,11 +103,14 @@ def planned(world: World) -> tuple[list[str], list[str]]:
 def deploy(world: World) -> Seen:
     """Build and push the image."""
     _, seconds = timed(lambda: world.ok("node", "deploy"))
-    images = world.account.role("ecr").batch_get_image(
-        repositoryName=world.made["repository"], imageIds=[{"imageTag": "live"}]
-    )["images"]
-    expect(len(images) == 1, "the repository has no image `live`")
+    expect(has_live(world), "the repository has no image `live`")
     return Seen("the image was built, pushed, and is `live`", measured=f"{seconds:.0f} s")
+
+
+def has_live(world: World) -> bool:
+    """Whether the node's repository has an image that runs would pull."""
+    asked = {"repositoryName": world.made["repository"], "imageIds": [{"imageTag": "live"}]}
+    return len(world.account.role("ecr").batch_get_image(**asked)["images"]) == 1
 
 
 # the webhook
@@ -239,8 +238,6 @@ def submit(world: World, case: str, queue: str | None = None, **more: Any) -> st
 
 def cancel_waiting(world: World) -> Seen:
     """Cancel before there is a container."""
-    if world.emulated:
-        return untold(AT_REST)
     run = world.start("slow-waiting")
     world.in_state(run, "RUNNABLE", "STARTING")
     _, seconds = timed(lambda: world.ok("node", "cancel", run))
@@ -281,7 +278,7 @@ def no_image(world: World) -> Seen:
     said = json.dumps([job.get("statusReason"), job["container"].get("reason"), job["attempts"]])
     expect(job["status"] == "FAILED" and "CannotPull" in said, reasons(job))
     world.ok("node", "deploy")
-    world.account.role("ecr").describe_repositories(repositoryNames=[repository])
+    expect(has_live(world), "`deploy` did not put the image back")
     measured = f"{len(job['attempts'])} attempts; {reasons(job)}"
     return Seen("without an image the run says CannotPullContainerError; `deploy` puts it back", measured=measured)
 
@@ -333,8 +330,6 @@ class without_key:
 
 def spot_taken(world: World) -> Seen:
     """Stop a task with the words that Fargate has for a Spot host that was taken away."""
-    if world.emulated:
-        return untold("there are no tasks of ECS behind the emulator's jobs")
     run = world.start("slow-spot")
     job = world.in_state(run, "RUNNING")
     task = job["container"]["taskArn"]
@@ -356,8 +351,6 @@ def spot_taken(world: World) -> Seen:
 
 def failed_run_told(world: World) -> Seen:
     """Wait for the message about a run that failed."""
-    if world.emulated:
-        return untold("the emulator's EventBridge delivers nothing")
     with world.queue_on_topic() as taken:
         run = world.start("bad-told")
         world.in_state(run)
@@ -368,8 +361,6 @@ def failed_run_told(world: World) -> Seen:
 
 def alarm_told(world: World) -> Seen:
     """Raise an alarm by hand."""
-    if world.emulated:
-        return untold("the emulator's alarms tell nobody")
     name = f"{world.outputs['webhook_function']}-errors"
     with world.queue_on_topic() as taken:
         world.account.owner("cloudwatch").set_alarm_state(AlarmName=name, StateValue="ALARM", StateReason="first run")
@@ -396,8 +387,6 @@ def watcher(world: World) -> Seen:
 
 def watcher_woken(world: World) -> Seen:
     """Look for a call of the watcher: nobody here has made one yet."""
-    if world.emulated:
-        return untold("the emulator's schedules never fire")
     asked = {"logGroupName": world.outputs["watcher_log_group"], "filterPattern": "START"}
 
     def woken() -> Any:
@@ -412,8 +401,6 @@ def watcher_woken(world: World) -> Seen:
 
 def without_spot(world: World) -> Seen:
     """No Spot any more."""
-    if world.emulated:
-        return untold(LETS_GO)
     world.ok("config", "set", "-P", "aws", "use_spot", "0")
     _, seconds = timed(world.configure)
     expect(environments(world) == 1, f"the queue has {environments(world)} environments")
@@ -438,8 +425,6 @@ def schedule(world: World) -> Seen:
 
 def scheduled_run(world: World) -> Seen:
     """Wait for the run of the schedule."""
-    if world.emulated:
-        return untold("the emulator's schedules never fire")
     name = f"{NODE}-scheduled"
 
     def started() -> Any:
@@ -454,8 +439,6 @@ def scheduled_run(world: World) -> Seen:
 
 def with_spot(world: World) -> Seen:
     """Spot again, and no schedule."""
-    if world.emulated:
-        return untold(LETS_GO)
     world.ok("config", "unset", "-P", "aws", "use_spot")
     _, seconds = timed(lambda: world.configure("--cron", ""))
     expect(environments(world) == 2, f"the queue has {environments(world)} environments")
@@ -504,8 +487,6 @@ def destroy(world: World) -> Seen:
 
 def made_again(world: World) -> Seen:
     """The same names again at once, and away."""
-    if world.emulated:
-        return untold("the emulator forgets at once whatever is deleted, names included")
     _, seconds = timed(world.configure)
     world.ok("node", "destroy", "--yes", "--force")
     return Seen("the same names can be made again at once", measured=f"{seconds:.0f} s")
@@ -513,8 +494,6 @@ def made_again(world: World) -> Seen:
 
 def nothing_denied(world: World) -> Seen:
     """Ask CloudTrail whether the role was refused anything."""
-    if world.emulated:
-        return untold("there is no CloudTrail on the emulator")
     client, refused = world.account.owner("cloudtrail"), []
     asked = {"LookupAttributes": [{"AttributeKey": "Username", "AttributeValue": world.account.cluster}]}
     for page in client.get_paginator("lookup_events").paginate(**asked):
@@ -525,66 +504,3 @@ def nothing_denied(world: World) -> Seen:
     tried = {"iam.amazonaws.com:ListUsers", "s3.amazonaws.com:ListBuckets"}  # `bounds` asked for those
     expect(not set(refused) - tried, f"the role was refused {sorted(set(refused) - tried)}")
     return Seen("CloudTrail knows of nothing that the role was refused (it lags up to 15 minutes)")
-
-
-BATCH_GUIDE = "docs.aws.amazon.com/batch/latest/userguide"
-STEPS = (
-    Step("the printed policy", "a managed policy has room for it; a role can hold it and nothing else",
-         "docs.aws.amazon.com/IAM/latest/UserGuide/reference_iam-quotas.html", role, essential=True),
-    Step("its bounds", "AWS refuses that role what is not in it",
-         "docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_evaluation-logic.html", bounds),
-    Step("config", "the policy suffices to make the cluster", "terraform/aws", config, essential=True),
-    Step("config again", "nothing is left to change", "terraform/aws", again),
-    Step("deploy", "an image is built for the cluster's platform and pushed",
-         "docs.aws.amazon.com/AmazonECR/latest/userguide/docker-push-ecr-image.html", deploy, essential=True),
-    Step("the webhook's address", "a new function URL answers, at first perhaps 403",
-         "docs.aws.amazon.com/lambda/latest/dg/urls-auth.html", first_call),
-    Step("equal calls at once", "one trigger id is one run", "docs/aws.md", many_calls),
-    Step("environment", "variables and secrets are in the container",
-         f"{BATCH_GUIDE}/specifying-sensitive-data.html", environment),
-    Step("logs", "all lines reach CloudWatch", f"{BATCH_GUIDE}/using_cloudwatch_logs.html", logs),
-    Step("bucket", "the job's role opens the node's folder",
-         "docs.aws.amazon.com/AmazonECS/latest/developerguide/task-iam-roles.html", bucket),
-    Step("exit codes", "evaluateOnExit decides by onExitCode", f"{BATCH_GUIDE}/job_retries.html", temporary),
-    Step("memory", "the container's reason says OutOfMemoryError", f"{BATCH_GUIDE}/troubleshooting.html", memory),
-    Step("time limit", "a job that exceeds it is stopped and not tried again", f"{BATCH_GUIDE}/job_timeouts.html",
-         time_limit),
-    Step("cancel while waiting", "TerminateJob ends a job in any state",
-         "docs.aws.amazon.com/batch/latest/APIReference/API_TerminateJob.html", cancel_waiting),
-    Step("cancel while running", "TerminateJob stops the container, and no attempt follows",
-         "docs.aws.amazon.com/batch/latest/APIReference/API_TerminateJob.html", cancel_running),
-    Step("On-Demand at once", "a queue over On-Demand alone starts a job in minutes", f"{BATCH_GUIDE}/fargate.html",
-         on_demand),
-    Step("no image", "the job says CannotPullContainerError",
-         "docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html", no_image),
-    Step("no key", "the job says ResourceInitializationError",
-         "docs.aws.amazon.com/AmazonECS/latest/developerguide/stopped-task-error-codes.html", no_key),
-    Step("Spot taken back", "the status reason is `Your Spot Task was interrupted.`, and the rule retries it",
-         "docs.aws.amazon.com/AmazonECS/latest/developerguide/fargate-capacity-providers.html", spot_taken),
-    Step("the topic", "what is published reaches subscribers",
-         "docs.aws.amazon.com/sns/latest/dg/sns-sqs-as-subscriber.html", topic),
-    Step("a failed run is told", "EventBridge may publish to the topic",
-         "docs.aws.amazon.com/eventbridge/latest/userguide/eb-use-resource-based.html", failed_run_told),
-    Step("an alarm is told", "CloudWatch may publish to the topic",
-         "docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/Notify_Users_Alarm_Changes.html", alarm_told),
-    Step("the watcher's schedule", "EventBridge calls it every five minutes",
-         "docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html", watcher_woken),
-    Step("the watcher", "its role suffices", "docs/aws.md", watcher),
-    Step("without Spot", "a queue lets go of an environment before that is removed",
-         "github.com/hashicorp/terraform-provider-aws/issues/46925", without_spot),
-    Step("a schedule", "an expression in UTC", "docs.aws.amazon.com/scheduler/latest/UserGuide/schedule-types.html",
-         schedule),
-    Step("a scheduled run", "Scheduler submits the job at its time",
-         "docs.aws.amazon.com/scheduler/latest/UserGuide/managing-targets-universal.html", scheduled_run),
-    Step("with Spot again", "a queue takes a further environment in front",
-         "docs.aws.amazon.com/batch/latest/APIReference/API_UpdateJobQueue.html", with_spot),
-    Step("the state in a bucket", "S3 keeps and locks it",
-         "developer.hashicorp.com/terraform/language/backend/s3", remote_state),
-    Step("doctor", "nothing failed", "docs/aws.md", doctor),
-    Step("destroy", "everything goes, and is seen to be gone", "docs/aws.md", destroy, essential=True, needs=0),
-    Step("the same names again", "names of what is deleted are free at once",
-         "docs.aws.amazon.com/secretsmanager/latest/userguide/manage_delete-secret.html", made_again, needs=480),
-    Step("nothing was refused", "the printed policy suffices for all of this",
-         "docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events-cli.html", nothing_denied),
-)  # fmt: skip
-"""In order: the cluster is made by the third and gone with the last but two."""

@@ -16,9 +16,9 @@ from moto import mock_aws
 from tests.aws.first_run.__main__ import main
 from tests.aws.first_run.account import Account, owner_identity
 from tests.aws.first_run.model import CannotStart, NotAsSaid, Seen, Step, Verdict
+from tests.aws.first_run.plan import STEPS
 from tests.aws.first_run.recording import ACCOUNT, MASK, Recorder, entries, leaks, redacted, write_fixtures
 from tests.aws.first_run.running import MOST_SECONDS, Report, run
-from tests.aws.first_run.steps import STEPS
 from tests.aws.first_run.table import BEGIN, DOCUMENT, END, section, table, written
 from tests.aws.first_run.world import Cli, World
 
