@@ -17,6 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from numerai_compute.redaction import Redactor
+
 from ...e2e.command_line import SMALL, sandbox_process
 from ..emulator import emulated_aws, mirror_configuration
 from .account import Account
@@ -72,7 +74,8 @@ def _recorded(world: World, options: argparse.Namespace) -> Iterator[None]:
     kept = world.home.parent / f"{world.account.cluster}.jsonl"
     world.answers = kept
     folder = options.fixtures or (None if world.emulated else FIXTURES)
-    with Recorder(kept, lambda: world.step).installed():
+    hide = Redactor([world.numerai["secret_key"], world.numerai["public_id"]])
+    with Recorder(kept, lambda: world.step, hide).installed():
         yield
     if folder:
         try:

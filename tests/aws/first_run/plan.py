@@ -16,7 +16,7 @@ STEPS = (
          hidden="the emulator does not say what IAM refuses"),
     Step("config", "the policy suffices to make the cluster", "terraform/aws", steps.config, essential=True),
     Step("config again", "nothing is left to change", "terraform/aws", steps.again),
-    Step("deploy", "an image is built for the cluster's platform and pushed",
+    Step("deploy", "an image is pushed, and a tag names it",
          "docs.aws.amazon.com/AmazonECR/latest/userguide/docker-push-ecr-image.html", steps.deploy, essential=True),
     Step("the webhook's address", "a new function URL answers, at first perhaps 403",
          "docs.aws.amazon.com/lambda/latest/dg/urls-auth.html", steps.first_call),

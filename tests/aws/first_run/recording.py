@@ -38,8 +38,11 @@ def redacted(value: Any, hide: Callable[[str], str] = str) -> Any:
     """The answer without account numbers, keys, tokens, addresses of any kind, and names of users. `hide` masks the
     secrets that are known besides."""
     if isinstance(value, Mapping):
+        hidden = {"Value"} if value.get("Type") == "SecureString" else set()  # a parameter of SSM
         return {
-            _text(str(key), hide): MASK if _SECRET_FIELDS.match(str(key)) and inner else redacted(inner, hide)
+            _text(str(key), hide): MASK
+            if inner and (_SECRET_FIELDS.match(str(key)) or key in hidden)
+            else redacted(inner, hide)
             for key, inner in value.items()
             if key != "ResponseMetadata"
         }

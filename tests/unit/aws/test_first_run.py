@@ -281,13 +281,21 @@ NAMED = {
 
 def test_nothing_that_belongs_to_somebody_is_kept(tmp_path: Path) -> None:
     inside = json.dumps({"Principal": PLANTED["account"], "Deep": [NAMED, PLANTED["mail"]]})
-    answer = {**NAMED, **PLANTED, "Policy": inside, "Number": 498765432109, "Body": b"498765432109"}
+    parameter = {"Name": "/keys", "Type": "SecureString", "Value": "hidden-5"}
+    answer = {
+        **NAMED,
+        **PLANTED,
+        "Parameter": parameter,
+        "Policy": inside,
+        "Number": 498765432109,
+        "Body": b"498765432109",
+    }
     file = tmp_path / "answers.jsonl"
     Recorder(file, lambda: "step", lambda text: text.replace("own-secret", MASK)).answer(
         "sts", "GetCallerIdentity", {"Asked": "own-secret", **PLANTED}, {**answer, "ResponseMetadata": {"a": "b"}}
     )
     kept = file.read_text(encoding="utf-8")
-    for secret in (*PLANTED.values(), *NAMED.values(), "498765432109", "own-secret", "ResponseMetadata"):
+    for secret in (*PLANTED.values(), *NAMED.values(), "hidden-5", "498765432109", "own-secret", "ResponseMetadata"):
         assert secret not in kept, secret
     (entry,) = entries(file)
     assert entry["answer"]["account"] == f"arn:aws:iam::{ACCOUNT}:role/numerai-try-0000-run"
