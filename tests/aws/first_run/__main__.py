@@ -12,6 +12,7 @@ import argparse
 import os
 import re
 import secrets
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -61,10 +62,13 @@ def first_run(options: argparse.Namespace, *, write: bool = False) -> int:
         return 2
     home.mkdir(parents=True, exist_ok=True, mode=0o700)
     print(f"Should this be killed: make aws-first-run ARGS='--cluster {account.cluster}'", flush=True)
-    with sandbox_process(*SMALL, "--models", MODEL, cwd=home, **APART) as numerai:
+    state = ("--state", str(home / "sandbox"))
+    with sandbox_process(*SMALL, "--models", MODEL, *state, cwd=home, **APART) as numerai:
         world = World(account, home, numerai, mirror_configuration(home), token=secrets.token_hex(4))
         with _recorded(world, options):
             report = run(world, STEPS, lambda line: print(line, flush=True))
+    if not report.left:
+        shutil.rmtree(home)  # once the sandbox, whose state it holds, has ended
     return _told(report, write=write)
 
 

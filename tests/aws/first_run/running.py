@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -110,7 +109,6 @@ def clean(world: World, say: Say) -> list[str]:
         left = [*why, *remains(world)]
         if not left:
             world.account.remove_role()
-            shutil.rmtree(world.home)
     except Exception as error:  # noqa: BLE001 as above
         left = [*why, f"AWS could not be asked what is left: {error}"]
     for line in left:

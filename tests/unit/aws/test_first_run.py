@@ -120,7 +120,6 @@ NOTHING: dict[str, list[str]] = {"repositories": [], "roles": [], "policies": []
 def test_what_went_well_is_removed(world: SmallWorld, account: Account) -> None:
     report, _ = done(world, well)
     assert (report.exit_code, report.left, in_aws(account)) == (0, (), NOTHING)
-    assert not world.home.exists()
 
 
 def test_a_step_that_is_otherwise_fails_the_run_and_the_next_ones_are_tried(
@@ -200,7 +199,7 @@ def test_what_cannot_be_removed_is_said_and_the_next_run_goes_on_with_it(world: 
     assert report.exit_code == 1
     assert any(line.startswith("STILL THERE: ") and "cannot be reached" in line for line in said)
     assert f"STILL THERE: the image repository {REPOSITORY}" in said
-    assert world.home.exists() and in_aws(account)["roles"] == [account.name]
+    assert in_aws(account)["roles"] == [account.name]
 
     world.destroying = lambda time: None
     report = run(world, [Step("again", "", "docs/aws.md", well)], said.append)
