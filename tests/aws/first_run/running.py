@@ -14,7 +14,6 @@ from numerai_compute.providers.aws.clients import AwsClients
 from numerai_compute.providers.aws.remains import cluster_remains
 from numerai_compute.providers.aws.settings import AwsSettings
 
-from .account import unless_absent
 from .model import NotAsSaid, Proof, Seen, Step, Verdict
 from .world import World
 
@@ -126,9 +125,8 @@ def _remove_cluster(world: World) -> None:
 
 def _remove_queue(world: World) -> None:
     sqs = world.account.owner("sqs")
-    found = unless_absent(lambda: sqs.get_queue_url(QueueName=world.account.name))
-    if found:
-        sqs.delete_queue(QueueUrl=found["QueueUrl"])
+    for address in sqs.list_queues(QueueNamePrefix=world.account.name).get("QueueUrls", []):
+        sqs.delete_queue(QueueUrl=address)
 
 
 def remains(world: World) -> list[str]:

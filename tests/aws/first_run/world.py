@@ -9,9 +9,9 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -222,11 +222,13 @@ class World:
                 return lines
             asked["nextToken"] = answer["nextForwardToken"]
 
-    @contextmanager
-    def queue_on_topic(self) -> Iterator[Callable[[], list[str]]]:
-        """A queue that gets what the topic publishes; gives what takes the messages out of it."""
+    @cached_property
+    def queue(self) -> str:
+        """A queue that gets what the topic publishes, for the rest of the run: SQS lets no queue have the name of one
+        that was deleted within the last minute (docs.aws.amazon.com/AWSSimpleQueueService/latest/APIReference/
+        API_CreateQueue.html)."""
         sqs, sns, topic = self.account.owner("sqs"), self.account.owner("sns"), self.outputs["failures_topic_arn"]
-        address = sqs.create_queue(QueueName=self.account.name)["QueueUrl"]
+        address = str(sqs.create_queue(QueueName=f"{self.account.name}-{self.token}")["QueueUrl"])
         arn = sqs.get_queue_attributes(QueueUrl=address, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         statement = {
             "Effect": "Allow",
@@ -237,20 +239,17 @@ class World:
         }
         policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
         sqs.set_queue_attributes(QueueUrl=address, Attributes={"Policy": policy})
-        subscription = sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)["SubscriptionArn"]
+        sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=arn)
+        return address
 
-        def taken() -> list[str]:
-            found = sqs.receive_message(QueueUrl=address, MaxNumberOfMessages=10, WaitTimeSeconds=1)
-            messages = found.get("Messages", [])
-            for message in messages:
-                sqs.delete_message(QueueUrl=address, ReceiptHandle=message["ReceiptHandle"])
-            return [str(json.loads(message["Body"])["Message"]) for message in messages]
-
-        try:
-            yield taken
-        finally:
-            sns.unsubscribe(SubscriptionArn=subscription)
-            sqs.delete_queue(QueueUrl=address)
+    def told(self, part: str) -> list[str]:
+        """The messages with this part that the topic has published since the last look; takes all of them away."""
+        sqs = self.account.owner("sqs")
+        found = sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", [])
+        for message in found:
+            sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+        texts = [str(json.loads(message["Body"])["Message"]) for message in found]
+        return [text for text in texts if part in text]
 
 
 def timed(act: Callable[[], Any]) -> tuple[Any, float]:
