@@ -17,6 +17,7 @@ PATIENCE = 300
 
 def interrupted_when(there: Callable[[], bool], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run the program, press Ctrl-C as soon as AWS has so much, and wait for its end."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, and hands that on
     command = [sys.executable, "-m", "tests.aws.first_run", "--yes", "--home", str(folder / "runs")]
     process = subprocess.Popen(
         command,
@@ -34,5 +35,5 @@ def interrupted_when(there: Callable[[], bool], folder: Path) -> subprocess.Comp
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            process.wait()
     return subprocess.CompletedProcess(command, process.returncode, out, err)

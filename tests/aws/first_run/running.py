@@ -163,7 +163,8 @@ def deaf(say: Say) -> Iterator[None]:
 @contextmanager
 def _handled(handle: Callable[[int, FrameType | None], None], *names: str) -> Iterator[None]:
     numbers = [number for name in names if (number := getattr(signal, name, None))]
-    before = {number: signal.signal(number, handle) for number in numbers}
+    heard = [number for number in numbers if signal.getsignal(number) is not signal.SIG_IGN]  # as under nohup
+    before = {number: signal.signal(number, handle) for number in heard}
     try:
         yield
     finally:
