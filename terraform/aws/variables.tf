@@ -282,6 +282,12 @@ variable "architecture" {
     error_message = "architecture must be amd64 or arm64."
   }
 
+  # r6g.16xlarge, the largest host of the families in batch.tf, has 64 vCPUs and 512 GiB.
+  validation {
+    condition     = var.architecture == "amd64" || alltrue([for node in values(var.nodes) : node.cpu <= 64 && node.memory_mib <= 491520])
+    error_message = "A node on arm64 has at most 64 vCPUs and 491520 MiB."
+  }
+
   validation {
     condition     = var.architecture == "amd64" || alltrue([for node in values(var.nodes) : node.gpu == 0])
     error_message = "A node with a GPU needs the architecture amd64: the hosts with GPUs here (g4dn, g5, g6) have no other."

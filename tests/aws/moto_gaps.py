@@ -24,6 +24,12 @@ from moto.s3.models import FakeBucket
 BATCH = "batch.amazonaws.com"
 _ONE_ROLE = threading.Lock()
 """Two environments that are made at once get one role."""
+MANIFESTS = (
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.index.v1+json",
+)
+"""The kinds of manifests that are asked for where a client names none."""
 
 
 class Repeated:
@@ -100,7 +106,7 @@ def install_ecr(registry: str) -> None:
     def batch_get_image(self: Any) -> ActionResult:
         images = []
         for asked in self._get_param("imageIds"):
-            kinds = {"Accept": ", ".join(self._get_param("acceptedMediaTypes"))}
+            kinds = {"Accept": ", ".join(self._get_param("acceptedMediaTypes") or MANIFESTS)}
             found = ask("GET", self, f"manifests/{asked['imageTag']}", headers=kinds)
             if found.ok:
                 name = {"imageTag": asked["imageTag"], "imageDigest": found.headers["Docker-Content-Digest"]}
@@ -119,7 +125,27 @@ def install_ecr(registry: str) -> None:
         tags = (found.json().get("tags") or []) if found.ok else []
         return ActionResult({"imageIds": [{"imageTag": tag} for tag in tags]})
 
-    for operation in (batch_get_image, put_image, list_images):
+    def batch_delete_image(self: Any) -> ActionResult:
+        """Takes single tags away. The registry deletes a manifest with all its tags, so the others are put back."""
+        kinds = {"Accept": ", ".join(MANIFESTS)}
+        gone = [entry["imageTag"] for entry in self._get_param("imageIds") if "imageTag" in entry]
+        for tag in gone:
+            found = ask("GET", self, f"manifests/{tag}", headers=kinds)
+            if not found.ok:
+                continue
+            digest = found.headers["Docker-Content-Digest"]
+            tags = ask("GET", self, "tags/list").json().get("tags") or []
+            heads = {
+                each: ask("HEAD", self, f"manifests/{each}", headers=kinds).headers for each in tags if each != tag
+            }
+            same = [each for each, head in heads.items() if head.get("Docker-Content-Digest") == digest]
+            ask("DELETE", self, f"manifests/{digest}").raise_for_status()
+            for each in same:
+                kind = {"Content-Type": found.headers["Content-Type"]}
+                ask("PUT", self, f"manifests/{each}", data=found.content, headers=kind).raise_for_status()
+        return ActionResult({"imageIds": [{"imageTag": tag} for tag in gone], "failures": []})
+
+    for operation in (batch_get_image, put_image, list_images, batch_delete_image):
         setattr(ecr_responses.ECRResponse, operation.__name__, operation)
     ecr_models.Repository.__init__ = init
     ecr_responses.ECRResponse.get_authorization_token = get_authorization_token

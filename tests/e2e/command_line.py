@@ -92,10 +92,10 @@ class Shell:
 
 
 @contextmanager
-def sandbox_process(*arguments: str, cwd: Path) -> Iterator[dict[str, Any]]:
-    """`numerai sandbox serve` with one line of JSON on its standard output."""
+def sandbox_process(*arguments: str, cwd: Path, **how: Any) -> Iterator[dict[str, Any]]:
+    """`numerai sandbox serve` with one line of JSON on its standard output. `how` is for `Popen`."""
     command = [sys.executable, "-m", "numerai_compute", "sandbox", "serve", "--port", "0", *arguments]
-    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True)
+    process = subprocess.Popen(command, cwd=cwd, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, text=True, **how)
     assert process.stdout is not None
     try:
         yield json.loads(process.stdout.readline())

@@ -41,7 +41,6 @@ _LOOK = (
     "lambda:GetAccountSettings",
     "logs:DescribeLogGroups",
     "servicequotas:Get*",
-    "ssm:DescribeParameters",
     "sts:GetCallerIdentity",
     "tag:GetResources",
 )
@@ -73,21 +72,15 @@ _OWN_NETWORK = (
 )
 """What changes or removes a part of the network: only one that has this cluster's tag."""
 _ROLE = (
-    "iam:AddRoleToInstanceProfile",
-    "iam:CreateInstanceProfile",
-    "iam:DeleteInstanceProfile",
+    "iam:*InstanceProfile",
     "iam:DeleteRole",
     "iam:DeleteRolePolicy",
     "iam:DetachRolePolicy",
-    "iam:GetInstanceProfile",
     "iam:GetRolePolicy",
     "iam:ListAttachedRolePolicies",
     "iam:ListInstanceProfilesForRole",
     "iam:ListRolePolicies",
-    "iam:RemoveRoleFromInstanceProfile",
-    "iam:TagInstanceProfile",
     "iam:TagRole",
-    "iam:UntagInstanceProfile",
     "iam:UntagRole",
 )
 _BOUNDED = (

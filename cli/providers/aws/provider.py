@@ -75,7 +75,7 @@ class AwsProvider:
         `UsageError` for a name, a size or a schedule that AWS does not take.
         """
         check_name(node, self._parts.settings.cluster)
-        cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
+        cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib, self._parts.settings.architecture)
         cron = aws_cron(node.cron) if node.cron else None
         stack = self._stack()
         where = f"{self._parts.cluster.region}, account {self._parts.clients.account}"
@@ -125,7 +125,7 @@ class AwsProvider:
 
     def configure(self, node: Node, report: Report) -> Node:
         """Bring the cluster to what the node needs; its webhook's address is made once and stays."""
-        cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
+        cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib, self._parts.settings.architecture)
         node = replace(node, cpu=cpu, memory_mib=memory_mib)
         node = replace(node, webhook_url=self._parts.cluster.configure(node, report))
         deployed = self.deployment(node.name)

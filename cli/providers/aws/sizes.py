@@ -23,6 +23,8 @@ FARGATE_CPU, FARGATE_MEMORY = 16, 120 * MIB
 EC2_CPU, EC2_MEMORY = 192, 1440 * MIB
 """The largest that a host of the EC2 queue may be asked for: r7i.48xlarge has 192 vCPUs and 1,536 GiB, of which its
 system keeps a part (docs.aws.amazon.com/batch/latest/userguide/ecs-memory-management.html)."""
+ARM_CPU, ARM_MEMORY = 64, 480 * MIB
+"""The same of arm64: r6g.16xlarge, the largest host of the families in batch.tf, has 64 vCPUs and 512 GiB."""
 _SUGGESTIONS = 3
 
 Pair = tuple[float, int]
@@ -38,8 +40,8 @@ def beyond_fargate(cpu: float, memory_mib: int) -> bool:
     return cpu > FARGATE_CPU or memory_mib > FARGATE_MEMORY
 
 
-def provisioned_size(cpu: float, memory_mib: int) -> Pair:
-    """The vCPUs and MiB that a node of this size is given.
+def provisioned_size(cpu: float, memory_mib: int, architecture: str = "amd64") -> Pair:
+    """The vCPUs and MiB that a node of this size is given on this architecture.
 
     A size of the official tool that Fargate does not offer gets the next larger memory. Any other pair is taken as it
     is or refused: `UsageError` with code `bad-size` names the nearest pairs.
@@ -47,7 +49,7 @@ def provisioned_size(cpu: float, memory_mib: int) -> Pair:
     if fits_fargate(cpu, memory_mib):
         return cpu, memory_mib
     if beyond_fargate(cpu, memory_mib):
-        _check_host(cpu, memory_mib)
+        _check_host(cpu, memory_mib, *((ARM_CPU, ARM_MEMORY) if architecture == "arm64" else (EC2_CPU, EC2_MEMORY)))
         return cpu, memory_mib
     if (cpu, memory_mib) in {(size.cpu, size.memory_mib) for size in SIZES.values()}:
         return min(pair for pair in _pairs() if pair[0] == cpu and pair[1] >= memory_mib)
@@ -74,12 +76,12 @@ def _distance(pair: Pair, wanted: Pair) -> float:
     return sum(abs(math.log2(have / want)) for have, want in zip(pair, wanted, strict=True))
 
 
-def _check_host(cpu: float, memory_mib: int) -> None:
-    if cpu != int(cpu) or not 1 <= cpu <= EC2_CPU or not MIB / 2 <= memory_mib <= EC2_MEMORY:
+def _check_host(cpu: float, memory_mib: int, most_cpu: int, most_memory: int) -> None:
+    if cpu != int(cpu) or not 1 <= cpu <= most_cpu or not MIB / 2 <= memory_mib <= most_memory:
         raise UsageError(
             f"AWS has no host for {_words((cpu, memory_mib))}.",
-            f"Beyond Fargate's {_words((FARGATE_CPU, FARGATE_MEMORY))} a node has 1 to {EC2_CPU} whole vCPUs and at "
-            f"most {EC2_MEMORY // MIB} GiB.",
+            f"Beyond Fargate's {_words((FARGATE_CPU, FARGATE_MEMORY))} a node has 1 to {most_cpu} whole vCPUs and at "
+            f"most {most_memory // MIB} GiB.",
             code="bad-size",
         )
 

@@ -21,12 +21,10 @@ HOST = "what a host of EC2 does by itself: the policy is also its role's boundar
 LATER = "what Terraform's provider does to such a thing when a later version of the root changes it"
 BEYOND = {
     ("Look", "lambda:GetAccountSettings"): "how much concurrency the account has to give away",
-    ("Look", "ssm:DescribeParameters"): "what Terraform's provider reads of a parameter; AWS knows no resource for it",
     ("OwnNetwork", "ec2:CreateLaunchTemplateVersion"): "a node that needs more disk on hosts that are there already",
     ("OwnNetwork", "ec2:CreateTags"): "a tag of a thing that is there already, such as the id of another record",
     ("OwnNetwork", "ec2:ModifyLaunchTemplate"): LATER,
     ("OwnNetwork", "ec2:ModifySecurityGroupRules"): LATER,
-    ("Roles", "iam:UntagInstanceProfile"): LATER,
     ("Roles", "iam:UntagRole"): LATER,
     ("BoundedRoles", "iam:PutRolePermissionsBoundary"): "a cluster that was made without one gets it",
     ("BoundedRoles", "iam:UpdateAssumeRolePolicy"): LATER,
@@ -49,6 +47,7 @@ WIDE = {
     ("Look", "batch:List*"): "reads; AWS knows no resource for it",
     ("Look", "ec2:Describe*"): "reads; AWS knows no resource for it",
     ("Look", "servicequotas:Get*"): "the account's own quota, or the default where it has none",
+    ("Roles", "iam:*InstanceProfile"): "only on those of the cluster's name",
     ("OwnNetwork", "ec2:Delete*"): "only of what has the cluster's tag",
     ("OwnNetwork", "ec2:RevokeSecurityGroup*"): "only of a group that has the cluster's tag",
     **{

@@ -69,3 +69,12 @@ def test_the_refusal_names_the_nearest() -> None:
         provisioned_size(2, 3072)
     assert "2 vCPU with 3 GiB" in refusal.value.message
     assert "2 vCPU with 4 GiB" in (refusal.value.hint or "")
+
+
+def test_hosts_for_arm64_are_smaller() -> None:
+    assert provisioned_size(64, 480 * 1024, "arm64") == (64, 480 * 1024) == provisioned_size(64, 480 * 1024)
+    for cpu, memory_gib in ((65, 480), (64, 481)):
+        assert provisioned_size(cpu, memory_gib * 1024) == (cpu, memory_gib * 1024)
+        with pytest.raises(UsageError, match="AWS has no host") as refused:
+            provisioned_size(cpu, memory_gib * 1024, "arm64")
+        assert "1 to 64 whole vCPUs and at most 480 GiB" in str(refused.value.hint)
