@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 
@@ -13,4 +15,14 @@ def _no_machine_images() -> Iterator[None]:
     one, and that took half the time of the tests that use it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+        yield
+
+
+@pytest.fixture(scope="package", autouse=True)
+def _methods_once() -> Iterator[None]:
+    """moto lists the methods of a service anew for each request, which took a tenth of the request."""
+    responses = sys.modules.get("moto.core.responses")
+    with pytest.MonkeyPatch.context() as patch:
+        if responses is not None:
+            patch.setattr(responses, "method_names_from_class", cache(responses.method_names_from_class))
         yield
