@@ -133,8 +133,7 @@ class Rounds:
 
     def latest(self, tournament: int) -> RoundRecord | None:
         """The round that was opened last, open or not."""
-        rounds = (each for each in self._table.all() if each.tournament == tournament)
-        return max(rounds, key=lambda each: each.number, default=None)
+        return next((each for each in reversed(self._table.all()) if each.tournament == tournament), None)
 
     def current(self, tournament: int) -> RoundRecord | None:
         """The round that `rounds(number: 0)` names: the open one; None for "Current round not open for submissions".

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from datetime import date, datetime, timezone
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, cast
 
@@ -180,6 +180,7 @@ def parsed(body: object) -> DocumentNode | None:
         return None
 
 
+@lru_cache(maxsize=64)
 def _document(query: str) -> DocumentNode:
     """The document; `GraphQLError` for one that cannot be parsed, `HttpRefusal` 400 for one that is too large."""
     document = parse(query, max_tokens=MOST_TOKENS)
@@ -204,16 +205,14 @@ def execute(caller: Caller, body: object) -> dict[str, Any]:
         return {"data": None, "errors": [{"message": NO_MONEY.format(money), "locations": [], "path": [money]}]}
     settings = caller.sandbox.settings
     document = in_camel_case(document)
-    built = schema(settings.schema_changes)
-    rules = RULES if settings.introspection else [*RULES, NoSchemaIntrospectionCustomRule]
-    problems = validate(built, document, rules)
+    problems = _problems(body["query"], settings.schema_changes, settings.introspection)
     if problems:
         return {"errors": [problem.formatted for problem in problems]}
     for field in _root_fields(document):
         caller.sandbox.rate_limits.spend(caller.address, field.name.value)
     operation = body.get("operationName")
     result = execute_sync(
-        built,
+        schema(settings.schema_changes),
         document,
         context_value=caller,
         variable_values=dict(variables),
@@ -223,6 +222,13 @@ def execute(caller: Caller, body: object) -> dict[str, Any]:
     if result.errors:
         answer["errors"] = [_told(error) for error in result.errors]
     return answer
+
+
+@lru_cache(maxsize=64)
+def _problems(query: str, changes: tuple[str, ...], introspection: bool) -> list[GraphQLError]:
+    """Why a query does not fit the schema. Kept: clients ask the same few queries over and over."""
+    rules = RULES if introspection else [*RULES, NoSchemaIntrospectionCustomRule]
+    return validate(schema(changes), in_camel_case(_document(query)), rules)
 
 
 def _told(error: GraphQLError) -> dict[str, Any]:

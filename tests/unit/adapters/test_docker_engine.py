@@ -189,7 +189,7 @@ def test_no_proxy_stands_between_this_machine_and_its_engine(monkeypatch: pytest
     for name in ("NO_PROXY", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
     with http.server.HTTPServer(("127.0.0.1", 0), _Engine) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         try:
             monkeypatch.setenv("DOCKER_HOST", f"tcp://127.0.0.1:{server.server_port}")
             assert DockerEngine().version() == "1.2.3"

@@ -357,16 +357,16 @@ def test_writers_at_the_same_time_lose_nothing(store: HomeStore) -> None:
     code = (
         "import sys; from pathlib import Path; from dataclasses import replace;"
         "from numerai_compute.adapters.state_store import HomeStore;"
-        "from tests.unit.adapters.test_state_store import NODE;"
         "store = HomeStore(Path(sys.argv[1]));"
-        "[store.save_node(replace(NODE, name=f'{sys.argv[2]}-{i}')) for i in range(8)]"
+        "node = store.nodes()[sys.argv[3]];"
+        "[store.save_node(replace(node, name=f'{sys.argv[2]}-{i}')) for i in range(8)]"
     )
-    root = Path(__file__).parents[3]
+    store.save_node(NODE)
     writers = [
-        subprocess.Popen([sys.executable, "-c", code, str(store.home), name], cwd=root) for name in ("a", "b", "c")
+        subprocess.Popen([sys.executable, "-c", code, str(store.home), name, NODE.name]) for name in ("a", "b", "c")
     ]
     assert [writer.wait() for writer in writers] == [0, 0, 0]
-    assert len(store.nodes()) == 24
+    assert len(store.nodes()) == 1 + 24
 
 
 def test_whom_to_notify_is_kept_with_the_keys_and_nothing_else_is_touched(store: HomeStore) -> None:

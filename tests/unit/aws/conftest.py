@@ -16,6 +16,7 @@ import boto3
 import moto
 import pytest
 from moto.batch.models import batch_backends
+from moto.dynamodb.models import dynamodb_backends
 from numerai_compute.providers.aws.lambda_package import package_function
 
 from tests.present import present
@@ -99,14 +100,16 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def world(stand_ins: World) -> World:
     """The webhook as after a cold start, with two nodes, no job, and an empty memory."""
     present(batch_backends[ACCOUNT][REGION].get_job_queue(stand_ins.queue)).jobs.clear()
-    if TABLE in stand_ins.dynamodb.list_tables()["TableNames"]:
-        stand_ins.dynamodb.delete_table(TableName=TABLE)
-    stand_ins.dynamodb.create_table(
-        TableName=TABLE,
-        BillingMode="PAY_PER_REQUEST",
-        AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
-        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
-    )
+    tables = dynamodb_backends[ACCOUNT][REGION].tables
+    if TABLE in tables:
+        tables[TABLE].items.clear()
+    else:
+        stand_ins.dynamodb.create_table(
+            TableName=TABLE,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "pk", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}],
+        )
     stand_ins.set_nodes({"numerai-alice": TOKEN, "signals-bob": OTHER_TOKEN})
     stand_ins.webhook._nodes = stand_ins.webhook._Nodes()
     return stand_ins

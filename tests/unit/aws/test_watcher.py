@@ -22,6 +22,7 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from moto.sns.models import sns_backends
 from numerai_compute.errors import UsageError
 from numerai_compute.models import NoticeKind
 from numerai_compute.providers.aws.cron import aws_cron
@@ -224,8 +225,7 @@ class Watched:
     world: World
     numerai: FakeNumerai
     batch: FakeBatch
-    sqs: Any
-    queue: str
+    sent: list[Any]
     ssm: Any
     clock: list[float] = field(default_factory=list)
 
@@ -243,12 +243,8 @@ class Watched:
 
     def told(self) -> list[tuple[str, str]]:
         """Subject and text of everything that was published since the last time."""
-        found = []
-        while messages := self.sqs.receive_message(QueueUrl=self.queue, MaxNumberOfMessages=10).get("Messages"):
-            for message in messages:
-                body = json.loads(message["Body"])
-                found.append((body["Subject"], body["Message"]))
-                self.sqs.delete_message(QueueUrl=self.queue, ReceiptHandle=message["ReceiptHandle"])
+        found = [(str(subject), text) for _, text, subject, *_ in self.sent]
+        self.sent.clear()
         return found
 
     def set_nodes(self, **nodes: dict[str, Any]) -> None:
@@ -298,12 +294,10 @@ def handler(stand_ins: World, tmp_path_factory: pytest.TempPathFactory) -> Modul
 
 @pytest.fixture(scope="module")
 def aws(stand_ins: World) -> SimpleNamespace:
-    """A topic with somebody who listens, and the client of the keys."""
-    sqs, sns = boto3.client("sqs"), boto3.client("sns")
-    topic = sns.create_topic(Name="failures")["TopicArn"]
-    queue = sqs.create_queue(QueueName="told")["QueueUrl"]
-    sns.subscribe(TopicArn=topic, Protocol="sqs", Endpoint=f"arn:aws:sqs:{REGION}:{ACCOUNT}:told")
-    return SimpleNamespace(sqs=sqs, topic=topic, queue=queue, ssm=boto3.client("ssm"))
+    """A topic, what moto keeps of everything that was published there, and the client of the keys."""
+    topic = boto3.client("sns").create_topic(Name="failures")["TopicArn"]
+    sent = sns_backends[ACCOUNT][REGION].topics[topic].sent_notifications
+    return SimpleNamespace(topic=topic, sent=sent, ssm=boto3.client("ssm"))
 
 
 def asking(handler: ModuleType) -> ModuleType:
@@ -332,7 +326,7 @@ def watch(
     for module in (handler, asking(handler), sys.modules[handler.Telling.__module__]):
         monkeypatch.setattr(module, "time", still)
     numerai.reset()
-    watched = Watched(handler, world, numerai, batch, aws.sqs, aws.queue, aws.ssm, clock)
+    watched = Watched(handler, world, numerai, batch, aws.sent, aws.ssm, clock)
     watched.set_nodes(**{"numerai-alice": {}})
     watched.set_secret()
     watched.told()

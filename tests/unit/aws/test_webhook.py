@@ -360,6 +360,7 @@ events = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(event=events)
 def test_no_event_breaks_it(world: World, event: Any) -> None:

@@ -187,6 +187,7 @@ bodies = st.binary(max_size=200) | json_values.map(lambda value: json.dumps(valu
 segments = st.text(min_size=1, max_size=20).filter(lambda text: "/" not in text) | st.just(NODE.name)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(body=bodies, node=segments, token=segments, real=st.booleans(), kind=st.sampled_from(["", "application/json"]))
 def test_fuzz(fuzzed: Bench, body: bytes, node: str, token: str, real: bool, kind: str) -> None:
