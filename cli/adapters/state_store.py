@@ -21,7 +21,7 @@ from ..files.locks import holding
 from ..files.private import PREVIOUS_SUFFIX, check_private_folder, remedy, write_private
 from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node, Tournament
-from ..names import check_name, shown
+from ..names import check_distinct, check_name, shown
 from ..pasted import pasted_keys
 
 NODES_FILE = "nodes.json"
@@ -101,7 +101,12 @@ class HomeStore:
 
     def save_node(self, node: Node) -> None:
         check_name(node.name, "A node")
-        self._update(lambda file: msgspec.structs.replace(file, nodes={**file.nodes, node.name: node}))
+
+        def with_node(file: _NodesFile) -> _NodesFile:
+            check_distinct(node.name, file.nodes)
+            return msgspec.structs.replace(file, nodes={**file.nodes, node.name: node})
+
+        self._update(with_node)
 
     def forget_node(self, name: str) -> None:
         self._update(
@@ -333,6 +338,7 @@ def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
     reasons: dict[str, str] = {}
     for name, record in file.nodes.items():
         try:
+            check_distinct(name, nodes)
             nodes[name] = _node(name, record)
         except (msgspec.ValidationError, NumeraiError) as error:
             reasons[name] = str(error)

@@ -24,6 +24,7 @@ from ..models import (
     Tournament,
     node_name,
 )
+from ..names import check_distinct
 from ..ports import KnowsCapabilities, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
@@ -113,6 +114,7 @@ def configure_node(
     node = decide_node(request, model, None)
     if request.data_version is not None and node.data_version not in (None, NEWEST_DATA):
         _check_served(node.data_version, api.data_versions(model.tournament))
+    check_distinct(node.name, store.nodes())
     with store.node_lock(node.name):
         node = decide_node(request, model, store.nodes().get(node.name))
         provider = provider_named(node.provider)

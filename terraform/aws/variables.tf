@@ -55,7 +55,7 @@ variable "nodes" {
   nullable = false
 
   validation {
-    condition     = alltrue([for name, _ in var.nodes : can(regex("^[a-z0-9]+([_-]+[a-z0-9]+)*$", name)) && length(name) <= 90])
+    condition     = alltrue([for name, _ in var.nodes : can(regex("^[a-z0-9]+((_|__|-+)[a-z0-9]+)*$", name)) && length(name) <= 90])
     error_message = "A node's name must be at most 90 lower-case letters, digits, hyphens and underscores."
   }
 

@@ -59,7 +59,7 @@ class Cluster:
 
     def configure(self, node: Node, report: Report) -> str:
         """Make the node a part of the cluster, and the cluster what is recorded; returns the webhook's address."""
-        check_name(node)
+        check_name(node, self._settings.cluster)
         cron = aws_cron(node.cron) if node.cron else None
         keys, urls = require_keys(self._keys()), self._notify_urls()
         with self.file.lock(report):

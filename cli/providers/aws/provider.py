@@ -68,7 +68,7 @@ class AwsProvider:
 
         `UsageError` for a name, a size or a schedule that AWS does not take.
         """
-        check_name(node)
+        check_name(node, self._parts.settings.cluster)
         cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib)
         cron = aws_cron(node.cron) if node.cron else None
         stack = self._stack()

@@ -17,15 +17,25 @@ from .stack_file import StackNode
 IMAGE_TAG = "live"
 """The moving tag that every run pulls."""
 NAME_LIMIT = 90
-_NAME = re.compile(r"[a-z0-9]+([_-]+[a-z0-9]+)*")
+SCHEDULE_NAME_LIMIT = 64
+"""Of EventBridge Scheduler (botocore, scheduler/2021-06-30, `Name`)."""
+_NAME = re.compile(r"[a-z0-9]+((_|__|-+)[a-z0-9]+)*")
+"""What ECR takes (botocore, ecr/2015-09-21, `RepositoryName`), without dots."""
 
 
-def check_name(node: Node) -> None:
+def check_name(node: Node, cluster: str) -> None:
     """Whether AWS takes the node's name; `UsageError` with code `bad-name`."""
+    if node.cron and len(f"{cluster}-{node.name}") > SCHEDULE_NAME_LIMIT:
+        raise UsageError(
+            f"AWS cannot take a schedule for {node.name}: {cluster}-{node.name} is longer than {SCHEDULE_NAME_LIMIT} "
+            "characters.",
+            "Let Numerai's webhook start the node (--cron ''), or rename the model at numer.ai.",
+            code="bad-name",
+        )
     if len(node.name) > NAME_LIMIT or not _NAME.fullmatch(node.name):
         raise UsageError(
             f"AWS cannot take the name {node.name}: image repositories there have lower-case letters, digits, and "
-            f"single `-` or `_` between them, {NAME_LIMIT} in all.",
+            f"`_`, `__` or `-` between them, {NAME_LIMIT} in all.",
             "Rename the model at numer.ai, or run it on another provider.",
             code="bad-name",
         )

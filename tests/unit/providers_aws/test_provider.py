@@ -183,7 +183,16 @@ def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> No
 
 
 @pytest.mark.parametrize(
-    "changes", [{"cpu": 3}, {"cron": "0 0 1 * MON"}, {"name": "numerai-Alice"}, {"name": "n" * 91}, {"name": "a__-b-"}]
+    "changes",
+    [
+        {"cpu": 3},
+        {"cron": "0 0 1 * MON"},
+        *(
+            {"name": name}
+            for name in ("numerai-Alice", "n" * 91, "a__-b-", "numerai-_x", "numerai-a___b", "numerai-a_-b")
+        ),
+        {"name": f"numerai-{'a' * 60}", "cron": "30 12 * * TUE-SAT"},
+    ],
 )
 def test_what_aws_does_not_take_is_refused_before_anything_is_made(world: World, changes: dict[str, Any]) -> None:
     node = replace(world.node(), **changes)

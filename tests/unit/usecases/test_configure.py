@@ -267,6 +267,16 @@ def test_models_are_found_by_name_and_named_when_not(setting: Setting, folder: P
         setting.configure(None, None, path=folder)
 
 
+def test_a_name_that_differs_from_a_nodes_only_in_case_is_refused_before_anything_is_made(
+    setting: Setting, folder: Path
+) -> None:
+    setting.configure(path=folder)
+    setting.api.by_id["id-Alice"] = replace(setting.api.by_id["id-alice"], id="id-Alice", name="Alice")
+    with pytest.raises(NumeraiError, match="upper and lower case"):
+        setting.configure(model="Alice", path=folder)
+    assert list(setting.provider.configured) == ["numerai-alice"]
+
+
 def test_a_tournament_of_the_future_is_refused(setting: Setting, folder: Path) -> None:
     setting.api.by_id = {"x": Model("x", "alice", 99)}
     with pytest.raises(UsageError, match="Tournament 99"):
