@@ -29,7 +29,8 @@ def trusting() -> ssl.SSLContext:
     check_certificates(*([named] if named else _OF_OPENSSL))
     if named:
         place = os.environ[named]
-        return ssl.create_default_context(**{"capath" if Path(place).is_dir() else "cafile": place})
+        folder = Path(place).is_dir()
+        return ssl.create_default_context(cafile=None if folder else place, capath=place if folder else None)
     context = ssl.create_default_context()
     if not any(map(os.environ.get, _OF_OPENSSL)):
         with suppress(ImportError):
