@@ -11,8 +11,8 @@ MASK = "***"
 SHORTEST_SECRET = 6
 LONGEST_FORM = 8 * 1024
 """Characters: longer than any form in which a secret is written."""
-_GAP = r"(?:\x1b\[[0-9;]*[A-Za-z]|\r?\n)*"
-"""What a terminal does not show as part of a word: colours, as in a diff by words, and the end of a full line."""
+_SPLIT = r"(?:(?:\x1b|\\{1,2}(?:x1b|u001b|033|e))\[[0-9;:]*[A-Za-z]|\r?\n|\\[rn])*"
+"""What may stand between two characters of a secret: the colours of a terminal and line ends, escaped or not."""
 _known: set[str] = set()
 
 
@@ -69,7 +69,7 @@ def _words(secret: str) -> Iterator[str]:
 def _forms(word: str) -> Iterator[str]:
     """How a secret may stand in a text, as regular expressions."""
     content = word.encode(errors="surrogatepass")
-    yield _GAP.join(map(_character, word))
+    yield _SPLIT.join(map(_character, word))
     yield "".join(rf"(?i:\\{{1,8}}(?:u{ord(character):04x}|x{ord(character):02x}))" for character in word)
     yield "".join(f"(?i:%(?:25)*{byte:02x})" for byte in content)
     yield f"(?i:{content.hex()})"

@@ -18,7 +18,7 @@ import msgspec
 
 from ..errors import NumeraiError
 from ..models import Node, Tournament
-from ..names import check_node_name
+from ..names import check_name
 
 CLOUD_KEYS = ("aws", "azure", "gcp")
 """Where the official tool keeps keys of cloud accounts in its file. This tool reads none of them by itself."""
@@ -96,7 +96,7 @@ def _ini_keys(text: str) -> dict[str, dict[str, str]]:
 
 
 def _node(name: str, raw: object) -> Node:
-    check_node_name(name)
+    check_name(name, "A node")
     if not raw:
         raise NumeraiError("the official tool had not finished configuring it.")
     node = msgspec.convert(raw, _LegacyNode, strict=False)

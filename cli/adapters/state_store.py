@@ -21,7 +21,7 @@ from ..files.locks import holding
 from ..files.private import PREVIOUS_SUFFIX, check_private_folder, remedy, write_private
 from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node
-from ..names import check_name, check_node_name, shown
+from ..names import check_distinct, check_name, shown
 from ..pasted import pasted_keys
 from .legacy_files import CLOUD_KEYS, legacy_keys, legacy_nodes
 
@@ -77,8 +77,13 @@ class HomeStore:
         return self.read().reasons
 
     def save_node(self, node: Node) -> None:
-        check_node_name(node.name)
-        self._update(lambda file: msgspec.structs.replace(file, nodes={**file.nodes, node.name: node}))
+        check_name(node.name, "A node")
+
+        def with_node(file: _NodesFile) -> _NodesFile:
+            check_distinct(node.name, file.nodes)
+            return msgspec.structs.replace(file, nodes={**file.nodes, node.name: node})
+
+        self._update(with_node)
 
     def forget_node(self, name: str) -> None:
         self._update(
@@ -348,6 +353,7 @@ def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
     reasons: dict[str, str] = {}
     for name, record in file.nodes.items():
         try:
+            check_distinct(name, nodes)
             nodes[name] = _node(name, record)
         except (msgspec.ValidationError, NumeraiError) as error:
             reasons[name] = str(error)
@@ -356,7 +362,7 @@ def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
 
 
 def _node(name: str, record: object) -> Node:
-    check_node_name(name)
+    check_name(name, "A node")
     node = msgspec.convert(record, Node)
     if node.name != name:
         raise NumeraiError(f"its record is that of {shown(node.name)}.")

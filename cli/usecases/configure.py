@@ -24,6 +24,7 @@ from ..models import (
     Tournament,
     node_name,
 )
+from ..names import check_distinct
 from ..ports import KnowsCapabilities, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
@@ -118,8 +119,8 @@ def configure_node(
     node = decide_node(request, model, None)
     if request.data_version is not None and node.data_version not in (None, NEWEST_DATA):
         _check_served(node.data_version, api.data_versions(model.tournament))
+    check_distinct(node.name, store.nodes())
     with store.node_lock(node.name):
-        _check_case(node, store)
         existing = store.nodes().get(node.name)
         if existing and request.provider and isinstance(provider_named(existing.provider), NotHere):
             existing = replace(existing, provider=request.provider)  # there is nothing that could be destroyed before
@@ -311,17 +312,6 @@ def _capabilities(wanted: tuple[str, ...], existing: Node | None) -> tuple[str, 
         return read_capabilities(given)
     except ValueError as error:
         raise UsageError(f"There is no capability '{error}'.", f"--capability takes {WANTED}.") from error
-
-
-def _check_case(node: Node, store: StateStore) -> None:
-    """Raise where another node has the same name but for capitals: on macOS and Windows both would have one folder."""
-    for name in store.nodes():
-        if name != node.name and name.lower() == node.name.lower():
-            raise UsageError(
-                f"{node.name} and {name}, which is configured already, differ in capitals only.",
-                "Rename one of the models on https://numer.ai, or use another NUMERAI_HOME for it.",
-                code="name-clash",
-            )
 
 
 def _check_capabilities(node: Node, provider: Provider) -> None:

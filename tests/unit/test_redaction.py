@@ -45,6 +45,13 @@ def test_every_form_of_a_secret_is_hidden(written: str) -> None:
         assert b"anary" not in _decoded(part)
 
 
+@pytest.mark.parametrize("between", ["\x1b[0m", "\x1b[1;31m\x1b[K", "\n", "\r\n", "\\x1b[0m", "\\u001b[31m", "\\n"])
+@pytest.mark.parametrize("place", [1, 8, len(SECRET) - 1])
+def test_a_secret_that_colours_or_line_ends_split_is_hidden(between: str, place: int) -> None:
+    shown = Redactor([SECRET])(f"before {SECRET[:place]}{between}{SECRET[place:]} behind")
+    assert shown == "before *** behind"
+
+
 def test_each_line_of_a_secret_is_hidden_without_its_blanks() -> None:
     shown = Redactor(["  first-line\r\nsecond-line\n"])("it is first-line, then second-line")
     assert shown == "it is ***, then ***"

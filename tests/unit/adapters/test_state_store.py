@@ -169,6 +169,16 @@ def test_a_name_that_is_none_is_not_saved(store: HomeStore) -> None:
     assert not store.nodes_path.exists()
 
 
+def test_of_two_names_that_differ_only_in_case_one_is_kept(store: HomeStore) -> None:
+    store.save_node(NODE)
+    with pytest.raises(NumeraiError, match="upper and lower case"):
+        store.save_node(dataclasses.replace(NODE, name="numerai-Alice"))
+    raw = json.loads(store.nodes_path.read_text())
+    raw["nodes"]["numerai-ALICE"] = {**raw["nodes"]["numerai-alice"], "name": "numerai-ALICE"}
+    store.nodes_path.write_text(json.dumps(raw))
+    assert store.nodes() == {"numerai-alice": NODE} and list(store.unusable_nodes()) == ["numerai-ALICE"]
+
+
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 @pytest.mark.parametrize("mode", [0o770, 0o707, 0o777])
 def test_a_home_that_others_can_write_is_refused(store: HomeStore, mode: int) -> None:

@@ -300,12 +300,7 @@ def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> No
     [
         {"cpu": 3},
         {"cron": "0 0 1 * MON"},
-        {"name": "numerai-Alice"},
-        {"name": "n" * 53},
-        {"name": "a__-b-"},
-        {"name": "a_-b"},
-        {"name": "a-_b"},
-        {"name": "a___b"},
+        *({"name": name} for name in ("numerai-Alice", "n" * 53, "a__-b-", "a_-b", "a-_b", "numerai-_x", "a___b")),
     ],
 )
 def test_what_aws_does_not_take_is_refused_before_anything_is_made(world: World, changes: dict[str, Any]) -> None:

@@ -267,6 +267,16 @@ def test_models_are_found_by_name_and_named_when_not(setting: Setting, folder: P
         setting.configure(None, None, path=folder)
 
 
+def test_a_name_that_differs_from_a_nodes_only_in_case_is_refused_before_anything_is_made(
+    setting: Setting, folder: Path
+) -> None:
+    setting.configure(path=folder)
+    setting.api.by_id["id-Alice"] = replace(setting.api.by_id["id-alice"], id="id-Alice", name="Alice")
+    with pytest.raises(NumeraiError, match="upper and lower case"):
+        setting.configure(model="Alice", path=folder)
+    assert list(setting.provider.configured) == ["numerai-alice"]
+
+
 def test_a_tournament_of_the_future_is_refused(setting: Setting, folder: Path) -> None:
     setting.api.by_id = {"x": Model("x", "alice", 99)}
     with pytest.raises(UsageError, match="Tournament 99"):
@@ -501,12 +511,3 @@ def test_a_context_of_a_user_that_does_not_exist_is_no_path(setting: Setting, fo
     with pytest.raises(UsageError, match="no home folder of that user") as caught:
         setting.configure(path=folder, context="~nobody-of-this-name/a")
     assert caught.value.code == "bad-path"
-
-
-def test_two_names_that_differ_in_capitals_only_are_refused(setting: Setting, folder: Path) -> None:
-    first = setting.configure(path=folder)
-    setting.store.forget_node(first.node.name)
-    setting.store.save_node(replace(first.node, name="numerai-ALICE", model_name="ALICE"))
-    with pytest.raises(UsageError, match="numerai-alice and numerai-ALICE") as caught:
-        setting.configure(path=folder)
-    assert caught.value.code == "name-clash" and set(setting.store.nodes()) == {"numerai-ALICE"}
