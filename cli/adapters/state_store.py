@@ -254,14 +254,14 @@ class HomeStore:
     def _update(self, change: Callable[[_NodesFile], _NodesFile]) -> None:
         with self.changing():
             if self.legacy_nodes_file():
-                raise self._needs_upgrade(self.nodes_path)
+                raise _needs_upgrade(self.nodes_path)
             write_private(self.nodes_path, _nodes_json(change(self.read())))
 
     def _update_keys(self, change: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
         with self.changing():
             content = self.raw_keys()
             if content and "version" not in content:
-                raise self._needs_upgrade(self.keys_path)
+                raise _needs_upgrade(self.keys_path)
             write_private(self.keys_path, _to_json({**change(content), "version": VERSION}))
 
     def raw_keys(self) -> dict[str, Any]:
@@ -296,16 +296,9 @@ class HomeStore:
             return None
         return Keys(public_id, secret_key, numerai.get("NUMERAI_API_URL") or NUMERAI_API_URL)
 
-    def _needs_upgrade(self, path: Path) -> NumeraiError:
-        return NumeraiError(
-            f"{path} was written by the official numerai-cli, which may still be using it.",
-            "Run `numerai upgrade`: it converts the file and keeps a backup.",
-            code="needs-upgrade",
-        )
-
     def _lock(self, name: str, *, seconds: float, what: str) -> AbstractContextManager[None]:
         if self.home.is_file() and keys_alone(self.home) is not None:
-            raise self._needs_upgrade(self.home)
+            raise _needs_upgrade(self.home)
         busy = NumeraiError(f"Another numerai command is changing {what}.", "Try again when it has ended.", code="busy")
         return holding(self.home / "locks" / f"{name}.lock", busy=busy, seconds=seconds)
 
@@ -320,6 +313,14 @@ def converted(store: HomeStore) -> dict[Path, bytes]:
         kept = {name: value for name, value in keys.items() if name not in CLOUD_KEYS}
         files[store.keys_path] = _to_json({**kept, "version": VERSION})
     return files
+
+
+def _needs_upgrade(path: Path) -> NumeraiError:
+    return NumeraiError(
+        f"{path} was written by the official numerai-cli, which may still be using it.",
+        "Run `numerai upgrade`: it converts the file and keeps a backup.",
+        code="needs-upgrade",
+    )
 
 
 def keys_alone(home: Path) -> Path | None:

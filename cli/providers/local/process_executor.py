@@ -227,7 +227,8 @@ class ProcessExecutor:
         """The node's virtual environment for these requirements and this Python, made when it is not there; by force
         another one, as runs may go on in it."""
         content = requirements.read_bytes() if requirements.is_file() else b""
-        locked = locked_requirements(requirements.with_name(LOCK), content)
+        lock = requirements.with_name(LOCK)
+        locked = locked_requirements(lock, content)
         key = hashlib.sha256(sys.version.encode() + sys.executable.encode() + content + locked).hexdigest()[:12]
         made = [each for each in sorted(folder.glob(f"venv-{key}*")) if (each / COMPLETE).exists()]
         if made and not force:
@@ -240,9 +241,7 @@ class ProcessExecutor:
         if content.strip():
             report(f"Installing {LOCK if locked else REQUIREMENTS}")
             pip = [str(_python(environment)), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
-            listed = (
-                ["--require-hashes", "-r", str(requirements.with_name(LOCK))] if locked else ["-r", str(requirements)]
-            )
+            listed = ["--require-hashes", "-r", str(lock)] if locked else ["-r", str(requirements)]
             self._build_step([*pip, *listed], report)
         (environment / COMPLETE).touch()
         return environment

@@ -470,6 +470,7 @@ def test_what_a_deploy_of_changed_code_asks_of_aws(world: World) -> None:
     assert [name for name in asked if name != "PutImage"] == [
         "BatchGetImage",  # is that very source there already?
         "GetAuthorizationToken",
+        "PutLifecyclePolicy",
         "BatchGetImage",  # what is to run
         "PutItem",  # for the watcher: deployed since
     ]

@@ -330,7 +330,8 @@ class CloudWatcher:
             patch.setattr(self._handler, "time", self._time)
             patch.setattr(telling, "time", self._time)
             patch.setattr(self._handler.aws, "Table", self._table)
-            patch.setattr(self._handler, "_batch", PlayedBatch(self.world))
+            for client in ("_batch", "_reads"):
+                patch.setattr(self._handler, client, PlayedBatch(self.world))
             patch.setattr(self._handler, "_sns", SimpleNamespace(publish=lambda **given: None))
             patch.setattr(self._handler, "write", lines.append)
             patch.setattr(telling, "write", lines.append)
