@@ -18,7 +18,7 @@ from moto.awslambda.exceptions import InvalidParameterValueException
 from moto.awslambda.models import LambdaBackend
 from moto.awslambda.responses import LambdaResponse
 from moto.batch.exceptions import ClientException
-from moto.batch.models import BatchBackend
+from moto.batch.models import BatchBackend, Job
 from moto.core.responses import ActionResult
 from moto.iam.exceptions import EntityAlreadyExists, InvalidInput
 from moto.iam.models import SERVICE_NAME_CONVERSION, IAMBackend
@@ -115,6 +115,7 @@ def install(world: World, stack: ExitStack) -> None:
     _install_queues(world, stack)
     _install_secrets(world, stack)
     _install_urls(world, stack)
+    _install_ages(world, stack)
 
 
 def replaced(stack: ExitStack, owner: Any, name: str, make: Callable[[Any], Any]) -> None:
@@ -319,6 +320,28 @@ def _install_secrets(world: World, stack: ExitStack) -> None:
     replaced(stack, SecretsManagerBackend, "delete_secret", delete)
     for name in ("create_secret", "delete_secret", "describe_secret", "list_secrets", "get_secret_value"):
         replaced(stack, SecretsManagerBackend, name, swept)
+
+
+def _install_ages(world: World, stack: ExitStack) -> None:
+    """Jobs are as old as the emulator's clock says, for readers whose clock is this machine's."""
+
+    def init(stock: Any) -> Any:
+        def made(self: Any, *args: Any, **kwargs: Any) -> None:
+            self.made_ahead = world.ahead
+            stock(self, *args, **kwargs)
+
+        return made
+
+    def describe(stock: Any) -> Any:
+        def describe_short(self: Any) -> dict[str, Any]:
+            described: dict[str, Any] = stock(self)
+            described["createdAt"] -= int(1000 * (world.ahead - self.made_ahead))
+            return described
+
+        return describe_short
+
+    replaced(stack, Job, "__init__", init)
+    replaced(stack, Job, "describe_short", describe)
 
 
 def _install_urls(world: World, stack: ExitStack) -> None:
