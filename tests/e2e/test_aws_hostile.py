@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -72,13 +72,21 @@ class Account:
             for job in batch.list_jobs(jobQueue=queue["jobQueueName"], filters=filters)["jobSummaryList"]
         }
 
-    def job(self, job_id: str, *statuses: str) -> dict[str, Any]:
-        """A job once it has one of these statuses."""
+    def new_job(self, before: Iterable[str]) -> str:
+        """The id of the one job that there is beside those, once there is one."""
         deadline = time.monotonic() + PATIENCE
-        while (job := self.jobs()[job_id])["status"] not in statuses:
+        while not (new := set(self.jobs()) - set(before)):
+            assert time.monotonic() < deadline, "no job was started"
+            time.sleep(0.2)
+        (job_id,) = new
+        return job_id
+
+    def reaches(self, job_id: str, status: str) -> None:
+        """Wait until a job has that status."""
+        deadline = time.monotonic() + PATIENCE
+        while (job := self.jobs()[job_id])["status"] != status:
             assert time.monotonic() < deadline, job
             time.sleep(0.2)
-        return job
 
 
 @pytest.fixture(scope="module")
@@ -126,18 +134,19 @@ def test_a_failed_run_is_told(account: Account) -> None:
 
 def test_without_spot_the_watcher_submits_the_round_in_time(account: Account) -> None:
     account.emulator.world(spot=False)
-    before = account.jobs()
-    (opened,) = account.numerai.open_round(8, minutes=60)
-    (waits,) = set(account.jobs()) - set(before)
-    assert account.job(waits, "RUNNABLE")
-    for _ in range(2):
-        account.numerai.clock(advance=300)
-        account.emulator.world(advance=300)
-    (started,) = set(account.jobs()) - {*before, waits}
-    account.job(started, "SUCCEEDED")
+    try:
+        before = list(account.jobs())
+        (opened,) = account.numerai.open_round(8, minutes=60)
+        waits = account.new_job(before)
+        account.reaches(waits, "RUNNABLE")
+        for _ in range(2):  # ten minutes by both clocks; the watcher is woken every five
+            account.numerai.clock(advance=300)
+            account.emulator.world(advance=300)
+        account.reaches(account.new_job([*before, waits]), "SUCCEEDED")
+    finally:
+        account.emulator.world(spot=True)
     submission = account.numerai.state()["submissions"][-1]
     assert (submission["round_number"], submission["late"]) == (opened["number"], False)
-    account.emulator.world(spot=True)
 
 
 def test_an_update_leaves_nothing_to_change(account: Account) -> None:
