@@ -6,6 +6,7 @@ BIN := $(VENV)/$(if $(filter Windows_NT,$(OS)),Scripts,bin)
 SUPPLY := .venv-supply
 EXECUTOR ?= auto
 WORKERS ?= 2
+AWS_WORKERS ?= 3
 
 # Tests start hundreds of Python processes: without bytecode each of them compiles the package again.
 export PYTHONDONTWRITEBYTECODE :=
@@ -55,7 +56,8 @@ unit: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not docker" --no-cov -q tests/unit $(ARGS)
 
 # Unit, contract and end-to-end tests. Without a Docker engine the container tests are skipped, and that is said. Those on
-# the AWS emulator wait most of their time, so they run beside the others, one after the other on one emulator.
+# the AWS emulator wait most of their time, so they run beside the others, and their files beside each other: each file has
+# an emulator and a cluster of its own.
 test: lint
 	$(MAKE) --jobs=2 --output-sync=target --no-print-directory test-core test-aws
 
@@ -64,7 +66,7 @@ test-core: $(VENV)/.dev
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not aws" --cov --cov-report=term $(COVERAGE) $(ARGS) || [ $$? -eq 5 ]
 
 test-aws: $(VENV)/.dev
-	$(BIN)/python -m pytest -m aws --no-cov $(ARGS) || [ $$? -eq 5 ]
+	$(BIN)/python -m pytest -n $(AWS_WORKERS) --dist loadfile -m aws --no-cov $(ARGS) || [ $$? -eq 5 ]
 
 # The fault matrix: runs it, prints it as a table and writes docs/faults.md.
 faults: $(VENV)/.dev

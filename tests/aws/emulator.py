@@ -1,11 +1,12 @@
 """A local AWS for tests and for work by hand: moto with real containers, and a real image registry beside it.
 
-By hand: `python -m tests.aws.emulator` prints the variables to export and serves until Ctrl-C, for this machine and its
-containers only: it asks nobody who they are.
+By hand: `python -m tests.aws.emulator [--hostile]` prints the variables to export and serves until Ctrl-C, for this
+machine and its containers only: it asks nobody who they are.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import importlib
 import json
@@ -21,8 +22,10 @@ import uuid
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import docker
+import requests
 from docker.errors import DockerException, ImageNotFound
 
 from ..images import tagged
@@ -45,13 +48,14 @@ HERE = Path(__file__).parent
 class Emulator:
     """A running emulator: `url` is AWS's address, `registry` the image registry's `host:port`, `label` marks every
     container that was started for it, `log` is what the server printed, `record` every signed request with
-    what IAM says of it (`enforcement.py`)."""
+    what IAM says of it (`enforcement.py`), and `hostile` says in which world it runs."""
 
     url: str
     registry: str
     label: str
     log: Path
     record: Path
+    hostile: bool = False
 
     @property
     def environment(self) -> Mapping[str, str]:
@@ -63,8 +67,17 @@ class Emulator:
             "AWS_REGION": REGION,
             "AWS_DEFAULT_REGION": REGION,
             "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_MAX_ATTEMPTS": "2",
+            **(
+                {} if self.hostile else {"AWS_MAX_ATTEMPTS": "2"}
+            ),  # a hostile world needs as many as there are by default
         }
+
+    def world(self, **changes: Any) -> dict[str, Any]:
+        """The modes of `hostile.World` after these changes, and under `seen` how often each has shown itself. `advance`
+        lets the emulator's clock go on by so many seconds, and does what is due in them."""
+        answer = requests.post(f"{self.url}/_world", json=changes, timeout=300)
+        answer.raise_for_status()
+        return dict(answer.json())
 
 
 def missing() -> str | None:
@@ -96,9 +109,10 @@ def mirror_configuration(folder: Path) -> Mapping[str, str]:
 
 
 @contextlib.contextmanager
-def emulated_aws(port: int = 0, judged: bool = True) -> Iterator[Emulator]:
-    """An emulator for as long as the block lasts. Raises RuntimeError with what is missing, and where it is judged
-    AssertionError with the requests that AWS would not have taken or allowed."""
+def emulated_aws(port: int = 0, judged: bool = True, hostile: bool = False, **modes: Any) -> Iterator[Emulator]:
+    """An emulator for as long as the block lasts, in the plain or in the hostile world (`hostile.py`), apart from the
+    modes that are given. Raises RuntimeError with what is missing, and where it is judged AssertionError with the
+    requests that AWS would not have taken or allowed."""
     why = missing()
     if why:
         raise RuntimeError(why)
@@ -108,13 +122,14 @@ def emulated_aws(port: int = 0, judged: bool = True) -> Iterator[Emulator]:
         argv = [sys.executable, "-m", f"{__package__}.moto_server", "--port", str(port), "--registry", registry]
         record = Path(folder) / "record.jsonl"
         argv += ["--label", label, "--lambda-image", _lambda_image(), "--record", str(record)]
+        argv += ["--modes", json.dumps(modes), *(["--hostile"] if hostile else [])]
         try:
             with _process(argv, log, {"MOTO_IAM_LOAD_MANAGED_POLICIES": "true"}) as process:
                 assert process.stdout is not None
                 line = process.stdout.readline()
                 if not line:
                     raise RuntimeError(f"The emulator did not start: {log.read_text()[-2000:]}")
-                yield Emulator(json.loads(line)["url"], registry, label, log, record)
+                yield Emulator(json.loads(line)["url"], registry, label, log, record, hostile)
             if wrong := judged and judge(record):
                 raise AssertionError("\n".join(wrong))
         finally:
@@ -243,10 +258,13 @@ def _remove_images(registry: str) -> None:
 
 def main() -> None:
     """Serve by hand."""
+    parser = argparse.ArgumentParser(description="A local AWS, until Ctrl-C.")
+    parser.add_argument("--hostile", action="store_true", help="with every mode of hostile.py")
+    options = parser.parse_args()
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
-    with emulated_aws(judged=False) as emulator:
+    with emulated_aws(judged=False, hostile=options.hostile) as emulator:
         for name, value in emulator.environment.items():
             print(f"export {name}={value}")
         print(f"# images go to {emulator.registry}; Ctrl-C ends all of it", flush=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import moto.ecr.models as ecr_models
@@ -35,19 +35,21 @@ MANIFESTS = (
 class Repeated:
     """A WSGI application in front of moto's that answers a request which a client sends again, because it has lost the
     answer, as it was answered the first time. Clients send a name of the call (`amz-sdk-invocation-id`) along; what was
-    refused the first time is tried anew."""
+    refused the first time is tried anew. AWS remembers no such name: a call that is sent again meets what the first one
+    left there."""
 
     KEPT = 500
 
-    def __init__(self, application: Any):
+    def __init__(self, application: Any, remembers: Callable[[], bool] = lambda: True):
         self._application = application
+        self._remembers = remembers
         self._answers: dict[str, tuple[str, list[Any], bytes]] = {}
         self._going_on: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         call = environ.get("HTTP_AMZ_SDK_INVOCATION_ID")
-        if not call:
+        if not call or not self._remembers():
             return self._application(environ, start_response)
         with self._lock:
             going_on = self._going_on.setdefault(call, threading.Lock())

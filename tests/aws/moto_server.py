@@ -8,9 +8,11 @@ import os
 import sys
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import boto3
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
 from numerai_compute.adapters.docker_engine import DockerEngine
@@ -20,7 +22,12 @@ from numerai_compute.signals import ending_signals
 from werkzeug.serving import BaseWSGIServer, make_server
 from werkzeug.wrappers import Response
 
-from . import enforcement, moto_batch, moto_gaps, moto_lambda
+from . import delivery, enforcement, hostile, moto_batch, moto_gaps, moto_lambda
+from .access_keys import role_key
+from .emulator import REGION
+from .hostile import World
+from .hostile_containers import HostileJobs, MeasuredContainers
+from .hostile_requests import in_front
 
 
 class Requests(MotoRequestHandler):
@@ -53,6 +60,23 @@ def listen(hosts: Sequence[str], port: int, application: Any) -> list[BaseWSGISe
     return servers
 
 
+def application(world: World, containers: moto_lambda.Containers, ways: delivery.Delivery, record: Path) -> Any:
+    """The emulated AWS, in front of moto, which everything is installed into already."""
+    stock = moto_gaps.OneAtATime(DomainDispatcherApplication(create_backend_app))
+    served = moto_gaps.Repeated(stock, lambda: world.remembers)
+    gate = enforcement.Gate(served, record)
+    with_urls = moto_lambda.FunctionUrls(gate, containers, DEFAULT_ACCOUNT_ID)
+    return OwnNames(in_front(with_urls, world, ways.advanced))
+
+
+def client(service: str, role: str) -> Any:
+    """A client of this emulator, for what AWS does on behalf of a role; its ARN is the name of the key."""
+    url = f"http://127.0.0.1:{os.environ['MOTO_PORT']}"
+    return boto3.client(
+        service, REGION, endpoint_url=url, aws_access_key_id=role_key(role), aws_secret_access_key="role"
+    )
+
+
 def main() -> None:
     """Serve until SIGTERM or Ctrl-C, then remove every container that was started."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -61,11 +85,16 @@ def main() -> None:
     parser.add_argument("--label", required=True)
     parser.add_argument("--record", type=Path, default=Path(os.devnull))
     parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--hostile", action="store_true", help="turn every mode of hostile.py on")
+    parser.add_argument("--modes", type=json.loads, default={}, help="modes of hostile.py, as a JSON object")
     options = parser.parse_args()
 
-    containers = moto_lambda.Containers(options.lambda_image, options.label)
+    world = World.hostile() if options.hostile else World()
+    world.change(options.modes)
+    ways = delivery.Delivery(world, REGION, client)
+    containers = MeasuredContainers(options.lambda_image, options.label, ways)
     moto_lambda.install(containers)
-    moto_batch.install(moto_batch.Jobs(options.label, options.registry))
+    moto_batch.install(HostileJobs(options.label, options.registry, world))
     moto_gaps.install_ecr(options.registry)
     moto_gaps.install_bucket_policies()
     moto_gaps.install_budgets()
@@ -73,12 +102,12 @@ def main() -> None:
     moto_gaps.install_service_linked_role()
     moto_gaps.install_tagging()
     moto_gaps.install_url_permissions()
-    stock = moto_gaps.Repeated(moto_gaps.OneAtATime(DomainDispatcherApplication(create_backend_app)))
     enforcement.install_simulator()
-    gate = enforcement.Gate(stock, options.record)
-    application = moto_lambda.FunctionUrls(gate, containers, DEFAULT_ACCOUNT_ID)
+    hostile.install(world, ExitStack())
+    delivery.install(ways, ExitStack())
     # Nobody is asked who they are, so only this machine is served: itself and its containers, through the bridge.
-    servers = listen(listening_hosts([AUTO], DockerEngine), options.port, OwnNames(application))
+    hosts = listening_hosts([AUTO], DockerEngine)
+    servers = listen(hosts, options.port, application(world, containers, ways, options.record))
     os.environ["MOTO_PORT"] = str(servers[0].server_port)
     for server in servers:
         threading.Thread(target=server.serve_forever).start()

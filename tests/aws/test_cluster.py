@@ -43,10 +43,11 @@ def ask(query):
         return json.load(answer)["data"]
 
 model = 'tournament: 8, modelId: "' + os.environ["MODEL_ID"] + '"'
+trigger = ', triggerId: "' + os.environ["TRIGGER_ID"] + '"' if os.environ.get("TRIGGER_ID") else ""
 rows = web.urlopen(ask('{dataset(filename: "v5.3/live_example_preds.csv")}')["dataset"]).read()
 auth = ask('{submissionUploadAuth(filename: "p.csv", ' + model + ') {filename url}}')["submissionUploadAuth"]
 web.urlopen(web.Request(auth["url"], rows, method="PUT"))
-print(ask('mutation {createSubmission(filename: "' + auth["filename"] + '", ' + model + ') {id}}'))
+print(ask('mutation {createSubmission(filename: "' + auth["filename"] + '", ' + model + trigger + ') {id}}'))
 """
 """What a node does, with the standard library only: the example's predictions of this round, submitted."""
 
