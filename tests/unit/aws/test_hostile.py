@@ -429,7 +429,9 @@ def test_a_failed_job_is_told_to_the_topic_of_its_rule(aws: Emulated) -> None:
     aws.change(delivers=True)
     arn, queue = aws.topic()
     failed_run(aws, arn)
-    assert aws.mail(queue) == [(None, '"alice-run failed: Task failed to start ()"')]
+    assert aws.mail(queue) == [
+        (None, '"alice-run failed: ResourceInitializationError: unable to pull secrets: no such secret ()"')
+    ]
     assert aws.failed_invocations("failed-run") == 0
 
 
