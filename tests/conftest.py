@@ -19,8 +19,10 @@ REQUIRED = tuple(os.environ.get("NUMERAI_TEST_REQUIRE", "").split(","))
 _KEPT = ("NUMERAI_REAL_DATA", "NUMERAI_TEST_")
 
 
+# In the background, and under nohup, these are ignored, by every process that a test starts, too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 if hasattr(signal, "SIGHUP"):
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, by every process that a test starts, too
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(autouse=True)

@@ -393,7 +393,9 @@ def _budgets(call: Call, things: Things) -> Found:
     if "ResourceARN" in call.params:
         yield f"budgets:{call.operation}", [call.params["ResourceARN"]]
         return
-    budget = call.params.get("BudgetName") or call.params.get("Budget", call.params.get("NewBudget", {}))["BudgetName"]
+    budget = call.params.get("BudgetName") or call.params.get("Budget", call.params.get("NewBudget", {})).get(
+        "BudgetName", "*"
+    )
     arn = _arn(call, things, "budget/", budget)
     yield f"budgets:{'ViewBudget' if call.operation.startswith('Describe') else 'ModifyBudget'}", [arn]
     yield from _tagging("budgets:TagResource", [arn], call.params.get("ResourceTags"))

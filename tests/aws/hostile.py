@@ -50,10 +50,6 @@ class World:
     spot: bool = True
     """Whether there is Spot capacity. Without it a job whose queue asks Spot first stays RUNNABLE, for ever
     (apache/airflow#38298). When AWS goes on to the next environment of the queue is unknown."""
-    fargate_reasons: bool = False
-    """Whether a job that cannot start on Fargate says why in its statusReason, while its container has no reason: ECS
-    puts the text into the task's stoppedReason. On EC2 it is the container's reason, beside "Task failed to start"
-    (RafalWilinski/deploy-with-serverless#11, nextflow-io/nextflow#5099)."""
     linger_seconds: float = 0
     """How long what was deleted is still listed: environments and queues of Batch, DELETING and then DELETED (CEStatus
     and JQStatus of its API), and secrets, with a DeletedDate ("an asynchronous background process", DeleteSecret)."""
@@ -98,7 +94,6 @@ HOSTILE: Mapping[str, Any] = {
     "account_concurrency": 10,
     "role_seconds": 5.0,
     "spot": False,
-    "fargate_reasons": True,
     "linger_seconds": 6.0,
     "url_seconds": 10.0,
     "sessions_end": True,

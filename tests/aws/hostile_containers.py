@@ -1,4 +1,4 @@
-"""Containers in a hostile world: jobs that wait for Spot or fail as on Fargate, and functions that are measured."""
+"""Containers in a hostile world: jobs that wait for Spot, and functions that are measured."""
 
 from __future__ import annotations
 
@@ -10,15 +10,10 @@ from moto.batch.models import Job
 
 from .delivery import Delivery
 from .hostile import World
-from .moto_batch import NOT_STARTED, POLL_SECONDS, Jobs, Outcome
+from .moto_batch import POLL_SECONDS, Jobs, Outcome
 from .moto_lambda import Containers, Throttled
 
 SPOT = ("FARGATE_SPOT", "SPOT")
-SECRETS_ON_EC2 = "unable to pull secrets:"
-SECRETS_ON_FARGATE = (
-    "unable to pull secrets or registry auth: execution resource retrieval failed: unable to retrieve secret from asm:"
-)
-"""As in aws-samples/dataops-platform-airflow-dbt#12."""
 
 
 class HostileJobs(Jobs):
@@ -31,15 +26,7 @@ class HostileJobs(Jobs):
     def _attempt(self, job: Job, number: int) -> Outcome:
         while self._waits(job) and not job.stop:
             time.sleep(POLL_SECONDS)
-        outcome = super()._attempt(job, number)
-        fargate = "FARGATE" in (job.job_definition.platform_capabilities or [])
-        if not (self._world.fargate_reasons and fargate and outcome.status_reason == NOT_STARTED):
-            return outcome
-        self._world.seen["fargate_reasons"] += 1
-        seen = Outcome(None, None, (outcome.reason or "").replace(SECRETS_ON_EC2, SECRETS_ON_FARGATE))
-        job.attempts[-1] |= {"statusReason": seen.status_reason}
-        job.attempts[-1]["container"].pop("reason", None)
-        return seen
+        return super()._attempt(job, number)
 
     def _waits(self, job: Job) -> bool:
         """Whether the job stays RUNNABLE, as each of its attempts does while Spot has no capacity."""

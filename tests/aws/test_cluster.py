@@ -24,6 +24,7 @@ from numerai_compute.providers.aws.lambda_package import package_functions
 from numerai_compute.providers.aws.settings import AwsPaths, AwsSettings
 from numerai_compute.providers.aws.terraform import terraform_runner
 
+from .access_keys import OBSERVER
 from .conftest import ALICE, ALICE_TOKEN, ROOT, Cluster, node
 from .emulator import ACCOUNT, REGION, Emulator
 from .moto_batch import WAITING_FOR
@@ -163,6 +164,7 @@ def test_a_round_whose_webhook_never_comes_is_submitted_by_the_watcher(cluster: 
 
 def test_without_spot_capacity_the_watcher_submits_on_demand(cluster: Cluster, queue: str) -> None:
     batch, numerai, alice = cluster.client("batch"), cluster.numerai.control, cluster.outputs["nodes"][ALICE]
+    numerai.clock(advance=61 * 60)  # beyond the round of the test before
     (opened,) = numerai.open_round(8, minutes=60)
     cluster.push(ALICE, f"python -c {shlex.quote(SUBMITS)}")
     (described,) = batch.describe_job_queues(jobQueues=[alice["job_queue"]])["jobQueues"]
@@ -372,7 +374,8 @@ def test_terraform_works_in_the_account_of_the_profile_and_in_no_other(
     for name, value in {**made._extra, "AWS_CONFIG_FILE": str(tmp_path / "config")}.items():
         monkeypatch.setenv(name, value)  # the keys among them are those of the emulator's own account
     role = {"RoleArn": "arn:aws:iam::222222222222:role/work", "RoleSessionName": "test"}
-    keys = boto3.client("sts").assume_role(**role)["Credentials"]
+    looking = {"aws_access_key_id": OBSERVER, "aws_secret_access_key": OBSERVER}
+    keys = boto3.client("sts", **looking).assume_role(**role)["Credentials"]
     names = {"aws_access_key_id": "AccessKeyId", "aws_secret_access_key": "SecretAccessKey"}
     lines = [f"{name} = {keys[key]}" for name, key in {**names, "aws_session_token": "SessionToken"}.items()]
     (tmp_path / "config").write_text("\n".join(["[profile work]", *lines, ""]))

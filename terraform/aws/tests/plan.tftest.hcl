@@ -83,7 +83,7 @@ run "rules_may_publish_to_the_topic_without_a_condition" {
   assert {
     condition = [
       for alarm in values(aws_cloudwatch_metric_alarm.rule) : [alarm.namespace, alarm.metric_name, alarm.dimensions.RuleName]
-    ] == [["AWS/Events", "FailedInvocations", "numerai-failed-run"]]
+    ] == [for name in ["numerai-blocked-run", "numerai-failed-run"] : ["AWS/Events", "FailedInvocations", name]]
     error_message = "A mail that EventBridge cannot hand over must raise an alarm."
   }
 }
@@ -682,7 +682,7 @@ run "every_role_gets_the_boundary_that_is_set" {
   assert {
     condition = alltrue([
       for role in concat(
-        [aws_iam_role.execution, aws_iam_role.run, aws_iam_role.webhook],
+        [aws_iam_role.execution, aws_iam_role.webhook], values(aws_iam_role.node),
         values(aws_iam_role.watcher), values(aws_iam_role.scheduler), values(aws_iam_role.host), values(aws_iam_role.flow),
       ) : role.permissions_boundary == var.permissions_boundary
     ])

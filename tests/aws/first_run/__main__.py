@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return first_run(options)
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
-    with emulated_aws() as emulator:
+    with emulated_aws(judged=False, delivers=True) as emulator:
         os.environ.update(emulator.environment)
         options.yes = True
         return first_run(options, write=True)

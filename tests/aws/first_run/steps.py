@@ -482,7 +482,7 @@ def unless_absent_bucket(world: World) -> Any:
 def doctor(world: World) -> Seen:
     """Ask `numerai doctor`."""
     checks = json.loads(world.cli("doctor", "--json").out)["checks"]
-    failed = [f"{check['name']}: {check['message']}" for check in checks if check["status"] == "failed"]
+    failed = [f"{check['name']}: {check['why']}" for check in checks if check["status"] == "failed"]
     failed = [line for line in failed if not line.startswith("daemon")]
     expect(not failed, f"doctor says {failed}")
     return Seen("doctor finds nothing that failed")

@@ -51,7 +51,7 @@ LISTS: tuple[tuple[str, str, str, str, dict[str, Any]], ...] = (
 @pytest.fixture(scope="module")
 def running_emulator() -> Iterator[Emulator]:
     require_emulator()
-    with emulated_aws() as running_one:
+    with emulated_aws(judged=False, delivers=True) as running_one:
         yield running_one
 
 

@@ -286,7 +286,6 @@ def test_what_does_not_start_says_why_in_the_status_on_fargate_and_in_the_contai
 ) -> None:
     aws.environment()
     aws.queue("first")
-    aws.change(fargate_reasons=True)
     job = aws.ended(aws.submit(platform))
     (attempt,) = job["attempts"]
     if platform == "FARGATE":
