@@ -37,6 +37,11 @@ COMMANDS = {
     "list-constants": ("examples", "list_constants", "List sizes, examples, providers and tournaments."),
     "daemon": ("daemon", "daemon", "Serve the webhooks and runs of local nodes, and watch the rounds of all nodes."),
     "sandbox": ("sandbox", "sandbox", "Serve a local stand-in of Numerai to rehearse against."),
+    "add-volume-aws": (
+        "volumes",
+        "add_volume_aws",
+        "Give every node on AWS a disk of this size.",
+    ),
     "destroy-all": (
         "removal",
         "destroy_all",

@@ -129,7 +129,8 @@ class Node:
     version of Numerai's data (`v5.3`) or `newest`; None lets a run use the version that its model was trained on.
     `context` is the folder above `path` that its image is built from, None for `path` itself; `base_digests` are the
     images that its Dockerfile builds on, by their full names, where they are pinned; `capabilities` are the Linux
-    capabilities that its containers are given. `legacy` keeps what the official tool had recorded about the node,
+    capabilities that its containers are given; `disk_gib` is what a run may write, where its provider has a limit, None
+    for that provider's own. `legacy` keeps what the official tool had recorded about the node,
     unread.
     """
 
@@ -149,6 +150,7 @@ class Node:
     context: str | None = None
     base_digests: dict[str, str] | None = None
     capabilities: tuple[str, ...] = ()
+    disk_gib: int | None = None
 
 
 def node_name(tournament: int, model_name: str) -> str:

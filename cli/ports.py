@@ -649,6 +649,14 @@ class RollsBack(Protocol):
 
 
 @runtime_checkable
+class LimitsDisk(Protocol):
+    """A provider whose runs have a disk of a certain size."""
+
+    disk_gib: tuple[int, int]
+    """The smallest and the largest that it gives, in GiB; the smallest is its own."""
+
+
+@runtime_checkable
 class HoldsElsewhere(Protocol):
     """A provider that keeps things for all its nodes together, not on this machine."""
 

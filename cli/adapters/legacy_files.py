@@ -101,6 +101,7 @@ def _node(name: str, raw: object) -> Node:
         raise NumeraiError("the official tool had not finished configuring it.")
     node = msgspec.convert(raw, _LegacyNode, strict=False)
     prefix, _, model_name = name.partition("-")
+    volume = msgspec.convert(raw, dict[str, Any]).get("volume")
     return Node(
         name=name,
         model_name=model_name or name,
@@ -113,6 +114,7 @@ def _node(name: str, raw: object) -> Node:
         timeout_minutes=int(float(node.timeout_minutes or 60)),
         cron=_cron(node) or None,
         webhook_url=node.webhook_url or None,
+        disk_gib=min(max(volume, 20), 200) if type(volume) is int and node.provider == "aws" else None,
         legacy=msgspec.convert(raw, dict[str, Any]),
     )
 

@@ -85,6 +85,7 @@ def node() -> None:
 @click.option("-s", "--size", help="How big it runs (list-constants shows the sizes).  [default: mem-md]")
 @click.option("--cpu", type=decimal(), help="vCPUs instead of a size's (256 and more: in 1024ths).")
 @click.option("--memory", type=decimal(), help="GiB of memory instead of a size's (256 and more: MiB).")
+@click.option("--disk", type=whole(1), metavar="GIB", help="What a run may write, on AWS.  [default: 20 there]")
 @click.option("-p", "--path", type=PlaceType(), help="The folder with the node's code.  [default: this folder]")
 @click.option(
     "--context", metavar="DIR", help="Build the image from this folder above the node's, for shared code; '' ends that."

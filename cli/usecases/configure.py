@@ -25,7 +25,7 @@ from ..models import (
     node_name,
 )
 from ..names import check_distinct
-from ..ports import KnowsCapabilities, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
+from ..ports import KnowsCapabilities, LimitsDisk, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
 from .base_digests import present_digests
@@ -73,6 +73,7 @@ class NodeRequest:
     context: str | None = None
     pin_base: bool | None = None
     capabilities: tuple[str, ...] = ()
+    disk: int | None = None
 
 
 @dataclass(frozen=True)
@@ -127,6 +128,7 @@ def configure_node(
         node = decide_node(request, model, existing)
         provider = provider_named(node.provider)
         _check_capabilities(node, provider)
+        _check_disk(node, provider)
         plan = plan_configure(request, node, model, provider, api, store, digest_of, report)
         preview = provider.preview(node) if isinstance(provider, PreviewsChanges) else []
         if dry_run:
@@ -186,6 +188,7 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
         context=_context(request.context, existing, folder),
         base_digests=existing.base_digests if existing and request.pin_base is not False else None,
         capabilities=_capabilities(request.capabilities, existing),
+        disk_gib=request.disk if request.disk is not None or existing is None else existing.disk_gib,
     )
 
 
@@ -312,6 +315,17 @@ def _capabilities(wanted: tuple[str, ...], existing: Node | None) -> tuple[str, 
         return read_capabilities(given)
     except ValueError as error:
         raise UsageError(f"There is no capability '{error}'.", f"--capability takes {WANTED}.") from error
+
+
+def _check_disk(node: Node, provider: Provider) -> None:
+    """Raise `UsageError` where the provider cannot give a run such a disk."""
+    if node.disk_gib is None:
+        return
+    if not isinstance(provider, LimitsDisk):
+        raise UsageError(f"A run on {node.provider} has the disk of its machine: there --disk says nothing.")
+    smallest, largest = provider.disk_gib
+    if not smallest <= node.disk_gib <= largest:
+        raise UsageError(f"--disk must be from {smallest} to {largest} GiB on {node.provider}, not {node.disk_gib}.")
 
 
 def _check_capabilities(node: Node, provider: Provider) -> None:

@@ -13,6 +13,7 @@ from .sizes import beyond_fargate, provisioned_size
 RUNS_A_MONTH = 22
 """Rounds open on five days a week: 5 * 52 / 12 = 21.7."""
 DEFAULT_MINUTES = 10.0
+FREE_DISK_GIB = 20
 START_MINUTES = 1.0
 """Fargate bills from the pull of the image on."""
 IMAGE_GIB = 0.5
@@ -35,7 +36,12 @@ def estimate(
     """
     took = [(run.ended_at - run.started_at).total_seconds() / 60 for run in history if run.ended_at and run.started_at]
     minutes = mean(took) if took else DEFAULT_MINUTES
-    items = [_compute(node, minutes, use_spot, architecture), *_storage(), *(_shared() if first else ())]
+    items = [
+        _compute(node, minutes, use_spot, architecture),
+        *_disk(node, minutes),
+        *_storage(),
+        *(_shared() if first else ()),
+    ]
     dear = _compute(node, minutes, False, architecture).usd - items[0].usd
     return CostEstimate(
         node=node.name,
@@ -64,6 +70,14 @@ def _compute(node: Node, minutes: float, use_spot: bool, architecture: str) -> C
         f"{RUNS_A_MONTH} runs x {minutes + START_MINUTES:.1f} min x ({cpu:g} vCPU x {per_cpu * share:.5f} + "
         f"{gib:g} GiB x {per_gib * share:.6f} + {prices.PUBLIC_ADDRESS_HOUR} for the address) an hour",
     )
+
+
+def _disk(node: Node, minutes: float) -> list[CostItem]:
+    more, hours = (node.disk_gib or FREE_DISK_GIB) - FREE_DISK_GIB, RUNS_A_MONTH * (minutes + START_MINUTES) / 60
+    if more <= 0:
+        return []
+    how = f"{more} GiB beyond {FREE_DISK_GIB} x {hours:.1f} hours x {prices.FARGATE_DISK_GIB_HOUR}"
+    return [CostItem("disk", hours * more * prices.FARGATE_DISK_GIB_HOUR, how)]
 
 
 def _storage() -> list[CostItem]:

@@ -12,6 +12,8 @@ TABLE_REGION = "us-east-1"
 
 FARGATE_VCPU_HOUR = 0.04048
 FARGATE_GIB_HOUR = 0.004445
+FARGATE_DISK_GIB_HOUR = 0.000111
+"""Of what a run's disk has beyond the 20 GiB that cost nothing; a host's disk on EC2 costs about the same."""
 ARM_SHARE = 0.8
 """What arm64 costs of that: Fargate's (0.03238 and 0.00356), and about as much that of hosts (m6g beside m6i). It is on
 Fargate Spot too: docs.aws.amazon.com/batch/latest/APIReference/API_RuntimePlatform.html excepts Windows only."""

@@ -204,6 +204,8 @@ class AwsProvider:
         if deployed:
             self._parts.images.forget_local(node_name)
 
+    disk_gib = (20, 200)  # docs.aws.amazon.com/batch/latest/APIReference/API_EphemeralStorage.html
+
     def held(self) -> Sequence[str]:
         """The cluster, while its record is there."""
         stack = self._stack()

@@ -44,6 +44,7 @@ class StackNode(msgspec.Struct, frozen=True):
     leaving: bool = False
     deployment: Deployment | None = None
     data_version: str | None = None
+    disk_gib: int | None = None
 
     @property
     def token_sha256(self) -> str:
@@ -206,4 +207,5 @@ def stack_node(node: Node, cron: str | None, existing: StackNode | None, now: da
         cron=cron,
         deployment=kept.deployment if kept else None,
         data_version=node.data_version,
+        disk_gib=node.disk_gib,
     )

@@ -94,4 +94,5 @@ def _node(node: StackNode) -> dict[str, Any]:
         "since": node.since.isoformat(timespec="seconds"),
         # left out where there is none, so that a cluster made before this variable has nothing to apply
         **({} if node.data_version is None else {"data_version": node.data_version}),
+        **({} if node.disk_gib is None else {"disk_gib": node.disk_gib}),
     }

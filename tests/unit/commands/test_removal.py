@@ -103,3 +103,15 @@ def test_uninstall_stops_where_a_node_stays(two: Line, no_service: list[str]) ->
     stopped = two("uninstall", "--yes")
     assert stopped.exit_code == 1 and "does not go away" in stopped.out and no_service == []
     assert (two.home / "nodes.json").exists()
+
+
+def test_every_node_on_aws_gets_the_disk(line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FakeProvider, "disk_gib", (20, 200), raising=False)
+    assert "No node runs on AWS" in line("add-volume-aws", "-s", "100").out
+    assert line("node", "-m", "alice", "config", "-P", "aws", "-p", str(folder)).exit_code == 0
+    assert "provision numerai-alice on aws" in line("add-volume-aws", "-s", "100", "--dry-run").out
+    assert line("node", "list", "--json").json[0]["disk_gib"] is None
+    assert "numerai-alice has 100 GiB" in line("add-volume-aws", "-s", "100", "--yes").out
+    assert line("node", "list", "--json").json[0]["disk_gib"] == 100
+    refused = line("add-volume-aws", "-s", "500", "--yes")
+    assert refused.exit_code == 2 and "20 to 200 GiB" in refused.err

@@ -78,3 +78,10 @@ def test_what_nodes_share_is_paid_once() -> None:
 
 def test_a_node_beyond_fargate_is_priced_as_a_host() -> None:
     assert "EC2 Spot" in estimate(replace(NODE, cpu=32, memory_mib=262144)).items[0].what
+
+
+def test_a_larger_disk_costs_what_is_beyond_the_free_part() -> None:
+    more = estimate(replace(NODE, disk_gib=120)).usd - estimate(replace(NODE, disk_gib=20)).usd
+    assert more == pytest.approx(100 * 0.000111 * RUNS_A_MONTH * 11 / 60) and estimate(NODE).usd == pytest.approx(
+        estimate(replace(NODE, disk_gib=20)).usd
+    )

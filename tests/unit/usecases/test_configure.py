@@ -511,3 +511,16 @@ def test_a_context_of_a_user_that_does_not_exist_is_no_path(setting: Setting, fo
     with pytest.raises(UsageError, match="no home folder of that user") as caught:
         setting.configure(path=folder, context="~nobody-of-this-name/a")
     assert caught.value.code == "bad-path"
+
+
+def test_a_disk_is_for_providers_that_limit_one(
+    setting: Setting, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(UsageError, match="has the disk of its machine"):
+        setting.configure(path=folder, disk=50)
+    monkeypatch.setattr(FakeProvider, "disk_gib", (20, 200), raising=False)
+    for wrong in (19, 201):
+        with pytest.raises(UsageError, match="from 20 to 200 GiB"):
+            setting.configure(path=folder, disk=wrong)
+    assert setting.configure(path=folder, disk=50).node.disk_gib == 50
+    assert setting.configure().node.disk_gib == 50, "what is not given stays"
