@@ -20,6 +20,8 @@ from .iam import Ask, decide
 ACCOUNT, REGION = "123456789012", "us-east-1"
 USED = Path(__file__).with_name("used.json")
 AGAIN = "NUMERAI_TEST_USED"
+NODE_ROLES = "run-"
+"""What the names of the nodes' own roles begin with, behind the cluster's."""
 
 
 def judge(record: Path, cluster: str = "numerai") -> list[str]:
@@ -62,5 +64,7 @@ def _statements(key: str, asked: Mapping[str, Any], policy: Any, cluster: str, w
     elif not asked["allowed"]:
         wrong.add(f"{key} may not do {action} on {resource}")
     else:
-        role = f"{key.removeprefix(ROLE).removeprefix(f'{cluster}-')}/" if key.startswith(ROLE) else ""
-        yield from (f"{role}{statement.get('Sid', '')}" for statement in asked["statements"])
+        role = key.removeprefix(ROLE).removeprefix(f"{cluster}-") if key.startswith(ROLE) else ""
+        if role.startswith(NODE_ROLES):  # each node has one, and all have the same statements
+            role = NODE_ROLES.rstrip("-")
+        yield from (f"{role and role + '/'}{statement.get('Sid', '')}" for statement in asked["statements"])
