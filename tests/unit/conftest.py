@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 _MEMORY = Path("/dev/shm")
+_ROOMS, _AWS = {"aws", "providers_aws"}, {"served", "stand_ins", "world"}
+"""The rooms with tests on moto's AWS in this process, and the fixtures that make it."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,6 +24,14 @@ def pytest_configure(config: pytest.Config) -> None:
         disk = os.statvfs(_MEMORY)
         if disk.f_bavail * disk.f_frsize > 2 << 30 and not disk.f_flag & os.ST_NOEXEC:
             os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(_MEMORY))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What asks moto's AWS is slow: a request takes milliseconds, and these tests a third of the time of all."""
+    for item in items:
+        asks = _AWS & set(getattr(item, "fixturenames", ()))
+        if asks and _ROOMS & set(item.path.parts):
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="package", autouse=True)

@@ -16,6 +16,7 @@ from typing import Any
 
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from numerai_compute.providers.aws.policy import own_boundary
 
 from .model import CannotStart
 
@@ -56,13 +57,13 @@ class Account:
 
     @property
     def name(self) -> str:
-        """Of the role and of its policy."""
+        """Of the role: not one of the cluster's own, which the policy may change."""
         return f"first-run-of-{self.cluster}"
 
     @property
     def policy_arn(self) -> str:
-        """Of the printed policy, once it is there."""
-        return f"arn:{self.owner_arn.split(':')[1]}:iam::{self.number}:policy/{self.name}"
+        """Of the printed policy, once it is there. By its name it is the boundary of the roles that are made with it."""
+        return own_boundary(self.cluster, self.number, self.owner_arn.split(":")[1])
 
     @property
     def belongings(self) -> list[str]:
@@ -100,7 +101,7 @@ class Account:
         }
         self.remove_role()
         iam.create_role(RoleName=self.name, AssumeRolePolicyDocument=json.dumps(trust))
-        iam.create_policy(PolicyName=self.name, PolicyDocument=policy)
+        iam.create_policy(PolicyName=self.cluster, PolicyDocument=policy)
         iam.attach_role_policy(RoleName=self.name, PolicyArn=self.policy_arn)
 
     def remove_role(self) -> None:

@@ -83,7 +83,7 @@ def bounds(world: World) -> Seen:
 def config(world: World) -> Seen:
     """Make the cluster."""
     if not (world.home / "numerai" / "nodes.json").exists():
-        world.ok("setup", "-P", "aws")
+        world.ok("setup", "-P", "aws", "--set", f"permissions_boundary={world.account.policy_arn}")
     if not world.folder.exists():
         world.ok("copy-example", "-e", "shell-any-language", "-d", str(world.folder))
     node.rewrite(world.folder)
