@@ -62,7 +62,7 @@ class Account:
 
     @property
     def policy_arn(self) -> str:
-        """Of the printed policy, once it is there. By its name it is the boundary of the roles that are made with it."""
+        """Of the printed policy, once it is there. By its name it is the boundary of the roles it makes."""
         return own_boundary(self.cluster, self.number, self.owner_arn.split(":")[1])
 
     @property
