@@ -181,7 +181,7 @@ def test_without_spot_capacity_the_watcher_submits_on_demand(cluster: Cluster, q
         batch.untag_resource(resourceArn=spot, tagKeys=[WAITING_FOR])
     assert (job["status"], job["jobQueue"]) == ("SUCCEEDED", alice["job_queue_now"]), printed(cluster, job)
     assert ended(cluster, waits)["attempts"] == [], "it was cancelled before it started"
-    submission = numerai.state()["submissions"][-1]
+    submission = numerai.state()["submissions"][0]
     assert (submission["round_number"], submission["late"]) == (opened["number"], False)
     assert told(cluster, queue) == []
 

@@ -160,7 +160,7 @@ def test_without_spot_the_watcher_submits_the_round_in_time(account: Account) ->
         account.reaches(account.new_job([*before, waits]), "SUCCEEDED")
     finally:
         account.emulator.world(spot=True)
-    submission = account.numerai.state()["submissions"][-1]
+    submission = account.numerai.state()["submissions"][0]
     assert (submission["round_number"], submission["late"]) == (opened["number"], False)
 
 

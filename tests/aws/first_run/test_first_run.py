@@ -10,6 +10,7 @@ from typing import Any
 import boto3
 import pytest
 
+from tests.aws.access_keys import OBSERVER
 from tests.aws.emulator import ACCOUNT, Emulator, emulated_aws
 from tests.aws.first_run import __main__ as program
 from tests.aws.first_run import running
@@ -63,13 +64,18 @@ def emulator(running_emulator: Emulator, home: Path, monkeypatch: pytest.MonkeyP
     return running_emulator
 
 
+def looking(service: str) -> Any:
+    """A client of the test itself, whom IAM does not judge."""
+    return boto3.client(service, aws_access_key_id=OBSERVER, aws_secret_access_key=OBSERVER)
+
+
 def everything() -> set[str]:
     """All that there is in the account, apart from the roles that AWS makes for its own services."""
     found = set()
     for service, call, key, name, asked in LISTS:
-        listed = getattr(boto3.client(service), call)(**asked).get(key) or []
+        listed = getattr(looking(service), call)(**asked).get(key) or []
         found |= {f"{service} {each[name] if name else each}" for each in listed}
-    roles = boto3.client("iam").list_roles()["Roles"]
+    roles = looking("iam").list_roles()["Roles"]
     return found | {f"iam {role['RoleName']}" for role in roles if not role["Path"].startswith("/aws-service-role/")}
 
 
