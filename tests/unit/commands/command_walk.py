@@ -56,6 +56,7 @@ VALUES: dict[str, str] = {
     "name": "port",
     "num_lines": "5",
     "provider": "local",
+    "size": "50",
     "url": "json://127.0.0.1:9/hook",
     "value": "31999",
 }
