@@ -229,7 +229,7 @@ def test_keys_that_a_service_would_lack_are_refused(
     monkeypatch.setenv("NUMERAI_API_URL", KEYS.api_url)
     code, said = typed("daemon", "install")
     assert code == 3 and "only in this shell's environment" in said and "numerai setup" in said
-    HomeStore(home, {}).save_keys(Keys("OTHER", "OTHER", KEYS.api_url))
+    HomeStore(home, {}).save_keys(Keys("OTHER", "ANOTHER", KEYS.api_url))
     code, said = typed("daemon", "install")
     assert code == 3 and "others than those in your home" in said
     assert not Path(systemd.place).exists()

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError
 from numerai_compute.models import NUMERAI_API_URL, Keys, Node
+from numerai_compute.names import is_name
 
 from tests.present import present
 
@@ -78,7 +79,7 @@ def test_files_are_for_their_owner_only(store: HomeStore) -> None:
             assert stat.S_IMODE(file.stat().st_mode) == 0o600, file
 
 
-NAMES = st.from_regex(r"[A-Za-z0-9_-]{1,80}", fullmatch=True)
+NAMES = st.from_regex(r"[a-z0-9_][a-z0-9_-]{0,79}", fullmatch=True).filter(is_name)
 
 
 @given(
