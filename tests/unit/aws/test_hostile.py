@@ -16,6 +16,7 @@ import requests
 from botocore.config import Config
 from botocore.exceptions import ClientError
 from moto.batch.models import Job
+from moto.core import responses
 from moto.moto_api import state_manager
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
@@ -176,6 +177,7 @@ def served() -> Iterator[Emulated]:
         moto_gaps.install_service_linked_role()
         moto_batch.install(NothingStarts(world))
         hostile.install(world, stack)
+        getattr(responses.method_names_from_class, "cache_clear", lambda: None)()  # it may have been listed before
         emulated = Emulated("", world)
         ways = delivery.Delivery(world, REGION, emulated.client)
         delivery.install(ways, stack)
