@@ -177,7 +177,9 @@ def served() -> Iterator[Emulated]:
         moto_gaps.install_service_linked_role()
         moto_batch.install(NothingStarts(world))
         hostile.install(world, stack)
-        getattr(responses.method_names_from_class, "cache_clear", lambda: None)()  # it may have been listed before
+        getattr(
+            vars(responses)["method_names_from_class"], "cache_clear", lambda: None
+        )()  # it may have been listed before
         emulated = Emulated("", world)
         ways = delivery.Delivery(world, REGION, emulated.client)
         delivery.install(ways, stack)
