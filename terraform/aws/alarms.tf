@@ -138,7 +138,7 @@ resource "aws_cloudwatch_event_target" "blocked_run" {
       reason = "$.detail.statusReason"
       run    = "$.detail.jobId"
     }
-    input_template = "\"Run <run> (<name>) cannot start: <reason>. The watcher replaces it; `numerai node status` shows how it goes.\""
+    input_template = "\"Run <run> (<name>) cannot start: <reason>.${var.watcher ? " The watcher replaces it;" : ""} `numerai node status` shows how it goes.\""
   }
 }
 

@@ -151,6 +151,17 @@ def _iam(call: Call, things: Things) -> Found:
         yield action, []
 
 
+BOUNDED = frozenset(
+    f"iam:{name}"
+    for name in (
+        *("AttachRolePolicy", "CreateRole", "DeleteRolePermissionsBoundary", "DeleteRolePolicy"),
+        *("DetachRolePolicy", "PutRolePermissionsBoundary", "PutRolePolicy"),
+    )
+)
+"""The actions on roles that know the key `iam:PermissionsBoundary` (the page "Actions, resources, and condition keys
+for AWS Identity and Access Management")."""
+
+
 def _role(call: Call, things: Things) -> Found:
     """Roles; the keys `iam:PermissionsBoundary` and `iam:PolicyARN` where AWS's page names them. The boundary is the
     one that is given, or else the one that the role has."""
@@ -159,7 +170,8 @@ def _role(call: Call, things: Things) -> Found:
     path = str(params.get("Path", "/"))
     arn = f"arn:aws:iam::{things.account}:role{path}{name}" if creates else things.role_arn(name)
     boundary = params.get("PermissionsBoundary") or (None if creates else things.boundary(name))
-    context: dict[str, Any] = {} if boundary is None else {"iam:PermissionsBoundary": boundary}
+    limited = boundary is not None and f"iam:{call.operation}" in BOUNDED
+    context: dict[str, Any] = {"iam:PermissionsBoundary": boundary} if limited else {}
     if "PolicyArn" in params:
         context["iam:PolicyARN"] = params["PolicyArn"]
     if creates or call.operation == "TagRole":

@@ -15,6 +15,7 @@ from typing import Any
 from numerai_compute.providers.aws.policy import minimal_policy, own_boundary
 
 from .access_keys import ROLE, USER
+from .actions import BOUNDED
 from .iam import Ask, decide
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -55,7 +56,7 @@ def _statements(key: str, asked: Mapping[str, Any], policy: Any, cluster: str, w
     action, resource = asked["action"], asked["resource"]
     if key == USER:
         context = dict(asked["context"])
-        if ":role/" in resource and action != "iam:PassRole":  # where nothing is enforced, roles have no boundary
+        if action in BOUNDED:  # where nothing is enforced, roles have no boundary
             context.setdefault("iam:PermissionsBoundary", own_boundary(cluster, ACCOUNT))
         decision = decide(Ask(action, resource, context), [policy])
         if not decision.allowed:

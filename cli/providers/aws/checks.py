@@ -12,6 +12,7 @@ from ...ports import Provider
 from ...translation import EXPECTED, as_error
 from ..checks import deployment_check, last_run_check
 from .cluster_outputs import ClusterOutputs
+from .images import architecture_of
 from .parts import AwsParts
 from .policy import denied, own_boundary, probes
 from .quotas import quota_check
@@ -177,6 +178,9 @@ def _strangers(stack: Stack, nodes: Sequence[Node]) -> Iterator[Check]:
 def _deployment(parts: AwsParts, stack: Stack, node: Node, provider: Provider) -> Check:
     record = stack.staying.get(node.name)
     deployed = record.deployment if record else None
+    if deployed is not None and not parts.images.fits(deployed.image):
+        why = f"its image is for linux/{architecture_of(deployed.image)}, and the cluster runs others: no run starts"
+        return Check("deployment", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} deploy", node.name)
     return deployment_check(
         node, deployed, lambda: deployed is not None and parts.images.present(deployed), provider.source_hash
     )

@@ -33,7 +33,7 @@ class ClusterOutputs:
 
     @property
     def queues(self) -> Mapping[str, str]:
-        """The queues by kind: fargate, ec2, gpu."""
+        """The queues by kind: fargate, ec2, gpu, and each with `-now` behind it for On-Demand alone."""
         queues: Mapping[str, str] = self._outputs.get("queues") or {}
         return queues
 

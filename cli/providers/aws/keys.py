@@ -32,7 +32,8 @@ class NodeKeys:
         self._path = keys_path(cluster)
         with aws_errors():
             self._stored = read_fields(self._client, self._path)
-        older = ClusterOutputs(outputs).optional("keys_secret_arn")
+        whole = set(FIELDS) <= set(self._stored)
+        older = None if whole else ClusterOutputs(outputs).optional("keys_secret_arn")
         self._fields = {**(_of_secret(clients, older) if older else {}), **self._stored}
         self.exists = bool(self._fields)
 
@@ -115,7 +116,9 @@ def notify_value(urls: Mapping[str, str]) -> str:
 
 
 def _of_secret(clients: AwsClients, arn: str) -> dict[str, str]:
-    found = present(lambda: clients.client("secretsmanager").get_secret_value(SecretId=arn))
+    # one that is being deleted is no valid request (API_GetSecretValue.html, InvalidRequestException)
+    client = clients.client("secretsmanager")
+    found = present(lambda: client.get_secret_value(SecretId=arn), "InvalidRequestException")
     try:
         fields = json.loads(found.get("SecretString", "{}")) if found else {}
     except ValueError:

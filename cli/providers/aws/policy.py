@@ -36,6 +36,7 @@ _LOOK = (
     "ec2:Describe*",
     "ecr:DescribeRepositories",
     "ecr:GetAuthorizationToken",
+    "ecs:DiscoverPollEndpoint",
     "iam:GetRole",
     "iam:SimulatePrincipalPolicy",
     "lambda:GetAccountSettings",
@@ -82,19 +83,18 @@ _ROLE = (
     "iam:ListRolePolicies",
     "iam:TagRole",
     "iam:UntagRole",
+    "iam:UpdateRole",
+    "iam:UpdateRoleDescription",
 )
 _BOUNDED = (
     "iam:CreateRole",
     "iam:PutRolePermissionsBoundary",
     "iam:PutRolePolicy",
-    "iam:UpdateAssumeRolePolicy",
-    "iam:UpdateRole",
-    "iam:UpdateRoleDescription",
 )
-"""What could give a role more than its maker has: only for roles that the boundary limits."""
+"""What could give a role more than its maker has: only for roles that the boundary limits. IAM knows that condition for
+these only; who may assume a role cannot be changed at all (Service Authorization Reference, AWS IAM)."""
 _HOST = (
     "ecs:DeregisterContainerInstance",
-    "ecs:DiscoverPollEndpoint",
     "ecs:Poll",
     "ecs:RegisterContainerInstance",
     "ecs:StartTelemetrySession",
@@ -102,8 +102,8 @@ _HOST = (
     "ecs:TagResource",
     "ecs:UpdateContainerInstancesState",
 )
-"""What an EC2 host of Batch does by `HOST_POLICY`: a boundary that leaves it out would keep hosts from joining. This
-tool itself does none of it."""
+"""What an EC2 host of Batch does by `HOST_POLICY`, beside `ecs:DiscoverPollEndpoint`, for which AWS knows no resource.
+A boundary that leaves it out would keep hosts from joining. This tool itself does none of it."""
 _OWN = (
     "batch:*",
     "budgets:*",

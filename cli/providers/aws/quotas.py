@@ -29,7 +29,7 @@ _GRAVITY = (CheckStatus.OK, CheckStatus.WARNING, CheckStatus.FAILED)
 def quota_check(clients: AwsClients, stack: Stack, *, use_spot: bool) -> Finding:
     """Runs that do not fit wait without a word, so what starts together has to fit together: on Spot, and on the
     On-Demand capacity where runs go when there is no Spot."""
-    findings = []
+    findings, unseen = list[tuple[CheckStatus, str]](), list[str]()
     for kind, nodes in _by_kind(stack).items():
         service, quotas = QUOTAS[kind]
         for name, code in quotas if use_spot else quotas[1:]:
@@ -38,8 +38,11 @@ def quota_check(clients: AwsClients, stack: Stack, *, use_spot: bool) -> Finding
                     asked = {"ServiceCode": service, "QuotaCode": code}
                     allowed = float(clients.client("service-quotas").get_service_quota(**asked)["Quota"]["Value"])
             except NumeraiError as error:
-                return CheckStatus.OK, f"not looked at: {error.message}", None
+                unseen.append(f"not looked at: {error.message}")
+                continue
             findings.append(_judged(allowed, name, nodes))
+    if not findings:
+        return CheckStatus.OK, "; ".join(dict.fromkeys(unseen)) or "nothing runs here yet", None
     worst = max((status for status, _ in findings), key=_GRAVITY.index)
     told = "; ".join(text for status, text in findings if status is worst)
     return worst, told, None if worst is CheckStatus.OK else "ask for more in the console of Service Quotas"

@@ -67,7 +67,7 @@ STEPS = (
     Step("doctor", "nothing failed", "docs/aws.md", steps.doctor),
     Step("destroy", "everything goes, and is seen to be gone", "docs/aws.md", steps.destroy, essential=True, needs=0),
     Step("the same names again", "names of what is deleted are free at once",
-         "docs.aws.amazon.com/secretsmanager/latest/userguide/manage_delete-secret.html", steps.made_again, needs=480,
+         "docs/truth.md", steps.made_again, needs=480,
          hidden="the emulator forgets at once whatever is deleted, names included"),
     Step("nothing was refused", "the printed policy suffices for all of this",
          "docs.aws.amazon.com/awscloudtrail/latest/userguide/view-cloudtrail-events-cli.html", steps.nothing_denied,

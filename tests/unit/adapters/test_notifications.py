@@ -98,6 +98,7 @@ def test_text_is_not_taken_for_markup() -> None:
 
 
 def test_everybody_is_told_whatever_happens_to_the_others() -> None:
+    check_url("json://127.0.0.1/")  # apprise loads all its services at first, for longer than anybody gets here
     with (
         http_inbox() as good,
         http_inbox(500, SECRET.encode()) as broken,

@@ -97,14 +97,22 @@ def test_what_doctor_probes_is_what_the_policy_allows() -> None:
     assert len({probe.action for probe in PROBES}) == len(PROBES)
 
 
-@pytest.mark.parametrize(
-    "action", ["CreateRole", "PutRolePolicy", "UpdateAssumeRolePolicy", "PutRolePermissionsBoundary"]
-)
+@pytest.mark.parametrize("action", ["CreateRole", "PutRolePolicy", "PutRolePermissionsBoundary"])
 def test_no_role_is_made_or_changed_without_the_boundary(action: str) -> None:
     assert not allows(f"iam:{action}", ROLE)
     assert not allows(f"iam:{action}", ROLE, iam__PermissionsBoundary=f"arn:aws:iam::{ACCOUNT}:policy/numerai-other")
     assert allows(f"iam:{action}", ROLE, iam__PermissionsBoundary=BOUNDARY)
     assert not allows(f"iam:{action}", ROLE.replace("numerai", "other"), iam__PermissionsBoundary=BOUNDARY)
+
+
+def test_who_may_assume_a_role_cannot_be_changed() -> None:
+    """IAM knows no condition on the boundary for it: it would open any role of such a name to its holder."""
+    assert not allows("iam:UpdateAssumeRolePolicy", ROLE, iam__PermissionsBoundary=BOUNDARY)
+
+
+def test_a_host_of_ec2_finds_its_cluster_under_the_boundary() -> None:
+    """For `ecs:DiscoverPollEndpoint` AWS knows no resource, so that it is asked of `*`."""
+    assert allows("ecs:DiscoverPollEndpoint", "*")
 
 
 def test_the_boundary_cannot_be_taken_away_or_changed() -> None:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 import pytest
+from numerai_compute.errors import EnvironmentNotReady
 from numerai_compute.models import CheckStatus
 from numerai_compute.providers.aws.quotas import quota_check
 from numerai_compute.providers.aws.stack_file import Stack, stack_node
@@ -88,6 +89,18 @@ def test_credentials_that_may_not_ask_have_no_finding(world: World, answers: Any
     answers("service-quotas", "GetServiceQuota", "AccessDeniedException")
     status, text, _ = quota_check(world.clients, Stack(), use_spot=True)
     assert status is CheckStatus.OK and text.startswith("not looked at")
+
+
+def test_a_quota_that_cannot_be_read_hides_no_other(world: World, answers: Any) -> None:
+    def asked(given: Any) -> Any:
+        if given["QuotaCode"] == SPOT:
+            raise EnvironmentNotReady("AWS refused it.")
+        return {"Quota": {"Value": 1.0}}
+
+    answers("service-quotas", "GetServiceQuota", asked)
+    world.parts.cluster.file.set_node("numerai-alice", record(world, world.node(cpu=2)))
+    status, text, _ = quota_check(world.clients, Stack(nodes=world.stack().nodes), use_spot=True)
+    assert status is CheckStatus.FAILED and "a node asks for 2" in text
 
 
 def test_all_nodes_may_run_at_once_whatever_bounds_the_cost(world: World) -> None:
