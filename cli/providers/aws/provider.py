@@ -12,7 +12,7 @@ from msgspec.structs import replace as replaced
 
 from ...addresses import is_loopback
 from ...counting import counted
-from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
+from ...errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Clock, Report
 from ...redaction import Redactor
@@ -161,6 +161,7 @@ class AwsProvider:
         images, current = self._parts.images, record.deployment
         if current and not force and current.source_hash == digest and images.in_place(repository, current):
             return replace(current, changed=False)
+        _refuse_another_processor(current, self._parts)
         done = images.deploy(node, repository, digest, self._clock.now(), force=force, report=report)
         self._remember(node.name, done)
         images.forget_local(node.name, keep=KEPT_IMAGES)
@@ -172,8 +173,7 @@ class AwsProvider:
 
     def roll_back(self, node_name: str, tag: str) -> Deployment:
         """Let an image that was deployed earlier run again. Nothing is built or pushed."""
-        _, repository = self._require_node(node_name)
-        done = self._parts.images.roll_back(node_name, repository, tag, self._clock.now())
+        done = self._parts.images.roll_back(node_name, self._require_node(node_name)[1], tag, self._clock.now())
         self._remember(node_name, done)
         return done
 
@@ -325,3 +325,13 @@ def _batch_runs(
         return known
 
     return BatchRuns(clients, stack, clock, reason)
+
+
+def _refuse_another_processor(current: Deployment | None, parts: AwsParts) -> None:
+    """Raise where the setting `architecture` was changed, and the cluster was not: an image for it could not start."""
+    if current and not parts.images.fits(current.image) and not parts.cluster.up_to_date(parts.file.read()):
+        raise UsageError(
+            f"The cluster still runs images for linux/{architecture_of(current.image)}.",
+            "Run `numerai node config` first, which changes it, then deploy.",
+            code="wrong-platform",
+        )

@@ -445,6 +445,11 @@ def test_another_architecture_is_another_image_of_the_same_source(world: World) 
     intel = world.provider.deploy(node, force=False, report=quiet)
     arm = World(world.home, {"region": REGION, "architecture": "arm64"})
     arm.terraform = world.terraform
+    (Path(node.path) / "predict.py").write_text("changed")
+    with pytest.raises(NumeraiError, match="still runs images for linux/amd64") as early:
+        arm.provider.deploy(node, force=False, report=quiet)
+    assert early.value.code == "wrong-platform" and not arm.engine.platforms, "before `config` has changed the cluster"
+    (Path(node.path) / "predict.py").unlink()
     said: list[str] = []
     arm.provider.configure(node, said.append)
     assert any("linux/amd64" in line and "node deploy" in line for line in said)
