@@ -26,6 +26,7 @@ def long_ones(source: str) -> Iterator[str]:
             yield f"{node.lineno}: {node.name} has {length} lines"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_functions_and_classes_are_short_or_say_why_not(folder: str) -> None:
     found = [

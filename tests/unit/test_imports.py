@@ -39,6 +39,7 @@ print(json.dumps({{"code": code, "modules": sorted(sys.modules), "sockets": sock
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "arguments",
     [

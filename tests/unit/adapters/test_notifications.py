@@ -97,6 +97,7 @@ def test_text_is_not_taken_for_markup() -> None:
 # who cannot be told
 
 
+@pytest.mark.slow
 def test_everybody_is_told_whatever_happens_to_the_others() -> None:
     check_url("json://127.0.0.1/")  # apprise loads all its services at first, for longer than anybody gets here
     with (
@@ -131,6 +132,7 @@ def test_everybody_is_told_whatever_happens_to_the_others() -> None:
     assert took < 10
 
 
+@pytest.mark.slow
 def test_a_mail_server_that_says_nothing_is_given_up_in_time() -> None:
     with silent_port() as mute:
         started = time.monotonic()
@@ -181,6 +183,7 @@ def test_nobody_to_tell_is_nothing_to_do() -> None:
     assert tell({}) == {}
 
 
+@pytest.mark.slow
 def test_nothing_secret_is_logged_at_any_level(everything_logged: list[str], capfd: pytest.CaptureFixture[str]) -> None:
     with http_inbox(500) as broken, http_inbox() as good:
         tell(

@@ -220,6 +220,7 @@ RECORDS = SCALARS | st.dictionaries(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(nodes=st.dictionaries(NAMES.filter(lambda name: name != "version"), RECORDS, max_size=4))
 def test_no_record_of_the_official_tool_is_lost(

@@ -486,6 +486,7 @@ time.sleep(0.3)
 """
 
 
+@pytest.mark.slow
 def test_an_interrupt_lets_the_program_stop_in_order(tmp_path: Path, root: Path, stand_in: StandIn) -> None:
     (tmp_path / "work").mkdir()
     program = tmp_path / "bin" / "terraform"
@@ -547,6 +548,7 @@ def test_what_terraform_has_begun_is_finished_when_the_command_is_killed(
     wait_for((tmp_path / "finished").exists)
 
 
+@pytest.mark.slow
 def test_the_terraform_of_a_killed_command_is_waited_for(
     tmp_path: Path, runner: TerraformRunner, stand_in: StandIn
 ) -> None:

@@ -41,6 +41,7 @@ def test_the_packed_source_is_the_one_in_the_tree(tmp_path: Path, function: str)
         assert all(entry.external_attr >> 16 & 0o444 == 0o444 for entry in archive.infolist())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_zip_has_all_that_its_handler_needs_and_loads_nothing_heavy(tmp_path: Path, function: str) -> None:
     """In a process of its own, where the tool is not installed, as in Lambda: there is boto3, which brings urllib3."""

@@ -55,6 +55,7 @@ def test_whoever_is_asked_sees_what_an_address_looks_like(line: Line, monkeypatc
     assert line("notify", "add", "hook").err == ""
 
 
+@pytest.mark.slow
 def test_a_test_says_who_got_it_and_why_others_did_not(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     with http_inbox() as inbox:
         line("notify", "add", "good", f"json://127.0.0.1:{inbox.port}/{SECRET}")

@@ -26,6 +26,7 @@ def _numerai(*arguments: str, home: Path, **streams: object) -> subprocess.Compl
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["node list", "node list --json", "node status --json", "--help", "--version", "nonsense --json"]
 )

@@ -105,6 +105,7 @@ def test_a_program_that_does_not_end_is_ended() -> None:
         run_command([sys.executable, "-c", "import time; time.sleep(60)"], dict(os.environ), timeout=0.2)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="a shell of POSIX")
 @pytest.mark.parametrize("line", ["sleep 60 & sleep 60", "sleep 60 & exit 0"])
 def test_what_a_program_has_started_is_ended_with_it(line: str) -> None:

@@ -110,6 +110,7 @@ class TestTime:
         stub.script["download"] = [answers(b"x")]
         assert get(transport, f"{stub.url.replace('127.0.0.1', 'localhost')}/data/x") == b"x"
 
+    @pytest.mark.slow
     def test_a_server_that_takes_nothing_is_given_up(self, transport: Transport) -> None:
         """An upload ends too when nobody reads it."""
         with socket.socket() as deaf:
@@ -228,6 +229,7 @@ class TestCertificates:
         monkeypatch.setenv(variable, str(certificate))
         assert get(transport, secure) == b"ok"
 
+    @pytest.mark.slow
     def test_a_server_that_drips_is_given_up_over_tls_too(
         self, transport: Transport, secure: str, certificate: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

@@ -222,6 +222,7 @@ def test_an_interrupted_download_without_an_etag_leaves_nothing(
     assert leftovers(cache) == set()
 
 
+@pytest.mark.slow
 def test_a_download_that_drips_is_ended_and_resumed(
     stub: Stub, fetch: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +254,7 @@ def test_a_download_that_drips_is_ended_and_resumed(
     assert stub.headers_of("download")[1]["Range"].startswith(("bytes=999-", "bytes=1"))
 
 
+@pytest.mark.slow
 def test_two_at_once_get_the_same_whole_file(stub: Stub, tmp_path: Path) -> None:
     stub.files[NAME] = b"PAR1" + bytes(3_000_000) + b"PAR1"
     results: list[bytes] = []

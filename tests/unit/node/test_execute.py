@@ -37,6 +37,7 @@ def left_behind(tmp_path: Path) -> list[str]:
     return [path.name for path in tmp_path.glob("numerai-run-*")]
 
 
+@pytest.mark.slow
 def test_a_program_is_given_data_and_its_file_is_submitted(node: Node, stub: Stub, tmp_path: Path) -> None:
     execute(node, [sys.executable, "-c", GOOD], csv=True)
     assert len(stub.created) == 1
@@ -156,6 +157,7 @@ def wrapped(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[[s
         process.communicate(timeout=20)
 
 
+@pytest.mark.slow
 @posix
 def test_sigterm_reaches_the_program(wrapped: Callable[[str], subprocess.Popen[str]], tmp_path: Path) -> None:
     process = wrapped("trap 'echo told; exit 0' TERM; echo running; while :; do sleep 0.05; done")

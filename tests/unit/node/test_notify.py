@@ -99,6 +99,7 @@ def test_how_a_run_ended_is_told(
     assert words in post["message"]
 
 
+@pytest.mark.slow
 def test_an_accepted_submission_is_told(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
@@ -112,6 +113,7 @@ def test_an_accepted_submission_is_told(
     assert "submission-1 for round 900" in inbox.posts[0]["message"]
 
 
+@pytest.mark.slow
 def test_a_failure_after_the_submission_says_that_it_stands(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
 ) -> None:
@@ -193,6 +195,7 @@ def test_the_command_tells(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> Non
     assert end.value.code == 78
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs_keeps_no_process_alive() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"json://127.0.0.1:{silent.getsockname()[1]}?rto=600"

@@ -339,6 +339,7 @@ def dripping() -> Iterator[Callable[[bytes], str]]:
             thread.join()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "beginning",
     [
@@ -363,6 +364,7 @@ def test_what_makes_progress_may_go_on() -> None:
     assert 59 < deadline.wait() <= 60
 
 
+@pytest.mark.slow
 def test_a_server_that_drips_faster_than_that_is_given_up_in_the_round(
     transport: Transport, dripping: Callable[[bytes], str]
 ) -> None:

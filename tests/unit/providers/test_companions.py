@@ -81,6 +81,7 @@ def test_one_that_crashes_for_ever_harms_no_other() -> None:
     assert fine.starts == 1 and fine.ended and broken.ended
 
 
+@pytest.mark.slow
 def test_one_that_hangs_or_cannot_say_its_last_words_does_not_hold_the_daemon_up() -> None:
     release = threading.Event()
 

@@ -131,6 +131,7 @@ def test_capabilities_are_checked_against_dockers_list() -> None:
             read_settings({"capabilities": wrong}, {})
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="scripts of POSIX")
 @pytest.mark.parametrize(
     ("content", "mode", "expected"),

@@ -81,6 +81,7 @@ def run_everything(home: Path, clients: AwsClients, bucket: str | None) -> None:
     runner.move_state(quiet)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bucket", [None, "a-bucket"])
 def test_a_recorded_profile_is_terraforms_account_as_well(
     home: Path, stand_in: StandIn, theirs: Mapping[str, str], bucket: str | None
@@ -100,6 +101,7 @@ def test_a_recorded_profile_is_terraforms_account_as_well(
         assert not {name for name in EXPORTED if name not in _KEYS} & set(env)
 
 
+@pytest.mark.slow
 def test_credentials_reach_no_command_line_and_no_file(
     home: Path, stand_in: StandIn, theirs: Mapping[str, str]
 ) -> None:

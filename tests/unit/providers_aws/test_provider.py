@@ -395,6 +395,7 @@ def test_what_nodes_share_is_counted_with_the_first(world: World) -> None:
 # reachable
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("endpoint", "api", "reachable"),
     [

@@ -356,6 +356,7 @@ class TestSize:
         small, large = peak_mib(60), peak_mib(180)
         assert large - small < 60, "three times the rows, 120 MB more data"
 
+    @pytest.mark.slow
     def test_a_file_that_cannot_be_finished_leaves_nothing(self, tmp_path: Path) -> None:
         def rows() -> object:
             yield pd.DataFrame({"a": np.zeros(10_000_000)})
@@ -387,6 +388,7 @@ class TestFolder:
             (folder / f"{name}.parquet").write_bytes(content)
         return folder
 
+    @pytest.mark.slow
     def test_its_files_are_served_and_the_rest_is_derived(
         self, folder: Path, sandbox_factory: Factory, tmp_path: Path
     ) -> None:

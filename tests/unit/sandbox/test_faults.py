@@ -72,6 +72,7 @@ class TestGraphql:
         with pytest.raises(ValueError):
             graphql(sandbox).json()
 
+    @pytest.mark.slow
     def test_slow(self, sandbox: ServedSandbox) -> None:
         sandbox.set_fault("graphql", "slow", seconds=0.3)
         started = time.monotonic()
@@ -149,6 +150,7 @@ class TestDownload:
         assert len(wrong.content) == len(right.content)
         assert wrong.content != right.content
 
+    @pytest.mark.slow
     def test_drop_and_slow(self, sandbox: ServedSandbox, get_url: str) -> None:
         sandbox.set_fault("download", "drop")
         sandbox.set_fault("download", "slow", seconds=0.3)

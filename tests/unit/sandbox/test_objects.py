@@ -119,6 +119,7 @@ class TestPublication:
         assert requests.get(url_of(sandbox, self.LIVE), timeout=10).content != before.content
         assert self.modified(sandbox) == self.opened(sandbox) + timedelta(minutes=2)
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("minutes", [0.0, 15.0])
     def test_they_may_come_out_before_the_opening(
         self, sandbox_factory: Factory, tmp_path: Path, minutes: float

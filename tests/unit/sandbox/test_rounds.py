@@ -169,6 +169,7 @@ class TestRounds:
 
 
 class TestCalendarMode:
+    @pytest.mark.slow
     def test_each_opening_that_passes_opens_a_round(self, sandbox_factory: Factory) -> None:
         found = sandbox_factory(calendar=True)
         assert self.latest(found)["number"] == 1000
@@ -194,6 +195,7 @@ class TestCalendarMode:
         assert self.latest(found)["status"] == "late"
         assert found.clock()["next_opening"] == "2031-01-10T12:00:00.000Z"
 
+    @pytest.mark.slow
     def test_the_weekend_round_is_late_until_tuesday(self, sandbox_factory: Factory) -> None:
         found = sandbox_factory(calendar=True)
         found.clock(now="2031-01-12T13:59:59Z", freeze=True)
@@ -210,6 +212,7 @@ class TestCalendarMode:
                 )
                 assert close - deadline >= timedelta(hours=6)
 
+    @pytest.mark.slow
     def test_a_round_that_opens_late(self, sandbox_factory: Factory) -> None:
         found = sandbox_factory(calendar=True, opening_delay_minutes=50)
         found.clock(now="2031-01-09T12:49:00Z", freeze=True)
@@ -348,6 +351,7 @@ class TestHistories:
 
     STEPS = st.lists(st.one_of(st.just("submit"), st.just("open"), st.integers(1, 3000)), min_size=1, max_size=25)
 
+    @pytest.mark.slow
     @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(steps=STEPS)
     def test_the_entries_follow_from_the_times(self, sandbox_factory: Factory, steps: list[str | int]) -> None:

@@ -110,6 +110,7 @@ class TestCommand:
             process.kill()
         process.communicate(timeout=10)
 
+    @pytest.mark.slow
     def test_one_line_of_json_then_it_serves_until_told_to_stop(self, served: subprocess.Popen[str]) -> None:
         assert served.stdout is not None
         said = json.loads(served.stdout.readline())

@@ -71,6 +71,7 @@ class TestRestart:
             second.open_round("classic")
             assert second.entry()["status"] == "on-time"
 
+    @pytest.mark.slow
     def test_a_kill_loses_nothing(self, tmp_path: Path) -> None:
         command = [sys.executable, "-m", "numerai_compute", "sandbox", "serve", "--port", "0", "--host", "127.0.0.1"]
         command += ["--state", str(tmp_path / "state"), "--eras", "8", "--rows-per-era", "100", "--features", "12"]

@@ -68,6 +68,7 @@ def test_what_is_not_known_of_numerai_is_named_where_it_shows(sandbox_factory: S
     assert {finding.rule for finding in differing(sandbox)} == {"clones-listed"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "names", "means"),
     [
