@@ -40,6 +40,7 @@ def test_no_such_program() -> None:
     assert error.value.code == "program-missing"
 
 
+@pytest.mark.slow
 def test_a_program_that_takes_too_long_is_ended() -> None:
     with pytest.raises(NumeraiError) as error:
         run_process(python("import time; time.sleep(60)"), timeout=0.2)

@@ -78,6 +78,7 @@ def test_a_failure_of_no_node_points_at_all_of_them() -> None:
     assert written(Notice(NoticeKind.FAILURE, "t", ""))[1] == "Next: numerai status"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", list(NoticeKind))
 def test_every_kind_arrives_marked_as_what_it_is(kind: NoticeKind) -> None:
     with http_inbox() as inbox:

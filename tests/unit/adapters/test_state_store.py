@@ -364,6 +364,7 @@ def test_an_unwritable_home_is_one_clear_error(tmp_path: Path) -> None:
     assert "NUMERAI_HOME" in (caught.value.hint or "")
 
 
+@pytest.mark.slow
 def test_writers_at_the_same_time_lose_nothing(store: HomeStore) -> None:
     code = (
         "import sys; from pathlib import Path; from dataclasses import replace;"

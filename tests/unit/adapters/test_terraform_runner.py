@@ -178,6 +178,7 @@ def test_the_root_is_copied_and_what_left_it_is_removed(
     assert stand_in.calls("init")[-1]["cwd"] == str(work)
 
 
+@pytest.mark.slow
 def test_terraform_gets_the_lock_file_and_opentofu_keeps_its_own(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

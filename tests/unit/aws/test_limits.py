@@ -204,6 +204,7 @@ def test_the_functions_packages_fit(tmp_path: Path) -> None:
             assert sum(entry.file_size for entry in packed.infolist()) <= 250 * MIB
 
 
+@pytest.mark.slow
 def test_descriptions_fit() -> None:
     """By the models of IAM, Lambda, EventBridge, Scheduler and CloudWatch; 255 for a security group (AWSEC2/latest/
     APIReference/API_CreateSecurityGroup.html). A role's has no letter beyond Latin-1."""

@@ -100,6 +100,7 @@ def test_a_program_that_fails_fails_the_event(argv: list[str], why: str) -> None
         run_command(argv, dict(os.environ))
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_end_is_ended() -> None:
     with pytest.raises(CommandFailed, match=r"did not end within 0\.2 s"):
         run_command([sys.executable, "-c", "import time; time.sleep(60)"], dict(os.environ), timeout=0.2)

@@ -66,6 +66,7 @@ def test_the_program_sees_where_things_are_but_not_the_keys(
     assert f"'NUMERAI_CODE': {str(tmp_path)!r}" in text
 
 
+@pytest.mark.slow
 def test_a_script_beside_the_dockerfile_is_found(node: Node, stub: Stub, tmp_path: Path) -> None:
     (tmp_path / "predict.py").write_text(GOOD)
     execute(node, [sys.executable, "predict.py"], csv=True)
@@ -109,6 +110,7 @@ def test_a_program_that_may_not_run(node: Node, tmp_path: Path) -> None:
     assert caught.value.exit_code == 126
 
 
+@pytest.mark.slow
 def test_data_without_feature_sets(make_node: Callable[..., Node], stub: Stub) -> None:
     coins = pd.DataFrame({"symbol": [f"C{n:03d}" for n in range(120)]})
     stub.files["crypto/v1.0/live_universe.parquet"] = parquet(coins)
@@ -209,6 +211,7 @@ def test_a_program_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch)
     assert process.returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @posix
 @pytest.mark.skipif(shutil.which("awk") is None, reason="awk is not here")
 def test_the_shell_example(node: Node, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,6 +135,7 @@ def test_sigterm_ends_the_run_at_once(start: Callable[..., subprocess.Popen[str]
     assert err == ""
 
 
+@pytest.mark.slow
 @posix
 def test_sigterm_ends_a_run_that_is_stuck_in_compiled_code(start: Callable[..., subprocess.Popen[str]]) -> None:
     process = start(
@@ -223,6 +224,7 @@ def test_a_file_is_checked_and_not_sent(stub: Stub, tmp_path: Path, capsys: pyte
     assert stub.created == []
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("in_environment")
 def test_a_file_is_submitted(
     stub: Stub, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

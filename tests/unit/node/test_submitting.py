@@ -616,6 +616,7 @@ class TestAnEarlierAttempt:
             second.submit(predictions(second))
         assert len(stub.created) == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("standing", ["on-time", "queued"])
     def test_without_a_trigger_and_while_numerai_names_no_round(
         self, make_node: MakeNode, stub: Stub, standing: str

@@ -117,6 +117,7 @@ class TestRun:
         assert make_node(NUMERAI_DATA_VERSION="newest").dataset.version == "v5.10"
         assert len(told) == 1
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kept", [True, False])
     def test_a_kept_model_of_older_code_is_remembered_once_it_was_submitted(
         self, make_node: MakeNode, stub: Stub, older: dict[str, bytes], tmp_path: Path, kept: bool

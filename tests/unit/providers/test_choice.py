@@ -181,6 +181,7 @@ def damage(folder: Path, how: str) -> None:
         (copy / "more.py").write_text("")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["a file is gone", "a file is another", "a file came"])
 def test_a_damaged_copy_of_the_source_is_found_and_made_again(home: Path, engine: Engine, node: Node, how: str) -> None:
     (Path(node.path) / "main.py").write_text("print(1)")

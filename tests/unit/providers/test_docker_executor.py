@@ -145,6 +145,7 @@ def test_what_cannot_be_started_says_why(tmp_path: Path, code: str, failure: Run
         executor(engine, tmp_path).start(ATTEMPT)
 
 
+@pytest.mark.slow
 @given(st.from_regex(r"numerai-[A-Za-z0-9_]{1,30}", fullmatch=True))
 def test_every_model_name_makes_a_repository(name: str) -> None:
     assert match_tag(f"numerai-local/{repository_name(name)}:latest")

@@ -145,6 +145,7 @@ def test_credentials_that_end_soon_are_renewed_before_each_program(home: Path, s
     assert used == ["KEY1", "KEY2"]
 
 
+@pytest.mark.slow
 def test_credentials_that_expire_during_an_apply_are_named_and_the_next_command_goes_on(
     home: Path, stand_in: StandIn, theirs: Mapping[str, str]
 ) -> None:

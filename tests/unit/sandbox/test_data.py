@@ -109,6 +109,7 @@ class TestShape:
             .any()
         )
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("folder", "column", "target"),
         [

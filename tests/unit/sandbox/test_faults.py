@@ -57,6 +57,7 @@ class TestGraphql:
         with pytest.raises(requests.ConnectionError):
             graphql(sandbox)
 
+    @pytest.mark.slow
     def test_hang(self, sandbox: ServedSandbox) -> None:
         sandbox.set_fault("graphql", "hang", seconds=60)
         with pytest.raises(requests.ReadTimeout):

@@ -308,6 +308,7 @@ def test_operation_label() -> None:
     assert operation_label(None) is None
 
 
+@pytest.mark.slow
 def test_an_unforeseen_failure_is_an_error_of_its_field(
     sandbox: ServedSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:

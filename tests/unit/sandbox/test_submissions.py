@@ -214,6 +214,7 @@ class TestDiagnostics:
     def test_other_tournaments(self, sandbox: ServedSandbox) -> None:
         assert "Classic only" in str(self.run(sandbox, b"id,prediction\nx,1\n", 11)["message"])
 
+    @pytest.mark.slow
     def test_a_part_of_the_eras(self, sandbox: ServedSandbox, tmp_path: Path) -> None:
         validation = pd.read_parquet(sandbox.download("v5.3/validation.parquet", tmp_path))
         two = validation[validation["era"] <= "0014"]

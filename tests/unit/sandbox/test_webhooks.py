@@ -163,6 +163,7 @@ class TestOpening:
         assert call["status"] is None
         assert "refused" in call["error"].lower()
 
+    @pytest.mark.slow
     def test_with_the_calendar_each_opening_calls_in_turn(
         self, sandbox_factory: Callable[..., ServedSandbox], node: Node
     ) -> None:
@@ -274,6 +275,7 @@ class TestFaults:
         with pytest.raises(ValueError):
             json.loads(node.bodies[0])
 
+    @pytest.mark.slow
     def test_slow(self, sandbox: ServedSandbox, node: Node) -> None:
         register(sandbox, node.url)
         sandbox.set_fault("webhook", "slow", seconds=0.2)

@@ -40,6 +40,7 @@ def test_the_sandbox_as_it_is_agrees_and_nothing_of_it_has_changed(sandbox: Serv
     assert {key for key in before if before[key] != after[key]} <= {"now", "clock", "time"}
 
 
+@pytest.mark.slow
 def test_late_queued_and_cloned_submissions_are_read(sandbox_factory: Start, tmp_path: Path) -> None:
     sandbox = sandbox_factory(window_minutes=60.0, switches=Switches(clone_keeps_trigger=True))
     csv = sandbox.live_predictions(tmp_path).to_csv(index=False)
@@ -56,6 +57,7 @@ def test_late_queued_and_cloned_submissions_are_read(sandbox_factory: Start, tmp
     assert by_rule["clone-trigger"].verdict is Verdict.DIFFERS and not by_rule["clone-trigger"].broken
 
 
+@pytest.mark.slow
 def test_what_is_not_known_of_numerai_is_named_where_it_shows(sandbox_factory: Start, tmp_path: Path) -> None:
     switches = Switches(clones_listed=False, round_zero_after_deadline=False)
     sandbox = sandbox_factory(window_minutes=60.0, switches=switches)
