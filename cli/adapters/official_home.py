@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import stat
 import time
 from collections.abc import Mapping
@@ -20,6 +21,7 @@ from .state_store import KEYS_FILE, HomeStore, converted, keys_alone, parked
 
 BACKUPS = "official-"
 LOCKS = "locks"
+_OURS = re.compile(r"official-\d{8}T\d{6}(-\d+)?")
 RECORD_FILE = "upgrade.json"
 _LEFT = (".gcp_keys", "aws", "azure", "gcp", "terraform.tfstate", "submission_url.txt", "docker_repo.txt")
 """What else the official tool keeps in its folder. It stays where it is."""
@@ -62,6 +64,7 @@ class OfficialHome:
 
     def take_over(self) -> Path:
         before = [] if (self._home / LOCKS).exists() else [LOCKS]
+        self._refuse_in_the_way()
         self._make_folder()
         with self._store.changing():
             files = converted(self._store)
@@ -104,6 +107,20 @@ class OfficialHome:
             remove_tree(self._home / name, self._home)
         return Undone(tuple(self._home / name for name in record.files), tuple(aside))
 
+    def _refuse_in_the_way(self) -> None:
+        """Raise where somebody else's file or folder has the name under which a home's file is put aside."""
+        other, keys = parked(self._home), self._store.keys_path
+        if not other.exists() or not self._home.exists():
+            return
+        if self._home.is_dir() and other.is_file():
+            begun, latest = keys_alone(self._home) is not None, self._latest()
+            same = keys.exists() and keys.read_bytes() == other.read_bytes()
+            if begun or same or (latest is not None and latest[1].home_was_file):
+                return
+        raise NumeraiError(
+            f"{other} is in the way.", "Move it, then upgrade again; nothing was changed.", code="in-the-way"
+        )
+
     def _make_folder(self) -> None:
         """Put a folder in the place of the file that numerai-cli until 0.2 has for a home, its content as `.keys`."""
         alone = keys_alone(self._home)
@@ -144,7 +161,9 @@ class OfficialHome:
     def _back_up(self, files: Mapping[Path, bytes], made: list[str]) -> Path:
         """Copy the files that will be replaced, and write down by what."""
         for begun in self._home.glob(f"{BACKUPS}*"):
-            if not (begun / RECORD_FILE).exists():  # interrupted before anything was replaced
+            if (
+                _OURS.fullmatch(begun.name) and not (begun / RECORD_FILE).exists()
+            ):  # interrupted before anything was replaced
                 remove_tree(begun, self._home)
         folder = _free(self._home / f"{BACKUPS}{_stamp()}")
         make_private_folder(folder)

@@ -10,6 +10,7 @@ from ..errors import EnvironmentNotReady
 from ..files.private import remove_file, remove_tree
 from ..models import DEFAULT_PROVIDER
 from ..ports import HoldsElsewhere, Provider, StateStore
+from .configure import refuse_legacy
 
 OWN_FILES = (
     "nodes.json", "nodes.json.previous", ".keys", ".keys.previous", "rounds.db", "rounds.db-shm", "rounds.db-wal",
@@ -32,6 +33,7 @@ def refuse_while_held(
 ) -> None:
     """`EnvironmentNotReady` with code `cloud-resources` while a provider holds something that is not on this machine,
     unless it is to be left."""
+    refuse_legacy(store)  # its files are the official tool's
     held = sorted(_held(store, providers, provider_named))
     if held and not leave_cloud:
         raise EnvironmentNotReady(

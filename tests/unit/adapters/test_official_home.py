@@ -234,3 +234,18 @@ def test_no_record_of_the_official_tool_is_lost(
     assert {*store.nodes(), *store.unusable_nodes()} == nodes.keys()
     OfficialHome(store).undo()
     assert store.nodes_path.read_bytes() == content
+
+
+@pytest.mark.parametrize("folder", [False, True])
+def test_what_is_the_users_own_is_never_taken_for_ours(tmp_path: Path, folder: bool) -> None:
+    store = make(tmp_path / "home", FOLDERS["1.1"])
+    own, other = store.home / "official-backup", tmp_path / "home.official"
+    own.mkdir()
+    (own / "note").write_text("mine")
+    other.mkdir() if folder else other.write_text("mine")
+    with pytest.raises(NumeraiError, match="is in the way"):
+        OfficialHome(store).take_over()
+    assert store.is_legacy() and other.exists()
+    other.rmdir() if folder else other.unlink()
+    OfficialHome(store).take_over()
+    assert (own / "note").read_text() == "mine"
