@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import UsageError
 from ..files.places import users_home
-from ..files.private import unwritable, write_private
+from ..files.private import write_private
 
 _NAME = re.compile(r"[A-Za-z0-9_.-]+")
 
@@ -46,10 +46,7 @@ def add_profile(name: str, key_id: str, secret_key: str) -> Path:
         )  # fmt: skip
     gap = "" if not content else "\n" if content.endswith("\n") else "\n\n"
     section = f"[{name}]\naws_access_key_id = {key_id}\naws_secret_access_key = {secret_key}\n"
-    try:
-        write_private(path, (content + gap + section).encode(), keep_previous=False)
-    except OSError as error:
-        raise unwritable(path, error) from error
+    write_private(path, (content + gap + section).encode(), keep_previous=False)
     return path
 
 

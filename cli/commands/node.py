@@ -18,6 +18,7 @@ from ..usecases.inspect import NodeStatus, beside_the_folder, latest_run, list_n
 from ..usecases.resolve import first_steps, resolve_node
 from .options import (
     PlaceType,
+    agree_to_costs,
     at_terminal,
     confirm,
     decimal,
@@ -140,7 +141,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
         provider_named=factory.provider_recorded,
         digest_of=factory.engine.digest,
         report=factory.render.progress,
-        agree=lambda preview: _agree(factory, preview, yes),
+        agree=lambda preview: agree_to_costs(factory.render, preview, yes),
         insist=lambda why: _insist(factory, why, yes),
         take_over=lambda why: confirm(f"{why} Let it call this node instead?", yes),
         dry_run=dry_run,
@@ -161,12 +162,6 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
         render.say(f"Next: numerai node -m {done.node.model_name} deploy")
 
     render.result(done, show)
-
-
-def _agree(factory: Factory, preview: list[str], yes: bool) -> None:
-    for line in preview:
-        factory.render.progress(line)
-    confirm("Make this?", yes)
 
 
 def _insist(factory: Factory, why: str, yes: bool) -> None:

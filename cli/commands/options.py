@@ -39,6 +39,13 @@ def output_options(function: F) -> F:
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
 
 
+def agree_to_costs(render: Renderer, preview: Sequence[str], yes: bool) -> None:
+    """Show what a provider is about to make and what that costs, and ask."""
+    for line in preview:
+        render.progress(line)
+    confirm("Make this?", yes)
+
+
 def show_plan(render: Renderer, steps: Sequence[str], notes: Sequence[str] = ()) -> None:
     """End a dry run: what would be done, step by step, and what should be known before."""
 

@@ -8,7 +8,7 @@ from ..factory import Factory
 from ..render import OK
 from ..usecases.configure import Configured, NodeRequest, configure_node
 from ..usecases.inspect import list_nodes
-from .options import confirm, dry_run_option, output_options, show_plan, whole
+from .options import agree_to_costs, dry_run_option, output_options, show_plan, whole
 
 AWS = "aws"
 
@@ -26,12 +26,6 @@ def add_volume_aws(factory: Factory, size: int, yes: bool, dry_run: bool) -> Non
     into its artifacts.
     """
     render, nodes = factory.render, [node for node in list_nodes(factory.store) if node.provider == AWS]
-
-    def agree(preview: list[str]) -> None:
-        for line in preview:
-            render.progress(line)
-        confirm("Make this?", yes)
-
     done = [
         configure_node(
             NodeRequest(disk=size),
@@ -42,7 +36,7 @@ def add_volume_aws(factory: Factory, size: int, yes: bool, dry_run: bool) -> Non
             provider_named=factory.provider_recorded,
             digest_of=factory.engine.digest,
             report=render.progress,
-            agree=agree,
+            agree=lambda preview: agree_to_costs(render, preview, yes),
             insist=render.warn,
             dry_run=dry_run,
         )

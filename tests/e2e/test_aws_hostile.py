@@ -14,7 +14,7 @@ import boto3
 import pytest
 from numerai_compute.sandbox.client import SandboxClient
 
-from tests.aws.access_keys import OBSERVER
+from tests.aws.access_keys import OBSERVER, looking
 from tests.aws.emulator import Emulator, emulated_aws, mirror_configuration
 from tests.aws.test_cluster import SUBMITS
 from tests.contract.aws_bench import require_emulator, using
@@ -27,11 +27,6 @@ DOCKERFILE = 'FROM python:3.13-slim\nCOPY main.py /\nUSER 4321\nCMD ["python", "
 CONFIG = ("node", "config", "-P", "aws", "--path", "my-node", "--yes")
 PATIENCE = 60.0
 TABLE = "numerai-webhook"
-
-
-def looking(service: str) -> Any:
-    """A client of somebody whom IAM does not judge: the test itself, which is no part of the tool."""
-    return boto3.client(service, aws_access_key_id=OBSERVER, aws_secret_access_key=OBSERVER)
 
 
 @dataclass

@@ -11,8 +11,10 @@ from ...errors import NumeraiError
 from .clients import AwsClients, aws_errors
 from .lambda_package import FUNCTIONS
 from .node_keys import keys_path
+from .service_roles import SERVICES
 
 CLUSTER_TAG = "numerai:cluster"
+"""Put on everything by terraform/aws (versions.tf). Names alone do not tell `numerai` from `numerai-b`."""
 HOST_POLICY = "service-role/AmazonEC2ContainerServiceforEC2Role"
 """The one managed policy that terraform/aws attaches to a role: an EC2 host's."""
 PASSED_TO = (
@@ -23,8 +25,6 @@ PASSED_TO = (
     "vpc-flow-logs.amazonaws.com",
 )
 """The services that the roles of terraform/aws are made for (its iam.tf)."""
-LINKED = ("batch.amazonaws.com", "ecs.amazonaws.com")
-"""The services that need their own role in the account, once, before a compute environment can be made."""
 
 _LOOK = (
     "batch:Describe*",
@@ -205,7 +205,7 @@ def minimal_policy(
             "Linked",
             ["iam:CreateServiceLinkedRole"],
             [arn("iam", "role/aws-service-role/*")],
-            {"StringEquals": {"iam:AWSServiceName": list(LINKED)}},
+            {"StringEquals": {"iam:AWSServiceName": list(SERVICES)}},
         ),
         _allow("Own", _OWN, [found for kind in owned for found in kind]),
     ]
@@ -223,7 +223,7 @@ def probes(cluster: str, account: str, region: str, boundary: str | None, partit
         return Probe(f"iam:{action}", arn("iam", f"role/{cluster}-webhook"), tuple(keys.items()))
 
     here, tag = ("aws:RequestedRegion", region), (f"aws:ResourceTag/{CLUSTER_TAG}", cluster)
-    linked = arn("iam", f"role/aws-service-role/{LINKED[0]}/AWSServiceRoleForBatch")
+    linked = arn("iam", f"role/aws-service-role/{SERVICES[0]}/AWSServiceRoleForBatch")
     bucket = f"arn:{partition}:s3:::{cluster}-{{}}-{account}-{region}"
     return [
         Probe("batch:CreateJobQueue", arn("batch", f"job-queue/{cluster}-fargate")),
@@ -239,7 +239,7 @@ def probes(cluster: str, account: str, region: str, boundary: str | None, partit
         Probe("ecr:PutImage", arn("ecr", f"repository/{cluster}/node")),
         Probe("events:PutRule", arn("events", f"rule/{cluster}-failed-run")),
         role("CreateRole"),
-        Probe("iam:CreateServiceLinkedRole", linked, (("iam:AWSServiceName", LINKED[0]),)),
+        Probe("iam:CreateServiceLinkedRole", linked, (("iam:AWSServiceName", SERVICES[0]),)),
         role("PassRole", PassedToService="lambda.amazonaws.com"),
         role("PutRolePolicy"),
         Probe("lambda:CreateFunction", arn("lambda", f"function:{cluster}-webhook")),

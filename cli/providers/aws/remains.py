@@ -11,6 +11,7 @@ from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .lambda_package import FUNCTIONS
 from .node_keys import FIELDS, keys_path
+from .policy import CLUSTER_TAG
 from .stack_file import Stack
 
 _OF_BATCH = (
@@ -18,8 +19,6 @@ _OF_BATCH = (
     ("compute environment", "describe_compute_environments", "computeEnvironment"),
 )
 """What the cluster has of AWS Batch: in words, and how that is listed."""
-CLUSTER_TAG = "numerai:cluster"
-"""Put on everything by terraform/aws (versions.tf). Names alone do not tell `numerai` from `numerai-b`."""
 _GOING = ("DELETING", "DELETED")
 """Batch goes on listing for a while what it has removed (github.com/hashicorp/terraform-provider-aws,
 internal/service/batch/compute_environment.go takes DELETED for not found)."""

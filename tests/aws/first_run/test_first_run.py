@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 
-from tests.aws.access_keys import OBSERVER
+from tests.aws.access_keys import looking
 from tests.aws.emulator import ACCOUNT, Emulator, emulated_aws
 from tests.aws.first_run import __main__ as program
 from tests.aws.first_run import running
@@ -62,11 +61,6 @@ def emulator(running_emulator: Emulator, home: Path, monkeypatch: pytest.MonkeyP
     for name, value in running_emulator.environment.items():
         monkeypatch.setenv(name, value)
     return running_emulator
-
-
-def looking(service: str) -> Any:
-    """A client of the test itself, whom IAM does not judge."""
-    return boto3.client(service, aws_access_key_id=OBSERVER, aws_secret_access_key=OBSERVER)
 
 
 def everything() -> set[str]:
