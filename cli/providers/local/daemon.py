@@ -322,7 +322,7 @@ class _Daemon:
 @contextmanager
 def _held_lock(paths: LocalPaths) -> Iterator[None]:
     try:
-        lock = take(paths.lock, seconds=2)  # longer than a command needs to look whether it is held
+        lock = take(paths.lock)
     except Held:
         told = _read_daemon_file(paths)
         pid = f" (pid {told.pid})" if told else ""

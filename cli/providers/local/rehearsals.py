@@ -12,7 +12,6 @@ from .executor import Executor
 from .run_log import remove_log
 from .settings import LocalPaths
 
-LOCK_SECONDS = 2.0  # longer than anybody needs to look whether the lock is held
 PREFIX = "rehearsal-"
 """Begins the ids of runs in the foreground, which the daemon leaves alone while their command lives."""
 
@@ -28,7 +27,7 @@ class Rehearsals:
     def going_on(self, run_id: str, executor_name: str) -> Iterator[None]:
         """Record a run within the block. Its record stays when the block fails, as something may be left then."""
         record = self._folder / f"{run_id}.{executor_name}"
-        lock = take(record, seconds=LOCK_SECONDS)
+        lock = take(record)
         try:
             yield
         except BaseException:

@@ -30,7 +30,6 @@ from .start_failures import fault_of, processor, programs_of
 
 LOOK_SECONDS = 0.1
 _DRAIN_SECONDS = 5.0
-_LOCK_SECONDS = 2.0  # longer than anybody needs to look whether the lock is held
 SECRETS = ("NUMERAI_SECRET_KEY", "NUMERAI_PUBLIC_ID")
 
 
@@ -101,7 +100,7 @@ def main(folder: Path) -> int:
         return 1
     environment: dict[str, str] = json.loads(content)
     try:
-        with holding(folder / "lock", seconds=_LOCK_SECONDS):
+        with holding(folder / "lock"):
             try:
                 os.close(os.open(folder / "started", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
             except FileExistsError:
