@@ -46,6 +46,15 @@ def agree_to_costs(render: Renderer, preview: Sequence[str], yes: bool) -> None:
     confirm("Make this?", yes)
 
 
+def agree_to_plan(render: Renderer, steps: Sequence[str], notes: Sequence[str], yes: bool) -> None:
+    """Show every step of a change and what should be known before, and ask."""
+    for number, step in enumerate(steps, 1):
+        render.progress(f"{number}. {step}")
+    for note in notes:
+        render.progress(note)
+    confirm("Do this?", yes)
+
+
 def show_plan(render: Renderer, steps: Sequence[str], notes: Sequence[str] = ()) -> None:
     """End a dry run: what would be done, step by step, and what should be known before."""
 
