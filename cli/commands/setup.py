@@ -134,27 +134,28 @@ def _further(settings: tuple[str, ...]) -> dict[str, str | int]:
 
 
 def _keys(factory: Factory, public_id: str | None, dry_run: bool) -> Keys | None:
-    """The keys to check and record: as given, else as recorded where a person does not type others. None in a dry run
-    that has none, for which nobody is asked."""
+    """The keys to check and record: as given, else as recorded where a person does not type others. A secret is kept
+    with its own public id only. None in a dry run that has none, for which nobody is asked."""
     api_url = check_api_url(os.environ.get("NUMERAI_API_URL") or NUMERAI_API_URL)
     secret = os.environ.get("NUMERAI_SECRET_KEY")
-    recorded = None if public_id or secret else _recorded(factory)
+    recorded = None if secret else _recorded(factory)
+    kept = None if public_id else recorded
     complete = bool(public_id and secret)
     if dry_run and not complete:
-        if recorded is None:
+        if kept is None:
             factory.render.progress("Your Numerai keys would be asked for.")
-        return recorded
-    if recorded is not None and not at_terminal():
-        return recorded
+        return kept
+    if kept is not None and not at_terminal():
+        return kept
     if not complete and at_terminal():
-        factory.render.progress(_where_keys_are(api_url, recorded))
-    default = recorded.public_id if recorded else None
+        offered = recorded if recorded and public_id in (None, "", recorded.public_id) else None
+        factory.render.progress(_where_keys_are(api_url, offered))
+    default = kept.public_id if kept else None
     public_id = ask(public_id, "Numerai public id", "--public-id or NUMERAI_PUBLIC_ID", default=default)
-    if recorded is not None and public_id == recorded.public_id:
-        return recorded
     public_id, secret = pasted_keys(public_id, secret)
-    secret = ask(secret, "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True)
-    return Keys(public_id or "", secret, api_url)
+    same = recorded if recorded and public_id == recorded.public_id else None
+    secret = ask(secret, "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True, default=same and same.secret_key)
+    return Keys(public_id or "", secret, same.api_url if same else api_url)
 
 
 def _recorded(factory: Factory) -> Keys | None:
