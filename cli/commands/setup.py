@@ -11,7 +11,7 @@ import click
 
 from ..addresses import check_api_url
 from ..counting import counted
-from ..errors import NumeraiError, UsageError
+from ..errors import EXIT_ENVIRONMENT, NumeraiError, UsageError
 from ..factory import Factory
 from ..models import NUMERAI_API_URL, Check, Keys, Tournament
 from ..pasted import pasted_keys
@@ -66,12 +66,13 @@ def setup(
     print_policy: bool,
     dry_run: bool,
     **settings: str | int | None,
-) -> None:
+) -> int:
     """Record your Numerai keys and choose where nodes run.
 
     Keys are made at numer.ai (Settings, API keys). The secret is asked for, or taken from NUMERAI_SECRET_KEY; it is
     never an option, because command lines can be read by others. The keys are checked with Numerai and kept in a
-    file that only you can read. NUMERAI_API_URL names another API, a sandbox for example.
+    file that only you can read. NUMERAI_API_URL names another API, a sandbox for example. Ends with 3 where the
+    provider lacks something: keys and settings are recorded then, but no node can run there yet.
 
     \b
     Examples:
@@ -83,7 +84,7 @@ def setup(
     given = {name: value for name, value in settings.items() if value is not None} | _further(further)
     if print_policy:
         _print_policy(factory, provider, given)
-        return
+        return 0
     result = set_up(
         None if skip_key_setup else _keys(factory, public_id, dry_run),
         provider,
@@ -98,6 +99,7 @@ def setup(
     if not dry_run:
         result = replace(result, lacks=_look(factory, provider))
     factory.render.result(result, lambda: _show(factory, result, dry_run))
+    return EXIT_ENVIRONMENT if result.lacks else 0
 
 
 def _look(factory: Factory, name: str) -> tuple[Check, ...]:
