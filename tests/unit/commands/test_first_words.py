@@ -184,6 +184,15 @@ def test_a_dry_run_of_setup_asks_nobody(line: Line, monkeypatch: pytest.MonkeyPa
     assert answer.exit_code == 0 and "knows you as tester" in answer.out
 
 
+def test_setup_says_that_the_official_tool_is_beside_it(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "numerai_compute.usecases.setup.beside_official", lambda: ("both are called `numerai`", "pip uninstall it")
+    )
+    answer = line("setup")
+    assert answer.exit_code == 0 and "both are called `numerai`. pip uninstall it." in answer.err
+    assert line("setup", "-s").err.count("pip uninstall it") == 1, "also where the keys are left alone"
+
+
 def test_the_version_is_json_too(line: Line) -> None:
     assert line("--version").out == f"numerai, version {__version__}\n"
     for arguments in (("--version", "--json"), ("--json", "--version")):
