@@ -67,7 +67,8 @@ def beside_official() -> tuple[str, str] | None:
     except PackageNotFoundError:
         return None
     again = install_command().replace(" --upgrade", "").replace("install", "install --force-reinstall --no-deps", 1)
-    why = f"{OFFICIAL_DISTRIBUTION} {found} is installed beside this tool: both are called `{COMMAND}`, the later one wins"
+    beside = f"{OFFICIAL_DISTRIBUTION} {found} is installed beside this tool"
+    why = f"{beside}: both are called `{COMMAND}`, the later one wins"
     return why, f"pip uninstall {OFFICIAL_DISTRIBUTION}, then {again}"
 
 
