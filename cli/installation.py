@@ -54,15 +54,22 @@ def folder_to_add() -> Path | None:
     return folder
 
 
-def official_tool() -> str | None:
-    """The version of the official numerai-cli beside this tool, None without it. Both have the command `numerai`, and
-    the one that was installed last has it."""
+def beside_official() -> tuple[str, str] | None:
+    """What is wrong where the official numerai-cli is installed beside this tool, and what to do; None without it.
+
+    Both have the command `numerai`, and the one that was installed last has it. pip removes it with either, so this
+    tool has to be installed once more after the other is gone, with force: else pip finds it there and does nothing.
+    """
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        return version(OFFICIAL_DISTRIBUTION)
+        found = version(OFFICIAL_DISTRIBUTION)
     except PackageNotFoundError:
         return None
+    again = install_command().replace(" --upgrade", "").replace("install", "install --force-reinstall --no-deps", 1)
+    beside = f"{OFFICIAL_DISTRIBUTION} {found} is installed beside this tool"
+    why = f"{beside}: both are called `{COMMAND}`, the later one wins"
+    return why, f"pip uninstall {OFFICIAL_DISTRIBUTION}, then {again}"
 
 
 def missing_part(error: ImportError) -> EnvironmentNotReady | None:

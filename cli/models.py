@@ -130,8 +130,8 @@ class Node:
     `context` is the folder above `path` that its image is built from, None for `path` itself; `base_digests` are the
     images that its Dockerfile builds on, by their full names, where they are pinned; `capabilities` are the Linux
     capabilities that its containers are given; `disk_gib` is what a run may write, where its provider has a limit, None
-    for that provider's own. `legacy` keeps what the official tool had recorded about the node,
-    unread.
+    for that provider's own. `also_on` is the other provider that holds a side of it while it is moved from one to the
+    other. `legacy` keeps what the official tool had recorded about the node, unread.
     """
 
     name: str
@@ -151,6 +151,7 @@ class Node:
     base_digests: dict[str, str] | None = None
     capabilities: tuple[str, ...] = ()
     disk_gib: int | None = None
+    also_on: str | None = None
 
 
 def node_name(tournament: int, model_name: str) -> str:

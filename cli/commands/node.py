@@ -19,6 +19,7 @@ from ..usecases.resolve import first_steps, resolve_node
 from .options import (
     PlaceType,
     agree_to_costs,
+    agree_to_plan,
     at_terminal,
     confirm,
     decimal,
@@ -113,38 +114,47 @@ def node() -> None:
     help="Give its containers this Linux capability, e.g. CHOWN; repeatable. '' takes all away.",
 )
 @click.option("-r", "--register-webhook", is_flag=True, help="Register the webhook even where --cron is given.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask before something costs money, or the webhook moves.")
+@click.option(
+    "-y", "--yes", is_flag=True, help="Do not ask before something costs money, or the node or its webhook moves."
+)
 @dry_run_option
 @output_options
 @click.pass_obj
 def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None:
     """Make a node of a model: provision what it needs and register its webhook with Numerai.
 
-    Can be repeated: what is not given stays as it is.
+    Can be repeated: what is not given stays as it is. With the name of another provider the node is moved there: it
+    stays where it is until it is deployed there, too, and is removed then.
 
     \b
     Examples:
       numerai node -m alice config -e tournament-python3 -p my-node
       numerai node -m alice config -p my-node --dry-run
       numerai node -m alice config -s mem-lg -c "5 12 * * TUE-SAT"
+      numerai node -m alice config -P aws
     """
     from ..usecases.configure import Configured, NodeRequest, configure_node
+    from ..usecases.move import Mover
     from ..usecases.webhooks import elsewhere_note
 
     if wanted["provider"]:
         factory.provider(wanted["provider"])  # one that is not there stops the command here
+    common: Any = {
+        "api": factory.api,
+        "store": factory.store,
+        "provider_named": factory.provider_recorded,
+        "digest_of": factory.engine.digest,
+        "report": factory.render.progress,
+        "insist": lambda why: _insist(factory, why, yes),
+        "take_over": lambda why: confirm(f"{why} Let it call this node instead?", yes),
+        "dry_run": dry_run,
+    }
     done = configure_node(
         NodeRequest(**wanted),
         *_chosen(),
-        api=factory.api,
-        store=factory.store,
-        provider_named=factory.provider_recorded,
-        digest_of=factory.engine.digest,
-        report=factory.render.progress,
         agree=lambda preview: agree_to_costs(factory.render, preview, yes),
-        insist=lambda why: _insist(factory, why, yes),
-        take_over=lambda why: confirm(f"{why} Let it call this node instead?", yes),
-        dry_run=dry_run,
+        move=Mover(agree=lambda plan: agree_to_plan(factory.render, plan.describe(), plan.notes, yes), **common).move,
+        **common,
     )
     render = factory.render
     if not isinstance(done, Configured):
@@ -159,7 +169,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
             render.mark(OK, "Numerai calls its webhook", detail=without_token(done.node.webhook_url))
         for note in done.notes:
             render.say(note)
-        render.say(f"Next: numerai node -m {done.node.model_name} deploy")
+        render.say(f"Next: numerai node -m {done.node.model_name} {'test' if done.deployed else 'deploy'}")
 
     render.result(done, show)
 
@@ -558,6 +568,7 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
         api=lambda: factory.api,
         store=factory.store,
         provider=factory.provider_of(chosen),
+        other=factory.provider_recorded(chosen.also_on) if chosen.also_on else None,
         report=factory.render.progress,
         warn=factory.render.warn,
         force=force,

@@ -46,6 +46,15 @@ def agree_to_costs(render: Renderer, preview: Sequence[str], yes: bool) -> None:
     confirm("Make this?", yes)
 
 
+def agree_to_plan(render: Renderer, steps: Sequence[str], notes: Sequence[str], yes: bool) -> None:
+    """Show every step of a change and what should be known before, and ask."""
+    for number, step in enumerate(steps, 1):
+        render.progress(f"{number}. {step}")
+    for note in notes:
+        render.progress(note)
+    confirm("Do this?", yes)
+
+
 def show_plan(render: Renderer, steps: Sequence[str], notes: Sequence[str] = ()) -> None:
     """End a dry run: what would be done, step by step, and what should be known before."""
 
@@ -150,13 +159,15 @@ def at_terminal() -> bool:
 def ask(value: str | None, label: str, given_by: str, *, hide: bool = False, default: str | None = None) -> str:
     """The value, or what the person at the terminal types; without a terminal `UsageError` that names what is missing.
 
-    `given_by` names the option or environment variable that gives the value without a question; Enter gives `default`.
+    `given_by` names the option or environment variable that gives the value without a question; Enter gives `default`,
+    which is recorded and not shown, and is offered at a terminal only.
     """
     if value:
         return value
     if not at_terminal():
         raise UsageError(f"{label} is missing.", f"Give it with {given_by}.", code="input-missing")
-    typed: str = click.prompt(label, default=default, hide_input=hide, err=True)
+    text = label if default is None else f"{label} [Enter keeps the recorded one]"
+    typed: str = click.prompt(text, default=default, show_default=False, hide_input=hide, err=True)
     return typed.strip()
 
 

@@ -51,6 +51,7 @@ def _destroy(factory: Factory, nodes: list[Node], *, force: bool, keep_config: b
                 api=lambda: factory.api,
                 store=factory.store,
                 provider=factory.provider_of(node),
+                other=factory.provider_recorded(node.also_on) if node.also_on else None,
                 report=render.progress,
                 warn=render.warn,
                 force=force,

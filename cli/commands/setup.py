@@ -11,7 +11,7 @@ import click
 
 from ..addresses import check_api_url
 from ..counting import counted
-from ..errors import NumeraiError, UsageError
+from ..errors import EXIT_ENVIRONMENT, NumeraiError, UsageError
 from ..factory import Factory
 from ..models import NUMERAI_API_URL, Check, Keys, Tournament
 from ..pasted import pasted_keys
@@ -66,12 +66,13 @@ def setup(
     print_policy: bool,
     dry_run: bool,
     **settings: str | int | None,
-) -> None:
+) -> int:
     """Record your Numerai keys and choose where nodes run.
 
     Keys are made at numer.ai (Settings, API keys). The secret is asked for, or taken from NUMERAI_SECRET_KEY; it is
     never an option, because command lines can be read by others. The keys are checked with Numerai and kept in a
-    file that only you can read. NUMERAI_API_URL names another API, a sandbox for example.
+    file that only you can read. NUMERAI_API_URL names another API, a sandbox for example. Ends with 3 where the
+    provider lacks something: keys and settings are recorded then, but no node can run there yet.
 
     \b
     Examples:
@@ -83,7 +84,7 @@ def setup(
     given = {name: value for name, value in settings.items() if value is not None} | _further(further)
     if print_policy:
         _print_policy(factory, provider, given)
-        return
+        return 0
     result = set_up(
         None if skip_key_setup else _keys(factory, public_id, dry_run),
         provider,
@@ -98,6 +99,7 @@ def setup(
     if not dry_run:
         result = replace(result, lacks=_look(factory, provider))
     factory.render.result(result, lambda: _show(factory, result, dry_run))
+    return EXIT_ENVIRONMENT if result.lacks else 0
 
 
 def _look(factory: Factory, name: str) -> tuple[Check, ...]:
@@ -134,27 +136,28 @@ def _further(settings: tuple[str, ...]) -> dict[str, str | int]:
 
 
 def _keys(factory: Factory, public_id: str | None, dry_run: bool) -> Keys | None:
-    """The keys to check and record: as given, else as recorded where a person does not type others. None in a dry run
-    that has none, for which nobody is asked."""
+    """The keys to check and record: as given, else as recorded where a person does not type others. A secret is kept
+    with its own public id only. None in a dry run that has none, for which nobody is asked."""
     api_url = check_api_url(os.environ.get("NUMERAI_API_URL") or NUMERAI_API_URL)
     secret = os.environ.get("NUMERAI_SECRET_KEY")
-    recorded = None if public_id or secret else _recorded(factory)
+    recorded = None if secret else _recorded(factory)
+    kept = None if public_id else recorded
     complete = bool(public_id and secret)
     if dry_run and not complete:
-        if recorded is None:
+        if kept is None:
             factory.render.progress("Your Numerai keys would be asked for.")
-        return recorded
-    if recorded is not None and not at_terminal():
-        return recorded
+        return kept
+    if kept is not None and not at_terminal():
+        return kept
     if not complete and at_terminal():
-        factory.render.progress(_where_keys_are(api_url, recorded))
-    default = recorded.public_id if recorded else None
+        offered = recorded if recorded and public_id in (None, "", recorded.public_id) else None
+        factory.render.progress(_where_keys_are(api_url, offered))
+    default = kept.public_id if kept else None
     public_id = ask(public_id, "Numerai public id", "--public-id or NUMERAI_PUBLIC_ID", default=default)
-    if recorded is not None and public_id == recorded.public_id:
-        return recorded
     public_id, secret = pasted_keys(public_id, secret)
-    secret = ask(secret, "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True)
-    return Keys(public_id or "", secret, api_url)
+    same = recorded if recorded and public_id == recorded.public_id else None
+    secret = ask(secret, "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True, default=same and same.secret_key)
+    return Keys(public_id or "", secret, same.api_url if same else api_url)
 
 
 def _recorded(factory: Factory) -> Keys | None:

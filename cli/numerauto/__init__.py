@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .. import __version__
 from ..factory import Factory
 from . import eventhandlers
 from .loop import NumerautoLoop
 
-__all__ = ["Numerauto", "eventhandlers"]
+__all__ = ["Numerauto", "__version__", "eventhandlers"]
 
 FOLDERS = {f"{kind}_directory": f"./{kind}s" for kind in ("model", "prediction", "report")}
 

@@ -78,11 +78,17 @@ class NodeRequest:
 
 @dataclass(frozen=True)
 class Configured:
-    """A node as it was configured. `registered` tells whether Numerai calls its webhook."""
+    """A node as it was configured. `registered` tells whether Numerai calls its webhook, `deployed` whether a move to
+    another provider has deployed it there."""
 
     node: Node
     registered: bool
     notes: tuple[str, ...]
+    deployed: bool = False
+
+
+Move = Callable[[NodeRequest, Model, Node], "Plan | Configured"]
+"""Moves a node that exists to another provider; it is called while the node is locked."""
 
 
 def refuse_to_take_over(why: str) -> None:
@@ -103,6 +109,7 @@ def configure_node(
     agree: Callable[[list[str]], None],
     insist: Callable[[str], None],
     take_over: Callable[[str], None] = refuse_to_take_over,
+    move: Move | None = None,
     dry_run: bool = False,
 ) -> Plan | Configured:
     """Make a node what the request says and return it, or with `dry_run` only the plan.
@@ -110,7 +117,8 @@ def configure_node(
     `digest_of` gives an image's digest (`ports.ContainerEngine.digest`). `agree` is given what a provider says before
     it makes things that are billed, `insist` why the node cannot work yet (its model has an assigned pickle),
     `take_over` what Numerai calls for the model until now and would not call any more; each raises when the person does
-    not want to go on, and nothing has been touched then. One command at a time changes a node: `NumeraiError` with code
+    not want to go on, and nothing has been touched then. `move` does it where the node is on another provider; without
+    it that is a `UsageError`. One command at a time changes a node: `NumeraiError` with code
     `busy` otherwise.
     """
     refuse_legacy(store)
@@ -123,25 +131,35 @@ def configure_node(
     check_distinct(node.name, store.nodes())
     with store.node_lock(node.name):
         existing = store.nodes().get(node.name)
+        if move is not None and existing and _is_move(request, existing, provider_named):
+            return move(request, model, existing)
         if existing and request.provider and isinstance(provider_named(existing.provider), NotHere):
             existing = replace(existing, provider=request.provider)  # there is nothing that could be destroyed before
         node = decide_node(request, model, existing)
         provider = provider_named(node.provider)
-        _check_capabilities(node, provider)
-        _check_disk(node, provider)
+        check_capabilities(node, provider)
+        check_disk(node, provider)
         plan = plan_configure(request, node, model, provider, api, store, digest_of, report)
         preview = provider.preview(node) if isinstance(provider, PreviewsChanges) else []
         if dry_run:
             return replace(plan, notes=(*preview, *plan.notes))
         if model.pickle is not None:
             insist(f"{model.name}: {PICKLE_ASSIGNED}.")
-        registers = _registers(request, node, model, provider, api)
-        if registers and (other := _taken_from(node, model, provider)) is not None:
+        called = registers(request, node, model, provider, api)
+        if called and (other := taken_from(node, model, provider)) is not None:
             take_over(f"For {model.name} Numerai calls another address, {other}, that this home did not register.")
         if preview:
             agree(preview)
         plan.carry_out(report)
-        return Configured(store.nodes()[node.name], registers, plan.notes)
+        return Configured(store.nodes()[node.name], called, plan.notes)
+
+
+def _is_move(request: NodeRequest, existing: Node, provider_named: Callable[[str], Provider]) -> bool:
+    """Whether the node is on another provider than the one that is asked for, or was left between two."""
+    if existing.also_on is not None:
+        return True
+    elsewhere = request.provider not in (None, existing.provider)
+    return elsewhere and not isinstance(provider_named(existing.provider), NotHere)
 
 
 def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> Node:
@@ -189,6 +207,7 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
         base_digests=existing.base_digests if existing and request.pin_base is not False else None,
         capabilities=_capabilities(request.capabilities, existing),
         disk_gib=request.disk if request.disk is not None or existing is None else existing.disk_gib,
+        also_on=existing.also_on if existing else None,
     )
 
 
@@ -220,15 +239,15 @@ def plan_configure(
             store.save_node(node)
         provisioned[0] = provider.configure(provisioned[0], report)
 
-    steps, notes = _plan_source(request, node, store)
+    steps, notes = plan_source(request, node, store)
     if request.pin_base:
         steps.append((f"pin what {source.dockerfile} builds on to the digests of now", pin))
     what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {counted(node.timeout_minutes, 'minute')}"
     when = f", cron '{node.cron}' (UTC)" if node.cron else ""
     steps.append((f"provision {node.name} on {node.provider}: {what}{when}", provision))
     steps.append((f"record {node.name} in {store.nodes_path}", lambda: store.save_node(provisioned[0])))
-    if _registers(request, node, model, provider, api):
-        other = _taken_from(node, model, provider)
+    if registers(request, node, model, provider, api):
+        other = taken_from(node, model, provider)
         instead = f", which calls {other} until now: that ends" if other else ""
         register = f"register the webhook of {node.model_name} with Numerai{instead}"
         steps.append((register, lambda: api.set_webhook(node.model_id, provisioned[0].webhook_url)))
@@ -237,9 +256,9 @@ def plan_configure(
     elif node.cron:
         notes += [
             "It runs by its schedule; the webhook is not registered (--register-webhook does it).",
-            *_times(node, api),
+            *times(node, api),
         ]
-        if model.webhook is not None and _taken_from(node, model, provider) is None:
+        if model.webhook is not None and taken_from(node, model, provider) is None:
             off = f"take the webhook of {node.model_name} off Numerai"
             steps.append((off, lambda: api.set_webhook(node.model_id, None)))
         elif model.webhook is not None:
@@ -254,7 +273,7 @@ def plan_configure(
     return Plan(tuple(steps), tuple(notes))
 
 
-def _plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[list[Step], list[str]]:
+def plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[list[Step], list[str]]:
     """The steps that make the node's folder what a build needs, and what to know of it."""
     source, steps, notes = source_of(node), list[Step](), list[str]()
     if request.example:
@@ -274,7 +293,7 @@ def _plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[l
     return steps, notes
 
 
-def _times(node: Node, api: NumeraiApi) -> list[str]:
+def times(node: Node, api: NumeraiApi) -> list[str]:
     """When the schedule starts the node, and for which rounds that is not on time; nothing where Numerai is silent."""
     try:
         times = timetable(str(node.cron), node.tournament, api)
@@ -284,14 +303,14 @@ def _times(node: Node, api: NumeraiApi) -> list[str]:
     return [f"By it, {times.words}.{makes_up}"]
 
 
-def _registers(request: NodeRequest, node: Node, model: Model, provider: Provider, api: NumeraiApi) -> bool:
+def registers(request: NodeRequest, node: Node, model: Model, provider: Provider, api: NumeraiApi) -> bool:
     """Whether Numerai is to call the node's webhook."""
     if model.pickle is not None:
         return False
     return request.register_webhook or (not node.cron and provider.reachable_by(api.url))
 
 
-def _taken_from(node: Node, model: Model, provider: Provider) -> str | None:
+def taken_from(node: Node, model: Model, provider: Provider) -> str | None:
     """Where the address leads that Numerai calls for the model, if it is not one of this home's own."""
     if model.webhook is None or is_own_webhook(model.webhook, node, provider.webhook_url(node.name)):
         return None
@@ -317,7 +336,7 @@ def _capabilities(wanted: tuple[str, ...], existing: Node | None) -> tuple[str, 
         raise UsageError(f"There is no capability '{error}'.", f"--capability takes {WANTED}.") from error
 
 
-def _check_disk(node: Node, provider: Provider) -> None:
+def check_disk(node: Node, provider: Provider) -> None:
     """Raise `UsageError` where the provider cannot give a run such a disk."""
     if node.disk_gib is None:
         return
@@ -328,7 +347,7 @@ def _check_disk(node: Node, provider: Provider) -> None:
         raise UsageError(f"--disk must be from {smallest} to {largest} GiB on {node.provider}, not {node.disk_gib}.")
 
 
-def _check_capabilities(node: Node, provider: Provider) -> None:
+def check_capabilities(node: Node, provider: Provider) -> None:
     why = f"the provider {provider.name} does not know them"
     if isinstance(provider, KnowsCapabilities):
         why = provider.no_capabilities or ""

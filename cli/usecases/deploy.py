@@ -52,12 +52,26 @@ def deploy_node(
     if not allow_credentials:
         refuse_credentials(source, store)
     with store.node_lock(node.name):
-        how = how_it_runs(node, provider)
-        warned = how.why if how.new else None
-        if warned is not None:
-            (warn or report)(warned)
-        _bring_runtime_up(node, store, report, runtime)
-        return provider.deploy(node, force=force, report=lambda text: None if text == warned else report(text))
+        return deploy_locked(node, provider, store, report, warn=warn, force=force, runtime=runtime)
+
+
+def deploy_locked(
+    node: Node,
+    provider: Provider,
+    store: StateStore,
+    report: Report,
+    *,
+    warn: Report | None = None,
+    force: bool = False,
+    runtime: RuntimeChoice | None = None,
+) -> Deployment:
+    """Build and put in place what was looked at before, by a command that has locked the node."""
+    how = how_it_runs(node, provider)
+    warned = how.why if how.new else None
+    if warned is not None:
+        (warn or report)(warned)
+    _bring_runtime_up(node, store, report, runtime)
+    return provider.deploy(node, force=force, report=lambda text: None if text == warned else report(text))
 
 
 def how_it_runs(node: Node, provider: Provider) -> HowItRuns:
@@ -65,7 +79,9 @@ def how_it_runs(node: Node, provider: Provider) -> HowItRuns:
     return provider.how_it_runs(node) if isinstance(provider, RunsInWays) else HowItRuns()
 
 
-def refuse_credentials(source: Source, store: StateStore) -> None:
+def refuse_credentials(
+    source: Source, store: StateStore, otherwise: str = "--allow-credentials builds all the same."
+) -> None:
     """`UsageError` naming the files of the build context that hold credentials."""
     found = credentials_in(source, recorded_secrets(store))
     if not found:
@@ -74,8 +90,7 @@ def refuse_credentials(source: Source, store: StateStore) -> None:
     more = f"\n  and {len(found) - LISTED} more" if len(found) > LISTED else ""
     raise UsageError(
         f"Credentials would enter the image, where whoever has the image can read them:\n{listed}{more}",
-        f"Name them in {ignore_file(source.context, source.folder)} (`**/.env`, say) or move them away;"
-        " --allow-credentials builds all the same.",
+        f"Name them in {ignore_file(source.context, source.folder)} (`**/.env`, say) or move them away; {otherwise}",
         code="credentials-in-image",
     )
 

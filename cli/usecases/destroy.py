@@ -11,7 +11,7 @@ from ..models import Node
 from ..ports import NotHere, NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
 from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account
-from .plan import Plan
+from .plan import Plan, Step
 
 FORCED = "With --force the node is destroyed without telling Numerai."
 
@@ -27,24 +27,26 @@ def destroy_node(
     force: bool = False,
     keep_config: bool = False,
     dry_run: bool = False,
+    other: Provider | None = None,
 ) -> Plan:
     """Remove a node and return the plan that was carried out (with `dry_run`: that would be).
 
     The order loses nothing: what fails stays recorded, and the next call goes on from there. Nothing is removed while
     Numerai cannot be told, because it is unreachable or because the keys are another account's. With `force` that is no
-    obstacle, and an active run is ended. The user's folder is never touched.
+    obstacle, and an active run is ended. The user's folder is never touched. `other` is the provider `node.also_on`,
+    where a move was not finished.
     """
     refuse_legacy(store)
     if isinstance(provider, NotHere):
         raise provider.refusal(node)
-    held = f"remove everything {node.provider} holds for {node.name} (the folder {node.path} stays)"
+    sides = [each for each in (provider, other) if each is not None and not isinstance(each, NotHere)]
     plan = Plan(
         (
-            *_clearing(node, api, force, warn),
-            (held, lambda: provider.destroy(node.name, force=force, report=report)),
+            *_clearing(node, api, force, warn, other),
+            *(_removing(node, side, force, report) for side in sides),
             (
                 f"record {node.name} in {store.nodes_path}",
-                lambda: store.save_node(replace(node, webhook_url=None)),
+                lambda: store.save_node(replace(node, webhook_url=None, also_on=None)),
             )
             if keep_config
             else (f"remove {node.name} from {store.nodes_path}", lambda: store.forget_node(node.name)),
@@ -53,8 +55,8 @@ def destroy_node(
     if dry_run:
         return plan
     with store.node_lock(node.name):
-        if not force:
-            refuse_while_active(provider, node)
+        for side in () if force else sides:
+            refuse_while_active(side, node)
         plan.carry_out(report)
     return plan
 
@@ -70,8 +72,13 @@ def refuse_while_active(provider: Provider, node: Node) -> None:
             )
 
 
+def _removing(node: Node, side: Provider, force: bool, report: Report) -> Step:
+    held = f"remove everything {side.name} holds for {node.name} (the folder {node.path} stays)"
+    return held, lambda: side.destroy(node.name, force=force, report=report)
+
+
 def _clearing(
-    node: Node, api: Callable[[], NumeraiApi], force: bool, warn: Report
+    node: Node, api: Callable[[], NumeraiApi], force: bool, warn: Report, other: Provider | None
 ) -> tuple[tuple[str, Callable[[], object]], ...]:
     """The step that ends Numerai's calls of the node; none where it was never to be called."""
     if node.webhook_url is None:
@@ -85,7 +92,7 @@ def _clearing(
         stays = _unless_forced(error, force)
         step = f"leave the webhook of {node.model_name} as it is at Numerai, which cannot be told"
         return ((step, lambda: warn(stays)),)
-    if not is_own_webhook(model.webhook, node):
+    if not is_own_webhook(model.webhook, node, other.webhook_url(node.name) if other else None):
         nothing = f"another address ({origin(model.webhook)})" if model.webhook else "nobody"
         return ((f"leave the webhook alone: Numerai calls {nothing} for {node.model_name}", lambda: None),)
 

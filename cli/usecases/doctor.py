@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ..counting import counted
 from ..errors import ApiError, NumeraiError
-from ..installation import install_command, official_tool
+from ..installation import beside_official
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
 from ..translation import EXPECTED
@@ -262,10 +262,8 @@ def _python() -> Check:
 
 def _other_tool() -> Iterator[Check]:
     """The official tool in the same environment: both own the command `numerai` and the same home folder."""
-    found = official_tool()
-    if found is not None:
-        why = f"numerai-cli {found} is installed beside this tool: both are called `numerai`, the later one wins"
-        yield Check("numerai-cli", CheckStatus.WARNING, why, f"pip uninstall numerai-cli, then {install_command()}")
+    if (beside := beside_official()) is not None:
+        yield Check("numerai-cli", CheckStatus.WARNING, *beside)
 
 
 def _open_to_others(path: Path) -> bool:

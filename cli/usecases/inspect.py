@@ -44,6 +44,17 @@ def has_moved(node: Node, provider: Provider) -> bool:
     return node.webhook_url is not None and provider.webhook_url(node.name) not in (None, node.webhook_url)
 
 
+def half_moved(node: Node) -> str:
+    """That a move of the node to another provider was not finished."""
+    return f"{node.name} is on {node.provider} and on {node.also_on}, as a move between them was not finished."
+
+
+def finish_move(node: Node) -> str:
+    """The commands that finish it, one way or the other."""
+    config = f"numerai node -m {node.model_name} config"
+    return f"`{config} -P {node.also_on}` goes on with it or goes back, `{config} -P {node.provider}` leaves it here."
+
+
 def not_in_account(node: Node) -> str:
     """Why Numerai says nothing of a node's model."""
     return f"the account of these keys has no model {node.model_name}: it is another account's, or it was deleted"

@@ -9,6 +9,7 @@ from pathlib import Path
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..foreign import one_line
+from ..installation import beside_official
 from ..models import Check, CheckStatus, Keys, TokenInfo
 from ..names import LONGEST
 from ..ports import MovesState, NumeraiApi, Provider, Report, StateStore
@@ -96,6 +97,8 @@ def set_up(
         if chosen_provider(store) != provider:
             store.save_settings(CHOICE, {"provider": provider})
     warnings = [*scope_warnings(account), *stranger_warnings(strangers)] if account else []
+    if (beside := beside_official()) is not None:
+        warnings.append(f"{beside[0]}. {beside[1]}.")
     return SetUp(store.home, provider, account, models, tuple(warnings), merged)
 
 

@@ -11,6 +11,7 @@ from ..files.private import remove_file, remove_tree
 from ..models import DEFAULT_PROVIDER
 from ..ports import HoldsElsewhere, Provider, StateStore
 from .configure import refuse_legacy
+from .inspect import finish_move, half_moved
 
 OWN_FILES = (
     "nodes.json", "nodes.json.previous", ".keys", ".keys.previous", "rounds.db", "rounds.db-shm", "rounds.db-wal",
@@ -32,8 +33,11 @@ def refuse_while_held(
     store: StateStore, providers: tuple[str, ...], provider_named: Callable[[str], Provider], leave_cloud: bool
 ) -> None:
     """`EnvironmentNotReady` with code `cloud-resources` while a provider holds something that is not on this machine,
-    unless it is to be left."""
+    unless it is to be left; `half-moved` while a node is left between two providers."""
     refuse_legacy(store)  # its files are the official tool's
+    for node in store.nodes().values():
+        if node.also_on is not None:
+            raise EnvironmentNotReady(half_moved(node), finish_move(node), code="half-moved")
     held = sorted(_held(store, providers, provider_named))
     if held and not leave_cloud:
         raise EnvironmentNotReady(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
 from collections.abc import Iterator
 
@@ -10,8 +11,9 @@ import numerapi.cli
 import pytest
 from numerai_compute.main import cli
 
+from tests.parity.features import BEFORE, DONE, FEATURES, OPEN, PARTLY, Feature
 from tests.parity.rows import LATER, REFUSED, ROWS, SAME
-from tests.parity.table import DOCUMENT, document
+from tests.parity.table import DOCUMENT, document, now
 
 OFFICIAL = {
     "setup": ("provider", "skip-key-setup", "verbose"),
@@ -50,9 +52,14 @@ def options(command: click.Command, path: str = "") -> Iterator[str]:
             yield from options(child, f"{path} {name}".strip())
 
 
+@functools.cache
+def ours() -> frozenset[str]:
+    """Every command and option of this tool."""
+    return frozenset(options(cli))
+
+
 def test_everything_that_the_table_names_here_is_there() -> None:
-    ours = set(options(cli))
-    assert [row for row in ROWS if row.ours and row.ours not in ours] == []
+    assert [row for row in ROWS if row.ours and row.ours not in ours()] == []
 
 
 @pytest.mark.parametrize("tool", ["numerai-cli", "numerapi"])
@@ -70,6 +77,29 @@ def test_what_is_the_same_has_the_same_name_and_what_is_missing_a_reason() -> No
         if row.state == SAME and row.tool == "numerai-cli" and not row.theirs.startswith("node --"):
             assert row.ours == row.theirs
         assert bool(row.ours) != (row.state in (REFUSED, LATER)) and (row.ours or row.note), row
+
+
+@pytest.mark.parametrize("tool", BEFORE)
+def test_every_feature_that_the_audit_missed_is_settled(tool: str) -> None:
+    settled = [feature for feature in FEATURES if feature.tool == tool]
+    then = Counter(feature.before for feature in settled)
+    assert (then[PARTLY], then[OPEN]) == BEFORE[tool][1:3]
+    assert len({feature.what for feature in settled}) == len(settled)
+    assert sum(now(tool)) == sum(BEFORE[tool]) and now(tool)[0] >= BEFORE[tool][0]
+
+
+@pytest.mark.parametrize("feature", FEATURES, ids=lambda feature: f"{feature.tool}: {feature.what}"[:60])
+def test_what_a_feature_names_is_there_and_what_is_not_there_has_a_reason(feature: Feature) -> None:
+    assert feature.where if feature.now == DONE else feature.note
+    path, _, heading = feature.where.partition("#")
+    if "/" in path or path.endswith(".md"):
+        file = DOCUMENT.parents[1] / path
+        assert file.is_file()
+        titles = [line.lstrip("# ") for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+        anchors = ["".join(c for c in title.lower() if c.isalnum() or c in " -").replace(" ", "-") for title in titles]
+        assert not heading or heading in anchors
+    elif feature.where:
+        assert feature.where in ours()
 
 
 def test_the_document_is_current() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -68,3 +69,30 @@ def test_a_path_to_another_tools_numerai_is_told_from_ours(tmp_path: Path, monke
         assert installation.folder_to_add() == missing
     (ours / "numerai").unlink()
     assert installation.folder_to_add() is None  # run as `python -m numerai_compute`: there is no such command
+
+
+def test_what_pip_takes_with_the_official_tool_is_put_back(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """pip removes every file that a package lists, whoever wrote it last: `numerai`, and for numerai-cli 0.1 and 0.2
+    the folder numerai_compute as well. Only a forced install writes them again (tried with pip 23.2.1)."""
+    (tmp_path / "setup.py").touch()
+    versions = {"numerai-cli": "1.1.7"}
+
+    def version(name: str) -> str:
+        if name not in versions:
+            raise PackageNotFoundError(name)
+        return versions[name]
+
+    monkeypatch.setattr("importlib.metadata.version", version)
+    for origin in (
+        None,
+        {"url": tmp_path.as_uri(), "dir_info": {}},
+        {"url": "https://e/n", "vcs_info": {"vcs": "git"}},
+    ):
+        record(monkeypatch, origin)
+        found = installation.beside_official()
+        assert found is not None and "numerai-cli 1.1.7" in found[0]
+        first, then = found[1].split(", then ")
+        assert first == "pip uninstall numerai-cli"
+        assert then.startswith("pip install --force-reinstall --no-deps ") and "--upgrade" not in then
+    versions.clear()
+    assert installation.beside_official() is None

@@ -106,11 +106,43 @@ def test_setup_again_keeps_the_keys_on_enter(line: Line, monkeypatch: pytest.Mon
     for name in ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY", "NUMERAI_API_URL"):
         monkeypatch.delenv(name)
     assert line("setup", "--port", "4000").exit_code == 0, "without a terminal what is recorded is kept as well"
+    typed: list[str] = []
+    monkeypatch.setattr("click.termui.hidden_prompt_func", lambda label: typed.append(label) or "")
     monkeypatch.setattr("sys.stdin", Terminal("\n"))
     answer = line("setup", "--port", "4001")
     assert answer.exit_code == 0 and f"keys are of {KEYS.api_url}. Enter keeps them" in answer.err
     store = HomeStore(line.home, {})
     assert store.keys() == KEYS and store.settings("local")["port"] == 4001
+    assert typed == ["Numerai secret key [Enter keeps the recorded one]: "]
+    assert KEYS.public_id not in answer.err, "whoever looks over a shoulder reads neither half"
+
+
+@pytest.mark.parametrize("given", [(), ("--public-id", KEYS.public_id)])
+def test_setup_again_takes_another_secret_of_the_same_key(
+    line: Line, monkeypatch: pytest.MonkeyPatch, given: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("NUMERAI_API_URL", KEYS.api_url)
+    assert line("setup").exit_code == 0
+    for name in ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"):
+        monkeypatch.delenv(name)
+    if given:
+        answer = line("setup", *given)
+        assert answer.exit_code == 2 and "secret key is missing" in answer.err, "without a terminal nothing is guessed"
+    monkeypatch.setattr("click.termui.hidden_prompt_func", lambda label: "ANOTHER-SECRET")
+    monkeypatch.setattr("sys.stdin", Terminal("" if given else "\n"))
+    assert line("setup", *given).exit_code == 0
+    assert HomeStore(line.home, {}).keys() == Keys(KEYS.public_id, "ANOTHER-SECRET", KEYS.api_url)
+
+
+def test_another_public_id_is_not_joined_with_the_recorded_secret(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert line("setup").exit_code == 0
+    for name in ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY"):
+        monkeypatch.delenv(name)
+    answers = iter(["", "ANOTHER-SECRET"])
+    monkeypatch.setattr("click.termui.hidden_prompt_func", lambda label: next(answers))
+    monkeypatch.setattr("sys.stdin", Terminal("ANOTHER\n"))
+    assert line("setup").exit_code == 0 and next(answers, None) is None, "Enter alone is asked again"
+    assert HomeStore(line.home, {}).keys() == Keys("ANOTHER", "ANOTHER-SECRET")
 
 
 @pytest.mark.usefixtures("no_keys")
@@ -150,6 +182,15 @@ def test_a_dry_run_of_setup_asks_nobody(line: Line, monkeypatch: pytest.MonkeyPa
     HomeStore(line.home, {}).save_keys(KEYS)
     answer = line("setup", "--dry-run")
     assert answer.exit_code == 0 and "knows you as tester" in answer.out
+
+
+def test_setup_says_that_the_official_tool_is_beside_it(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        "numerai_compute.usecases.setup.beside_official", lambda: ("both are called `numerai`", "pip uninstall it")
+    )
+    answer = line("setup")
+    assert answer.exit_code == 0 and "both are called `numerai`. pip uninstall it." in answer.err
+    assert line("setup", "-s").err.count("pip uninstall it") == 1, "also where the keys are left alone"
 
 
 def test_the_version_is_json_too(line: Line) -> None:

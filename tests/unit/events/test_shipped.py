@@ -341,3 +341,17 @@ def test_keys_that_only_an_uploader_has(world: World) -> None:
     daemon.remove_event_handler("up")
     with pytest.raises(EnvironmentNotReady):
         daemon.keys()
+
+
+def test_numerautos_modules_are_all_there_under_their_names() -> None:
+    """numerauto 0.3.1's own: `numerauto`, `eventhandlers`, `robust_numerapi`; of `utils` nothing is left."""
+    from numerai_compute import __version__, numerauto
+    from numerai_compute.numerauto import eventhandlers, robust_numerapi
+    from numerai_compute.numerauto.numerauto import Numerauto
+
+    assert Numerauto is numerauto.Numerauto and numerauto.__version__ == __version__
+    assert set(eventhandlers.__all__) == {
+        "EventHandler", "SKLearnModelTrainer", "PredictionUploader", "CommandlineExecutor",
+        "PredictionStatisticsGenerator", "BasicReportWriter", "BasicReportEmailer",
+    }  # fmt: skip
+    assert set(robust_numerapi.__all__) == {"NumerAPIAuthorizationError", "NumerAPIError", "RobustNumerAPI"}

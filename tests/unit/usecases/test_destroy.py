@@ -16,7 +16,7 @@ from tests.fakes import FakeApi, FakeProvider, unreachable
 
 @pytest.fixture
 def destroy(store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node) -> Callable[..., list[str]]:
-    def run(**options: bool) -> list[str]:
+    def run(force: bool = False, keep_config: bool = False, dry_run: bool = False) -> list[str]:
         warned: list[str] = []
         destroy_node(
             node,
@@ -25,7 +25,9 @@ def destroy(store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node) 
             provider=provider,
             report=lambda _: None,
             warn=warned.append,
-            **options,
+            force=force,
+            keep_config=keep_config,
+            dry_run=dry_run,
         )
         return warned
 

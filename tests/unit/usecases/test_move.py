@@ -1,0 +1,317 @@
+"""Moving a node to another provider: Numerai always calls one side that can run it, and any end is gone on from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.errors import NumeraiError, ProviderError, UsageError
+from numerai_compute.models import CheckStatus, Node
+from numerai_compute.ports import Report
+from numerai_compute.providers.absent import AbsentProvider
+from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
+from numerai_compute.usecases.destroy import destroy_node
+from numerai_compute.usecases.move import Mover
+from numerai_compute.usecases.node_checks import NodeChecks
+from numerai_compute.usecases.plan import Plan
+from numerai_compute.usecases.uninstall import refuse_while_held
+
+from tests.fakes import FakeApi, FakeProvider
+from tests.present import present
+
+
+class Elsewhere(FakeProvider):
+    """A provider on the other side; the schedules that its nodes were ever given are kept."""
+
+    name = "aws"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.schedules: list[str | None] = []
+        self.started_with: list[str | None] = []
+
+    def configure(self, node: Node, report: Report) -> Node:
+        self.schedules.append(node.cron)
+        done = super().configure(replace(node, webhook_url=f"https://aws/{node.name}/own-token"), report)
+        assert node.webhook_url in (None, done.webhook_url), "an address of the other side is none of this one"
+        return done
+
+    def webhook_url(self, node_name: str) -> str | None:
+        configured = self.configured.get(node_name)
+        return configured.webhook_url if configured else None
+
+
+class Killed(BaseException):
+    """What ends a process without a word."""
+
+
+class Setting:
+    """A node that runs on `local`, and a provider `aws` beside it."""
+
+    def __init__(self, store: HomeStore, api: FakeApi, here: FakeProvider):
+        self.store, self.api, self.here, self.there = store, api, here, Elsewhere()
+        self.reported: list[str] = []
+        self.agreed: list[Plan] = []
+        self.agree: Callable[[Plan], None] = self.agreed.append
+        self.taken: list[str] = []
+        self.kill_at: int | None = None
+        self.dry_run = False
+
+    def provider(self, name: str) -> FakeProvider | AbsentProvider:
+        return {"local": self.here, "aws": self.there}.get(name) or AbsentProvider(name)
+
+    def say(self, line: str) -> None:
+        self.look()
+        self.reported.append(line)
+        if len(self.reported) - 1 == self.kill_at:
+            raise Killed
+
+    def look(self) -> None:
+        """Numerai calls exactly one address, and what answers there has an image to run."""
+        address = self.api.by_id["id-alice"].webhook
+        sides = [side for side in (self.here, self.there) if address and side.webhook_url("numerai-alice") == address]
+        assert len(sides) == 1 and sides[0].deployment("numerai-alice") is not None
+
+    def config(self, **asked: object) -> Plan | Configured:
+        common: dict[str, object] = {
+            "api": self.api,
+            "store": self.store,
+            "provider_named": self.provider,
+            "digest_of": lambda image: "sha256:" + "0" * 64,
+            "report": self.say,
+            "insist": lambda why: None,
+            "take_over": self.taken.append,
+            "dry_run": self.dry_run,
+        }
+        mover = Mover(agree=self.agree, **common)  # type: ignore[arg-type]
+        return configure_node(
+            NodeRequest(**asked),  # type: ignore[arg-type]
+            "alice",
+            None,
+            agree=lambda preview: None,
+            move=mover.move,
+            **common,  # type: ignore[arg-type]
+        )
+
+    def done(self, **asked: object) -> Configured:
+        done = self.config(**asked)
+        assert isinstance(done, Configured)
+        return done
+
+    def node(self) -> Node:
+        return self.store.nodes()["numerai-alice"]
+
+    def check_is_on(self, side: FakeProvider, other: FakeProvider) -> None:
+        assert (self.node().provider, self.node().also_on) == (side.name, None)
+        assert "numerai-alice" in side.configured and "numerai-alice" in side.deployments
+        assert not other.configured and not other.deployments
+        assert self.node().webhook_url == self.api.by_id["id-alice"].webhook == side.webhook_url("numerai-alice")
+
+
+@pytest.fixture
+def setting(store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node) -> Setting:
+    return Setting(store, api, provider)
+
+
+def test_a_node_goes_over_and_back_and_numerai_always_calls_what_can_run(setting: Setting) -> None:
+    there = setting.done(provider="aws")
+    setting.check_is_on(setting.there, setting.here)
+    assert there.registered and there.deployed and len(setting.agreed) == 1
+    back = setting.done(provider="local")
+    setting.check_is_on(setting.here, setting.there)
+    assert back.registered and setting.here.awake, "what has to run on this machine is started first"
+
+
+def test_a_provider_that_it_has_already_is_no_move(setting: Setting) -> None:
+    """Nor is a new executor of it: `setup --executor docker` and `deploy` put a process into a container."""
+    setting.done(provider="local")
+    setting.done(memory=3)
+    assert setting.agreed == [] and not setting.there.configured and setting.node().memory_mib == 3072
+
+
+def test_the_plan_names_what_is_made_and_removed_and_what_is_left_behind(setting: Setting) -> None:
+    setting.dry_run = True
+    plan = setting.config(provider="aws", cpu=3, memory=7)
+    assert isinstance(plan, Plan) and not setting.there.configured and setting.node().also_on is None
+    said = "\n".join([*plan.describe(), *plan.notes])
+    for words in (
+        "provision numerai-alice on aws: 3 vCPU, 7 GiB",
+        "until then local runs it",
+        "let Numerai call alice",
+    ):
+        assert words in said
+    assert "remove everything that local holds" in said and "trained and kept there" in said
+    assert "history` stay" in said and "has changed" not in said
+    setting.here.hash = "h2"
+    changed = setting.config(provider="aws")
+    assert isinstance(changed, Plan) and "gets it as it is now" in "\n".join(changed.notes)
+
+
+@pytest.mark.parametrize("cron", [None, "30 12 * * TUE-SAT"])
+@pytest.mark.parametrize("then", ["aws", "local"])
+def test_killed_before_any_step_the_same_command_goes_on_and_the_other_goes_back(
+    setting: Setting, then: str, cron: str | None
+) -> None:
+    if cron:
+        setting.done(cron=cron, register_webhook=True)
+    steps = _steps(setting, register_webhook=bool(cron))
+    assert len(steps) > 7
+    for number in range(len(steps)):
+        setting.reported, setting.kill_at = [], number
+        with pytest.raises(Killed):
+            setting.done(provider="aws", register_webhook=bool(cron))
+        setting.look()
+        setting.kill_at = None
+        setting.done(provider=then, register_webhook=bool(cron))
+        side, other = (setting.there, setting.here) if then == "aws" else (setting.here, setting.there)
+        setting.check_is_on(side, other)
+        assert setting.taken == [], "no side of its own is a stranger"
+        assert setting.node().cron == cron and side.configured["numerai-alice"].cron == cron
+        setting.done(provider="local", register_webhook=bool(cron))
+        setting.check_is_on(setting.here, setting.there)
+
+
+def _steps(setting: Setting, **asked: object) -> list[str]:
+    setting.dry_run = True
+    plan = setting.config(provider="aws", **asked)
+    setting.dry_run = False
+    assert isinstance(plan, Plan)
+    return plan.describe()
+
+
+def test_a_refusal_changes_nothing(setting: Setting) -> None:
+    before = setting.node()
+
+    def refuse(plan: Plan) -> None:
+        raise NumeraiError("Not agreed: nothing was done.", code="not-agreed")
+
+    setting.agree = refuse
+    with pytest.raises(NumeraiError, match="Not agreed"):
+        setting.done(provider="aws")
+    assert setting.node() == before and not setting.there.configured
+
+
+def test_a_run_that_goes_on_is_waited_for_and_the_move_is_finished_later(setting: Setting) -> None:
+    setting.here.starts = False
+    run = setting.here.trigger(setting.node())
+    with pytest.raises(ProviderError, match="is queued"):
+        setting.done(provider="aws")
+    assert not setting.there.configured, "before anything was touched"
+    setting.here.all_runs.clear()
+
+    def busy(node_name: str, *, force: bool, report: Report) -> None:
+        assert not force
+        raise ProviderError(f"Run {run.id} of {node_name} is running.", "Wait.", code="run-active")
+
+    whole, setting.here.destroy = setting.here.destroy, busy  # type: ignore[method-assign]
+    with pytest.raises(ProviderError) as caught:
+        setting.done(provider="aws")
+    assert "is on aws already" in str(caught.value.hint) and "config -P aws" in str(caught.value.hint)
+    assert (setting.node().provider, setting.node().also_on) == ("aws", "local")
+    setting.look()
+    setting.here.destroy = whole  # type: ignore[method-assign]
+    setting.done()
+    setting.check_is_on(setting.there, setting.here)
+
+
+def test_a_failed_deploy_leaves_the_old_side_as_it_was(setting: Setting) -> None:
+    setting.there.fail["deploy"] = NumeraiError("The build failed.", code="build-failed")
+    with pytest.raises(NumeraiError, match="The build failed"):
+        setting.done(provider="aws")
+    setting.look()
+    assert setting.here.deployments and setting.node().provider == "local"
+
+
+def test_its_schedule_starts_over_there_only_once_it_can_run(setting: Setting) -> None:
+    setting.done(cron="30 12 * * TUE-SAT", register_webhook=True)
+    setting.done(provider="aws", register_webhook=True)
+    assert setting.there.schedules == [None, "30 12 * * TUE-SAT"]
+    assert setting.node().cron == "30 12 * * TUE-SAT"
+
+
+def test_where_numerai_cannot_call_the_webhook_is_taken_off_once_the_daemon_follows(setting: Setting) -> None:
+    setting.done(provider="aws")
+    setting.here.reachable = False
+    order: list[str] = []
+    setting.here.wake = lambda report: order.append("daemon")  # type: ignore[method-assign]
+    clear = setting.api.set_webhook
+    setting.api.set_webhook = lambda *given: (order.append(f"webhook {given[1]}"), clear(*given))[1]  # type: ignore
+    setting.look = lambda: None  # type: ignore[method-assign]
+    done = setting.done(provider="local")
+    assert order == ["daemon", "webhook None"] and not done.registered
+    assert "numerai daemon start" in done.notes[0] and not setting.there.configured
+
+
+def test_a_node_that_was_never_deployed_is_moved_and_not_deployed(setting: Setting) -> None:
+    setting.here.deployments.clear()
+    setting.look = lambda: None  # type: ignore[method-assign]
+    done = setting.done(provider="aws")
+    assert not done.deployed and not setting.there.deployments and done.node.provider == "aws"
+
+
+def test_a_webhook_of_somebody_else_is_asked_about(setting: Setting) -> None:
+    setting.look = lambda: None  # type: ignore[method-assign]
+    setting.api.set_webhook("id-alice", "https://elsewhere/x")
+    setting.done(provider="aws")
+    assert "https://elsewhere" in setting.taken[0]
+
+
+def test_a_third_provider_waits_for_the_move_to_end(setting: Setting) -> None:
+    _stop_half_way(setting)
+    setting.kill_at = None
+    with pytest.raises(UsageError) as caught:
+        setting.done(provider="gcp")
+    assert caught.value.code == "half-moved" and "config -P aws" in str(caught.value.hint)
+
+
+def test_a_disk_that_the_other_provider_does_not_set_stays_behind(setting: Setting) -> None:
+    setting.store.save_node(replace(setting.node(), disk_gib=50))
+    setting.done(provider="aws")
+    assert setting.node().disk_gib is None
+    with pytest.raises(UsageError, match="disk"):
+        setting.done(provider="local", disk=60)
+
+
+def test_what_a_provider_that_is_gone_holds_is_said_and_left(setting: Setting) -> None:
+    setting.store.save_node(replace(setting.node(), also_on="gcp"))
+    setting.done()
+    assert (setting.node().provider, setting.node().also_on) == ("local", None)
+    assert "What gcp holds stays there" in "\n".join(setting.agreed[0].notes)
+
+
+def _stop_half_way(setting: Setting) -> None:
+    """Ended once Numerai calls the new side, before that is recorded."""
+    setting.reported = []
+    setting.kill_at = [each.startswith("record that numerai-alice is on aws") for each in _steps(setting)].index(True)
+    with pytest.raises(Killed):
+        setting.done(provider="aws")
+
+
+def test_destroy_takes_both_sides_of_a_half_moved_node(setting: Setting) -> None:
+    _stop_half_way(setting)
+    node = setting.node()
+    assert (node.provider, node.also_on) == ("local", "aws")
+    destroy_node(
+        node,
+        api=lambda: setting.api,
+        store=setting.store,
+        provider=setting.here,
+        other=setting.there,
+        report=lambda line: None,
+        warn=lambda line: None,
+    )
+    assert not setting.here.configured and not setting.there.configured and not setting.store.nodes()
+    assert setting.api.by_id["id-alice"].webhook is None, "also one that nodes.json does not know yet"
+
+
+def test_doctor_and_uninstall_say_how_a_move_is_finished(setting: Setting, home: Path) -> None:
+    _stop_half_way(setting)
+    checks = NodeChecks(setting.node(), home, lambda: setting.here, lambda: False).examine(None, None)
+    check = next(check for check in checks if check.name == "move")
+    assert check.status is CheckStatus.WARNING and "config -P aws" in present(check.mend)
+    with pytest.raises(NumeraiError) as caught:
+        refuse_while_held(setting.store, (), setting.provider, leave_cloud=True)
+    assert caught.value.code == "half-moved"
