@@ -143,7 +143,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
         report=factory.render.progress,
         agree=lambda preview: agree_to_costs(factory.render, preview, yes),
         insist=lambda why: _insist(factory, why, yes),
-        take_over=lambda why: confirm(f"{why} Let it call this node instead?", yes),
+        take_over=lambda question: confirm(question, yes),
         dry_run=dry_run,
     )
     render = factory.render
