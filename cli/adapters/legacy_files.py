@@ -18,7 +18,7 @@ import msgspec
 
 from ..errors import NumeraiError
 from ..models import Node, Tournament
-from ..names import check_name
+from ..names import check_name, shown
 
 CLOUD_KEYS = ("aws", "azure", "gcp")
 """Where the official tool keeps keys of cloud accounts in its file. This tool reads none of them by itself."""
@@ -62,8 +62,8 @@ def legacy_nodes(raw: Mapping[str, Any]) -> tuple[dict[str, Node], dict[str, str
 def legacy_keys(content: bytes) -> dict[str, Any] | None:
     """What the official file of keys holds, by section; None where it is none. `content` is UTF-8.
 
-    Beside JSON and INI: both in one file, which the official tool's own conversion leaves where the INI file has more
-    than its section.
+    Beside JSON and INI: both in one file, which the official tool's own conversion leaves. It writes over the INI file
+    without emptying it, so other sections stand before the JSON, and what was longer than that behind it.
     """
     text = content.decode("utf-8", "replace").strip()
     ini, json_text = (text, "") if text.startswith("[") else ("", text)
@@ -73,11 +73,29 @@ def legacy_keys(content: bytes) -> dict[str, Any] | None:
     keys = dict[str, Any](_ini_keys(ini)) if ini else {}
     if json_text.startswith("{"):
         try:
-            raw, _ = json.JSONDecoder().raw_decode(json_text)
+            raw, _ = json.JSONDecoder(object_pairs_hook=once).raw_decode(json_text)
         except (ValueError, RecursionError):
             return None
-        keys.update({name: {} if value is None else value for name, value in raw.items()})
+        keys.update({name: _set(value) for name, value in raw.items()})
     return keys or None
+
+
+def once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """For `json`: of two entries of one name the second would win, and the first be lost with the next change of the
+    file. `ValueError` then."""
+    found = dict[str, object]()
+    for name, value in pairs:
+        if name in found:
+            raise ValueError(f"{shown(name)} stands there twice")
+        found[name] = value
+    return found
+
+
+def _set(section: object) -> object:
+    """What of a section has a value: the official tool also writes `null`, for a section or for a key."""
+    if isinstance(section, dict):
+        return {name: value for name, value in section.items() if value is not None}
+    return {} if section is None else section
 
 
 def _ini_keys(text: str) -> dict[str, dict[str, str]]:

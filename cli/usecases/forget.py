@@ -16,7 +16,7 @@ def forget_node(store: StateStore, name: str, agree: Callable[[str], None], *, d
     if name in nodes:
         node = nodes[name]
         what = f"What {node.provider} holds of {name} stays and may cost money, and Numerai goes on calling its webhook"
-        mend = f"`numerai node -m {node.model_name} destroy` removes all of it where there is such a provider"
+        mend = f"`numerai node -m {node.name} destroy` removes all of it where there is such a provider"
         question = f"{what}. {mend}. Forget it all the same?"
     elif name in unusable:
         question = f"{shown(name)} cannot be used: {unusable[name]} Forget it?"
