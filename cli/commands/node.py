@@ -14,7 +14,15 @@ from ..factory import Factory
 from ..models import Node, Run, RunState
 from ..names import shown
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
-from ..usecases.inspect import NodeStatus, beside_the_folder, latest_run, list_nodes, node_status, run_log
+from ..usecases.inspect import (
+    NodeStatus,
+    beside_the_folder,
+    cannot_be_used,
+    latest_run,
+    list_nodes,
+    node_status,
+    run_log,
+)
 from ..usecases.resolve import first_steps, resolve_node
 from .options import (
     PlaceType,
@@ -22,11 +30,13 @@ from .options import (
     at_terminal,
     confirm,
     decimal,
+    destroy_options,
     dry_run_option,
     output_options,
     show_plan,
     tournament_option,
     whole,
+    yes_option,
 )
 
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
@@ -541,10 +551,7 @@ def cancel(factory: Factory, run_id: str | None) -> None:
 
 @node.command()
 @node_options
-@click.option("-p", "--preserve-node-config", is_flag=True, help="Keep the node in nodes.json.")
-@click.option("--force", is_flag=True, help="Stop an active run, and go on where Numerai cannot be told.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@dry_run_option
+@destroy_options
 @output_options
 @click.pass_obj
 def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool, dry_run: bool) -> None:
@@ -577,7 +584,7 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
 
 @node.command()
 @click.argument("name")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @dry_run_option
 @output_options
 @click.pass_obj
@@ -601,8 +608,8 @@ def forget(factory: Factory, name: str, yes: bool, dry_run: bool) -> None:
 def list_(factory: Factory) -> None:
     """List the configured nodes."""
     nodes = list_nodes(factory.store)
-    for name, why in factory.store.unusable_nodes().items():
-        factory.render.warn(f"{shown(name)} cannot be used: {why} `numerai node forget NAME` removes its record.")
+    for why in cannot_be_used(factory.store).values():
+        factory.render.warn(why)
 
     def show() -> None:
         if not nodes:

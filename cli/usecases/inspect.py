@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..errors import NumeraiError
 from ..models import Deployment, LogLine, Node, Run, WebhookCall
+from ..names import plainly
 from ..ports import Provider, StateStore
 
 KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
@@ -82,6 +83,19 @@ def beside_the_folder(node: Node, provider_of: Callable[[Node], Provider]) -> li
 def list_nodes(store: StateStore) -> list[Node]:
     """Every configured node, by name. Touches nothing but nodes.json."""
     return [node for _, node in sorted(store.nodes().items())]
+
+
+def cannot_be_used(store: StateStore) -> dict[str, str]:
+    """Every record that is no node this tool can use, by its name: why, and what leads out."""
+    return {
+        name: f"{plainly(name)} cannot be used: {why} {forget_command(name)} removes its record."
+        for name, why in sorted(store.unusable_nodes().items())
+    }
+
+
+def forget_command(name: str) -> str:
+    """The command that removes a record, as a hint has it."""
+    return f"`numerai node forget {plainly(name)}`"
 
 
 def latest_run(node: Node, provider: Provider) -> Run | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..counting import counted
 from ..errors import UsageError
-from ..names import is_name, shown
+from ..names import plainly
 from ..ports import NotHere, OfficialFiles, OfficialHome, Provider, StateStore
 from .resolve import first_steps
 
@@ -27,7 +27,7 @@ def describe(
             becomes = f"kept, but not runnable here: {absent.refusal(node).hint}"
         yield f"  {name} ({node.provider}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB): {becomes}"
     for name, why in sorted(found.unusable.items()):
-        yield f"  {_plain(name)}: kept as it is, but cannot be used: {why}"
+        yield f"  {plainly(name)}: kept as it is, but cannot be used: {why}"
     if found.numerai_keys:
         yield "  Numerai's keys: taken over"
     for name in found.cloud_keys:
@@ -77,8 +77,4 @@ def use_profile(store: StateStore, profile: str) -> None:
 def summary(found: OfficialFiles) -> str:
     """What was taken over, in a few words."""
     names = sorted((*found.nodes, *found.unusable))
-    return counted(len(names), "node") + (f" ({', '.join(map(_plain, names))})" if names else "")
-
-
-def _plain(name: str) -> str:
-    return name if is_name(name) else shown(name)
+    return counted(len(names), "node") + (f" ({', '.join(map(plainly, names))})" if names else "")
