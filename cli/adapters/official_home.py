@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from ..encodings import as_utf_8
-from ..errors import NumeraiError
+from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder, remove_tree, write_private
 from ..ports import OfficialFiles, Undone
 from .legacy_files import CLOUD_KEYS, legacy_keys
@@ -52,13 +52,19 @@ class OfficialHome:
     def found(self) -> OfficialFiles | None:
         if not self._store.is_legacy():
             return None
-        keys = self._store.raw_keys()
+        self._refuse_in_the_way()
+        keys, problem = self._store.raw_keys(), None
         alone = keys_alone(self._home)
+        try:
+            has_keys = HomeStore(self._home, {}).keys() is not None
+        except UsageError as error:  # what is there can be no key: `setup` is where new ones go
+            has_keys, problem = False, error.message
         return OfficialFiles(
             files=(alone,) if alone else tuple(converted(self._store)),
             nodes=self._store.nodes(),
             unusable=self._store.unusable_nodes(),
-            numerai_keys=self._store.keys() is not None,
+            numerai_keys=has_keys,
+            keys_problem=problem,
             cloud_keys=tuple(name for name in CLOUD_KEYS if keys.get(name)),
             left=tuple(self._home / name for name in _LEFT if not alone and (self._home / name).exists()),
         )
@@ -77,9 +83,9 @@ class OfficialHome:
     def aws_keys(self) -> tuple[str, str] | None:
         for keys in self._kept_keys():
             aws = keys.get("aws")
-            pair = [aws.get(name) for name in _AWS_KEYS] if isinstance(aws, dict) else []
-            if pair and all(value and isinstance(value, str) for value in pair):
-                return pair[0], pair[1]
+            key_id, secret = map(aws.get, _AWS_KEYS) if isinstance(aws, dict) else (None, None)
+            if isinstance(key_id, str) and isinstance(secret, str) and key_id and secret:
+                return key_id, secret
         return None
 
     def undo(self) -> Undone | None:

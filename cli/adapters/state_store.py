@@ -357,7 +357,9 @@ def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
             check_distinct(name, nodes)
             nodes[name] = _node(name, record)
         except (msgspec.ValidationError, NumeraiError) as error:
-            reasons[name] = str(error)
+            ours = isinstance(record, dict) and "model_name" in record
+            left = {} if ours else legacy_nodes({name: record})[1]  # as it was taken over
+            reasons[name] = left.get(name, str(error))
     unusable = {name: file.nodes[name] for name in reasons}
     return _NodesFile(file.version, nodes, file.settings, unusable, reasons)
 

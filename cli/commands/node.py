@@ -12,7 +12,7 @@ import click
 from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError, UsageError
 from ..factory import Factory
 from ..models import Node, Run, RunState
-from ..names import shown
+from ..names import plainly
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
 from ..usecases.inspect import (
     NodeStatus,
@@ -597,9 +597,9 @@ def forget(factory: Factory, name: str, yes: bool, dry_run: bool) -> None:
 
     forget_node(factory.store, name, lambda question: confirm(question, yes), dry_run=dry_run)
     if dry_run:
-        show_plan(factory.render, [f"remove the record of {shown(name)}, and nothing else"])
+        show_plan(factory.render, [f"remove the record of {plainly(name)}, and nothing else"])
         return
-    factory.render.result({"forgotten": name}, lambda: factory.render.mark(OK, f"{shown(name)} is forgotten"))
+    factory.render.result({"forgotten": name}, lambda: factory.render.mark(OK, f"{plainly(name)} is forgotten"))
 
 
 @node.command(name="list")

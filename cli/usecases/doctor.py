@@ -17,7 +17,7 @@ from ..installation import install_command, official_tool
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
 from ..translation import EXPECTED
-from .inspect import list_nodes
+from .inspect import list_nodes, unusable_note
 from .node_checks import NodeChecks, guarded
 from .overview import name_of, needs_watching, watching
 from .setup import chosen_provider, scope_warnings
@@ -136,6 +136,8 @@ class Doctor:
         if self._is_legacy():
             why = f"{self.store.home} is the official tool's"
             yield Check("nodes.json", CheckStatus.WARNING, why, "numerai upgrade")
+        elif (note := unusable_note(self.store)) is not None:
+            yield Check("nodes.json", CheckStatus.WARNING, f"{counted(count, 'node')}; {note}", "numerai node list")
         else:
             yield Check("nodes.json", CheckStatus.OK, counted(count, "node"))
 

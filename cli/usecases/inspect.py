@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..counting import counted
 from ..errors import NumeraiError
 from ..models import Deployment, LogLine, Node, Run, WebhookCall
 from ..names import plainly
@@ -95,7 +96,16 @@ def cannot_be_used(store: StateStore) -> dict[str, str]:
 
 def forget_command(name: str) -> str:
     """The command that removes a record, as a hint has it."""
-    return f"`numerai node forget {plainly(name)}`"
+    return f"`numerai node forget {'-- ' if name.startswith('-') else ''}{plainly(name)}`"
+
+
+def unusable_note(store: StateStore) -> str | None:
+    """That there are records which are no nodes; None where there are none."""
+    names = sorted(store.unusable_nodes())
+    if not names:
+        return None
+    listed = ", ".join(map(plainly, names))
+    return f"{counted(len(names), 'record')} in nodes.json cannot be used: {listed}. `numerai node list` says why."
 
 
 def latest_run(node: Node, provider: Provider) -> Run | None:

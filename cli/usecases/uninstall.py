@@ -64,7 +64,7 @@ def refuse_while_held(
     if leave_cloud or not (held or unknown):
         return
     destroy = ["Run `numerai destroy-all` first."] if held else []
-    forget = [f"{forget_command(name)} removes a record, and nothing else." for name in unknown]
+    forget = [f"{', '.join(map(forget_command, unknown))}: that removes a record, and nothing else."] if unknown else []
     raise EnvironmentNotReady(
         f"There is still: {', '.join([*held, *unknown.values()])}. It may cost money, and only this home tells of it.",
         " ".join([*destroy, *forget, "With --leave-cloud all of it is left as it is."]),

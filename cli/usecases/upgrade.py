@@ -30,6 +30,8 @@ def describe(
         yield f"  {plainly(name)}: kept as it is, but cannot be used: {why}"
     if found.numerai_keys:
         yield "  Numerai's keys: taken over"
+    if found.keys_problem:
+        yield f"  Numerai's keys: cannot be used: {found.keys_problem} `numerai setup` asks for others afterwards"
     for name in found.cloud_keys:
         use = "; --aws-profile NAME makes a profile of them" if name == "aws" else ""
         yield f"  {_KEYS[name]} keys: in the backup only{use}"
