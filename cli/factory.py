@@ -74,11 +74,11 @@ class Factory:
         return OfficialFolder(HomeStore(self.home))
 
     @property
-    def add_aws_profile(self) -> Callable[[str, str, str], Path]:
-        """Adds a profile with keys to the AWS programs' own file."""
-        from .adapters.aws_profiles import add_profile
+    def plan_aws_profile(self) -> Callable[[str, str, str], Callable[[], Path]]:
+        """Plans to add a profile with keys to the AWS programs' own file."""
+        from .adapters.aws_profiles import plan_profile
 
-        return add_profile
+        return plan_profile
 
     @property
     def providers(self) -> Sequence[str]:

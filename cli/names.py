@@ -48,3 +48,8 @@ def shown(name: object) -> str:
     """A name that came from outside, safe to print and short."""
     text = ascii(name)
     return text if len(text) <= LONGEST + 2 else f"{text[:LONGEST]}...'"
+
+
+def plainly(name: str) -> str:
+    """A name as it is where it can be one of this tool's, and else as `shown` has it."""
+    return name if is_name(name) else shown(name)

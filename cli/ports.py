@@ -185,8 +185,8 @@ class StateStore(Protocol):
 
 @dataclass(frozen=True)
 class OfficialFiles:
-    """What the official tool has left: its `files`, the `nodes` in them and why others are `unusable`, which keys, and
-    what is `left` where it is."""
+    """What the official tool has left: its `files`, the `nodes` in them and why others are `unusable`, which keys, why
+    Numerai's cannot be used (`keys_problem`), and what is `left` where it is."""
 
     files: tuple[Path, ...]
     nodes: Mapping[str, Node]
@@ -194,6 +194,7 @@ class OfficialFiles:
     numerai_keys: bool
     cloud_keys: tuple[str, ...]
     left: tuple[Path, ...]
+    keys_problem: str | None = None
 
 
 @dataclass(frozen=True)

@@ -7,13 +7,14 @@ import os
 import re
 import stat
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
 from ..encodings import as_utf_8
-from ..errors import NumeraiError
+from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder, remove_tree, write_private
 from ..ports import OfficialFiles, Undone
 from .legacy_files import CLOUD_KEYS, legacy_keys
@@ -23,6 +24,7 @@ BACKUPS = "official-"
 LOCKS = "locks"
 _OURS = re.compile(r"official-\d{8}T\d{6}(-\d+)?")
 RECORD_FILE = "upgrade.json"
+_AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
 _LEFT = (".gcp_keys", "aws", "azure", "gcp", "terraform.tfstate", "submission_url.txt", "docker_repo.txt")
 """What else the official tool keeps in its folder. It stays where it is."""
 
@@ -38,7 +40,6 @@ class _Record(msgspec.Struct, frozen=True):
     version: int
     files: dict[str, _File]
     home_was_file: bool = False
-    made: list[str] = []
 
 
 class OfficialHome:
@@ -51,64 +52,94 @@ class OfficialHome:
     def found(self) -> OfficialFiles | None:
         if not self._store.is_legacy():
             return None
-        keys = self._store.raw_keys()
+        self._refuse_in_the_way()
+        keys, problem = self._store.raw_keys(), None
         alone = keys_alone(self._home)
+        try:
+            has_keys = HomeStore(self._home, {}).keys() is not None
+        except UsageError as error:  # what is there can be no key: `setup` is where new ones go
+            has_keys, problem = False, error.message
         return OfficialFiles(
             files=(alone,) if alone else tuple(converted(self._store)),
             nodes=self._store.nodes(),
             unusable=self._store.unusable_nodes(),
-            numerai_keys=self._store.keys() is not None,
+            numerai_keys=has_keys,
+            keys_problem=problem,
             cloud_keys=tuple(name for name in CLOUD_KEYS if keys.get(name)),
             left=tuple(self._home / name for name in _LEFT if not alone and (self._home / name).exists()),
         )
 
     def take_over(self) -> Path:
-        before = [] if (self._home / LOCKS).exists() else [LOCKS]
         self._refuse_in_the_way()
         self._make_folder()
         with self._store.changing():
             files = converted(self._store)
-            folder = self._begun(files) or self._back_up(files, before)
+            folder = self._begun(files) or self._back_up(files)
             for path, content in files.items():
                 write_private(path, content, keep_previous=False)
             parked(self._home).unlink(missing_ok=True)
         return folder
 
     def aws_keys(self) -> tuple[str, str] | None:
-        keys, latest = self._store.raw_keys(), self._latest()
-        if not keys.get("aws") and latest is not None and (copy := latest[0] / KEYS_FILE).exists():
-            keys = legacy_keys(as_utf_8(copy.read_bytes())) or {}
-        aws = keys.get("aws") or {}
-        key_id, secret = aws.get("AWS_ACCESS_KEY_ID"), aws.get("AWS_SECRET_ACCESS_KEY")
-        return (key_id, secret) if isinstance(key_id, str) and isinstance(secret, str) and key_id and secret else None
+        for keys in self._kept_keys():
+            aws = keys.get("aws")
+            key_id, secret = map(aws.get, _AWS_KEYS) if isinstance(aws, dict) else (None, None)
+            if isinstance(key_id, str) and isinstance(secret, str) and key_id and secret:
+                return key_id, secret
+        return None
 
     def undo(self) -> Undone | None:
-        if not self._home.exists() and keys_alone(self._home) is not None:  # interrupted below
+        parted = not self._home.exists() and keys_alone(self._home) is not None  # interrupted in `_make_file`
+        if parted:
             parked(self._home).rename(self._home)
-            return Undone((self._home,), ())
+        if self._home.is_file():
+            return self._cleared_up() or (Undone((self._home,), ()) if parted else None)
         latest = self._latest()
         if latest is None:
-            return None
+            return Undone((self._home,), ()) if self._remove_leftovers() else None
         folder, record = latest
         if record.home_was_file:
             return self._make_file(folder, record)
-        contents = {name: (folder / name).read_bytes() for name in record.files}
+        return self._put_back(folder, record)
+
+    def _put_back(self, folder: Path, record: _Record) -> Undone:
+        """Write the copies over what took their place. From when the record is gone the copies are no backup any more,
+        so that the removal can end anywhere."""
+        contents = {name: (folder / name).read_bytes() for name in record.files if (folder / name).is_file()}
+        missing = [folder / name for name in record.files if name not in contents]
+        if missing and not self._store.is_legacy():
+            raise _gone(missing[0])
         aside: list[Path] = []
         with self._store.changing():
-            for name, file in record.files.items():
-                path = self._home / name
-                if path.exists() and _hash(path.read_bytes()) not in (file.written, _hash(contents[name])):
+            for name, content in contents.items():
+                path, file = self._home / name, record.files[name]
+                if path.exists() and _hash(path.read_bytes()) not in (file.written, _hash(content)):
                     aside.append(_free(path.with_name(f"{name}.upgraded-{_stamp()}")))
                     write_private(aside[-1], path.read_bytes(), keep_previous=False)
-                write_private(path, contents[name], keep_previous=False)
+                write_private(path, content, keep_previous=False)
                 _set_mode(path, file.mode)
+            (folder / RECORD_FILE).unlink()
             remove_tree(folder, self._home, strict=True)
-        for name in () if aside else record.made:
-            remove_tree(self._home / name, self._home)
+        _remove_locks(self._home)
         return Undone(tuple(self._home / name for name in record.files), tuple(aside))
+
+    def _kept_keys(self) -> Iterator[Mapping[str, Any]]:
+        """What the home's file of keys holds, and what its copies do, the newest first."""
+        yield self._store.raw_keys()
+        for folder in reversed(_backups(self._home)):
+            if (copy := folder / KEYS_FILE).is_file():
+                yield legacy_keys(as_utf_8(copy.read_bytes())) or {}
 
     def _refuse_in_the_way(self) -> None:
         """Raise where somebody else's file or folder has the name under which a home's file is put aside."""
+        if self._home.is_symlink() and self._home.is_file():
+            target = self._home.resolve()
+            raise NumeraiError(
+                f"{self._home} is a link to the file {target}, and a folder must take its place.",
+                f"Put the file itself there: remove the link, copy {target} to {self._home}, and upgrade again. Nothing"
+                " was changed.",
+                code="home-is-link",
+            )
         other, keys = parked(self._home), self._store.keys_path
         if not other.exists() or not self._home.exists():
             return
@@ -135,60 +166,119 @@ class OfficialHome:
     def _make_file(self, folder: Path, record: _Record) -> Undone:
         """The other way: the file takes the place of the folder, which is kept beside it if it holds anything else."""
         keys = record.files[KEYS_FILE]
+        if not (folder / KEYS_FILE).is_file():
+            raise _gone(folder / KEYS_FILE)
         write_private(parked(self._home), (folder / KEYS_FILE).read_bytes(), keep_previous=False)
         _set_mode(parked(self._home), keys.mode)
-        kept = _free(self._home.with_name(f"{self._home.name}.upgraded-{_stamp()}"))
-        self._home.rename(kept)
+        self._home.rename(_free(self._home.with_name(f"{self._home.name}.upgraded-{_stamp()}")))
         parked(self._home).rename(self._home)
-        remove_tree(kept / folder.name, kept)
-        if (kept / KEYS_FILE).exists() and _hash((kept / KEYS_FILE).read_bytes()) == keys.written:
-            (kept / KEYS_FILE).unlink()
-        for name in record.made:
-            remove_tree(kept / name, kept)
-        if any(kept.iterdir()):
-            return Undone((self._home,), (kept,))
-        kept.rmdir()
-        return Undone((self._home,), ())
+        return self._cleared_up() or Undone((self._home,), ())
+
+    def _cleared_up(self) -> Undone | None:
+        """The file is a home again: of the folder that was in its place, remove what the upgrade had made. None where
+        there is nothing of it."""
+        name = re.compile(re.escape(self._home.name) + r"\.upgraded-\d{8}T\d{6}(-\d+)?")
+        aside, cleared = list[Path](), False
+        for kept in [path for path in self._home.parent.iterdir() if name.fullmatch(path.name) and path.is_dir()]:
+            records = [(folder, record) for folder, record in _records(kept) if record.home_was_file]
+            for folder, record in records:
+                self._clear_up(kept, folder, record)
+            for path in (*_backups(kept), kept):
+                if not any(path.iterdir()):
+                    path.rmdir()
+                    cleared = True
+            cleared = cleared or bool(records)
+            aside += [kept] if records and kept.exists() else []
+        return Undone((self._home,), tuple(sorted(aside))) if cleared else None
+
+    def _clear_up(self, kept: Path, folder: Path, record: _Record) -> None:
+        """Remove what an upgrade has made in the folder `kept`; its record last, so that this can be done again."""
+        keys = kept / KEYS_FILE
+        if keys.exists() and _hash(keys.read_bytes()) == record.files[KEYS_FILE].written:
+            keys.unlink()
+        _remove_locks(kept)
+        for path in folder.iterdir():
+            if path.name != RECORD_FILE and not path.is_dir():
+                path.unlink()
+        (folder / RECORD_FILE).unlink()
 
     def _begun(self, files: Mapping[Path, bytes]) -> Path | None:
         """The backup that an upgrade or its undoing has made of these files before it was interrupted."""
         latest = self._latest()
         if latest is None or not {path.name for path in files} <= set(latest[1].files):
             return None
-        same = all((latest[0] / path.name).read_bytes() == path.read_bytes() for path in files)
-        return latest[0] if same else None
+        return latest[0] if all(_same(latest[0] / path.name, path) for path in files) else None
 
-    def _back_up(self, files: Mapping[Path, bytes], made: list[str]) -> Path:
+    def _remove_leftovers(self) -> bool:
+        """Remove what was begun of a backup, or is left of one whose files were put back: copies of what is there."""
+        leftovers = [
+            folder
+            for folder in _backups(self._home)
+            if not (folder / RECORD_FILE).exists()
+            and all(_same(copy, self._home / copy.name) for copy in folder.iterdir() if not copy.name.endswith(".tmp"))
+        ]
+        for folder in leftovers:
+            remove_tree(folder, self._home, strict=True)
+        return bool(leftovers)
+
+    def _back_up(self, files: Mapping[Path, bytes]) -> Path:
         """Copy the files that will be replaced, and write down by what."""
-        for begun in self._home.glob(f"{BACKUPS}*"):
-            if (
-                _OURS.fullmatch(begun.name) and not (begun / RECORD_FILE).exists()
-            ):  # interrupted before anything was replaced
-                remove_tree(begun, self._home)
+        self._remove_leftovers()
         folder = _free(self._home / f"{BACKUPS}{_stamp()}")
         make_private_folder(folder)
         for path in files:
             write_private(folder / path.name, path.read_bytes(), keep_previous=False)
         records = {path.name: _File(_mode(path), _hash(content)) for path, content in files.items()}
-        record = _Record(1, records, parked(self._home).exists(), made)
+        record = _Record(1, records, parked(self._home).exists())
         write_private(folder / RECORD_FILE, msgspec.json.encode(record), keep_previous=False)
         return folder
 
     def _latest(self) -> tuple[Path, _Record] | None:
         """The backup of the latest upgrade, whole or interrupted."""
-        for path in sorted(self._home.glob(f"{BACKUPS}*/{RECORD_FILE}"), reverse=True):
-            try:
-                record = msgspec.json.decode(path.read_bytes(), type=_Record)
-            except msgspec.MsgspecError as error:
-                raise NumeraiError(
-                    f"{path} cannot be read: {error}.",
-                    f"The files in {path.parent} are the official tool's, as they were: copy them back by hand.",
-                    code="state-corrupt",
-                ) from error
-            if any(Path(name).name != name for name in record.files):
-                raise NumeraiError(f"{path} names files outside of its folder.", code="state-corrupt")
-            return path.parent, record
-        return None
+        return next(_records(self._home), None)
+
+
+def _backups(home: Path) -> list[Path]:
+    """The folders with copies, the oldest first, whole or not."""
+    found = home.iterdir() if home.is_dir() else ()
+    return sorted(path for path in found if _OURS.fullmatch(path.name) and path.is_dir() and not path.is_symlink())
+
+
+def _records(home: Path) -> Iterator[tuple[Path, _Record]]:
+    """The folders with copies that are whole, and their records, the newest first."""
+    for folder in reversed(_backups(home)):
+        path = folder / RECORD_FILE
+        if not path.is_file():
+            continue
+        try:
+            record = msgspec.json.decode(path.read_bytes(), type=_Record)
+        except msgspec.MsgspecError as error:
+            raise NumeraiError(
+                f"{path} cannot be read: {error}.",
+                f"The files in {folder} are the official tool's, as they were: copy them back by hand.",
+                code="state-corrupt",
+            ) from error
+        if any(Path(name).name != name for name in record.files):
+            raise NumeraiError(f"{path} names files outside of its folder.", code="state-corrupt")
+        yield folder, record
+
+
+def _gone(copy: Path) -> NumeraiError:
+    return NumeraiError(f"{copy} is gone: nothing can be put back, and nothing was changed.", code="backup-gone")
+
+
+def _remove_locks(home: Path) -> None:
+    """Remove the locks that taking a home over needs. The official tool has none."""
+    folder = home / LOCKS
+    if folder.is_dir() and not folder.is_symlink():
+        for path in folder.glob("*.lock"):
+            path.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.is_file() and other.is_file() and one.read_bytes() == other.read_bytes()
 
 
 def _mode(path: Path) -> int:

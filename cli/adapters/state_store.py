@@ -23,7 +23,7 @@ from ..installation import install_command
 from ..models import NUMERAI_API_URL, Keys, Node
 from ..names import check_distinct, check_name, shown
 from ..pasted import pasted_keys
-from .legacy_files import CLOUD_KEYS, legacy_keys, legacy_nodes
+from .legacy_files import CLOUD_KEYS, legacy_keys, legacy_nodes, once
 
 NODES_FILE = "nodes.json"
 KEYS_FILE = ".keys"
@@ -273,10 +273,10 @@ class HomeStore:
         try:
             raw = _decode(content, self.keys_path)
         except NumeraiError:
-            ini = legacy_keys(as_utf_8(content)) if as_utf_8(content).lstrip().startswith(b"[") else None
-            if ini is None:
+            legacy = legacy_keys(as_utf_8(content))
+            if legacy is None or "version" in legacy:
                 raise
-            return ini
+            return legacy
         _refuse_newer(raw, self.keys_path)
         return raw if "version" in raw else legacy_keys(as_utf_8(content)) or raw
 
@@ -357,7 +357,9 @@ def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
             check_distinct(name, nodes)
             nodes[name] = _node(name, record)
         except (msgspec.ValidationError, NumeraiError) as error:
-            reasons[name] = str(error)
+            ours = isinstance(record, dict) and "model_name" in record
+            left = {} if ours else legacy_nodes({name: record})[1]  # as it was taken over
+            reasons[name] = left.get(name, str(error))
     unusable = {name: file.nodes[name] for name in reasons}
     return _NodesFile(file.version, nodes, file.settings, unusable, reasons)
 
@@ -392,7 +394,7 @@ def _decode(content: bytes, path: Path) -> dict[str, Any]:
         raise _corrupt(path, "it looks like UTF-16 without a mark, and is read as UTF-8")
     try:
         raw = msgspec.json.decode(text)
-        json.loads(text, object_pairs_hook=_once)
+        json.loads(text, object_pairs_hook=once)
     except RecursionError as error:
         raise _corrupt(path, "it is nested too deeply") from error
     except (ValueError, msgspec.DecodeError) as error:
@@ -400,15 +402,6 @@ def _decode(content: bytes, path: Path) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise _corrupt(path, "not a JSON object")
     return raw
-
-
-def _once(pairs: list[tuple[str, object]]) -> None:
-    """Of two entries of one name the second would win, and the first be lost with the next change of the file."""
-    seen = set[str]()
-    for name, _ in pairs:
-        if name in seen:
-            raise ValueError(f"{shown(name)} stands there twice")
-        seen.add(name)
 
 
 def _to_json(value: object) -> bytes:

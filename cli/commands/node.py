@@ -12,9 +12,17 @@ import click
 from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError, UsageError
 from ..factory import Factory
 from ..models import Node, Run, RunState
-from ..names import shown
+from ..names import plainly
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
-from ..usecases.inspect import NodeStatus, beside_the_folder, latest_run, list_nodes, node_status, run_log
+from ..usecases.inspect import (
+    NodeStatus,
+    beside_the_folder,
+    cannot_be_used,
+    latest_run,
+    list_nodes,
+    node_status,
+    run_log,
+)
 from ..usecases.resolve import first_steps, resolve_node
 from .options import (
     PlaceType,
@@ -23,11 +31,13 @@ from .options import (
     at_terminal,
     confirm,
     decimal,
+    destroy_options,
     dry_run_option,
     output_options,
     show_plan,
     tournament_option,
     whole,
+    yes_option,
 )
 
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
@@ -146,7 +156,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
         "digest_of": factory.engine.digest,
         "report": factory.render.progress,
         "insist": lambda why: _insist(factory, why, yes),
-        "take_over": lambda why: confirm(f"{why} Let it call this node instead?", yes),
+        "take_over": lambda question: confirm(question, yes),
         "dry_run": dry_run,
     }
     done = configure_node(
@@ -551,10 +561,7 @@ def cancel(factory: Factory, run_id: str | None) -> None:
 
 @node.command()
 @node_options
-@click.option("-p", "--preserve-node-config", is_flag=True, help="Keep the node in nodes.json.")
-@click.option("--force", is_flag=True, help="Stop an active run, and go on where Numerai cannot be told.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@dry_run_option
+@destroy_options
 @output_options
 @click.pass_obj
 def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool, dry_run: bool) -> None:
@@ -588,7 +595,7 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
 
 @node.command()
 @click.argument("name")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @dry_run_option
 @output_options
 @click.pass_obj
@@ -601,9 +608,9 @@ def forget(factory: Factory, name: str, yes: bool, dry_run: bool) -> None:
 
     forget_node(factory.store, name, lambda question: confirm(question, yes), dry_run=dry_run)
     if dry_run:
-        show_plan(factory.render, [f"remove the record of {shown(name)}, and nothing else"])
+        show_plan(factory.render, [f"remove the record of {plainly(name)}, and nothing else"])
         return
-    factory.render.result({"forgotten": name}, lambda: factory.render.mark(OK, f"{shown(name)} is forgotten"))
+    factory.render.result({"forgotten": name}, lambda: factory.render.mark(OK, f"{plainly(name)} is forgotten"))
 
 
 @node.command(name="list")
@@ -612,8 +619,8 @@ def forget(factory: Factory, name: str, yes: bool, dry_run: bool) -> None:
 def list_(factory: Factory) -> None:
     """List the configured nodes."""
     nodes = list_nodes(factory.store)
-    for name, why in factory.store.unusable_nodes().items():
-        factory.render.warn(f"{shown(name)} cannot be used: {why} `numerai node forget NAME` removes its record.")
+    for why in cannot_be_used(factory.store).values():
+        factory.render.warn(why)
 
     def show() -> None:
         if not nodes:

@@ -37,6 +37,14 @@ def output_options(function: F) -> F:
 
 
 dry_run_option = click.option("--dry-run", is_flag=True, help="Say what would be done and do nothing.")
+yes_option = click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+
+
+def destroy_options(function: F) -> F:
+    """Add what is to be known of nodes that are taken out of service."""
+    keep = click.option("-p", "--preserve-node-config", is_flag=True, help="Keep what is destroyed in nodes.json.")
+    force = click.option("--force", is_flag=True, help="Stop active runs, and go on where Numerai cannot be told.")
+    return keep(force(yes_option(dry_run_option(function))))
 
 
 def agree_to_costs(render: Renderer, preview: Sequence[str], yes: bool) -> None:

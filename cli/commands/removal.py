@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import click
 
 from ..factory import Factory
 from ..models import DEFAULT_PROVIDER, Node
-from ..render import FAILED, OK
-from ..usecases.inspect import list_nodes
-from .options import confirm, dry_run_option, output_options, show_plan
+from ..names import plainly
+from ..render import FAILED, OK, Renderer
+from ..usecases.configure import refuse_legacy
+from ..usecases.inspect import cannot_be_used, list_nodes
+from ..usecases.uninstall import Uninstalled
+from .options import confirm, destroy_options, dry_run_option, output_options, show_plan, yes_option
 
 
 @click.command(name="destroy-all")
-@click.option("-p", "--preserve-node-config", is_flag=True, help="Keep the nodes in nodes.json.")
-@click.option("--force", is_flag=True, help="Stop active runs, and go on where Numerai cannot be told.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
-@dry_run_option
+@destroy_options
 @output_options
 @click.pass_obj
 def destroy_all(factory: Factory, preserve_node_config: bool, force: bool, yes: bool, dry_run: bool) -> int:
@@ -25,25 +26,37 @@ def destroy_all(factory: Factory, preserve_node_config: bool, force: bool, yes: 
 
     Asks once. A node that cannot be destroyed is named, and the others are destroyed all the same.
     """
-    render, nodes = factory.render, list_nodes(factory.store)
-    if not nodes:
-        render.result({"destroyed": [], "failed": {}}, lambda: render.say("No node is configured."))
-        return 0
+    render, nodes, unusable = factory.render, list_nodes(factory.store), cannot_be_used(factory.store)
+    refuse_legacy(factory.store)
     if dry_run:
-        show_plan(render, [f"destroy {node.name} on {node.provider}" for node in nodes])
+        show_plan(render, [f"destroy {node.name} on {node.provider}" for node in nodes], list(unusable.values()))
         return 0
     for node in nodes:
         render.progress(f"- {node.name} on {node.provider}")
-    confirm(f"Destroy {'it' if len(nodes) == 1 else f'all {len(nodes)} of them'}?", yes)
-    return _destroy(factory, nodes, force=force, keep_config=preserve_node_config)
+    for why in unusable.values():
+        render.progress(f"- not destroyed: {why}")
+    if nodes:
+        confirm(f"Destroy {'it' if len(nodes) == 1 else f'all {len(nodes)} of them'}?", yes)
+    destroyed, failed = _destroy(factory, nodes, force=force, keep_config=preserve_node_config)
+    failed |= unusable
+
+    def show() -> None:
+        if not nodes and not unusable:
+            render.say("No node is configured.")
+        _show(render, destroyed, failed)
+
+    render.result({"destroyed": destroyed, "failed": failed}, show)
+    return 1 if failed else 0
 
 
-def _destroy(factory: Factory, nodes: list[Node], *, force: bool, keep_config: bool) -> int:
-    """Destroy one after the other; 1 when any of them is still there."""
+def _destroy(
+    factory: Factory, nodes: list[Node], *, force: bool, keep_config: bool
+) -> tuple[list[str], dict[str, str]]:
+    """Destroy one after the other; which are gone, and why the others are not."""
     from ..translation import EXPECTED, as_error
     from ..usecases.destroy import destroy_node
 
-    render, failed = factory.render, dict[str, str]()
+    failed = dict[str, str]()
     for node in nodes:
         try:
             destroy_node(
@@ -52,29 +65,26 @@ def _destroy(factory: Factory, nodes: list[Node], *, force: bool, keep_config: b
                 store=factory.store,
                 provider=factory.provider_of(node),
                 other=factory.provider_recorded(node.also_on) if node.also_on else None,
-                report=render.progress,
-                warn=render.warn,
+                report=factory.render.progress,
+                warn=factory.render.warn,
                 force=force,
                 keep_config=keep_config,
             )
         except EXPECTED as error:
-            known = as_error(error)
-            failed[node.name] = f"{known.message} {known.hint or ''}".strip()
-    destroyed = [node.name for node in nodes if node.name not in failed]
+            failed[node.name] = as_error(error).in_full
+    return [node.name for node in nodes if node.name not in failed], failed
 
-    def show() -> None:
-        for name in destroyed:
-            render.mark(OK, f"{name} is gone")
-        for name, why in failed.items():
-            render.mark(FAILED, f"{name} is still there", detail=why)
 
-    render.result({"destroyed": destroyed, "failed": failed}, show)
-    return 1 if failed else 0
+def _show(render: Renderer, destroyed: list[str], failed: Mapping[str, str]) -> None:
+    for name in destroyed:
+        render.mark(OK, f"{name} is gone")
+    for name, why in failed.items():
+        render.mark(FAILED, f"{plainly(name)} is still there", detail=why)
 
 
 @click.command()
 @click.option("--leave-cloud", is_flag=True, help="Leave what providers hold that is not on this machine.")
-@click.option("-y", "--yes", is_flag=True, help="Do not ask.")
+@yes_option
 @dry_run_option
 @output_options
 @click.pass_obj
@@ -85,7 +95,7 @@ def uninstall(factory: Factory, leave_cloud: bool, yes: bool, dry_run: bool) -> 
     """
     from ..providers.local.daemon import stop_daemon
     from ..providers.local.service import uninstall_service
-    from ..usecases.uninstall import own_files, refuse_while_held, remove_files
+    from ..usecases.uninstall import before_removal, own_files, refuse_while_held, remove_files
 
     render, home = factory.render, factory.home
     refuse_while_held(factory.store, tuple(factory.providers), factory.provider_recorded, leave_cloud)
@@ -97,22 +107,36 @@ def uninstall(factory: Factory, leave_cloud: bool, yes: bool, dry_run: bool) -> 
         *(f"remove {path}" for path in own_files(home)),
     ]
     if dry_run:
-        show_plan(render, steps)
+        show_plan(render, steps, before_removal(home))
         return 0
-    for step in steps:
-        render.progress(f"- {step}")
+    for line in (*(f"- {step}" for step in steps), *before_removal(home)):
+        render.progress(line)
     confirm("Remove all of this?", yes)
-    if nodes and _destroy(factory, nodes, force=True, keep_config=False):
-        return 1
-    uninstall_service(context())
-    stop_daemon(context())
-    done = remove_files(home)
+    destroyed, failed = _destroy(factory, nodes, force=True, keep_config=False)
+    done = Uninstalled()
+    if not failed:
+        uninstall_service(context())
+        stop_daemon(context())
+        done = remove_files(home)
 
     def show() -> None:
-        render.mark(OK, f"{home} holds nothing of this tool any more")
-        if done.left:
-            render.say(f"Not this tool's, and left there: {', '.join(path.name for path in done.left)}")
-        render.say("Last: pip uninstall numerai-compute")
+        _show(render, destroyed, failed)
+        if failed:
+            render.say("So nothing else was removed.")
+            return
+        for path, why in done.stays.items():
+            render.mark(FAILED, f"{path} is still there", detail=why)
+        if not done.stays:
+            render.mark(OK, f"{home} holds nothing of this tool any more")
+        for line in done.notes(home):
+            render.say(line)
+        if not done.stays:
+            render.say("Last: pip uninstall numerai-compute")
 
-    render.result({"removed": done.removed, "left": done.left}, show)
-    return 0
+    content = {
+        "removed": done.removed,
+        "left": done.left,
+        "stays": {str(path): why for path, why in done.stays.items()},
+    }
+    render.result({"destroyed": destroyed, "failed": failed, **content}, show)
+    return 1 if failed or done.stays else 0

@@ -8,7 +8,7 @@ from ..errors import UsageError
 from ..factory import Factory
 from ..ports import OfficialFiles
 from ..render import OK
-from ..usecases.upgrade import AWS_PROFILE, describe, keep_aws_keys, next_steps, summary
+from ..usecases.upgrade import AWS_PROFILE, describe, next_steps, plan_aws_keys, summary, use_profile
 from .options import dry_run_option, output_options
 
 
@@ -43,13 +43,18 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, dry_run: bool
         nodes = sorted(store.nodes())
         render.result({"upgraded": False, "nodes": nodes}, lambda: render.say("Nothing to upgrade."))
         return
-    lines = list(describe(found, factory.providers)) if found else []
+    lines = list(describe(found, factory.providers, factory.provider_recorded)) if found else []
+    add_profile = plan_aws_keys(official, aws_profile, factory.plan_aws_profile) if aws_profile else None
     if dry_run:
-        render.result({"upgraded": False, "found": lines}, lambda: _say(factory, [*lines, "Nothing was changed."]))
+        made = [f"The old tool's AWS keys: become the profile {aws_profile}"] if aws_profile else []
+        lines += [*made, "Nothing was changed."]
+        render.result({"upgraded": False, "found": lines}, lambda: _say(factory, lines))
         return
     _say(factory, lines)
+    profile = add_profile() if add_profile else None
     backup = official.take_over() if found else None
-    profile = keep_aws_keys(official, store, aws_profile, factory.add_aws_profile) if aws_profile else None
+    if aws_profile:
+        use_profile(store, aws_profile)
     content = {
         "upgraded": found is not None,
         "nodes": sorted((*found.nodes, *found.unusable)) if found else sorted(store.nodes()),
@@ -63,6 +68,8 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, dry_run: bool
         if found is not None:
             _show(factory, found, offer="aws" in found.cloud_keys and aws_profile is None)
             render.say(f"Backup: {backup}. `numerai upgrade --undo` puts everything back.")
+            if found.numerai_keys or found.cloud_keys:
+                render.say("It holds the old tool's keys, as they were: remove it when you will not go back.")
             render.say(
                 "What the official tool made in your cloud account is left as it is, and costs what it did. Next:"
             )

@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,7 +44,8 @@ def make_private_folder(folder: Path) -> None:
 
 def check_private_folder(folder: Path) -> None:
     """`EnvironmentNotReady` with code `home-open` where others than its owner could put files into the folder, or where
-    another user owns it: keys and commands in it would be theirs. A folder that is not there is fine."""
+    another user owns it: keys and commands in it would be theirs. One that is not there is fine, and numerai-cli 0.1
+    has a file for it."""
     if sys.platform == "win32":
         return
     try:
@@ -53,10 +55,11 @@ def check_private_folder(folder: Path) -> None:
     writable = bool(found.st_mode & 0o022)
     theirs = found.st_uid not in (os.geteuid(), 0) and os.geteuid() != 0
     if writable or theirs:
-        why = "others can write into it" if writable else f"it belongs to the user with the number {found.st_uid}"
+        mode, into = ("600", "change it") if stat.S_ISREG(found.st_mode) else ("700", "write into it")
+        why = f"others can {into}" if writable else f"it belongs to the user with the number {found.st_uid}"
         raise EnvironmentNotReady(
             f"{folder} cannot be trusted with keys: {why}.",
-            f"Look who has been there, then run `chmod 700 {folder}` (`numerai doctor --fix` does it)."
+            f"Look who has been there, then run `chmod {mode} {folder}` (`numerai doctor --fix` does it)."
             if writable
             else "Set NUMERAI_HOME to a folder of your own.",
             code="home-open",

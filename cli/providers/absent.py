@@ -73,7 +73,7 @@ class AbsentProvider:
 
     def refusal(self, node: Node) -> EnvironmentNotReady:
         """The error for what would need it, with the commands that lead out."""
-        move, forget = f"numerai node -m {node.model_name} config -P local", f"numerai node forget {node.name}"
+        move, forget = f"numerai node -m {node.name} config -P local", f"numerai node forget {node.name}"
         hint = f"`{move}` moves it to this machine, `{forget}` removes its record; what {self.name} holds stays."
         return EnvironmentNotReady(
             f"{node.name} runs on {self.name}, and {self.not_here}.", hint, code="not-runnable-here"

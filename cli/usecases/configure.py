@@ -116,7 +116,7 @@ def configure_node(
 
     `digest_of` gives an image's digest (`ports.ContainerEngine.digest`). `agree` is given what a provider says before
     it makes things that are billed, `insist` why the node cannot work yet (its model has an assigned pickle),
-    `take_over` what Numerai calls for the model until now and would not call any more; each raises when the person does
+    `take_over` asks whether what Numerai calls for the model until now may end; each raises when the person does
     not want to go on, and nothing has been touched then. `move` does it where the node is on another provider; without
     it that is a `UsageError`. One command at a time changes a node: `NumeraiError` with code
     `busy` otherwise.
@@ -146,8 +146,9 @@ def configure_node(
         if model.pickle is not None:
             insist(f"{model.name}: {PICKLE_ASSIGNED}.")
         called = registers(request, node, model, provider, api)
-        if called and (other := taken_from(node, model, provider)) is not None:
-            take_over(f"For {model.name} Numerai calls another address, {other}, that this home did not register.")
+        ends = _ends(node, model, provider, store, called=called)
+        if ends is not None:
+            take_over(ends)
         if preview:
             agree(preview)
         plan.carry_out(report)
@@ -224,8 +225,7 @@ def plan_configure(
     """The steps that make the node what it should be. Checks everything that can be checked before. Can be carried out
     again: what an interrupted call has done is found and finished."""
     source, provisioned = source_of(node), [node]
-    recorded = store.nodes().get(node.name, node)
-    moved_from = recorded.provider if recorded.provider != node.provider else None
+    moved_from = _moved_from(node, store)
 
     def pin() -> None:
         digests = present_digests(node, digest_of)
@@ -245,32 +245,49 @@ def plan_configure(
     what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {counted(node.timeout_minutes, 'minute')}"
     when = f", cron '{node.cron}' (UTC)" if node.cron else ""
     steps.append((f"provision {node.name} on {node.provider}: {what}{when}", provision))
-    steps.append((f"record {node.name} in {store.nodes_path}", lambda: store.save_node(provisioned[0])))
-    if registers(request, node, model, provider, api):
-        other = taken_from(node, model, provider)
-        instead = f", which calls {other} until now: that ends" if other else ""
-        register = f"register the webhook of {node.model_name} with Numerai{instead}"
-        steps.append((register, lambda: api.set_webhook(node.model_id, provisioned[0].webhook_url)))
-    elif model.pickle is not None:
-        notes.append(f"{model.name}: {PICKLE_ASSIGNED}. No webhook is registered. To change that: {UNASSIGN_PICKLE}.")
-    elif node.cron:
-        notes += [
-            "It runs by its schedule; the webhook is not registered (--register-webhook does it).",
-            *times(node, api),
-        ]
-        if model.webhook is not None and taken_from(node, model, provider) is None:
-            off = f"take the webhook of {node.model_name} off Numerai"
-            steps.append((off, lambda: api.set_webhook(node.model_id, None)))
-        elif model.webhook is not None:
-            notes.append(f"Numerai also calls another address for {node.model_name}: look at it on https://numer.ai.")
-    else:
-        if model.webhook is not None and moved_from is not None and model.webhook == node.webhook_url:
-            off = f"take the webhook of {node.model_name} off Numerai, which calls it on {moved_from} until now"
-            steps.append((off, lambda: api.set_webhook(node.model_id, None)))
-        notes.append(NOT_REACHED)
+    record = (f"record {node.name} in {store.nodes_path}", lambda: store.save_node(provisioned[0]))
+    before, after, more = _plan_calls(request, node, model, provider, api, moved_from, lambda: provisioned[0])
+    steps += [*before, record, *after]
+    notes += more
     if moved_from is not None:
         notes.append(f"What {moved_from} holds for {node.name} stays there, and costs what it did.")
     return Plan(tuple(steps), tuple(notes))
+
+
+def _plan_calls(
+    request: NodeRequest,
+    node: Node,
+    model: Model,
+    provider: Provider,
+    api: NumeraiApi,
+    moved_from: str | None,
+    provisioned: Callable[[], Node],
+) -> tuple[list[Step], list[Step], list[str]]:
+    """Whom Numerai calls from now on: the steps before the node is recorded, those after that, and what to know of it.
+
+    What is called on a provider that the node leaves ends before the new record: that forgets the address."""
+    other = taken_from(node, model, provider)
+    notes = list[str]()
+    own = model.webhook is not None and other is None
+    calls = f", which calls it on {moved_from} until now" if own and moved_from is not None else ""
+    if registers(request, node, model, provider, api):
+        ends = f", which calls {other} until now: that ends" if other else calls and f"{calls}: that ends"
+        register = f"register the webhook of {node.model_name} with Numerai{ends}"
+        return [], [(register, lambda: api.set_webhook(node.model_id, provisioned().webhook_url))], notes
+    if model.pickle is not None:
+        notes.append(f"{model.name}: {PICKLE_ASSIGNED}. No webhook is registered. To change that: {UNASSIGN_PICKLE}.")
+        return [], [], notes
+    if node.cron:
+        by_schedule = "It runs by its schedule; the webhook is not registered (--register-webhook does it)."
+        notes += [by_schedule, *times(node, api)]
+    else:
+        notes.append(NOT_REACHED)
+    if other is not None:
+        notes.append(f"Numerai also calls another address for {node.model_name}: look at it on https://numer.ai.")
+    off = (f"take the webhook of {node.model_name} off Numerai{calls}", lambda: api.set_webhook(node.model_id, None))
+    if own and moved_from is not None:
+        return [off], [], notes
+    return [], [off] if own and node.cron else [], notes
 
 
 def plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[list[Step], list[str]]:
@@ -308,6 +325,31 @@ def registers(request: NodeRequest, node: Node, model: Model, provider: Provider
     if model.pickle is not None:
         return False
     return request.register_webhook or (not node.cron and provider.reachable_by(api.url))
+
+
+def _moved_from(node: Node, store: StateStore) -> str | None:
+    """The provider that a node is recorded with, where it is to be another's."""
+    recorded = store.nodes().get(node.name, node)
+    return recorded.provider if recorded.provider != node.provider else None
+
+
+def _ends(node: Node, model: Model, provider: Provider, store: StateStore, *, called: bool) -> str | None:
+    """What Numerai calls for the model until now and would not call any more, where a person has to agree to that."""
+    if model.webhook is None or model.pickle is not None:
+        return None
+    other, moved_from = taken_from(node, model, provider), _moved_from(node, store)
+    if other is not None:
+        return takes(model, other) if called else None
+    if moved_from is None:
+        return None
+    then = "call it here instead" if called else "not call it any more (this machine starts it)"
+    return f"Numerai calls {node.name} on {moved_from} until now. Let Numerai {then}?"
+
+
+def takes(model: Model, other: str) -> str:
+    """Asks whether Numerai is to call a node instead of an address that is not known here."""
+    why = f"For {model.name} Numerai calls another address, {other}, that this home did not register."
+    return f"{why} Let it call this node instead?"
 
 
 def taken_from(node: Node, model: Model, provider: Provider) -> str | None:

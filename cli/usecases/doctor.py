@@ -17,7 +17,7 @@ from ..installation import beside_official
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
 from ..translation import EXPECTED
-from .inspect import list_nodes
+from .inspect import list_nodes, unusable_note
 from .node_checks import NodeChecks, guarded
 from .overview import name_of, needs_watching, watching
 from .setup import chosen_provider, scope_warnings
@@ -97,7 +97,11 @@ class Doctor:
         if not home.exists():
             yield Check("home", CheckStatus.WARNING, f"{home} does not exist yet", "numerai setup")
             return
-        if not os.access(home, os.W_OK | os.X_OK):
+        if home.is_file() and not self._home_of_keys():
+            mend = "move it away, or set NUMERAI_HOME to a folder"
+            yield Check("home", CheckStatus.FAILED, f"{home} is a file, and no folder", mend)
+            return
+        if not os.access(home, os.W_OK if home.is_file() else os.W_OK | os.X_OK):
             yield Check("home", CheckStatus.FAILED, f"{home} is not writable for you", f"make {home} writable")
             return
         open_ones = [path.name for path in self._private() if _open_to_others(path)]
@@ -106,6 +110,13 @@ class Doctor:
             yield Check("home", CheckStatus.FAILED, why, "numerai doctor --fix", safe_fix=FIX_MODES)
         else:
             yield Check("home", CheckStatus.OK, f"{home}, for you only")
+
+    def _home_of_keys(self) -> bool:
+        """Whether the file that is in the home's place is, or may be, the one of numerai-cli until 0.2."""
+        try:
+            return self.store.is_legacy()
+        except NumeraiError as error:
+            return error.code == "home-open"
 
     def _private(self) -> list[Path]:
         folder = self.store.home
@@ -125,6 +136,8 @@ class Doctor:
         if self._is_legacy():
             why = f"{self.store.home} is the official tool's"
             yield Check("nodes.json", CheckStatus.WARNING, why, "numerai upgrade")
+        elif (note := unusable_note(self.store)) is not None:
+            yield Check("nodes.json", CheckStatus.WARNING, f"{counted(count, 'node')}; {note}", "numerai node list")
         else:
             yield Check("nodes.json", CheckStatus.OK, counted(count, "node"))
 

@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import UsageError
-from ..names import shown
+from ..names import plainly, shown
 from ..ports import StateStore
 
 
 def forget_node(store: StateStore, name: str, agree: Callable[[str], None], *, dry_run: bool = False) -> None:
-    """Remove a record from nodes.json, usable or not. `agree` raises when the person does not want that; `UsageError`
-    when there is none of that name. With `dry_run` nobody is asked, and nothing is removed."""
+    """Remove a record from nodes.json, usable or not: by its name, or as messages show one that cannot be typed.
+
+    `agree` raises when the person does not want that; `UsageError` when there is none of that name. With `dry_run`
+    nobody is asked, and nothing is removed."""
     nodes, unusable = store.nodes(), store.unusable_nodes()
+    if name not in {*nodes, *unusable}:
+        name = next((each for each in unusable if name == shown(each)[1:-1]), name)  # what a message says can be typed
     if name in nodes:
         node = nodes[name]
         what = f"What {node.provider} holds of {name} stays and may cost money, and Numerai goes on calling its webhook"
-        mend = f"`numerai node -m {node.model_name} destroy` removes all of it where there is such a provider"
+        mend = f"`numerai node -m {node.name} destroy` removes all of it where there is such a provider"
         question = f"{what}. {mend}. Forget it all the same?"
     elif name in unusable:
-        question = f"{shown(name)} cannot be used: {unusable[name]} Forget it?"
+        question = f"{plainly(name)} cannot be used: {unusable[name]} Forget it?"
     else:
-        known = ", ".join(map(shown, [*nodes, *unusable])) or "none"
-        raise UsageError(f"There is no node {shown(name)}.", f"There are: {known}.", code="unknown-node")
+        known = ", ".join(map(plainly, [*nodes, *unusable])) or "none"
+        raise UsageError(f"There is no node {plainly(name)}.", f"There are: {known}.", code="unknown-node")
     if not dry_run:
         agree(question)
         store.forget_node(name)

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..counting import counted
 from ..errors import NumeraiError
 from ..models import Deployment, LogLine, Node, Run, WebhookCall
+from ..names import plainly
 from ..ports import Provider, StateStore
 
 KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
@@ -93,6 +95,28 @@ def beside_the_folder(node: Node, provider_of: Callable[[Node], Provider]) -> li
 def list_nodes(store: StateStore) -> list[Node]:
     """Every configured node, by name. Touches nothing but nodes.json."""
     return [node for _, node in sorted(store.nodes().items())]
+
+
+def cannot_be_used(store: StateStore) -> dict[str, str]:
+    """Every record that is no node this tool can use, by its name: why, and what leads out."""
+    return {
+        name: f"{plainly(name)} cannot be used: {why} {forget_command(name)} removes its record."
+        for name, why in sorted(store.unusable_nodes().items())
+    }
+
+
+def forget_command(name: str) -> str:
+    """The command that removes a record, as a hint has it."""
+    return f"`numerai node forget {'-- ' if name.startswith('-') else ''}{plainly(name)}`"
+
+
+def unusable_note(store: StateStore) -> str | None:
+    """That there are records which are no nodes; None where there are none."""
+    names = sorted(store.unusable_nodes())
+    if not names:
+        return None
+    listed = ", ".join(map(plainly, names))
+    return f"{counted(len(names), 'record')} in nodes.json cannot be used: {listed}. `numerai node list` says why."
 
 
 def latest_run(node: Node, provider: Provider) -> Run | None:

@@ -21,6 +21,7 @@ from .configure import (
     plan_source,
     registers,
     taken_from,
+    takes,
 )
 from .deploy import deploy_locked, how_it_runs, refuse_credentials
 from .destroy import refuse_while_active
@@ -71,7 +72,7 @@ class Mover:
             self.insist(f"{model.name}: {PICKLE_ASSIGNED}.")
         ours = is_own_webhook(model.webhook, existing, old.webhook_url(node.name))
         if change.called and not ours and (other := taken_from(node, model, new)) is not None:
-            self.take_over(f"For {model.name} Numerai calls another address, {other}, that this home did not register.")
+            self.take_over(takes(model, other))
         self.agree(plan)
         plan.carry_out(self.report)
         done = self.store.nodes()[node.name]

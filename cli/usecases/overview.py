@@ -12,7 +12,7 @@ from ..models import GOING_ON, Check, CheckStatus, Node, Tournament, WatcherReco
 from ..ports import NotifiesItself, Provider, StateStore
 from ..translation import EXPECTED, as_error
 from .history import RoundReader, RoundRecord
-from .inspect import list_nodes
+from .inspect import list_nodes, unusable_note
 from .webhooks import webhook_check
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class NodeGlance:
 class Overview:
     """How everything stands. `told` are the names of those who are told, `watchers` those who follow the rounds from
     this machine; `needs_watching` is whether any node depends on that. `last_look` is by whoever looked last, and
-    perhaps never again. `problems` is what could not be asked."""
+    perhaps never again. `problems` is what could not be asked, or is no node."""
 
     now: datetime
     tournaments: tuple[TournamentGlance, ...]
@@ -90,7 +90,9 @@ def overview(store: StateStore, reader: RoundReader, ledger: Ledger, provider_of
     told = tuple(sorted(reader.kept(store.notify_urls) or ()))
     needed = any(needs_watching(node, provider_of) for node in nodes)
     latest = reader.kept(lambda: last_look(ledger))
-    return Overview(reader.now(), tournaments, glances, watchers, latest, needed, told, tuple(reader.problems))
+    note = unusable_note(store)
+    problems = (*reader.problems, *([note] if note else []))
+    return Overview(reader.now(), tournaments, glances, watchers, latest, needed, told, problems)
 
 
 def needs_watching(node: Node, provider_of: ProviderOf) -> bool:

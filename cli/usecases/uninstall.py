@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import EnvironmentNotReady
 from ..files.private import remove_file, remove_tree
 from ..models import DEFAULT_PROVIDER
-from ..ports import HoldsElsewhere, Provider, StateStore
+from ..names import plainly
+from ..ports import HoldsElsewhere, NotHere, Provider, StateStore
 from .configure import refuse_legacy
-from .inspect import finish_move, half_moved
+from .inspect import finish_move, forget_command, half_moved, list_nodes
 
 OWN_FILES = (
     "nodes.json", "nodes.json.previous", ".keys", ".keys.previous", "rounds.db", "rounds.db-shm", "rounds.db-wal",
@@ -21,58 +24,116 @@ OWN_FILES = (
 """What this tool keeps in its home folder. Whatever else is there belongs to somebody else and stays."""
 
 
+_UNFINISHED = re.compile(r"\.(nodes\.json|\.keys)(\.[a-z]+)?\.[0-9a-f]{8}\.tmp")
+"""What a command that was killed leaves of them."""
+_WITH_KEYS = ("official-*", ".keys.upgraded-*")
+"""Copies of the official tool's files that an upgrade has made, and what `upgrade --undo` has put aside."""
+
+
 @dataclass(frozen=True)
 class Uninstalled:
-    """What was removed, and what stays in the home folder because it is not this tool's."""
+    """What was removed, what is left in the home folder because it is not this tool's, and what of this tool's could
+    not be removed, with why."""
 
-    removed: tuple[Path, ...]
-    left: tuple[Path, ...]
+    removed: tuple[Path, ...] = ()
+    left: tuple[Path, ...] = ()
+    stays: dict[Path, str] = field(default_factory=dict)
+
+    def notes(self, home: Path) -> Iterator[str]:
+        """What a person should know of what is still there."""
+        others = [path for path in self.left if path not in self.stays]
+        if others:
+            names = (
+                f"{path.name} (a link to {path.readlink()})" if path.is_symlink() else path.name for path in others
+            )
+            yield f"Not this tool's, and left there: {', '.join(names)}"
+        keys = [path.name for path in others if any(path.match(pattern) for pattern in _WITH_KEYS)]
+        if keys:
+            yield f"Keys are still in {', '.join(keys)}, as the official tool had them. Remove that by hand."
+        if home.is_symlink():
+            yield f"{home} is a link to {home.readlink()}: both stay."
 
 
 def refuse_while_held(
     store: StateStore, providers: tuple[str, ...], provider_named: Callable[[str], Provider], leave_cloud: bool
 ) -> None:
-    """`EnvironmentNotReady` with code `cloud-resources` while a provider holds something that is not on this machine,
-    unless it is to be left; `half-moved` while a node is left between two providers."""
+    """`EnvironmentNotReady` with code `cloud-resources` while a provider holds or may hold something elsewhere, unless
+    that is to be left; `half-moved` while a node is left between two providers."""
     refuse_legacy(store)  # its files are the official tool's
-    for node in store.nodes().values():
+    for node in list_nodes(store):
         if node.also_on is not None:
             raise EnvironmentNotReady(half_moved(node), finish_move(node), code="half-moved")
-    held = sorted(_held(store, providers, provider_named))
-    if held and not leave_cloud:
-        raise EnvironmentNotReady(
-            f"There is still: {', '.join(held)}. It may cost money, and this home knows how to remove it.",
-            "Run `numerai destroy-all` first. With --leave-cloud it is left as it is.",
-            code="cloud-resources",
-        )
+    held, unknown = _held(store, providers, provider_named), _unknown(store, provider_named)
+    if leave_cloud or not (held or unknown):
+        return
+    destroy = ["Run `numerai destroy-all` first."] if held else []
+    forget = [f"{', '.join(map(forget_command, unknown))}: that removes a record, and nothing else."] if unknown else []
+    raise EnvironmentNotReady(
+        f"There is still: {', '.join([*held, *unknown.values()])}. It may cost money, and only this home tells of it.",
+        " ".join([*destroy, *forget, "With --leave-cloud all of it is left as it is."]),
+        code="cloud-resources",
+    )
 
 
-def _held(store: StateStore, providers: tuple[str, ...], provider_named: Callable[[str], Provider]) -> Iterator[str]:
-    for node in store.nodes().values():
-        if node.provider != DEFAULT_PROVIDER:
-            yield f"{node.name} on {node.provider}"
-    for name in providers:
-        provider = provider_named(name)
+def _held(store: StateStore, providers: tuple[str, ...], provider_named: Callable[[str], Provider]) -> list[str]:
+    """What this tool can remove."""
+    held = [
+        f"{node.name} on {node.provider}"
+        for node in list_nodes(store)
+        if node.provider != DEFAULT_PROVIDER and not isinstance(provider_named(node.provider), NotHere)
+    ]
+    for provider in map(provider_named, providers):
         if isinstance(provider, HoldsElsewhere):
-            yield from provider.held()
+            held += provider.held()
+    return sorted(held)
+
+
+def _unknown(store: StateStore, provider_named: Callable[[str], Provider]) -> dict[str, str]:
+    """The records, by name, of which this tool cannot remove anything."""
+    absent = {
+        node.name: f"{node.name} on {node.provider}"
+        for node in list_nodes(store)
+        if isinstance(provider_named(node.provider), NotHere)
+    }
+    return absent | {name: f"{plainly(name)} (a record that cannot be used)" for name in store.unusable_nodes()}
 
 
 def own_files(home: Path) -> list[Path]:
-    """What there is of this tool's files."""
-    broken = sorted(home.glob("nodes.json.broken-*"))
-    return [path for path in (*(home / name for name in OWN_FILES), *broken) if path.is_symlink() or path.exists()]
+    """What there is of this tool's files. What a link leads to outside of the home folder is none of them."""
+    more = [
+        path
+        for path in (home.iterdir() if home.is_dir() else ())
+        if _UNFINISHED.fullmatch(path.name) or path.name.startswith("nodes.json.broken-")
+    ]
+    named = [home / name for name in OWN_FILES]
+    there = [path for path in (*named, *sorted(more)) if path.is_symlink() or path.exists()]
+    return [path for path in there if not path.parent.is_symlink() or path.parent == home]
+
+
+def before_removal(home: Path) -> list[str]:
+    """What a person should know before anything is removed."""
+    notes = []
+    if any(home.glob("official-*/upgrade.json")):
+        notes.append("To go back to the official tool, run `numerai upgrade --undo` before this.")
+    if home.is_symlink():
+        notes.append(f"{home} is a link to {home.readlink()}: this tool's files in there are removed, both stay.")
+    return notes
 
 
 def remove_files(home: Path) -> Uninstalled:
     """Remove this tool's files, and the folders that are empty then."""
-    removed = own_files(home)
-    for path in removed:
-        if path.is_dir() and not path.is_symlink():
-            remove_tree(path, home)
-        else:
-            remove_file(path, home)
+    own, why = own_files(home), dict[Path, str]()
+    for path in own:
+        try:
+            if path.is_dir() and not path.is_symlink():
+                remove_tree(path, home, strict=True)
+            else:
+                remove_file(path, home)
+        except OSError as error:
+            why[path] = f"{error.strerror or error}: {error.filename or path}"
     for folder in (home / "aws", home):
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        if folder.is_dir() and not folder.is_symlink() and not any(folder.iterdir()):
+            with suppress(OSError):  # an empty folder may be a place where a disk is mounted
+                folder.rmdir()
     left = tuple(sorted(home.iterdir())) if home.is_dir() else ()
-    return Uninstalled(tuple(path for path in removed if not path.exists()), left)
+    return Uninstalled(tuple(path for path in own if path not in why), left, why)

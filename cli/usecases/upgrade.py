@@ -7,8 +7,8 @@ from pathlib import Path
 
 from ..counting import counted
 from ..errors import UsageError
-from ..models import Node
-from ..ports import OfficialFiles, OfficialHome, StateStore
+from ..names import plainly
+from ..ports import NotHere, OfficialFiles, OfficialHome, Provider, StateStore
 from .resolve import first_steps
 
 AWS_PROFILE = "numerai"
@@ -16,27 +16,27 @@ AWS_PROFILE = "numerai"
 _KEYS = {"aws": "AWS", "azure": "Azure", "gcp": "Google Cloud"}
 
 
-def describe(found: OfficialFiles, providers: Sequence[str]) -> Iterator[str]:
+def describe(
+    found: OfficialFiles, providers: Sequence[str], provider_named: Callable[[str], Provider]
+) -> Iterator[str]:
     """What was found and what becomes of it, line by line. `providers` are those that this tool has."""
     yield f"Of the official tool, in {', '.join(str(path) for path in found.files)}:"
     for name, node in sorted(found.nodes.items()):
-        becomes = "kept" if node.provider in providers else f"kept, but not runnable here: {leads_out(node)}"
+        becomes = "kept"
+        if node.provider not in providers and isinstance(absent := provider_named(node.provider), NotHere):
+            becomes = f"kept, but not runnable here: {absent.refusal(node).hint}"
         yield f"  {name} ({node.provider}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB): {becomes}"
     for name, why in sorted(found.unusable.items()):
-        yield f"  {name}: kept as it is, but cannot be used: {why}"
+        yield f"  {plainly(name)}: kept as it is, but cannot be used: {why}"
     if found.numerai_keys:
         yield "  Numerai's keys: taken over"
+    if found.keys_problem:
+        yield f"  Numerai's keys: cannot be used: {found.keys_problem} `numerai setup` asks for others afterwards"
     for name in found.cloud_keys:
         use = "; --aws-profile NAME makes a profile of them" if name == "aws" else ""
         yield f"  {_KEYS[name]} keys: in the backup only{use}"
     for path in found.left:
         yield f"  {path}: left as it is"
-
-
-def leads_out(node: Node) -> str:
-    """What can be done with a node whose provider is not there."""
-    move, forget = f"numerai node -m {node.model_name} config -P local", f"numerai node forget {node.name}"
-    return f"`{move}` moves it to this machine, `{forget}` removes its record"
 
 
 def next_steps(store: StateStore, providers: Sequence[str]) -> list[str]:
@@ -46,16 +46,17 @@ def next_steps(store: StateStore, providers: Sequence[str]) -> list[str]:
         return [first_steps(store)]
     here = [node for node in nodes if node.provider in providers]
     first = (here or nodes)[0]
-    node = f"numerai node -m {first.model_name}"
+    node = f"numerai node -m {first.name}"
     config = f"{node} config" if here else f"{node} config -P local"
     others = ["and so for each other node"] if nodes[1:] else []
     return [first_steps(store, "numerai doctor"), config, f"{node} deploy", f"{node} test", *others]
 
 
-def keep_aws_keys(
-    official: OfficialHome, store: StateStore, profile: str, add_profile: Callable[[str, str, str], Path]
-) -> Path:
-    """Put the old tool's AWS keys into the AWS programs' own file as a profile, and use that profile from now on.
+def plan_aws_keys(
+    official: OfficialHome, profile: str, plan_profile: Callable[[str, str, str], Callable[[], Path]]
+) -> Callable[[], Path]:
+    """What puts the old tool's AWS keys into the AWS programs' own file as a profile. Whether that can be done is known
+    now, before anything is changed.
 
     `UsageError` with code `no-aws-keys` where neither the home nor a backup has them.
     """
@@ -65,14 +66,17 @@ def keep_aws_keys(
             "The official tool has left no AWS keys here.", "Run `aws configure`, or set AWS_PROFILE.",
             code="no-aws-keys",
         )  # fmt: skip
-    path = add_profile(profile, *keys)
+    return plan_profile(profile, *keys)
+
+
+def use_profile(store: StateStore, profile: str) -> None:
+    """Let the provider aws use a profile from now on."""
     settings = store.settings("aws")
     if settings.get("profile") != profile:
         store.save_settings("aws", {**settings, "profile": profile})
-    return path
 
 
 def summary(found: OfficialFiles) -> str:
     """What was taken over, in a few words."""
     names = sorted((*found.nodes, *found.unusable))
-    return counted(len(names), "node") + (f" ({', '.join(names)})" if names else "")
+    return counted(len(names), "node") + (f" ({', '.join(map(plainly, names))})" if names else "")

@@ -344,11 +344,11 @@ def test_upgrade_takes_over_the_official_tools_home_and_gives_it_back(line: Line
     assert "official" in line("node", "-m", "bob", "config", "-p", str(folder)).err
     planned = line("upgrade", "--dry-run").out
     assert "numerai-bob (aws, 1 vCPU" in planned and "Nothing was changed" in planned and "oldsecret" not in planned
-    assert "numerai-alice (gcp" in planned and "numerai node -m alice config -P local" in planned
+    assert "numerai-alice (gcp" in planned and "numerai node -m numerai-alice config -P local" in planned
     assert "numerai-half: kept as it is, but cannot be used" in planned
     upgraded = line("upgrade")
     assert upgraded.exit_code == 0 and "numerai upgrade --aws-profile numerai" in upgraded.out
-    steps = ["numerai doctor", *(f"numerai node -m bob {step}" for step in ("config", "deploy", "test"))]
+    steps = ["numerai doctor", *(f"numerai node -m numerai-bob {step}" for step in ("config", "deploy", "test"))]
     assert [text.strip() for text in upgraded.out.partition("Next:\n")[2].splitlines()][:4] == steps
     assert "numerai-bob" in line("node", "list").out
     assert line("upgrade", "--undo").exit_code == 0
@@ -362,7 +362,12 @@ def test_the_old_tools_aws_keys_become_a_profile_on_demand(
     shared = tmp_path / "credentials"
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(shared))
     shared.write_text("# mine\n[default]\naws_access_key_id = MINE")
-    official_home(line, folder)
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    before = official_home(line, folder)
+    for profile in ("default", "a]b"):
+        assert line("upgrade", "--aws-profile", profile).exit_code == 2
+        assert {path.name: path.read_bytes() for path in line.home.iterdir()} == before, "refused before the take-over"
+    assert "become the profile numerai" in line("upgrade", "--aws-profile", "numerai", "--dry-run").out
     assert line("upgrade").exit_code == 0 and "AKIAOLD" not in shared.read_text()
     kept = line("upgrade", "--aws-profile", "numerai")
     assert kept.exit_code == 0 and "oldsecret" not in kept.out

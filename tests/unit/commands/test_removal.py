@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,8 @@ def no_service(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_uninstall_refuses_while_a_cloud_holds_anything(two: Line, no_service: list[str]) -> None:
     refused = two("uninstall", "--yes")
-    assert refused.exit_code == 3 and "numerai-bob on gcp" in refused.err and "destroy-all" in refused.err
+    assert refused.exit_code == 3 and "numerai-bob on gcp" in refused.err and "destroy-all" not in refused.err
+    assert "`numerai node forget numerai-bob`" in refused.err, "nothing else can be done with it here"
     assert (two.home / "nodes.json").exists() and no_service == []
 
 
@@ -95,6 +97,95 @@ def test_uninstall_removes_this_tools_files_and_nothing_else(two: Line, no_servi
     assert no_service == ["service", "daemon"] and two.api.by_id["id-alice"].webhook is None
     assert sorted(path.name for path in two.home.rglob("*")) == [".gcp_keys", "aws", "terraform.tfstate"]
     assert (two.home.parent / "code").is_dir(), "what a link leads to stays"
+
+
+@pytest.fixture
+def spoiled(line: Line) -> Line:
+    """Records that are no nodes, beside none that is one."""
+    line.home.mkdir(mode=0o700)
+    nodes = {"../evil": {"provider": "aws"}, "numerai-half": None}
+    (line.home / "nodes.json").write_text(json.dumps({"version": 1, "nodes": nodes}))
+    return line
+
+
+def test_destroy_all_counts_what_it_cannot_use(spoiled: Line) -> None:
+    assert "numerai node forget '../evil'" in spoiled("destroy-all", "--dry-run").out
+    done = spoiled("destroy-all", "--yes")
+    assert done.exit_code == 1 and "No node is configured" not in done.out
+    assert "'../evil' is still there" in done.out and "`numerai node forget numerai-half`" in done.out
+    assert spoiled("destroy-all", "--yes", "--json").json["failed"].keys() == {"../evil", "numerai-half"}
+
+
+def test_uninstall_counts_what_it_cannot_use(spoiled: Line, no_service: list[str]) -> None:
+    refused = spoiled("uninstall", "--yes")
+    assert refused.exit_code == 3 and "'../evil'" in refused.err and "`numerai node forget numerai-half`" in refused.err
+    assert (spoiled.home / "nodes.json").exists() and no_service == []
+    assert spoiled("node", "forget", "../evil", "--yes").exit_code == 0
+    assert spoiled("uninstall", "--yes", "--leave-cloud").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["uninstall", "destroy-all"])
+def test_a_home_of_the_official_tool_is_left_alone(line: Line, no_service: list[str], command: str) -> None:
+    line.home.mkdir(mode=0o700)
+    (line.home / "nodes.json").write_text(json.dumps({"numerai-alice": {"provider": "local", "path": "/x"}}))
+    before = (line.home / "nodes.json").read_bytes()
+    for options in (["--yes"], ["--dry-run"]):
+        refused = line(command, *options)
+        assert refused.exit_code == 1 and "numerai upgrade" in refused.err
+    assert (line.home / "nodes.json").read_bytes() == before and no_service == []
+
+
+def test_uninstall_prints_one_document(two: Line, no_service: list[str]) -> None:
+    forget_bob(two)
+    two.provider.fail["destroy"] = ProviderError("its container does not go away")
+    stopped = two("uninstall", "--yes", "--json")
+    assert stopped.exit_code == 1 and stopped.json["removed"] == [] and "numerai-alice" in stopped.json["failed"]
+    two.provider.fail.clear()
+    done = two("uninstall", "--yes", "--json")
+    assert done.exit_code == 0 and done.json["destroyed"] == ["numerai-alice"] and done.json["stays"] == {}
+
+
+def test_uninstall_says_which_of_its_files_it_could_not_remove(
+    two: Line, no_service: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forget_bob(two)
+    real = Path.unlink
+
+    def refusing(path: Path, missing_ok: bool = False) -> None:
+        if path.name == "nodes.json":
+            raise PermissionError(13, "Permission denied", str(path))
+        real(path, missing_ok=missing_ok)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "unlink", refusing)
+        done = two("uninstall", "--yes")
+    assert done.exit_code == 1 and f"{two.home / 'nodes.json'} is still there" in done.out
+    assert "Permission denied" in done.out and "pip uninstall" not in done.out
+    assert not (two.home / "nodes.json.previous").exists(), "the others are gone"
+
+
+def test_uninstall_says_where_keys_are_left(line: Line, no_service: list[str]) -> None:
+    line.home.mkdir(mode=0o700)
+    (line.home / ".keys").write_text(json.dumps({"numerai": {}, "aws": {"AWS_ACCESS_KEY_ID": "A"}}))
+    assert "holds the old tool's keys" in line("upgrade").out
+    (unfinished := line.home / "..keys.0a1b2c3d.tmp").write_text("{}")
+    assert "numerai upgrade --undo" in line("uninstall", "--dry-run").out
+    done = line("uninstall", "--yes")
+    assert done.exit_code == 0 and "Keys are still in official-" in done.out and not unfinished.exists()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="links")
+def test_uninstall_follows_no_link_out_of_the_home(line: Line, no_service: list[str], tmp_path: Path) -> None:
+    (elsewhere := tmp_path / "elsewhere").mkdir()
+    (kept := tmp_path / "kept").mkdir(mode=0o700)
+    (elsewhere / "stack.json").write_text("mine")
+    (kept / "aws").symlink_to(elsewhere)
+    (kept / "nodes.json").write_text(json.dumps(SETTING))
+    line.home.symlink_to(kept)
+    done = line("uninstall", "--yes")
+    assert done.exit_code == 0 and f"aws (a link to {elsewhere})" in done.out
+    assert f"{line.home} is a link to {kept}" in done.out
+    assert (elsewhere / "stack.json").exists() and [path.name for path in kept.iterdir()] == ["aws"]
 
 
 def test_uninstall_stops_where_a_node_stays(two: Line, no_service: list[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import SIZES, DataVersions, Model, Node
+from numerai_compute.providers.absent import AbsentProvider
 from numerai_compute.providers.registry import provider_factory
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.plan import Plan
@@ -364,6 +365,59 @@ def test_a_node_does_not_move_between_providers_silently(setting: Setting, folde
     with pytest.raises(UsageError) as caught:
         setting.configure(provider="aws")
     assert "destroy" in (caught.value.hint or "")
+
+
+GCP_WEBHOOK = "https://gcp.example/x"
+
+
+def left_on_gcp(setting: Setting, folder: Path) -> None:
+    """The node as it was taken over: on a provider that is not there, and called there by Numerai."""
+    here = setting.configure(path=folder).node
+    setting.store.save_node(replace(here, provider="gcp", webhook_url=GCP_WEBHOOK))
+    setting.api.set_webhook("id-alice", GCP_WEBHOOK)
+    setting.taken.clear()
+    setting.provider_named = lambda name: setting.provider if name == "local" else AbsentProvider(name)
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_what_numerai_calls_on_a_provider_that_is_not_there_ends_only_when_agreed(
+    setting: Setting, folder: Path, reachable: bool
+) -> None:
+    left_on_gcp(setting, folder)
+    setting.provider.reachable = reachable
+    before = setting.store.nodes()
+
+    def refuse(question: str) -> None:
+        assert "Numerai calls numerai-alice on gcp until now" in question
+        raise NumeraiError("Not agreed", code="not-agreed")
+
+    setting.more = {"take_over": refuse}
+    with pytest.raises(NumeraiError, match="Not agreed"):
+        setting.configure(provider="local")
+    assert setting.api.by_id["id-alice"].webhook == GCP_WEBHOOK and setting.store.nodes() == before
+    setting.more = {"take_over": setting.taken.append}
+    setting.configure(provider="local")
+    assert (setting.api.by_id["id-alice"].webhook is not None) is reachable and len(setting.taken) == 1
+    setting.configure()
+    assert len(setting.taken) == 1, "asked once"
+
+
+def test_a_move_that_is_interrupted_leaves_no_webhook_that_nobody_remembers(setting: Setting, folder: Path) -> None:
+    left_on_gcp(setting, folder)
+    setting.provider.reachable = False
+    setting.api.fail["set_webhook"] = ApiError("down")
+    with pytest.raises(ApiError):
+        setting.configure(provider="local")
+    del setting.api.fail["set_webhook"]
+    setting.configure(provider="local")
+    assert setting.api.by_id["id-alice"].webhook is None and setting.store.nodes()["numerai-alice"].provider == "local"
+
+
+def test_another_address_that_numerai_goes_on_calling_is_said(setting: Setting, folder: Path) -> None:
+    setting.provider.reachable = False
+    setting.api.set_webhook("id-alice", "https://elsewhere.example/x")
+    notes = setting.configure(path=folder).notes
+    assert any("Numerai also calls another address for alice" in note for note in notes)
 
 
 def test_two_commands_on_one_node_do_not_mix(setting: Setting, folder: Path) -> None:

@@ -190,6 +190,31 @@ def test_files_of_the_official_tool_are_pointed_out(clinic: Clinic) -> None:
     assert clinic.check("nodes.json").mend == "numerai upgrade"
 
 
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
+def test_a_home_that_is_the_official_tools_file_of_keys_is_pointed_out(
+    home: Path, api: FakeApi, provider: FakeProvider
+) -> None:
+    home.write_text("[default]\nNUMERAI_PUBLIC_ID = P\nNUMERAI_SECRET_KEY = secretsecret\n")
+    home.chmod(0o664)
+    ledger = Ledger(home / DATABASE_FILE)
+    doctor = Doctor(HomeStore(home, {}), lambda keys: api, lambda name: provider, FakeClock(), ledger)
+    found = {check.name: check for check in doctor.examine()}
+    assert f"others can read {home.name}" in found["home"].why and "chmod 600" in str(found["nodes.json"].mend)
+    doctor.fix(found.values(), lambda _: None)
+    assert home.stat().st_mode & 0o777 == 0o600
+    found = {check.name: check for check in doctor.examine()}
+    assert found["home"].status is CheckStatus.OK and found["nodes.json"].mend == "numerai upgrade"
+
+
+def test_a_home_that_is_any_other_file_is_no_folder(home: Path, api: FakeApi, provider: FakeProvider) -> None:
+    home.write_text("a letter")
+    home.chmod(0o600)
+    ledger = Ledger(home / DATABASE_FILE)
+    doctor = Doctor(HomeStore(home, {}), lambda keys: api, lambda name: provider, FakeClock(), ledger)
+    found = {check.name: check for check in doctor.examine()}
+    assert found["home"].status is CheckStatus.FAILED and "is a file, and no folder" in found["home"].why
+
+
 def test_wrong_keys_and_keys_of_another_api(clinic: Clinic) -> None:
     clinic.api.fail["token_info"] = ApiError("refused", "Run `numerai setup`", code="keys-refused")
     assert clinic.check("keys").status is CheckStatus.FAILED
