@@ -28,5 +28,5 @@ RELEASES: dict[str, tuple[str, ...]] = {
         "542cd88237580696147f1ad4b295253d91538743ee008e5a16b033d36643e657",
     ),
     "0.2.0": ("3b2db484b4bd71398cdc5db331355c47dcd4740594ed17726f61714b81a8d3c7",),
-    "0.2.1": ("c4cf4eef6825ac39b64e15614b115c123db133b822db52f337a31322fbdd5b7d",),
+    "0.2.1": ("9f736f7c84b68bbc831c4afa77adf8ab34ad726dfb6224e500bbbbaef5f910ac",),
 }
