@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     Matrix = npt.NDArray[Any]
     Words = npt.NDArray[np.uint64]
     Floats = npt.NDArray[np.float64]
+    Ints = npt.NDArray[np.int64]
 
-__all__ = ["Boosted", "Forest", "NotPackable", "cached", "predictor"]
+__all__ = ["Boosted", "Forest", "NotPackable", "cached", "file_predictor", "predictor"]
 
 FORMAT = 1
 """Of the cache. Raise it whenever `Packed` or what it means changes."""
@@ -55,22 +56,22 @@ class Forest:
         """Pack a text model (`Booster.model_to_string`, `save_model`); `NotPackable` says why that cannot be done."""
         return cls(pack(read_trees(text)))
 
-    def predict(self, matrix: Matrix, threads: int = 1) -> Floats:
+    def predict(self, matrix: Matrix, threads: int = 1, columns: Sequence[int] | None = None) -> Floats:
         """What `Booster.predict` answers for these rows, a float64 each. Rows x features, numbers of any kind.
 
-        `ValueError` where the number of columns is not that of the model's features.
+        `columns` says which columns the model's features are in, where the matrix has more. `ValueError` where their
+        number is not that of the features.
         """
         import numpy as np
 
-        if matrix.shape[1:] != (self.features,):
-            raise _wrong_shape(self.features, matrix)
+        places = _places(self.features, matrix, columns)
         result = np.zeros(len(matrix))
         size = min(MOST_ROWS, -(-len(matrix) // max(1, threads)))
         size = max(WORD, -(-size // WORD) * WORD)
         blocks = [slice(start, min(start + size, len(matrix))) for start in range(0, len(matrix), size)]
 
         def work(block: slice) -> None:
-            self._add_up(_answers(self._packed, matrix[block]), result[block])
+            self._add_up(_answers(self._packed, matrix[block], places), result[block])
 
         if threads > 1 and len(blocks) > 1:
             with ThreadPoolExecutor(min(threads, len(blocks))) as pool:
@@ -178,21 +179,27 @@ def _joined(bits: Words) -> npt.NDArray[np.uint8]:
     for bit in bits[-2::-1]:
         np.left_shift(joined, 1, out=joined)
         np.bitwise_or(joined, bit, out=joined)
-    return joined.view(np.uint8)
+    numbers: npt.NDArray[np.uint8] = joined.view(np.uint8)
+    return numbers
 
 
-def _answers(packed: Packed, rows: Matrix) -> Words:
+def _answers(packed: Packed, rows: Matrix, places: Ints) -> Words:
     """For each condition, and number 0 which is never true, a bit for each row."""
     import numpy as np
 
-    columns, place = np.unique(packed.feature, return_inverse=True)
+    columns, place = np.unique(places[packed.feature], return_inverse=True)
     words = -(-len(rows) // WORD)
     block = _columns(rows, columns, words * WORD)
     answers = np.zeros((len(place) + 1, words), np.uint64)
     step = max(1, CELLS // (words * WORD))
     for start in range(0, len(place), step):
         part = slice(start, start + step)
-        right = _compare(block[place[part]], *(column[part, None] for column in packed[2:5]))
+        right = _compare(
+            block[place[part]],
+            packed.threshold[part, None],
+            packed.zero_right[part, None],
+            packed.nan_right[part, None],
+        )
         answers[1:][part] = np.packbits(right, axis=1, bitorder="little").view(np.uint64)
     return answers
 
@@ -224,16 +231,16 @@ def _compare(values: Matrix, threshold: Floats, zero_right: Matrix, nan_right: M
     return np.where(np.isnan(values), nan_right, right)
 
 
-def cached(text: bytes, cache: Path, digest: str | None = None) -> Forest:
-    """`Forest.of_text`, which is done once: the file `cache` keeps what was packed, and for which text.
+def cached(read: Callable[[], bytes], digest: str, cache: Path) -> Forest:
+    """`Forest.of_text` of what `read` answers, done once: the file `cache` keeps what was packed, and of which text.
 
-    `digest` names the text where the caller has a cheaper name for its content than its SHA-256. A cache that cannot be
-    used is made anew; one that cannot be written is only a pity.
+    `digest` names the text: the SHA-256 of what it comes from. A cache that cannot be used is made anew; one that
+    cannot be written is only a pity.
     """
-    key = f"{FORMAT} {digest or hashlib.sha256(text).hexdigest()}"
+    key = f"{FORMAT} {digest}"
     packed = _load(cache, key)
     if packed is None:
-        packed = pack(read_trees(text))
+        packed = pack(read_trees(read()))
         _save(cache, key, packed)
     return Forest(packed)
 
@@ -281,25 +288,37 @@ class Boosted:
         self.features = self._booster.num_feature()
         log("warning", what="LightGBM predicts, which is slower", why=why)
 
-    def predict(self, matrix: Matrix, threads: int = 1) -> Floats:
-        """What `Booster.predict` answers: a float64 for each row."""
-        if matrix.shape[1:] != (self.features,):
-            raise _wrong_shape(self.features, matrix)
-        prediction: Floats = self._booster.predict(matrix, num_threads=threads)
-        return prediction
+    def predict(self, matrix: Matrix, threads: int = 1, columns: Sequence[int] | None = None) -> Floats:
+        """As `Forest.predict`."""
+        import numpy as np
+
+        places = _places(self.features, matrix, columns)
+        own = matrix if columns is None else matrix[:, places]
+        return np.asarray(self._booster.predict(own, num_threads=threads), np.float64)
 
 
-def predictor(text: bytes, cache: Path | None = None, digest: str | None = None) -> Forest | Boosted:
-    """Whatever predicts a text model: a packed forest where it fits (see `cached`), else LightGBM.
+def predictor(read: Callable[[], bytes], digest: str = "", cache: Path | None = None) -> Forest | Boosted:
+    """Whatever predicts a text model: a packed forest where it fits (with a cache, see `cached`), else LightGBM.
 
     `ConfigurationError` where neither can: LightGBM is needed and not installed, or cannot read the text either.
     """
     try:
-        return Forest.of_text(text) if cache is None else cached(text, cache, digest)
+        return Forest.of_text(read()) if cache is None else cached(read, digest, cache)
     except NotPackable as why:
-        return Boosted(text, why)
+        return Boosted(read(), why)
 
 
-def _wrong_shape(features: int, matrix: Matrix) -> ValueError:
-    shape = " x ".join(map(str, matrix.shape))
-    return ValueError(f"The model has {features} features, and the matrix is {shape}.")
+def file_predictor(path: Path) -> Forest | Boosted:
+    """`predictor` of a file with a text model, packed beside it: `model.txt` in `model.txt.forest`."""
+    text = path.read_bytes()
+    return predictor(lambda: text, hashlib.sha256(text).hexdigest(), path.with_name(f"{path.name}.forest"))
+
+
+def _places(features: int, matrix: Matrix, columns: Sequence[int] | None) -> Ints:
+    """Which column of the matrix each feature is in; `ValueError` where there are too few or too many."""
+    import numpy as np
+
+    if matrix.ndim != 2 or features != (matrix.shape[1] if columns is None else len(columns)):
+        shape = " x ".join(map(str, matrix.shape))
+        raise ValueError(f"The model has {features} features, and the matrix is {shape}.")
+    return np.arange(features) if columns is None else np.asarray(columns, np.int64)

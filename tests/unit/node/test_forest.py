@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import zipfile
 from pathlib import Path
@@ -15,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numerai_node import forest
 from numerai_node.errors import ConfigurationError
-from numerai_node.forest import Boosted, Forest, NotPackable, cached, predictor
+from numerai_node.forest import Boosted, Forest, NotPackable, cached, file_predictor, predictor
 
 Matrix = npt.NDArray[Any]
 TINY = 1e-36
@@ -256,7 +257,7 @@ class TestWhatDoesNotFit:
 
     def test_lightgbm_predicts_it_instead(self, capsys: pytest.CaptureFixture[str]) -> None:
         booster = trained(table("bins", 200, 1), linear_tree=True)
-        model = predictor(booster.model_to_string().encode())
+        model = predictor(booster.model_to_string().encode)
         matrix = table("bins", 100, 2)
         assert isinstance(model, Boosted)
         assert np.array_equal(model.predict(matrix), np.asarray(booster.predict(matrix, num_threads=1)))
@@ -270,19 +271,23 @@ class TestWhatDoesNotFit:
         with pytest.raises(
             ConfigurationError, match=r"needs LightGBM to predict, because it has linear trees; .* not installed"
         ):
-            predictor(text)
+            predictor(lambda: text)
 
     def test_what_lightgbm_cannot_read_either(self) -> None:
         with pytest.raises(ConfigurationError, match="The model cannot be read: it is not LightGBM's text format"):
-            predictor(b"\xff")
+            predictor(lambda: b"\xff")
+
+
+def keep(text: bytes, cache: Path) -> Forest:
+    return cached(lambda: text, hashlib.sha256(text).hexdigest(), cache)
 
 
 class TestTheCache:
     def test_packing_is_done_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         text, matrix = trained(table("bins", 200, 1)).model_to_string().encode(), table("bins", 100, 2)
-        first = cached(text, tmp_path / "m.forest").predict(matrix)
+        first = keep(text, tmp_path / "m.forest").predict(matrix)
         monkeypatch.setattr(forest, "pack", lambda trees: pytest.fail("packed again"))
-        assert cached(text, tmp_path / "m.forest").predict(matrix).tobytes() == first.tobytes()
+        assert keep(text, tmp_path / "m.forest").predict(matrix).tobytes() == first.tobytes()
         assert [path.name for path in tmp_path.iterdir()] == ["m.forest"]
 
     def test_a_cache_of_another_model_or_format_is_not_used(
@@ -290,21 +295,21 @@ class TestTheCache:
     ) -> None:
         cache = tmp_path / "m.forest"
         one, other = (trained(table("bins", 200, seed), num_leaves=seed + 3) for seed in (1, 2))
-        cached(one.model_to_string().encode(), cache)
+        keep(one.model_to_string().encode(), cache)
         matrix = table("bins", 100, 2)
         for _ in range(2):
-            found = cached(other.model_to_string().encode(), cache).predict(matrix)
+            found = keep(other.model_to_string().encode(), cache).predict(matrix)
             assert np.array_equal(found, np.asarray(other.predict(matrix)))
         before = cache.read_bytes()
         monkeypatch.setattr(forest, "FORMAT", 2)
-        cached(other.model_to_string().encode(), cache)
+        keep(other.model_to_string().encode(), cache)
         assert cache.read_bytes() != before
 
     @pytest.mark.parametrize("damage", ["empty", "cut", "flipped", "no archive", "pickle", "folder"])
     def test_a_cache_that_cannot_be_used_is_made_anew(self, tmp_path: Path, damage: str) -> None:
         booster = trained(table("bins", 200, 1))
         text, cache = booster.model_to_string().encode(), tmp_path / "m.forest"
-        cached(text, cache)
+        keep(text, cache)
         whole = cache.read_bytes()
         middle = len(whole) // 2
         if damage == "folder":
@@ -318,7 +323,7 @@ class TestTheCache:
             flipped = whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :]
             cache.write_bytes(cut.get(damage, flipped))
         matrix = table("bins", 100, 2)
-        assert np.array_equal(cached(text, cache).predict(matrix), np.asarray(booster.predict(matrix)))
+        assert np.array_equal(keep(text, cache).predict(matrix), np.asarray(booster.predict(matrix)))
         if damage != "folder":
             assert zipfile.is_zipfile(cache)
             assert cache.read_bytes() == whole
@@ -327,5 +332,25 @@ class TestTheCache:
         self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         text = trained(table("bins", 200, 1)).model_to_string().encode()
-        assert cached(text, tmp_path / "absent" / "m.forest").trees == 5
+        assert keep(text, tmp_path / "absent" / "m.forest").trees == 5
         assert "the packed forest is not kept in" in capsys.readouterr().out
+
+    def test_a_text_file_has_its_cache_beside_it(self, tmp_path: Path) -> None:
+        booster, matrix = trained(table("bins", 200, 1)), table("bins", 100, 2)
+        booster.save_model(tmp_path / "model.txt")
+        for _ in range(2):
+            assert np.array_equal(
+                file_predictor(tmp_path / "model.txt").predict(matrix), np.asarray(booster.predict(matrix))
+            )
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["model.txt", "model.txt.forest"]
+
+
+def test_the_features_may_be_any_columns_of_a_larger_matrix(capsys: pytest.CaptureFixture[str]) -> None:
+    matrix = table("signs", 300, 1, features=9)
+    columns = [7, 0, 3, 3, 8]
+    for booster in (trained(matrix[:, columns], num_leaves=9), trained(matrix[:, columns], linear_tree=True)):
+        expected = np.asarray(booster.predict(matrix[:, columns], num_threads=1))
+        model = predictor(booster.model_to_string().encode)
+        assert model.predict(matrix, 1, columns).tobytes() == expected.tobytes()
+        with pytest.raises(ValueError, match="The model has 5 features"):
+            model.predict(matrix, 1, columns[1:])
