@@ -95,7 +95,7 @@ setup(
     entry_points={
         "console_scripts": ["numerai=numerai_compute.main:main"],
         "numerai_compute.providers": [
-            f"{name}={PACKAGE}.providers.{name}.provider:create" for name in ("aws", "local")
+            f"{name}={PACKAGE}.providers.{name}.provider:create" for name in ("aws", "hosted", "local")
         ],
     },
     classifiers=[

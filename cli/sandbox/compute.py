@@ -268,7 +268,7 @@ class ComputeUploads:
 
     def _process(self, trigger_id: str, arguments: list[str]) -> str | None:
         program = [sys.executable, "-m", f"{__package__}.run_pickle", *arguments]
-        process = subprocess.Popen(  # noqa: S603  its own
+        process = subprocess.Popen(
             program, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, cwd=Path(arguments[-1]).parent
         )
         self._processes.add(process)

@@ -1,7 +1,7 @@
 """Runs a model upload as Numerai's own image does: `python -m ….run_pickle PICKLE LIVE BENCHMARKS OUTPUT`.
 
-Its checks and words are those of github.com/numerai/numerai-predict, predict.py (read 2026-11). A program of its own, so
-that a sandbox survives what it runs.
+Its checks and words are those of github.com/numerai/numerai-predict, predict.py (read 2026-11). A program of its own,
+so that a sandbox survives what it runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 
 
 def main(model_file: str, live: str, benchmarks: str, output: str) -> None:
-    """Load the pickle, predict, check, and write the predictions as a CSV file; ends with 1 where something is wrong."""
+    """Load the pickle, predict, check, and write the predictions as a CSV file; ends with 1 where that fails."""
     import pandas as pd
 
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")

@@ -63,7 +63,7 @@ def upload(sandbox: ServedSandbox, model: object, image: str = OWN) -> str:
 
 def shown(sandbox: ServedSandbox, pickle: str) -> dict[str, Any]:
     """What computePickles says of it."""
-    answer = sandbox.graphql("query($i: ID) {computePickles(id: $i) {%s}}" % SHOWN, i=pickle)
+    answer = sandbox.graphql(f"query($i: ID) {{computePickles(id: $i) {{{SHOWN}}}}}", i=pickle)
     return dict(answer["data"]["computePickles"][0])
 
 

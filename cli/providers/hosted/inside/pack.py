@@ -1,0 +1,51 @@
+"""Packs a node's `predict`: `python pack.py FOLDER MODULE PICKLE RESULT`, in the Python that will load the pickle.
+
+The folder's own modules go in by value (cloudpickle.register_pickle_by_value), so that no file of it is needed later.
+"""
+
+import importlib
+import inspect
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+
+def main(folder, module, pickle, result):
+    """Write the pickle, and into the result whether that went well and why not."""
+    why = None
+    try:
+        pack(folder, module, pickle)
+    except BaseException as error:  # noqa: BLE001  whatever a user's module raises, SystemExit too, is the reason
+        traceback.print_exc()
+        why = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+    with Path(result).open("w", encoding="utf-8") as file:
+        json.dump({"why": why}, file)
+
+
+class Unfit(Exception):
+    """There is nothing that Numerai could call."""
+
+
+def pack(folder, name, pickle):
+    import cloudpickle
+
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    module = importlib.import_module(name)
+    predict = getattr(module, "predict", None)
+    if not callable(predict):
+        raise Unfit(f"{name}.py defines no function predict(live_features)")
+    if len(inspect.signature(predict).parameters) not in (1, 2):
+        raise Unfit("predict must take one or two arguments: live_features, and live_benchmark_models")
+    for each in list(sys.modules.values()):
+        file = getattr(each, "__file__", None)
+        if file and os.path.realpath(file).startswith(os.path.realpath(folder) + os.sep):
+            cloudpickle.register_pickle_by_value(each)
+    with Path(pickle).open("wb") as file:
+        cloudpickle.dump(predict, file)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
