@@ -28,6 +28,7 @@ from .options import (
     PlaceType,
     agree_to_costs,
     agree_to_plan,
+    agrees,
     at_terminal,
     confirm,
     decimal,
@@ -43,6 +44,8 @@ from .options import (
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
 if TYPE_CHECKING:
+    from ..models import Deployment
+    from ..usecases.hosting import Assigned
     from ..usecases.verify import Fact, Verifier
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -204,11 +207,17 @@ def _insist(factory: Factory, why: str, yes: bool) -> None:
     help="Keep an old numerai_node, or replace a modified one.  [default: replace an old, unmodified one]",
 )
 @click.option("--allow-credentials", is_flag=True, help="Build although credentials would enter the image.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before Numerai runs the upload (-P hosted).")
 @dry_run_option
 @output_options
 @click.pass_obj
-def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials: bool, dry_run: bool) -> None:
+def deploy(
+    factory: Factory, force: bool, runtime: str | None, allow_credentials: bool, yes: bool, dry_run: bool
+) -> None:
     """Build what the node runs from its folder, and put it in place.
+
+    On the provider hosted: pack and rehearse it, upload it, wait for Numerai's validation, and ask before Numerai runs
+    it from now on.
 
     An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept.
 
@@ -218,6 +227,7 @@ def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials
       numerai node -m alice deploy --dry-run
     """
     from ..usecases.deploy import deploy_node, how_it_runs, plan_deploy, runtime_note
+    from ..usecases.hosting import assign_upload
     from ..usecases.runtime import RuntimeChoice
 
     chosen = _node(factory)
@@ -238,12 +248,27 @@ def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials
         allow_credentials=allow_credentials,
     )
 
+    assigned = assign_upload(
+        chosen, provider, lambda: factory.api, lambda question: agrees(question, yes), factory.render.progress
+    )
+    if assigned is not None:
+        factory.render.result(
+            {**plain(done), "assigned": assigned.done}, lambda: _show_assigned(factory, done, assigned)
+        )
+        return
+
     def show() -> None:
         what = "is deployed" if done.changed else "is deployed already: nothing has changed"
         factory.render.mark(OK, f"{chosen.name} {what}", detail=done.image)
         factory.render.say(f"Next: numerai node -m {chosen.model_name} test")
 
     factory.render.result(done, show)
+
+
+def _show_assigned(factory: Factory, done: Deployment, assigned: Assigned) -> None:
+    what = "is deployed" if assigned.done else "is uploaded, and Numerai does not run it"
+    factory.render.mark(OK if assigned.done else SKIPPED, f"{done.node} {what}", detail=done.image)
+    factory.render.say(assigned.note)
 
 
 @node.command()

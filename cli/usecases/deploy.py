@@ -9,7 +9,7 @@ from ..dockerignore import ignore_file, special_files
 from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
 from ..names import shown
-from ..ports import HowItRuns, Provider, Report, RollsBack, RunsInWays, StateStore
+from ..ports import HowItRuns, Provider, Report, RollsBack, RunByNumerai, RunsInWays, StateStore
 from ..source import Source, check_source, source_of
 from .recorded_secrets import recorded_secrets
 from .runtime import (
@@ -46,7 +46,7 @@ def deploy_node(
     modified one too. `UsageError` with code `credentials-in-image` where credentials would enter the image, unless
     `allow_credentials`."""
     source = source_of(node)
-    check_source(source, home=store.home)
+    check_source(source, home=store.home, dockerfile=needs_dockerfile(provider))
     if special := sorted(special_files(source.context, source.folder)):
         report(f"No part of the node, because neither a file nor a link: {', '.join(map(shown, special))}")
     if not allow_credentials:
@@ -74,6 +74,11 @@ def deploy_locked(
     return provider.deploy(node, force=force, report=lambda text: None if text == warned else report(text))
 
 
+def needs_dockerfile(provider: Provider) -> bool:
+    """Whether a node's folder must have one there."""
+    return not isinstance(provider, RunByNumerai)
+
+
 def how_it_runs(node: Node, provider: Provider) -> HowItRuns:
     """How a deploy of now would let the node run."""
     return provider.how_it_runs(node) if isinstance(provider, RunsInWays) else HowItRuns()
@@ -99,7 +104,7 @@ def plan_deploy(
     node: Node, provider: Provider, store: StateStore, *, force: bool, runtime: RuntimeChoice | None = None
 ) -> list[str]:
     """What a deploy would do, in words."""
-    check_source(source_of(node), home=store.home)
+    check_source(source_of(node), home=store.home, dockerfile=needs_dockerfile(provider))
     current, copy, steps = provider.deployment(node.name), runtime_copy(Path(node.path)), []
     if copy and copy.state is RuntimeState.INTERRUPTED:
         steps.append(f"finish replacing {RUNTIME} in {node.path}, which was interrupted")
@@ -108,6 +113,9 @@ def plan_deploy(
     if current and not force and not steps and current.source_hash == provider.source_hash(node):
         return [f"nothing: {source_of(node)} has not changed since the last deploy"]
     how = how_it_runs(node, provider)
+    if isinstance(provider, RunByNumerai):
+        upload = "upload it, and let Numerai validate it"
+        return [*steps, f"pack and rehearse {source_of(node)}", upload, "ask, and let Numerai run it from then on"]
     steps.append(f"build {source_of(node)} for {node.provider}" + (f", to run {how.what}" if how.what else ""))
     return [*steps, f"replace {current.image}" if current else "deploy it"]
 
