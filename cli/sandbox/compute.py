@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -169,7 +169,13 @@ class ComputeUploads:
         moment = self.now()
         first = TriggerStatusRecord(str(uuid.uuid4()), PENDING, moment)
         made = TriggerRecord(
-            str(uuid.uuid4()), pickle.id, kind, moment, model_id, round_ and round_.id, statuses=(first,)
+            str(uuid.uuid4()),
+            pickle.id,
+            kind,
+            moment,
+            model_id,
+            round_.id if round_ is not None else None,
+            statuses=(first,),
         )
         self.triggers.put(made)
         self._pool.submit(self._run, made.id)
@@ -304,7 +310,7 @@ class ComputeUploads:
 _LIVE_FILES = ("live.parquet", "live_benchmark_models.parquet")
 
 
-def _named(listed: list[dict[str, object]], wanted: str | None, field: str) -> str:
+def _named(listed: Sequence[Mapping[str, object]], wanted: str | None, field: str) -> str:
     """A field of the entry that has this id, or of the default one."""
     found = next(each for each in listed if each["id"] == wanted or (wanted is None and each["default"]))
     return str(found[field])

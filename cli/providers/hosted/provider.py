@@ -243,7 +243,8 @@ class HostedProvider:
             for trigger in self._triggers(upload_id)
             if not trigger.validates
         ]
-        return sorted(found[::-1], key=lambda run: run.created_at, reverse=True)[:limit]
+        found.reverse()  # of two in one second the later one comes first
+        return sorted(found, key=lambda run: run.created_at, reverse=True)[:limit]
 
     def find_run(self, node_name: str, trigger_id: str) -> Run | None:
         return next((run for run in self.runs(node_name, 1000) if trigger_id in (run.trigger_id, run.id)), None)

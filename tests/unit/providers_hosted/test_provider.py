@@ -37,7 +37,7 @@ def bench(tmp_path: Path, sandbox: ServedSandbox) -> HostedBench:
 @pytest.fixture
 def quick(tmp_path: Path, sandbox_factory: Factory) -> HostedBench:
     """On a sandbox that takes every upload for valid."""
-    return HostedBench(tmp_path, sandbox_factory(switches=NOT_RUN))
+    return HostedBench(tmp_path, sandbox_factory(switches=NOT_RUN), rehearses=False)
 
 
 def test_from_a_folder_to_a_submission_at_every_opening(bench: HostedBench) -> None:
@@ -115,7 +115,7 @@ def test_more_uploads_than_numerai_takes_are_refused_with_the_time(quick: Hosted
 
 
 def test_numerais_own_limit_is_said(tmp_path: Path, sandbox_factory: Factory) -> None:
-    bench = HostedBench(tmp_path, sandbox_factory(switches=NOT_RUN, documented_rate_limits=True))
+    bench = HostedBench(tmp_path, sandbox_factory(switches=NOT_RUN, documented_rate_limits=True), rehearses=False)
     node = bench.ready()
     for number in range(3):
         bench.provider.trigger(node, f"t{number}")
@@ -127,7 +127,7 @@ def test_numerais_own_limit_is_said(tmp_path: Path, sandbox_factory: Factory) ->
 
 def test_an_upload_that_numerai_finds_invalid_changes_nothing(tmp_path: Path, sandbox_factory: Factory) -> None:
     sandbox = sandbox_factory(switches=Switches(run_pickles=False, pickle_validation=False))
-    bench = HostedBench(tmp_path, sandbox)
+    bench = HostedBench(tmp_path, sandbox, rehearses=False)
     node = bench.provider.configure(bench.node(), bench.say)
     with pytest.raises(NumeraiError, match="validation of the upload failed: Pickle function is invalid") as refused:
         bench.provider.deploy(node, force=False, report=bench.say)
@@ -152,6 +152,8 @@ def test_an_upload_that_numerai_finds_invalid_changes_nothing(tmp_path: Path, sa
 def test_a_model_that_numerai_could_not_run_is_refused_before_anything_is_uploaded(
     quick: HostedBench, script: str, says: str, code: str
 ) -> None:
+    quick.rehearses = True
+    quick.provider = quick.renewed()
     node = quick.provider.configure(quick.node(script), quick.say)
     with pytest.raises(NumeraiError) as refused:
         quick.provider.deploy(node, force=False, report=quick.say)

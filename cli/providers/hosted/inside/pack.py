@@ -12,7 +12,7 @@ import traceback
 from pathlib import Path
 
 
-def main(folder, module, pickle, result):
+def main(folder: str, module: str, pickle: str, result: str) -> None:
     """Write the pickle, and into the result whether that went well and why not."""
     why = None
     try:
@@ -28,7 +28,8 @@ class Unfit(Exception):
     """There is nothing that Numerai could call."""
 
 
-def pack(folder, name, pickle):
+def pack(folder: str, name: str, pickle: str) -> None:
+    """Import the module and dump its `predict`."""
     import cloudpickle
 
     os.chdir(folder)

@@ -5,6 +5,8 @@ Numerai's rules for a submission, by the node runtime's own `rules` in the folde
 The model runs in a process of its own, so that one that is killed can still be explained.
 """
 
+from __future__ import annotations
+
 import dis
 import json
 import subprocess
@@ -12,6 +14,8 @@ import sys
 import time
 import traceback
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 OFFLINE = (
     "Name or service not known",
@@ -23,11 +27,11 @@ OFFLINE = (
 VERSION = "{}.{}".format(*sys.version_info[:2])
 
 
-def main(pickle, live, benchmarks, output, result, check):
+def main(pickle: str, live: str, benchmarks: str, output: str, result: str, check: str) -> None:
     """Write into the result how it went: `kind` and `why` where it failed, else rows, seconds and memory."""
     began = time.monotonic()
     child = subprocess.run([sys.executable, __file__, "--model", pickle, live, benchmarks, output, result], check=False)
-    found = {}
+    found: dict[str, Any] = {}
     try:
         with Path(result).open(encoding="utf-8") as file:
             found = json.load(file)
@@ -46,12 +50,13 @@ def main(pickle, live, benchmarks, output, result, check):
     write(result, found)
 
 
-def write(path, found):
+def write(path: str, found: dict[str, Any]) -> None:
+    """Leave what was found where the host reads it."""
     with Path(path).open("w", encoding="utf-8") as file:
         json.dump(found, file)
 
 
-def rules(output, live, check):
+def rules(output: str, live: str, check: str) -> dict[str, Any]:
     """Whether Numerai would take the predictions."""
     import pandas as pd
 
@@ -70,12 +75,12 @@ def rules(output, live, check):
 class Wrong(Exception):
     """What numerai-predict would refuse."""
 
-    def __init__(self, kind, why):
+    def __init__(self, kind: str, why: str):
         super().__init__(why)
         self.kind = kind
 
 
-def model(pickle, live, benchmarks, output, result):
+def model(pickle: str, live: str, benchmarks: str, output: str, result: str) -> None:
     """The model's own process."""
     try:
         predict(pickle, live, benchmarks, output)
@@ -93,7 +98,8 @@ def model(pickle, live, benchmarks, output, result):
         write(result, {"kind": "network" if offline else "model", "why": text})
 
 
-def predict(pickle, live, benchmarks, output):
+def predict(pickle: str, live: str, benchmarks: str, output: str) -> None:
+    """What numerai-predict does, up to the CSV file."""
     import inspect
 
     import pandas as pd
@@ -114,7 +120,8 @@ def predict(pickle, live, benchmarks, output):
     predictions.to_csv(output, index=True)
 
 
-def loaded(path):
+def loaded(path: str) -> Any:
+    """The function in a pickle."""
     import pickle
 
     import pandas as pd
@@ -132,7 +139,7 @@ def loaded(path):
     return function
 
 
-def own_bytecode(code):
+def own_bytecode(code: CodeType | None) -> bool:
     """Whether a function's code is that of this Python, as far as its beginning shows: since 3.11 there is RESUME 0."""
     resume = dis.opmap.get("RESUME")
     if code is None or resume is None:
@@ -145,7 +152,8 @@ def own_bytecode(code):
     return False
 
 
-def peak_mib():
+def peak_mib() -> int | None:
+    """The most memory that this process has used, in MiB."""
     try:
         import resource
     except ImportError:  # Windows has none; a container does
