@@ -1,0 +1,123 @@
+"""Numerai's limits, held by a real engine: packed and rehearsed in containers, and what breaks a limit is not uploaded."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import pytest
+from numerai_compute.adapters.docker_engine import DockerEngine
+from numerai_compute.errors import NumeraiError
+from numerai_compute.providers.hosted.packing import Packer
+from numerai_compute.providers.hosted.provider import HostedProvider
+from numerai_compute.providers.hosted.rehearsal import LABEL, Limits
+from numerai_compute.sandbox.data.catalog import Catalog
+from numerai_compute.sandbox.serve import serve
+from numerai_compute.sandbox.settings import Settings, parse_models
+from numerai_compute.sandbox.switches import Switches
+
+from tests.fixtures.sandbox import MODELS, SMALL, ServedSandbox
+from tests.present import present
+
+from .hosted_bench import HostedBench
+
+pytestmark = [pytest.mark.docker, pytest.mark.e2e]
+PYTHON = "3.13"
+GOOD = """
+import os
+import helper
+
+
+def predict(live_features, live_benchmark_models):
+    print("network:", sorted(os.listdir("/sys/class/net")))
+    print("folder:", os.path.exists("/numerai/work/node"))
+    return helper.ranks(live_features)
+"""
+EAT_MEMORY = """
+def predict(live_features):
+    held = []
+    while True:
+        held.append(bytearray(16 * 1024 * 1024))
+        held[-1][::4096] = b"x" * len(held[-1][::4096])
+"""
+CALL = """
+def predict(live_features):
+    import urllib.request
+    urllib.request.urlopen("https://numer.ai", timeout=5)
+"""
+
+
+@pytest.fixture(scope="module")
+def sandbox(sandbox_catalog: Catalog) -> Iterator[ServedSandbox]:
+    """It does not run what is uploaded: that is for another Python than this one's."""
+    settings = Settings(models=parse_models(MODELS), spec=SMALL, switches=Switches(run_pickles=False))
+    with serve(settings, catalog=sandbox_catalog) as running:
+        yield ServedSandbox(running)
+
+
+@pytest.fixture
+def bench_with(tmp_path: Path, sandbox: ServedSandbox) -> Callable[[Limits], HostedBench]:
+    """A bench whose provider packs and rehearses in containers, within these limits."""
+
+    def make(limits: Limits) -> HostedBench:
+        bench = HostedBench(tmp_path, sandbox)
+        bench.context = replace(bench.context, engine=DockerEngine, settings={"python": PYTHON})
+        bench.provider = HostedProvider(bench.context, Packer(DockerEngine, limits), poll_seconds=0.05)
+        return bench
+
+    return make
+
+
+def refusal(bench: HostedBench, script: str) -> str:
+    """Why a model is refused; nothing is uploaded, and no container is left."""
+    before = bench.uploads()
+    node = bench.provider.configure(bench.node(script), bench.say)
+    with pytest.raises(NumeraiError) as refused:
+        bench.provider.deploy(node, force=False, report=bench.say)
+    assert refused.value.code == "rehearsal-failed", refused.value.in_full
+    assert bench.uploads() == before and DockerEngine().containers(f"{LABEL}=yes") == {}
+    return refused.value.message
+
+
+def test_a_model_is_packed_rehearsed_and_uploaded_and_the_pickle_needs_no_file(
+    bench_with: Callable[[Limits], HostedBench],
+) -> None:
+    bench = bench_with(Limits())
+    node = bench.provider.configure(bench.node(GOOD), bench.say)
+    assert bench.provider.deploy(node, force=False, report=bench.say).changed
+    said = "\n".join(bench.said)
+    assert f"The rehearsal runs in python:{PYTHON}-slim with the versions that Numerai's image has" in said
+    assert "1 CPU, 4 GiB, 10 minutes and no network" in said and "120 predictions" in said
+    assert "network: ['lo']" in said and "folder: False" in said
+    bench.provider.assign(node, bench.say)
+    assert present(bench.provider.deployment(node.name)).source_hash == bench.provider.source_hash(node)
+
+
+def test_one_over_the_memory_is_refused(bench_with: Callable[[Limits], HostedBench]) -> None:
+    assert "more than the 0.25 GiB of memory" in refusal(bench_with(Limits(memory_mib=256)), EAT_MEMORY)
+
+
+def test_one_over_the_time_is_refused(bench_with: Callable[[Limits], HostedBench]) -> None:
+    slow = "def predict(live_features):\n    import time\n    time.sleep(600)\n"
+    assert "longer than the 0.2 minutes" in refusal(bench_with(Limits(seconds=12)), slow)
+
+
+def test_one_that_wants_the_network_is_refused(bench_with: Callable[[Limits], HostedBench]) -> None:
+    assert "wants the network" in refusal(bench_with(Limits()), CALL)
+
+
+def test_a_pickle_of_another_python_is_refused(bench_with: Callable[[Limits], HostedBench]) -> None:
+    bench = bench_with(Limits())
+
+    def predict(live_features: Any) -> Any:
+        return live_features
+
+    if sys.version_info[:2] == (3, 13):  # then by the first instruction of 3.12
+        predict.__code__ = predict.__code__.replace(co_code=bytes([151, 0]) + predict.__code__.co_code[2:])
+    node = bench.node("def main(node):\n    pass\n")
+    (Path(node.path) / "model.pkl").write_bytes(cloudpickle.dumps(predict))
+    assert "another Python than 3.13" in refusal(bench, (Path(node.path) / "predict.py").read_text())
