@@ -1,4 +1,4 @@
-"""Numerai's limits, held by a real engine: packed and rehearsed in containers, and what breaks a limit is not uploaded."""
+"""Numerai's limits, held by a real engine: models are packed and rehearsed in containers, and refused there."""
 
 from __future__ import annotations
 
