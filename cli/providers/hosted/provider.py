@@ -17,8 +17,8 @@ from ...ports import Report
 from ..checks import deployment_check, last_run_check
 from ..registry import ProviderContext
 from .packing import Packer
-from .record import Call, HandedIn, NodeRecord, Records
-from .runs import run_of
+from .record import HandedIn, NodeRecord, Records
+from .runs import HostedRuns
 from .settings import SETTINGS, read_settings
 from .uploads import FAILED, VALIDATED, Trigger, Upload, Uploads
 
@@ -26,10 +26,7 @@ POLL_SECONDS = 4.0
 """How often a run is looked at while somebody waits: Numerai answers triggerLogs 20 times a minute."""
 VALIDATION_SECONDS = 3600.0
 """How long a validation is waited for. It may queue; how long, nobody says."""
-APPEAR_SECONDS = 60.0
 ASSIGNED_SECONDS = 30.0
-UPLOADS_BACK = 3
-"""So many uploads are looked through for runs; Numerai runs the assigned one only."""
 UNASSIGN = "at numer.ai (Submissions, Settings of the model) unassign the upload"
 OTHERS = "The providers local and aws can."
 
@@ -191,74 +188,26 @@ class HostedProvider:
 
     # runs
 
-    def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
-        """Let Numerai run the assigned upload now. The same trigger id again gives the run that came of it."""
-        record = self._record(node.name)
-        with self._records.locked(node.name):
-            record = self._records.get(node.name) or record
-            call = next((each for each in record.calls if each.trigger_id == trigger_id), None)
-            if call is not None and call.run_id is not None:
-                return self.run(call.run_id)
-            assigned = self._uploads.assigned(node.model_id)
-            if assigned is None:
-                raise ProviderError(
-                    f"Numerai runs no upload for {node.model_name}.",
-                    f"Run `numerai node -m {node.model_name} deploy` first.",
-                    code="not-deployed",
-                )
-            known = [trigger.id for trigger in self._triggers(assigned)]
-            if call is None or set(known) <= set(call.known):
-                self._records.spend("trigger", self._clock.now())
-                call = Call(trigger_id or "", self._clock.now(), tuple(known))
-                if trigger_id is not None:
-                    self._records.put(record.with_call(call))
-                self._uploads.start(node.model_id, assigned)
-            started = self._appeared(assigned, set(call.known))
-            if trigger_id is not None:
-                self._records.put(record.with_call(structs.replace(call, run_id=started.id)))
-            return run_of(started, node.name, trigger_id)
+    @cached_property
+    def _runs(self) -> HostedRuns:
+        return HostedRuns(self._uploads, self._records, self._clock, self._poll_seconds)
 
-    def _appeared(self, upload_id: str, known: set[str]) -> Trigger:
-        """The run that was not there before."""
-        end = self._clock.monotonic() + APPEAR_SECONDS
-        while True:
-            new = [each for each in self._triggers(upload_id) if each.id not in known]
-            if new:
-                return max(new, key=lambda each: each.created_at)
-            if self._clock.monotonic() > end:
-                raise ProviderError("Numerai took the trigger, and shows no run of it.", code="no-run")
-            self._clock.sleep(self._poll_seconds)
+    def trigger(self, node: Node, trigger_id: str | None = None) -> Run:
+        self._record(node.name)
+        return self._runs.trigger(node, trigger_id)
 
     def run(self, run_id: str) -> Run:
-        record, trigger = self._found(run_id)
-        return run_of(trigger, record.node, self._asked_as(record, trigger))
+        return self._runs.run(run_id)
 
     def runs(self, node_name: str, limit: int = 20) -> list[Run]:
         record = self._records.get(node_name)
-        if record is None:
-            return []
-        found = [
-            run_of(trigger, node_name, self._asked_as(record, trigger))
-            for upload_id in self._looked_through(record)
-            for trigger in self._triggers(upload_id)
-            if not trigger.validates
-        ]
-        found.reverse()  # of two in one second the later one comes first
-        return sorted(found, key=lambda run: run.created_at, reverse=True)[:limit]
+        return self._runs.of(record)[:limit] if record is not None else []
 
     def find_run(self, node_name: str, trigger_id: str) -> Run | None:
         return next((run for run in self.runs(node_name, 1000) if trigger_id in (run.trigger_id, run.id)), None)
 
     def logs(self, run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
-        said = 0
-        while True:
-            run = self.run(run_id)
-            lines = self._uploads.logs(run_id)
-            yield from lines[said:]
-            said = max(said, len(lines))
-            if run.state.final or not follow:
-                return
-            self._clock.sleep(self._poll_seconds)
+        return self._runs.logs(run_id, follow=follow)
 
     def cancel(self, run_id: str) -> Run:
         """A run that has ended stays as it is; `ProviderError` with code `cannot-cancel` for any other."""
@@ -301,30 +250,6 @@ class HostedProvider:
                 code="not-configured",
             )
         return record
-
-    def _looked_through(self, record: NodeRecord) -> list[str]:
-        """The uploads that may have run for the node."""
-        assigned = self._uploads.assigned(record.model_id)
-        ours = [each.id for each in record.uploads if each.validated][-UPLOADS_BACK:]
-        return list(dict.fromkeys([*([assigned] if assigned else []), *ours]))
-
-    def _triggers(self, upload_id: str) -> tuple[Trigger, ...]:
-        upload = self._uploads.upload(upload_id)
-        return upload.triggers if upload is not None else ()
-
-    def _found(self, run_id: str) -> tuple[NodeRecord, Trigger]:
-        for record in self._records.all():
-            for upload_id in self._looked_through(record):
-                for trigger in self._triggers(upload_id):
-                    if trigger.id == run_id:
-                        return record, trigger
-        raise ProviderError(
-            f"There is no run {run_id}.", "`numerai node status` lists the runs of a node.", code="no-such-run"
-        )
-
-    @staticmethod
-    def _asked_as(record: NodeRecord, trigger: Trigger) -> str | None:
-        return next((call.trigger_id for call in record.calls if call.run_id == trigger.id), None)
 
     def _await_validation(self, node_name: str, made: HandedIn, report: Report) -> None:
         """Return once Numerai has found the upload valid, telling what its log says."""

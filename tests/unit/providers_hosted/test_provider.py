@@ -85,7 +85,7 @@ def test_a_trigger_that_was_killed_before_it_knew_its_run_starts_no_second_one(
     def killed(*_: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(quick.provider, "_appeared", killed)
+    monkeypatch.setattr(quick.provider._runs, "_appeared", killed)
     with pytest.raises(KeyboardInterrupt):
         quick.provider.trigger(node, "t")
     again = quick.renewed()
