@@ -34,6 +34,7 @@ TEST = [
     "flask-cors>=4,<7",
     "aiosmtpd>=1.4.6,<2",
     "scikit-learn>=1.5,<2",
+    "cloudpickle>=3,<4",
 ]
 LINT = [
     "ruff>=0.15,<0.18",

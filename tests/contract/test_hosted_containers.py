@@ -12,6 +12,8 @@ import cloudpickle
 import pytest
 from numerai_compute.adapters.docker_engine import DockerEngine
 from numerai_compute.errors import NumeraiError
+from numerai_compute.factory import Factory
+from numerai_compute.main import run
 from numerai_compute.providers.hosted.packing import Packer
 from numerai_compute.providers.hosted.provider import HostedProvider
 from numerai_compute.providers.hosted.rehearsal import LABEL, Limits
@@ -20,8 +22,7 @@ from numerai_compute.sandbox.serve import serve
 from numerai_compute.sandbox.settings import Settings, parse_models
 from numerai_compute.sandbox.switches import Switches
 
-from tests.fixtures.sandbox import MODELS, SMALL, ServedSandbox
-from tests.present import present
+from tests.fixtures.sandbox import MODELS, SMALL, ServedSandbox, wait_for
 
 from .hosted_bench import HostedBench
 
@@ -83,18 +84,36 @@ def refusal(bench: HostedBench, script: str) -> str:
     return refused.value.message
 
 
-def test_a_model_is_packed_rehearsed_and_uploaded_and_the_pickle_needs_no_file(
-    bench_with: Callable[[Limits], HostedBench],
+def test_from_the_command_line_a_model_is_packed_rehearsed_uploaded_and_assigned(
+    tmp_path: Path,
+    sandbox: ServedSandbox,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    bench = bench_with(Limits())
-    node = bench.provider.configure(bench.node(GOOD), bench.say)
-    assert bench.provider.deploy(node, force=False, report=bench.say).changed
-    said = "\n".join(bench.said)
+    for name, value in {**sandbox.environment, "NUMERAI_HOSTED_PYTHON": PYTHON, "COLUMNS": "200"}.items():
+        monkeypatch.setenv(name, value)
+    bench = HostedBench(tmp_path, sandbox)
+    folder = bench.node(GOOD).path
+
+    def numerai(*arguments: str) -> str:
+        code = run(["node", "-m", "alice", *arguments], Factory(tmp_path / "home"))
+        printed = capsys.readouterr()
+        assert code == 0, printed.out + printed.err
+        return printed.out + printed.err
+
+    numerai("config", "-P", "hosted", "-p", folder)
+    said = numerai("deploy", "--yes", "--verbose")
     assert f"The rehearsal runs in python:{PYTHON}-slim with the versions that Numerai's image has" in said
     assert "1 CPU, 4 GiB, 10 minutes and no network" in said and "120 predictions" in said
     assert "network: ['lo']" in said and "folder: False" in said
-    bench.provider.assign(node, bench.say)
-    assert present(bench.provider.deployment(node.name)).source_hash == bench.provider.source_hash(node)
+    assert "Numerai runs it when a round opens" in said
+    sandbox.open_round("classic")
+    wait_for(lambda: sandbox.entry()["status"] == "on-time")
+    assert "succeeded" in numerai("status")
+    assert "nothing has changed" in numerai("deploy")
+    sandbox.running.sandbox.account.change(
+        sandbox.running.sandbox.account.model(sandbox.models["alice"]), pickle_id=None
+    )
 
 
 def test_one_over_the_memory_is_refused(bench_with: Callable[[Limits], HostedBench]) -> None:

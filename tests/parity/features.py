@@ -45,7 +45,9 @@ _GCP = "no provider for Google Cloud yet: it is planned, after AWS is proven in 
 _STANDINGS = "other people's models and public standings: numerapi does it with the same keys, and numer.ai shows it"
 _VALIDATE = "not yet: scores of a validation are being built as a command; until then numerai-tools, in every example"
 _DATA = "a node has it: `python -m numerai_node data`; a command outside of one is being built"
-_PICKLE = "not yet: a model that Numerai runs as a pickle is planned as a provider of its own"
+_HOSTED = "docs/hosted.md"
+_PICKLED = "node_template/pickle-python3/predict.py"
+_REHEARSED = "packed, tried within Numerai's limits, uploaded, validated, assigned: the provider `hosted`"
 _UNUSED = "accepted and unused: when to wait and try again follows from the round's deadline"
 _SCORES = "not yet: scores of live rounds are not read anywhere; numerapi does it with the same keys"
 _TOURNAMENT_DATA = "a node's runtime lists and downloads, resumed and checked; the version can be pinned"
@@ -431,9 +433,9 @@ FEATURES = (
         "",
         "how Numerai's scoring gets on decides nothing here; rounds and submissions are asked for directly",
     ),
-    _napi("model_upload", OPEN, OPEN, "", _PICKLE),
-    _napi("model_upload_data_versions", OPEN, OPEN, "", _PICKLE),
-    _napi("model_upload_docker_images", OPEN, OPEN, "", _PICKLE),
+    _napi("model_upload", OPEN, DONE, _HOSTED, _REHEARSED),
+    _napi("model_upload_data_versions", OPEN, DONE, _HOSTED, "`config --data-version`, checked against the list"),
+    _napi("model_upload_docker_images", OPEN, DONE, _HOSTED, "the setting `python`, checked against the list"),
     _napi(
         "download_submission",
         PARTLY,
@@ -462,11 +464,11 @@ FEATURES = (
         "",
         "docs/ lies beside the code and is held to it by tests; types are strict",
     ),
-    _predict("--model FILE", OPEN, OPEN, "", _PICKLE),
-    _predict("--model URL", OPEN, OPEN, "", _PICKLE),
-    _predict("predict(live, benchmark_models)", OPEN, OPEN, "", _PICKLE),
-    _predict("--dataset, --benchmarks", OPEN, OPEN, "", _PICKLE),
-    _predict("--output_dir", OPEN, OPEN, "", _PICKLE),
+    _predict("--model FILE", OPEN, DONE, _HOSTED, "the one `*.pkl` in the folder; or `-e pickle-python3`"),
+    _predict("--model URL", OPEN, REFUSED, "", "a pickle runs what is in it: only a file that is there is loaded"),
+    _predict("predict(live, benchmark_models)", OPEN, DONE, _PICKLED, "and in the rehearsal of `-P hosted`"),
+    _predict("--dataset, --benchmarks", OPEN, DONE, _HOSTED, "`config --data-version`; today's files of it"),
+    _predict("--output_dir", OPEN, REFUSED, "", "predictions are submitted; a rehearsal's are checked and not kept"),
     _predict(
         "images for each Python with the modelling packages",
         PARTLY,
@@ -474,7 +476,7 @@ FEATURES = (
         "",
         "a node's image is its own Dockerfile: what it names in FROM and requirements.txt, and no more",
     ),
-    _predict("a pickle tried before it is uploaded", OPEN, OPEN, "", _PICKLE),
+    _predict("a pickle tried before it is uploaded", OPEN, DONE, _HOSTED, _REHEARSED),
     _blox(
         "ExamplePredictions",
         PARTLY,
@@ -493,7 +495,7 @@ FEATURES = (
         f"CORR, mean and Sharpe. {_VALIDATE}",
     ),
     _blox("NumeraiSignalsEvaluator", OPEN, OPEN, "", _VALIDATE),
-    _blox("NumeraiModelUpload", OPEN, OPEN, "", _PICKLE),
+    _blox("NumeraiModelUpload", OPEN, DONE, _HOSTED, _REHEARSED),
     _blox("BaseIO (S3, Google's storage)", PARTLY, PARTLY, "node_template/numerai_node/bucket.py", f"S3. {_GCP}"),
     _blox("BaseDownloader", PARTLY, DONE, "node_template/numerai_node/downloads.py", _TOURNAMENT_DATA),
     _blox("NumeraiClassicDownloader", PARTLY, DONE, "node_template/numerai_node/data.py", _TOURNAMENT_DATA),
