@@ -96,8 +96,8 @@ class HostedProvider:
         latest = next((each for each in reversed(record.uploads) if each.source_hash == digest), None)
         known = self._uploads.upload(latest.id) if latest is not None and not force else None
         if latest is not None and known is not None and known.validation != FAILED:
-            if known.validation != VALIDATED:
-                report(f"The upload {latest.id} was handed in before; Numerai has not validated it yet.")
+            if not latest.validated:
+                report(f"The upload {latest.id} was handed in before.")
                 self._await_validation(node.name, latest, report)
             return _deployment(node.name, latest, changed=False)
         self._records.spend("upload", self._clock.now(), look=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import click
 import pytest
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
 from numerai_compute.commands import options
@@ -52,7 +53,7 @@ class Line:
             self.asked.append(question)
             return bool(answer)
 
-        self._monkeypatch.setattr(options.click, "confirm", confirm)
+        self._monkeypatch.setattr(click, "confirm", confirm)
         code = run(list(arguments), HostedFactory(self.bench))
         printed = self._capsys.readouterr()
         assert "Traceback" not in printed.out + printed.err
@@ -197,11 +198,11 @@ class TestTheWatcher:
             return {"me": None}
 
         watcher = Watcher(
-            store=SimpleNamespace(nodes=lambda: {node.name: node}),  # type: ignore[arg-type]
+            store=SimpleNamespace(nodes=lambda: {node.name: node}),
             api=lambda: api,
             provider_named=lambda name: bench.provider,
             ledger=Ledger(bench.folder / "rounds.db"),
-            notifier=SimpleNamespace(tell=tell),  # type: ignore[arg-type]
+            notifier=SimpleNamespace(tell=tell),
             clock=bench.context.clock,
         )
         bench.sandbox.clock(freeze=True, advance=60)

@@ -13,6 +13,7 @@ from numerai_compute.errors import NumeraiError
 from numerai_compute.models import RunFailure, RunState
 from numerai_compute.providers.hosted.record import Records
 from numerai_compute.providers.hosted.rehearsal import Limits
+from numerai_compute.sandbox.compute import DOCKER_IMAGES
 from numerai_compute.sandbox.switches import Switches
 
 from tests.contract.hosted_bench import GOOD, HostedBench
@@ -103,6 +104,25 @@ def test_deploy_uploads_only_what_has_changed(quick: HostedBench) -> None:
     assert present(quick.provider.deployment(node.name)).image == again.image, "until it is assigned"
     quick.provider.assign(node, quick.say)
     assert present(quick.provider.deployment(node.name)).image != again.image
+
+
+def test_a_deploy_that_was_killed_while_numerai_validates_is_gone_on_with(
+    quick: HostedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = quick.provider.configure(quick.node(), quick.say)
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(quick.provider, "_await_validation", killed)
+    with pytest.raises(KeyboardInterrupt):
+        quick.provider.deploy(node, force=False, report=quick.say)
+    sandbox = quick.sandbox.running.sandbox
+    wait_for(lambda: sandbox.compute.pickles.all()[0].validation_status == "validated")
+    again = quick.renewed()
+    assert again.ready(node) is None
+    again.deploy(node, force=False, report=quick.say)
+    assert again.ready(node) is not None and quick.uploads() == 1
 
 
 def test_more_uploads_than_numerai_takes_are_refused_with_the_time(quick: HostedBench) -> None:
@@ -206,14 +226,12 @@ def test_what_cannot_run_there_is_refused_with_who_can(quick: HostedBench, chang
 def test_a_python_and_a_data_version_that_numerai_does_not_have_are_named(
     tmp_path: Path, sandbox_factory: Factory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from numerai_compute.sandbox.api import executor
-
     bench = HostedBench(tmp_path, sandbox_factory(switches=NOT_RUN))
     node = bench.provider.configure(bench.node(), bench.say)
     with pytest.raises(NumeraiError, match=r"no data version v4\.3: there are v5\.3, v5\.2"):
         bench.provider.deploy(replace(node, data_version="v4.3"), force=False, report=bench.say)
-    left = [image for image in executor.DOCKER_IMAGES if image["name"] == "Python 3.10"]
-    monkeypatch.setattr(executor, "DOCKER_IMAGES", left)
+    left = [image for image in DOCKER_IMAGES if image["name"] == "Python 3.10"]
+    monkeypatch.setattr("numerai_compute.sandbox.api.executor.DOCKER_IMAGES", left)
     other = HostedBench(tmp_path, bench.sandbox, python="3.12")
     with pytest.raises(NumeraiError, match=r"no uploads on Python 3\.12: it has 3\.10"):
         other.provider.deploy(node, force=False, report=bench.say)
