@@ -39,7 +39,7 @@ from ..ports import (
 from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
 from .base_digests import present_digests
-from .hosting import RUNS_IT, fitted
+from .hosting import RUNS_IT, fitted, needs_dockerfile
 from .inspect import is_own_webhook
 from .plan import Plan, Step
 from .resolve import resolve_model
@@ -250,12 +250,12 @@ def plan_configure(
         provisioned[0] = replace(node, base_digests=digests)
 
     def provision() -> None:
-        check_source(source, home=store.home, dockerfile=not isinstance(provider, RunByNumerai))
+        check_source(source, home=store.home, dockerfile=needs_dockerfile(provider))
         if node.name not in store.nodes():  # so that `destroy` knows it whatever ends this call
             store.save_node(node)
         provisioned[0] = provider.configure(provisioned[0], report)
 
-    steps, notes = plan_source(request, node, store, dockerfile=not isinstance(provider, RunByNumerai))
+    steps, notes = plan_source(request, node, store, dockerfile=needs_dockerfile(provider))
     if request.pin_base:
         steps.append((f"pin what {source.dockerfile} builds on to the digests of now", pin))
     what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {counted(node.timeout_minutes, 'minute')}"

@@ -11,6 +11,7 @@ from ..models import Deployment, Node
 from ..names import shown
 from ..ports import HowItRuns, Provider, Report, RollsBack, RunByNumerai, RunsInWays, StateStore
 from ..source import Source, check_source, source_of
+from .hosting import needs_dockerfile
 from .recorded_secrets import recorded_secrets
 from .runtime import (
     RUNTIME,
@@ -72,11 +73,6 @@ def deploy_locked(
         (warn or report)(warned)
     _bring_runtime_up(node, store, report, runtime)
     return provider.deploy(node, force=force, report=lambda text: None if text == warned else report(text))
-
-
-def needs_dockerfile(provider: Provider) -> bool:
-    """Whether a node's folder must have one there."""
-    return not isinstance(provider, RunByNumerai)
 
 
 def how_it_runs(node: Node, provider: Provider) -> HowItRuns:

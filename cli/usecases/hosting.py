@@ -21,6 +21,11 @@ class Assigned:
     note: str
 
 
+def needs_dockerfile(provider: Provider) -> bool:
+    """Whether a node's folder must have one there."""
+    return not isinstance(provider, RunByNumerai)
+
+
 def fitted(node: Node, provider: Provider, *, sized: bool, timed: bool) -> Node:
     """The node as big as Numerai runs it, unless a person has `sized` and `timed` it: that is for the provider to
     judge."""

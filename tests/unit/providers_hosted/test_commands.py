@@ -166,7 +166,11 @@ def test_status_test_logs_doctor_and_destroy_know_such_a_node(line: Line) -> Non
     code, said = line("history", "--json")
     assert code == 0 and "on-time" in said, said
     code, said = line("doctor")
+    assert "Dockerfile" not in said, said
     assert "Numerai runs the assigned upload" in said and "Numerai runs them on Python" in said, said
+    assert "Numerai runs it for nothing" in line("cost")[1]
+    code, said = line("setup", "-P", "hosted")
+    assert code == 0 and "--example" not in said, said
     code, said = line("node", "-m", "alice", "destroy", "--yes")
     assert code == 1 and "only its website" in said, said
     assert "numerai-alice" in line("node", "list")[1]
