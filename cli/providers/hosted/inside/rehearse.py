@@ -86,7 +86,7 @@ def model(pickle: str, live: str, benchmarks: str, output: str, result: str) -> 
         predict(pickle, live, benchmarks, output)
         write(result, {"memory_mib": peak_mib()})
     except Wrong as wrong:
-        print(wrong)  # noqa: T201  a program's own output
+        sys.stdout.write(f"{wrong}\n")
         write(result, {"kind": wrong.kind, "why": str(wrong)})
     except MemoryError:
         traceback.print_exc()
