@@ -156,7 +156,9 @@ def _keys(factory: Factory, public_id: str | None, dry_run: bool) -> Keys | None
     public_id = ask(public_id, "Numerai public id", "--public-id or NUMERAI_PUBLIC_ID", default=default)
     public_id, secret = pasted_keys(public_id, secret)
     same = recorded if recorded and public_id == recorded.public_id else None
-    secret = ask(secret, "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True, default=same and same.secret_key)
+    secret = ask(
+        secret, "Numerai secret key", "NUMERAI_SECRET_KEY", hide=True, default=same.secret_key if same else None
+    )
     return Keys(public_id or "", secret, same.api_url if same else api_url)
 
 
