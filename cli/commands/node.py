@@ -22,6 +22,7 @@ from ..usecases.inspect import (
     list_nodes,
     node_status,
     run_log,
+    where_it_is,
 )
 from ..usecases.resolve import first_steps, resolve_node
 from .options import (
@@ -627,7 +628,7 @@ def list_(factory: Factory) -> None:
             factory.render.say(f"No node is configured. Next: {first_steps(factory.store)}")
             return
         rows = [
-            (n.name, n.provider, f"{n.cpu:g} vCPU, {n.memory_mib / 1024:g} GiB", n.cron or "webhook", n.path)
+            (n.name, where_it_is(n), f"{n.cpu:g} vCPU, {n.memory_mib / 1024:g} GiB", n.cron or "webhook", n.path)
             for n in nodes
         ]
         factory.render.table(("node", "provider", "size", "started by", "folder"), rows)

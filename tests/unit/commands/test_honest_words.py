@@ -193,7 +193,7 @@ def test_a_setting_that_moves_webhooks_says_so(ready: Line, command: tuple[str, 
 def test_setup_says_what_the_provider_lacks(line: Line) -> None:
     line.provider.found = [Check("AWS credentials", CheckStatus.FAILED, "the part 'aws' is missing", "pip install x")]
     answer = line("setup", "-s", "-P", "aws")
-    assert answer.exit_code == 0 and "✗ AWS credentials: the part 'aws' is missing" in answer.out
+    assert answer.exit_code == 3 and "✗ AWS credentials: the part 'aws' is missing" in answer.out
     assert "-> pip install x" in answer.out and "Next: see to that" in answer.out
     assert line("setup", "-s", "-P", "aws", "--json").json["lacks"][0]["mend"] == "pip install x"
     assert HomeStore(line.home).settings("setup") == {"provider": "aws"}
