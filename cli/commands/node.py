@@ -572,11 +572,11 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
     )
     plan = destroying(dry_run=True)
     if dry_run:
-        show_plan(factory.render, plan.describe())
+        show_plan(factory.render, plan.describe(), plan.notes)
         return
     if not yes:
-        for step in plan.describe():
-            factory.render.progress(f"- {step}")
+        for line in (*(f"- {step}" for step in plan.describe()), *plan.notes):
+            factory.render.progress(line)
     confirm(f"Destroy {chosen.name} on {chosen.provider}?", yes)
     destroying()
     factory.render.result({"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone"))

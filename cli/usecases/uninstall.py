@@ -26,8 +26,8 @@ OWN_FILES = (
 
 _UNFINISHED = re.compile(r"\.(nodes\.json|\.keys)(\.[a-z]+)?\.[0-9a-f]{8}\.tmp")
 """What a command that was killed leaves of them."""
-_WITH_KEYS = ("official-*", ".keys.upgraded-*")
-"""Copies of the official tool's files that an upgrade has made, and what `upgrade --undo` has put aside."""
+_ASIDE = re.compile(r"nodes\.json\.broken-.*|(nodes\.json|\.keys)\.upgraded-\d{8}T\d{6}(-\d+)?")
+"""What `doctor --fix` and `upgrade --undo` have put aside of them."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class Uninstalled:
                 f"{path.name} (a link to {path.readlink()})" if path.is_symlink() else path.name for path in others
             )
             yield f"Not this tool's, and left there: {', '.join(names)}"
-        keys = [path.name for path in others if any(path.match(pattern) for pattern in _WITH_KEYS)]
+        keys = [path.name for path in others if path.match("official-*")]
         if keys:
             yield f"Keys are still in {', '.join(keys)}, as the official tool had them. Remove that by hand."
         if home.is_symlink():
@@ -56,15 +56,16 @@ class Uninstalled:
 
 def refuse_while_held(
     store: StateStore, providers: tuple[str, ...], provider_named: Callable[[str], Provider], leave_cloud: bool
-) -> None:
+) -> list[str]:
     """`EnvironmentNotReady` with code `cloud-resources` while a provider holds or may hold something elsewhere, unless
-    that is to be left."""
+    that is to be left. What is left is returned."""
     refuse_legacy(store)  # its files are the official tool's
     held, unknown = _held(store, providers, provider_named), _unknown(store, provider_named)
     if leave_cloud or not (held or unknown):
-        return
+        return [*held, *unknown.values()]
     destroy = ["Run `numerai destroy-all` first."] if held else []
-    forget = [f"{', '.join(map(forget_command, unknown))}: that removes a record, and nothing else."] if unknown else []
+    what = "removes a record" if len(unknown) == 1 else "remove records"
+    forget = [f"{', '.join(map(forget_command, unknown))} {what}, and nothing else."] if unknown else []
     raise EnvironmentNotReady(
         f"There is still: {', '.join([*held, *unknown.values()])}. It may cost money, and only this home tells of it.",
         " ".join([*destroy, *forget, "With --leave-cloud all of it is left as it is."]),
@@ -100,7 +101,7 @@ def own_files(home: Path) -> list[Path]:
     more = [
         path
         for path in (home.iterdir() if home.is_dir() else ())
-        if _UNFINISHED.fullmatch(path.name) or path.name.startswith("nodes.json.broken-")
+        if _UNFINISHED.fullmatch(path.name) or _ASIDE.fullmatch(path.name)
     ]
     named = [home / name for name in OWN_FILES]
     there = [path for path in (*named, *sorted(more)) if path.is_symlink() or path.exists()]

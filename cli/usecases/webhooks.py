@@ -24,7 +24,8 @@ def webhook_check(
     Raises `NumeraiError` where the provider cannot say what it serves.
     """
     if model is None:
-        mend = f"{KEYS_OF_ACCOUNT} Only if it was deleted: numerai node -m {node.model_name} destroy --force"
+        end = f"forget {node.name}" if isinstance(provider, NotHere) else f"-m {node.name} destroy --force"
+        mend = f"{KEYS_OF_ACCOUNT} Only if it was deleted: numerai node {end}"
         return Check("webhook", CheckStatus.FAILED, not_in_account(node), mend)
     if model.pickle is not None:
         return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)

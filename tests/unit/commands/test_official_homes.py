@@ -35,6 +35,7 @@ def odd(field: str, *values: Any) -> dict[str, Any]:
     }
 
 
+UNFINISHED: tuple[object, ...] = (None, {}, [], "x", 3, False, [record()])
 NODES: Mapping[str, object] = {
     "names": {name: record() for name in ("al ice", "a/b", "../x", "", "CON", "-x", "ü", "x" * 200, "it's", "a\n")},
     "names in other cases": {name: record() for name in ("numerai-alice", "numerai-Alice", "NUMERAI-ALICE")},
@@ -45,7 +46,7 @@ NODES: Mapping[str, object] = {
     "schedules": odd("cron", "cron(30 18 ? * 7 *)", "30 18 ? * 7 *", "rubbish", "", 5),
     "paths": odd("path", "/gone", "relative", "C:\\Users\\me", "", None, "~/x", 5, "x\0y"),
     "providers": odd("provider", "gcp", "azure", "AWS", "", None, 7, "x/\x1b[31m"),
-    "records": {f"numerai-{number}": each for number, each in enumerate((None, {}, [], "x", 3, False, [record()]))},
+    "records": {f"numerai-{number}": each for number, each in enumerate(UNFINISHED)},
     "webhooks": odd("webhook_url", 5, {"a": 1}, ""),
     "model ids": odd("model_id", None, 5, ""),
     "disks": odd("volume", 100, "100", 5000, True, {"size": 1}),
