@@ -169,7 +169,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
             render.mark(OK, "Numerai calls its webhook", detail=without_token(done.node.webhook_url))
         for note in done.notes:
             render.say(note)
-        render.say(f"Next: numerai node -m {done.node.model_name} deploy")
+        render.say(f"Next: numerai node -m {done.node.name} deploy")
 
     render.result(done, show)
 
@@ -231,7 +231,7 @@ def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials
     def show() -> None:
         what = "is deployed" if done.changed else "is deployed already: nothing has changed"
         factory.render.mark(OK, f"{chosen.name} {what}", detail=done.image)
-        factory.render.say(f"Next: numerai node -m {chosen.model_name} test")
+        factory.render.say(f"Next: numerai node -m {chosen.name} test")
 
     factory.render.result(done, show)
 
@@ -328,7 +328,7 @@ def _test(factory: Factory, chosen: Node, no_submit: bool) -> int:
 
 def _interrupted(chosen: Node, verifier: Verifier) -> NumeraiError:
     """What to do about the run that an interrupted test leaves, which goes on without it."""
-    command = f"numerai node -m {chosen.model_name}"
+    command = f"numerai node -m {chosen.name}"
     hint: str | None = None
     try:
         run = verifier.going_on()
@@ -513,7 +513,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
     if state.moved:
         rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))
     if state.changed_since_deploy:
-        rows.append(("changed", f"the folder has changed since: numerai node -m {node.model_name} deploy"))
+        rows.append(("changed", f"the folder has changed since: numerai node -m {node.name} deploy"))
     render.table(("", ""), rows)
     if state.runs:
         columns = ("run", "state", "started", "trigger id", "what happened")

@@ -170,3 +170,11 @@ def test_records_that_are_no_nodes_are_counted_by_doctor_and_status(line: Line) 
     for command in ("doctor", "status"):
         answer = line(command)
         assert "3 records in nodes.json cannot be used: 'a b', numerai-c, numerai-half" in answer.out + answer.err
+
+
+def test_what_is_proposed_names_one_node_where_two_tournaments_have_a_model_of_that_name(line: Line) -> None:
+    nodes = {"numerai-alice": record(), "crypto-alice": record(provider="gcp"), "signals-alice": record()}
+    filled(line.home, json.dumps(nodes).encode())
+    says = [said(line, "upgrade"), said(line, "doctor"), said(line, "status"), said(line, "uninstall", "--yes")]
+    proposed = {name for text in says for name in re.findall(r"numerai node -m (\S+)", text)}
+    assert proposed == set(nodes)
