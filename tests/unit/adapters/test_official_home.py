@@ -58,6 +58,9 @@ FOLDERS: Mapping[str, Mapping[str, bytes]] = {
     "INI with a mark and quotes": {".keys": ("\ufeff" + INI.replace("PUBX", "'PUBX'")).encode()},
     "0.3": {".keys": json.dumps(KEYS).encode(), "nodes.json": json.dumps(V03).encode()},
     "1.1": {".keys": json.dumps({**KEYS, "azure": None}).encode(), "nodes.json": json.dumps(V11, indent=2).encode()},
+    "names in other cases": {
+        "nodes.json": json.dumps({name: {"provider": "aws"} for name in ("a-b", "a-B", "A-b", "a-c")}).encode()
+    },
     "nodes only": {"nodes.json": json.dumps(V03).encode()},
     "nodes.json of no bytes": {".keys": json.dumps(KEYS).encode(), "nodes.json": b""},
     "with a byte order mark": {"nodes.json": b"\xef\xbb\xbf" + json.dumps(V03).encode()},
@@ -89,7 +92,7 @@ def test_a_folder_of_any_version_is_taken_over_and_given_back(tmp_path: Path, sh
     assert store.is_legacy() and official.found()
     backup = official.take_over()
     assert not store.is_legacy() and official.found() is None
-    assert (store.nodes(), store.unusable_nodes().keys(), store.keys()) == (nodes, unusable.keys(), keys)
+    assert (store.nodes(), store.unusable_nodes(), store.keys()) == (nodes, unusable, keys)
     assert {name: (backup / name).read_bytes() for name in FOLDERS[shape]} == FOLDERS[shape]
     undone = official.undo()
     assert undone is not None and undone.aside == () and tree(store.home) == before
