@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import EnvironmentNotReady
-from ..files.private import remove_file, remove_tree
+from ..files.private import remove_file, remove_tree, unfinished
 from ..models import DEFAULT_PROVIDER
 from ..names import plainly
 from ..ports import HoldsElsewhere, NotHere, Provider, StateStore
@@ -24,8 +24,6 @@ OWN_FILES = (
 """What this tool keeps in its home folder. Whatever else is there belongs to somebody else and stays."""
 
 
-_UNFINISHED = re.compile(r"\.(nodes\.json|\.keys)(\.[a-z]+)?\.[0-9a-f]{8}\.tmp")
-"""What a command that was killed leaves of them."""
 _ASIDE = re.compile(r"nodes\.json\.broken-.*|(nodes\.json|\.keys)\.upgraded-\d{8}T\d{6}(-\d+)?")
 """What `doctor --fix` and `upgrade --undo` have put aside of them."""
 
@@ -98,13 +96,10 @@ def _unknown(store: StateStore, provider_named: Callable[[str], Provider]) -> di
 
 def own_files(home: Path) -> list[Path]:
     """What there is of this tool's files. What a link leads to outside of the home folder is none of them."""
-    more = [
-        path
-        for path in (home.iterdir() if home.is_dir() else ())
-        if _UNFINISHED.fullmatch(path.name) or _ASIDE.fullmatch(path.name)
-    ]
+    aside = [path for path in (home.iterdir() if home.is_dir() else ()) if _ASIDE.fullmatch(path.name)]
     named = [home / name for name in OWN_FILES]
-    there = [path for path in (*named, *sorted(more)) if path.is_symlink() or path.exists()]
+    begun = [path for name in OWN_FILES if "/" not in name for path in unfinished(home / name)]
+    there = [path for path in (*named, *sorted([*aside, *begun])) if path.is_symlink() or path.exists()]
     return [path for path in there if not path.parent.is_symlink() or path.parent == home]
 
 
