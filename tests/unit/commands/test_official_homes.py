@@ -167,6 +167,10 @@ def test_records_that_are_no_nodes_are_counted_by_doctor_and_status(line: Line) 
     assert line("upgrade").exit_code == 0
     listed = line("node", "list").err
     assert "its cpu is 'two', which is no number" in listed and "had not finished configuring it" in listed
+    for name in ("half", "numerai-half"):
+        refused = line("node", "-m", name, "status")
+        assert refused.exit_code == 1 and "had not finished configuring it" in refused.err
+        assert "`numerai node forget numerai-half`" in refused.err
     for command in ("doctor", "status"):
         answer = line(command)
         assert "3 records in nodes.json cannot be used: 'a b', numerai-c, numerai-half" in answer.out + answer.err
