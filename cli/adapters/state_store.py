@@ -374,7 +374,7 @@ def _node(name: str, record: object) -> Node:
 
 
 def _nodes_json(file: _NodesFile) -> bytes:
-    nodes = {**file.unusable, **file.nodes}
+    nodes = {**file.nodes, **{name: record for name, record in file.unusable.items() if name not in file.nodes}}
     return _to_json(_RawNodesFile(file.version, nodes, file.settings))
 
 

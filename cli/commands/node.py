@@ -180,7 +180,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
             render.mark(OK, "Numerai calls its webhook", detail=without_token(done.node.webhook_url))
         for note in done.notes:
             render.say(note)
-        render.say(f"Next: numerai node -m {done.node.model_name} {'test' if done.deployed else 'deploy'}")
+        render.say(f"Next: numerai node -m {done.node.name} {'test' if done.deployed else 'deploy'}")
 
     render.result(done, show)
 
@@ -242,7 +242,7 @@ def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials
     def show() -> None:
         what = "is deployed" if done.changed else "is deployed already: nothing has changed"
         factory.render.mark(OK, f"{chosen.name} {what}", detail=done.image)
-        factory.render.say(f"Next: numerai node -m {chosen.model_name} test")
+        factory.render.say(f"Next: numerai node -m {chosen.name} test")
 
     factory.render.result(done, show)
 
@@ -339,7 +339,7 @@ def _test(factory: Factory, chosen: Node, no_submit: bool) -> int:
 
 def _interrupted(chosen: Node, verifier: Verifier) -> NumeraiError:
     """What to do about the run that an interrupted test leaves, which goes on without it."""
-    command = f"numerai node -m {chosen.model_name}"
+    command = f"numerai node -m {chosen.name}"
     hint: str | None = None
     try:
         run = verifier.going_on()
@@ -524,7 +524,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
     if state.moved:
         rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))
     if state.changed_since_deploy:
-        rows.append(("changed", f"the folder has changed since: numerai node -m {node.model_name} deploy"))
+        rows.append(("changed", f"the folder has changed since: numerai node -m {node.name} deploy"))
     render.table(("", ""), rows)
     if state.runs:
         columns = ("run", "state", "started", "trigger id", "what happened")
@@ -584,11 +584,11 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
     )
     plan = destroying(dry_run=True)
     if dry_run:
-        show_plan(factory.render, plan.describe())
+        show_plan(factory.render, plan.describe(), plan.notes)
         return
     if not yes:
-        for step in plan.describe():
-            factory.render.progress(f"- {step}")
+        for line in (*(f"- {step}" for step in plan.describe()), *plan.notes):
+            factory.render.progress(line)
     confirm(f"Destroy {chosen.name} on {chosen.provider}?", yes)
     destroying()
     factory.render.result({"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone"))

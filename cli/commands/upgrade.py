@@ -43,10 +43,10 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, dry_run: bool
         nodes = sorted(store.nodes())
         render.result({"upgraded": False, "nodes": nodes}, lambda: render.say("Nothing to upgrade."))
         return
-    lines = list(describe(found, factory.providers, factory.provider_recorded)) if found else []
+    lines = list(describe(found, factory.providers, factory.provider_recorded, aws_profile)) if found else []
     add_profile = plan_aws_keys(official, aws_profile, factory.plan_aws_profile) if aws_profile else None
     if dry_run:
-        made = [f"The old tool's AWS keys: become the profile {aws_profile}"] if aws_profile else []
+        made = [f"The old tool's AWS keys become the profile {aws_profile}."] if aws_profile and not found else []
         lines += [*made, "Nothing was changed."]
         render.result({"upgraded": False, "found": lines}, lambda: _say(factory, lines))
         return

@@ -118,7 +118,7 @@ def runtime_note(node: Node, runtime: RuntimeChoice | None = None) -> str | None
     if copy is None or copy.replaced(runtime):
         return None
     what = f"{copy.folder / RUNTIME} is left alone:"
-    mend = f"`numerai node -m {node.model_name} deploy --runtime replace` puts {RUNTIME} {own_version()} there."
+    mend = f"`numerai node -m {node.name} deploy --runtime replace` puts {RUNTIME} {own_version()} there."
     if copy.state is RuntimeState.OLD:
         return f"{what} --runtime keep. It is older than this tool's: {copy.label}."
     if copy.state is RuntimeState.NEWER:

@@ -85,7 +85,7 @@ def changed_since_deploy(node: Node, provider: Provider) -> bool:
 
 def beside_the_folder(node: Node, provider_of: Callable[[Node], Provider]) -> list[str]:
     """What whoever has run the folder itself must know of what is deployed; nothing where that is the same."""
-    deploy = f"numerai node -m {node.model_name} deploy"
+    deploy = f"numerai node -m {node.name} deploy"
     try:
         provider = provider_of(node)
         if provider.deployment(node.name) is None:

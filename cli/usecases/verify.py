@@ -137,7 +137,7 @@ class Verifier:
                 raise self.provider.refusal(self.node)
             raise NumeraiError(
                 f"{self.node.name} is not deployed.",
-                f"Run `numerai node -m {self.node.model_name} deploy` first.",
+                f"Run `numerai node -m {self.node.name} deploy` first.",
                 code="not-deployed",
             )
         if not self.submits:
@@ -184,7 +184,7 @@ class Verifier:
         if changed_since_deploy(self.node, self.provider):
             warnings.append(
                 f"The folder has changed since the deploy: what is tested is what was deployed, and not what is in"
-                f" {self.node.path}. `numerai node -m {self.node.model_name} deploy` takes the changes over."
+                f" {self.node.path}. `numerai node -m {self.node.name} deploy` takes the changes over."
             )
         self._window = window_of(self.node.tournament, self.api, self.clock)
         if self._window.is_open is False:
@@ -266,7 +266,7 @@ class Verifier:
                         False,
                         self._seconds(),
                         "the webhook answered, but no run came of it",
-                        mend=f"numerai node -m {self.node.model_name} logs --log-type webhook",
+                        mend=f"numerai node -m {self.node.name} logs --log-type webhook",
                     )
                 )
             run = found
@@ -313,7 +313,7 @@ class Verifier:
         detail = f"run {run.id} still waits for its start after {self._start_seconds:.0f} s"
         if message := self.provider.run(run.id).message or self._waits_for(run):
             return Fact(STARTED, False, self._seconds(), f"{detail}: {message}", mend="numerai doctor")
-        command = f"numerai node -m {self.node.model_name}"
+        command = f"numerai node -m {self.node.name}"
         ahead = [each for each in self.provider.runs(self.node.name, RUNS_BACK) if each.state is RunState.RUNNING]
         if not ahead:
             return Fact(STARTED, False, self._seconds(), detail, mend=f"{command} status")
@@ -407,13 +407,13 @@ class Verifier:
         return submission
 
     def _not_confirmed(self, why: str, mend: str | None = None) -> Fact:
-        return Fact(CONFIRMED, False, self._seconds(), why, mend=mend or f"numerai node -m {self.node.model_name} logs")
+        return Fact(CONFIRMED, False, self._seconds(), why, mend=mend or f"numerai node -m {self.node.name} logs")
 
     # the causes
 
     def _not_registered(self, model: Model | None, served: str | None) -> Fact:
         if self.provider.reachable_by(self.api.url):
-            mend = f"numerai node -m {self.node.model_name} config --register-webhook"
+            mend = f"numerai node -m {self.node.name} config --register-webhook"
             held = "another address for this model" if model and model.webhook else "no address for this model"
             if model and model.webhook and served and origin(model.webhook) != origin(served):
                 held += f" ({origin(model.webhook)}) than the node is served at ({origin(served)})"
@@ -425,7 +425,7 @@ class Verifier:
             False,
             self._seconds(),
             f"{self.api.url} cannot call this machine",
-            mend=f"numerai node -m {self.node.model_name} test --local; with a tunnel: numerai setup --public-url URL",
+            mend=f"numerai node -m {self.node.name} test --local; with a tunnel: numerai setup --public-url URL",
         )
 
     def _webhook_failed(self, error: ApiError) -> Fact:
@@ -530,7 +530,7 @@ def _why(run: Run) -> str:
 
 
 def _mend(run: Run, node: Node) -> str:
-    command = f"numerai node -m {node.model_name}"
+    command = f"numerai node -m {node.name}"
     by_failure = {
         RunFailure.OUT_OF_MEMORY: f"{command} config --memory {node.memory_mib * 2 // 1024 or 1} (it has "
         f"{node.memory_mib / 1024:g} GiB), then test again",

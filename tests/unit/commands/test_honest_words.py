@@ -89,7 +89,7 @@ def test_a_local_test_says_that_rounds_run_what_was_deployed_before(rehearsed: L
     rehearsed.provider.hash = "h2"
     answer = rehearsed("node", "test", "--local")
     assert answer.exit_code == 0 and "the next round runs what was deployed before" in answer.err
-    assert "numerai node -m alice deploy" in answer.err
+    assert "numerai node -m numerai-alice deploy" in answer.err
     as_json = rehearsed("node", "test", "--local", "--json").json
     assert "deployed before" in as_json["warnings"][0] and as_json["state"] == "succeeded"
 
@@ -124,8 +124,8 @@ def test_an_interrupted_test_names_its_run(ready: Line) -> None:
     ready.api.on_trigger = play
     answer = ready("node", "test")
     assert answer.exit_code == 130 and "Run run-1 goes on" in answer.err
-    assert "numerai node -m alice logs -f --run run-1" in answer.err
-    assert "numerai node -m alice cancel run-1" in answer.err and "same command again" not in answer.err
+    assert "numerai node -m numerai-alice logs -f --run run-1" in answer.err
+    assert "numerai node -m numerai-alice cancel run-1" in answer.err and "same command again" not in answer.err
     assert ready("node", "test", "--json").json["error"]["code"] == "interrupted"
 
 
