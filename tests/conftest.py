@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from numerai_compute import redaction
 
-pytest_plugins = ["tests.fixtures.sandbox"]
+pytest_plugins = ["tests.fixtures.sandbox", "tests.fixtures.official"]
 
 REQUIRED = tuple(os.environ.get("NUMERAI_TEST_REQUIRE", "").split(","))
 """Marks (`docker`, `aws`) whose tests fail here instead of being skipped."""
