@@ -301,7 +301,7 @@ def test_a_node_with_a_schedule_is_started_by_hand(bench: Bench) -> None:
 
 
 def test_a_client_that_names_no_trigger_is_known_by_its_time(bench: Bench) -> None:
-    """Rnumerai, which the official R example uses, sends no trigger id, and neither does numerapi before 0.2.4."""
+    """Rnumerai before 3.0, which the official R example is written for, sends no trigger id."""
     bench.submission = None
     bench.api.held = [
         Submission("yesterday", 99, filename="late.csv", inserted_at=NOW - timedelta(days=1)),
