@@ -403,6 +403,8 @@ class Verifier:
             )
             raise _Failed(self._not_confirmed(why, mend="test again while a round is open (`numerai status`)"))
         detail = f"submission {submission.id}, round {entry.round_number}, on time"
+        if trigger_id is not None and submission.trigger_id is None:
+            detail += "; it names no trigger and is known by its time"
         self._say(Fact(CONFIRMED, True, self._seconds(), detail))
         return submission
 
@@ -447,12 +449,21 @@ class Verifier:
     # looking
 
     def _submission(self, trigger_id: str | None, began: datetime) -> Submission | None:
-        for submission in self.api.submissions(self.node.model_id):
-            if trigger_id is not None and submission.trigger_id == trigger_id:
-                return submission
-            if trigger_id is None and submission.inserted_at and submission.inserted_at >= began - timedelta(seconds=5):
-                return submission
-        return None
+        """The run's submission: that of its trigger, else one that was made since, by any trigger where the run had
+        none, and by none where its code does not pass the trigger on. No clone, which has the file of one before."""
+        held, since = self.api.submissions(self.node.model_id), began - timedelta(seconds=5)
+        if trigger_id is None:
+            return next((each for each in held if each.inserted_at and each.inserted_at >= since), None)
+        before = {each.filename for each in held if each.inserted_at and each.inserted_at < since}
+        nameless = (
+            each
+            for each in held
+            if each.trigger_id is None
+            and each.inserted_at
+            and each.inserted_at >= since
+            and not (each.filename and each.filename in before)
+        )
+        return next((each for each in held if each.trigger_id == trigger_id), None) or next(nameless, None)
 
     def _entry_of(self, submission: Submission) -> SubmissionEntry | None:
         """Numerai's entry that names the submission. One that is late is listed twice: that of its own round."""
