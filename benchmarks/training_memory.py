@@ -17,12 +17,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ERAS, ROWS_PER_ERA, FEATURES = 574, 4_700, 3_555
 """Numerai's v5.3 train.parquet: 2.7 million rows."""
 LIMITS_MIB = {"small": 500, "medium": 2_253, "all": 7_680}
 """What training 20 trees at full size may take."""
-PARAMETERS = {"num_leaves": 64, "max_depth": 6, "learning_rate": 0.01, "feature_fraction": 0.1, "num_threads": 1}
+PARAMETERS: dict[str, Any] = {
+    "num_leaves": 64,
+    "max_depth": 6,
+    "learning_rate": 0.01,
+    "feature_fraction": 0.1,
+    "num_threads": 1,
+}
 
 
 def written(folder: Path, share: float) -> Path:

@@ -73,7 +73,7 @@ class Built:
     era_names: tuple[str, ...]
     rows: int
     dropped: Mapping[str, int]
-    parameters: Mapping[str, Any]
+    parameters: dict[str, Any]
 
     @property
     def eras(self) -> npt.NDArray[np.str_]:
@@ -96,13 +96,8 @@ class RoundsFile:
         self.path = path
         with self._readable():
             self._footer = large_footer(path)
-            self._whole = None if self._footer else pq.ParquetFile(path, pre_buffer=False)
-            if self._footer is None:
-                groups = range(self._whole.num_row_groups)
-                sizes: Sequence[int] = [self._whole.metadata.row_group(group).num_rows for group in groups]
-                self.columns: tuple[str, ...] = tuple(self._whole.schema_arrow.names)
-            else:
-                sizes, self.columns = self._footer.rows, self._footer.names
+            self._whole: Any = None if self._footer else pq.ParquetFile(path, pre_buffer=False)
+            sizes, self.columns = _sizes_and_names(self._whole) if self._footer is None else self._footer.shape
         self.id_column = next((name for name in ID_COLUMNS if name in self.columns), None)
         era_column = next((name for name in ERA_COLUMNS if name in self.columns), None)
         if era_column is None:
@@ -113,18 +108,18 @@ class RoundsFile:
 
     def rows(self, eras: Collection[str] | None = None) -> int:
         """How many rows these eras have; all rows without them."""
-        return int(self._starts[-1]) if eras is None else int(self._mask(eras).sum())
+        return int(self._starts[-1]) if eras is None else int(self.mask(eras).sum())
 
     def era_codes(self, eras: Collection[str] | None = None) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
         """The era of each row of these eras, as an index into the names that follow."""
-        codes = self._codes if eras is None else self._codes[self._mask(eras)]
+        codes = self._codes if eras is None else self._codes[self.mask(eras)]
         return codes, self._names
 
     def read(self, columns: Sequence[str], eras: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
         """Columns that are no features, e.g. targets, ids, predictions: numbers as they are and NaN for null, text as
         str objects. `NumeraiError` with code `data-column-missing` or `data-unreadable`."""
         self.need(columns)
-        mask = None if eras is None else self._mask(eras)
+        mask = None if eras is None else self.mask(eras)
         values: dict[str, npt.NDArray[Any]] = {}
         for name in columns:
             with self._readable():
@@ -142,7 +137,7 @@ class RoundsFile:
         if absent:
             raise self._lacks(absent)
 
-    def features(self, names: Sequence[str], mask: npt.NDArray[np.bool_], into: Bytes) -> None:
+    def read_features(self, names: Sequence[str], mask: npt.NDArray[np.bool_], into: Bytes) -> None:
         """Read the features of the rows in `mask` into an array (features, rows)."""
         self.need(names)
         with self._readable():
@@ -163,7 +158,7 @@ class RoundsFile:
     def parts(self, names: Sequence[str], eras: Collection[str] | None, rows: int) -> Iterator[Part]:
         """The features of these eras, in the file's order, at most so many rows at once."""
         self.need(names)
-        mask = np.ones(self.rows(), bool) if eras is None else self._mask(eras)
+        mask = np.ones(self.rows(), bool) if eras is None else self.mask(eras)
         labels = np.asarray(self._names)
         with self._readable():
             parquet = self._parquet(names)
@@ -186,9 +181,6 @@ class RoundsFile:
 
     def mask(self, eras: Collection[str]) -> npt.NDArray[np.bool_]:
         """Which rows are of these eras. `NumeraiError` with code `data-era-missing` for eras that the file lacks."""
-        return self._mask(eras)
-
-    def _mask(self, eras: Collection[str]) -> npt.NDArray[np.bool_]:
         absent = set(eras) - set(self.eras)
         if absent:
             raise NumeraiError(
@@ -292,7 +284,7 @@ def read_matrix(file: RoundsFile, features: Sequence[str], eras: Collection[str]
     """The features of these eras, (rows, features), in the file's order: for a few eras at a time."""
     mask = file.mask(eras)
     matrix = np.empty((len(features), int(mask.sum())), np.int8)
-    file.features(features, mask, matrix)
+    file.read_features(features, mask, matrix)
     return matrix.T
 
 
@@ -340,6 +332,11 @@ def build(
     if dataset is None:
         raise UsageError("There is no feature to train on.", code="no-features")
     return Built(dataset, tuple(features), rows.targets, rows.codes, rows.names, total, rows.dropped, merged)
+
+
+def _sizes_and_names(parquet: Any) -> tuple[Sequence[int], tuple[str, ...]]:
+    groups = range(parquet.num_row_groups)
+    return [parquet.metadata.row_group(group).num_rows for group in groups], tuple(parquet.schema_arrow.names)
 
 
 @dataclass(frozen=True)
@@ -411,7 +408,7 @@ def _blocks(
         done = 0
         for file, mask in zip(files, masks, strict=True):
             count = int(mask.sum())
-            file.features(names, mask, block[:, done : done + count])
+            file.read_features(names, mask, block[:, done : done + count])
             done += count
         for place in range(0, len(names), narrow):
             yield list(names[place : place + narrow]), block[place : place + narrow].astype(np.float32).T

@@ -39,6 +39,11 @@ class Footer:
     _chunks: tuple[Sequence[int], ...]
     _ends: tuple[bytes, ...]
 
+    @property
+    def shape(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The rows of each row group, and the names of all columns."""
+        return self.rows, self.names
+
     def of(self, columns: Sequence[str]) -> Any:
         """pyarrow's metadata of a file that has these columns only, in the file's order."""
         wanted = sorted({self.names.index(name) for name in columns})

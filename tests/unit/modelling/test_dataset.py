@@ -144,7 +144,7 @@ def test_ids_and_targets_are_read_apart_from_features(train: Path) -> None:
 def test_a_2_stays_and_only_what_is_empty_becomes_one(tmp_path: Path, kind: str) -> None:
     table = frame()
     whole = table[FEATURES[0]].to_numpy().copy()
-    table[FEATURES[0]] = table[FEATURES[0]].astype(kind)
+    table = table.astype({FEATURES[0]: kind})
     table.iloc[3:9, 0] = pd.NA if kind.startswith("Int") else np.nan
     file = open_file(written(tmp_path / "old.parquet", table))
     expected = whole.copy()
