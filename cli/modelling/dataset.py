@@ -201,11 +201,14 @@ class RoundsFile:
     def _read_eras(self, column: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
         """The era of each row as an index into the names of all eras in order."""
         with self._readable():
-            eras = self._parquet([column]).read(columns=[column]).column(column)
+            read = pq.ParquetFile(self.path, metadata=self._parquet([column]).metadata, read_dictionary=[column])
+            eras = read.read(columns=[column]).column(column)
         if eras.null_count:
             raise self._bad(column, "has rows without an era")
-        coded = eras.cast(pa.string()).combine_chunks().dictionary_encode()
-        found = coded.dictionary.to_pylist()
+        if not pa.types.is_dictionary(eras.type):
+            eras = eras.cast(pa.string()).dictionary_encode()
+        coded = eras.unify_dictionaries().combine_chunks()
+        found = [str(name) for name in coded.dictionary.to_pylist()]
         live = [name for name in found if name == "X"]
         names = (*in_order(set(found) - set(live)), *live)
         place = {name: number for number, name in enumerate(names)}
