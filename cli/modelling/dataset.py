@@ -323,7 +323,7 @@ def build(
     """The rows of these eras that have every target, binned for LightGBM.
 
     `parameters` are LightGBM's; those that say how data are binned, see `DATASET_PARAMETERS`, may be among them.
-    `NumeraiError` as `open_file` and `RoundsFile` raise it, `UsageError` for an era that two of the files have, or none.
+    `NumeraiError` as `open_file` and `RoundsFile` raise it; `UsageError` for an era that two files have, or none has.
     """
     import lightgbm as lgb
 
