@@ -323,7 +323,8 @@ def build(
     """The rows of these eras that have every target, binned for LightGBM.
 
     `parameters` are LightGBM's; those that say how data are binned, see `DATASET_PARAMETERS`, may be among them.
-    `NumeraiError` as `open_file` and `RoundsFile` raise it; `UsageError` for an era that two files have, or none has.
+    `NumeraiError` as `open_file`, `RoundsFile.read` and `RoundsFile.features` raise it, `UsageError` for an era that
+    two of the files have, or that none has.
     """
     import lightgbm as lgb
 
