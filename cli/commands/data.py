@@ -95,7 +95,7 @@ def download(
         wanted,
         version=version,
         folder=folder,
-        watch=lambda name: watch_of(factory, name),
+        watch=lambda name: hearing(factory, name),
     )
 
     def show() -> None:
@@ -105,8 +105,8 @@ def download(
     render.result({"version": chosen, "files": done}, show)
 
 
-def watch_of(factory: Factory, name: str) -> Watch:
-    """Says every few seconds how far a file has arrived."""
+def hearing(factory: Factory, name: str) -> Watch:
+    """Says how a file arrives: at its beginning if it is large, then every few seconds."""
     clock = factory.clock
     began = said = clock.monotonic()
     first: int | None = None

@@ -103,7 +103,7 @@ def test_a_long_download_says_how_far_it_is_and_how_long_it_takes_still(
     home: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     factory = FakeFactory(home)
-    hear = data_commands.watch_of(factory, "train.parquet")
+    hear = data_commands.hearing(factory, "train.parquet")
     for here in (1_000_000_000, 1_100_000_000, 1_200_000_000, 2_000_000_000):
         hear(here, 4_000_000_000)
         factory.clock.sleep(3)
