@@ -1,1 +1,1 @@
-"""What is computed before a deploy: models are trained and judged here, without a network."""
+"""Models before a deploy: their data, training and scores. numpy, pyarrow and LightGBM; no network."""
