@@ -1,0 +1,194 @@
+"""Judges trained models on rows whose targets are known, beside each other and the deployed one."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import NumeraiError, UsageError
+
+if TYPE_CHECKING:
+    from ..modelling.dataset import RoundsFile
+    from ..modelling.feature_sets import FeatureSets
+    from ..modelling.prediction_files import Predictions
+    from ..modelling.validation import Candidate, Predictor, Rival
+
+ARTIFACT = ".model"
+META_MODEL = "numerai_meta_model"
+"""The column of meta_model.parquet. Source: Numerai's v5 files."""
+STANDARD_BENCHMARK = "lgbm_ender20"
+"""How the benchmark ends that models are compared with unless one is named. Source: the columns of Numerai's
+v5.3/validation_benchmark_models.parquet."""
+_ERAS = re.compile(r"([^:]*):([^:]*)")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What to judge. `data` is a folder as `numerai data download` fills it, or one Parquet file in such a folder;
+    `eras` is `A:B`, either side of which may be empty; `features` names the set to be neutral to."""
+
+    models: Sequence[str]
+    data: Path
+    target: str = "target"
+    eras: str | None = None
+    benchmark: str | None = None
+    against: str | None = None
+    features: str = "small"
+    notes: list[str] = field(default_factory=list)
+
+
+def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | None = None) -> dict[str, Any]:
+    """The validation (docs/models.md says what it holds).
+
+    Raises `NumeraiError` and `UsageError` for models, data and eras that are not there or do not fit each other.
+    """
+    from ..modelling.dataset import open_file
+    from ..modelling.validation import Task, validate
+
+    file = open_file(_rows_file(asked.data))
+    folder = file.path.parent
+    benchmarks = _optional(folder / f"{file.path.stem}_benchmark_models.parquet")
+    names = list(dict.fromkeys([*asked.models, *([asked.against] if asked.against else [])]))
+    candidates = _candidates(names, benchmarks, open_model or _open_artifact)
+    called = dict(zip(names, candidates, strict=True))
+    task = Task(
+        file=file,
+        version=folder.name,
+        target=_target(file, asked.target),
+        eras=_eras(file, asked.eras),
+        features=_features(asked, folder, file),
+        rivals=_rivals(folder, benchmarks, asked.benchmark),
+    )
+    found = validate(task, candidates, called[asked.against].name if asked.against else None)
+    return {**found, "notes": [*asked.notes, *found["notes"]]}
+
+
+def _rows_file(data: Path) -> Path:
+    if data.is_dir():
+        return data / "validation.parquet"
+    if data.suffix == ".parquet":
+        return data
+    raise UsageError(
+        f"There is no folder {data}.",
+        "Name the folder of the data, or one of its Parquet files: `numerai data download` fetches them.",
+        code="data-missing",
+    )
+
+
+def _optional(path: Path) -> Predictions | None:
+    from ..modelling.prediction_files import read_predictions
+
+    return read_predictions(path) if path.is_file() else None
+
+
+def _open_artifact(path: Path) -> Predictor:
+    from ..modelling.predictors import read_artifact
+
+    return read_artifact(path)
+
+
+def _candidates(
+    names: Sequence[str], benchmarks: Predictions | None, open_model: Callable[[Path], Predictor]
+) -> list[Candidate]:
+    stems = Counter(Path(name).stem for name in names)
+    return [
+        _candidate(name, Path(name).stem if stems[Path(name).stem] == 1 else name, benchmarks, open_model)
+        for name in names
+    ]
+
+
+def _candidate(
+    name: str, called: str, benchmarks: Predictions | None, open_model: Callable[[Path], Predictor]
+) -> Candidate:
+    from ..modelling.prediction_files import read_predictions
+    from ..modelling.validation import Candidate
+
+    path = Path(name)
+    if path.is_file() and path.suffix == ARTIFACT:
+        return Candidate(called, name, predictor=open_model(path))
+    if path.is_file():
+        read = read_predictions(path)
+        return Candidate(called, name, rows=read.source, values=read.columns[read.only()])
+    if benchmarks is not None and name in benchmarks.columns:
+        return Candidate(name, "benchmark", rows=benchmarks.source, values=benchmarks.columns[name])
+    known = f" The benchmarks are {', '.join(benchmarks.columns)}." if benchmarks is not None else ""
+    raise UsageError(
+        f"There is no model {name}: no file is called so, and no benchmark.",
+        f"Name a {ARTIFACT} file, or a CSV or Parquet file of predictions.{known}",
+        code="unknown-model",
+    )
+
+
+def _target(file: RoundsFile, name: str) -> str:
+    from ..modelling.feature_sets import near
+
+    if name not in file.columns:
+        targets = [column for column in file.columns if column.startswith("target")]
+        raise UsageError(
+            f"{file.path.name} has no target {name}.",
+            near(name, targets) or f"It has {', '.join(targets[:8]) or 'none: live rows have none'}.",
+            code="unknown-target",
+        )
+    return name
+
+
+def _eras(file: RoundsFile, given: str | None) -> list[str]:
+    """The eras of a file from A to B, both included; `X`, the era of live rows, is none."""
+    from ..modelling.eras import era_number
+
+    eras = [name for name in file.eras if name != "X"]
+    if not given:
+        return eras
+    match = _ERAS.fullmatch(given)
+    if match is None:
+        raise UsageError(f"{given!r} is no range of eras.", "Give it as 0601:0700, 0601: or :0700.", code="bad-era")
+    first, last = (era_number(side) if side else None for side in match.groups())
+    chosen = [
+        name
+        for name in eras
+        if (first is None or era_number(name) >= first) and (last is None or era_number(name) <= last)
+    ]
+    if not chosen:
+        raise UsageError(
+            f"{file.path.name} has no era of {given}.",
+            f"It has {eras[0]} to {eras[-1]}." if eras else "It has none.",
+            code="no-eras",
+        )
+    return chosen
+
+
+def _features(asked: Judgement, folder: Path, file: RoundsFile) -> list[str]:
+    from ..modelling.feature_sets import read_feature_sets
+
+    path = folder / "features.json"
+    if path.is_file():
+        sets: FeatureSets = read_feature_sets(path)
+        return sets.features(asked.features)
+    if file.id_column == "id":
+        asked.notes.append("FNC and exposure are not computed: the data have no features.json.")
+        return []
+    return [name for name in file.columns if name.startswith("feature_") and name != "feature_country"]
+
+
+def _rivals(folder: Path, benchmarks: Predictions | None, benchmark: str | None) -> Mapping[str, Rival]:
+    from ..modelling.validation import Rival
+
+    rivals = {}
+    meta = _optional(folder / "meta_model.parquet")
+    if meta is not None:
+        rivals["meta_model"] = Rival(META_MODEL, meta.source, meta.one(META_MODEL))
+    if benchmarks is not None and benchmarks.columns:
+        standard = next((name for name in benchmarks.columns if name.endswith(STANDARD_BENCHMARK)), None)
+        name = benchmark or standard or next(iter(benchmarks.columns))
+        rivals["benchmark"] = Rival(name, benchmarks.source, benchmarks.one(name))
+    elif benchmark:
+        raise NumeraiError(
+            f"There are no benchmark models in {folder}.",
+            "`numerai data download validation_benchmark_models.parquet`",
+            code="data-missing",
+        )
+    return rivals
