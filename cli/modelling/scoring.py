@@ -247,10 +247,10 @@ class EraFeatures:
     def scores(self, predictions: Floats) -> FeatureScores:
         """Of one model's values in this era, NaN where it has none; rows without one are left out."""
         known = ~np.isnan(predictions)
-        basis = self._basis(known)
         values, rows = predictions[known], int(known.sum())
         if rows < 2 or _constant(values):
             return FeatureScores(np.nan, np.full(self._features.shape[1], np.nan))
+        basis = self._basis(known)
         neutral = np.full(len(predictions), np.nan)
         neutral[known] = basis.residual(gaussian_ranks(values))
         fnc = self._era.corr(_Ranked(neutral), rows)

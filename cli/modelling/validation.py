@@ -113,7 +113,7 @@ def validate(task: Task, candidates: Sequence[Candidate], against: str | None = 
     rivals = {key: _column(rival.rows, rows, rival.values) for key, rival in task.rivals.items()}
     for key, rival in task.rivals.items():
         _note_missing(rival.name, CONTRIBUTIONS[key].upper(), rivals[key], rows, notes)
-    for key in CONTRIBUTIONS.keys() - task.rivals.keys():
+    for key in [key for key in CONTRIBUTIONS if key not in task.rivals]:
         notes.append(f"{CONTRIBUTIONS[key].upper()} is not computed: the data have no {key.replace('_', ' ')}.")
     scorer = Scorer(rows.eras, target, {CONTRIBUTIONS[key]: column for key, column in rivals.items()})
     deployed = next((one.column for one in judged if one.candidate.name == against), None)
