@@ -43,18 +43,20 @@ class IdIndex:
 
     def _fill(self, words: NDArray[np.uint64]) -> None:
         hashes, bits = _hashes(words), max(4, int(2 * len(self._ids)).bit_length())
+        rest = np.arange(len(self._ids), dtype=np.int32)
         for shift in _SHIFTS:
             table = np.full(1 << bits, _ABSENT, dtype=np.int32)
-            keys = _keys(hashes[self._rest], shift, bits)
-            table[keys] = self._rest
+            keys = _keys(hashes, shift, bits)
+            table[keys] = rest
             stayed = table[keys]
-            lost = np.flatnonzero(stayed != self._rest)
+            lost = np.flatnonzero(stayed != rest)
             self._tables.append(table)
-            self._rest, stayed = self._rest[lost], stayed[lost]
-            twice = self._rest[_equal(words, stayed, words, self._rest)]
+            rest, stayed, hashes = rest[lost], stayed[lost], hashes[lost]
+            twice = rest[_equal(words, stayed, words, rest)]
             if len(twice):
                 self.duplicate = int(twice[0])
                 return
+        self._rest = rest.astype(np.int64)
         places = _index_in(self._ids.take(self._rest), self._ids.take(self._rest))
         repeated = _first_duplicate(places)
         self.duplicate = None if repeated is None else int(self._rest[repeated])
@@ -72,14 +74,14 @@ class IdIndex:
         hashes, bits = _hashes(words), len(self._tables[0]).bit_length() - 1
         left: NDArray[np.int64] | None = None  # all of them
         for shift, table in zip(_SHIFTS, self._tables, strict=False):
-            found = table[_keys(hashes if left is None else hashes[left], shift, bits)]
+            found = table[_keys(hashes, shift, bits)]
             same = _equal(self._words, found, words, left) & (found != _ABSENT)
             if left is None:
                 np.copyto(places, found, where=same)
-                left = np.flatnonzero(~same)
             else:
                 places[left[same]] = found[same]
-                left = left[~same]
+            missed = np.flatnonzero(~same)
+            left, hashes = missed if left is None else left[missed], hashes[missed]
         if left is not None and len(left) and len(self._rest):
             among = _index_in(ids.take(left), self._ids.take(self._rest))
             places[left] = np.where(among == _ABSENT, _ABSENT, self._rest[among])
@@ -227,7 +229,7 @@ def _equal(
     left: NDArray[np.uint64],
     rows: NDArray[Any],
     right: NDArray[np.uint64],
-    their_rows: NDArray[np.int64] | None,
+    their_rows: NDArray[Any] | None,
 ) -> NDArray[np.bool_]:
     """Whether the words of some rows are those of other rows; None is all rows, in order."""
     equal = np.ones(len(rows), dtype=np.bool_)
@@ -246,8 +248,8 @@ def _hashes(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
     return mixed
 
 
-def _keys(hashes: NDArray[np.uint64], shift: int, bits: int) -> NDArray[np.uint64]:
-    return (hashes >> np.uint64(shift)) & np.uint64((1 << bits) - 1)
+def _keys(hashes: NDArray[np.uint64], shift: int, bits: int) -> NDArray[np.int64]:
+    return ((hashes >> np.uint64(shift)) & np.uint64((1 << bits) - 1)).view(np.int64)
 
 
 def _index_in(ids: pa.Array, among: pa.Array) -> NDArray[np.int64]:
