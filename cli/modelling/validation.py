@@ -46,13 +46,15 @@ CONTRIBUTIONS = {"meta_model": "mmc", "benchmark": "bmc"}
 
 
 class Predictor(Protocol):
-    """A model that predicts one era from its features."""
+    """A model that predicts from features: `runtime.ModelFile` is one."""
 
-    features: Sequence[str]
-    """The names of the columns that it takes, in order."""
+    @property
+    def features(self) -> Sequence[str]:
+        """The names of the columns that it takes, in order."""
+        ...
 
-    def predict(self, matrix: NDArray[np.int8]) -> Floats:
-        """One value a row; the rows are all of an era. Shape of the matrix: (rows, features)."""
+    def predict(self, rows: NDArray[np.int8], eras: Sequence[str]) -> Floats:
+        """One value a row, for rows of whole eras; `eras` says which each is of. Shape of rows: (rows, features)."""
         ...
 
 
@@ -255,36 +257,47 @@ def _with_features(task: Task, rows: DataRows, target: Floats, judged: Sequence[
         for one in judged
     ]
     neutral = [place[name] for name in task.features]
-    for (era, block), matrix in zip(
-        enumerate(rows.eras), era_matrices(task.file, list(wanted), rows.eras.names), strict=True
-    ):
-        features = EraFeatures(_chosen(matrix, neutral), target[block]) if neutral else None
+    era = 0
+    for names, matrix in era_blocks(task.file, list(wanted), rows.eras.names):
+        start = int(rows.eras.starts[era])
         for one, columns in zip(judged, own, strict=True):
             if one.candidate.predictor is not None and columns is not None:
-                one.column.values[block] = one.candidate.predictor.predict(_chosen(matrix, columns))
-            if features is not None:
-                found = features.scores(one.column.values[block])
-                one.fnc[era], one.exposure[era] = found.fnc, found.exposure
-                one.exposures.append(np.abs(found.exposures))
+                predicted = one.candidate.predictor.predict(_chosen(matrix, columns), names)
+                one.column.values[start : start + len(matrix)] = predicted
+        while era < len(rows.eras) and rows.eras.starts[era] < start + len(matrix):
+            block = slice(int(rows.eras.starts[era]), int(rows.eras.starts[era + 1]))
+            if neutral:
+                here = _chosen(matrix[block.start - start : block.stop - start], neutral)
+                _score_features(EraFeatures(here, target[block]), era, block, judged)
+            era += 1
+
+
+def _score_features(features: EraFeatures, era: int, block: slice, judged: Sequence[_Judged]) -> None:
+    for one in judged:
+        found = features.scores(one.column.values[block])
+        one.fnc[era], one.exposure[era] = found.fnc, found.exposure
+        one.exposures.append(np.abs(found.exposures))
 
 
 def _chosen(matrix: NDArray[np.int8], columns: Sequence[int]) -> NDArray[np.int8]:
     return matrix if list(columns) == list(range(matrix.shape[1])) else matrix[:, list(columns)]
 
 
-def era_matrices(file: RoundsFile, features: Sequence[str], eras: Sequence[str]) -> Iterator[NDArray[np.int8]]:
-    """The features of one era after the other, shape (rows, features). The file is sorted by era."""
-    pieces: list[NDArray[np.int8]] = []
-    current = ""
+def era_blocks(
+    file: RoundsFile, features: Sequence[str], eras: Sequence[str]
+) -> Iterator[tuple[NDArray[np.str_], NDArray[np.int8]]]:
+    """The features of whole eras, a few at a time: the era of each row, and a matrix (rows, features). The file is
+    sorted by era."""
+    names, matrix = np.empty(0, dtype=np.str_), np.empty((0, len(features)), dtype=np.int8)
     for part in matrix_blocks(file, features, eras):
-        cuts = np.flatnonzero(part.eras[1:] != part.eras[:-1]) + 1
-        for matrix, name in zip(np.split(part.matrix, cuts), part.eras[np.concatenate(([0], cuts))], strict=True):
-            if pieces and name != current:
-                yield pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
-                pieces = []
-            pieces, current = [*pieces, matrix], str(name)
-    if pieces:
-        yield pieces[0] if len(pieces) == 1 else np.concatenate(pieces)
+        names = np.concatenate([names, part.eras])
+        matrix = np.concatenate([matrix, part.matrix]) if len(matrix) else part.matrix
+        whole = int(np.argmax(names == names[-1]))  # where the last era, which may go on, begins
+        if whole:
+            yield names[:whole], matrix[:whole]
+            names, matrix = names[whole:], matrix[whole:]
+    if len(names):
+        yield names, matrix
 
 
 def _changes(rows: DataRows, values: Floats) -> dict[str, Floats]:

@@ -86,9 +86,12 @@ def _optional(path: Path) -> Predictions | None:
 
 
 def _open_artifact(path: Path) -> Predictor:
-    from ..modelling.predictors import read_artifact
+    from ..modelling.runtime import NodeError, read_model
 
-    return read_artifact(path)
+    try:
+        return read_model(path)
+    except NodeError as error:
+        raise NumeraiError(str(error), code="unreadable") from error
 
 
 def _candidates(

@@ -8,13 +8,14 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
 import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.modelling.dataset import open_file
-from numerai_compute.modelling.validation import era_matrices
+from numerai_compute.modelling.validation import era_blocks
 from numerai_compute.usecases.validate import Judgement, validate_models
 from numerai_tools import scoring as theirs
 
@@ -29,10 +30,10 @@ class Sum:
     def __init__(self, *features: str):
         self.features = features
 
-    def predict(self, matrix: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        assert matrix.dtype == np.int8
+    def predict(self, rows: np.ndarray[Any, Any], eras: Sequence[str]) -> np.ndarray[Any, Any]:
+        assert rows.dtype == np.int8 and len(eras) == len(rows)
         weights = np.arange(1, len(self.features) + 1)
-        return np.asarray(matrix @ weights, dtype=np.float64)
+        return np.asarray(rows @ weights, dtype=np.float64)
 
 
 @pytest.fixture
@@ -118,15 +119,21 @@ def test_a_model_predicts_each_era_from_its_own_features(
     assert found["against"] == as_file  # both files are called sum
 
 
-def test_eras_are_put_together_from_blocks(classic: Path, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("rows_at_once", [43, 100, 250, 5000])
+def test_blocks_hold_whole_eras(
+    rows_at_once: int, classic: Path, rows: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from numerai_compute.modelling import dataset
 
     features = [name for name in rows if name.startswith("feature")][:3]
-    monkeypatch.setattr(dataset, "BLOCK_BYTES", 130)  # 43 rows
-    eras = ["0042", "0043", "0050"]
-    matrices = list(era_matrices(open_file(classic / "validation.parquet"), features, eras))
-    for era, matrix in zip(eras, matrices, strict=True):
-        assert (matrix == rows.loc[rows["era"] == era, features].to_numpy()).all()
+    monkeypatch.setattr(dataset, "BLOCK_BYTES", 3 * rows_at_once)
+    eras = ["0042", "0043", "0044", "0050"]
+    blocks = list(era_blocks(open_file(classic / "validation.parquet"), features, eras))
+    expected = rows[rows["era"].isin(eras)]
+    assert (np.concatenate([matrix for _, matrix in blocks]) == expected[features].to_numpy()).all()
+    assert np.concatenate([names for names, _ in blocks]).tolist() == expected["era"].tolist()
+    assert all(len(matrix) % 100 == 0 for _, matrix in blocks)
+    assert len(blocks) == (2 if rows_at_once == 5000 else 4)  # an era that may go on waits for the next part
 
 
 def test_eras_without_a_target_are_left_out(
@@ -217,7 +224,7 @@ def test_a_damaged_file_is_named(classic: Path, write: Callable[..., str]) -> No
     with pytest.raises(NumeraiError, match=r"mine.parquet cannot be read: it is damaged"):
         validate_models(Judgement([str(path)], classic))
     (broken := path.with_suffix(".model")).write_bytes(b"PK")
-    with pytest.raises(NumeraiError, match=r"mine.model is no artifact of a trained model"):
+    with pytest.raises(NumeraiError, match=r"mine.model is damaged, or is no model file"):
         validate_models(Judgement([str(broken)], classic))
 
 
@@ -269,9 +276,21 @@ def test_genuine_rows_are_scored_as_numerai_tools_does(tmp_path: Path) -> None:
     booster = lgb.train(parameters, lgb.Dataset(train[medium], train["target"]), 30)
     rows["prediction"] = booster.predict(rows[medium])
     rows[["prediction"]].sample(frac=1, random_state=3).to_csv(tmp_path / "mine.csv")
-    model = only(validate_models(Judgement([str(tmp_path / "mine.csv")], folder)))
+    artifact = a_model_file(tmp_path / "trained.model", medium, booster.model_to_string())
+    found = validate_models(Judgement([str(tmp_path / "mine.csv"), str(artifact)], folder))
     corr = per_era(rows, lambda era: theirs.numerai_corr(era[["prediction"]], era["target"]).iloc[0])
     fnc = per_era(rows, lambda era: theirs.feature_neutral_corr(era[["prediction"]], era[small], era["target"]).iloc[0])
-    assert model["per_era"]["corr"] == pytest.approx(corr, abs=1e-8)
-    assert model["per_era"]["fnc"] == pytest.approx(fnc, abs=1e-8)
-    assert model["metrics"]["corr"]["sharpe"] == pytest.approx(theirs.sharpe_ratio(pd.Series(corr)), abs=1e-8)
+    for model in found["models"]:
+        assert model["per_era"]["corr"] == pytest.approx(corr, abs=1e-8)
+        assert model["per_era"]["fnc"] == pytest.approx(fnc, abs=1e-8)
+        assert model["metrics"]["corr"]["sharpe"] == pytest.approx(theirs.sharpe_ratio(pd.Series(corr)), abs=1e-8)
+
+
+def a_model_file(path: Path, features: Sequence[str], booster: str) -> Path:
+    """A model file of one LightGBM model, as `numerai train` writes them."""
+    member = {"file": "members/000.txt", "features": None, "target": "target", "seed": 1, "trees": 30, "weight": 1.0}
+    about = {"format": 1, "tournament": 8, "data_version": "v5.3", "features": list(features), "members": [member]}
+    with ZipFile(path, "w") as archive:
+        archive.writestr("model.json", json.dumps(about | {"combine": "rank", "neutralize": None, "drift": None}))
+        archive.writestr("members/000.txt", booster)
+    return path
