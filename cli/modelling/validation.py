@@ -158,9 +158,14 @@ def _known_rows(task: Task) -> tuple[DataRows, Floats, list[str]]:
     if len(labelled) < len(asked):
         left = [name for name in asked if name not in set(labelled)]
         notes.append(f"{counted(len(left), 'era')} without {task.target} left out: {_range(left)}.")
-    rows = DataRows(file.path.name, *_ids(file, labelled), per_era=file.id_column != "id")
+    rows = rows_of(file, labelled)
     target = file.read([task.target], labelled)[task.target].astype(np.float64)
     return rows, target, notes
+
+
+def rows_of(file: RoundsFile, eras: Sequence[str]) -> DataRows:
+    """The rows of these eras; ids other than `id` come back in each era."""
+    return DataRows(file.path.name, *_ids(file, eras), per_era=file.id_column != "id")
 
 
 def _ids(file: RoundsFile, eras: Sequence[str]) -> tuple[Any, Eras]:
@@ -171,7 +176,7 @@ def _ids(file: RoundsFile, eras: Sequence[str]) -> tuple[Any, Eras]:
         raise NumeraiError(f"{file.path.name} has no column of ids.", code="data-column-missing")
     codes, names = file.era_codes(eras)
     grouped = eras_of(pa.array(names).take(pa.array(codes)), file.path.name)
-    numbers = [era_number(name) for name in grouped.names]
+    numbers = [era_number(name) for name in grouped.names if name != "X"]
     if numbers != sorted(numbers):
         raise NumeraiError(f"{file.path.name} is not sorted by era.", "Sort it by era.", code="unsorted")
     column = read_table(file.path, [file.id_column]).column(file.id_column)

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..counting import counted
 from ..errors import NumeraiError, UsageError
 
 if TYPE_CHECKING:
-    from ..modelling.dataset import RoundsFile
+    from ..modelling.dataset import Bytes, RoundsFile
     from ..modelling.feature_sets import FeatureSets
     from ..modelling.prediction_files import Predictions
+    from ..modelling.runtime import Finding
+    from ..modelling.scoring import Floats
     from ..modelling.validation import Candidate, Predictor, Rival
 
 ARTIFACT = ".model"
@@ -23,6 +27,7 @@ META_MODEL = "numerai_meta_model"
 STANDARD_BENCHMARK = "lgbm_ender20"
 """How the benchmark ends that models are compared with unless one is named. Source: the columns of Numerai's
 v5.3/validation_benchmark_models.parquet."""
+LIVE = "live.parquet"
 _ERAS = re.compile(r"([^:]*):([^:]*)")
 
 
@@ -39,6 +44,14 @@ class Judgement:
     against: str | None = None
     features: str = "small"
     notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the gate found, and what it could not look at."""
+
+    findings: tuple[Finding, ...]
+    notes: tuple[str, ...]
 
 
 def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | None = None) -> dict[str, Any]:
@@ -63,8 +76,94 @@ def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | 
         features=_features(asked, folder, file),
         rivals=_rivals(folder, benchmarks, asked.benchmark),
     )
-    found = validate(task, candidates, called[asked.against].name if asked.against else None)
+    with _as_the_runtime_says():
+        found = validate(task, candidates, called[asked.against].name if asked.against else None)
     return {**found, "notes": [*asked.notes, *found["notes"]]}
+
+
+def check_before_deploy(
+    model: Path,
+    data: Path,
+    deployed: Path | None = None,
+    *,
+    refuse: bool = True,
+    open_model: Callable[[Path], Predictor] | None = None,
+) -> Look:
+    """Hold to the gate what a model predicts of the live rows in a folder of data, or of the last era of validation.
+
+    Compared are the benchmark, the `deployed` model, and the features with those of its training. Raises `NumeraiError`
+    with code `gate` where something is found, unless `refuse` is off.
+    """
+    from ..modelling.dataset import open_file
+    from ..modelling.runtime import gate
+
+    file = open_file(data / LIVE if (data / LIVE).is_file() else _rows_file(data))
+    open_, notes = open_model or _open_artifact, []
+    with _as_the_runtime_says():
+        opened = open_(model)
+        matrix, values = _last_era(file, opened)
+        previous = None if deployed is None else _deployed(file, deployed, open_, values, notes)
+    trained = getattr(opened, "about", {}).get("drift")
+    if trained is None:
+        notes.append(f"{model.name} does not say what its features were in training, so drift is not looked at.")
+    now = gate.shares_of(matrix, opened.features)
+    facts = gate.Facts(
+        values,
+        benchmark=_beside(file, values, notes),
+        previous=previous,
+        drift={name: (shares, now[name]) for name, shares in (trained or {}).items() if name in now},
+    )
+    found = gate.look(facts, gate.Limits(previous=0.0, repeated=2.0))  # a new model may differ, or be the same
+    if found and refuse:
+        raise NumeraiError(
+            f"{model.name} does not look right: {'; '.join(one.message for one in found)}.",
+            f"`numerai validate {model}` shows how it scores.",
+            code="gate",
+        )
+    return Look(tuple(found), tuple(notes))
+
+
+def _last_era(file: RoundsFile, model: Predictor) -> tuple[Bytes, Floats]:
+    """The features of a file's last era and what a model predicts of them."""
+    from ..modelling.dataset import read_matrix
+
+    matrix = read_matrix(file, model.features, file.eras[-1:])
+    return matrix, model.predict(matrix, list(file.eras[-1:]) * len(matrix))
+
+
+def _deployed(
+    file: RoundsFile, path: Path, open_model: Callable[[Path], Predictor], values: Floats, notes: list[str]
+) -> tuple[Floats, Floats] | None:
+    """What a model and the deployed one predict of the same rows; None where the deployed one needs other data."""
+    deployed = open_model(path)
+    absent = set(deployed.features) - set(file.columns)
+    if absent:
+        notes.append(f"{path.name} is not compared: {file.path.name} lacks {counted(len(absent), 'feature')} of it.")
+        return None
+    return values, _last_era(file, deployed)[1]
+
+
+def _beside(file: RoundsFile, values: Floats, notes: list[str]) -> tuple[Floats, Floats] | None:
+    """What a model and the benchmark predict of the rows of the last era that both have."""
+    import numpy as np
+
+    from ..modelling.validation import rows_of
+
+    benchmarks = _optional(file.path.with_name(f"{file.path.stem}_benchmark_models.parquet"))
+    name = None if benchmarks is None else _standard(benchmarks)
+    if benchmarks is None or name is None:
+        notes.append(f"There are no benchmark models beside {file.path.name} to compare with.")
+        return None
+    rows = rows_of(file, file.eras[-1:])
+    theirs = benchmarks.source.column(rows, benchmarks.source.places(rows), benchmarks.columns[name]).values
+    both = ~np.isnan(theirs)
+    return values[both], theirs[both]
+
+
+def _standard(benchmarks: Predictions) -> str | None:
+    """The benchmark to compare with unless one is named."""
+    standard = next((name for name in benchmarks.columns if name.endswith(STANDARD_BENCHMARK)), None)
+    return standard or next(iter(benchmarks.columns), None)
 
 
 def _rows_file(data: Path) -> Path:
@@ -86,12 +185,21 @@ def _optional(path: Path) -> Predictions | None:
 
 
 def _open_artifact(path: Path) -> Predictor:
-    from ..modelling.runtime import NodeError, read_model
+    from ..modelling.runtime import read_model
+
+    with _as_the_runtime_says():
+        return read_model(path)
+
+
+@contextmanager
+def _as_the_runtime_says() -> Iterator[None]:
+    """What the node's runtime refuses to read, or to predict with, as an error of this tool."""
+    from ..modelling.runtime import NodeError
 
     try:
-        return read_model(path)
+        yield
     except NodeError as error:
-        raise NumeraiError(str(error), code="unreadable") from error
+        raise NumeraiError(str(error), code="model-unusable") from error
 
 
 def _candidates(
@@ -185,8 +293,7 @@ def _rivals(folder: Path, benchmarks: Predictions | None, benchmark: str | None)
     if meta is not None:
         rivals["meta_model"] = Rival(META_MODEL, meta.source, meta.one(META_MODEL))
     if benchmarks is not None and benchmarks.columns:
-        standard = next((name for name in benchmarks.columns if name.endswith(STANDARD_BENCHMARK)), None)
-        name = benchmark or standard or next(iter(benchmarks.columns))
+        name = benchmark or str(_standard(benchmarks))
         rivals["benchmark"] = Rival(name, benchmarks.source, benchmarks.one(name))
     elif benchmark:
         raise NumeraiError(
