@@ -22,7 +22,8 @@ from ..errors import NumeraiError, UsageError
 from ..foreign import one_line
 from .eras import in_order
 from .feature_sets import near
-from .memory import small_allocations_return
+from .footer import large_footer
+from .memory import free_at_once
 
 MISSING = 2
 """What Numerai writes for a missing feature value since v5.3, and the middle bin too: a 2 stays a 2, and what older
@@ -72,7 +73,7 @@ class Built:
     era_names: tuple[str, ...]
     rows: int
     dropped: Mapping[str, int]
-    parameters: Mapping[str, Any]
+    parameters: dict[str, Any]
 
     @property
     def eras(self) -> npt.NDArray[np.str_]:
@@ -94,37 +95,35 @@ class RoundsFile:
     def __init__(self, path: Path):
         self.path = path
         with self._readable():
-            self._parquet = pq.ParquetFile(path, pre_buffer=False)
-            self._types = {field.name: field.type for field in self._parquet.schema_arrow}
-        self.columns: tuple[str, ...] = tuple(self._types)
-        self.id_column = next((name for name in ID_COLUMNS if name in self._types), None)
-        era_column = next((name for name in ERA_COLUMNS if name in self._types), None)
+            self._footer = large_footer(path)
+            self._whole: Any = None if self._footer else pq.ParquetFile(path, pre_buffer=False)
+            sizes, self.columns = _sizes_and_names(self._whole) if self._footer is None else self._footer.shape
+        self.id_column = next((name for name in ID_COLUMNS if name in self.columns), None)
+        era_column = next((name for name in ERA_COLUMNS if name in self.columns), None)
         if era_column is None:
             raise self._lacks(["era"])
-        groups = range(self._parquet.num_row_groups)
-        sizes = [self._parquet.metadata.row_group(group).num_rows for group in groups]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._codes, self._names = self._read_eras(era_column)
         self.eras: tuple[str, ...] = tuple(self._names[code] for code in np.unique(self._codes))
 
     def rows(self, eras: Collection[str] | None = None) -> int:
         """How many rows these eras have; all rows without them."""
-        return int(self._starts[-1]) if eras is None else int(self._mask(eras).sum())
+        return int(self._starts[-1]) if eras is None else int(self.mask(eras).sum())
 
     def era_codes(self, eras: Collection[str] | None = None) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
         """The era of each row of these eras, as an index into the names that follow."""
-        codes = self._codes if eras is None else self._codes[self._mask(eras)]
+        codes = self._codes if eras is None else self._codes[self.mask(eras)]
         return codes, self._names
 
     def read(self, columns: Sequence[str], eras: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
         """Columns that are no features, e.g. targets, ids, predictions: numbers as they are and NaN for null, text as
         str objects. `NumeraiError` with code `data-column-missing` or `data-unreadable`."""
         self.need(columns)
-        mask = None if eras is None else self._mask(eras)
+        mask = None if eras is None else self.mask(eras)
         values: dict[str, npt.NDArray[Any]] = {}
         for name in columns:
             with self._readable():
-                column = self._parquet.read(columns=[name]).column(name)
+                column = self._parquet([name]).read(columns=[name]).column(name)
             if pa.types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
             array = column.to_numpy()
@@ -133,13 +132,16 @@ class RoundsFile:
 
     def need(self, columns: Sequence[str]) -> None:
         """`NumeraiError` with code `data-column-missing` unless the file has these columns."""
-        absent = [name for name in columns if name not in self._types]
+        known = set(self.columns)
+        absent = [name for name in columns if name not in known]
         if absent:
             raise self._lacks(absent)
 
-    def features(self, names: Sequence[str], mask: npt.NDArray[np.bool_], into: Bytes) -> None:
+    def read_features(self, names: Sequence[str], mask: npt.NDArray[np.bool_], into: Bytes) -> None:
         """Read the features of the rows in `mask` into an array (features, rows)."""
         self.need(names)
+        with self._readable():
+            parquet = self._parquet(names)
         done = 0
         for group in range(len(self._starts) - 1):
             wanted = mask[self._starts[group] : self._starts[group + 1]]
@@ -147,7 +149,7 @@ class RoundsFile:
             if not count:
                 continue
             with self._readable():
-                table = self._parquet.read_row_group(group, columns=list(names))
+                table = parquet.read_row_group(group, columns=list(names))
             for place, name in enumerate(names):
                 values = self._values(name, table.column(name))
                 into[place, done : done + count] = values if count == len(wanted) else values[wanted]
@@ -156,14 +158,16 @@ class RoundsFile:
     def parts(self, names: Sequence[str], eras: Collection[str] | None, rows: int) -> Iterator[Part]:
         """The features of these eras, in the file's order, at most so many rows at once."""
         self.need(names)
-        mask = np.ones(self.rows(), bool) if eras is None else self._mask(eras)
+        mask = np.ones(self.rows(), bool) if eras is None else self.mask(eras)
         labels = np.asarray(self._names)
+        with self._readable():
+            parquet = self._parquet(names)
         for group in range(len(self._starts) - 1):
             start, end = self._starts[group], self._starts[group + 1]
             if not mask[start:end].any():
                 continue
             with self._readable():
-                batches = self._parquet.iter_batches(rows, row_groups=[group], columns=list(names))
+                batches = parquet.iter_batches(rows, row_groups=[group], columns=list(names))
                 for batch in batches:
                     wanted = mask[start : start + batch.num_rows]
                     codes = self._codes[start : start + batch.num_rows][wanted]
@@ -177,9 +181,6 @@ class RoundsFile:
 
     def mask(self, eras: Collection[str]) -> npt.NDArray[np.bool_]:
         """Which rows are of these eras. `NumeraiError` with code `data-era-missing` for eras that the file lacks."""
-        return self._mask(eras)
-
-    def _mask(self, eras: Collection[str]) -> npt.NDArray[np.bool_]:
         absent = set(eras) - set(self.eras)
         if absent:
             raise NumeraiError(
@@ -191,14 +192,23 @@ class RoundsFile:
         mask: npt.NDArray[np.bool_] = chosen[self._codes]
         return mask
 
+    def _parquet(self, columns: Sequence[str]) -> Any:
+        """pyarrow's view of the file, of these columns at least."""
+        if self._footer is None:
+            return self._whole
+        return pq.ParquetFile(self.path, metadata=self._footer.of(columns), pre_buffer=False)
+
     def _read_eras(self, column: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
         """The era of each row as an index into the names of all eras in order."""
         with self._readable():
-            eras = self._parquet.read(columns=[column]).column(column)
+            read = pq.ParquetFile(self.path, metadata=self._parquet([column]).metadata, read_dictionary=[column])
+            eras = read.read(columns=[column]).column(column)
         if eras.null_count:
             raise self._bad(column, "has rows without an era")
-        coded = eras.cast(pa.string()).combine_chunks().dictionary_encode()
-        found = coded.dictionary.to_pylist()
+        if not pa.types.is_dictionary(eras.type):
+            eras = eras.cast(pa.string()).dictionary_encode()
+        coded = eras.unify_dictionaries().combine_chunks()
+        found = [str(name) for name in coded.dictionary.to_pylist()]
         live = [name for name in found if name == "X"]
         names = (*in_order(set(found) - set(live)), *live)
         place = {name: number for number, name in enumerate(names)}
@@ -209,7 +219,7 @@ class RoundsFile:
         """A feature's values as int8, 0..4; null and NaN are 2."""
         kind = column.type
         if pa.types.is_floating(kind):
-            return self._whole(name, column)
+            return self._from_floats(name, column)
         if not pa.types.is_integer(kind):
             raise self._bad(name, f"holds {kind}, no numbers")
         if column.null_count:
@@ -219,17 +229,17 @@ class RoundsFile:
             raise self._bad(name, f"holds {values.min()} to {values.max()}; features are 0 to {LARGEST}")
         return values.astype(np.int8, copy=False)  # type: ignore[no-any-return]
 
-    def _whole(self, name: str, column: Any) -> Bytes:
+    def _from_floats(self, name: str, column: Any) -> Bytes:
         values = column.to_numpy()
         filled = np.where(np.isnan(values), MISSING, values)
-        whole = filled.astype(np.int8)
-        if (whole != filled).any():
-            if (4 * filled == np.floor(4 * filled)).all() and filled.max() <= MISSING and np.nanmax(values) <= 1:
-                raise self._bad(name, "holds quarters, 0 to 1, as the float files of v4 do", QUARTERS)
-            raise self._bad(name, f"holds fractions; features are the whole numbers 0 to {LARGEST}")
-        if len(whole) and not 0 <= whole.min() <= whole.max() <= LARGEST:
+        if len(filled) and not 0 <= filled.min() <= filled.max() <= LARGEST:
             raise self._bad(name, f"holds {filled.min():g} to {filled.max():g}; features are 0 to {LARGEST}")
-        return whole
+        whole = filled.astype(np.int8)
+        if (whole == filled).all():
+            return whole
+        if np.nanmax(values) <= 1 and (np.isnan(values) | (4 * values % 1 == 0)).all():
+            raise self._bad(name, "holds quarters, 0 to 1, as the files of v4 do that are not int8", QUARTERS)
+        raise self._bad(name, f"holds fractions; features are the whole numbers 0 to {LARGEST}")
 
     def _lacks(self, absent: Sequence[str]) -> NumeraiError:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
@@ -277,7 +287,7 @@ def read_matrix(file: RoundsFile, features: Sequence[str], eras: Collection[str]
     """The features of these eras, (rows, features), in the file's order: for a few eras at a time."""
     mask = file.mask(eras)
     matrix = np.empty((len(features), int(mask.sum())), np.int8)
-    file.features(features, mask, matrix)
+    file.read_features(features, mask, matrix)
     return matrix.T
 
 
@@ -315,7 +325,8 @@ def build(
             code="no-rows",
         )
     dataset = None
-    with small_allocations_return(), warnings.catch_warnings():
+    free_at_once()
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that raw data and categorical features are not kept
         for names_of_block, block in _blocks(files, features, rows.masks, total):
             label = rows.targets[names[0]]
@@ -324,6 +335,11 @@ def build(
     if dataset is None:
         raise UsageError("There is no feature to train on.", code="no-features")
     return Built(dataset, tuple(features), rows.targets, rows.codes, rows.names, total, rows.dropped, merged)
+
+
+def _sizes_and_names(parquet: Any) -> tuple[Sequence[int], tuple[str, ...]]:
+    groups = range(parquet.num_row_groups)
+    return [parquet.metadata.row_group(group).num_rows for group in groups], tuple(parquet.schema_arrow.names)
 
 
 @dataclass(frozen=True)
@@ -395,7 +411,7 @@ def _blocks(
         done = 0
         for file, mask in zip(files, masks, strict=True):
             count = int(mask.sum())
-            file.features(names, mask, block[:, done : done + count])
+            file.read_features(names, mask, block[:, done : done + count])
             done += count
         for place in range(0, len(names), narrow):
             yield list(names[place : place + narrow]), block[place : place + narrow].astype(np.float32).T
