@@ -14,7 +14,7 @@ from ..factory import Factory
 from ..files.private import replacing, unwritable
 from ..installation import extra_needed
 from ..render import Renderer
-from ..usecases.validate import Judgement, validate_models
+from ..usecases.validate import Judgement, data_place, validate_models
 from .options import PlaceType, output_options
 
 Model = Mapping[str, Any]
@@ -26,7 +26,7 @@ LONGEST_NAME = 22
 @click.command()
 @click.argument("models", nargs=-1, required=True, metavar="MODEL...")
 @click.option(
-    "--data", type=PlaceType(), default=".", show_default=True, help="The folder of the data, or a file in it."
+    "--data", metavar="FOLDER|FILE|VERSION", help="The rows to score on.  [default: of the first model's version]"
 )
 @click.option("--target", default="target", show_default=True, help="The column to score against.")
 @click.option("--eras", metavar="A:B", help="Only these eras; either side may be left out.  [default: all]")
@@ -39,7 +39,7 @@ LONGEST_NAME = 22
 def validate(
     factory: Factory,
     models: tuple[str, ...],
-    data: Path,
+    data: str | None,
     target: str,
     eras: str | None,
     benchmark: str | None,
@@ -55,9 +55,13 @@ def validate(
     Example:
       numerai validate new.model --against deployed.model --data v5.3 --eras 0900:
     """
-    asked = Judgement(models, data, target, eras, benchmark, against, features)
+
+    def folder_of(tournament: int, version: str) -> Path:
+        return factory.data_files.folder(tournament, version)
+
     with extra_needed():
-        found = validate_models(asked)
+        place = data_place(data, models, folder_of)
+        found = validate_models(Judgement(models, place, target, eras, benchmark, against, features))
     if output is not None:
         _write(output, found)
     factory.render.result(found, lambda: show(factory.render, found))

@@ -267,7 +267,7 @@ def _with_features(task: Task, rows: DataRows, target: Floats, judged: Sequence[
         start = int(rows.eras.starts[era])
         for one, columns in zip(judged, own, strict=True):
             if one.candidate.predictor is not None and columns is not None:
-                predicted = one.candidate.predictor.predict(_chosen(matrix, columns), names)
+                predicted = one.candidate.predictor.predict(_chosen(matrix, columns), names.tolist())
                 one.column.values[start : start + len(matrix)] = predicted
         while era < len(rows.eras) and rows.eras.starts[era] < start + len(matrix):
             block = slice(int(rows.eras.starts[era]), int(rows.eras.starts[era + 1]))

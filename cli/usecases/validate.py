@@ -8,16 +8,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
+from ..files.places import place
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Bytes, RoundsFile
     from ..modelling.feature_sets import FeatureSets
     from ..modelling.prediction_files import Predictions
-    from ..modelling.runtime import Finding
+    from ..modelling.runtime import Finding, ModelFile
     from ..modelling.scoring import Floats
     from ..modelling.validation import Candidate, Predictor, Rival
 
@@ -28,6 +29,7 @@ STANDARD_BENCHMARK = "lgbm_ender20"
 """How the benchmark ends that models are compared with unless one is named. Source: the columns of Numerai's
 v5.3/validation_benchmark_models.parquet."""
 LIVE = "live.parquet"
+_VERSION = re.compile(r"v\d{1,4}(\.\d{1,4})?")
 _ERAS = re.compile(r"([^:]*):([^:]*)")
 
 
@@ -98,7 +100,7 @@ def check_before_deploy(
     from ..modelling.runtime import gate
 
     file = open_file(data / LIVE if (data / LIVE).is_file() else _rows_file(data))
-    open_, notes = open_model or _open_artifact, []
+    open_, notes = open_model or _open_artifact, list[str]()
     with _as_the_runtime_says():
         opened = open_(model)
         matrix, values = _last_era(file, opened)
@@ -164,6 +166,30 @@ def _standard(benchmarks: Predictions) -> str | None:
     """The benchmark to compare with unless one is named."""
     standard = next((name for name in benchmarks.columns if name.endswith(STANDARD_BENCHMARK)), None)
     return standard or next(iter(benchmarks.columns), None)
+
+
+def data_place(given: str | None, models: Sequence[str], folder_of: Callable[[int, str], Path]) -> Path:
+    """The folder, or the file, of the data to judge on: what is given, which may be a version as `v5.3`, else the
+    version that the first model file was trained on. `folder_of` says where a tournament's version is kept."""
+    tournament = 8
+    if given is None:
+        first = next((Path(name) for name in models if Path(name).suffix == ARTIFACT and Path(name).is_file()), None)
+        if first is None:
+            raise UsageError(
+                "Which data are these predictions of?", "Name a folder or a version: --data v5.3.", code="data-missing"
+            )
+        described = cast("ModelFile", _open_artifact(first))
+        tournament, given = described.tournament, described.data_version
+    elif (path := place(given)).exists() or not _VERSION.fullmatch(given):
+        return path
+    folder = folder_of(tournament, given)
+    if not folder.is_dir():
+        raise NumeraiError(
+            f"The data of {given} are not here.",
+            f"`numerai data download validation --version {given}` fetches them.",
+            code="data-missing",
+        )
+    return folder
 
 
 def _rows_file(data: Path) -> Path:

@@ -76,8 +76,8 @@ class Cache:
         again, as long as its content is what was downloaded. `accept` sees the headers first. A folder that cannot be
         written, or trusted, is replaced by one for temporary files, with a warning. Raises `TemporaryFailure` when
         trying on is of no use, `ConfigurationError` when no folder can be written, and, without `wait_for_missing`,
-        `Missing` at the first 404. `patience` is for all tries together; without it,
-        each one that gets further has the transport's anew.
+        `Missing` at the first 404. `patience` is for all tries together; without it, each one that gets further has
+        the transport's anew.
         """
         for instead in (fallback_cache, new_cache, None):
             try:

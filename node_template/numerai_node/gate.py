@@ -159,10 +159,10 @@ def _likeness(columns: tuple[Floats, Floats] | None) -> float | None:
 
     if columns is None or len(columns[0]) < 10:
         return None
-    ranks = [_ranks(column) for column in columns]
-    if any(column.min() == column.max() for column in ranks):
+    own, other = _ranks(columns[0]), _ranks(columns[1])
+    if own.min() == own.max() or other.min() == other.max():
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(own, other)[0, 1])
 
 
 def _ranks(values: Floats) -> Floats:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from numerai_compute.render import Renderer
 from rich.console import Console
 
+from tests.fakes import FakeDataFiles
 from tests.unit.commands.conftest import Line
 
 
@@ -76,3 +78,23 @@ def test_what_is_wrong_is_one_message(line: Line, data: Path) -> None:
     answer = line("validate", str(constant), "--data", str(data))
     assert (answer.exit_code, len(answer.err.splitlines())) == (1, 1)
     assert "constant.csv: prediction holds one value only (0.5)" in answer.err
+
+
+def test_the_data_may_be_a_version_or_that_of_the_model(line: Line, data: Path, tmp_path: Path) -> None:
+    """Where `numerai data download` keeps it."""
+    mine = str(data / "deployed.csv")
+    answer = line("validate", mine, "--data", "v5.3")
+    assert answer.exit_code == 1
+    assert "numerai data download validation --version v5.3" in answer.err
+    folder = FakeDataFiles(line.home / "data").folder(8, "v5.3")
+    folder.parent.mkdir(parents=True)
+    data.rename(folder)
+    mine = str(folder / "deployed.csv")
+    assert line("validate", mine, "--data", "v5.3").out.startswith("validation.parquet of v5.3")
+    assert "Which data are these predictions of?" in line("validate", mine).err
+    with ZipFile(tmp_path / "a.model", "w") as archive:
+        about = {"format": 1, "tournament": 8, "data_version": "v5.3", "features": ["feature_a"], "combine": "rank"}
+        member = {"file": "m", "features": None, "target": "t", "weight": 1}
+        archive.writestr("model.json", json.dumps(about | {"members": [member], "neutralize": None}))
+    assert line("validate", str(tmp_path / "a.model"), mine).err.startswith("Error: ")  # of the member, not the data
+    assert "is damaged" in line("validate", str(tmp_path / "a.model"), mine).err

@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zipfile import ZipFile
@@ -70,7 +71,10 @@ def test_every_metric_is_numerai_tools(classic: Path, rows: pd.DataFrame, write:
         benchmark=pd.read_parquet(classic / "validation_benchmark_models.parquet")[BENCHMARK].astype(float),
     )
     late = frame[frame["era"] >= "0044"]
-    one = lambda era: era[["prediction"]]  # noqa: E731
+
+    def one(era: pd.DataFrame) -> pd.DataFrame:
+        return era[["prediction"]]
+
     expected = {
         "corr": per_era(frame, lambda era: theirs.numerai_corr(one(era), era["target"]).iloc[0]),
         "bmc": per_era(
@@ -105,7 +109,7 @@ def test_a_model_predicts_each_era_from_its_own_features(
     classic: Path, rows: pd.DataFrame, write: Callable[..., str], tmp_path: Path
 ) -> None:
     """The same as scoring a file with these predictions, whatever the order of the model's features."""
-    first, second = [name for name in rows if name.startswith("feature")][4:6]
+    first, second = [str(name) for name in rows if str(name).startswith("feature")][4:6]
     (tmp_path / "sum.model").touch()
     value = rows[second] + 2 * rows[first]
     as_file = write("sum.parquet", change=lambda frame: frame.assign(prediction=value))
@@ -125,7 +129,7 @@ def test_blocks_hold_whole_eras(
 ) -> None:
     from numerai_compute.modelling import dataset
 
-    features = [name for name in rows if name.startswith("feature")][:3]
+    features = [str(name) for name in rows if str(name).startswith("feature")][:3]
     monkeypatch.setattr(dataset, "BLOCK_BYTES", 3 * rows_at_once)
     eras = ["0042", "0043", "0044", "0050"]
     blocks = list(era_blocks(open_file(classic / "validation.parquet"), features, eras))
@@ -215,7 +219,7 @@ def test_what_is_not_there_is_named(
     judgement: dict[str, Any], words: str, classic: Path, write: Callable[..., str]
 ) -> None:
     with pytest.raises(NumeraiError, match=words):
-        validate_models(Judgement(**{"models": [write("mine.csv")], "data": classic} | judgement))
+        validate_models(replace(Judgement([write("mine.csv")], classic), **judgement))
 
 
 def test_a_damaged_file_is_named(classic: Path, write: Callable[..., str]) -> None:

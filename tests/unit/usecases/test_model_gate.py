@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numerai_compute.errors import NumeraiError
-from numerai_compute.usecases.validate import check_before_deploy
+from numerai_compute.usecases.validate import Look, check_before_deploy
 
 FEATURES = [f"feature_{number}" for number in range(4)]
 EVEN = [0.2] * 5
@@ -44,12 +44,12 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def look(data: Path, model: Model, deployed: Model | None = None, *, refuse: bool = True) -> Any:
-    models = {"new.model": model, "old.model": deployed}
+def look(data: Path, model: Model, deployed: Model | None = None, *, refuse: bool = True) -> Look:
+    models = {"new.model": model, "old.model": deployed or model}
     before = None if deployed is None else Path("old.model")
     return check_before_deploy(
         Path("new.model"), data, before, refuse=refuse, open_model=lambda path: models[path.name]
-    )  # type: ignore[arg-type, return-value]
+    )
 
 
 def test_a_model_that_works_is_let_through(data: Path) -> None:
