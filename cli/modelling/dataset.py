@@ -30,9 +30,9 @@ MISSING = 2
 files leave empty becomes one."""
 LARGEST = 4
 """Features are the whole numbers 0..4. Source: docs.numer.ai/numerai-tournament/data."""
-BLOCK_BYTES = 48 << 20
+BLOCK_BYTES = 32 << 20
 """Bytes of feature values, one each, that are read at once."""
-BINNED_BYTES = 48 << 20
+BINNED_BYTES = 32 << 20
 """Bytes of float32, the smallest that LightGBM takes, that a part of such a block becomes to be binned."""
 SAMPLE = 50_000
 """Rows that LightGBM looks at to find a feature's values. A value that 1 row of 5,000 has is then missed with a
@@ -105,6 +105,14 @@ class RoundsFile:
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._codes, self._names = self._read_eras(era_column)
         self.eras: tuple[str, ...] = tuple(self._names[code] for code in np.unique(self._codes))
+
+    def feature_columns(self) -> list[str]:
+        """The columns called feature* that hold numbers, for tournaments without a features.json."""
+        names = [name for name in self.columns if name.startswith("feature")]
+        with self._readable():
+            schema = self._parquet(names).schema_arrow
+        kinds = {name: schema.field(name).type for name in names}
+        return [name for name, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)]
 
     def rows(self, eras: Collection[str] | None = None) -> int:
         """How many rows these eras have; all rows without them."""
@@ -273,7 +281,7 @@ class RoundsFile:
             ) from error
 
 
-QUARTERS = "Use the `_int8` files of that version, or a later version."
+QUARTERS = "Use a file of whole numbers: in v4 its name ends in `_int8`; later versions have no other."
 OTHER_FILE = "Use Numerai's own file: `numerai data download`."
 
 
@@ -295,7 +303,7 @@ def matrix_blocks(
     file: RoundsFile, features: Sequence[str], eras: Collection[str] | None = None, rows: int | None = None
 ) -> Iterator[Part]:
     """The features of these eras (all without them), in the file's order: at most `rows` rows at once, by default what
-    48 MiB hold. An era may go on in the next part."""
+    32 MiB hold. An era may go on in the next part."""
     return file.parts(features, eras, rows or max(1, BLOCK_BYTES // max(1, len(features))))
 
 
