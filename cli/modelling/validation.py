@@ -125,6 +125,7 @@ def validate(task: Task, candidates: Sequence[Candidate], against: str | None = 
         scores = scorer.scores(one.column) | {"fnc": one.fnc, "exposure": one.exposure}
         if rows.per_era:
             scores |= _changes(rows, one.column.values)
+        _note_unscored(one, rows, scores["corr"], notes)
         models.append(_described(one, scores, task.features, _similarities(rows, one.column, likened)))
     if rows.per_era:
         notes.append("Turnover is of weights without Numerai's neutralizers and sample weights, which are not in it.")
@@ -222,6 +223,17 @@ def _note_missing(name: str, what: str, column: Column, rows: DataRows, notes: l
     later = names[first:][~enough[first:]].tolist()
     if later:
         notes.append(f"{what} of {name} lacks {counted(len(later), 'later era')}: {_range(later)}.")
+
+
+def _note_unscored(one: _Judged, rows: DataRows, corr: Floats, notes: list[str]) -> None:
+    """Say where a model has predictions and no score: they, or the targets, are all the same, or too few."""
+    missing = np.flatnonzero(np.isnan(corr) & (_coverage(one.column, rows) >= LEAST_OVERLAP))
+    if len(missing):
+        eras = [rows.eras.names[era] for era in missing]
+        notes.append(
+            f"{one.candidate.name} has no CORR in {counted(len(eras), 'era')}, {_range(eras)}: its predictions there"
+            " are all the same, or too few rows have a target."
+        )
 
 
 def _refuse_gaps(name: str, column: Column, rows: DataRows) -> None:

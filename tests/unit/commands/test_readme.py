@@ -21,7 +21,8 @@ ONLY_READ = {
 }  # fmt: skip
 START_STOP_OR_SEND = {
     "daemon run", "daemon start", "daemon stop", "data download", "demo", "events run", "node cancel", "node test",
-    "node trigger", "notify test", "sandbox clock", "sandbox data", "sandbox fault", "sandbox round", "sandbox serve", "watch",
+    "node trigger", "notify test", "sandbox clock", "sandbox data", "sandbox fault", "sandbox round", "sandbox serve",
+    "watch",
 }  # fmt: skip
 
 

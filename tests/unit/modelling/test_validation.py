@@ -172,6 +172,15 @@ def test_predictions_of_later_eras_are_scored_there(
     assert "Every score of mine begins with era 0048." in found["notes"]
 
 
+def test_eras_that_rank_nothing_are_said(rows: pd.DataFrame, classic: Path, write: Callable[..., str]) -> None:
+    """The same value throughout an era, and another in the next: no era of it can be scored."""
+    flat = rows["era"].isin(["0042", "0043", "0045"])
+    mine = write("mine.csv", change=lambda frame: frame.mask(flat.reindex(frame.index), 0.25))
+    found = validate_models(Judgement([mine], classic))
+    assert only(found)["metrics"]["corr"]["eras"] == 7
+    assert any("mine has no CORR in 3 eras, 0042 to 0045" in note for note in found["notes"])
+
+
 BROKEN: list[tuple[str, Callable[[pd.DataFrame], pd.DataFrame], str]] = [
     ("a.csv", lambda frame: frame.assign(prediction=0.5), r"a.csv: prediction holds one value only \(0.5\)"),
     (
