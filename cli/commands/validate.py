@@ -59,7 +59,7 @@ def validate(
     def folder_of(tournament: int, version: str) -> Path:
         return factory.data_files.folder(tournament, version)
 
-    with extra_needed():
+    with extra_needed("models"):
         place = data_place(data, models, folder_of)
         found = validate_models(Judgement(models, place, target, eras, benchmark, against, features))
     if output is not None:
