@@ -128,7 +128,7 @@ def validate(task: Task, candidates: Sequence[Candidate], against: str | None = 
         _note_unscored(one, rows, scores["corr"], notes)
         models.append(_described(one, scores, task.features, _similarities(rows, one.column, likened)))
     if rows.per_era:
-        notes.append("Turnover is of weights without Numerai's neutralizers and sample weights, which are not in it.")
+        notes.append("Turnover is of weights without Numerai's neutralizers and sample weights: the data have none.")
     data = {"version": task.version, "file": task.file.path.name, "eras": list(rows.eras.names), "target": task.target}
     found = {"format": FORMAT, "data": data, "models": models, "notes": list(dict.fromkeys(notes))}
     if task.rivals:
