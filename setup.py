@@ -21,6 +21,7 @@ DATA = [
 ]
 SANDBOX = [*DATA, "graphql-core>=3.2.6,<3.4"]
 AWS = ["boto3>=1.40.50,<2"]  # the first whose add_permission knows InvokedViaFunctionUrl
+REPORT = ["jinja2>=3.1,<4", "matplotlib>=3.9,<4"]
 TEST = [
     "pytest>=8.3,<10",
     "pytest-xdist>=3.6,<4",
@@ -68,6 +69,7 @@ setup(
     include_package_data=False,
     package_data={
         PACKAGE: ["py.typed"],
+        f"{PACKAGE}.modelling": ["templates/*"],
         f"{PACKAGE}.sandbox": ["*.graphql"],
         f"{PACKAGE}.node_template": ["**/*", "**/.dockerignore"],
         f"{PACKAGE}.terraform": ["**/*.tf", "**/.terraform.lock.hcl", "**/*.py", "**/*.md"],
@@ -90,7 +92,7 @@ setup(
     extras_require={
         "sandbox": SANDBOX,
         "aws": AWS,
-        "dev": [*SANDBOX, *AWS, *TEST, *LINT],
+        "dev": [*SANDBOX, *AWS, *REPORT, *TEST, *LINT],
     },
     entry_points={
         "console_scripts": ["numerai=numerai_compute.main:main"],

@@ -1,0 +1,1 @@
+"""What is computed before a deploy: data, training, judging."""
