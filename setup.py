@@ -20,7 +20,7 @@ DATA = [
     "numerai-tools>=0.4.3,<0.8",
 ]
 SANDBOX = [*DATA, "graphql-core>=3.2.6,<3.4"]
-MODELS = [*DATA, "lightgbm>=4.5,<5"]
+MODELS = [*DATA, "lightgbm>=4.5,<5", "jinja2>=3.1,<4", "matplotlib>=3.9,<4"]
 AWS = ["boto3>=1.40.50,<2"]  # the first whose add_permission knows InvokedViaFunctionUrl
 TEST = [
     "pytest>=8.3,<10",
@@ -68,6 +68,7 @@ setup(
     include_package_data=False,
     package_data={
         PACKAGE: ["py.typed"],
+        f"{PACKAGE}.modelling": ["templates/*"],
         f"{PACKAGE}.sandbox": ["*.graphql"],
         f"{PACKAGE}.node_template": ["**/*", "**/.dockerignore"],
         f"{PACKAGE}.terraform": ["**/*.tf", "**/.terraform.lock.hcl", "**/*.py", "**/*.md"],
