@@ -58,7 +58,9 @@ class Feature:
 def _read() -> tuple[Feature, ...]:
     text = Path(__file__).with_name("features.tsv").read_text(encoding="utf-8")
     rows = csv.reader(text.splitlines()[1:], delimiter="\t", quoting=csv.QUOTE_NONE)
-    return tuple(Feature(*row[:5], row[5].format(**REASONS)) for row in rows)
+    return tuple(
+        Feature(tool, what, before, now, where, note.format(**REASONS)) for tool, what, before, now, where, note in rows
+    )
 
 
 FEATURES = _read()
