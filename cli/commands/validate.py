@@ -64,7 +64,7 @@ def validate(
         found = validate_models(Judgement(models, place, target, eras, benchmark, against, features))
     if output is not None:
         _write(output, found)
-    factory.render.result(found, lambda: show(factory.render, found))
+    factory.render.result(found, lambda: show(factory.render, found, output))
 
 
 def _write(path: Path, found: Mapping[str, Any]) -> None:
@@ -75,7 +75,7 @@ def _write(path: Path, found: Mapping[str, Any]) -> None:
         raise unwritable(path, error) from error
 
 
-def show(render: Renderer, found: Mapping[str, Any]) -> None:
+def show(render: Renderer, found: Mapping[str, Any], output: Path | None) -> None:
     """The tables, each at most 80 columns wide."""
     data, models = found["data"], found["models"]
     eras = data["eras"]
@@ -91,6 +91,8 @@ def show(render: Renderer, found: Mapping[str, Any]) -> None:
         _table(render, f"Against {deployed['name']}", others, _differences(deployed))
     for note in found["notes"]:
         render.say(note)
+    if output is not None:
+        render.say(f"Next: numerai report {output}")
 
 
 def _table(render: Renderer, title: str, models: Sequence[Model], columns: Sequence[Row]) -> None:

@@ -19,7 +19,8 @@ FIGURES = {
     "autocorrelation": "autocorrelation",
     "hit_rate": "hit rate",
 }
-LESS_IS_BETTER = {("exposure", "mean"), ("churn", "mean"), ("turnover", "mean")}
+LESS_IS_BETTER = {(metric, "mean") for metric in ("exposure", "churn", "turnover")}
+LESS_IS_BETTER |= {(metric, "max_drawdown") for metric in METRICS}
 NOT_JUDGED = {"std", "autocorrelation"}
 """Figures of which neither more nor less is better."""
 TILES = (("corr", "mean"), ("corr", "sharpe"), ("corr", "max_drawdown"), ("mmc", "mean"))
@@ -60,6 +61,7 @@ def page(validation: Mapping[str, Any]) -> str:
 
     models = validation["models"]
     names = [str(model["name"]) for model in models]
+    deployed = next((model for model in models[1:] if model["name"] == validation.get("against")), None)
     source = (Path(__file__).parent / "templates" / "report.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, trim_blocks=True).from_string(source)
     figures = [
@@ -73,10 +75,10 @@ def page(validation: Mapping[str, Any]) -> str:
         dark=style(DARK),
         names=names,
         series=SERIES,
-        tiles=_tiles(models),
+        tiles=_tiles(models, deployed),
         notes=validation.get("notes", ()),
         figures=figures,
-        tables=[table for table in _tables(models, names) if table.rows],
+        tables=[table for table in _tables(models, names, deployed) if table.rows],
     )
 
 
@@ -108,7 +110,7 @@ def _shown(models: Sequence[Mapping[str, Any]]) -> list[Shown]:
             Shown(
                 str(model["name"]),
                 model.get("per_era", {}),
-                model.get("exposures") or {},
+                {name: value for name, value in (model.get("exposures") or {}).items() if value is not None},
                 histogram.get("edges", ()),
                 histogram.get("counts", ()),
             )
@@ -127,25 +129,22 @@ def _words(value: float | None, figure: str) -> str:
     return f"{value:.1%}" if figure == "hit_rate" else f"{value:.2f}" if figure == "sharpe" else f"{value:.4f}"
 
 
-def _deployed(models: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    return next((model for model in models[1:] if model.get("deployed")), None)
-
-
-def _tiles(models: Sequence[Mapping[str, Any]]) -> list[Tile]:
+def _tiles(models: Sequence[Mapping[str, Any]], deployed: Mapping[str, Any] | None) -> list[Tile]:
     if not models:
         return []
     tiles = []
     for metric, figure in TILES:
         value = _number(models[0], metric, figure)
         if value is not None:
-            deployed = _deployed(models)
             other = None if deployed is None else _number(deployed, metric, figure)
             beside = "" if other is None else f"{_words(other, figure)} deployed"
             tiles.append(Tile(f"{METRICS[metric]}, {FIGURES[figure]}", _words(value, figure), beside))
     return tiles
 
 
-def _tables(models: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[Table]:
+def _tables(
+    models: Sequence[Mapping[str, Any]], names: Sequence[str], deployed: Mapping[str, Any] | None
+) -> list[Table]:
     comparison, windows = [], []
     for metric, title in METRICS.items():
         for figure, says in FIGURES.items():
@@ -167,7 +166,6 @@ def _tables(models: Sequence[Mapping[str, Any]], names: Sequence[str]) -> list[T
         Table("The last eras", names, windows),
         Table("How they were trained" if len(names) > 1 else "How it was trained", names, setup_rows, text=True),
     ]
-    deployed = _deployed(models)
     if deployed is not None:
         other = setups[list(models).index(deployed)]
         changed = [

@@ -60,13 +60,15 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Candidate:
-    """A model to judge: what predicts it, or the predictions that it made. `source` says where it is from."""
+    """A model to judge: what predicts it, or the predictions that it made. `source` says where it is from, `training`
+    how it was trained, as far as that is known."""
 
     name: str
     source: str
     predictor: Predictor | None = None
     rows: Source | None = None
     values: Floats | None = None
+    training: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -363,6 +365,7 @@ def _described(
     return {
         "name": one.candidate.name,
         "source": one.candidate.source,
+        "training": dict(one.candidate.training),
         "metrics": {name: summary(values) for name, values in scores.items()},
         "windows": {
             str(window): {name: mean_of_last(values, window) for name, values in scores.items()} for window in WINDOWS

@@ -238,6 +238,22 @@ def _candidates(
     ]
 
 
+_OF_A_MEMBER = ("target", "seed", "trees")
+
+
+def _training(about: Mapping[str, Any]) -> dict[str, Any]:
+    """How a model was trained, of all that its file says of it."""
+    members = about.get("members", ())
+    told = {
+        "data": about.get("data_version"),
+        "features": len(about.get("features", ())) or None,
+        "members": [" ".join(f"{key} {member[key]}" for key in _OF_A_MEMBER if key in member) for member in members],
+        "neutralized": (about.get("neutralize") or {}).get("proportion"),
+        **(about.get("training") or {}),
+    }
+    return {name: value for name, value in told.items() if value not in (None, [], {})}
+
+
 def _candidate(
     name: str, called: str, benchmarks: Predictions | None, open_model: Callable[[Path], Predictor]
 ) -> Candidate:
@@ -246,7 +262,9 @@ def _candidate(
 
     path = Path(name)
     if path.is_file() and path.suffix == ARTIFACT:
-        return Candidate(called, name, predictor=open_model(path))
+        predictor = open_model(path)
+        about = getattr(predictor, "about", {})
+        return Candidate(called, name, predictor=predictor, training=_training(about))
     if path.is_file():
         read = read_predictions(path)
         return Candidate(called, name, rows=read.source, values=read.columns[read.only()])

@@ -29,9 +29,7 @@ pytestmark = [
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("report") / "report.html"
     long = "a-model-with-a-name-as-long-as-names-may-be-and-then-some-more-of-it"
-    content = validation(
-        model("new", 1), model(long, 2, deployed=True), model("v53_lgbm_ender20", 3), notes=["A note."]
-    )
+    content = validation(model("new", 1), model(long, 2), model("v53_lgbm_ender20", 3), against=long, notes=["A note."])
     path.write_text(page(content), encoding="utf-8")
     return path
 

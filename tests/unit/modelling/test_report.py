@@ -52,7 +52,7 @@ class _Page(HTMLParser):
 
 @pytest.fixture
 def two() -> dict[str, Any]:
-    return validation(model("new", 1), model("old", 2, deployed=True), notes=["BMC: eras before 0158 have none."])
+    return validation(model("new", 1), model("old", 2), against="old", notes=["BMC: eras before 0158 have none."])
 
 
 def test_a_page_asks_nobody_for_anything(two: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ def figures(scores: Sequence[float | None]) -> dict[str, float]:
         "mean": float(known.mean()),
         "std": float(known.std()),
         "sharpe": float(known.mean() / known.std()),
-        "max_drawdown": float((total - np.maximum.accumulate(total)).min()),
+        "max_drawdown": float((np.maximum.accumulate(total) - total).max()),
         "autocorrelation": float(np.corrcoef(known[1:], known[:-1])[0, 1]),
         "hit_rate": float((known > 0).mean()),
     }
@@ -39,7 +39,8 @@ def model(name: str, seed: int, **more: Any) -> dict[str, Any]:
         "metrics": {metric: figures(values) for metric, values in scores.items()},
         "windows": {window: {"corr": 0.02 + seed / 1000, "mmc": 0.005} for window in ("20", "60", "200")},
         "per_era": scores,
-        "exposures": {f"feature_{number}": abs(float(chance.normal(0, 0.05))) for number in range(42)},
+        "exposures": {f"feature_{number}": abs(float(chance.normal(0, 0.05))) for number in range(42)}
+        | {"feature_x": None},
         "histogram": {"edges": [float(edge) for edge in edges], "counts": [int(count) for count in counts]},
         "training": {"preset": "small", "parameters": {"learning_rate": 0.01 * seed}, "seeds": [0, 1]},
         **more,
