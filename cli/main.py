@@ -34,7 +34,7 @@ COMMANDS = {
     "data": ("data", "data", "List and download Numerai's data."),
     "doctor": ("doctor", "doctor", "Check this machine, your keys and every node."),
     "cost": ("cost", "cost", "Estimate what every node costs a month."),
-    "report": ("report", "report", "Write a validation down as a page with figures."),
+    "report": ("report", "report", "Write a validation down as one HTML page, which needs no network to be read."),
     "demo": ("demo", "demo", "Show the whole path on this machine, with no account and no cloud."),
     "copy-example": ("examples", "copy_example", "Copy an example node into a folder."),
     "list-constants": ("examples", "list_constants", "List sizes, examples, providers and tournaments."),
