@@ -49,6 +49,8 @@ class Forest:
         self._packed = packed
         self.features, self.trees, average, self._masks = (int(number) for number in packed.about)
         self._average = bool(average)
+        self.names = packed.names.tobytes().decode().split()
+        """The features' names, in the order of the columns."""
         self._program: list[int] = packed.program.tolist()
 
     @classmethod
@@ -286,6 +288,7 @@ class Boosted:
         except (lgb.basic.LightGBMError, UnicodeDecodeError) as error:
             raise ConfigurationError(f"The model cannot be read: {why}; LightGBM says: {error}") from error
         self.features = self._booster.num_feature()
+        self.names = self._booster.feature_name()
         log("warning", what="LightGBM predicts, which is slower", why=why)
 
     def predict(self, matrix: Matrix, threads: int = 1, columns: Sequence[int] | None = None) -> Floats:

@@ -54,6 +54,8 @@ class Packed(NamedTuple):
 
     about: Ints
     """How many features and trees there are, whether the average is wanted, the most masks that a level has."""
+    names: npt.NDArray[np.uint8]
+    """The features' names between spaces, in UTF-8."""
     feature: Ints
     threshold: Floats
     zero_right: Bools
@@ -93,7 +95,7 @@ def pack(trees: Trees) -> Packed:
     for first in range(0, len(trees.leaves), size):
         writer.chunk(first, min(first + size, len(trees.leaves)))
     about = np.array([trees.features, len(trees.leaves), trees.average, widest * size], np.int64)
-    return Packed(about, *distinct, *writer.written())
+    return Packed(about, np.frombuffer(trees.names.encode(), np.uint8), *distinct, *writer.written())
 
 
 def _conditions(trees: Trees) -> tuple[Conditions, Ints]:

@@ -36,6 +36,8 @@ class Trees:
     A child >= 0 is an inner node and -1 - child a leaf, both counted within the tree.
     """
 
+    names: str
+    """The features' names, as the text has them: between spaces."""
     features: int
     average: bool
     leaves: Ints
@@ -62,10 +64,9 @@ def read_trees(text: bytes) -> Trees:
     leaves, feature, threshold, decision, left, right, value = (
         np.concatenate(columns) for columns in zip(*parts, strict=True)
     )
-    trees = Trees(
-        int(fields["max_feature_idx"]) + 1, "average_output" in fields, leaves, feature, threshold, decision, left,
-        right, value,
-    )  # fmt: skip
+    features = int(fields["max_feature_idx"]) + 1
+    names = fields.get("feature_names", "")
+    trees = Trees(names, features, "average_output" in fields, leaves, feature, threshold, decision, left, right, value)
     _refuse_damaged(trees)
     return trees
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import ConfigurationError
 from .forest import Boosted, Forest, predictor
+from .ranking import rank_percentile
 from .threads import usable_threads
 
 if TYPE_CHECKING:
@@ -267,17 +268,6 @@ def combine(
     if explain is not None and proportion:
         mean = neutralize(mean, explain, proportion)
     return rank_percentile(mean)
-
-
-def rank_percentile(values: Floats) -> Floats:
-    """(average rank - 0.5) / number: inside (0, 1), ties alike. `ValueError` where a value is no number."""
-    import numpy as np
-
-    if np.isnan(values).any():
-        raise ValueError(f"{int(np.isnan(values).sum())} of the {len(values)} predictions are no numbers")
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Floats = (np.cumsum(count) - count / 2)[place] / len(values)
-    return ranks
 
 
 def neutralize(values: Floats, features: Matrix, proportion: float = 1.0) -> Floats:

@@ -14,7 +14,7 @@ def main(node: Node) -> None:
     model = load(node, features) or train(node, features)
 
     # 3. Predict. Only the order of the predictions counts, so they become ranks between 0 and 1.
-    raw = pd.Series(model.predict(live, num_threads=node.threads), index=live.index)
+    raw = pd.Series(model.predict(live.to_numpy(), node.threads), index=live.index)
     predictions = (raw.rank() - 0.5) / len(raw)
 
     # 4. Submit. This checks Numerai's rules first, and returns only when Numerai has accepted the predictions.

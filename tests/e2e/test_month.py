@@ -303,9 +303,8 @@ class _Later(SystemClock):
 
 
 def _quick(url: str) -> str:
-    """The matrix's node; when it waits, the sandbox's clock is moved. It does not ask numerai-tools before it submits,
-    whose import is half of a run: the sandbox does."""
-    begin = f"from numerai_node import rules\nwarp.begin({url!r})\nrules._ask_numerai_tools = lambda *_: None\n"
+    """The matrix's node; when it waits, the sandbox's clock is moved."""
+    begin = f"warp.begin({url!r})\n"
     first, rest = MAIN.split("from numerai_node", 1)
     imports, main = rest.split("\n\n", 1)
     return f"{first}from tests.faults import warp\nfrom numerai_node{imports}\n{begin}{main}"

@@ -23,7 +23,6 @@ CHUNK = 1 << 14
 sys.path.insert(0, str(NODE_TEMPLATE))
 import apprise  # noqa: E402
 import numerai_node.__main__  # noqa: E402  with the clock above
-import numerai_tools.submissions  # noqa: E402, F401
 import numerapi  # noqa: E402
 import pandas as pd  # noqa: E402
 import pyarrow.parquet  # noqa: E402, F401

@@ -335,6 +335,15 @@ class TestTheCache:
         assert keep(text, tmp_path / "absent" / "m.forest").trees == 5
         assert "the packed forest is not kept in" in capsys.readouterr().out
 
+    def test_the_features_names_are_kept(self, tmp_path: Path) -> None:
+        matrix = table("bins", 200, 1)
+        names = [f"feature_é{number}" for number in range(5)]
+        for parameters in ({}, {"linear_tree": True}):
+            data = lgb.Dataset(matrix, matrix[:, 0], feature_name=names)
+            booster = lgb.train({"verbosity": -1} | parameters, data, 2)
+            booster.save_model(tmp_path / "model.txt")
+            assert [file_predictor(tmp_path / "model.txt").names for _ in range(2)] == [names] * 2
+
     def test_a_text_file_has_its_cache_beside_it(self, tmp_path: Path) -> None:
         booster, matrix = trained(table("bins", 200, 1)), table("bins", 100, 2)
         booster.save_model(tmp_path / "model.txt")

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numerai_node import forest
 from numerai_node.errors import ConfigurationError
-from numerai_node.model_file import combine, neutralize, rank_percentile, read_model
+from numerai_node.model_file import combine, neutralize, read_model
+from numerai_node.ranking import rank_percentile
 from numerai_tools.scoring import neutralize as reference
 
 FEATURES = [f"feature_{number}" for number in range(6)]

@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numerai_node.errors import EXIT_BAD_PREDICTIONS, BadPredictions
 from numerai_node.rules import check_predictions
+from numerai_tools import submissions as reference
 
 IDS = [f"n{number:03d}" for number in range(150)]
 VALUES = np.linspace(0.01, 0.99, 150)
@@ -171,9 +174,45 @@ def test_too_few_known_tickers() -> None:
     assert "Only 99 rows have a symbol of today's universe; at least 100 must." in problems_of(frame, CRYPTO, 12)
 
 
-def test_numerai_tools_has_the_last_word(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> None:
-        raise AssertionError("a rule of tomorrow")
+def test_strangers_may_appear_twice_as_they_are_left_out() -> None:
+    frame = pd.concat([good(), pd.DataFrame({"id": ["stranger"] * 2, "prediction": [0.1, 0.2]})])
+    assert len(check_predictions(frame, CLASSIC, 8)) == 150
 
-    monkeypatch.setattr("numerai_tools.submissions.validate_values", refuse)
-    assert "a rule of tomorrow" in problems_of(good())
+
+EDGES = [0.0, 1.0, 0.5, -1e-9, -1e-8, -1.1e-8, 1 + 1e-9, 1 + 1.0009e-5, 1 + 1.1e-5, np.nan, np.inf, -np.inf]
+"""Values at the limits of what np.isclose takes for 0 and 1."""
+TOURNAMENTS = {8: ("numerai", CLASSIC), 11: ("signals", SIGNALS), 12: ("crypto", CRYPTO)}
+
+
+@st.composite
+def submissions(draw: st.DrawFn) -> tuple[int, str, pd.DataFrame]:
+    """A tournament, its kind of id, and predictions that break any of the rules, or none."""
+    tournament = draw(st.sampled_from(sorted(TOURNAMENTS)))
+    universe = TOURNAMENTS[tournament][1]
+    id_column = draw(st.sampled_from(list(universe.columns)))
+    spread = draw(st.sampled_from([1.0, 1e-3, 3e-8, 1e-9, 0.0]))
+    values = dict(zip(universe[id_column], 0.5 + (VALUES - 0.5) * spread, strict=True))
+    for place in draw(st.lists(st.integers(0, 149), max_size=3)):
+        values[universe[id_column][place]] = draw(st.sampled_from(EDGES))
+    rows: list[tuple[str | None, float]] = list(values.items())[draw(st.sampled_from([0, 0, 0, 1, 50, 51, 150])) :]
+    rows += draw(st.lists(st.sampled_from([*rows[:2], ("stranger", 7.0), ("other", np.nan), (None, 0.5)]), max_size=2))
+    value_column = draw(st.sampled_from(["prediction", "probability" if tournament == 8 else "signal"]))
+    return tournament, id_column, pd.DataFrame(rows, columns=[id_column, value_column]).astype({id_column: object})
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=100)
+@given(submissions())
+def test_the_verdict_is_that_of_numerai_tools(made: tuple[int, str, pd.DataFrame]) -> None:
+    tournament, id_column, frame = made
+    kind, universe = TOURNAMENTS[tournament]
+    theirs = frame.copy()
+    try:
+        value_column = getattr(reference, f"validate_headers_{kind}")(theirs)[1]
+        known, _ = getattr(reference, f"validate_ids_{kind}")(universe[id_column], theirs, id_column)
+        reference.validate_values(known, value_column)
+    except AssertionError as error:
+        assert problems_of(frame, universe, tournament), error
+    else:
+        checked = check_predictions(frame, universe, tournament).sort_values(id_column).reset_index(drop=True)
+        pd.testing.assert_frame_equal(checked, known.reset_index(drop=True), check_dtype=False)

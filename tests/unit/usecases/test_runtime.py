@@ -308,7 +308,7 @@ def test_an_example_can_be_copied_over_an_old_runtime(old: Path) -> None:
 def test_the_libraries_of_every_released_example_are_enough() -> None:
     """An updated runtime runs with the requirements.txt that its folder has had all along."""
     with_requests = {"certifi", "urllib3"}
-    known = {"apprise", "numerai_tools", "numpy", "pandas", "pyarrow", "requests"} | with_requests
+    known = {"apprise", "numpy", "pandas", "pyarrow", "requests"} | with_requests
     known |= {"lightgbm"}  # asked for by models that need it only, and missed with a message
     trees = [ast.parse(path.read_text(encoding="utf-8")) for path in OWN.rglob("*.py")]
     named = {
