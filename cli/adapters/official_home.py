@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -17,7 +18,7 @@ from ..errors import NumeraiError
 from ..files.private import make_private_folder, remove_tree, write_private
 from ..ports import OfficialFiles, Undone
 from .legacy_files import CLOUD_KEYS, legacy_keys
-from .state_store import KEYS_FILE, HomeStore, converted, keys_alone, parked
+from .state_store import KEYS_FILE, NODES_FILE, HomeStore, converted, decoded, keys_alone, parked
 
 BACKUPS = "official-"
 LOCKS = "locks"
@@ -81,6 +82,16 @@ class OfficialHome:
         aws = keys.get("aws") or {}
         key_id, secret = aws.get("AWS_ACCESS_KEY_ID"), aws.get("AWS_SECRET_ACCESS_KEY")
         return (key_id, secret) if isinstance(key_id, str) and isinstance(secret, str) and key_id and secret else None
+
+    def aws_nodes(self) -> Mapping[str, Mapping[str, Any]]:
+        records = {name: node.legacy for name, node in self._store.nodes().items() if node.legacy}
+        if (latest := self._latest()) is not None and (copy := latest[0] / NODES_FILE).exists():
+            records |= decoded(copy.read_bytes(), copy)
+        return {
+            name: record
+            for name, record in records.items()
+            if isinstance(record, Mapping) and record.get("provider", "aws") == "aws"
+        }
 
     def undo(self) -> Undone | None:
         if not self._home.exists() and keys_alone(self._home) is not None:  # interrupted below

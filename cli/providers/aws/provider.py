@@ -14,7 +14,7 @@ from ...addresses import is_loopback
 from ...counting import counted
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
-from ...ports import Clock, Report
+from ...ports import Clock, ForeignImage, Report
 from ...redaction import Redactor
 from ...source import source_hash, source_of
 from ..registry import ProviderContext
@@ -165,6 +165,13 @@ class AwsProvider:
         done = images.deploy(node, repository, digest, self._clock.now(), force=force, report=report)
         self._remember(node.name, done)
         images.forget_local(node.name, keep=KEPT_IMAGES)
+        return done
+
+    def take_image(self, node: Node, image: ForeignImage, report: Report) -> Deployment:
+        """Copy an image of another registry, and let the node run it."""
+        repository = self._require_node(node.name)[1]
+        done = self._parts.images.take(node, repository, image, self._clock.now(), report=report)
+        self._remember(node.name, done)
         return done
 
     def history(self, node_name: str) -> list[str]:
