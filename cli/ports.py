@@ -722,6 +722,14 @@ class RollsBack(Protocol):
 
 
 @runtime_checkable
+class MakesTogether(Protocol):
+    """A provider that makes what several nodes need in the time in which it makes it for one."""
+
+    def expect(self, nodes: Iterable[Node], report: Report) -> None:
+        """Let the next `configure` make what all of these nodes need, each of which is configured as well."""
+
+
+@runtime_checkable
 class TakesImages(Protocol):
     """A provider that can run an image which was built elsewhere."""
 

@@ -11,8 +11,8 @@ SECONDS = 20
 def why_no_answer(url: str) -> str | None:
     """Why an address does not serve a webhook; None where it does. A request without a trigger id is answered 400 by a
     webhook, and 404 where the node or the token is none of its own (`providers/webhooks/calls.py`)."""
-    request = Request(url, b"{}", {"Content-Type": "application/json"}, method="POST")  # noqa: S310  (a webhook's)
     try:
+        request = Request(url, b"{}", {"Content-Type": "application/json"}, method="POST")  # noqa: S310  (a webhook's)
         with urlopen(request, timeout=SECONDS) as answer:  # noqa: S310
             status = int(answer.status)
     except HTTPError as error:

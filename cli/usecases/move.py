@@ -19,6 +19,7 @@ from ..models import LogLine, Model, Node
 from ..ports import (
     Clock,
     ForeignImage,
+    MakesTogether,
     MoveRecord,
     NumeraiApi,
     OfficialCloud,
@@ -225,6 +226,8 @@ class Move:
     def _configure(self, name: str) -> None:
         """The address that is recorded stays the one that Numerai calls."""
         node = self._node(name)
+        if isinstance(self.provider, MakesTogether):
+            self.provider.expect(self._nodes(), self.report)
         self.store.save_node(replace(self.provider.configure(node, self.report), webhook_url=node.webhook_url))
 
     def _is_deployed(self, name: str) -> bool:
