@@ -73,7 +73,7 @@ def _move(factory: Factory, cluster: OfficialCluster, provider: Provider) -> Mov
         render.progress,
         render.warn,
         on_done=lambda step: render.mark(OK, step.words),
-        on_fact=lambda fact: render.progress(f"{fact.name}: {fact.detail} ({fact.seconds:.1f} s)"),
+        on_fact=lambda fact: render.progress(fact.detail if fact.holds is None else f"{fact.name}: {fact.detail}"),
         on_log=lambda line: render.detail(f"    | {line.text}"),
     )
 

@@ -81,6 +81,8 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, move_aws: boo
             )
             for step in next_steps(store, factory.providers):
                 render.say(f"  {step}")
+            if any(node.provider == "aws" for node in found.nodes.values()):
+                render.say("Or all of it at once, the removal of the old cluster included: numerai upgrade --move-aws")
 
     render.result(content, show)
 

@@ -225,7 +225,7 @@ class Cluster:
         def apply() -> dict[str, Any]:
             plan = runner.plan(variables, report)
             report(_size(plan))
-            return dict(runner.apply(plan, _slow_ones(report)))
+            return dict(runner.apply(plan, slow_ones(report)))
 
         outputs = self._twice(apply, report)
         self._open_url(outputs)
@@ -280,7 +280,7 @@ class Cluster:
             runner = self._get_runner()
             runner.prepare(report)
             variables = self.variables(stack)
-            self._twice(lambda: runner.destroy(variables, _slow_ones(report)), report)
+            self._twice(lambda: runner.destroy(variables, slow_ones(report)), report)
             if stack.outputs:  # without them nothing was put there by this cluster
                 self.stored_keys(stack.outputs).remove()
             cluster = self._settings.cluster
@@ -319,7 +319,7 @@ def _require_same(stack: Stack, account: str, settings: AwsSettings) -> None:
         )
 
 
-def _slow_ones(report: Report) -> Report:
+def slow_ones(report: Report) -> Report:
     """Says what takes long; the dozens of other steps are details."""
     return lambda line: report(line if line.endswith("so far)") else f"  {line}")
 

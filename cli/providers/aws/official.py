@@ -24,6 +24,7 @@ from ...files.private import make_private_folder, write_private
 from ...installation import extra_needed
 from ...ports import ForeignImage, OfficialCluster, OfficialNode, Report
 from .clients import AwsClients, aws_errors
+from .cluster import slow_ones
 from .image_registry import ImageRegistry
 from .settings import DEFAULT_REGION, AwsPaths, AwsSettings
 from .terraform import runner_of, terraform_root
@@ -107,7 +108,7 @@ class OfficialAws:
         if list(_addresses(_read(working))):
             runner = self._runner(_account(_read(path)))
             runner.prepare(report)
-            runner.destroy({}, report)
+            runner.destroy({}, slow_ones(report))
         shutil.rmtree(self._folder / ".terraform", ignore_errors=True)
 
     def _runner(self, whose: tuple[str, str]) -> TerraformRunner:

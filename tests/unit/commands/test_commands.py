@@ -352,6 +352,7 @@ def test_upgrade_takes_over_the_official_tools_home_and_gives_it_back(line: Line
     assert "numerai-half: kept as it is, but cannot be used" in planned
     upgraded = line("upgrade")
     assert upgraded.exit_code == 0 and "numerai upgrade --aws-profile numerai" in upgraded.out
+    assert "numerai upgrade --move-aws" in upgraded.out
     steps = ["numerai doctor", *(f"numerai node -m bob {step}" for step in ("config", "deploy", "test"))]
     assert [text.strip() for text in upgraded.out.partition("Next:\n")[2].splitlines()][:4] == steps
     assert "numerai-bob" in line("node", "list").out
