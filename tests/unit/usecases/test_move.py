@@ -149,6 +149,7 @@ class World:
             called = self.api.by_id[f"id-{name}"].webhook
             if called == OLD.format(name):
                 assert f"function[{name}]" in self.old.left and name in self.old.images, name
+                assert self.store.nodes()[name].webhook_url == called, "what is recorded is what Numerai calls"
             else:
                 assert called == self.new.webhook_url(name) and name in self.new.deployments, name
                 assert [run for run in self.new.all_runs if run.node == name], "switched before it had run"
