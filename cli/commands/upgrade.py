@@ -46,7 +46,7 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, move_aws: boo
         _undo(factory)
         return
     if move_aws:
-        from .move import move_aws as move
+        from .official_move import move_aws as move
 
         move(factory, aws_profile, yes=yes, dry_run=dry_run)
         return
@@ -100,7 +100,7 @@ def _say(factory: Factory, lines: list[str]) -> None:
 
 
 def _undo(factory: Factory) -> None:
-    from ..usecases.move import refuse_undo
+    from ..usecases.official_move import refuse_undo
 
     record = factory.move_record
     refuse_undo(record)

@@ -725,7 +725,7 @@ def aws_home(line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
     monkeypatch.setattr(Factory, "official_cloud", property(lambda self: cluster))
     monkeypatch.setattr(Factory, "why_no_answer", property(lambda self: lambda url: None))
     monkeypatch.setattr(Factory, "renewed", lambda self, name: self.provider(name))
-    monkeypatch.setattr("numerai_compute.usecases.move._withholds", lambda node: True)
+    monkeypatch.setattr("numerai_compute.usecases.official_move._withholds", lambda node: True)
     monkeypatch.setattr("numerai_compute.usecases.verify.withholding", lambda node, provider: provider)
     line.provider.ending = {"state": RunState.SUCCEEDED, "exit_code": NOT_SUBMITTED_CODE}
     configure = line.provider.configure

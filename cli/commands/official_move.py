@@ -11,7 +11,7 @@ from .options import confirm, show_plan
 if TYPE_CHECKING:
     from ..factory import Factory
     from ..ports import OfficialCluster, Provider
-    from ..usecases.move import Move, MovePlan
+    from ..usecases.official_move import Move, MovePlan
 
 
 def move_aws(factory: Factory, aws_profile: str | None, *, yes: bool, dry_run: bool) -> None:
@@ -58,7 +58,7 @@ def _provider(factory: Factory, aws_profile: str | None, *, dry_run: bool) -> Pr
 
 
 def _move(factory: Factory, cluster: OfficialCluster, provider: Provider) -> Move:
-    from ..usecases.move import Move
+    from ..usecases.official_move import Move
 
     render = factory.render
     return Move(
@@ -79,7 +79,7 @@ def _move(factory: Factory, cluster: OfficialCluster, provider: Provider) -> Mov
 
 
 def _previews(factory: Factory, move: Move) -> list[str]:
-    from ..usecases.move import with_hint
+    from ..usecases.official_move import with_hint
 
     try:
         return move.previews()

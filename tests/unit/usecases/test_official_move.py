@@ -16,7 +16,7 @@ from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, UsageError
 from numerai_compute.models import Deployment, EntryStatus, Model, Node, Run, RunState, Submission, SubmissionEntry
 from numerai_compute.ports import ForeignImage, OfficialCluster, OfficialNode, Report
-from numerai_compute.usecases.move import BEGUN, DESTROY, Move, refuse_undo, with_hint
+from numerai_compute.usecases.official_move import BEGUN, DESTROY, Move, refuse_undo, with_hint
 
 from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider
 

@@ -1,7 +1,7 @@
 """From a numerai-cli 1.1 home with two nodes on AWS to both submitting from this tool's cluster, with a clock, on the
 emulated AWS: run by hand, never by a test.
 
-python -m benchmarks.move
+python -m benchmarks.official_move
 
 Commands and Terraform are real; the emulated AWS is faster than the real one in some places and slower in others.
 """
