@@ -18,7 +18,7 @@ from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder, remove_tree, unfinished, write_private
 from ..ports import OfficialFiles, Undone
 from .legacy_files import CLOUD_KEYS, legacy_keys
-from .state_store import KEYS_FILE, NODES_FILE, HomeStore, converted, keys_alone, parked
+from .state_store import KEYS_FILE, NODES_FILE, HomeStore, converted, decoded, keys_alone, parked
 
 BACKUPS = "official-"
 LOCKS = "locks"
@@ -88,6 +88,16 @@ class OfficialHome:
             if isinstance(key_id, str) and isinstance(secret, str) and key_id and secret:
                 return key_id, secret
         return None
+
+    def aws_nodes(self) -> Mapping[str, Mapping[str, Any]]:
+        records = {name: node.legacy for name, node in self._store.nodes().items() if node.legacy}
+        if (latest := self._latest()) is not None and (copy := latest[0] / NODES_FILE).exists():
+            records |= decoded(copy.read_bytes(), copy)
+        return {
+            name: record
+            for name, record in records.items()
+            if isinstance(record, Mapping) and record.get("provider", "aws") == "aws"
+        }
 
     def undo(self) -> Undone | None:
         parted = not self._home.exists() and keys_alone(self._home) is not None  # interrupted in `_make_file`

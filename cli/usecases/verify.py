@@ -109,7 +109,7 @@ class _Failed(Exception):
 class Verifier:
     """Runs the test of one node. `on_fact` hears of each fact as it becomes true or fails, `on_log` of each line that
     the container prints, `on_warning` of what must be known beside them. Without `submits` everything is proven but the
-    submission."""
+    submission. `before_switch` is for a node that Numerai is to call only once this test has passed."""
 
     node: Node
     provider: Provider
@@ -120,6 +120,7 @@ class Verifier:
     report: Report
     submits: bool = True
     on_warning: Callable[[str], None] = lambda text: None
+    before_switch: bool = False
     _started: float = field(init=False, default=0.0)
     _since: datetime | None = field(init=False, default=None)
     _run: Run | None = field(init=False, default=None)
@@ -213,8 +214,11 @@ class Verifier:
     # the facts
 
     def _registered(self) -> bool:
-        """Whether Numerai holds the address that the node is served at now; False for a node that runs by its schedule.
-        Any other node whose address it does not hold has failed."""
+        """Whether Numerai holds the address that the node is served at now; False for a node that runs by its schedule,
+        or that Numerai is to call later only. Any other node whose address it does not hold has failed."""
+        if self.before_switch:
+            self._say(Fact(REACHED, None, self._seconds(), "not looked at: Numerai is to call it once this has passed"))
+            return False
         model = next((model for model in self.api.models() if model.id == self.node.model_id), None)
         if model is not None and model.pickle is not None:
             raise _Failed(Fact(REACHED, False, self._seconds(), PICKLE_ASSIGNED, mend=UNASSIGN_PICKLE))

@@ -73,7 +73,7 @@ ROWS = (
     _cli("node status --follow-tail"),
     _cli("doctor", note="changes nothing without --fix; says what to install instead of running a script as root"),
     _cli("uninstall", note="removes what is this tool's, not all Docker images; refuses while a cloud holds anything"),
-    _cli("upgrade", note="and --undo"),
+    _cli("upgrade", note="and --undo, --move-aws"),
     _cli("upgrade --verbose"),
     _cli("copy-example"),
     _cli("copy-example --example"),
