@@ -11,6 +11,7 @@ import click
 
 from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError, UsageError
 from ..factory import Factory
+from ..installation import extra_needed
 from ..models import Node, Run, RunState
 from ..names import plainly
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
@@ -44,6 +45,8 @@ from .options import (
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..usecases.verify import Fact, Verifier
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -205,10 +208,31 @@ def _insist(factory: Factory, why: str, yes: bool) -> None:
     help="Keep an old numerai_node, or replace a modified one.  [default: replace an old, unmodified one]",
 )
 @click.option("--allow-credentials", is_flag=True, help="Build although credentials would enter the image.")
+@click.option(
+    "--model",
+    "model_file",
+    type=PlaceType(exists=True, dir_okay=False),
+    help="A file that `numerai train` has made: put it into the folder, so that the node predicts with it.",
+)
+@click.option(
+    "--gate",
+    type=click.Choice(["refuse", "warn", "off"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of a --model whose predictions do not look right.",
+)
 @dry_run_option
 @output_options
 @click.pass_obj
-def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials: bool, dry_run: bool) -> None:
+def deploy(
+    factory: Factory,
+    force: bool,
+    runtime: str | None,
+    allow_credentials: bool,
+    model_file: Path | None,
+    gate: str,
+    dry_run: bool,
+) -> None:
     """Build what the node runs from its folder, and put it in place.
 
     An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept.
@@ -217,14 +241,16 @@ def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials
     Examples:
       numerai node deploy
       numerai node -m alice deploy --dry-run
+      numerai node -m alice deploy --model alice.model
     """
     from ..usecases.deploy import deploy_node, how_it_runs, plan_deploy, runtime_note
     from ..usecases.runtime import RuntimeChoice
 
     chosen = _node(factory)
     provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
+    ships = [] if model_file is None else [_ship(factory, chosen, model_file, gate, dry_run=dry_run)]
     if dry_run:
-        steps = plan_deploy(chosen, provider, factory.store, force=force, runtime=choice)
+        steps = [*ships, *plan_deploy(chosen, provider, factory.store, force=force or bool(ships), runtime=choice)]
         notes = (how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
         show_plan(factory.render, steps, [note for note in notes if note])
         return
@@ -245,6 +271,18 @@ def deploy(factory: Factory, force: bool, runtime: str | None, allow_credentials
         factory.render.say(f"Next: numerai node -m {chosen.name} test")
 
     factory.render.result(done, show)
+
+
+def _ship(factory: Factory, chosen: Node, model: Path, gate: str, *, dry_run: bool) -> str:
+    """Look at a model and put it into the node's folder; what that is, in words."""
+    from ..usecases.ship import check_model, plan_model, put_model
+
+    with extra_needed("models"):
+        check_model(model, chosen, factory.data_files.folder, gate, factory.render.warn)
+        if not dry_run:
+            with factory.store.node_lock(chosen.name):
+                put_model(model, chosen, factory.store.home, factory.render.progress)
+    return plan_model(model, chosen)
 
 
 @node.command()

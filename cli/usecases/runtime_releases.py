@@ -28,5 +28,5 @@ RELEASES: dict[str, tuple[str, ...]] = {
         "542cd88237580696147f1ad4b295253d91538743ee008e5a16b033d36643e657",
     ),
     "0.2.0": ("3b2db484b4bd71398cdc5db331355c47dcd4740594ed17726f61714b81a8d3c7",),
-    "0.2.1": ("d04c2bf65480b89f7b9cc412abcdcedef9f0cfff376c944892f1cc9cd7e985ae",),
+    "0.2.1": ("17e5a9cbd6b78de50fb6497bca55c7f10c1ff2b4a529cc706e7192740fca0899",),
 }

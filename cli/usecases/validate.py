@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
@@ -68,7 +68,7 @@ def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | 
     folder = file.path.parent
     benchmarks = _optional(folder / f"{file.path.stem}_benchmark_models.parquet")
     names = list(dict.fromkeys([*asked.models, *([asked.against] if asked.against else [])]))
-    candidates = _candidates(names, benchmarks, open_model or _open_artifact)
+    candidates = _candidates(names, benchmarks, open_model or read_artifact)
     called = dict(zip(names, candidates, strict=True))
     task = Task(
         file=file,
@@ -78,7 +78,7 @@ def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | 
         features=_features(asked, folder, file),
         rivals=_rivals(folder, benchmarks, asked.benchmark),
     )
-    with _as_the_runtime_says():
+    with as_the_runtime_says():
         found = validate(task, candidates, called[asked.against].name if asked.against else None)
     return {**found, "notes": [*asked.notes, *found["notes"]]}
 
@@ -100,8 +100,8 @@ def check_before_deploy(
     from ..modelling.runtime import gate
 
     file = open_file(data / LIVE if (data / LIVE).is_file() else _rows_file(data))
-    open_, notes = open_model or _open_artifact, list[str]()
-    with _as_the_runtime_says():
+    open_, notes = open_model or read_artifact, list[str]()
+    with as_the_runtime_says():
         opened = open_(model)
         matrix, values = _last_era(file, opened)
         previous = None if deployed is None else _deployed(file, deployed, open_, values, notes)
@@ -178,7 +178,7 @@ def data_place(given: str | None, models: Sequence[str], folder_of: Callable[[in
             raise UsageError(
                 "Which data are these predictions of?", "Name a folder or a version: --data v5.3.", code="data-missing"
             )
-        described = cast("ModelFile", _open_artifact(first))
+        described = read_artifact(first)
         tournament, given = described.tournament, described.data_version
     elif (path := place(given)).exists() or not _VERSION.fullmatch(given):
         return path
@@ -210,15 +210,16 @@ def _optional(path: Path) -> Predictions | None:
     return read_predictions(path) if path.is_file() else None
 
 
-def _open_artifact(path: Path) -> Predictor:
+def read_artifact(path: Path) -> ModelFile:
+    """A model file as a node reads it; `NumeraiError` with code `model-unusable` where a node could not."""
     from ..modelling.runtime import read_model
 
-    with _as_the_runtime_says():
+    with as_the_runtime_says():
         return read_model(path)
 
 
 @contextmanager
-def _as_the_runtime_says() -> Iterator[None]:
+def as_the_runtime_says() -> Iterator[None]:
     """What the node's runtime refuses to read, or to predict with, as an error of this tool."""
     from ..modelling.runtime import NodeError
 

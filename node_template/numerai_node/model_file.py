@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 DESCRIPTION = "model.json"
+DEPLOYED = "deployed.model"
+"""The model file beside a node's code that `numerai node deploy --model` puts there."""
 LSTSQ_RCOND = 1e-6
 """As in numerai-tools' `neutralize` (0.7.2, scoring.py)."""
 

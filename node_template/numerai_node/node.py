@@ -18,6 +18,7 @@ from .errors import ConfigurationError, NodeError, NotSubmitted
 from .freshness import LiveData
 from .guard import SENT, Guard
 from .log import log, seconds_since
+from .model_file import DEPLOYED, ModelFile, read_model
 from .notify import addresses, tell
 from .rules import check_predictions
 from .settings import CLASSIC, VERSION, Settings, from_environment
@@ -39,6 +40,7 @@ NOTICES = "data_notices"
 NOTICE_SECONDS = 5.0
 
 
+# long: one method for each thing that a model's code asks for
 class Node:
     """One run's view of Numerai. Nothing is contacted before it is asked for."""
 
@@ -59,6 +61,7 @@ class Node:
         self._data_round: Round | None = None
         self.submissions: list[Submission] = []
         self._mirror: Mirror | None = None
+        self._model: ModelFile | None = None
 
     @cached_property
     def artifacts(self) -> Path:
@@ -110,9 +113,29 @@ class Node:
         settings = self.settings
         log("ready", model=name, node=settings.node, trigger_id=settings.trigger_id, runtime=__version__)
 
+    def model(self, file: str | Path = DEPLOYED) -> ModelFile:
+        """A model file, by default the one that `numerai node deploy --model` has put beside the code. From now on the
+        data are of the version that it was trained on, as long as Numerai serves that and no other one is set.
+
+        `ConfigurationError` when there is none, when it cannot be used, or is of another tournament.
+        """
+        path = Path(file)
+        if not path.is_file():
+            raise ConfigurationError(f"There is no model {path}: `numerai node deploy --model FILE` puts one there.")
+        model = read_model(path)
+        if model.tournament != self.settings.tournament:
+            raise ConfigurationError(
+                f"{path} is of tournament {model.tournament}, and this node's is {self.settings.tournament}."
+            )
+        self._model = model
+        log("loaded", model=path, data=model.data_version, members=len(model.members), features=len(model.features))
+        return model
+
     @property
     def trained_on(self) -> str | None:
         """The data version that the kept model was trained on, e.g. `v5.3`; None when none is remembered."""
+        if self._model is not None:
+            return self._model.data_version
         kept = self._kept(TRAINED_ON)
         version = kept[0] if kept else None
         if version is not None and not VERSION.fullmatch(version):
