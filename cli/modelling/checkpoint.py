@@ -129,7 +129,7 @@ class Checkpoint:
             file.write(block.text)
         arrays = {name: array for name, array in vars(block.scores).items() if array is not None}
         with self._replacing(self._scores(member, state.blocks)) as file:
-            np.savez(file, **arrays)  # type: ignore[arg-type]
+            np.savez(file, **arrays)
         self.note(member, state)
         self._scores(member, state.blocks - 1).unlink(missing_ok=True)
 

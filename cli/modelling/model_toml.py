@@ -237,7 +237,7 @@ def _filled_in(file: _File, default_name: str) -> ModelToml:
         ("data.targets", file.data.targets),
         ("data.files", file.data.files),
     ):
-        twice = next((value for value in values if values.count(value) > 1), None)  # type: ignore[arg-type]
+        twice = next((value for value in values if values.count(value) > 1), None)
         if twice is not None:
             raise UsageError(f"{FILE} has {twice!r} twice in {where}.", "Name it once.", code=BAD)
     preset = PRESETS[file.preset]
