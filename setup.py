@@ -20,6 +20,7 @@ DATA = [
     "numerai-tools>=0.4.3,<0.8",
 ]
 SANDBOX = [*DATA, "graphql-core>=3.2.6,<3.4"]
+MODELS = [*DATA, "lightgbm>=4.5,<5"]
 AWS = ["boto3>=1.40.50,<2"]  # the first whose add_permission knows InvokedViaFunctionUrl
 TEST = [
     "pytest>=8.3,<10",
@@ -28,7 +29,6 @@ TEST = [
     "coverage>=7.10,<8",
     "hypothesis>=6.112,<7",
     "numerapi>=3.1.1,<3.2",
-    "lightgbm>=4.5,<5",
     "setuptools>=77",
     "moto[batch,awslambda,dynamodb,s3]>=5.2.1,<5.3",
     "flask-cors>=4,<7",
@@ -89,8 +89,9 @@ setup(
     ],
     extras_require={
         "sandbox": SANDBOX,
+        "models": MODELS,
         "aws": AWS,
-        "dev": [*SANDBOX, *AWS, *TEST, *LINT],
+        "dev": [*SANDBOX, *MODELS, *AWS, *TEST, *LINT],
     },
     entry_points={
         "console_scripts": ["numerai=numerai_compute.main:main"],

@@ -1,1 +1,1 @@
-"""What is computed before a deploy: data sets, training, scores. No network, and what is heavy is imported late."""
+"""Models before a deploy: their data, training and scores. numpy, pyarrow and LightGBM; no network."""

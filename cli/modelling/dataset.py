@@ -1,0 +1,401 @@
+"""Rounds files (Parquet) read by blocks of columns, straight into what LightGBM bins.
+
+A feature value is a byte while it is read and half a byte once it is binned; nothing holds all of them in between.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..counting import counted
+from ..errors import NumeraiError, UsageError
+from ..foreign import one_line
+from .eras import in_order
+from .feature_sets import near
+from .memory import small_allocations_return
+
+MISSING = 2
+"""What Numerai writes for a missing feature value since v5.3, and the middle bin too: a 2 stays a 2, and what older
+files leave empty becomes one."""
+LARGEST = 4
+"""Features are the whole numbers 0..4. Source: docs.numer.ai/numerai-tournament/data."""
+BLOCK_BYTES = 48 << 20
+"""Bytes of feature values, one each, that are read at once."""
+BINNED_BYTES = 48 << 20
+"""Bytes of float32, the smallest that LightGBM takes, that a part of such a block becomes to be binned."""
+SAMPLE = 50_000
+"""Rows that LightGBM looks at to find a feature's values. A value that 1 row of 5,000 has is then missed with a
+probability below 1 in 10,000; a rarer one may share its neighbour's bin. The default, 200,000, does the same for values
+a quarter as frequent, and takes four times the memory and time for it."""
+ERA_COLUMNS = ("era", "date")
+"""Classic and Crypto have eras; the eras of Signals are dates."""
+ID_COLUMNS = ("id", "numerai_ticker", "symbol", "composite_figi", "bloomberg_ticker", "sedol", "ticker")
+
+Bytes = npt.NDArray[np.int8]
+Numbers = npt.NDArray[np.float32]
+
+DATASET_PARAMETERS: Mapping[str, Any] = {
+    "bin_construct_sample_cnt": SAMPLE,
+    "enable_bundle": False,
+    "feature_pre_filter": False,
+    "force_col_wise": True,
+    "max_bin": LARGEST + 1,
+    "min_data_in_bin": 1,
+}
+"""How the data are binned: a bin for each of the five values; each feature by itself, at four bits (which features
+share a bundle would depend on the blocks); and no second copy by rows for the training."""
+
+
+@dataclass(frozen=True)
+class Built:
+    """Data to train on.
+
+    `dataset` is LightGBM's, with the first target as its label. Row i of it has the era `era_names[era_codes[i]]` and
+    the values `targets[name][i]`. `dropped` counts, for each target, the rows that it was null in: they are left out.
+    `parameters` are the ones to give to `lightgbm.train`, those of `build` included.
+    """
+
+    dataset: Any
+    features: tuple[str, ...]
+    targets: Mapping[str, Numbers]
+    era_codes: npt.NDArray[np.int32]
+    era_names: tuple[str, ...]
+    rows: int
+    dropped: Mapping[str, int]
+    parameters: Mapping[str, Any]
+
+    @property
+    def eras(self) -> npt.NDArray[np.str_]:
+        """The era of each row."""
+        return np.asarray(self.era_names)[self.era_codes]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Rows that follow each other in a file: their eras, and their features (rows, features)."""
+
+    eras: npt.NDArray[np.str_]
+    matrix: Bytes
+
+
+class RoundsFile:
+    """A Parquet file of rows with ids, eras, features and perhaps targets. Nothing but its eras is kept."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        with self._readable():
+            self._parquet = pq.ParquetFile(path, pre_buffer=False)
+            self._types = {field.name: field.type for field in self._parquet.schema_arrow}
+        self.columns: tuple[str, ...] = tuple(self._types)
+        self.id_column = next((name for name in ID_COLUMNS if name in self._types), None)
+        era_column = next((name for name in ERA_COLUMNS if name in self._types), None)
+        if era_column is None:
+            raise self._lacks(["era"])
+        groups = range(self._parquet.num_row_groups)
+        sizes = [self._parquet.metadata.row_group(group).num_rows for group in groups]
+        self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+        self._codes, self._names = self._read_eras(era_column)
+        self.eras: tuple[str, ...] = tuple(self._names[code] for code in np.unique(self._codes))
+
+    def rows(self, eras: Collection[str] | None = None) -> int:
+        """How many rows these eras have; all rows without them."""
+        return int(self._starts[-1]) if eras is None else int(self._mask(eras).sum())
+
+    def era_codes(self, eras: Collection[str] | None = None) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+        """The era of each row of these eras, as an index into the names that follow."""
+        codes = self._codes if eras is None else self._codes[self._mask(eras)]
+        return codes, self._names
+
+    def read(self, columns: Sequence[str], eras: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
+        """Columns that are no features, e.g. targets, ids, predictions: numbers as they are and NaN for null, text as
+        str objects. `NumeraiError` with code `data-column-missing` or `data-unreadable`."""
+        self.need(columns)
+        mask = None if eras is None else self._mask(eras)
+        values: dict[str, npt.NDArray[Any]] = {}
+        for name in columns:
+            with self._readable():
+                column = self._parquet.read(columns=[name]).column(name)
+            if pa.types.is_dictionary(column.type):
+                column = column.cast(column.type.value_type)
+            array = column.to_numpy()
+            values[name] = array if mask is None else array[mask]
+        return values
+
+    def need(self, columns: Sequence[str]) -> None:
+        """`NumeraiError` with code `data-column-missing` unless the file has these columns."""
+        absent = [name for name in columns if name not in self._types]
+        if absent:
+            raise self._lacks(absent)
+
+    def features(self, names: Sequence[str], mask: npt.NDArray[np.bool_], into: Bytes) -> None:
+        """Read the features of the rows in `mask` into an array (features, rows)."""
+        self.need(names)
+        done = 0
+        for group in range(len(self._starts) - 1):
+            wanted = mask[self._starts[group] : self._starts[group + 1]]
+            count = int(np.count_nonzero(wanted))
+            if not count:
+                continue
+            with self._readable():
+                table = self._parquet.read_row_group(group, columns=list(names))
+            for place, name in enumerate(names):
+                values = self._values(name, table.column(name))
+                into[place, done : done + count] = values if count == len(wanted) else values[wanted]
+            done += count
+
+    def parts(self, names: Sequence[str], eras: Collection[str] | None, rows: int) -> Iterator[Part]:
+        """The features of these eras, in the file's order, at most so many rows at once."""
+        self.need(names)
+        mask = np.ones(self.rows(), bool) if eras is None else self._mask(eras)
+        labels = np.asarray(self._names)
+        for group in range(len(self._starts) - 1):
+            start, end = self._starts[group], self._starts[group + 1]
+            if not mask[start:end].any():
+                continue
+            with self._readable():
+                batches = self._parquet.iter_batches(rows, row_groups=[group], columns=list(names))
+                for batch in batches:
+                    wanted = mask[start : start + batch.num_rows]
+                    codes = self._codes[start : start + batch.num_rows][wanted]
+                    start += batch.num_rows
+                    if not len(codes):
+                        continue
+                    matrix = np.empty((len(names), len(codes)), np.int8)
+                    for place, name in enumerate(names):
+                        matrix[place] = self._values(name, batch.column(name))[wanted]
+                    yield Part(labels[codes], matrix.T)
+
+    def mask(self, eras: Collection[str]) -> npt.NDArray[np.bool_]:
+        """Which rows are of these eras. `NumeraiError` with code `data-era-missing` for eras that the file lacks."""
+        return self._mask(eras)
+
+    def _mask(self, eras: Collection[str]) -> npt.NDArray[np.bool_]:
+        absent = set(eras) - set(self.eras)
+        if absent:
+            raise NumeraiError(
+                f"{self.path.name} has no era {sorted(absent)[0]}.",
+                f"It has {counted(len(self.eras), 'era')}, {self.eras[0]} to {self.eras[-1]}.",
+                code="data-era-missing",
+            )
+        chosen = np.array([name in set(eras) for name in self._names], bool)
+        mask: npt.NDArray[np.bool_] = chosen[self._codes]
+        return mask
+
+    def _read_eras(self, column: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
+        """The era of each row as an index into the names of all eras in order."""
+        with self._readable():
+            eras = self._parquet.read(columns=[column]).column(column)
+        if eras.null_count:
+            raise self._bad(column, "has rows without an era")
+        coded = eras.cast(pa.string()).combine_chunks().dictionary_encode()
+        found = coded.dictionary.to_pylist()
+        live = [name for name in found if name == "X"]
+        names = (*in_order(set(found) - set(live)), *live)
+        place = {name: number for number, name in enumerate(names)}
+        order = np.array([place[name] for name in found], np.int32)
+        return order[coded.indices.to_numpy()], names
+
+    def _values(self, name: str, column: Any) -> Bytes:
+        """A feature's values as int8, 0..4; null and NaN are 2."""
+        kind = column.type
+        if pa.types.is_floating(kind):
+            return self._whole(name, column)
+        if not pa.types.is_integer(kind):
+            raise self._bad(name, f"holds {kind}, no numbers")
+        if column.null_count:
+            column = column.fill_null(MISSING)
+        values = column.to_numpy()
+        if len(values) and not 0 <= values.min() <= values.max() <= LARGEST:
+            raise self._bad(name, f"holds {values.min()} to {values.max()}; features are 0 to {LARGEST}")
+        return values.astype(np.int8, copy=False)  # type: ignore[no-any-return]
+
+    def _whole(self, name: str, column: Any) -> Bytes:
+        values = column.to_numpy()
+        filled = np.where(np.isnan(values), MISSING, values)
+        whole = filled.astype(np.int8)
+        if (whole != filled).any():
+            if (4 * filled == np.floor(4 * filled)).all() and filled.max() <= MISSING and np.nanmax(values) <= 1:
+                raise self._bad(name, "holds quarters, 0 to 1, as the float files of v4 do", QUARTERS)
+            raise self._bad(name, f"holds fractions; features are the whole numbers 0 to {LARGEST}")
+        if len(whole) and not 0 <= whole.min() <= whole.max() <= LARGEST:
+            raise self._bad(name, f"holds {filled.min():g} to {filled.max():g}; features are 0 to {LARGEST}")
+        return whole
+
+    def _lacks(self, absent: Sequence[str]) -> NumeraiError:
+        more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""
+        return NumeraiError(
+            f"{self.path.name} has no column {absent[0]}{more}.",
+            near(absent[0], self.columns) or "Is it of another data version than the features come from?",
+            code="data-column-missing",
+        )
+
+    def _bad(self, column: str, why: str, hint: str | None = None) -> NumeraiError:
+        return NumeraiError(f"{self.path.name}: the column {column} {why}.", hint or OTHER_FILE, code="data-values")
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """What pyarrow says of a damaged file, as one message."""
+        if not self.path.is_file():
+            raise NumeraiError(
+                f"There is no file {self.path}.",
+                "`numerai data list` says which files there are, `numerai data download` fetches them.",
+                code="data-missing",
+            )
+        try:
+            yield
+        except (pa.ArrowException, OSError, ValueError) as error:
+            if isinstance(error, pa.ArrowMemoryError):
+                raise MemoryError(str(error)) from error
+            raise NumeraiError(
+                f"{self.path} cannot be read: it is damaged, or no Parquet file ({one_line(str(error), 120)}).",
+                "Delete it and run `numerai data download` again.",
+                code="data-unreadable",
+            ) from error
+
+
+QUARTERS = "Use the `_int8` files of that version, or a later version."
+OTHER_FILE = "Use Numerai's own file: `numerai data download`."
+
+
+def open_file(path: Path) -> RoundsFile:
+    """A rounds file, with its columns and eras. `NumeraiError`: `data-missing` where there is none, `data-unreadable`
+    where it is damaged, `data-column-missing` where it has no eras."""
+    return RoundsFile(path)
+
+
+def read_matrix(file: RoundsFile, features: Sequence[str], eras: Collection[str]) -> Bytes:
+    """The features of these eras, (rows, features), in the file's order: for a few eras at a time."""
+    mask = file.mask(eras)
+    matrix = np.empty((len(features), int(mask.sum())), np.int8)
+    file.features(features, mask, matrix)
+    return matrix.T
+
+
+def matrix_blocks(
+    file: RoundsFile, features: Sequence[str], eras: Collection[str] | None = None, rows: int | None = None
+) -> Iterator[Part]:
+    """The features of these eras (all without them), in the file's order: at most `rows` rows at once, by default what
+    48 MiB hold. An era may go on in the next part."""
+    return file.parts(features, eras, rows or max(1, BLOCK_BYTES // max(1, len(features))))
+
+
+def build(
+    files: Sequence[RoundsFile],
+    features: Sequence[str],
+    eras: Collection[str],
+    target: str | Sequence[str],
+    parameters: Mapping[str, Any] | None = None,
+) -> Built:
+    """The rows of these eras that have every target, binned for LightGBM.
+
+    `parameters` are LightGBM's; those that say how data are binned, see `DATASET_PARAMETERS`, may be among them.
+    `NumeraiError` as `open_file`, `RoundsFile.read` and `RoundsFile.features` raise it, `UsageError` for an era that
+    two of the files have, or that none has.
+    """
+    import lightgbm as lgb
+
+    names = [target] if isinstance(target, str) else list(target)
+    merged = {**DATASET_PARAMETERS, "verbosity": -1, **(parameters or {})}
+    rows = _rows(files, eras, names)
+    total = sum(int(mask.sum()) for mask in rows.masks)
+    if not total:
+        raise NumeraiError(
+            f"No row of {counted(len(set(eras)), 'era')} has a value of {', '.join(names)}.",
+            "Give other eras, or another target.",
+            code="no-rows",
+        )
+    dataset = None
+    with small_allocations_return(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # that raw data and categorical features are not kept
+        for names_of_block, block in _blocks(files, features, rows.masks, total):
+            label = rows.targets[names[0]]
+            part = lgb.Dataset(block, label=label, feature_name=names_of_block, params=merged).construct()
+            dataset = part if dataset is None else dataset.add_features_from(part)
+    if dataset is None:
+        raise UsageError("There is no feature to train on.", code="no-features")
+    return Built(dataset, tuple(features), rows.targets, rows.codes, rows.names, total, rows.dropped, merged)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    masks: list[npt.NDArray[np.bool_]]
+    targets: dict[str, Numbers]
+    codes: npt.NDArray[np.int32]
+    names: tuple[str, ...]
+    dropped: dict[str, int]
+
+
+def _rows(files: Sequence[RoundsFile], eras: Collection[str], targets: Sequence[str]) -> _Rows:
+    """Which rows of each file are of these eras and have every target."""
+    owner: dict[str, RoundsFile] = {}
+    for file in files:
+        for era in set(file.eras) & set(eras):
+            if era in owner:
+                raise UsageError(
+                    f"Era {era} is in {owner[era].path.name} and in {file.path.name}: its rows would count twice.",
+                    "Leave one of the files out.",
+                    code="era-twice",
+                )
+            owner[era] = file
+    absent = in_order(set(eras) - set(owner))
+    if absent:
+        raise UsageError(
+            f"{counted(len(absent), 'era')} are in none of the files: {absent[0]}.",
+            "Give other eras, or more files.",
+            code="data-era-missing",
+        )
+    names = tuple(in_order(eras))
+    place = {name: number for number, name in enumerate(names)}
+    masks, codes, dropped = [], [], dict.fromkeys(targets, 0)
+    values: dict[str, list[Numbers]] = {name: [] for name in targets}
+    for file in files:
+        own = set(file.eras) & set(eras)
+        mask = file.mask(own)
+        found = {name: _numbers(file, name) for name in targets}
+        for name, column in found.items():
+            empty = np.isnan(column) & file.mask(own)
+            dropped[name] += int(empty.sum())
+            mask &= ~empty
+        own_codes, own_names = file.era_codes()
+        codes.append(np.array([place.get(name, -1) for name in own_names], np.int32)[own_codes[mask]])
+        for name, column in found.items():
+            values[name].append(column[mask])
+        masks.append(mask)
+    joined = {name: np.concatenate(parts) for name, parts in values.items()}
+    return _Rows(masks, joined, np.concatenate(codes), names, dropped)
+
+
+def _numbers(file: RoundsFile, name: str) -> Numbers:
+    column = file.read([name])[name]
+    if column.dtype.kind not in "iuf":
+        raise NumeraiError(
+            f"{file.path.name}: the target {name} holds no numbers.", "Give the name of a target.", code="data-values"
+        )
+    return column.astype(np.float32, copy=False)
+
+
+def _blocks(
+    files: Sequence[RoundsFile], features: Sequence[str], masks: Sequence[npt.NDArray[np.bool_]], rows: int
+) -> Iterator[tuple[list[str], Numbers]]:
+    """Names and values (rows, features) of a few features at a time, as LightGBM takes them without a copy."""
+    wide, narrow = (max(1, size // (rows * width)) for size, width in ((BLOCK_BYTES, 1), (BINNED_BYTES, 4)))
+    for start in range(0, len(features), wide):
+        names = features[start : start + wide]
+        block = np.empty((len(names), rows), np.int8)
+        done = 0
+        for file, mask in zip(files, masks, strict=True):
+            count = int(mask.sum())
+            file.features(names, mask, block[:, done : done + count])
+            done += count
+        for place in range(0, len(names), narrow):
+            yield list(names[place : place + narrow]), block[place : place + narrow].astype(np.float32).T
