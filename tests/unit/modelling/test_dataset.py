@@ -12,6 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from numerai_compute.errors import UsageError
 from numerai_compute.modelling import dataset
 from numerai_compute.modelling.dataset import build, open_file
 
@@ -61,3 +62,34 @@ def test_trees_from_blocks_are_those_of_plain_lightgbm_on_the_whole_matrix(
     ours, theirs = model_text(built.dataset, built.parameters), model_text(plain, built.parameters)
     assert ours == theirs
     assert "split_gain" in ours
+
+
+def test_held_out_eras_are_binned_alike_and_change_nothing_of_the_trees(
+    train: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dataset, "BLOCK_BYTES", 4 * 1200)
+    file = open_file(train)
+    held, kept = file.eras[-2:], file.eras[:-2]
+    built = build([file], FEATURES, kept, "target", TRAINING, held_out=held)
+    alone = build([file], FEATURES, kept, "target", TRAINING)
+    assert built.held_out is not None and built.held_out.era_names == held and built.era_names == kept
+    assert built.rows + built.held_out.rows == len(frame()) and set(built.held_out.eras) == set(held)
+    table = frame()
+    ours, theirs = table[table["era"].isin(held)], table[table["era"].isin(kept)]
+    booster = lgb.Booster({**built.parameters, "verbosity": -1, "metric": "l2"}, built.dataset)
+    booster.add_valid(built.held_out.dataset, "held out")
+    for _ in range(12):
+        booster.update()
+    trees = model_text(alone.dataset, alone.parameters).partition("end of trees")[0]
+    assert booster.model_to_string().partition("end of trees")[0] == trees
+    errors = booster.predict(ours[FEATURES].to_numpy().astype(np.float32)) - ours["target"].to_numpy()
+    assert booster.eval_valid()[0][2] == pytest.approx(float((errors**2).mean()), rel=1e-12)
+    shares = np.stack([(theirs[FEATURES].to_numpy() == value).mean(axis=0) for value in range(5)], axis=1)
+    assert np.allclose(built.shares, shares, atol=1e-12) and np.array_equal(built.shares, alone.shares)
+
+
+def test_an_era_on_both_sides_is_refused(train: Path) -> None:
+    file = open_file(train)
+    with pytest.raises(UsageError, match="trained on and judged on") as error:
+        build([file], FEATURES, file.eras, "target", held_out=file.eras[-1:])
+    assert error.value.code == "era-on-both-sides"
