@@ -38,8 +38,8 @@ files = ["train"]          # ["train", "validation"] to use all labelled rows, a
 every = 1                  # 4 takes every fourth era: a quarter of the memory and time
 # version = "v5.3"         # default: the newest there is
 
-[held_out]
-eras = 100           # so many of the newest eras are not trained on, but show when to stop; 0 trains on all of them
+[held_out]           # the newest eras are not trained on: CORR of them shows when to stop
+# eras = 57          # default: a tenth of all, at most 100. 0 trains on all of them, and never stops early
 patience = 500       # stop when mean CORR has not risen for so many trees; 0 never stops early
 
 # [neutralize]       # take a part of the features out of the predictions
@@ -64,9 +64,10 @@ class Data(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class HeldOut(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """`[held_out]`: how many of the newest eras show when to stop, and the patience in trees."""
+    """`[held_out]`: how many of the newest eras show when to stop (None: a tenth of all, at most 100), and the patience
+    in trees."""
 
-    eras: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 100
+    eras: Annotated[int, msgspec.Meta(ge=0, le=10_000)] | None = None
     patience: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 500
 
 
