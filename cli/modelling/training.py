@@ -50,7 +50,7 @@ class MemberData:
 @dataclass(frozen=True)
 class Progress:
     """Where a training is. `curve` is of the member that is trained; `seconds_left` is for all members that are still
-    to do, if none of them stops early, and None until a block has been timed."""
+    to do, if none of them stops early, and None until a block has been timed. `ended` says why a member is done."""
 
     member: int
     members: int
@@ -60,6 +60,7 @@ class Progress:
     curve: tuple[tuple[int, float | None], ...]
     seconds_left: float | None
     block_ended: bool
+    ended: str | None = None
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ class Trainer:
         self._report = report
         self._clock = clock
         self._members = len(members_of(plan))
-        self._seconds_per_tree: float | None = None
+        self._timed = (0.0, 0)
 
     def is_done(self, member: Member) -> bool:
         """Whether nothing is left to train of it."""
@@ -153,7 +154,7 @@ class Trainer:
             self._say(member, state, done, block_ended=False)
 
         block = train_block(data.dataset, data.held_out, parameters, trees, scores, on_tree)
-        self._seconds_per_tree = (self._clock() - started) / trees
+        self._timed = (self._timed[0] + self._clock() - started, self._timed[1] + trees)
         corr = None
         if data.measure is not None and block.scores.held_out is not None:
             corr = data.measure(block.scores.held_out)
@@ -193,7 +194,6 @@ class Trainer:
         begun = state.blocks * self._plan.block + within
         left = max(0, planned - begun) if state.ended is None else 0
         left += planned * (self._members - member.number - 1)
-        seconds = None if self._seconds_per_tree is None else self._seconds_per_tree * left
-        self._report(
-            Progress(member.number, self._members, member.label, begun, planned, state.curve, seconds, block_ended)
-        )
+        seconds = left * self._timed[0] / self._timed[1] if self._timed[1] else None
+        counts = (member.number, self._members, member.label, begun, planned)
+        self._report(Progress(*counts, state.curve, seconds, block_ended, state.ended))
