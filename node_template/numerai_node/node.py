@@ -21,6 +21,7 @@ from .notify import addresses, tell
 from .rules import check_predictions
 from .settings import CLASSIC, VERSION, Settings, from_environment
 from .submitting import Submitter
+from .threads import usable_threads
 from .transport import Transport
 from .versions import LIVE_FILES, Choice
 
@@ -96,7 +97,7 @@ class Node:
     @cached_property
     def threads(self) -> int:
         """How many threads to compute with: the node's own share of the machine, not all its cores."""
-        return max(1, int(self.settings.cpu or _cpu_quota() or _usable_cores()))
+        return max(1, int(self.settings.cpu or usable_threads()))
 
     def check_access(self) -> None:
         """Find out whether the keys and the model are good before any long work; `ConfigurationError` if not."""
@@ -266,21 +267,3 @@ class Node:
             draft.replace(self.artifacts / name)
         except (ConfigurationError, OSError) as error:
             log("warning", what=f"{name} cannot be kept in the artifacts folder", why=error)
-
-
-def _cpu_quota(root: Path = Path("/sys/fs/cgroup")) -> float | None:
-    """The CPUs that the container may use: cgroup v2 `cpu.max`, else v1 `cpu.cfs_quota_us`; None without a limit."""
-    for files in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
-        try:
-            quota, period = " ".join((root / name).read_text() for name in files).split()
-            if quota not in ("max", "-1"):
-                return float(quota) / float(period)
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def _usable_cores() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from numerai_node import __version__
 from numerai_node.errors import ConfigurationError, TemporaryFailure
-from numerai_node.node import Node, _cpu_quota
+from numerai_node.node import Node
 from numerai_node.scores import score
 from numerai_node.versions import version_key
 
@@ -139,19 +139,6 @@ def test_threads_follow_the_nodes_size(make_node: MakeNode, cpu: str, threads: i
 
 def test_threads_without_a_size(node: Node) -> None:
     assert 1 <= node.threads <= (os.cpu_count() or 1)
-
-
-def test_cpu_quota_of_both_kinds_of_cgroups(tmp_path: Path) -> None:
-    assert _cpu_quota(tmp_path) is None
-    (tmp_path / "cpu").mkdir()
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("150000\n")
-    (tmp_path / "cpu" / "cpu.cfs_period_us").write_text("100000\n")
-    assert _cpu_quota(tmp_path) == 1.5
-    (tmp_path / "cpu.max").write_text("max 100000\n")
-    (tmp_path / "cpu" / "cpu.cfs_quota_us").write_text("-1\n")
-    assert _cpu_quota(tmp_path) is None
-    (tmp_path / "cpu.max").write_text("200000 100000\n")
-    assert _cpu_quota(tmp_path) == 2.0
 
 
 def test_the_score_is_numerais_corr_per_era(node: Node, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,38 @@
+"""The node runtime's part in models, under the one name that modelling imports it by: a model file predicts here as it
+does in a node."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from numerai_node.errors import ConfigurationError, NodeError
+    from numerai_node.forest import Boosted, Forest, NotPackable, predictor
+    from numerai_node.model_file import ModelFile, combine, neutralize, rank_percentile, read_model
+    from numerai_node.threads import usable_threads
+else:
+    from numerai_compute.node_template.numerai_node.errors import ConfigurationError, NodeError
+    from numerai_compute.node_template.numerai_node.forest import Boosted, Forest, NotPackable, predictor
+    from numerai_compute.node_template.numerai_node.model_file import (
+        ModelFile,
+        combine,
+        neutralize,
+        rank_percentile,
+        read_model,
+    )
+    from numerai_compute.node_template.numerai_node.threads import usable_threads
+
+__all__ = [
+    "Boosted",
+    "ConfigurationError",
+    "Forest",
+    "ModelFile",
+    "NodeError",
+    "NotPackable",
+    "combine",
+    "neutralize",
+    "predictor",
+    "rank_percentile",
+    "read_model",
+    "usable_threads",
+]
