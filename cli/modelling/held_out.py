@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from .runtime import combine
 from .scoring import Column, Eras, Scorer, summary
 
 Floats = npt.NDArray[np.float64]
@@ -30,6 +31,18 @@ class HeldOutEras:
         """The mean over the eras that have one, None where none has."""
         corr = self.corr(scores)
         return float(np.nanmean(corr)) if not np.isnan(corr).all() else None
+
+    def combined(
+        self, raw: Sequence[Floats], explain: npt.NDArray[np.int8] | None = None, proportion: float = 0.0
+    ) -> Floats:
+        """Several members' raw scores as the one prediction that a node makes of them, era by era; `explain` are the
+        features (rows, features) that it is neutralized against."""
+        result = np.empty(len(self._order))
+        for start, end in zip(self._starts[:-1], self._starts[1:], strict=True):
+            rows = self._order[start:end]
+            part = None if explain is None else explain[rows]
+            result[rows] = combine([scores[rows] for scores in raw], [1.0] * len(raw), part, proportion)
+        return result
 
     def summary(self, scores: Floats) -> dict[str, float | int | None]:
         """Mean, standard deviation, sharpe and so on of CORR over the eras."""

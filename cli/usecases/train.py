@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..counting import counted
 from ..errors import UsageError
 from ..modelling.artifact import SUFFIX, About, ForestMember, read_about, write_artifact
 from ..modelling.checkpoint import fingerprint, open_checkpoint
-from ..modelling.dataset import RoundsFile, build, open_file
+from ..modelling.dataset import RoundsFile, build, open_file, read_matrix
 from ..modelling.eras import Split, every, in_order, purge_of, split
 from ..modelling.feature_sets import read_feature_sets
 from ..modelling.held_out import HeldOutEras
 from ..modelling.model_toml import ModelToml, read_model_toml
+from ..modelling.runtime import usable_threads
 from ..modelling.training import MemberData, Report, Trained, Trainer, members_of
 
 if TYPE_CHECKING:
@@ -102,11 +104,19 @@ def train_folder(
         return _training(path, about, up_to_date=True)
     with open_checkpoint(folder, work.identity, again=again) as checkpoint:
         trainer = Trainer(work.plan, checkpoint, threads or usable_threads(), report)
-        forests, scored = _all_members(work, trainer, say)
-        metrics = _metrics(work, forests, scored)
-        write_artifact(path, _about(work, forests, scored, metrics, known), [_member(work, each) for each in forests])
+        whole = _all_members(work, trainer, say)
+        write_artifact(path, _about(work, whole, known), [_member(work, each) for each in whole.forests])
         checkpoint.finish()
     return _training(path, read_about(path) or {}, up_to_date=False)
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """All members, what measures them (None where no era is held out), and how often each feature has each value."""
+
+    forests: tuple[Trained, ...]
+    held_out: HeldOutEras | None
+    drift: Mapping[str, Sequence[float]]
 
 
 def prepare(plan: ModelToml, data: Path) -> Work:
@@ -126,12 +136,6 @@ def prepare(plan: ModelToml, data: Path) -> Work:
     return Work(plan, version, files, by_set, neutralizers, divided, _identity(plan, version, data, work.features))
 
 
-def usable_threads() -> int:
-    """How many threads this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)  # Linux alone has it
-    return max(1, len(affinity(0)) if affinity else os.cpu_count() or 1)
-
-
 def _version(plan: ModelToml, data: Path) -> str:
     name = data.absolute().name
     wanted = plan.data.version
@@ -146,12 +150,10 @@ def _version(plan: ModelToml, data: Path) -> str:
 
 def _split(plan: ModelToml, files: Sequence[RoundsFile], targets: Sequence[str]) -> Split:
     """The eras to train on and those held out, of all in which every target is known."""
-    import numpy as np
-
     labelled: list[str] = []
     for file in files:
         codes, names = file.era_codes()
-        known = ~np.any([np.isnan(values.astype(float)) for values in file.read(targets).values()], axis=0)
+        known = _known(file, targets)
         labelled += [names[code] for code in np.unique(codes[known])]
     twice = {era for era in labelled if labelled.count(era) > 1} if len(files) > 1 else set()
     if twice:
@@ -169,6 +171,11 @@ def _split(plan: ModelToml, files: Sequence[RoundsFile], targets: Sequence[str])
         return Split(tuple(every(eras, step)), (), purge)
     whole = split(eras, held, purge)
     return Split(tuple(every(whole.train, step)), tuple(every(whole.validation, step)), purge)
+
+
+def _known(file: RoundsFile, targets: Sequence[str], eras: set[str] | None = None) -> Any:
+    """Which rows have every target."""
+    return ~np.any([np.isnan(values.astype(np.float32)) for values in file.read(targets, eras).values()], axis=0)
 
 
 def _identity(plan: ModelToml, version: str, data: Path, features: Sequence[str]) -> dict[str, object]:
@@ -196,9 +203,7 @@ def _of_parquet(path: Path) -> str:
         return f"{size} bytes, {hashlib.sha256(file.read()).hexdigest()[:16]}"
 
 
-def _all_members(
-    work: Work, trainer: Trainer, say: Callable[[str], None]
-) -> tuple[list[Trained], tuple[HeldOutEras | None, Mapping[str, Sequence[float]]]]:
+def _all_members(work: Work, trainer: Trainer, say: Callable[[str], None]) -> _Whole:
     """Train every member. The data of a feature set are binned once, and freed before those of the next."""
     forests: list[Trained] = []
     held_out: HeldOutEras | None = None
@@ -220,7 +225,7 @@ def _all_members(
         for member in members:
             forests.append(trainer.train(member, _data_of(built, member.target, held_out)))
         del built
-    return forests, (held_out, drift)
+    return _Whole(tuple(forests), held_out, drift)
 
 
 def _data_of(built: Built, target: str, held_out: HeldOutEras | None) -> MemberData:
@@ -236,24 +241,31 @@ def _member(work: Work, forest: Trained) -> ForestMember:
     return ForestMember(forest.blocks, columns, forest.member.target, forest.member.seed)
 
 
-def _metrics(work: Work, forests: Sequence[Trained], scored: tuple[HeldOutEras | None, Any]) -> dict[str, object]:
-    held_out = scored[0]
+def _metrics(work: Work, whole: _Whole) -> dict[str, object]:
     members = [
         {"label": each.member.label, "trees": each.trees, "corr": each.corr, "stopped": each.stopped}
-        for each in forests
+        for each in whole.forests
     ]
-    if held_out is None:
+    raw = [each.held_out for each in whole.forests if each.held_out is not None]
+    if whole.held_out is None or not raw:
         return {"members": members, "corr": None}
-    return {"members": members, "corr": held_out.summary(forests[0].held_out), "target": work.scored}
+    neutralize = work.plan.neutralize
+    proportion = 0.0 if neutralize is None else neutralize.proportion
+    combined = whole.held_out.combined(raw, _explain(work) if proportion else None, proportion)
+    return {"members": members, "corr": whole.held_out.summary(combined), "target": work.scored}
 
 
-def _about(
-    work: Work,
-    forests: Sequence[Trained],
-    scored: tuple[HeldOutEras | None, Mapping[str, Sequence[float]]],
-    metrics: Mapping[str, object],
-    known: str,
-) -> About:
+def _explain(work: Work) -> Any:
+    """The features to neutralize against, of the held-out rows that have every target, as the data set has them."""
+    parts = []
+    for file in work.files:
+        eras = set(file.eras) & set(work.split.validation)
+        if eras:
+            parts.append(read_matrix(file, work.neutralizers, eras)[_known(file, work.targets, eras)])
+    return np.concatenate(parts)
+
+
+def _about(work: Work, whole: _Whole, known: str) -> About:
     plan = work.plan
     neutralize = None
     if plan.neutralize is not None:
@@ -267,11 +279,11 @@ def _about(
         "held_out": [work.split.validation[0], work.split.validation[-1]] if work.split.validation else None,
         "patience": plan.held_out.patience,
         "purge": work.split.purge,
-        "stopped": [each.stopped for each in forests],
-        "curves": [[list(point) for point in each.curve] for each in forests],
+        "stopped": [each.stopped for each in whole.forests],
+        "curves": [[list(point) for point in each.curve] for each in whole.forests],
         "identity": known,
     }
-    return About(CLASSIC, work.data_version, work.features, neutralize, training, metrics, scored[1])
+    return About(CLASSIC, work.data_version, work.features, neutralize, training, _metrics(work, whole), whole.drift)
 
 
 def _identity_of(about: Mapping[str, Any]) -> object:

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from zipfile import ZipFile
 
-import lightgbm as lgb
 import numpy as np
 import pandas as pd
 import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.modelling.checkpoint import FOLDER
+from numerai_compute.modelling.runtime import read_model
 from numerai_compute.modelling.scoring import Column, Eras, Scorer
 from numerai_compute.modelling.training import Progress
 from numerai_compute.usecases.train import train_folder
@@ -94,25 +94,36 @@ def test_a_folder_becomes_an_artifact_that_says_how_it_was_made(data: Path, mode
     assert drift[FEATURES[0]][3] == pytest.approx(float((train[FEATURES[0]] == 3).mean()), abs=1e-6)
 
 
-def test_the_corr_in_it_is_that_of_its_forest_on_the_held_out_eras(data: Path, model: Callable[..., Path]) -> None:
-    folder = model()
-    metrics = train_folder(folder, data, threads=1).metrics
-    with ZipFile(folder / "model.model") as archive:
-        forest = lgb.Booster(model_str=archive.read("members/000.txt").decode())
+NEUTRAL = """
+[neutralize]
+features = "two"
+proportion = 0.5
+"""
+
+
+@pytest.mark.parametrize("toml", [TOML, f"seeds = [4, 5]\n{TOML}{NEUTRAL}"], ids=["one member", "several, neutralized"])
+def test_the_corr_in_it_is_that_of_what_a_node_predicts(data: Path, model: Callable[..., Path], toml: str) -> None:
+    training = train_folder(model(toml), data, threads=1)
     table = pd.read_parquet(data / "train.parquet")
     held = table[table["era"].between("0021", "0023")]
-    scores = forest.predict(held[FEATURES[:3]].to_numpy().astype(np.float32))
     eras = Eras(("0021", "0022", "0023"), np.arange(4) * ROWS)
-    corr = Scorer(eras, held["target"].to_numpy().astype(float)).scores(Column(scores, np.full(3, ROWS)))["corr"]
-    members = metrics["members"]
-    assert isinstance(members, list) and members[0]["corr"] == pytest.approx(float(corr.mean()), abs=1e-14)
-    assert members[0]["trees"] == forest.num_trees()
+    scorer = Scorer(eras, held["target"].to_numpy().astype(float))
+    artifact = read_model(training.artifact)
+
+    def corr(predictions: np.ndarray) -> float:
+        return float(scorer.scores(Column(predictions, np.full(3, ROWS)))["corr"].mean())
+
+    whole = training.metrics["corr"]
+    assert isinstance(whole, dict)
+    assert whole["mean"] == pytest.approx(corr(artifact.predict(held, held["era"].tolist())), abs=1e-14)
+    for member, raw in zip(training.members, artifact.raw(held), strict=True):
+        assert member["corr"] == pytest.approx(corr(raw), abs=1e-14)
 
 
 @pytest.mark.slow
 def test_feature_sets_targets_and_seeds_are_an_ensemble(data: Path, model: Callable[..., Path]) -> None:
     text = TOML.replace('["small"]', '["small", "two"]\ntargets = ["target", "target_other_20"]\nevery = 2')
-    folder = model(f"seeds = [4, 5]\n{text}\n[neutralize]\nfeatures = 'two'\nproportion = 0.5\n")
+    folder = model(f"seeds = [4, 5]\n{text}{NEUTRAL}")
     train_folder(folder, data, threads=1)
     content = about(folder)
     assert content["features"] == FEATURES[:4]
