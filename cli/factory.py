@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ApiProbe,
         Clock,
         ContainerEngine,
+        DataFiles,
         Notifier,
         NumeraiApi,
         OfficialHome,
@@ -130,6 +131,16 @@ class Factory:
         from .adapters.numerai_api import HttpNumeraiApi
 
         return partial(HttpNumeraiApi, tries=2, seconds=20.0)
+
+    @cached_property
+    def data_files(self) -> DataFiles:
+        """Numerai's data files, of the API that the user's keys belong to, or of Numerai itself without keys."""
+        from .adapters.data_files import HttpDataFiles
+        from .models import NUMERAI_API_URL
+
+        keys = self.store.keys()
+        url = keys.api_url if keys else os.environ.get("NUMERAI_API_URL") or NUMERAI_API_URL
+        return HttpDataFiles(url, self.render.progress)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -30,6 +30,7 @@ COMMANDS = {
     "watch": ("watch", "watch", "Follow the rounds: trigger what is missing, and tell somebody in time."),
     "events": ("events", "events", "Run your own code as rounds open (event handlers)."),
     "notify": ("notify", "notify", "Say who is told of successes, failures and missed rounds."),
+    "data": ("data", "data", "List and download Numerai's data."),
     "doctor": ("doctor", "doctor", "Check this machine, your keys and every node."),
     "cost": ("cost", "cost", "Estimate what every node costs a month."),
     "demo": ("demo", "demo", "Show the whole path on this machine, with no account and no cloud."),

@@ -13,6 +13,8 @@ from .errors import NumeraiError
 from .models import (
     Check,
     CostEstimate,
+    DataFile,
+    DataListing,
     DataVersions,
     Deployment,
     Keys,
@@ -33,6 +35,10 @@ from .source import Source
 Report = Callable[[str], None]
 """Takes one line of progress for the person who waits. A line that begins with a blank is a detail (what a builder or
 an installer prints), shown with `--verbose` only."""
+
+
+Watch = Callable[[int, "int | None"], None]
+"""Hears, as a file arrives, how many of its bytes are here, and how many it has where that is known."""
 
 
 class Clock(Protocol):
@@ -92,6 +98,24 @@ class NumeraiApi(Protocol):
     def heard_time(self) -> datetime | None:
         """What Numerai's clock shows now, by the Date of its latest answer and the time that has passed since. Asks
         nothing; None when there was no answer yet."""
+
+
+class DataFiles(Protocol):
+    """Numerai's data files, which need no keys. Every method may raise `ApiError`."""
+
+    def listing(self, tournament: int) -> DataListing:
+        """Which versions and files there are."""
+
+    def folder(self, tournament: int, version: str) -> Path:
+        """Where the files of a version are kept, when nobody says where: the nodes' own cache on this machine."""
+
+    def download(self, tournament: int, version: str, name: str, folder: Path | None, watch: Watch) -> DataFile:
+        """A whole and current copy of a file, in that folder or in `folder()`; what is here already is not downloaded
+        again, and what has arrived before an interruption is gone on with.
+
+        `NumeraiError` with code `disk-full` before anything is written that does not fit, `download-failed` when it
+        does not arrive or is not whole; OSError when the folder cannot be written.
+        """
 
 
 class ApiProbe(Protocol):

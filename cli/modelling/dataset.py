@@ -22,7 +22,8 @@ from ..errors import NumeraiError, UsageError
 from ..foreign import one_line
 from .eras import check_apart, in_order
 from .feature_sets import near
-from .memory import small_allocations_return
+from .footer import large_footer
+from .memory import free_at_once
 
 MISSING = 2
 """What Numerai writes for a missing feature value since v5.3, and the middle bin too: a 2 stays a 2, and what older
@@ -98,15 +99,18 @@ class RoundsFile:
     def __init__(self, path: Path):
         self.path = path
         with self._readable():
-            self._parquet = pq.ParquetFile(path, pre_buffer=False)
-            self._types = {field.name: field.type for field in self._parquet.schema_arrow}
-        self.columns: tuple[str, ...] = tuple(self._types)
-        self.id_column = next((name for name in ID_COLUMNS if name in self._types), None)
-        era_column = next((name for name in ERA_COLUMNS if name in self._types), None)
+            self._footer = large_footer(path)
+            self._whole = None if self._footer else pq.ParquetFile(path, pre_buffer=False)
+            if self._footer is None:
+                groups = range(self._whole.num_row_groups)
+                sizes: Sequence[int] = [self._whole.metadata.row_group(group).num_rows for group in groups]
+                self.columns: tuple[str, ...] = tuple(self._whole.schema_arrow.names)
+            else:
+                sizes, self.columns = self._footer.rows, self._footer.names
+        self.id_column = next((name for name in ID_COLUMNS if name in self.columns), None)
+        era_column = next((name for name in ERA_COLUMNS if name in self.columns), None)
         if era_column is None:
             raise self._lacks(["era"])
-        groups = range(self._parquet.num_row_groups)
-        sizes = [self._parquet.metadata.row_group(group).num_rows for group in groups]
         self._starts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
         self._codes, self._names = self._read_eras(era_column)
         self.eras: tuple[str, ...] = tuple(self._names[code] for code in np.unique(self._codes))
@@ -128,7 +132,7 @@ class RoundsFile:
         values: dict[str, npt.NDArray[Any]] = {}
         for name in columns:
             with self._readable():
-                column = self._parquet.read(columns=[name]).column(name)
+                column = self._parquet([name]).read(columns=[name]).column(name)
             if pa.types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
             array = column.to_numpy()
@@ -137,13 +141,16 @@ class RoundsFile:
 
     def need(self, columns: Sequence[str]) -> None:
         """`NumeraiError` with code `data-column-missing` unless the file has these columns."""
-        absent = [name for name in columns if name not in self._types]
+        known = set(self.columns)
+        absent = [name for name in columns if name not in known]
         if absent:
             raise self._lacks(absent)
 
     def features(self, names: Sequence[str], mask: npt.NDArray[np.bool_], into: Bytes) -> None:
         """Read the features of the rows in `mask` into an array (features, rows)."""
         self.need(names)
+        with self._readable():
+            parquet = self._parquet(names)
         done = 0
         for group in range(len(self._starts) - 1):
             wanted = mask[self._starts[group] : self._starts[group + 1]]
@@ -151,7 +158,7 @@ class RoundsFile:
             if not count:
                 continue
             with self._readable():
-                table = self._parquet.read_row_group(group, columns=list(names))
+                table = parquet.read_row_group(group, columns=list(names))
             for place, name in enumerate(names):
                 values = self._values(name, table.column(name))
                 into[place, done : done + count] = values if count == len(wanted) else values[wanted]
@@ -162,12 +169,14 @@ class RoundsFile:
         self.need(names)
         mask = np.ones(self.rows(), bool) if eras is None else self._mask(eras)
         labels = np.asarray(self._names)
+        with self._readable():
+            parquet = self._parquet(names)
         for group in range(len(self._starts) - 1):
             start, end = self._starts[group], self._starts[group + 1]
             if not mask[start:end].any():
                 continue
             with self._readable():
-                batches = self._parquet.iter_batches(rows, row_groups=[group], columns=list(names))
+                batches = parquet.iter_batches(rows, row_groups=[group], columns=list(names))
                 for batch in batches:
                     wanted = mask[start : start + batch.num_rows]
                     codes = self._codes[start : start + batch.num_rows][wanted]
@@ -195,10 +204,16 @@ class RoundsFile:
         mask: npt.NDArray[np.bool_] = chosen[self._codes]
         return mask
 
+    def _parquet(self, columns: Sequence[str]) -> Any:
+        """pyarrow's view of the file, of these columns at least."""
+        if self._footer is None:
+            return self._whole
+        return pq.ParquetFile(self.path, metadata=self._footer.of(columns), pre_buffer=False)
+
     def _read_eras(self, column: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
         """The era of each row as an index into the names of all eras in order."""
         with self._readable():
-            eras = self._parquet.read(columns=[column]).column(column)
+            eras = self._parquet([column]).read(columns=[column]).column(column)
         if eras.null_count:
             raise self._bad(column, "has rows without an era")
         coded = eras.cast(pa.string()).combine_chunks().dictionary_encode()
@@ -317,7 +332,8 @@ def build(
     sides = [_Side.of(rows, side) for side in (eras, held_out) if side or side is eras]
     datasets: list[Any] = [None] * len(sides)
     shares = []
-    with small_allocations_return(), warnings.catch_warnings():
+    free_at_once()
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that raw data and categorical features are not kept
         for names_of_block, block in _blocks(files, features, rows.masks, len(rows.codes)):
             reference = None

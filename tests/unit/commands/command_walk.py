@@ -174,7 +174,7 @@ def walk(extra: str, folder: Path) -> list[dict[str, Any]]:
     from numerai_compute.providers.aws.stack_file import Stack, stack_node
     from numerai_compute.providers.local.daemon import stop_daemon
 
-    from tests.fakes import ALICE, KEYS, FakeApi, FakeProbe, round_of
+    from tests.fakes import ALICE, KEYS, FakeApi, FakeDataFiles, FakeProbe, round_of
 
     home, template = folder / "home", folder / "template"
     api: Any = FakeApi([ALICE])
@@ -195,6 +195,10 @@ def walk(extra: str, folder: Path) -> list[dict[str, Any]]:
         @property
         def watchers_api_with(self) -> Any:
             return self.api_with
+
+        @cached_property
+        def data_files(self) -> Any:
+            return FakeDataFiles(home / "data")
 
         @property
         def api_probe(self) -> Any:
