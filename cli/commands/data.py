@@ -90,7 +90,12 @@ def download(
     """
     render = factory.render
     chosen, done = download_files(
-        factory.data_files, tournament, wanted, version=version, folder=folder, watch=lambda name: _watch(factory, name)
+        factory.data_files,
+        tournament,
+        wanted,
+        version=version,
+        folder=folder,
+        watch=lambda name: hearing(factory, name),
     )
 
     def show() -> None:
@@ -100,7 +105,7 @@ def download(
     render.result({"version": chosen, "files": done}, show)
 
 
-def _watch(factory: Factory, name: str) -> Watch:
+def hearing(factory: Factory, name: str) -> Watch:
     """Says how a file arrives: at its beginning if it is large, then every few seconds."""
     clock = factory.clock
     began = said = clock.monotonic()

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 import click
 
 from ..counting import counted
-from ..errors import UsageError
 from ..factory import Factory
+from ..files.places import place as place_of
 from ..installation import extra_needed
 from ..render import OK
+from .data import hearing
 from .options import PlaceType, output_options, whole
 from .shells import typed
 
@@ -34,7 +35,11 @@ _WIDTH = 40
 @click.command()
 @click.argument("folder", type=PlaceType(), default=".")
 @click.option("--new", is_flag=True, help="Write a model.toml to start from into the folder, and train nothing.")
-@click.option("--data", metavar="FOLDER|VERSION", help="The data: a folder with them, or a version.")
+@click.option(
+    "--data",
+    metavar="FOLDER|VERSION",
+    help="A folder with the data, or a version.  [default: model.toml's, or the newest]",
+)
 @click.option("--threads", type=whole(1, 4096), help="Threads to train with.  [default: all that may be used]")
 @click.option("--again", is_flag=True, help="Train from the beginning what is trained, or was begun.")
 @output_options
@@ -55,9 +60,11 @@ def train(factory: Factory, folder: Path, new: bool, data: str | None, threads: 
         _write_new(render, folder)
         return
     with extra_needed():
-        from ..usecases.train import train_folder
+        from ..usecases.train import data_folder, train_folder
 
-        place = _data(factory, folder, data)
+        place = place_of(data) if data else None
+        if place is None or not place.is_dir():
+            place = data_folder(factory.data_files, folder, data, lambda name: hearing(factory, name), render.progress)
         with _watching(render) as report:
             training = train_folder(folder, place, threads=threads, again=again, say=render.progress, report=report)
     if render.json:
@@ -76,13 +83,6 @@ def _write_new(render: Renderer, folder: Path) -> None:
         render.say(f"Next: numerai train {typed(folder)}")
 
     render.result({"model_toml": path}, show)
-
-
-def _data(factory: Factory, folder: Path, given: str | None) -> Path:
-    """The folder of the data to train on."""
-    if given is None:
-        raise UsageError("Which data?", "Give their folder with --data.", code="input-missing")
-    return Path(given)
 
 
 @contextmanager

@@ -66,7 +66,7 @@ class Progress:
 @dataclass(frozen=True)
 class Trained:
     """A member that is done: the `trees` of the files `blocks`; `corr` is their mean CORR, and `held_out` their
-    raw scores of the held-out rows."""
+    raw scores of the held-out rows. `stopped` says why it has no more."""
 
     member: Member
     trees: int
@@ -129,7 +129,10 @@ class Trainer:
         scores = self._checkpoint.scores(member.number)
         blocks = tuple(self._checkpoint.block_file(member.number, number) for number in range(used))
         trees, corr = state.curve[used - 1]
-        return Trained(member, trees, blocks, corr, state.curve, state.ended or "", scores.best if scores else None)
+        stopped = state.ended or ""
+        if used < state.blocks:
+            stopped = f"mean CORR was highest here, of {state.trees:,} trees"
+        return Trained(member, trees, blocks, corr, state.curve, stopped, scores.best if scores else None)
 
     def _best_block(self, state: MemberState) -> int:
         """How many of its blocks are best: with a patience up to the highest mean CORR, else all of them."""

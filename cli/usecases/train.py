@@ -26,6 +26,8 @@ from ..modelling.held_out import HeldOutEras
 from ..modelling.model_toml import ModelToml, read_model_toml
 from ..modelling.runtime import usable_threads
 from ..modelling.training import MemberData, Report, Trained, Trainer, members_of
+from ..ports import DataFiles, Watch
+from .data import FEATURES, download
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Built
@@ -119,10 +121,32 @@ class _Whole:
     drift: Mapping[str, Sequence[float]]
 
 
+def data_folder(
+    data: DataFiles,
+    folder: Path,
+    version: str | None,
+    watch: Callable[[str], Watch],
+    say: Callable[[str], None],
+) -> Path:
+    """The folder of the data for the model.toml in `folder`, downloaded where they are not here yet.
+
+    What is here is trained on as it is, so that an interrupted training goes on although Numerai adds eras each week;
+    `numerai data download` brings what is new. Raises as `download` and `read_model_toml` do.
+    """
+    plan = read_model_toml(folder)
+    chosen = version or plan.data.version or data.listing(CLASSIC).newest
+    names = (FEATURES, *(f"{name}.parquet" for name in plan.data.files))
+    if chosen is not None and all((data.folder(CLASSIC, chosen) / name).is_file() for name in names):
+        say(f"The data are here: {data.folder(CLASSIC, chosen)}")
+        return data.folder(CLASSIC, chosen)
+    chosen, _ = download(data, CLASSIC, names, version=chosen, folder=None, watch=watch)
+    return data.folder(CLASSIC, chosen)
+
+
 def prepare(plan: ModelToml, data: Path) -> Work:
     """Look at everything that can be wrong before the long work begins."""
     version = _version(plan, data)
-    sets = read_feature_sets(data / "features.json")
+    sets = read_feature_sets(data / FEATURES)
     by_set = {name: tuple(sets.features(name)) for name in plan.data.feature_sets}
     neutralizers: tuple[str, ...] = ()
     if plan.neutralize is not None:
