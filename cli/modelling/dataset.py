@@ -228,7 +228,7 @@ class RoundsFile:
         """A feature's values as int8, 0..4; null and NaN are 2."""
         kind = column.type
         if pa.types.is_floating(kind):
-            return self._whole(name, column)
+            return self._from_floats(name, column)
         if not pa.types.is_integer(kind):
             raise self._bad(name, f"holds {kind}, no numbers")
         if column.null_count:
@@ -238,17 +238,17 @@ class RoundsFile:
             raise self._bad(name, f"holds {values.min()} to {values.max()}; features are 0 to {LARGEST}")
         return values.astype(np.int8, copy=False)  # type: ignore[no-any-return]
 
-    def _whole(self, name: str, column: Any) -> Bytes:
+    def _from_floats(self, name: str, column: Any) -> Bytes:
         values = column.to_numpy()
         filled = np.where(np.isnan(values), MISSING, values)
-        whole = filled.astype(np.int8)
-        if (whole != filled).any():
-            if (4 * filled == np.floor(4 * filled)).all() and filled.max() <= MISSING and np.nanmax(values) <= 1:
-                raise self._bad(name, "holds quarters, 0 to 1, as the float files of v4 do", QUARTERS)
-            raise self._bad(name, f"holds fractions; features are the whole numbers 0 to {LARGEST}")
-        if len(whole) and not 0 <= whole.min() <= whole.max() <= LARGEST:
+        if len(filled) and not 0 <= filled.min() <= filled.max() <= LARGEST:
             raise self._bad(name, f"holds {filled.min():g} to {filled.max():g}; features are 0 to {LARGEST}")
-        return whole
+        whole = filled.astype(np.int8)
+        if (whole == filled).all():
+            return whole
+        if np.nanmax(values) <= 1 and (np.isnan(values) | (4 * values % 1 == 0)).all():
+            raise self._bad(name, "holds quarters, 0 to 1, as the files of v4 do that are not int8", QUARTERS)
+        raise self._bad(name, f"holds fractions; features are the whole numbers 0 to {LARGEST}")
 
     def _lacks(self, absent: Sequence[str]) -> NumeraiError:
         more = f" and {len(absent) - 1} more" if len(absent) > 1 else ""

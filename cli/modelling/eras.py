@@ -127,7 +127,7 @@ def walk_forward(
 
 def check_apart(train: Iterable[str], validation: Sequence[str], purge: int) -> None:
     """Refuse what would judge a model on what it has seen: an era on both sides (`UsageError` with code
-    `era-on-both-sides`), or closer to the other side than `purge` eras (`purge-too-short`)."""
+    `era-on-both-sides`), or one with fewer than `purge` eras between it and the other side (`purge-too-short`)."""
     seen, judged = in_order(train), in_order(validation)
     both = sorted(set(seen) & set(judged))
     if both:
@@ -136,13 +136,13 @@ def check_apart(train: Iterable[str], validation: Sequence[str], purge: int) -> 
             "Take them from one of the two sides.",
             code="era-on-both-sides",
         )
-    numbers = {era_number(era) for era in seen}
+    numbers = {era_number(era): era for era in seen}
     for era in judged:
         at = era_number(era)
-        near = next((each for each in range(at - purge, at + 1) if each in numbers), None)
+        near = next((numbers[each] for each in range(at - purge, at + purge + 1) if each in numbers), None)
         if near is not None:
             raise UsageError(
-                f"Era {era} is judged on, and era {near} is trained on: the target overlaps, and a purge of"
+                f"Era {era} is judged on, and era {near} is trained on: their targets overlap, so"
                 f" {counted(purge, 'era')} must lie between them.",
                 "Leave the eras between them out of training.",
                 code="purge-too-short",
