@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ from ..modelling.dataset import RoundsFile, build, open_file, read_matrix
 from ..modelling.eras import Split, every, in_order, purge_of, split
 from ..modelling.feature_sets import read_feature_sets
 from ..modelling.held_out import HeldOutEras
+from ..modelling.memory import check_disk, check_memory
 from ..modelling.model_toml import ModelToml, read_model_toml
 from ..modelling.runtime import usable_threads
 from ..modelling.training import MemberData, Report, Trained, Trainer, members_of
@@ -36,6 +37,12 @@ CLASSIC = 8
 SCORED = "target"
 """The target that Numerai scores on (docs.numer.ai/numerai-tournament/data), so the one that CORR is measured on, where
 the data have it."""
+DEFAULT_LEAVES = 31
+"""LightGBM's own."""
+BYTES_PER_LEAF, DEFLATED = 130, 0.4
+"""Of a tree in LightGBM's text, and what share of it is left in the artifact."""
+BYTES_PER_SCORE = 16
+"""A held-out row has two: the last and the best."""
 _VERSION = re.compile(r"v\d+(\.\d+)*")
 _FOOTER_SIZE = 8
 """Bytes at the end of a Parquet file: the length of its footer, and PAR1 (parquet.apache.org, File Format)."""
@@ -63,6 +70,7 @@ class Work:
     data_version: str
     files: tuple[RoundsFile, ...]
     by_set: Mapping[str, tuple[str, ...]]
+    set_sizes: Mapping[str, int]
     neutralizers: tuple[str, ...]
     split: Split
     identity: Mapping[str, object]
@@ -104,6 +112,7 @@ def train_folder(
     known = fingerprint(work.identity)
     if not again and (about := read_about(path)) is not None and _identity_of(about) == known:
         return _training(path, about, up_to_date=True)
+    check_room(work, folder)
     with open_checkpoint(folder, work.identity, again=again) as checkpoint:
         trainer = Trainer(work.plan, checkpoint, threads or usable_threads(), report)
         whole = _all_members(work, trainer, say)
@@ -153,11 +162,24 @@ def prepare(plan: ModelToml, data: Path) -> Work:
         named = plan.neutralize.features
         neutralizers = tuple(sets.features(*([named] if isinstance(named, str) else named)))
     files = tuple(open_file(data / f"{name}.parquet") for name in plan.data.files)
-    work = Work(plan, version, files, by_set, neutralizers, Split((), (), 0), {})
+    set_sizes = {name: len(features) for name, features in sets.sets.items()}
+    work = Work(plan, version, files, by_set, set_sizes, neutralizers, Split((), (), 0), {})
     for file in files:
         file.need([*work.targets, *work.features])
     divided = _split(plan, files, work.targets)
-    return Work(plan, version, files, by_set, neutralizers, divided, _identity(plan, version, data, work.features))
+    return replace(work, split=divided, identity=_identity(plan, version, data, work.features))
+
+
+def check_room(work: Work, folder: Path) -> None:
+    """`EnvironmentNotReady` where the memory or the disk does not suffice, with what would."""
+    plan = work.plan
+    eras = {*work.split.train, *work.split.validation}
+    rows = sum(file.rows(eras & set(file.eras)) for file in work.files)
+    widest = max(map(len, work.by_set.values()))
+    leaves = int(plan.parameters.get("num_leaves", DEFAULT_LEAVES))
+    check_memory(rows, widest, work.set_sizes, targets=len(work.targets), leaves=leaves)
+    forests = len(members_of(plan)) * plan.trees * leaves * BYTES_PER_LEAF
+    check_disk(folder, round(forests * (1 + DEFLATED)) + 2 * BYTES_PER_SCORE * rows, "The training")
 
 
 def _version(plan: ModelToml, data: Path) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,12 +15,14 @@ from zipfile import ZipFile
 import numpy as np
 import pandas as pd
 import pytest
-from numerai_compute.errors import NumeraiError
+from numerai_compute.errors import EnvironmentNotReady, NumeraiError
+from numerai_compute.modelling import memory
 from numerai_compute.modelling.checkpoint import FOLDER
 from numerai_compute.modelling.runtime import read_model
 from numerai_compute.modelling.scoring import Column, Eras, Scorer
 from numerai_compute.modelling.training import Progress
 from numerai_compute.usecases.train import train_folder
+from numerai_tools.scoring import numerai_corr
 
 FEATURES = [f"feature_{number}" for number in range(6)]
 ERAS, ROWS = 24, 60
@@ -267,6 +270,30 @@ def test_bad_input_is_one_message_and_leaves_nothing_behind(
     assert (folder / "model.model").read_bytes() == b"the one from before"
 
 
+def test_too_little_memory_is_said_before_anything_is_read_with_what_fits(
+    data: Path, model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = model(TOML.replace('"small"', '"medium"'))
+    monkeypatch.setattr(memory, "available_memory", lambda: memory.BASE + 60_000)
+    with pytest.raises(EnvironmentNotReady, match=r"6 features of 900 rows take about .* of memory") as error:
+        train_folder(folder, data, threads=1)
+    assert error.value.code == "too-little-memory" and "every 2nd era" in (error.value.hint or "")
+    assert not (folder / FOLDER).exists()
+    (folder / "model.toml").write_text(TOML.replace("[data]", "[data]\nevery = 2"))
+    train_folder(folder, data, threads=1)
+
+
+def test_too_little_disk_is_said_before_anything_is_trained(
+    data: Path, model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=10_000))
+    folder = model()
+    with pytest.raises(EnvironmentNotReady, match="The training takes") as error:
+        train_folder(folder, data, threads=1)
+    assert error.value.code == "disk-full" and not (folder / FOLDER).exists()
+
+
 REAL = os.environ.get("NUMERAI_REAL_DATA", "")
 
 
@@ -280,3 +307,11 @@ def test_genuine_rows_are_trained_on(model: Callable[..., Path]) -> None:
     assert corrs["all, target, seed 0"] == pytest.approx(0.0922, abs=1e-3)
     corr = training.metrics["corr"]
     assert isinstance(corr, dict) and corr["eras"] == 12
+    table = pd.read_parquet(Path(REAL) / "train.parquet")
+    held = table[table["era"] >= "0109"]
+    artifact = read_model(training.artifact)
+    columns = [artifact.predict(held, held["era"].tolist()), *artifact.raw(held)]
+    predictions = pd.DataFrame(np.column_stack(columns), index=held.index)
+    expected = held.groupby("era").apply(lambda era: numerai_corr(predictions.loc[era.index], era["target"])).mean()
+    ours = [corr["mean"], *(each["corr"] for each in training.members)]
+    assert ours == pytest.approx(expected.tolist(), abs=1e-8)
