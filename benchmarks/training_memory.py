@@ -17,27 +17,32 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 ERAS, ROWS_PER_ERA, FEATURES = 574, 4_700, 3_555
 """Numerai's v5.3 train.parquet: 2.7 million rows."""
 LIMITS_MIB = {"small": 500, "medium": 2_253, "all": 7_680}
 """What training 20 trees at full size may take."""
-PARAMETERS = {"num_leaves": 64, "max_depth": 6, "learning_rate": 0.01, "feature_fraction": 0.1, "num_threads": 1}
+PARAMETERS: dict[str, Any] = {
+    "num_leaves": 64,
+    "max_depth": 6,
+    "learning_rate": 0.01,
+    "feature_fraction": 0.1,
+    "num_threads": 1,
+}
 
 
-def written(folder: Path, share: float) -> Path:
-    """The folder with train.parquet and features.json of that share of the eras, written where it is not there."""
+def write(place: Path, share: float) -> None:
+    """Write train.parquet and features.json of that share of Numerai's eras, where they are not there."""
     from numerai_compute.sandbox.data.made_classic import MadeClassic
     from numerai_compute.sandbox.data.source import Edition
     from numerai_compute.sandbox.settings import DataSpec
 
-    place = folder / f"share-{share:g}"
     made = MadeClassic(DataSpec(eras=max(4, round(ERAS * share)), rows_per_era=ROWS_PER_ERA, features=FEATURES))
     place.mkdir(parents=True, exist_ok=True)
     for name in ("features.json", "train.parquet"):
         if not (place / name).exists():
             made.write(f"{made.version}/{name}", Edition(1, 20260101), place / name)
-    return place
 
 
 def ours(folder: Path, feature_set: str, trees: int) -> dict[str, float]:
@@ -92,10 +97,15 @@ def peak_mib() -> float:
     return peak / (1 << 20 if sys.platform == "darwin" else 1 << 10)
 
 
+def own(*arguments: str) -> str:
+    """What this program prints in a process of its own, started by one that is small: on Linux a process inherits the
+    peak of the one that has started it."""
+    return subprocess.run([sys.executable, __file__, *arguments], check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
 def measured(way: str, folder: Path, feature_set: str, trees: int) -> dict[str, float]:
     """One row of the table, in a process of its own."""
-    argv = [sys.executable, __file__, "--measure", way, str(folder), feature_set, "--trees", str(trees)]
-    answer = subprocess.run(argv, check=True, stdout=subprocess.PIPE, text=True).stdout
+    answer = own("--measure", way, str(folder), feature_set, "--trees", str(trees))
     result: dict[str, float] = json.loads(answer.splitlines()[-1])
     return result
 
@@ -109,14 +119,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--plain", action="store_true")
     parser.add_argument("--measure", nargs=3, metavar=("WAY", "FOLDER", "SET"), help=argparse.SUPPRESS)
+    parser.add_argument("--write", type=Path, help=argparse.SUPPRESS)
     given = parser.parse_args()
+    if given.write:
+        write(given.write, given.share)
+        return
     if given.measure:
         way, folder, feature_set = given.measure
         result = {"ours": ours, "plain": plain}[way](Path(folder), feature_set, given.trees)
         print(json.dumps({**result, "peak_mib": peak_mib()}))
         return
     with tempfile.TemporaryDirectory() as temporary:
-        place = written(given.data or Path(temporary), given.share)
+        place = (given.data or Path(temporary)) / f"share-{given.share:g}"
+        own("--write", str(place), "--share", str(given.share))
         print("way    set      rows     features  open s  build s  train s  built MiB  peak MiB  limit at full size")
         for feature_set in given.sets.split(","):
             for way in ("ours", "plain") if given.plain else ("ours",):

@@ -30,9 +30,9 @@ MISSING = 2
 files leave empty becomes one."""
 LARGEST = 4
 """Features are the whole numbers 0..4. Source: docs.numer.ai/numerai-tournament/data."""
-BLOCK_BYTES = 48 << 20
+BLOCK_BYTES = 32 << 20
 """Bytes of feature values, one each, that are read at once."""
-BINNED_BYTES = 48 << 20
+BINNED_BYTES = 32 << 20
 """Bytes of float32, the smallest that LightGBM takes, that a part of such a block becomes to be binned."""
 SAMPLE = 50_000
 """Rows that LightGBM looks at to find a feature's values. A value that 1 row of 5,000 has is then missed with a
@@ -75,7 +75,7 @@ class Built:
     era_names: tuple[str, ...]
     rows: int
     dropped: Mapping[str, int]
-    parameters: Mapping[str, Any]
+    parameters: dict[str, Any]
     shares: npt.NDArray[np.float64]
     held_out: Built | None = None
 
@@ -100,13 +100,8 @@ class RoundsFile:
         self.path = path
         with self._readable():
             self._footer = large_footer(path)
-            self._whole = None if self._footer else pq.ParquetFile(path, pre_buffer=False)
-            if self._footer is None:
-                groups = range(self._whole.num_row_groups)
-                sizes: Sequence[int] = [self._whole.metadata.row_group(group).num_rows for group in groups]
-                self.columns: tuple[str, ...] = tuple(self._whole.schema_arrow.names)
-            else:
-                sizes, self.columns = self._footer.rows, self._footer.names
+            self._whole: Any = None if self._footer else pq.ParquetFile(path, pre_buffer=False)
+            sizes, self.columns = _sizes_and_names(self._whole) if self._footer is None else self._footer.shape
         self.id_column = next((name for name in ID_COLUMNS if name in self.columns), None)
         era_column = next((name for name in ERA_COLUMNS if name in self.columns), None)
         if era_column is None:
@@ -115,20 +110,28 @@ class RoundsFile:
         self._codes, self._names = self._read_eras(era_column)
         self.eras: tuple[str, ...] = tuple(self._names[code] for code in np.unique(self._codes))
 
+    def feature_columns(self) -> list[str]:
+        """The columns called feature* that hold numbers, for tournaments without a features.json."""
+        names = [name for name in self.columns if name.startswith("feature")]
+        with self._readable():
+            schema = self._parquet(names).schema_arrow
+        kinds = {name: schema.field(name).type for name in names}
+        return [name for name, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)]
+
     def rows(self, eras: Collection[str] | None = None) -> int:
         """How many rows these eras have; all rows without them."""
-        return int(self._starts[-1]) if eras is None else int(self._mask(eras).sum())
+        return int(self._starts[-1]) if eras is None else int(self.mask(eras).sum())
 
     def era_codes(self, eras: Collection[str] | None = None) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
         """The era of each row of these eras, as an index into the names that follow."""
-        codes = self._codes if eras is None else self._codes[self._mask(eras)]
+        codes = self._codes if eras is None else self._codes[self.mask(eras)]
         return codes, self._names
 
     def read(self, columns: Sequence[str], eras: Collection[str] | None = None) -> dict[str, npt.NDArray[Any]]:
         """Columns that are no features, e.g. targets, ids, predictions: numbers as they are and NaN for null, text as
         str objects. `NumeraiError` with code `data-column-missing` or `data-unreadable`."""
         self.need(columns)
-        mask = None if eras is None else self._mask(eras)
+        mask = None if eras is None else self.mask(eras)
         values: dict[str, npt.NDArray[Any]] = {}
         for name in columns:
             with self._readable():
@@ -146,7 +149,7 @@ class RoundsFile:
         if absent:
             raise self._lacks(absent)
 
-    def features(self, names: Sequence[str], mask: npt.NDArray[np.bool_], into: Bytes) -> None:
+    def read_features(self, names: Sequence[str], mask: npt.NDArray[np.bool_], into: Bytes) -> None:
         """Read the features of the rows in `mask` into an array (features, rows)."""
         self.need(names)
         with self._readable():
@@ -167,7 +170,7 @@ class RoundsFile:
     def parts(self, names: Sequence[str], eras: Collection[str] | None, rows: int) -> Iterator[Part]:
         """The features of these eras, in the file's order, at most so many rows at once."""
         self.need(names)
-        mask = np.ones(self.rows(), bool) if eras is None else self._mask(eras)
+        mask = np.ones(self.rows(), bool) if eras is None else self.mask(eras)
         labels = np.asarray(self._names)
         with self._readable():
             parquet = self._parquet(names)
@@ -190,9 +193,6 @@ class RoundsFile:
 
     def mask(self, eras: Collection[str]) -> npt.NDArray[np.bool_]:
         """Which rows are of these eras. `NumeraiError` with code `data-era-missing` for eras that the file lacks."""
-        return self._mask(eras)
-
-    def _mask(self, eras: Collection[str]) -> npt.NDArray[np.bool_]:
         absent = set(eras) - set(self.eras)
         if absent:
             raise NumeraiError(
@@ -213,11 +213,14 @@ class RoundsFile:
     def _read_eras(self, column: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
         """The era of each row as an index into the names of all eras in order."""
         with self._readable():
-            eras = self._parquet([column]).read(columns=[column]).column(column)
+            read = pq.ParquetFile(self.path, metadata=self._parquet([column]).metadata, read_dictionary=[column])
+            eras = read.read(columns=[column]).column(column)
         if eras.null_count:
             raise self._bad(column, "has rows without an era")
-        coded = eras.cast(pa.string()).combine_chunks().dictionary_encode()
-        found = coded.dictionary.to_pylist()
+        if not pa.types.is_dictionary(eras.type):
+            eras = eras.cast(pa.string()).dictionary_encode()
+        coded = eras.unify_dictionaries().combine_chunks()
+        found = [str(name) for name in coded.dictionary.to_pylist()]
         live = [name for name in found if name == "X"]
         names = (*in_order(set(found) - set(live)), *live)
         place = {name: number for number, name in enumerate(names)}
@@ -282,7 +285,7 @@ class RoundsFile:
             ) from error
 
 
-QUARTERS = "Use the `_int8` files of that version, or a later version."
+QUARTERS = "Use a file of whole numbers: in v4 its name ends in `_int8`; later versions have no other."
 OTHER_FILE = "Use Numerai's own file: `numerai data download`."
 
 
@@ -296,7 +299,7 @@ def read_matrix(file: RoundsFile, features: Sequence[str], eras: Collection[str]
     """The features of these eras, (rows, features), in the file's order: for a few eras at a time."""
     mask = file.mask(eras)
     matrix = np.empty((len(features), int(mask.sum())), np.int8)
-    file.features(features, mask, matrix)
+    file.read_features(features, mask, matrix)
     return matrix.T
 
 
@@ -304,7 +307,7 @@ def matrix_blocks(
     file: RoundsFile, features: Sequence[str], eras: Collection[str] | None = None, rows: int | None = None
 ) -> Iterator[Part]:
     """The features of these eras (all without them), in the file's order: at most `rows` rows at once, by default what
-    48 MiB hold. An era may go on in the next part."""
+    32 MiB hold. An era may go on in the next part."""
     return file.parts(features, eras, rows or max(1, BLOCK_BYTES // max(1, len(features))))
 
 
@@ -361,6 +364,11 @@ def build(
         for dataset, side in zip(datasets, sides, strict=True)
     ]
     return replace(built[0], held_out=built[1] if len(built) > 1 else None)
+
+
+def _sizes_and_names(parquet: Any) -> tuple[Sequence[int], tuple[str, ...]]:
+    groups = range(parquet.num_row_groups)
+    return [parquet.metadata.row_group(group).num_rows for group in groups], tuple(parquet.schema_arrow.names)
 
 
 @dataclass(frozen=True)
@@ -457,7 +465,7 @@ def _blocks(
         done = 0
         for file, mask in zip(files, masks, strict=True):
             count = int(mask.sum())
-            file.features(names, mask, block[:, done : done + count])
+            file.read_features(names, mask, block[:, done : done + count])
             done += count
         for place in range(0, len(names), narrow):
             yield list(names[place : place + narrow]), block[place : place + narrow]

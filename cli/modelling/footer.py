@@ -29,24 +29,34 @@ _FIXED = {_BYTE: 1, 7: 8}
 
 @dataclass(frozen=True)
 class Footer:
-    """A footer in pieces: `chunks[group][column]` is where a column's part of a row group stands in `data`."""
+    """Where the pieces of a file's footer are: a column's part of a row group is at `_chunks[group][column]` in it."""
 
-    data: bytes
     names: tuple[str, ...]
     rows: tuple[int, ...]
+    _file: Path
+    _start: int
     _top: dict[int, bytes]
     _schema: tuple[bytes, ...]
     _chunks: tuple[Sequence[int], ...]
     _ends: tuple[bytes, ...]
+
+    @property
+    def shape(self) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The rows of each row group, and the names of all columns."""
+        return self.rows, self.names
 
     def of(self, columns: Sequence[str]) -> Any:
         """pyarrow's metadata of a file that has these columns only, in the file's order."""
         wanted = sorted({self.names.index(name) for name in columns})
         schema = _list([_with_children(self._schema[0], len(wanted)), *(self._schema[1 + place] for place in wanted)])
         groups = []
-        for starts, end in zip(self._chunks, self._ends, strict=True):
-            chunks = [self.data[starts[place] : starts[place + 1]] for place in wanted]
-            groups.append(b"\x19" + _list(chunks) + end)
+        with self._file.open("rb") as file:
+            for starts, end in zip(self._chunks, self._ends, strict=True):
+                chunks = []
+                for place in wanted:
+                    file.seek(self._start + starts[place])
+                    chunks.append(file.read(starts[place + 1] - starts[place]))
+                groups.append(b"\x19" + _list(chunks) + end)
         created = b"\x28" + self._top[6] if 6 in self._top else b""
         parts = (b"\x15", self._top[1], b"\x19", schema, b"\x16", self._top[3], b"\x19", _list(groups), created, b"\0")
         footer = b"".join(parts)
@@ -64,15 +74,15 @@ def large_footer(path: Path, large: int | None = None) -> Footer | None:
         (length,) = struct.unpack("<I", file.read(4))
         if file.read(4) != _MAGIC or not (LARGE if large is None else large) <= length <= size - 12:
             return None
-        file.seek(-8 - length, io.SEEK_END)
+        start = file.seek(-8 - length, io.SEEK_END)
         data = file.read(length)
     try:
-        return _taken_apart(data)
+        return _taken_apart(data, path, start)
     except (IndexError, KeyError, ValueError):  # not flat, or damaged
         return None
 
 
-def _taken_apart(data: bytes) -> Footer:
+def _taken_apart(data: bytes, path: Path, start: int) -> Footer:
     top: dict[int, bytes] = {}
     schema: list[bytes] = []
     groups: list[tuple[int, Sequence[int], bytes]] = []
@@ -97,7 +107,7 @@ def _taken_apart(data: bytes) -> Footer:
     if len(set(names)) != len(names):
         raise ValueError("two columns of one name")
     rows, chunks, ends = zip(*groups, strict=True)
-    return Footer(data, names, rows, top, tuple(schema), chunks, ends)
+    return Footer(names, rows, path, start, top, tuple(schema), chunks, ends)
 
 
 def _row_group(data: bytes, at: int, columns: int) -> tuple[tuple[int, Sequence[int], bytes], int]:

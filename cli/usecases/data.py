@@ -82,7 +82,7 @@ def download(
     `UsageError` with code `unknown-data-version` or `unknown-data-file`, else as `DataFiles.download` raises.
     """
     listing = data.listing(tournament)
-    chosen = version or listing.newest or next(reversed(listing.versions), None)
+    chosen = version or listing.newest or next(reversed(list(listing.versions)), None)
     if chosen is None:
         raise UsageError(f"Numerai lists no data for {Tournament(tournament).title}.", code="unknown-data-version")
     names = _chosen(listing, tournament, chosen, wanted or DEFAULT)

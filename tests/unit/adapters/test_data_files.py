@@ -6,7 +6,6 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from numerai_compute.adapters import data_files
 from numerai_compute.adapters.data_files import HttpDataFiles
 from numerai_compute.errors import ApiError, EnvironmentNotReady
 from numerai_compute.models import DataFile
@@ -75,7 +74,9 @@ def test_a_file_that_does_not_fit_is_refused_before_it_is_written(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(data_files.shutil, "disk_usage", lambda folder: usage(10**9, 10**9 - 10, 10))
+    monkeypatch.setattr(
+        "numerai_compute.adapters.data_files.shutil.disk_usage", lambda folder: usage(10**9, 10**9 - 10, 10)
+    )
     with pytest.raises(EnvironmentNotReady, match="does not fit") as refused:
         store.get()
     assert refused.value.code == "disk-full"
@@ -86,5 +87,5 @@ def test_a_file_that_does_not_fit_is_refused_before_it_is_written(
 def test_a_file_that_is_here_needs_no_room(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.get()
     usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr(data_files.shutil, "disk_usage", lambda folder: usage(10**9, 10**9, 0))
+    monkeypatch.setattr("numerai_compute.adapters.data_files.shutil.disk_usage", lambda folder: usage(10**9, 10**9, 0))
     assert not store.get().new

@@ -16,7 +16,10 @@ import pytest
 from numerai_compute.errors import NumeraiError, UsageError
 from numerai_compute.modelling import dataset, footer
 from numerai_compute.modelling.dataset import build, matrix_blocks, open_file, read_matrix
+from numerai_compute.modelling.eras import purge_of, split
 from numerai_compute.modelling.feature_sets import read_feature_sets
+from numerai_compute.sandbox.data.made_universe import CRYPTO, SIGNALS, Kind, MadeUniverse
+from numerai_compute.sandbox.data.source import Edition
 
 FEATURES = [f"feature_{letter}" for letter in "abcdefghijk"]
 TRAINING = {"num_leaves": 8, "learning_rate": 0.1, "feature_fraction": 0.5, "seed": 7, "num_threads": 1}
@@ -140,11 +143,25 @@ def test_ids_and_targets_are_read_apart_from_features(train: Path) -> None:
     assert file.rows({"0003"}) == len(wanted)
 
 
+@pytest.mark.parametrize(("kind", "features"), [(SIGNALS, 20), (CRYPTO, 22)])
+def test_tournaments_whose_eras_are_dates_are_built_and_split_by_weeks(
+    tmp_path: Path, kind: Kind, features: int
+) -> None:
+    made = MadeUniverse(kind, 1, 120, 30, "signals/v3.1" if kind is SIGNALS else "crypto/v2.0")
+    made.write(f"{made.version}/train.parquet", Edition(1, 20260101), tmp_path / "train.parquet")
+    file = open_file(tmp_path / "train.parquet")
+    assert (len(file.eras), file.id_column, len(file.feature_columns())) == (30, kind.id_column, features)
+    halves = split(file.eras, 4, purge_of(kind.targets[0]))
+    built = build([file], file.feature_columns(), set(halves.train), kind.targets[0], TRAINING)
+    assert built.rows == 120 * (30 - 4 - 8)
+    assert tuple(built.era_names) == halves.train
+
+
 @pytest.mark.parametrize("kind", ["Int8", "float32", "float64", "Int64"])
 def test_a_2_stays_and_only_what_is_empty_becomes_one(tmp_path: Path, kind: str) -> None:
     table = frame()
     whole = table[FEATURES[0]].to_numpy().copy()
-    table[FEATURES[0]] = table[FEATURES[0]].astype(kind)
+    table = table.astype({FEATURES[0]: kind})
     table.iloc[3:9, 0] = pd.NA if kind.startswith("Int") else np.nan
     file = open_file(written(tmp_path / "old.parquet", table))
     expected = whole.copy()
