@@ -59,7 +59,9 @@ def train(factory: Factory, folder: Path, new: bool, data: str | None, threads: 
     if new:
         _write_new(render, folder)
         return
-    with extra_needed():
+    with extra_needed("models"):
+        import lightgbm  # noqa: F401  (it is missed before data are downloaded, not after)
+
         from ..usecases.train import data_folder, train_folder
 
         place = place_of(data) if data else None
