@@ -330,7 +330,7 @@ def build(
 
     names = [target] if isinstance(target, str) else list(target)
     merged = {**DATASET_PARAMETERS, "verbosity": -1, **(parameters or {})}
-    check_apart(eras, held_out, 0)
+    check_apart(eras, list(held_out), 0)
     rows = _rows(files, [*eras, *held_out], names)
     sides = [_Side.of(rows, side) for side in (eras, held_out) if side or side is eras]
     datasets: list[Any] = [None] * len(sides)

@@ -314,4 +314,4 @@ def test_genuine_rows_are_trained_on(model: Callable[..., Path]) -> None:
     predictions = pd.DataFrame(np.column_stack(columns), index=held.index)
     expected = held.groupby("era").apply(lambda era: numerai_corr(predictions.loc[era.index], era["target"])).mean()
     ours = [corr["mean"], *(each["corr"] for each in training.members)]
-    assert ours == pytest.approx(expected.tolist(), abs=1e-8)
+    assert ours == pytest.approx(list(np.asarray(expected)), abs=1e-8)
