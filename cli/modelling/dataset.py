@@ -114,7 +114,7 @@ class RoundsFile:
         """The columns called feature* that hold numbers, for tournaments without a features.json."""
         names = [name for name in self.columns if name.startswith("feature")]
         with self._readable():
-            schema = self._parquet(names).schema_arrow
+            schema = self._parquet(names, [])[0].schema_arrow
         kinds = {name: schema.field(name).type for name in names}
         return [name for name, kind in kinds.items() if pa.types.is_integer(kind) or pa.types.is_floating(kind)]
 
@@ -134,8 +134,7 @@ class RoundsFile:
         mask = None if eras is None else self.mask(eras)
         values: dict[str, npt.NDArray[Any]] = {}
         for name in columns:
-            with self._readable():
-                column = self._parquet([name]).read(columns=[name]).column(name)
+            column = self._column(name)
             if pa.types.is_dictionary(column.type):
                 column = column.cast(column.type.value_type)
             array = column.to_numpy()
@@ -152,19 +151,18 @@ class RoundsFile:
     def read_features(self, names: Sequence[str], mask: npt.NDArray[np.bool_], into: Bytes) -> None:
         """Read the features of the rows in `mask` into an array (features, rows)."""
         self.need(names)
+        groups = self._groups(mask)
         with self._readable():
-            parquet = self._parquet(names)
+            parquet, places = self._parquet(names, groups)
         done = 0
-        for group in range(len(self._starts) - 1):
+        for group, place in zip(groups, places, strict=True):
             wanted = mask[self._starts[group] : self._starts[group + 1]]
             count = int(np.count_nonzero(wanted))
-            if not count:
-                continue
             with self._readable():
-                table = parquet.read_row_group(group, columns=list(names))
-            for place, name in enumerate(names):
+                table = parquet.read_row_group(place, columns=list(names))
+            for row, name in enumerate(names):
                 values = self._values(name, table.column(name))
-                into[place, done : done + count] = values if count == len(wanted) else values[wanted]
+                into[row, done : done + count] = values if count == len(wanted) else values[wanted]
             done += count
 
     def parts(self, names: Sequence[str], eras: Collection[str] | None, rows: int) -> Iterator[Part]:
@@ -172,23 +170,19 @@ class RoundsFile:
         self.need(names)
         mask = np.ones(self.rows(), bool) if eras is None else self.mask(eras)
         labels = np.asarray(self._names)
-        with self._readable():
-            parquet = self._parquet(names)
-        for group in range(len(self._starts) - 1):
-            start, end = self._starts[group], self._starts[group + 1]
-            if not mask[start:end].any():
-                continue
+        for group in self._groups(mask):
+            start = self._starts[group]
             with self._readable():
-                batches = parquet.iter_batches(rows, row_groups=[group], columns=list(names))
-                for batch in batches:
+                parquet, places = self._parquet(names, [group])
+                for batch in parquet.iter_batches(rows, row_groups=places, columns=list(names)):
                     wanted = mask[start : start + batch.num_rows]
                     codes = self._codes[start : start + batch.num_rows][wanted]
                     start += batch.num_rows
                     if not len(codes):
                         continue
                     matrix = np.empty((len(names), len(codes)), np.int8)
-                    for place, name in enumerate(names):
-                        matrix[place] = self._values(name, batch.column(name))[wanted]
+                    for row, name in enumerate(names):
+                        matrix[row] = self._values(name, batch.column(name))[wanted]
                     yield Part(labels[codes], matrix.T)
 
     def mask(self, eras: Collection[str]) -> npt.NDArray[np.bool_]:
@@ -204,17 +198,27 @@ class RoundsFile:
         mask: npt.NDArray[np.bool_] = chosen[self._codes]
         return mask
 
-    def _parquet(self, columns: Sequence[str]) -> Any:
-        """pyarrow's view of the file, of these columns at least."""
+    def _groups(self, mask: npt.NDArray[np.bool_]) -> list[int]:
+        """The row groups that hold any of these rows."""
+        starts = self._starts
+        return [group for group in range(len(starts) - 1) if mask[starts[group] : starts[group + 1]].any()]
+
+    def _parquet(self, columns: Sequence[str], groups: Sequence[int]) -> tuple[Any, Sequence[int]]:
+        """pyarrow's view of the file, of these columns and row groups at least, and where the row groups are in it."""
         if self._footer is None:
-            return self._whole
-        return pq.ParquetFile(self.path, metadata=self._footer.of(columns), pre_buffer=False)
+            return self._whole, groups
+        metadata = self._footer.of(columns, groups)
+        return pq.ParquetFile(self.path, metadata=metadata, pre_buffer=False), range(len(groups))
+
+    def _column(self, name: str, **options: Any) -> Any:
+        """All of one column."""
+        metadata = self._whole.metadata if self._footer is None else self._footer.of([name])
+        with self._readable(), pq.ParquetFile(self.path, metadata=metadata, **options) as parquet:
+            return parquet.read(columns=[name]).column(name)
 
     def _read_eras(self, column: str) -> tuple[npt.NDArray[np.int32], tuple[str, ...]]:
         """The era of each row as an index into the names of all eras in order."""
-        with self._readable():
-            read = pq.ParquetFile(self.path, metadata=self._parquet([column]).metadata, read_dictionary=[column])
-            eras = read.read(columns=[column]).column(column)
+        eras = self._column(column, read_dictionary=[column])
         if eras.null_count:
             raise self._bad(column, "has rows without an era")
         if not pa.types.is_dictionary(eras.type):
@@ -275,9 +279,11 @@ class RoundsFile:
             )
         try:
             yield
+        except PermissionError:
+            raise
+        except pa.ArrowMemoryError as error:
+            raise MemoryError(str(error)) from error
         except (pa.ArrowException, OSError, ValueError) as error:
-            if isinstance(error, pa.ArrowMemoryError):
-                raise MemoryError(str(error)) from error
             raise NumeraiError(
                 f"{self.path} cannot be read: it is damaged, or no Parquet file ({one_line(str(error), 120)}).",
                 "Delete it and run `numerai data download` again.",
@@ -430,11 +436,12 @@ def _rows(files: Sequence[RoundsFile], eras: Collection[str], targets: Sequence[
     values: dict[str, list[Numbers]] = {name: [] for name in targets}
     for file in files:
         own = set(file.eras) & set(eras)
-        mask = file.mask(own)
         found = {name: _numbers(file, name) for name in targets}
+        chosen = file.mask(own)
+        mask = chosen.copy()
         for name, column in found.items():
-            empty = np.isnan(column) & file.mask(own)
-            dropped[name] += int(empty.sum())
+            empty = np.isnan(column)
+            dropped[name] += int((empty & chosen).sum())
             mask &= ~empty
         own_codes, own_names = file.era_codes()
         codes.append(np.array([place.get(name, -1) for name in own_names], np.int32)[own_codes[mask]])

@@ -45,20 +45,22 @@ class Footer:
         """The rows of each row group, and the names of all columns."""
         return self.rows, self.names
 
-    def of(self, columns: Sequence[str]) -> Any:
-        """pyarrow's metadata of a file that has these columns only, in the file's order."""
+    def of(self, columns: Sequence[str], row_groups: Sequence[int] | None = None) -> Any:
+        """pyarrow's metadata of a file that has these columns only, in the file's order, and these row groups."""
+        kept = range(len(self.rows)) if row_groups is None else row_groups
         wanted = sorted({self.names.index(name) for name in columns})
         schema = _list([_with_children(self._schema[0], len(wanted)), *(self._schema[1 + place] for place in wanted)])
         groups = []
         with self._file.open("rb") as file:
-            for starts, end in zip(self._chunks, self._ends, strict=True):
-                chunks = []
+            for group in kept:
+                starts, chunks = self._chunks[group], []
                 for place in wanted:
                     file.seek(self._start + starts[place])
                     chunks.append(file.read(starts[place + 1] - starts[place]))
-                groups.append(b"\x19" + _list(chunks) + end)
+                groups.append(b"\x19" + _list(chunks) + self._ends[group])
         created = b"\x28" + self._top[6] if 6 in self._top else b""
-        parts = (b"\x15", self._top[1], b"\x19", schema, b"\x16", self._top[3], b"\x19", _list(groups), created, b"\0")
+        rows = _written(2 * sum(self.rows[group] for group in kept))
+        parts = (b"\x15", self._top[1], b"\x19", schema, b"\x16", rows, b"\x19", _list(groups), created, b"\0")
         footer = b"".join(parts)
         return pq.read_metadata(io.BytesIO(_MAGIC + footer + struct.pack("<I", len(footer)) + _MAGIC))
 

@@ -13,16 +13,16 @@ from ..errors import EnvironmentNotReady
 from ..models import SIZES
 
 MIB, GIB = 1 << 20, 1 << 30
-BASE = 400 * MIB
+BASE = 340 * MIB
 """Python with numpy, pyarrow and LightGBM, and the blocks that are read and binned."""
 PER_VALUE = 0.53
 """Bytes of a binned feature value: four bits, and what is lost between them."""
-PER_ROW = 80
+PER_ROW = 40
 """Bytes of a row beside its features: its era, label, score, gradients, and its place in the leaves."""
 PER_TARGET = 4
 PER_HISTOGRAM = 16 * 5
 """Bytes of a feature in a leaf: two float64 for each of its five values."""
-# Measured by benchmarks/training_memory.py with LightGBM 4.7 and pyarrow 26, at a twentieth to all of 2.7 million rows.
+# Taken from benchmarks/training_memory.py: LightGBM 4.7 and pyarrow 26 on Linux, 42 to 3,555 features.
 MOST_STEPS = 16
 """Every sixteenth era is the fewest that are worth a training."""
 
@@ -33,7 +33,7 @@ _NO_LIMIT = 1 << 60
 
 
 def training_memory(rows: int, features: int, *, targets: int = 1, leaves: int = 64) -> int:
-    """The most bytes that reading, binning and training take at once; measured peaks are 0 to 25 % below it."""
+    """The most bytes that reading, binning and training take at once; measured peaks are 5 to 30 % below it."""
     values = PER_VALUE * rows * features
     return round(BASE + values + rows * (PER_ROW + PER_TARGET * targets) + PER_HISTOGRAM * features * leaves)
 

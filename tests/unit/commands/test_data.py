@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from numerai_compute.commands import data as data_commands
 from numerai_compute.factory import Factory
 from numerai_compute.main import run
 
 from tests.fixtures.sandbox import ServedSandbox
-from tests.unit.commands.conftest import Line
+from tests.unit.commands.conftest import FakeFactory, Line
 
 
 class Data:
@@ -96,3 +97,16 @@ def test_what_there_is_not_is_refused_with_what_there_is(line: Line, arguments: 
     assert answer.exit_code == 2
     assert said in answer.err
     assert "v5.3" in answer.err or "train.parquet" in answer.err
+
+
+def test_a_long_download_says_how_far_it_is_and_how_long_it_takes_still(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    factory = FakeFactory(home)
+    hear = data_commands.hearing(factory, "train.parquet")
+    for here in (1_000_000_000, 1_100_000_000, 1_200_000_000, 2_000_000_000):
+        hear(here, 4_000_000_000)
+        factory.clock.sleep(3)
+    assert capsys.readouterr().err.splitlines() == ["train.parquet: 30% of 4.0 GB, 84 s left"]
+    hear(4_000_000_000, None)
+    assert capsys.readouterr().err.splitlines() == ["train.parquet: 4.0 GB"]

@@ -34,6 +34,22 @@ def member(tmp_path: Path, text: str) -> Path:
     return path
 
 
+@pytest.mark.parametrize(
+    ("rows", "features", "measured"),
+    [
+        (136_300, 42, 268),
+        (136_300, 780, 383),
+        (136_300, 3555, 567),
+        (267_900, 3555, 782),
+        (FULL, 42, 441),
+        (FULL, 780, 1407),
+    ],
+)
+def test_the_estimate_is_a_little_above_the_peaks_that_were_measured(rows: int, features: int, measured: int) -> None:
+    """Source: benchmarks/training_memory.py, in MiB."""
+    assert 1.04 < training_memory(rows, features) / MIB / measured < 1.31
+
+
 def test_what_fits_is_let_through() -> None:
     assert check_memory(FULL, 42, SETS, available=GIB) == training_memory(FULL, 42) < GIB
 
@@ -43,8 +59,8 @@ def test_what_does_not_fit_is_refused_with_everything_that_would() -> None:
         check_memory(FULL, 3555, SETS, available=3 * GIB)
     assert refused.value.code == "too-little-memory"
     hint = refused.value.hint or ""
-    assert "the feature set medium (1.6 GiB)" in hint
-    assert "every 2nd era (2.9 GiB)" in hint
+    assert f"the feature set medium ({training_memory(FULL, 780) / GIB:.1f} GiB)" in hint
+    assert f"every 2nd era ({training_memory(FULL // 2, 3555) / GIB:.1f} GiB)" in hint
     assert "a machine with 8 GiB" in hint
 
 
