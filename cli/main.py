@@ -25,6 +25,7 @@ COMMANDS = {
     "setup": ("setup", "setup", "Record your Numerai keys and choose where nodes run."),
     "config": ("config", "config", "Show, set and take back the settings of a provider."),
     "node": ("node", "node", "Configure, deploy, test and watch prediction nodes."),
+    "validate": ("validate", "validate", "Score models on past eras, as Numerai scores them."),
     "status": ("status", "status", "Show all nodes at a glance, with the time to the next deadline."),
     "history": ("history", "history", "Show per round what was triggered, run and submitted."),
     "watch": ("watch", "watch", "Follow the rounds: trigger what is missing, and tell somebody in time."),

@@ -247,10 +247,10 @@ class EraFeatures:
     def scores(self, predictions: Floats) -> FeatureScores:
         """Of one model's values in this era, NaN where it has none; rows without one are left out."""
         known = ~np.isnan(predictions)
-        basis = self._basis(known)
         values, rows = predictions[known], int(known.sum())
         if rows < 2 or _constant(values):
             return FeatureScores(np.nan, np.full(self._features.shape[1], np.nan))
+        basis = self._basis(known)
         neutral = np.full(len(predictions), np.nan)
         neutral[known] = basis.residual(gaussian_ranks(values))
         fnc = self._era.corr(_Ranked(neutral), rows)
@@ -267,7 +267,6 @@ class _Basis:
     """The features of some rows, centred, and what is needed to project on them."""
 
     def __init__(self, features: NDArray[np.int8] | Floats):
-        self._raw = features
         self._matrix = np.asarray(features, dtype=np.float64)
         self._means = self._matrix.mean(axis=0)
         self._gram = self._matrix.T @ self._matrix
@@ -291,19 +290,19 @@ class _Basis:
         By the normal equations where these are well conditioned, which takes a tenth of the time, else by the very
         least squares of numerai-tools.
         """
+        residual: Floats = values - values.mean()
         chosen = self._varies
-        matrix, rows = self._matrix[:, chosen] if not chosen.all() else self._matrix, len(values)
         if not chosen.any():
-            return values - values.mean()
+            return residual
+        matrix, rows = self._matrix[:, chosen] if not chosen.all() else self._matrix, len(values)
         roots, vectors = np.linalg.eigh(self._gram[np.ix_(chosen, chosen)])
         if rows <= 2 * matrix.shape[1] or roots[0] <= roots[-1] * _WELL_CONDITIONED**2:
-            whole = np.hstack((self._raw, np.ones((rows, 1))))
-            solution = np.linalg.lstsq(whole, values[:, None], rcond=_RCOND)[0]
-            residual: Floats = (values[:, None] - whole.dot(solution))[:, 0]
-            return residual
-        centred = values - values.mean()
-        weights = vectors @ ((vectors.T @ (matrix.T @ centred)) / roots)
-        return centred - matrix @ weights + self._means[chosen] @ weights
+            whole = np.column_stack((self._matrix, np.ones(rows)))
+            residual = values - whole @ np.linalg.lstsq(whole, values, rcond=_RCOND)[0]
+        else:
+            weights: Floats = vectors @ ((vectors.T @ (matrix.T @ residual)) / roots)
+            residual += self._means[chosen] @ weights - matrix @ weights
+        return residual
 
 
 def churn(earlier: Floats, later: Floats, rows: Sequence[int]) -> float:

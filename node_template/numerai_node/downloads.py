@@ -67,6 +67,7 @@ class Cache:
         *,
         wait_for_missing: bool = True,
         watch: Watch = lambda here, size: None,
+        patience: Patience | None = None,
     ) -> Path:
         """The path of a complete, current copy of the file `name` (e.g. `v5.3/live.parquet`).
 
@@ -75,11 +76,12 @@ class Cache:
         again, as long as its content is what was downloaded. `accept` sees the headers first. A folder that cannot be
         written, or trusted, is replaced by one for temporary files, with a warning. Raises `TemporaryFailure` when
         trying on is of no use, `ConfigurationError` when no folder can be written, and, without `wait_for_missing`,
-        `Missing` at the first 404.
+        `Missing` at the first 404. `patience` is for all tries together; without it, each one that gets further has
+        the transport's anew.
         """
         for instead in (fallback_cache, new_cache, None):
             try:
-                return self._fetch(name, address, accept, wait_for_missing, watch)
+                return self._fetch(name, address, accept, wait_for_missing, watch, patience)
             except OSError as error:
                 if self._only_here:
                     raise
@@ -103,21 +105,36 @@ class Cache:
         """Forget a file that turned out to be unreadable, so that the next run downloads it again."""
         _remove(_beside(path, ".etag"), _beside(path, ".sha256"), path)
 
-    def _fetch(self, name: str, address: Address, accept: Accept | None, wait_for_missing: bool, watch: Watch) -> Path:
+    def _fetch(
+        self,
+        name: str,
+        address: Address,
+        accept: Accept | None,
+        wait_for_missing: bool,
+        watch: Watch,
+        given: Patience | None,
+    ) -> Path:
         path = inside(self.folder, name)
         if self.folder in (default_cache(), fallback_cache()):
             make_own(self.folder)
         path.parent.mkdir(parents=True, exist_ok=True)
         with _locked(_beside(path, ".lock"), name, self._transport, self._report):
-            return self._fetch_locked(name, path, address, accept, wait_for_missing, watch)
+            return self._fetch_locked(name, path, address, accept, wait_for_missing, watch, given)
 
     def _fetch_locked(
-        self, name: str, path: Path, address: Address, accept: Accept | None, wait_for_missing: bool, watch: Watch
+        self,
+        name: str,
+        path: Path,
+        address: Address,
+        accept: Accept | None,
+        wait_for_missing: bool,
+        watch: Watch,
+        given: Patience | None,
     ) -> Path:
         started = time.monotonic()
         part, furthest, failures = _beside(path, ".part"), 0, 0
         cached_etag = self._known_etag(path)  # once, as it reads the whole file
-        patience = self._transport.patience()
+        patience = given or self._transport.patience()
         while True:
             try:
                 size = self._try_once(path, cached_etag, address(patience), accept, patience, watch)
@@ -131,7 +148,7 @@ class Cache:
             reached = part.stat().st_size if part.exists() else 0
             failures += 1
             if reached > furthest:
-                failures, furthest, patience = 1, reached, self._transport.patience()
+                failures, furthest, patience = 1, reached, given or self._transport.patience()
             self._transport.pause(failures, f"downloading {name}", passing, patience)
         if size is None:
             self._report("cached", file=name, bytes=path.stat().st_size)

@@ -138,7 +138,7 @@ ROWS = (
     Row("numerauto", "run(single_run=True)", SAME, "events run --single-run"),
     Row("numerauto", "python -m numerauto.numerauto", OTHER, "events run", "the module held an example only"),
     Row("LightGBM pipeline", "train", OTHER, "node test --command", "`--local --command 'python train.py'`"),
-    Row("LightGBM pipeline", "validate", OTHER, "node test --command", "train.py prints CORR and Sharpe"),
+    Row("LightGBM pipeline", "validate", SAME, "validate", "CORR, MMC, BMC, FNC, exposure, side by side"),
     Row("LightGBM pipeline", "submit", SAME, "node test"),
     Row("LightGBM pipeline", "on Google Cloud", LATER, "", _NO_CLOUD),
 )  # fmt: skip

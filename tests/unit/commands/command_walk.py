@@ -53,6 +53,7 @@ VALUES: dict[str, str] = {
     "example": "tournament-python3",
     "handlers": "handlers.py",
     "model_name": "alice",
+    "models": "mine.csv",
     "name": "port",
     "num_lines": "5",
     "provider": "local",

@@ -17,7 +17,7 @@ SECTION = " ".join(README.partition("\n## Commands\n")[2].partition("\n## ")[0].
 LEAVES = dict(leaves(cli, click.Context(cli)))
 ONLY_READ = {
     "config get", "config list", "cost", "daemon status", "data list", "doctor", "history", "list-constants",
-    "node list", "node logs", "node status", "notify list", "sandbox state", "status",
+    "node list", "node logs", "node status", "notify list", "sandbox state", "status", "validate",
 }  # fmt: skip
 START_STOP_OR_SEND = {
     "daemon run", "daemon start", "daemon stop", "data download", "demo", "events run", "node cancel", "node test",

@@ -42,7 +42,7 @@ def test_an_id_that_is_there_twice_is_noticed(ids: list[str]) -> None:
 
 def test_ids_that_fall_on_one_place_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hash that says the same of all: nothing but the words themselves tells them apart."""
-    monkeypatch.setattr(alignment, "_hashes", lambda words: np.zeros(words.shape[1], dtype=np.uint64))
+    monkeypatch.setattr(alignment, "_hashes", lambda words: np.zeros(len(words), dtype=np.uint64))
     ids = [f"id{number:06d}" for number in range(50)]
     index = IdIndex(text(ids))
     assert index.duplicate is None

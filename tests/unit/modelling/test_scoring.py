@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -173,7 +174,7 @@ def test_both_ways_to_neutralize_agree() -> None:
     frame = pd.DataFrame(features, columns=[f"f{number}" for number in range(42)])
     expected = theirs.feature_neutral_corr(pd.DataFrame({"p": predictions}), frame, pd.Series(target, name="t"))["p"]
     assert same(EraFeatures(features, target).scores(predictions).fnc, expected)
-    close = np.hstack((features, features[:, :1] + 1e-5 * random.normal(size=(3000, 1))))  # too alike: least squares
+    close = np.column_stack((features.astype(float), features[:, 0] + 1e-5 * random.normal(size=3000)))
     frame = pd.DataFrame(close, columns=[f"f{number}" for number in range(43)])
     expected = theirs.feature_neutral_corr(pd.DataFrame({"p": predictions}), frame, pd.Series(target, name="t"))["p"]
     assert same(EraFeatures(close, target).scores(predictions).fnc, expected)
@@ -230,7 +231,7 @@ def test_eras_are_scored_each_on_its_own() -> None:
     ours = Scorer(eras, target).scores(Column(predictions, sizes))["corr"]
     frame = pd.DataFrame({"era": np.repeat(eras.names, sizes), "p": predictions, "target": target})
     for number, (_, rows) in enumerate(frame.groupby("era")):
-        expected = reference(lambda rows=rows: theirs.numerai_corr(rows[["p"]], rows["target"]))
+        expected = reference(partial(theirs.numerai_corr, rows[["p"]], rows["target"]))
         assert same(ours[number], expected)
     assert np.isnan(ours).tolist() == [False, True, False, False]
 
