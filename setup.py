@@ -20,7 +20,7 @@ DATA = [
     "numerai-tools>=0.4.3,<0.8",
 ]
 SANDBOX = [*DATA, "graphql-core>=3.2.6,<3.4"]
-MODELS = [*DATA, "lightgbm>=4.5,<5", "tomli>=2; python_version<'3.11'"]
+MODELS = [*DATA, "lightgbm>=4.5,<5", "scipy>=1.11,<2", "tomli>=2; python_version<'3.11'"]
 AWS = ["boto3>=1.40.50,<2"]  # the first whose add_permission knows InvokedViaFunctionUrl
 TEST = [
     "pytest>=8.3,<10",

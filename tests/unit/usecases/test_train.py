@@ -274,7 +274,7 @@ def test_too_little_memory_is_said_before_anything_is_read_with_what_fits(
     data: Path, model: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = model(TOML.replace('"small"', '"medium"'))
-    monkeypatch.setattr(memory, "available_memory", lambda: memory.BASE + 60_000)
+    monkeypatch.setattr(memory, "available_memory", lambda: memory.training_memory(900, 6, leaves=6) - 1)
     with pytest.raises(EnvironmentNotReady, match=r"6 features of 900 rows take about .* of memory") as error:
         train_folder(folder, data, threads=1)
     assert error.value.code == "too-little-memory" and "every 2nd era" in (error.value.hint or "")
