@@ -23,6 +23,7 @@ SANDBOX = [*DATA, "graphql-core>=3.2.6,<3.4"]
 MODELS = [
     *DATA,
     "lightgbm>=4.5,<5",
+    "scipy>=1.11,<2",
     "jinja2>=3.1,<4",
     "matplotlib>=3.9,<4",
     "tomli>=2,<3; python_version < '3.11'",

@@ -19,7 +19,7 @@ OFFICIAL_DISTRIBUTION = "numerai-cli"
 EXTRAS = {
     "aws": ("boto3", "botocore"),
     "sandbox": ("graphql", "numerai_tools", "pyarrow", "pandas", "numpy"),
-    "models": ("lightgbm", "tomli", "matplotlib"),
+    "models": ("lightgbm", "scipy", "tomli", "matplotlib"),
 }
 """The optional parts of the tool by the packages that only they need (setup.py); `models` needs those of the sandbox's
 data as well, so who needs `models` says so."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..foreign import one_line
-from .eras import in_order
+from .eras import check_apart, in_order
 from .feature_sets import near
 from .footer import large_footer
 from .memory import free_at_once
@@ -63,6 +63,8 @@ class Built:
 
     `dataset` is LightGBM's, with the first target as its label. Row i of it has the era `era_names[era_codes[i]]` and
     the values `targets[name][i]`. `dropped` counts, for each target, the rows that it was null in: they are left out.
+    `shares` (features, 5) has how often each value 0..4 is among the rows to train on. `held_out` is of the eras that
+    were held out, and binned as the others are.
     `parameters` are the ones to give to `lightgbm.train`, those of `build` included.
     """
 
@@ -74,6 +76,8 @@ class Built:
     rows: int
     dropped: Mapping[str, int]
     parameters: dict[str, Any]
+    shares: npt.NDArray[np.float64]
+    held_out: Built | None = None
 
     @property
     def eras(self) -> npt.NDArray[np.str_]:
@@ -319,36 +323,53 @@ def build(
     eras: Collection[str],
     target: str | Sequence[str],
     parameters: Mapping[str, Any] | None = None,
+    held_out: Collection[str] = (),
 ) -> Built:
-    """The rows of these eras that have every target, binned for LightGBM.
+    """The rows of these eras that have every target, binned for LightGBM; of the eras `held_out`, which are read along
+    with them and binned alike, too.
 
     `parameters` are LightGBM's; those that say how data are binned, see `DATASET_PARAMETERS`, may be among them.
     `NumeraiError` as `open_file`, `RoundsFile.read` and `RoundsFile.features` raise it, `UsageError` for an era that
-    two of the files have, or that none has.
+    two of the files have, that none has, or that is on both sides.
     """
     import lightgbm as lgb
 
     names = [target] if isinstance(target, str) else list(target)
     merged = {**DATASET_PARAMETERS, "verbosity": -1, **(parameters or {})}
-    rows = _rows(files, eras, names)
-    total = sum(int(mask.sum()) for mask in rows.masks)
-    if not total:
-        raise NumeraiError(
-            f"No row of {counted(len(set(eras)), 'era')} has a value of {', '.join(names)}.",
-            "Give other eras, or another target.",
-            code="no-rows",
-        )
-    dataset = None
+    check_apart(eras, list(held_out), 0)
+    rows = _rows(files, [*eras, *held_out], names)
+    sides = [_Side.of(rows, side) for side in (eras, held_out) if side or side is eras]
+    datasets: list[Any] = [None] * len(sides)
+    shares = []
     free_at_once()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # that raw data and categorical features are not kept
-        for names_of_block, block in _blocks(files, features, rows.masks, total):
-            label = rows.targets[names[0]]
-            part = lgb.Dataset(block, label=label, feature_name=names_of_block, params=merged).construct()
-            dataset = part if dataset is None else dataset.add_features_from(part)
-    if dataset is None:
+        for names_of_block, block in _blocks(files, features, rows.masks, len(rows.codes)):
+            reference = None
+            for number, side in enumerate(sides):
+                values = block if side.wanted.all() else block[:, side.wanted]
+                if reference is None:
+                    shares.append(np.stack([(values == value).mean(axis=1) for value in range(LARGEST + 1)], axis=1))
+                part = lgb.Dataset(
+                    values.astype(np.float32).T,
+                    label=side.targets[names[0]],
+                    feature_name=names_of_block,
+                    params=merged,
+                    reference=reference,
+                ).construct()
+                reference = reference or part
+                before = datasets[number]
+                datasets[number] = part if before is None else before.add_features_from(part)
+    if datasets[0] is None:
         raise UsageError("There is no feature to train on.", code="no-features")
-    return Built(dataset, tuple(features), rows.targets, rows.codes, rows.names, total, rows.dropped, merged)
+    built = [
+        Built(
+            *(dataset, tuple(features), side.targets, side.codes, side.names, len(side.codes), rows.dropped, merged),
+            np.concatenate(shares),
+        )
+        for dataset, side in zip(datasets, sides, strict=True)
+    ]
+    return replace(built[0], held_out=built[1] if len(built) > 1 else None)
 
 
 def _sizes_and_names(parquet: Any) -> tuple[Sequence[int], tuple[str, ...]]:
@@ -363,6 +384,31 @@ class _Rows:
     codes: npt.NDArray[np.int32]
     names: tuple[str, ...]
     dropped: dict[str, int]
+
+
+@dataclass(frozen=True)
+class _Side:
+    """The rows to train on, or those held out: which of all rows they are, and what else is known of them."""
+
+    wanted: npt.NDArray[np.bool_]
+    targets: dict[str, Numbers]
+    codes: npt.NDArray[np.int32]
+    names: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: _Rows, eras: Collection[str]) -> _Side:
+        """`NumeraiError` with code `no-rows` where no row is left."""
+        names = tuple(in_order(eras))
+        place = {name: number for number, name in enumerate(names)}
+        codes = np.array([place.get(name, -1) for name in rows.names], np.int32)[rows.codes]
+        wanted = codes >= 0
+        if not wanted.any():
+            raise NumeraiError(
+                f"No row of {counted(len(names), 'era')} has a value of {', '.join(rows.targets)}.",
+                "Give other eras, or another target.",
+                code="no-rows",
+            )
+        return cls(wanted, {name: values[wanted] for name, values in rows.targets.items()}, codes[wanted], names)
 
 
 def _rows(files: Sequence[RoundsFile], eras: Collection[str], targets: Sequence[str]) -> _Rows:
@@ -417,8 +463,8 @@ def _numbers(file: RoundsFile, name: str) -> Numbers:
 
 def _blocks(
     files: Sequence[RoundsFile], features: Sequence[str], masks: Sequence[npt.NDArray[np.bool_]], rows: int
-) -> Iterator[tuple[list[str], Numbers]]:
-    """Names and values (rows, features) of a few features at a time, as LightGBM takes them without a copy."""
+) -> Iterator[tuple[list[str], Bytes]]:
+    """Names and values (features, rows) of a few features at a time."""
     wide, narrow = (max(1, size // (rows * width)) for size, width in ((BLOCK_BYTES, 1), (BINNED_BYTES, 4)))
     for start in range(0, len(features), wide):
         names = features[start : start + wide]
@@ -429,4 +475,4 @@ def _blocks(
             file.read_features(names, mask, block[:, done : done + count])
             done += count
         for place in range(0, len(names), narrow):
-            yield list(names[place : place + narrow]), block[place : place + narrow].astype(np.float32).T
+            yield list(names[place : place + narrow]), block[place : place + narrow]

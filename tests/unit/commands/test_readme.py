@@ -22,7 +22,7 @@ ONLY_READ = {
 START_STOP_OR_SEND = {
     "daemon run", "daemon start", "daemon stop", "data download", "demo", "events run", "node cancel", "node test",
     "node trigger", "notify test", "sandbox clock", "sandbox data", "sandbox fault", "sandbox round", "sandbox serve",
-    "watch",
+    "train", "watch",
 }  # fmt: skip
 
 
