@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -20,7 +19,7 @@ from typing import Any
 
 from ...adapters.terraform_runner import LOCK_FILE, TerraformRunner
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
-from ...files.private import make_private_folder, write_private
+from ...files.private import make_private_folder, remove_tree, write_private
 from ...installation import extra_needed
 from ...ports import ForeignImage, OfficialCluster, OfficialNode, Report
 from .clients import AwsClients, aws_errors
@@ -109,7 +108,7 @@ class OfficialAws:
             runner = self._runner(_account(_read(path)))
             runner.prepare(report)
             runner.destroy({}, slow_ones(report))
-        shutil.rmtree(self._folder / ".terraform", ignore_errors=True)
+        remove_tree(self._folder / ".terraform", self._folder)
 
     def _runner(self, whose: tuple[str, str]) -> TerraformRunner:
         """Terraform with an empty description, which may touch this account only."""
