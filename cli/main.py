@@ -38,7 +38,7 @@ COMMANDS = {
     "demo": ("demo", "demo", "Show the whole path on this machine, with no account and no cloud."),
     "copy-example": ("examples", "copy_example", "Copy an example node into a folder."),
     "list-constants": ("examples", "list_constants", "List sizes, examples, providers and tournaments."),
-    "train": ("train", "train", "Train the model that a folder's model.toml describes."),
+    "train": ("train", "train", "Train the model that FOLDER/model.toml describes."),
     "daemon": ("daemon", "daemon", "Serve the webhooks and runs of local nodes, and watch the rounds of all nodes."),
     "sandbox": ("sandbox", "sandbox", "Serve a local stand-in of Numerai to rehearse against."),
     "add-volume-aws": (

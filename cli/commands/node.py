@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 LAST_LINES = 20
+MODEL_FILE = PlaceType(exists=True, dir_okay=False)
 LOG_TYPES = ("cluster", "webhook")
 MODEL_HELP = "The model; may be left out when there is only one."
 TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model name is used twice."
@@ -59,7 +60,9 @@ TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model n
 
 def _choose(ctx: click.Context, option: click.Parameter, value: str | int | None) -> None:
     chosen = ctx.meta.setdefault(__name__, {})
-    if value is not None:
+    if ctx.info_name == "deploy" and isinstance(value, str) and value.endswith(".model"):  # no model has such a name
+        ctx.params["model_file"] = MODEL_FILE.convert(value, option, ctx)
+    elif value is not None:
         chosen[option.name] = value
 
 
@@ -209,17 +212,17 @@ def _insist(factory: Factory, why: str, yes: bool) -> None:
 )
 @click.option("--allow-credentials", is_flag=True, help="Build although credentials would enter the image.")
 @click.option(
-    "--model",
-    "model_file",
-    type=PlaceType(exists=True, dir_okay=False),
-    help="A file that `numerai train` has made: put it into the folder, so that the node predicts with it.",
+    "--model-file",
+    type=MODEL_FILE,
+    help="A file that `numerai train` has made (`--model FILE.model` is the same): put it into the folder, so that the "
+    "node predicts with it.",
 )
 @click.option(
     "--gate",
     type=click.Choice(["refuse", "warn", "off"]),
     default="refuse",
     show_default=True,
-    help="What becomes of a --model whose predictions do not look right.",
+    help="What becomes of a model file whose predictions do not look right.",
 )
 @dry_run_option
 @output_options

@@ -73,6 +73,7 @@ def train(factory: Factory, folder: Path, new: bool, data: str | None, threads: 
         render.line({"event": "trained", **vars(training)})
     else:
         _show(render, training)
+        render.say(f"Next: numerai validate {typed(training.artifact)}")
 
 
 def _write_new(render: Renderer, folder: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ from ..factory import Factory
 from ..files.private import replacing, unwritable
 from ..installation import extra_needed
 from ..render import Renderer
+from ..usecases.data import download
 from ..usecases.validate import Judgement, data_place, validate_models
+from .data import hearing
 from .options import PlaceType, output_options
 
 Model = Mapping[str, Any]
@@ -49,7 +52,8 @@ def validate(
 ) -> None:
     """Score models on past eras, as Numerai scores them.
 
-    MODEL is a .model file, a CSV or Parquet file of predictions, or the name of a benchmark.
+    MODEL is a .model file, a CSV or Parquet file of predictions, or the name of a benchmark. The data of a version are
+    downloaded where they are not here.
 
     \b
     Example:
@@ -57,7 +61,11 @@ def validate(
     """
 
     def folder_of(tournament: int, version: str) -> Path:
-        return factory.data_files.folder(tournament, version)
+        folder = factory.data_files.folder(tournament, version)
+        if not (folder / "validation.parquet").is_file():
+            watch = partial(hearing, factory)
+            download(factory.data_files, tournament, ["validation"], version=version, folder=None, watch=watch)
+        return folder
 
     with extra_needed("models"):
         place = data_place(data, models, folder_of)

@@ -182,19 +182,19 @@ def data_place(given: str | None, models: Sequence[str], folder_of: Callable[[in
         tournament, given = described.tournament, described.data_version
     elif (path := place(given)).exists() or not _VERSION.fullmatch(given):
         return path
-    folder = folder_of(tournament, given)
-    if not folder.is_dir():
-        raise NumeraiError(
-            f"The data of {given} are not here.",
-            f"`numerai data download validation --version {given}` fetches them.",
-            code="data-missing",
-        )
-    return folder
+    return folder_of(tournament, given)
 
 
 def _rows_file(data: Path) -> Path:
     if data.is_dir():
-        return data / "validation.parquet"
+        path = data / "validation.parquet"
+        if not path.is_file():
+            raise NumeraiError(
+                f"There is no {path.name} in {data}.",
+                f"`numerai data download validation --version {data.name}` fetches it; --to names another folder.",
+                code="data-missing",
+            )
+        return path
     if data.suffix == ".parquet":
         return data
     raise UsageError(

@@ -17,12 +17,12 @@ SECTION = " ".join(README.partition("\n## Commands\n")[2].partition("\n## ")[0].
 LEAVES = dict(leaves(cli, click.Context(cli)))
 ONLY_READ = {
     "config get", "config list", "cost", "daemon status", "data list", "doctor", "history", "list-constants",
-    "node list", "node logs", "node status", "notify list", "report", "sandbox state", "status", "validate",
+    "node list", "node logs", "node status", "notify list", "report", "sandbox state", "status",
 }  # fmt: skip
 START_STOP_OR_SEND = {
     "daemon run", "daemon start", "daemon stop", "data download", "demo", "events run", "node cancel", "node test",
     "node trigger", "notify test", "sandbox clock", "sandbox data", "sandbox fault", "sandbox round", "sandbox serve",
-    "train", "watch",
+    "train", "validate", "watch",
 }  # fmt: skip
 
 

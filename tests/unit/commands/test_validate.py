@@ -83,9 +83,8 @@ def test_what_is_wrong_is_one_message(line: Line, data: Path) -> None:
 def test_the_data_may_be_a_version_or_that_of_the_model(line: Line, data: Path, tmp_path: Path) -> None:
     """Where `numerai data download` keeps it."""
     mine = str(data / "deployed.csv")
-    answer = line("validate", mine, "--data", "v5.3")
-    assert answer.exit_code == 1
-    assert "numerai data download validation --version v5.3" in answer.err
+    answer = line("validate", mine, "--data", "v9.9")
+    assert answer.exit_code != 0 and "v9.9" in answer.err
     folder = FakeDataFiles(line.home / "data").folder(8, "v5.3")
     folder.parent.mkdir(parents=True)
     data.rename(folder)
