@@ -276,12 +276,22 @@ def deploy(
     factory.render.result(done, show)
 
 
+def _live_data(factory: Factory, tournament: int, version: str) -> Path:
+    """The folder of a version's data, with today's live rows in it."""
+    from ..usecases.data import download
+    from .data import hearing
+
+    watch = partial(hearing, factory)
+    download(factory.data_files, tournament, ["live"], version=version, folder=None, watch=watch)
+    return factory.data_files.folder(tournament, version)
+
+
 def _ship(factory: Factory, chosen: Node, model: Path, gate: str, *, dry_run: bool) -> str:
     """Look at a model and put it into the node's folder; what that is, in words."""
     from ..usecases.ship import check_model, plan_model, put_model
 
     with extra_needed("models"):
-        check_model(model, chosen, factory.data_files.folder, gate, factory.render.warn)
+        check_model(model, chosen, partial(_live_data, factory), gate, factory.render.warn)
         if not dry_run:
             with factory.store.node_lock(chosen.name):
                 put_model(model, chosen, factory.store.home, factory.render.progress)

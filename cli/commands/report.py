@@ -8,21 +8,20 @@ from pathlib import Path
 import click
 
 from ..factory import Factory
+from ..installation import extra_needed
 from ..usecases.report import read_validation, write_page, write_pictures
-from .options import output_options
+from .options import PlaceType, output_options, refuse_to_overwrite
 
 
 @click.command()
-@click.argument("validation", type=click.Path(path_type=Path, dir_okay=False))
+@click.argument("validation", type=PlaceType(dir_okay=False))
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=PlaceType(dir_okay=False),
     help="Where the page goes.  [default: beside the validation, with the ending .html]",
 )
-@click.option(
-    "--png", type=click.Path(path_type=Path, file_okay=False), help="Put the figures as PNG files there, too."
-)
+@click.option("--png", type=PlaceType(file_okay=False), help="Put the figures as PNG files there, too.")
 @click.option("--dark", is_flag=True, help="Draw the PNG files on a dark ground. The page follows its reader's system.")
 @click.option("--open", "opens", is_flag=True, help="Open the page in the browser.")
 @output_options
@@ -40,8 +39,10 @@ def report(factory: Factory, validation: Path, output: Path | None, png: Path | 
     """
     content = read_validation(validation)
     page = output or validation.with_suffix(".html")
-    write_page(content, page)
-    pictures = [] if png is None else write_pictures(content, png, dark=dark)
+    refuse_to_overwrite(page, validation)
+    with extra_needed("models"):
+        write_page(content, page)
+        pictures = [] if png is None else write_pictures(content, png, dark=dark)
     render = factory.render
 
     def show() -> None:

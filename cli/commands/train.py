@@ -47,7 +47,8 @@ _WIDTH = 40
 def train(factory: Factory, folder: Path, new: bool, data: str | None, threads: int | None, again: bool) -> None:
     """Train the model that FOLDER/model.toml describes. It becomes FOLDER/<name>.model.
 
-    Interrupt it as you like: the same command goes on where it was, and ends in the same bytes.
+    Interrupt it as you like: the same command goes on where it was, and ends in the same bytes. What was
+    interrupted with --again goes on without it.
 
     \b
     Examples:

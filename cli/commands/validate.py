@@ -18,7 +18,7 @@ from ..render import Renderer
 from ..usecases.data import download
 from ..usecases.validate import Judgement, data_place, validate_models
 from .data import hearing
-from .options import PlaceType, output_options
+from .options import PlaceType, output_options, refuse_to_overwrite
 
 Model = Mapping[str, Any]
 Row = tuple[str, Callable[[Model], float | None], str]
@@ -67,6 +67,8 @@ def validate(
             download(factory.data_files, tournament, ["validation"], version=version, folder=None, watch=watch)
         return folder
 
+    if output is not None:
+        refuse_to_overwrite(output, *(Path(name) for name in (*models, *filter(None, (against, data)))))
     with extra_needed("models"):
         place = data_place(data, models, folder_of)
         found = validate_models(Judgement(models, place, target, eras, benchmark, against, features))

@@ -58,6 +58,11 @@ def open_checkpoint(folder: Path, identity: Mapping[str, object], *, again: bool
         remove_tree(place, folder)
 
 
+def is_begun(folder: Path) -> bool:
+    """Whether a training in this folder was interrupted."""
+    return (folder / FOLDER / _IDENTITY).exists()
+
+
 class Checkpoint:
     """The folder `.training`, while its lock is held."""
 

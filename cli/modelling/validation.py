@@ -356,6 +356,11 @@ def _similarities(rows: DataRows, own: Column, others: Mapping[str, Column]) -> 
     return found
 
 
+def _of_last(values: Floats, eras: int) -> float | None:
+    """The mean over the last so many eras, None where there are fewer."""
+    return mean_of_last(values, eras) if np.count_nonzero(~np.isnan(values)) >= eras else None
+
+
 def _described(
     one: _Judged, scores: Mapping[str, Floats], features: Sequence[str], similar: Mapping[str, float | None]
 ) -> dict[str, Any]:
@@ -368,7 +373,7 @@ def _described(
         "training": dict(one.candidate.training),
         "metrics": {name: summary(values) for name, values in scores.items()},
         "windows": {
-            str(window): {name: mean_of_last(values, window) for name, values in scores.items()} for window in WINDOWS
+            str(window): {name: _of_last(values, window) for name, values in scores.items()} for window in WINDOWS
         },
         "per_era": {
             name: [None if np.isnan(value) else float(value) for value in values] for name, values in scores.items()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ def read_validation(path: Path) -> Mapping[str, Any]:
             f"{path} is a validation of format {content.get('format')}; this version reads {FORMAT}.",
             "Upgrade the tool, or make it again: " + NEXT,
         )
-    if not content["models"] or not content["data"].get("eras"):
+    if not isinstance(content["data"], dict) or not content["models"] or not content["data"].get("eras"):
         raise UsageError(f"{path} holds no scores.", NEXT)
     return content
 
@@ -44,7 +45,9 @@ def write_page(validation: Mapping[str, Any], to: Path) -> None:
     """Write the page; a report that was there is replaced whole or not at all."""
     from ..modelling.report import page
 
-    _write(to, page(validation).encode("utf-8"))
+    with _as_drawn():
+        content = page(validation).encode("utf-8")
+    _write(to, content)
 
 
 def write_pictures(validation: Mapping[str, Any], folder: Path, *, dark: bool = False) -> list[Path]:
@@ -53,10 +56,21 @@ def write_pictures(validation: Mapping[str, Any], folder: Path, *, dark: bool = 
     from ..modelling.report import pictures
 
     written = []
-    for name, content in pictures(validation, DARK if dark else LIGHT).items():
+    with _as_drawn():
+        drawn = pictures(validation, DARK if dark else LIGHT)
+    for name, content in drawn.items():
         _write(folder / name, content)
         written.append(folder / name)
     return written
+
+
+@contextmanager
+def _as_drawn() -> Iterator[None]:
+    """What is no validation inside, which somebody has changed by hand, is one message."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
+        raise UsageError(f"The validation cannot be drawn: {type(error).__name__}: {error}.", NEXT) from error
 
 
 def _write(path: Path, content: bytes) -> None:

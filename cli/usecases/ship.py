@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from ..dockerignore import included_files
 from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder, replacing, unwritable
 from ..models import Node, Tournament
@@ -18,40 +19,51 @@ DEPLOYED = "deployed.model"
 KEPT_MODELS = 5
 REFUSE, WARN, OFF = "refuse", "warn", "off"
 GATES = (REFUSE, WARN, OFF)
+CODE = (".py", ".R", ".r", ".sh", ".jl")
+READERS = (".model(", "read_model(", DEPLOYED)
+"""What stands in code that reads a model file."""
 
 
 def check_model(model: Path, node: Node, data_of: Callable[[int, str], Path], gate: str, warn: Report) -> None:
-    """Whether a model can be deployed to a node: its file is whole, of the node's tournament, and its predictions of
-    the data that are here pass the gate. What cannot be looked at is said.
+    """Whether a model can be deployed to a node: its file is whole, of the node's tournament, the node's code reads it,
+    and its predictions pass the gate. `data_of` gives the folder of a version's data, and brings the live rows there.
 
-    Raises `UsageError` for a model of another tournament, `NumeraiError` with code `model-unusable`, or `gate` where
-    something is found and `gate` is `refuse`.
+    Raises `UsageError` for a model of another tournament, `NumeraiError` with code `model-unusable`; and with `gate`
+    where something is found, or cannot be looked at. With the gate `warn` that is only said, with `off` not even that.
     """
     read = read_artifact(model)
     if read.tournament != node.tournament:
         theirs, own = Tournament(read.tournament).title, Tournament(node.tournament).title
         raise UsageError(f"{model} predicts {theirs}, and {node.name} is in {own}.", code="wrong-model")
-    if not any(".model(" in text for text in _code(Path(node.path))):
-        warn(
-            f"Nothing in {node.path} calls `node.model()`, which reads {DEPLOYED}: the example model-python3 does"
-            " (`numerai copy-example -e model-python3`)."
-        )
     if gate == OFF:
         return
-    data = data_of(read.tournament, read.data_version)
+    if not any(call in text for text in _code(Path(node.path)) for call in READERS):
+        _object(
+            gate,
+            warn,
+            f"Nothing in {node.path} reads {DEPLOYED}: the node would go on without the model.",
+            "Call `node.model()`, as the example model-python3 does (`numerai copy-example -e model-python3`).",
+        )
+    deployed = Path(node.path) / DEPLOYED
     try:
-        deployed = Path(node.path) / DEPLOYED
-        look = check_before_deploy(model, data, deployed if deployed.is_file() else None, refuse=gate == REFUSE)
+        data = data_of(read.tournament, read.data_version)
+        look = check_before_deploy(model, data, deployed if deployed.is_file() else None, refuse=False)
     except NumeraiError as error:
-        if error.code not in ("data-missing", "data-file-missing", "extra-missing"):
-            raise
-        fetch = f"`numerai data download live --version {read.data_version}` fetches what it is looked at with."
-        warn(f"What {model.name} predicts was not looked at: {error.message} {fetch}")
+        _object(gate, warn, f"What {model.name} predicts cannot be looked at: {error.message}", error.hint or "")
         return
-    for found in look.findings:
-        warn(f"{model.name}: {found.message}.")
     for note in look.notes:
         warn(note)
+    if look.findings:
+        found = "; ".join(one.message for one in look.findings)
+        _object(
+            gate, warn, f"{model.name} does not look right: {found}.", f"`numerai validate {model}` shows its scores."
+        )
+
+
+def _object(gate: str, warn: Report, why: str, mend: str) -> None:
+    if gate == REFUSE:
+        raise NumeraiError(why, f"{mend} `--gate warn` deploys it all the same.".lstrip(), code="gate")
+    warn(why)
 
 
 def put_model(model: Path, node: Node, home: Path, report: Report) -> None:
@@ -100,8 +112,11 @@ def _keep(model: Path, folder: Path) -> Path:
 
 
 def _code(folder: Path) -> list[str]:
-    """The Python files of a folder itself."""
+    """The files of a folder that may be its code: the runtime, which every example carries, is none."""
+    names = [
+        name for name in included_files(folder, folder) if not name.startswith("numerai_node/") and name.endswith(CODE)
+    ]
     try:
-        return [path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("*.py")]
+        return [(folder / name).read_text(encoding="utf-8", errors="replace") for name in names]
     except OSError as error:
         raise unwritable(folder, error) from error

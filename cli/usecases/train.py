@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..counting import counted
-from ..errors import UsageError
+from ..errors import NumeraiError, UsageError
 from ..modelling.artifact import SUFFIX, About, ForestMember, read_about, write_artifact
-from ..modelling.checkpoint import fingerprint, open_checkpoint
+from ..modelling.checkpoint import fingerprint, is_begun, open_checkpoint
 from ..modelling.dataset import RoundsFile, build, open_file, read_matrix
 from ..modelling.eras import Split, every, in_order, purge_of, split
 from ..modelling.feature_sets import read_feature_sets
@@ -110,7 +110,7 @@ def train_folder(
     work = prepare(read_model_toml(folder), data)
     path = folder / f"{work.plan.name}{SUFFIX}"
     known = fingerprint(work.identity)
-    if not again and (about := read_about(path)) is not None and _identity_of(about) == known:
+    if not again and not is_begun(folder) and (about := read_about(path)) is not None and _identity_of(about) == known:
         return _training(path, about, up_to_date=True)
     check_room(work, folder)
     with open_checkpoint(folder, work.identity, again=again) as checkpoint:
@@ -191,6 +191,12 @@ def _version(plan: ModelToml, data: Path) -> str:
             "Give the folder of that version, or change model.toml.",
             code="other-data-version",
         )
+    if not wanted and not _VERSION.fullmatch(name):
+        raise UsageError(
+            f"Which version of the data does {data} hold? Its name does not say it, and the node needs to know.",
+            'Say `version = "v5.3"` under [data] in model.toml.',
+            code="data-version-missing",
+        )
     return wanted or name
 
 
@@ -209,6 +215,12 @@ def _split(plan: ModelToml, files: Sequence[RoundsFile], targets: Sequence[str])
             code="era-twice",
         )
     eras = in_order(labelled)
+    if not eras:
+        raise UsageError(
+            f"{' and '.join(file.path.name for file in files)} hold no row with a value of {', '.join(targets)}.",
+            "Give the training data of a version: `numerai data download train`.",
+            code="no-targets",
+        )
     step, purge = plan.data.every, purge_of(*plan.data.targets)
     held = plan.held_out.eras
     if held is None:
@@ -221,7 +233,16 @@ def _split(plan: ModelToml, files: Sequence[RoundsFile], targets: Sequence[str])
 
 def _known(file: RoundsFile, targets: Sequence[str], eras: set[str] | None = None) -> Any:
     """Which rows have every target."""
-    return ~np.any([np.isnan(values.astype(np.float32)) for values in file.read(targets, eras).values()], axis=0)
+    unknown = []
+    for target, values in file.read(targets, eras).items():
+        if values.dtype.kind not in "iuf" or np.isinf(values.astype(np.float64)).any():
+            raise NumeraiError(
+                f"{file.path.name}: the target {target} holds something else than finite numbers and gaps.",
+                "Name another target in model.toml, or download the file again.",
+                code="data-values",
+            )
+        unknown.append(np.isnan(values.astype(np.float32)))
+    return ~np.any(unknown, axis=0)
 
 
 def _identity(plan: ModelToml, version: str, data: Path, features: Sequence[str]) -> dict[str, object]:

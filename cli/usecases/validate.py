@@ -80,7 +80,32 @@ def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | 
     )
     with as_the_runtime_says():
         found = validate(task, candidates, called[asked.against].name if asked.against else None)
-    return {**found, "notes": [*asked.notes, *found["notes"]]}
+    seen = [note for one in candidates for note in _seen(one, found["data"]["eras"])]
+    return {**found, "notes": [*asked.notes, *seen, *found["notes"]]}
+
+
+def _seen(candidate: Candidate, eras: Sequence[str]) -> Iterator[str]:
+    """What of these eras is no proof of a model, because its training has seen it or is closer than its purge."""
+    from ..modelling.eras import era_number
+
+    training = candidate.training
+    try:
+        first, last = (era_number(name) for name in training["eras"])
+        held = [era_number(name) for name in training.get("held_out") or ()]
+        purge = int(training.get("purge", 0))
+    except (KeyError, TypeError, ValueError, NumeraiError):  # not said, or not by this tool
+        return
+    numbers = [era_number(name) for name in eras]
+    inside = sum(first <= number <= last + purge for number in numbers)
+    if inside:
+        yield (
+            f"{candidate.name} was trained on {counted(inside, 'era')} of these, or within {purge} eras before them: it"
+            " scores too high there. Give --eras that its training has not seen."
+        )
+    stopped = sum(held[0] <= number <= held[-1] + purge for number in numbers) if held else 0
+    if stopped:
+        eras_of_these = f"{counted(stopped, 'era')} of these"
+        yield f"{candidate.name} was stopped by its CORR on {eras_of_these}: it scores a little too high there."
 
 
 def check_before_deploy(
@@ -137,7 +162,11 @@ def _deployed(
     file: RoundsFile, path: Path, open_model: Callable[[Path], Predictor], values: Floats, notes: list[str]
 ) -> tuple[Floats, Floats] | None:
     """What a model and the deployed one predict of the same rows; None where the deployed one needs other data."""
-    deployed = open_model(path)
+    try:
+        deployed = open_model(path)
+    except NumeraiError as error:
+        notes.append(f"It is not compared with what is deployed. {error.message}")
+        return None
     absent = set(deployed.features) - set(file.columns)
     if absent:
         notes.append(f"{path.name} is not compared: {file.path.name} lacks {counted(len(absent), 'feature')} of it.")
@@ -174,6 +203,9 @@ def data_place(given: str | None, models: Sequence[str], folder_of: Callable[[in
     tournament = 8
     if given is None:
         first = next((Path(name) for name in models if Path(name).suffix == ARTIFACT and Path(name).is_file()), None)
+        missing = next((name for name in models if Path(name).suffix and not Path(name).exists()), None)
+        if first is None and missing is not None:
+            raise UsageError(f"There is no file {missing}.", code="unknown-model")
         if first is None:
             raise UsageError(
                 "Which data are these predictions of?", "Name a folder or a version: --data v5.3.", code="data-missing"
@@ -245,12 +277,13 @@ _OF_A_MEMBER = ("target", "seed", "trees")
 def _training(about: Mapping[str, Any]) -> dict[str, Any]:
     """How a model was trained, of all that its file says of it."""
     members = about.get("members", ())
+    training = {key: value for key, value in (about.get("training") or {}).items() if key not in ("curves", "identity")}
     told = {
         "data": about.get("data_version"),
         "features": len(about.get("features", ())) or None,
         "members": [" ".join(f"{key} {member[key]}" for key in _OF_A_MEMBER if key in member) for member in members],
         "neutralized": (about.get("neutralize") or {}).get("proportion"),
-        **(about.get("training") or {}),
+        **training,
     }
     return {name: value for name, value in told.items() if value not in (None, [], {})}
 

@@ -1,7 +1,7 @@
 """Predict today's live rows with the deployed model and submit them. Numerai starts this at every round.
 
-The model is the file that `numerai train` has made and `numerai node deploy --model FILE` has put beside this one. It
-is predicted without LightGBM, and trained elsewhere.
+The model is the file that `numerai train` has made and `numerai node deploy --model-file FILE` has put beside this one.
+It is predicted without LightGBM, and trained elsewhere.
 """
 
 import pandas as pd

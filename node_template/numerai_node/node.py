@@ -114,14 +114,16 @@ class Node:
         log("ready", model=name, node=settings.node, trigger_id=settings.trigger_id, runtime=__version__)
 
     def model(self, file: str | Path = DEPLOYED) -> ModelFile:
-        """A model file, by default the one that `numerai node deploy --model` has put beside the code. From now on the
-        data are of the version that it was trained on, as long as Numerai serves that and no other one is set.
+        """A model file, by default the one that `numerai node deploy --model-file` has put beside the code. From
+        now on the data are of the version that it was trained on, as long as Numerai serves that and no other is set.
 
         `ConfigurationError` when there is none, when it cannot be used, or is of another tournament.
         """
         path = Path(file)
         if not path.is_file():
-            raise ConfigurationError(f"There is no model {path}: `numerai node deploy --model FILE` puts one there.")
+            raise ConfigurationError(
+                f"There is no model {path}: `numerai node deploy --model-file FILE` puts one there."
+            )
         model = read_model(path)
         if model.tournament != self.settings.tournament:
             raise ConfigurationError(

@@ -97,3 +97,41 @@ def test_the_data_may_be_a_version_or_that_of_the_model(line: Line, data: Path, 
         archive.writestr("model.json", json.dumps(about | {"members": [member], "neutralize": None}))
     assert line("validate", str(tmp_path / "a.model"), mine).err.startswith("Error: ")  # of the member, not the data
     assert "is damaged" in line("validate", str(tmp_path / "a.model"), mine).err
+
+
+def test_what_is_read_is_not_written_over(line: Line, data: Path) -> None:
+    mine = data / "deployed.csv"
+    before = mine.read_bytes()
+    answer = line("validate", str(mine), "--data", str(data), "--output", str(mine))
+    assert answer.exit_code == 2 and "is not written over" in answer.err and mine.read_bytes() == before
+    output = data / "validation.json"
+    assert line("validate", str(mine), "--data", str(data), "--output", str(output)).exit_code == 0
+    before = output.read_bytes()
+    answer = line("report", str(output), "--output", str(output))
+    assert answer.exit_code == 2 and "is not written over" in answer.err and output.read_bytes() == before
+
+
+def test_windows_have_all_their_eras_or_no_value(line: Line, data: Path) -> None:
+    answer = line("validate", str(data / "deployed.csv"), "--data", str(data), "--json")
+    assert {value for window in answer.json["models"][0]["windows"].values() for value in window.values()} == {None}
+
+
+def test_eras_that_a_model_has_seen_are_no_proof_of_it(line: Line, data: Path, tmp_path: Path) -> None:
+    lightgbm = pytest.importorskip("lightgbm")
+    rows = pd.read_parquet(data / "validation.parquet")
+    dataset = lightgbm.Dataset(rows[["feature_a"]].to_numpy(), rows["target"])
+    booster = lightgbm.train({"verbosity": -1, "num_threads": 1, "min_data_in_leaf": 5}, dataset, 3)
+    training = {"eras": ["0001", "0003"], "held_out": ["0006", "0006"], "purge": 1, "curves": [[[1, 0.1]]]}
+    member = {"file": "m.txt", "features": None, "target": "target", "weight": 1, "seed": 0, "trees": 3}
+    about = {"format": 1, "tournament": 8, "data_version": "v5.3", "features": ["feature_a"], "combine": "rank"}
+    with ZipFile(tmp_path / "a.model", "w") as archive:
+        archive.writestr(
+            "model.json", json.dumps({**about, "members": [member], "neutralize": None, "training": training})
+        )
+        archive.writestr("m.txt", booster.model_to_string())
+    found = line("validate", str(tmp_path / "a.model"), "--data", str(data), "--json").json
+    assert any("trained on 4 eras of these" in note for note in found["notes"])
+    assert any("stopped by its CORR on 1 era of these" in note for note in found["notes"])
+    assert found["models"][0]["training"]["eras"] == ["0001", "0003"] and "curves" not in found["models"][0]["training"]
+    later = line("validate", str(tmp_path / "a.model"), "--data", str(data), "--eras", "0005:0005", "--json").json
+    assert not any("trained on" in note or "stopped by" in note for note in later["notes"])

@@ -182,6 +182,7 @@ def test_the_command_writes_the_page_beside_the_validation(
         (b'{"models": [], "data": {}}', "of format None"),
         (b'{"format": 2, "models": [], "data": {}}', "of format 2"),
         (b'{"format": 1, "models": [], "data": {}}', "holds no scores"),
+        (b'{"format": 1, "models": [{}], "data": []}', "holds no scores"),
     ],
 )
 def test_what_is_no_validation_is_refused(content: bytes, says: str, tmp_path: Path) -> None:
@@ -203,3 +204,14 @@ def test_a_report_that_cannot_be_written_is_one_message(two: dict[str, Any], tmp
 def test_pictures_go_into_a_folder(two: dict[str, Any], tmp_path: Path) -> None:
     written = write_pictures(two, tmp_path / "new" / "figures", dark=True)
     assert sorted(written) == sorted((tmp_path / "new" / "figures").iterdir())
+
+
+@pytest.mark.parametrize(
+    "broken", [{"name": None}, {"per_era": []}, {"metrics": {"corr": 1}}], ids=["name", "eras", "metrics"]
+)
+def test_what_was_changed_by_hand_is_one_message(broken: dict[str, Any], tmp_path: Path) -> None:
+    content = validation({**model("new", 1), **broken})
+    if broken.get("name", "") is None:
+        del content["models"][0]["name"]
+    with pytest.raises(UsageError, match="cannot be drawn"):
+        write_page(content, tmp_path / "report.html")

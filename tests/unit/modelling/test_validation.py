@@ -93,7 +93,7 @@ def test_every_metric_is_numerai_tools(classic: Path, rows: pd.DataFrame, write:
         ours = np.array(model["per_era"][name], dtype=float)
         assert np.allclose(ours, values, rtol=0, atol=1e-8, equal_nan=True), name
         assert model["metrics"][name]["mean"] == pytest.approx(np.nanmean(values), abs=1e-8)
-        assert model["windows"]["20"][name] == pytest.approx(np.nanmean(values), abs=1e-8)
+        assert model["windows"]["20"][name] is None, "there are fewer eras"
     assert found["data"] == {
         "version": "v5.3",
         "file": "validation.parquet",

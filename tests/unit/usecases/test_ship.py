@@ -18,7 +18,9 @@ lightgbm = pytest.importorskip("lightgbm")
 FEATURES = ["feature_a", "feature_b"]
 
 
-def made(path: Path, seed: int = 1, *, tournament: int = 8, version: str = "v5.3") -> Path:
+def made(
+    path: Path, seed: int = 1, *, tournament: int = 8, version: str = "v5.3", more: dict[str, object] | None = None
+) -> Path:
     """A model file with one little forest."""
     chance = np.random.default_rng(seed)
     rows = chance.integers(0, 5, (500, 2)).astype(np.int8)
@@ -28,7 +30,9 @@ def made(path: Path, seed: int = 1, *, tournament: int = 8, version: str = "v5.3
     member = {"file": "members/000.txt", "features": None, "target": "target", "seed": seed, "trees": 5, "weight": 1.0}
     about = {"format": 1, "tournament": tournament, "data_version": version, "features": FEATURES, "combine": "rank"}
     with ZipFile(path, "w") as archive:
-        archive.writestr("model.json", json.dumps({**about, "members": [member], "neutralize": None, "drift": None}))
+        archive.writestr(
+            "model.json", json.dumps({**about, "members": [member], "neutralize": None, "drift": None, **(more or {})})
+        )
         archive.writestr("members/000.txt", booster.model_to_string())
     return path
 
@@ -82,32 +86,67 @@ def test_a_model_that_a_node_cannot_use_is_refused(node: Node, tmp_path: Path) -
     assert not (Path(node.path) / DEPLOYED).exists()
 
 
-def test_what_was_not_looked_at_is_said(node: Node, tmp_path: Path) -> None:
+def test_what_cannot_be_looked_at_is_not_deployed(node: Node, tmp_path: Path) -> None:
     said: list[str] = []
-    check_model(made(tmp_path / "a.model"), node, nowhere, "refuse", said.append)
-    assert len(said) == 1 and "was not looked at" in said[0] and "numerai data download live --version v5.3" in said[0]
+    model = made(tmp_path / "a.model")
+    with pytest.raises(NumeraiError, match="cannot be looked at: There is no") as caught:
+        check_model(model, node, nowhere, "refuse", said.append)
+    assert caught.value.code == "gate" and "--gate warn" in str(caught.value.hint)
+    assert said == []
+    check_model(model, node, nowhere, "warn", said.append)
+    assert len(said) == 1 and "cannot be looked at" in said[0]
 
 
-def test_code_that_does_not_read_the_model_is_said(node: Node, tmp_path: Path) -> None:
-    (Path(node.path) / "predict.py").write_text("print()")
+def test_code_that_does_not_read_the_model_is_not_deployed(node: Node, tmp_path: Path) -> None:
+    code, said = Path(node.path) / "predict.py", list[str]()
+    code.write_text("print()")
+    (code.parent / "numerai_node").mkdir()
+    (code.parent / "numerai_node" / "node.py").write_text("def read_model(): ...")
+    model = made(tmp_path / "a.model")
+    with pytest.raises(NumeraiError, match=r"reads deployed\.model") as caught:
+        check_model(model, node, nowhere, "refuse", said.append)
+    assert "node.model()" in str(caught.value.hint)
+    code.unlink()
+    (code.parent / "src").mkdir()
+    (code.parent / "src" / "main.py").write_text("read_model(path)")
+    check_model(model, node, nowhere, "warn", said.append)
+    assert not any("reads" in text for text in said)
+
+
+def test_a_damaged_deployed_model_does_not_stop_a_good_one(node: Node, tmp_path: Path) -> None:
+    (Path(node.path) / DEPLOYED).write_bytes(b"PK damaged")
     said: list[str] = []
-    check_model(made(tmp_path / "a.model"), node, nowhere, "off", said.append)
-    assert len(said) == 1 and "node.model()" in said[0]
+    check_model(made(tmp_path / "a.model"), node, lambda *_: live(tmp_path, chance=True), "warn", said.append)
+    assert any("not compared with what is deployed" in text for text in said)
+
+
+@pytest.mark.parametrize("about", [{"tournament": 99}, {"drift": "text"}, {"data_version": "../../etc"}], ids=str)
+def test_a_description_that_cannot_be_is_refused(node: Node, about: dict[str, object], tmp_path: Path) -> None:
+    model = made(tmp_path / "a.model", more=about)
+    with pytest.raises(NumeraiError, match="cannot be understood") as caught:
+        check_model(model, node, nowhere, "warn", lambda text: None)
+    assert caught.value.code == "model-unusable"
+
+
+def live(folder: Path, *, chance: bool = False) -> Path:
+    """A folder with live rows: all alike, or by chance."""
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    rows = 400
+    columns = {"id": [f"n{number}" for number in range(rows)], "era": ["X"] * rows}
+    drawn = np.random.default_rng(1).integers(0, 5, (2, rows)) if chance else np.zeros((2, rows))
+    columns |= {name: pa.array(drawn[number], pa.int8()) for number, name in enumerate(FEATURES)}
+    parquet.write_table(pa.table(columns), folder / "live.parquet")
+    return folder
 
 
 @pytest.mark.parametrize("gate", GATES)
 def test_predictions_that_do_not_look_right_are_refused(node: Node, gate: str, tmp_path: Path) -> None:
-    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
-    rows = 400
-    columns = {"id": [f"n{number}" for number in range(rows)], "era": ["X"] * rows}
-    columns |= {name: pa.array(np.zeros(rows), pa.int8()) for name in FEATURES}
-    parquet.write_table(pa.table(columns), tmp_path / "live.parquet")
     said: list[str] = []
     model = made(tmp_path / "a.model")
     if gate == "refuse":
         with pytest.raises(NumeraiError, match="does not look right") as caught:
-            check_model(model, node, lambda *_: tmp_path, gate, said.append)
+            check_model(model, node, lambda *_: live(tmp_path), gate, said.append)
         assert caught.value.code == "gate"
     else:
-        check_model(model, node, lambda *_: tmp_path, gate, said.append)
+        check_model(model, node, lambda *_: live(tmp_path), gate, said.append)
         assert any("a.model" in text for text in said) is (gate == "warn")

@@ -215,6 +215,44 @@ def test_it_goes_on_with_nothing_that_has_changed_and_says_what_has(data: Path, 
     assert seen[0].trees == 11, "nothing was lost"
 
 
+@pytest.mark.slow
+def test_what_was_begun_again_and_interrupted_goes_on(data: Path, model: Callable[..., Path]) -> None:
+    folder = model()
+    train_folder(folder, data, threads=1)
+    before = (folder / "model.model").read_bytes()
+
+    def cut(progress: Progress) -> None:
+        if progress.block_ended and progress.trees == 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_folder(folder, data, threads=1, report=cut, again=True)
+    seen: list[Progress] = []
+    assert not train_folder(folder, data, threads=1, report=seen.append).up_to_date
+    assert seen[0].trees == 11 and not (folder / FOLDER).exists()
+    assert (folder / "model.model").read_bytes() == before
+
+
+def _infinite(folder: Path) -> None:
+    table = pd.read_parquet(folder / "train.parquet")
+    table.loc[table.index[0], "target"] = np.inf
+    table.to_parquet(folder / "train.parquet")
+
+
+def _no_rows(folder: Path) -> None:
+    pd.read_parquet(folder / "train.parquet").iloc[:0].to_parquet(folder / "train.parquet")
+
+
+def _no_labels(folder: Path) -> None:
+    table = pd.read_parquet(folder / "train.parquet")
+    table.assign(target=np.nan).to_parquet(folder / "train.parquet")
+
+
+def _words(folder: Path) -> None:
+    table = pd.read_parquet(folder / "train.parquet")
+    table.assign(target=table["target"].astype(str)).to_parquet(folder / "train.parquet")
+
+
 def _without(column: str) -> Callable[[Path], None]:
     def change(folder: Path) -> None:
         pd.read_parquet(folder / "train.parquet").drop(columns=column).to_parquet(folder / "train.parquet")
@@ -253,6 +291,10 @@ BAD_DATA = [
     ("unknown neutralizer", lambda _: None, f"{TOML}[neutralize]\nfeatures = 'x'\n", "no feature set x"),
     ("too few eras", lambda _: None, TOML.replace("eras = 3", "eras = 20"), "too few to hold out 20"),
     ("other version", lambda _: None, TOML.replace("[data]", '[data]\nversion = "v5.2"'), "asks for .* v5.2"),
+    ("infinite target", _infinite, TOML, "something else than finite numbers"),
+    ("text as target", _words, TOML, "target"),
+    ("no rows", _no_rows, TOML, "no row"),
+    ("no labels", _no_labels, TOML, "no row with a value of target"),
     ("nothing to learn", lambda _: None, f"{TOML}min_data_in_leaf = 100000\n", "could be split"),
 ]
 
@@ -300,7 +342,7 @@ REAL = os.environ.get("NUMERAI_REAL_DATA", "")
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL, reason="NUMERAI_REAL_DATA names no folder with genuine rows")
 def test_genuine_rows_are_trained_on(model: Callable[..., Path]) -> None:
-    text = 'seeds = [0, 1]\n[data]\nfeature_sets = ["small", "all"]\n[held_out]\npatience = 100\n'
+    text = 'seeds = [0, 1]\n[data]\nversion = "v4.1"\nfeature_sets = ["small", "all"]\n[held_out]\npatience = 100\n'
     folder = model(f"{text}[parameters]\ntrees = 300\nblock = 50\n")
     training = train_folder(folder, Path(REAL), threads=1)
     corrs = {str(each["label"]): each["corr"] for each in training.members}
@@ -315,3 +357,12 @@ def test_genuine_rows_are_trained_on(model: Callable[..., Path]) -> None:
     expected = held.groupby("era").apply(lambda era: numerai_corr(predictions.loc[era.index], era["target"])).mean()
     ours = [corr["mean"], *(each["corr"] for each in training.members)]
     assert ours == pytest.approx(list(np.asarray(expected)), abs=1e-8)
+
+
+def test_data_of_which_nobody_knows_the_version_are_refused(data: Path, model: Callable[..., Path]) -> None:
+    place = data.parent / "mine"
+    if not place.exists():
+        make_data(place)
+    with pytest.raises(NumeraiError, match="Which version") as error:
+        train_folder(model(name="unnamed"), place, threads=1)
+    assert error.value.code == "data-version-missing"
