@@ -83,15 +83,18 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, move_aws: boo
             render.say(f"Backup: {backup}. `numerai upgrade --undo` puts everything back.")
             if found.numerai_keys or found.cloud_keys:
                 render.say("It holds the old tool's keys, as they were: remove it when you will not go back.")
-            render.say(
-                "What the official tool made in your cloud account is left as it is, and costs what it did. Next:"
-            )
-            for step in next_steps(store, factory.providers):
-                render.say(f"  {step}")
-            if any(node.provider == "aws" for node in found.nodes.values()):
-                render.say("Or all of it at once, the removal of the old cluster included: numerai upgrade --move-aws")
+            _say_next(factory, found)
 
     render.result(content, show)
+
+
+def _say_next(factory: Factory, found: OfficialFiles) -> None:
+    say = factory.render.say
+    say("What the official tool made in your cloud account is left as it is, and costs what it did. Next:")
+    for step in next_steps(factory.store, factory.providers):
+        say(f"  {step}")
+    if any(node.provider == "aws" for node in found.nodes.values()):
+        say("Or all of it at once, the removal of the old cluster included: numerai upgrade --move-aws")
 
 
 def _show(factory: Factory, found: OfficialFiles, *, offer: bool) -> None:

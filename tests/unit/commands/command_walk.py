@@ -59,6 +59,7 @@ VALUES: dict[str, str] = {
     "provider": "local",
     "size": "50",
     "url": "json://127.0.0.1:9/hook",
+    "validation": "mine.json",
     "value": "31999",
 }
 """What is typed for a parameter of that name, where it must be given."""
