@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..files.places import place
+from .configure import DATA_VERSION
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Bytes, RoundsFile
@@ -29,7 +30,6 @@ STANDARD_BENCHMARK = "lgbm_ender20"
 """How the benchmark ends that models are compared with unless one is named. Source: the columns of Numerai's
 v5.3/validation_benchmark_models.parquet."""
 LIVE = "live.parquet"
-_VERSION = re.compile(r"v\d{1,4}(\.\d{1,4})?")
 _ERAS = re.compile(r"([^:]*):([^:]*)")
 
 
@@ -212,7 +212,7 @@ def data_place(given: str | None, models: Sequence[str], folder_of: Callable[[in
             )
         described = read_artifact(first)
         tournament, given = described.tournament, described.data_version
-    elif (path := place(given)).exists() or not _VERSION.fullmatch(given):
+    elif (path := place(given)).exists() or not DATA_VERSION.fullmatch(given):
         return path
     return folder_of(tournament, given)
 
