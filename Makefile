@@ -11,7 +11,7 @@ AWS_WORKERS ?= 3
 # Tests start hundreds of Python processes: without bytecode each of them compiles the package again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo check lint style types imports unit test test-core test-aws faults aws-emulator aws-first-run lock audit sbom clean
+.PHONY: demo check lint style types imports unit test test-core test-aws faults aws-emulator aws-first-run bench lock audit sbom clean
 .DELETE_ON_ERROR:
 
 $(VENV)/.sandbox: setup.py pyproject.toml
@@ -71,6 +71,15 @@ test-aws: $(VENV)/.dev
 # The fault matrix: runs it, prints it as a table and writes docs/faults.md.
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults -n $(WORKERS) $(ARGS)
+
+# Measured beside what a user would do otherwise, in CPU seconds and peak memory: docs/benchmarks.md. A twentieth of Numerai's size, or
+# all of it with SCALE=1 (12 GB of disk, an hour).
+SCALE = 20
+bench: $(VENV)/.dev
+	$(BIN)/python -m benchmarks.command_cost
+	$(BIN)/python -m benchmarks.scoring --eras $$((574 / $(SCALE)))
+	$(BIN)/python -m benchmarks.forest --scale $(SCALE)
+	$(BIN)/python -m benchmarks.training_memory --share $$($(BIN)/python -c "print(1 / $(SCALE))") --plain
 
 # A local AWS with a sandbox's worth of services, for trying the AWS provider by hand; prints the variables to export.
 aws-emulator: $(VENV)/.dev

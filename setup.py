@@ -20,6 +20,14 @@ DATA = [
     "numerai-tools>=0.4.3,<0.8",
 ]
 SANDBOX = [*DATA, "graphql-core>=3.2.6,<3.4"]
+MODELS = [
+    *DATA,
+    "lightgbm>=4.5,<5",
+    "scipy>=1.11,<2",
+    "jinja2>=3.1,<4",
+    "matplotlib>=3.9,<4",
+    "tomli>=2,<3; python_version < '3.11'",
+]
 AWS = ["boto3>=1.40.50,<2"]  # the first whose add_permission knows InvokedViaFunctionUrl
 TEST = [
     "pytest>=8.3,<10",
@@ -28,7 +36,6 @@ TEST = [
     "coverage>=7.10,<8",
     "hypothesis>=6.112,<7",
     "numerapi>=3.1.1,<3.2",
-    "lightgbm>=4.5,<5",
     "setuptools>=77",
     "moto[batch,awslambda,dynamodb,s3]>=5.2.1,<5.3",
     "flask-cors>=4,<7",
@@ -69,6 +76,7 @@ setup(
     include_package_data=False,
     package_data={
         PACKAGE: ["py.typed"],
+        f"{PACKAGE}.modelling": ["templates/*"],
         f"{PACKAGE}.sandbox": ["*.graphql"],
         f"{PACKAGE}.node_template": ["**/*", "**/.dockerignore"],
         f"{PACKAGE}.terraform": ["**/*.tf", "**/.terraform.lock.hcl", "**/*.py", "**/*.md"],
@@ -90,8 +98,9 @@ setup(
     ],
     extras_require={
         "sandbox": SANDBOX,
+        "models": MODELS,
         "aws": AWS,
-        "dev": [*SANDBOX, *AWS, *TEST, *LINT],
+        "dev": [*SANDBOX, *MODELS, *AWS, *TEST, *LINT],
     },
     entry_points={
         "console_scripts": ["numerai=numerai_compute.main:main"],

@@ -6,13 +6,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from .dockerfile import Instruction, instructions
+from .dockerfile import Instruction, instructions, substituted
 
 NAME_LABEL = "org.opencontainers.image.base.name"
 DIGEST_LABEL = "org.opencontainers.image.base.digest"
 """Of the image named by FROM in the last stage only, with its registry: opencontainers/image-spec, annotations.md."""
 _FROM = re.compile(r"(?P<before>FROM\s+(?:--\S+\s+)*)(?P<image>\S+)(?P<after>(?:\s+AS\s+(?P<stage>\S+))?\s*)", re.I)
-_VARIABLE = re.compile(r"\$(?:(?P<plain>\w+)|\{(?P<braced>\w+)(?:(?P<how>:?[-+])(?P<other>[^}]*))?\})", re.A)
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def base_images(dockerfile: str, arguments: Mapping[str, str]) -> BaseImages:
         match = _FROM.fullmatch(instruction.text)
         if match is None:
             continue
-        image = _substituted(match["image"], values)
+        image = substituted(match["image"], values)
         if image.lower() in stages:
             own = stages[image.lower()]
         elif image == "scratch":
@@ -99,23 +98,7 @@ def repository(image: str) -> str:
 def _values(declared: Instruction, before: Mapping[str, str], arguments: Mapping[str, str]) -> dict[str, str]:
     """What an ARG before the first FROM makes known."""
     return {
-        name: arguments.get(name, _substituted(default or "", before))
+        name: arguments.get(name, substituted(default or "", before))
         for name, default in declared.arguments
         if name in arguments or default is not None
     }
-
-
-def _substituted(text: str, values: Mapping[str, str]) -> str:
-    """A text with its variables replaced; those that are not known stay."""
-
-    def replaced(match: re.Match[str]) -> str:
-        name, how = match["plain"] or match["braced"], match["how"] or ""
-        value = values.get(name)
-        there = value is not None if ":" not in how else bool(value)
-        if how.endswith("-"):
-            return str(value) if there else match["other"]
-        if how.endswith("+"):
-            return match["other"] if there else ""
-        return match[0] if value is None else value
-
-    return _VARIABLE.sub(replaced, text)

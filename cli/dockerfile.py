@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 _DIRECTIVE = re.compile(r"\s*#\s*([a-z]\w*)\s*=\s*(\S+)\s*$", re.I | re.A)
 _HEREDOC = re.compile(r"(?:^|\s)\d*<<(-?)([\"']?)([^\s<\"']+)\2(?=\s|$)", re.A)
+_VARIABLE = re.compile(r"\$(?:(?P<plain>\w+)|\{(?P<braced>\w+)(?:(?P<how>:?[-+])(?P<other>[^}]*))?\})", re.A)
 _QUOTED = re.compile(r"(?<!<<)(?<!<<-)(?:\"[^\"]*\"|'[^']*')")
 
 
@@ -78,6 +79,22 @@ def instructions(text: str) -> list[Instruction]:
             found.append(Instruction(joined.strip(), first, number - 1))
             number = _after_heredocs(found[-1], lines, number)
     return found
+
+
+def substituted(text: str, values: Mapping[str, str]) -> str:
+    """A text with its variables replaced; those that are not known stay."""
+
+    def replaced(match: re.Match[str]) -> str:
+        name, how = match["plain"] or match["braced"], match["how"] or ""
+        value = values.get(name)
+        there = value is not None if ":" not in how else bool(value)
+        if how.endswith("-"):
+            return str(value) if there else match["other"]
+        if how.endswith("+"):
+            return match["other"] if there else ""
+        return match[0] if value is None else value
+
+    return _VARIABLE.sub(replaced, text)
 
 
 def _escape(lines: Sequence[str]) -> str:

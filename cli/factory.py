@@ -19,8 +19,11 @@ if TYPE_CHECKING:
         ApiProbe,
         Clock,
         ContainerEngine,
+        DataFiles,
+        MoveRecord,
         Notifier,
         NumeraiApi,
+        OfficialCloud,
         OfficialHome,
         OwnCommands,
         Provider,
@@ -72,6 +75,33 @@ class Factory:
         from .adapters.state_store import HomeStore
 
         return OfficialFolder(HomeStore(self.home))
+
+    @property
+    def official_cloud(self) -> OfficialCloud:
+        """What the official tool has made in AWS."""
+        from .providers.aws.clients import AwsClients
+        from .providers.aws.official import OfficialAws
+        from .providers.aws.settings import AwsPaths, read_settings
+
+        def own(region: str) -> AwsClients:
+            return AwsClients(read_settings(self.store.settings("aws")), region)
+
+        official = self.official_home
+        return OfficialAws(AwsPaths(self.home), official.aws_nodes, official.aws_keys, own)
+
+    @property
+    def move_record(self) -> MoveRecord:
+        """How far the move off the official tool's cluster has come."""
+        from .adapters.move_record import MoveFile
+
+        return MoveFile(self.home / "aws" / "move.json")
+
+    @property
+    def why_no_answer(self) -> Callable[[str], str | None]:
+        """Says why an address does not serve a webhook."""
+        from .adapters.webhook_probe import why_no_answer
+
+        return why_no_answer
 
     @property
     def plan_aws_profile(self) -> Callable[[str, str, str], Callable[[], Path]]:
@@ -130,6 +160,16 @@ class Factory:
         from .adapters.numerai_api import HttpNumeraiApi
 
         return partial(HttpNumeraiApi, tries=2, seconds=20.0)
+
+    @cached_property
+    def data_files(self) -> DataFiles:
+        """Numerai's data files, of the API that the user's keys belong to, or of Numerai itself without keys."""
+        from .adapters.data_files import HttpDataFiles
+        from .models import NUMERAI_API_URL
+
+        keys = self.store.keys()
+        url = keys.api_url if keys else os.environ.get("NUMERAI_API_URL") or NUMERAI_API_URL
+        return HttpDataFiles(url, self.render.progress)
 
     @cached_property
     def ledger(self) -> Ledger:

@@ -19,8 +19,10 @@ OFFICIAL_DISTRIBUTION = "numerai-cli"
 EXTRAS = {
     "aws": ("boto3", "botocore"),
     "sandbox": ("graphql", "numerai_tools", "pyarrow", "pandas", "numpy"),
+    "models": ("lightgbm", "scipy", "tomli", "matplotlib"),
 }
-"""The optional parts of the tool by the packages that only they need (setup.py)."""
+"""The optional parts of the tool by the packages that only they need (setup.py); `models` needs those of the sandbox's
+data as well, so who needs `models` says so."""
 
 
 def install_command(extra: str | None = None) -> str:
@@ -72,26 +74,29 @@ def beside_official() -> tuple[str, str] | None:
     return why, f"pip uninstall {OFFICIAL_DISTRIBUTION}, then {again}"
 
 
-def missing_part(error: ImportError) -> EnvironmentNotReady | None:
-    """The error for a package that an optional part of the tool needs; None when no part is known to need it."""
+def missing_part(error: ImportError, wanted: str | None = None) -> EnvironmentNotReady | None:
+    """The error for a package that an optional part of the tool needs, `wanted` where that is known; None when no part
+    is known to need it."""
     package = (error.name or "").partition(".")[0]
     for extra, packages in EXTRAS.items():
         if package in packages:
             return EnvironmentNotReady(
-                f"This needs the optional part '{extra}' of numerai, which is not installed ({package} is missing).",
-                f"Run `{install_command(extra)}`.",
+                f"This needs the optional part '{wanted or extra}' of numerai, which is not installed ({package} is"
+                " missing).",
+                f"Run `{install_command(wanted or extra)}`.",
                 code="extra-missing",
             )
     return None
 
 
 @contextmanager
-def extra_needed() -> Iterator[None]:
-    """Turn the import of a package that is not there into the error which names the extra."""
+def extra_needed(wanted: str | None = None) -> Iterator[None]:
+    """Turn the import of a package that is not there into the error which names the extra: `wanted`, or the first that
+    has it."""
     try:
         yield
     except ImportError as error:
-        missing = missing_part(error)
+        missing = missing_part(error, wanted)
         if missing is None:
             raise
         raise missing from error

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum, IntEnum
+from pathlib import Path
 from typing import Any
 
 from .names import check_name
@@ -170,6 +172,25 @@ class DataVersions:
 
     served: tuple[str, ...]
     newest: str | None
+
+
+@dataclass(frozen=True)
+class DataListing:
+    """The files of each version of a tournament's data, e.g. `v5.3` -> `features.json`, ..., the oldest version first,
+    and the newest version that is complete; None where there is none."""
+
+    versions: Mapping[str, tuple[str, ...]]
+    newest: str | None
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """A data file that is here and whole. `size` is in bytes; `new` is whether it was not here before."""
+
+    name: str
+    path: Path
+    size: int
+    new: bool
 
 
 class RunState(str, Enum):

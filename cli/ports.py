@@ -13,6 +13,8 @@ from .errors import NumeraiError
 from .models import (
     Check,
     CostEstimate,
+    DataFile,
+    DataListing,
     DataVersions,
     Deployment,
     Keys,
@@ -33,6 +35,10 @@ from .source import Source
 Report = Callable[[str], None]
 """Takes one line of progress for the person who waits. A line that begins with a blank is a detail (what a builder or
 an installer prints), shown with `--verbose` only."""
+
+
+Watch = Callable[[int, "int | None"], None]
+"""Hears, as a file arrives, how many of its bytes are here, and how many it has where that is known."""
 
 
 class Clock(Protocol):
@@ -92,6 +98,24 @@ class NumeraiApi(Protocol):
     def heard_time(self) -> datetime | None:
         """What Numerai's clock shows now, by the Date of its latest answer and the time that has passed since. Asks
         nothing; None when there was no answer yet."""
+
+
+class DataFiles(Protocol):
+    """Numerai's data files, which need no keys. Every method may raise `ApiError`."""
+
+    def listing(self, tournament: int) -> DataListing:
+        """Which versions and files there are."""
+
+    def folder(self, tournament: int, version: str) -> Path:
+        """Where the files of a version are kept, when nobody says where: the nodes' own cache on this machine."""
+
+    def download(self, tournament: int, version: str, name: str, folder: Path | None, watch: Watch) -> DataFile:
+        """A whole and current copy of a file, in that folder or in `folder()`; what is here already is not downloaded
+        again, and what has arrived before an interruption is gone on with.
+
+        `NumeraiError` with code `disk-full` before anything is written that does not fit, `download-failed` when it
+        does not arrive or is not whole; OSError when the folder cannot be written.
+        """
 
 
 class ApiProbe(Protocol):
@@ -218,9 +242,76 @@ class OfficialHome(Protocol):
     def aws_keys(self) -> tuple[str, str] | None:
         """The id and the secret of the AWS key that the official tool has kept, here or in the latest backup."""
 
+    def aws_nodes(self) -> Mapping[str, Mapping[str, Any]]:
+        """What the official tool had recorded about its nodes on AWS, by name, here or in the latest backup."""
+
     def undo(self) -> Undone | None:
         """Put the official tool's files back as they were; None where there was no upgrade. Nothing is lost: what was
         changed since is kept aside."""
+
+
+@dataclass(frozen=True)
+class OfficialNode:
+    """What the official tool has made for one node: where its image is kept, and the address that Numerai was given."""
+
+    repository: str | None
+    webhook_url: str | None
+
+
+@dataclass(frozen=True)
+class OfficialCluster:
+    """What the official tool has made in a cloud, as it recorded it itself. `resources` are the addresses of what its
+    Terraform still knows. `unusable` says why that cannot be removed from here, None where it can; `by_hand` then names
+    what has to be removed."""
+
+    nodes: Mapping[str, OfficialNode]
+    where: str = ""
+    resources: tuple[str, ...] = ()
+    unusable: str | None = None
+    by_hand: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ForeignImage:
+    """An image in a registry: its name with the tag, its digest, and how to log in there. `auth` holds `username` and
+    `password`, and is left out of `repr`."""
+
+    name: str
+    digest: str
+    auth: Mapping[str, str] = field(repr=False)
+
+
+class OfficialCloud(Protocol):
+    """The official tool's resources in a cloud, reached with the keys that it kept or with this tool's own."""
+
+    def cluster(self) -> OfficialCluster | None:
+        """What there is by the files on this machine; None where there is nothing. Asks nobody."""
+
+    def image(self, repository: str) -> ForeignImage | None:
+        """The image that runs from this repository; None where there is none."""
+
+    def active_runs(self) -> Sequence[str]:
+        """The runs that go on there, in words."""
+
+    def destroy(self, report: Report) -> None:
+        """Remove everything that its Terraform has made, by its own record of that; returns only when nothing is left.
+        Interrupted, it can be called again."""
+
+
+class MoveRecord(Protocol):
+    """Which steps of the move off the official tool's cluster are done. Each is kept before the next one begins."""
+
+    def done(self) -> frozenset[str]:
+        """The steps that are done; empty where no move was begun."""
+
+    def add(self, step: str) -> None:
+        """Keep that a step is done."""
+
+    def take_back(self, step: str) -> None:
+        """Keep that a step has to be done again."""
+
+    def forget(self) -> None:
+        """Forget all of them."""
 
 
 @dataclass(frozen=True)
@@ -309,6 +400,12 @@ class ContainerEngine(Protocol):
 
         `NumeraiError` with code `wrong-platform` when the image is not for `platform`, `push-failed` when the registry
         does not take it.
+        """
+
+    def pull(self, image: str, *, auth: Mapping[str, str], platform: str) -> None:
+        """Fetch an image, given by its name and tag, for a platform. `auth` holds `username` and `password`.
+
+        `NumeraiError` with code `pull-failed` when the registry does not give it.
         """
 
     def cpus(self) -> int:
@@ -671,6 +768,22 @@ class RollsBack(Protocol):
 
     def roll_back(self, node_name: str, tag: str) -> Deployment:
         """Let the image of that tag run again. Nothing is built or pushed."""
+
+
+@runtime_checkable
+class MakesTogether(Protocol):
+    """A provider that makes what several nodes need in the time in which it makes it for one."""
+
+    def expect(self, nodes: Iterable[Node], report: Report) -> None:
+        """Let the next `configure` make what all of these nodes need, each of which is configured as well."""
+
+
+@runtime_checkable
+class TakesImages(Protocol):
+    """A provider that can run an image which was built elsewhere."""
+
+    def take_image(self, node: Node, image: ForeignImage, report: Report) -> Deployment:
+        """Copy the image as it is, and let the node run it. Nothing is copied again that is there already."""
 
 
 @runtime_checkable

@@ -6,7 +6,8 @@ import json
 import re
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from enum import Enum
@@ -151,12 +152,29 @@ class Renderer:
         """The traceback of a bug."""
         self._print(self._err, "".join(traceback.format_exception(error)).rstrip())
 
-    def _sign(self, sign: str) -> str:
+    def shows(self, text: str) -> bool:
+        """Whether the terminal has these characters."""
         try:
-            sign.encode(self._out.encoding or "ascii")
+            text.encode(self._out.encoding or "ascii")
         except (UnicodeEncodeError, LookupError):
-            return {"✓": "+", "✗": "x"}.get(sign, sign)
-        return sign
+            return False
+        return True
+
+    @contextmanager
+    def live(self) -> Iterator[Callable[[str], None] | None]:
+        """Show lines for the person who waits in place, each text instead of the one before; None where that is no
+        terminal, or JSON was asked for."""
+        if self.json or not self._err.is_terminal:
+            yield None
+            return
+        from rich.live import Live
+        from rich.text import Text
+
+        with Live(console=self._err, auto_refresh=False, transient=True) as live:
+            yield lambda text: live.update(Text(self._shown(text), style="dim"), refresh=True)
+
+    def _sign(self, sign: str) -> str:
+        return sign if self.shows(sign) else {"✓": "+", "✗": "x"}.get(sign, sign)
 
 
 def _console(*, stderr: bool) -> Console:

@@ -5,17 +5,22 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
-from .dockerignore import included_files
+from .build_inputs import key_in_build, lacking
+from .dockerignore import ignore_file, included_files
 from .encodings import as_utf_8, is_text, is_utf_16
 from .errors import UsageError
 from .files.places import users_home
+from .foreign import one_line
 from .models import Node
 
 DOCKERFILE = "Dockerfile"
+HEAVY_BYTES = 1 << 30
+"""More than code and a trained model need; what is more is read, hashed and sent to the builder at every deploy."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,8 @@ def source_of(node: Node) -> Source:
 def check_source(source: Source, *, home: Path | None = None, dockerfile: bool = True) -> None:
     """Whether a node can be built from it. `home` is the tool's home folder; without `dockerfile` none is needed.
 
-    Raises `UsageError` with code `no-such-folder`, `no-dockerfile`, `bad-dockerfile`, or as `check_place`.
+    Raises `UsageError` with code `no-such-folder`, `no-dockerfile`, `bad-dockerfile`, `key-in-build`, `needs-context`,
+    or as `check_place`.
     """
     for folder in (source.context, source.folder):
         if not folder.is_dir():
@@ -84,7 +90,41 @@ def check_source(source: Source, *, home: Path | None = None, dockerfile: bool =
             "Start from an example: `numerai copy-example`, or write a Dockerfile.",
             code="no-dockerfile",
         )
-    dockerfile_text(source.dockerfile)
+    text = dockerfile_text(source.dockerfile)
+    _check_keys(source, text)
+    if source.parent is None:
+        _check_whole(source, text, home)
+
+
+def _check_keys(source: Source, text: str) -> None:
+    used = key_in_build(text)
+    if used is not None:
+        name, instruction = used
+        raise UsageError(
+            f"Line {instruction.first + 1} of {source.dockerfile} uses {name} while the image is built, and no build is"
+            f" given keys: they would stay in the image. It says: {one_line(instruction.text, 120)}",
+            "Every container finds them in its environment when it starts: let what needs them run then, and train"
+            " before the deploy or in the run.",
+            code="key-in-build",
+        )
+
+
+def _check_whole(source: Source, text: str, home: Path | None) -> None:
+    """Whether what the Dockerfile copies is in the node's folder, and not in one above it."""
+    absent = lacking(text, source.folder, ".")
+    for parent in source.folder.parents if absent else ():
+        above = replace(source, parent=parent)
+        try:
+            check_place(above, home=home)
+        except UsageError:
+            return
+        if not lacking(text, parent, above.inside):
+            raise UsageError(
+                f"{source.dockerfile} copies {one_line(absent[0])}, which is not in that folder, but in {parent}.",
+                f"If nodes share it, `numerai node config --context {parent}` builds from there, and"
+                f" {ignore_file(parent, source.folder)} says what to leave out. Else put it into the node's folder.",
+                code="needs-context",
+            )
 
 
 def dockerfile_text(path: Path) -> str:
@@ -155,6 +195,21 @@ def source_files(source: Source) -> list[str]:
     dockerfile = source.dockerfile_name
     own = {dockerfile} if source.dockerfile.is_file() else set()
     return sorted({*included_files(source.context, source.folder), *own})
+
+
+def heavy_part(source: Source) -> str | None:
+    """That the build context has more than `HEAVY_BYTES`, and what makes up most of it; None where it has not."""
+    sizes = Counter[str]()
+    for name in source_files(source):
+        sizes["/".join(name.split("/")[:2])] += (source.context / name).lstat().st_size
+    if sizes.total() <= HEAVY_BYTES:
+        return None
+    part, most = sizes.most_common(1)[0]
+    total, most_of_it = sizes.total() / 2**30, most / 2**30
+    return (
+        f"{source.context} gives the builder {total:.1f} GiB, {most_of_it:.1f} of it {one_line(part)}:"
+        f" name what the image does not need in {ignore_file(source.context, source.folder)}."
+    )
 
 
 def source_hash(source: Source) -> str:

@@ -12,11 +12,13 @@ from pathlib import Path
 import pytest
 from numerai_compute import redaction
 
-pytest_plugins = ["tests.fixtures.sandbox"]
+pytest_plugins = ["tests.fixtures.sandbox", "tests.fixtures.official"]
 
 REQUIRED = tuple(os.environ.get("NUMERAI_TEST_REQUIRE", "").split(","))
 """Marks (`docker`, `aws`) whose tests fail here instead of being skipped."""
 _KEPT = ("NUMERAI_REAL_DATA", "NUMERAI_TEST_")
+_ASKED_FOR = ("NUMERAI_REAL_DATA", "NUMERAI_TEST_R ")
+"""What tests that need more than an engine are asked for by: without it they are skipped everywhere."""
 
 
 # In the background, and under nohup, these are ignored, by every process that a test starts, too.
@@ -80,7 +82,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     """A skip of what is required here is a failure."""
     report = yield
     required = any(item.get_closest_marker(name) for name in REQUIRED if name)
-    if report.skipped and required and "NUMERAI_REAL_DATA" not in str(report.longrepr):
+    if report.skipped and required and not any(name in str(report.longrepr) for name in _ASKED_FOR):
         report.outcome = "failed"
         report.longrepr = f"it is required here, but was skipped: {report.longrepr}"
     return report

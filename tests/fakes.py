@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 from numerai_compute.errors import ApiError, NumeraiError, ProviderError
 from numerai_compute.models import (
     Check,
+    DataFile,
+    DataListing,
     DataVersions,
     Deployment,
     Keys,
@@ -25,7 +28,7 @@ from numerai_compute.models import (
     TokenInfo,
     WebhookCall,
 )
-from numerai_compute.ports import Report, Silence
+from numerai_compute.ports import Report, Silence, Watch
 
 NOW = datetime(2026, 1, 6, 12, 0, tzinfo=timezone.utc)
 SCOPES = ("upload_submission", "read_submission_info", "read_user_info", "write_user_info")
@@ -266,6 +269,28 @@ DOCUMENTS = {
 
 
 GRAPHQL_CORE, ABSINTHE = "Cannot query field '{}' on type '{}'.", 'Cannot query field "{}" on type "{}".'
+
+
+class FakeDataFiles:
+    """Numerai's data in memory: version -> name -> content, the same for every tournament."""
+
+    def __init__(self, folder: Path, versions: Mapping[str, Mapping[str, bytes]] | None = None, newest: str = "v5.3"):
+        self.place, self.newest = folder, newest
+        self.versions = versions or {"v5.3": {"features.json": b"{}", "train.parquet": b"12345"}}
+
+    def listing(self, tournament: int) -> DataListing:
+        return DataListing({version: tuple(sorted(own)) for version, own in self.versions.items()}, self.newest)
+
+    def folder(self, tournament: int, version: str) -> Path:
+        return self.place / version
+
+    def download(self, tournament: int, version: str, name: str, folder: Path | None, watch: Watch) -> DataFile:
+        path = (folder or self.folder(tournament, version)) / name
+        new, content = not path.exists(), self.versions[version][name]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        watch(len(content), len(content))
+        return DataFile(name, path, len(content), new)
 
 
 class FakeProbe:

@@ -286,6 +286,23 @@ class DockerEngine:
                 if event.get("status") in ("Pushed", "Layer already exists"):
                     report(f"  {event.get('id', '')}: {event['status']}")
 
+    def pull(self, image: str, *, auth: Mapping[str, str], platform: str) -> None:
+        name, _, tag = image.rpartition(":")
+        try:
+            with _errors():
+                events = self._api.pull(
+                    name, tag=tag, auth_config=dict(auth), platform=platform, stream=True, decode=True
+                )
+                failed = next((str(event["error"]) for event in events if "error" in event), None)
+        except ProviderError as error:
+            failed = error.message
+        if failed is not None:
+            raise ProviderError(
+                f"Fetching {image} failed: {one_line(failed).rstrip('.')}.",
+                "Try again; `numerai doctor` looks at the connection.",
+                code="pull-failed",
+            )
+
     # volumes
 
     def remove_volumes(self, label: str) -> None:

@@ -19,7 +19,7 @@ import msgspec
 
 from ..errors import NumeraiError
 from ..models import Node, Tournament
-from ..names import check_name, is_name, shown
+from ..names import check_distinct, check_name, is_name, shown
 
 CLOUD_KEYS = ("aws", "azure", "gcp")
 """Where the official tool keeps keys of cloud accounts in its file. This tool reads none of them by itself."""
@@ -54,6 +54,7 @@ def legacy_nodes(raw: Mapping[str, Any]) -> tuple[dict[str, Node], dict[str, str
     reasons: dict[str, str] = {}
     for name, record in raw.items():
         try:
+            check_distinct(name, nodes)
             nodes[name] = _node(name, record)
         except msgspec.ValidationError as error:
             reasons[name] = f"its record cannot be read: {error}."

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..addresses import check_api_url
 from ..errors import ApiError, UsageError
 from ..foreign import one_line
-from ..models import DataVersions, EntryStatus, Keys, Model, Round, Submission, SubmissionEntry, TokenInfo
+from ..models import (
+    NUMERAI_API_URL,
+    DataVersions,
+    EntryStatus,
+    Keys,
+    Model,
+    Round,
+    Submission,
+    SubmissionEntry,
+    TokenInfo,
+)
 from ..names import LONGEST
 
 if TYPE_CHECKING:
@@ -40,18 +50,20 @@ T = TypeVar("T")
 
 class HttpNumeraiApi:
     """`ports.NumeraiApi` and `ports.ApiProbe` over HTTP. Each question is tried `tries` times, within `seconds` in all;
-    a trigger, which may have been carried out although it was not answered, once."""
+    a trigger, which may have been carried out although it was not answered, once. Without `keys`, of which `api_url`
+    takes the place, only what is open to everybody can be asked."""
 
     def __init__(
         self,
-        keys: Keys,
+        keys: Keys | None,
         *,
+        api_url: str = NUMERAI_API_URL,
         tries: int = TRIES,
         seconds: float = SECONDS,
         sleep: Callable[[float], None] = time.sleep,
         monotonic: Callable[[], float] = time.monotonic,
     ):
-        self.url = check_api_url(keys.api_url)
+        self.url = check_api_url(keys.api_url if keys else api_url)
         self._seconds = seconds
         self._transport = Transport(
             sleep=sleep, monotonic=monotonic, report=lambda *_, **__: None, agent="numerai", hurried=True
@@ -59,7 +71,7 @@ class HttpNumeraiApi:
         try:
             self._client = numerai.NumeraiClient(
                 self.url,
-                lambda: (keys.public_id, keys.secret_key),
+                lambda: (keys.public_id, keys.secret_key) if keys else ("", ""),
                 self._transport,
                 lambda: self._transport.within(seconds, tries),
             )

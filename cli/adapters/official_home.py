@@ -15,10 +15,10 @@ import msgspec
 
 from ..encodings import as_utf_8
 from ..errors import NumeraiError, UsageError
-from ..files.private import make_private_folder, remove_tree, write_private
+from ..files.private import make_private_folder, remove_tree, unfinished, write_private
 from ..ports import OfficialFiles, Undone
 from .legacy_files import CLOUD_KEYS, legacy_keys
-from .state_store import KEYS_FILE, HomeStore, converted, keys_alone, parked
+from .state_store import KEYS_FILE, NODES_FILE, HomeStore, converted, decoded, keys_alone, parked
 
 BACKUPS = "official-"
 LOCKS = "locks"
@@ -73,6 +73,7 @@ class OfficialHome:
         self._refuse_in_the_way()
         self._make_folder()
         with self._store.changing():
+            _remove_unfinished(self._home)
             files = converted(self._store)
             folder = self._begun(files) or self._back_up(files)
             for path, content in files.items():
@@ -87,6 +88,16 @@ class OfficialHome:
             if isinstance(key_id, str) and isinstance(secret, str) and key_id and secret:
                 return key_id, secret
         return None
+
+    def aws_nodes(self) -> Mapping[str, Mapping[str, Any]]:
+        records = {name: node.legacy for name, node in self._store.nodes().items() if node.legacy}
+        if (latest := self._latest()) is not None and (copy := latest[0] / NODES_FILE).exists():
+            records |= decoded(copy.read_bytes(), copy)
+        return {
+            name: record
+            for name, record in records.items()
+            if isinstance(record, Mapping) and record.get("provider", "aws") == "aws"
+        }
 
     def undo(self) -> Undone | None:
         parted = not self._home.exists() and keys_alone(self._home) is not None  # interrupted in `_make_file`
@@ -111,6 +122,7 @@ class OfficialHome:
             raise _gone(missing[0])
         aside: list[Path] = []
         with self._store.changing():
+            _remove_unfinished(self._home)
             for name, content in contents.items():
                 path, file = self._home / name, record.files[name]
                 if path.exists() and _hash(path.read_bytes()) not in (file.written, _hash(content)):
@@ -154,20 +166,22 @@ class OfficialHome:
 
     def _make_folder(self) -> None:
         """Put a folder in the place of the file that numerai-cli until 0.2 has for a home, its content as `.keys`."""
-        alone = keys_alone(self._home)
-        if alone is None:
-            return
-        if alone == self._home:
-            self._home.rename(parked(self._home))
-        make_private_folder(self._home)
-        write_private(self._store.keys_path, parked(self._home).read_bytes(), keep_previous=False)
-        _set_mode(self._store.keys_path, _mode(parked(self._home)))
+        alone, aside, keys = keys_alone(self._home), parked(self._home), self._store.keys_path
+        if alone is not None:
+            if alone == self._home:
+                self._home.rename(aside)
+            make_private_folder(self._home)
+            write_private(keys, aside.read_bytes(), keep_previous=False)
+        if _same(aside, keys):
+            _set_mode(keys, _mode(aside))
 
     def _make_file(self, folder: Path, record: _Record) -> Undone:
         """The other way: the file takes the place of the folder, which is kept beside it if it holds anything else."""
         keys = record.files[KEYS_FILE]
         if not (folder / KEYS_FILE).is_file():
             raise _gone(folder / KEYS_FILE)
+        for path in unfinished(parked(self._home)):
+            path.unlink()
         write_private(parked(self._home), (folder / KEYS_FILE).read_bytes(), keep_previous=False)
         _set_mode(parked(self._home), keys.mode)
         self._home.rename(_free(self._home.with_name(f"{self._home.name}.upgraded-{_stamp()}")))
@@ -197,6 +211,7 @@ class OfficialHome:
         if keys.exists() and _hash(keys.read_bytes()) == record.files[KEYS_FILE].written:
             keys.unlink()
         _remove_locks(kept)
+        _remove_unfinished(kept)
         for path in folder.iterdir():
             if path.name != RECORD_FILE and not path.is_dir():
                 path.unlink()
@@ -265,6 +280,13 @@ def _records(home: Path) -> Iterator[tuple[Path, _Record]]:
 
 def _gone(copy: Path) -> NumeraiError:
     return NumeraiError(f"{copy} is gone: nothing can be put back, and nothing was changed.", code="backup-gone")
+
+
+def _remove_unfinished(home: Path) -> None:
+    """Remove what an upgrade or an undo that was killed has begun to write: it may hold keys."""
+    for name in (NODES_FILE, KEYS_FILE):
+        for path in unfinished(home / name):
+            path.unlink()
 
 
 def _remove_locks(home: Path) -> None:

@@ -189,7 +189,7 @@ class HomeStore:
     def legacy_nodes_file(self) -> bool:
         """Whether `nodes.json` is the official tool's."""
         content = self._nodes_content()
-        return content is not None and "version" not in _decode(content, self.nodes_path)
+        return content is not None and "version" not in decoded(content, self.nodes_path)
 
     def changing(self) -> AbstractContextManager[None]:
         """Held while the home's files are changed."""
@@ -271,7 +271,7 @@ class HomeStore:
         if not content or not content.strip():
             return {}
         try:
-            raw = _decode(content, self.keys_path)
+            raw = decoded(content, self.keys_path)
         except NumeraiError:
             legacy = legacy_keys(as_utf_8(content))
             if legacy is None or "version" in legacy:
@@ -341,7 +341,7 @@ def parked(home: Path) -> Path:
 
 
 def _parse_nodes(content: bytes, path: Path) -> _NodesFile:
-    raw = _decode(content, path)
+    raw = decoded(content, path)
     if "version" not in raw:
         usable, why = legacy_nodes(raw)
         return _NodesFile(VERSION, usable, unusable={name: raw[name] for name in why}, reasons=why)
@@ -374,7 +374,7 @@ def _node(name: str, record: object) -> Node:
 
 
 def _nodes_json(file: _NodesFile) -> bytes:
-    nodes = {**file.unusable, **file.nodes}
+    nodes = {**file.nodes, **{name: record for name, record in file.unusable.items() if name not in file.nodes}}
     return _to_json(_RawNodesFile(file.version, nodes, file.settings))
 
 
@@ -388,7 +388,8 @@ def _refuse_newer(raw: dict[str, Any], path: Path) -> None:
         )
 
 
-def _decode(content: bytes, path: Path) -> dict[str, Any]:
+def decoded(content: bytes, path: Path) -> dict[str, Any]:
+    """The JSON object in a file of the home; `NumeraiError` with code `state-corrupt` where there is none."""
     text = as_utf_8(content)
     if is_utf_16(text):
         raise _corrupt(path, "it looks like UTF-16 without a mark, and is read as UTF-8")

@@ -11,6 +11,7 @@ import click
 
 from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError, UsageError
 from ..factory import Factory
+from ..installation import extra_needed
 from ..models import Node, Run, RunState
 from ..names import plainly
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
@@ -22,6 +23,7 @@ from ..usecases.inspect import (
     list_nodes,
     node_status,
     run_log,
+    where_it_is,
 )
 from ..usecases.resolve import first_steps, resolve_node
 from .options import (
@@ -44,6 +46,8 @@ from .options import (
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..models import Deployment
     from ..usecases.hosting import Assigned
     from ..usecases.verify import Fact, Verifier
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 LAST_LINES = 20
+MODEL_FILE = PlaceType(exists=True, dir_okay=False)
 LOG_TYPES = ("cluster", "webhook")
 MODEL_HELP = "The model; may be left out when there is only one."
 TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model name is used twice."
@@ -58,7 +63,9 @@ TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model n
 
 def _choose(ctx: click.Context, option: click.Parameter, value: str | int | None) -> None:
     chosen = ctx.meta.setdefault(__name__, {})
-    if value is not None:
+    if ctx.info_name == "deploy" and isinstance(value, str) and value.endswith(".model"):  # no model has such a name
+        ctx.params["model_file"] = MODEL_FILE.convert(value, option, ctx)
+    elif value is not None:
         chosen[option.name] = value
 
 
@@ -182,7 +189,7 @@ def config(factory: Factory, /, yes: bool, dry_run: bool, **wanted: Any) -> None
             render.mark(OK, "Numerai calls its webhook", detail=without_token(done.node.webhook_url))
         for note in done.notes:
             render.say(note)
-        render.say(f"Next: numerai node -m {done.node.model_name} {'test' if done.deployed else 'deploy'}")
+        render.say(f"Next: numerai node -m {done.node.name} {'test' if done.deployed else 'deploy'}")
 
     render.result(done, show)
 
@@ -207,12 +214,32 @@ def _insist(factory: Factory, why: str, yes: bool) -> None:
     help="Keep an old numerai_node, or replace a modified one.  [default: replace an old, unmodified one]",
 )
 @click.option("--allow-credentials", is_flag=True, help="Build although credentials would enter the image.")
+@click.option(
+    "--model-file",
+    type=MODEL_FILE,
+    help="A file that `numerai train` has made (`--model FILE.model` is the same): put it into the folder, so that the "
+    "node predicts with it.",
+)
+@click.option(
+    "--gate",
+    type=click.Choice(["refuse", "warn", "off"]),
+    default="refuse",
+    show_default=True,
+    help="What becomes of a model file whose predictions do not look right.",
+)
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before Numerai runs the upload (-P hosted).")
 @dry_run_option
 @output_options
 @click.pass_obj
 def deploy(
-    factory: Factory, force: bool, runtime: str | None, allow_credentials: bool, yes: bool, dry_run: bool
+    factory: Factory,
+    force: bool,
+    runtime: str | None,
+    allow_credentials: bool,
+    model_file: Path | None,
+    gate: str,
+    yes: bool,
+    dry_run: bool,
 ) -> None:
     """Build what the node runs from its folder, and put it in place.
 
@@ -225,6 +252,7 @@ def deploy(
     Examples:
       numerai node deploy
       numerai node -m alice deploy --dry-run
+      numerai node -m alice deploy --model alice.model
     """
     from ..usecases.deploy import deploy_node, how_it_runs, plan_deploy, runtime_note
     from ..usecases.hosting import assign_upload
@@ -232,8 +260,9 @@ def deploy(
 
     chosen = _node(factory)
     provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
+    ships = [] if model_file is None else [_ship(factory, chosen, model_file, gate, dry_run=dry_run)]
     if dry_run:
-        steps = plan_deploy(chosen, provider, factory.store, force=force, runtime=choice)
+        steps = [*ships, *plan_deploy(chosen, provider, factory.store, force=force or bool(ships), runtime=choice)]
         notes = (how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
         show_plan(factory.render, steps, [note for note in notes if note])
         return
@@ -247,7 +276,6 @@ def deploy(
         runtime=choice,
         allow_credentials=allow_credentials,
     )
-
     assigned = assign_upload(
         chosen, provider, lambda: factory.api, lambda question: agrees(question, yes), factory.render.progress
     )
@@ -260,7 +288,7 @@ def deploy(
     def show() -> None:
         what = "is deployed" if done.changed else "is deployed already: nothing has changed"
         factory.render.mark(OK, f"{chosen.name} {what}", detail=done.image)
-        factory.render.say(f"Next: numerai node -m {chosen.model_name} test")
+        factory.render.say(f"Next: numerai node -m {chosen.name} test")
 
     factory.render.result(done, show)
 
@@ -269,6 +297,28 @@ def _show_assigned(factory: Factory, done: Deployment, assigned: Assigned) -> No
     what = "is deployed" if assigned.done else "is uploaded, and Numerai does not run it"
     factory.render.mark(OK if assigned.done else SKIPPED, f"{done.node} {what}", detail=done.image)
     factory.render.say(assigned.note)
+
+
+def _live_data(factory: Factory, tournament: int, version: str) -> Path:
+    """The folder of a version's data, with today's live rows in it."""
+    from ..usecases.data import download
+    from .data import hearing
+
+    watch = partial(hearing, factory)
+    download(factory.data_files, tournament, ["live"], version=version, folder=None, watch=watch)
+    return factory.data_files.folder(tournament, version)
+
+
+def _ship(factory: Factory, chosen: Node, model: Path, gate: str, *, dry_run: bool) -> str:
+    """Look at a model and put it into the node's folder; what that is, in words."""
+    from ..usecases.ship import check_model, plan_model, put_model
+
+    with extra_needed("models"):
+        check_model(model, chosen, partial(_live_data, factory), gate, factory.render.warn)
+        if not dry_run:
+            with factory.store.node_lock(chosen.name):
+                put_model(model, chosen, factory.store.home, factory.render.progress)
+    return plan_model(model, chosen)
 
 
 @node.command()
@@ -363,7 +413,7 @@ def _test(factory: Factory, chosen: Node, no_submit: bool) -> int:
 
 def _interrupted(chosen: Node, verifier: Verifier) -> NumeraiError:
     """What to do about the run that an interrupted test leaves, which goes on without it."""
-    command = f"numerai node -m {chosen.model_name}"
+    command = f"numerai node -m {chosen.name}"
     hint: str | None = None
     try:
         run = verifier.going_on()
@@ -548,7 +598,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
     if state.moved:
         rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))
     if state.changed_since_deploy:
-        rows.append(("changed", f"the folder has changed since: numerai node -m {node.model_name} deploy"))
+        rows.append(("changed", f"the folder has changed since: numerai node -m {node.name} deploy"))
     render.table(("", ""), rows)
     if state.runs:
         columns = ("run", "state", "started", "trigger id", "what happened")
@@ -608,11 +658,11 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
     )
     plan = destroying(dry_run=True)
     if dry_run:
-        show_plan(factory.render, plan.describe())
+        show_plan(factory.render, plan.describe(), plan.notes)
         return
     if not yes:
-        for step in plan.describe():
-            factory.render.progress(f"- {step}")
+        for line in (*(f"- {step}" for step in plan.describe()), *plan.notes):
+            factory.render.progress(line)
     confirm(f"Destroy {chosen.name} on {chosen.provider}?", yes)
     destroying()
     factory.render.result({"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone"))
@@ -652,7 +702,7 @@ def list_(factory: Factory) -> None:
             factory.render.say(f"No node is configured. Next: {first_steps(factory.store)}")
             return
         rows = [
-            (n.name, n.provider, f"{n.cpu:g} vCPU, {n.memory_mib / 1024:g} GiB", n.cron or "webhook", n.path)
+            (n.name, where_it_is(n), f"{n.cpu:g} vCPU, {n.memory_mib / 1024:g} GiB", n.cron or "webhook", n.path)
             for n in nodes
         ]
         factory.render.table(("node", "provider", "size", "started by", "folder"), rows)

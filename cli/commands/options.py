@@ -151,6 +151,13 @@ class PlaceType(click.Path):
         return super().convert(place(value), param, ctx)
 
 
+def refuse_to_overwrite(output: Path, *inputs: Path) -> None:
+    """`UsageError` where a command would write its result over what it reads."""
+    for path in inputs:
+        if output.resolve() == path.resolve():
+            raise UsageError(f"{output} is what is read here: it is not written over.", "Give --output another name.")
+
+
 def _set(attribute: str) -> Callable[[click.Context, click.Parameter, bool], None]:
     def callback(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         if value:

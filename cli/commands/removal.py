@@ -12,6 +12,7 @@ from ..models import DEFAULT_PROVIDER, Node
 from ..names import plainly
 from ..render import FAILED, OK, Renderer
 from ..usecases.configure import refuse_legacy
+from ..usecases.destroy import destroy_node, official_note
 from ..usecases.inspect import cannot_be_used, list_nodes
 from ..usecases.uninstall import Uninstalled
 from .options import confirm, destroy_options, dry_run_option, output_options, show_plan, yes_option
@@ -28,13 +29,12 @@ def destroy_all(factory: Factory, preserve_node_config: bool, force: bool, yes: 
     """
     render, nodes, unusable = factory.render, list_nodes(factory.store), cannot_be_used(factory.store)
     refuse_legacy(factory.store)
+    notes = [*unusable.values(), *(note for node in nodes for note in official_note(node))]
     if dry_run:
-        show_plan(render, [f"destroy {node.name} on {node.provider}" for node in nodes], list(unusable.values()))
+        show_plan(render, [f"destroy {node.name} on {node.provider}" for node in nodes], notes)
         return 0
-    for node in nodes:
-        render.progress(f"- {node.name} on {node.provider}")
-    for why in unusable.values():
-        render.progress(f"- not destroyed: {why}")
+    for line in (*(f"- {node.name} on {node.provider}" for node in nodes), *notes):
+        render.progress(line)
     if nodes:
         confirm(f"Destroy {'it' if len(nodes) == 1 else f'all {len(nodes)} of them'}?", yes)
     destroyed, failed = _destroy(factory, nodes, force=force, keep_config=preserve_node_config)
@@ -54,7 +54,6 @@ def _destroy(
 ) -> tuple[list[str], dict[str, str]]:
     """Destroy one after the other; which are gone, and why the others are not."""
     from ..translation import EXPECTED, as_error
-    from ..usecases.destroy import destroy_node
 
     failed = dict[str, str]()
     for node in nodes:
@@ -98,7 +97,8 @@ def uninstall(factory: Factory, leave_cloud: bool, yes: bool, dry_run: bool) -> 
     from ..usecases.uninstall import before_removal, own_files, refuse_while_held, remove_files
 
     render, home = factory.render, factory.home
-    refuse_while_held(factory.store, tuple(factory.providers), factory.provider_recorded, leave_cloud)
+    held = refuse_while_held(factory.store, tuple(factory.providers), factory.provider_recorded, leave_cloud)
+    notes = [*([f"Left as it is: {', '.join(held)}."] if held else []), *before_removal(home)]
     nodes = [node for node in list_nodes(factory.store) if node.provider == DEFAULT_PROVIDER]
     context = partial(factory.provider_context, DEFAULT_PROVIDER)
     steps = [
@@ -107,9 +107,9 @@ def uninstall(factory: Factory, leave_cloud: bool, yes: bool, dry_run: bool) -> 
         *(f"remove {path}" for path in own_files(home)),
     ]
     if dry_run:
-        show_plan(render, steps, before_removal(home))
+        show_plan(render, steps, notes)
         return 0
-    for line in (*(f"- {step}" for step in steps), *before_removal(home)):
+    for line in (*(f"- {step}" for step in steps), *notes):
         render.progress(line)
     confirm("Remove all of this?", yes)
     destroyed, failed = _destroy(factory, nodes, force=True, keep_config=False)

@@ -20,10 +20,17 @@ from .options import dry_run_option, output_options
     help="Make a profile of the old tool's AWS keys in ~/.aws/credentials, and use it from now on. It can be asked for "
     "later, too.",
 )
+@click.option(
+    "--move-aws",
+    is_flag=True,
+    help="Also move the old tool's nodes on AWS into this tool's cluster, then remove the old cluster. Interrupted, it "
+    "goes on where it was.",
+)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before --move-aws.")
 @dry_run_option
 @output_options
 @click.pass_obj
-def upgrade(factory: Factory, undo: bool, aws_profile: str | None, dry_run: bool) -> None:
+def upgrade(factory: Factory, undo: bool, aws_profile: str | None, move_aws: bool, yes: bool, dry_run: bool) -> None:
     """Take over the nodes and keys of the official numerai-cli, of any version.
 
     Every file is kept as it was; `numerai upgrade --undo` puts them back.
@@ -31,11 +38,17 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, dry_run: bool
     \b
     Example:
       numerai upgrade --aws-profile numerai
+      numerai upgrade --aws-profile numerai --move-aws
     """
     if undo:
-        if aws_profile or dry_run:
-            raise UsageError("--undo takes neither --aws-profile nor --dry-run.")
+        if aws_profile or dry_run or move_aws:
+            raise UsageError("--undo takes none of --aws-profile, --move-aws and --dry-run.")
         _undo(factory)
+        return
+    if move_aws:
+        from .official_move import move_aws as move
+
+        move(factory, aws_profile, yes=yes, dry_run=dry_run)
         return
     official, store, render = factory.official_home, factory.store, factory.render
     found = official.found()
@@ -43,10 +56,10 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, dry_run: bool
         nodes = sorted(store.nodes())
         render.result({"upgraded": False, "nodes": nodes}, lambda: render.say("Nothing to upgrade."))
         return
-    lines = list(describe(found, factory.providers, factory.provider_recorded)) if found else []
+    lines = list(describe(found, factory.providers, factory.provider_recorded, aws_profile)) if found else []
     add_profile = plan_aws_keys(official, aws_profile, factory.plan_aws_profile) if aws_profile else None
     if dry_run:
-        made = [f"The old tool's AWS keys: become the profile {aws_profile}"] if aws_profile else []
+        made = [f"The old tool's AWS keys become the profile {aws_profile}."] if aws_profile and not found else []
         lines += [*made, "Nothing was changed."]
         render.result({"upgraded": False, "found": lines}, lambda: _say(factory, lines))
         return
@@ -70,13 +83,18 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, dry_run: bool
             render.say(f"Backup: {backup}. `numerai upgrade --undo` puts everything back.")
             if found.numerai_keys or found.cloud_keys:
                 render.say("It holds the old tool's keys, as they were: remove it when you will not go back.")
-            render.say(
-                "What the official tool made in your cloud account is left as it is, and costs what it did. Next:"
-            )
-            for step in next_steps(store, factory.providers):
-                render.say(f"  {step}")
+            _say_next(factory, found)
 
     render.result(content, show)
+
+
+def _say_next(factory: Factory, found: OfficialFiles) -> None:
+    say = factory.render.say
+    say("What the official tool made in your cloud account is left as it is, and costs what it did. Next:")
+    for step in next_steps(factory.store, factory.providers):
+        say(f"  {step}")
+    if any(node.provider == "aws" for node in found.nodes.values()):
+        say("Or all of it at once, the removal of the old cluster included: numerai upgrade --move-aws")
 
 
 def _show(factory: Factory, found: OfficialFiles, *, offer: bool) -> None:
@@ -92,7 +110,12 @@ def _say(factory: Factory, lines: list[str]) -> None:
 
 
 def _undo(factory: Factory) -> None:
+    from ..usecases.official_move import refuse_undo
+
+    record = factory.move_record
+    refuse_undo(record)
     render, undone = factory.render, factory.official_home.undo()
+    record.forget()
     if undone is None:
         render.result({"undone": False}, lambda: render.say("There is no upgrade to undo."))
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import secrets
 import shutil
 import stat
@@ -156,6 +157,12 @@ def replacing(path: Path, mode: int = 0o600) -> Iterator[BinaryIO]:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def unfinished(path: Path) -> list[Path]:
+    """What processes that were killed in `replacing` have left beside a file. Nobody may be writing it meanwhile."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.[0-9a-f]{{8}}\.tmp")
+    return [each for each in path.parent.iterdir() if name.fullmatch(each.name)] if path.parent.is_dir() else []
 
 
 def _replace(path: Path, content: bytes) -> None:

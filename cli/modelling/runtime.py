@@ -6,30 +6,32 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from numerai_node import gate
     from numerai_node.errors import ConfigurationError, NodeError
     from numerai_node.forest import Boosted, Forest, NotPackable, predictor
-    from numerai_node.model_file import ModelFile, combine, neutralize, rank_percentile, read_model
+    from numerai_node.gate import Finding
+    from numerai_node.model_file import ModelFile, combine, neutralize, read_model
+    from numerai_node.ranking import rank_percentile
     from numerai_node.threads import usable_threads
 else:
+    from numerai_compute.node_template.numerai_node import gate
     from numerai_compute.node_template.numerai_node.errors import ConfigurationError, NodeError
     from numerai_compute.node_template.numerai_node.forest import Boosted, Forest, NotPackable, predictor
-    from numerai_compute.node_template.numerai_node.model_file import (
-        ModelFile,
-        combine,
-        neutralize,
-        rank_percentile,
-        read_model,
-    )
+    from numerai_compute.node_template.numerai_node.gate import Finding
+    from numerai_compute.node_template.numerai_node.model_file import ModelFile, combine, neutralize, read_model
+    from numerai_compute.node_template.numerai_node.ranking import rank_percentile
     from numerai_compute.node_template.numerai_node.threads import usable_threads
 
 __all__ = [
     "Boosted",
     "ConfigurationError",
+    "Finding",
     "Forest",
     "ModelFile",
     "NodeError",
     "NotPackable",
     "combine",
+    "gate",
     "neutralize",
     "predictor",
     "rank_percentile",

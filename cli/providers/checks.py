@@ -16,7 +16,7 @@ def deployment_check(
     node: Node, deployed: Deployment | None, present: Callable[[], bool], hash_of: Callable[[Node], str]
 ) -> Check:
     """Whether what was deployed is there, and is built from what is in the node's folder."""
-    name, mend = "deployment", f"numerai node -m {node.model_name} deploy"
+    name, mend = "deployment", f"numerai node -m {node.name} deploy"
     if deployed is None:
         return Check(name, CheckStatus.FAILED, "was never deployed", mend, node.name)
     if not present():
@@ -35,11 +35,11 @@ def last_run_check(node: Node, runs: Sequence[Run], now: datetime | None = None)
         return Check("last run", CheckStatus.OK, "there was none yet", None, node.name)
     if run.state is RunState.FAILED:
         why = f"run {run.id} failed: {run.message}"
-        return Check("last run", CheckStatus.WARNING, why, f"numerai node -m {node.model_name} logs", node.name)
+        return Check("last run", CheckStatus.WARNING, why, f"numerai node -m {node.name} logs", node.name)
     if not run.state.final and run.message:
         why = f"run {run.id} is {run.state.value}: {run.message}"
         return Check("last run", CheckStatus.WARNING, why, None, node.name)
     if now is not None and run.state is RunState.QUEUED and now - run.created_at > LONG_QUEUED:
         why = f"run {run.id} waits for its start since {run.created_at:%Y-%m-%d %H:%M} UTC"
-        return Check("last run", CheckStatus.WARNING, why, f"numerai node -m {node.model_name} status", node.name)
+        return Check("last run", CheckStatus.WARNING, why, f"numerai node -m {node.name} status", node.name)
     return Check("last run", CheckStatus.OK, f"run {run.id}: {run.state.value}", None, node.name)

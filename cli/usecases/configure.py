@@ -54,7 +54,7 @@ NOT_REACHED = (
     "(`numerai daemon start`), or --cron at a time of yours; with a tunnel to this machine, "
     "`numerai setup --public-url URL` and config again."
 )
-_DATA_VERSION = re.compile(r"v\d{1,4}(\.\d{1,4})?")
+DATA_VERSION = re.compile(r"v\d{1,4}(\.\d{1,4})?")
 PICKLE_ASSIGNED = (
     "a model upload (pickle) is assigned to the model: Numerai runs that, and will neither call the node nor accept "
     "what it submits"
@@ -382,7 +382,7 @@ def taken_from(node: Node, model: Model, provider: Provider) -> str | None:
 def _data_version(wanted: str | None, existing: Node | None) -> str | None:
     if wanted is None:
         return existing.data_version if existing else None
-    if wanted not in (NEWEST_DATA, TRAINED_DATA) and not _DATA_VERSION.fullmatch(wanted):
+    if wanted not in (NEWEST_DATA, TRAINED_DATA) and not DATA_VERSION.fullmatch(wanted):
         raise UsageError(
             f"--data-version must be a version such as v5.3, or {NEWEST_DATA} or {TRAINED_DATA}, not '{wanted}'."
         )

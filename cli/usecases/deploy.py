@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
+from ..build_inputs import declared_keys
 from ..credentials import credentials_in
 from ..dockerignore import ignore_file, special_files
 from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
 from ..names import shown
 from ..ports import HowItRuns, Provider, Report, RollsBack, RunByNumerai, RunsInWays, StateStore
-from ..source import Source, check_source, source_of
+from ..source import Source, check_source, dockerfile_text, heavy_part, source_of
 from .hosting import needs_dockerfile
 from .recorded_secrets import recorded_secrets
 from .runtime import (
@@ -50,6 +53,8 @@ def deploy_node(
     check_source(source, home=store.home, dockerfile=needs_dockerfile(provider))
     if special := sorted(special_files(source.context, source.folder)):
         report(f"No part of the node, because neither a file nor a link: {', '.join(map(shown, special))}")
+    if heavy := heavy_part(source):
+        (warn or report)(heavy)
     if not allow_credentials:
         refuse_credentials(source, store)
     with store.node_lock(node.name):
@@ -72,7 +77,24 @@ def deploy_locked(
     if warned is not None:
         (warn or report)(warned)
     _bring_runtime_up(node, store, report, runtime)
-    return provider.deploy(node, force=force, report=lambda text: None if text == warned else report(text))
+    with _without_keys(source_of(node), report) if needs_dockerfile(provider) else nullcontext():
+        return provider.deploy(node, force=force, report=lambda text: None if text == warned else report(text))
+
+
+@contextmanager
+def _without_keys(source: Source, report: Report) -> Iterator[None]:
+    """Says which keys a Dockerfile asks a build for, as those of the official tool do, and gets none of; and says it
+    again where the build fails, as that may be why."""
+    declared = " and ".join(declared_keys(dockerfile_text(source.dockerfile)))
+    note = f"The build gets no {declared}: keys would stay in the image. The container finds them when it starts."
+    if declared:
+        report(note)
+    try:
+        yield
+    except NumeraiError as error:
+        if declared and error.code == "build-failed":
+            error.hint = f"{error.hint or ''} {note}".lstrip()
+        raise
 
 
 def how_it_runs(node: Node, provider: Provider) -> HowItRuns:
@@ -122,7 +144,7 @@ def runtime_note(node: Node, runtime: RuntimeChoice | None = None) -> str | None
     if copy is None or copy.replaced(runtime):
         return None
     what = f"{copy.folder / RUNTIME} is left alone:"
-    mend = f"`numerai node -m {node.model_name} deploy --runtime replace` puts {RUNTIME} {own_version()} there."
+    mend = f"`numerai node -m {node.name} deploy --runtime replace` puts {RUNTIME} {own_version()} there."
     if copy.state is RuntimeState.OLD:
         return f"{what} --runtime keep. It is older than this tool's: {copy.label}."
     if copy.state is RuntimeState.NEWER:

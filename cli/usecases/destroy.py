@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from ..addresses import origin
 from ..errors import ApiError, NumeraiError, ProviderError
-from ..models import Node
+from ..models import DEFAULT_PROVIDER, Node
 from ..ports import NotHere, NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
 from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account
@@ -50,7 +50,8 @@ def destroy_node(
             )
             if keep_config
             else (f"remove {node.name} from {store.nodes_path}", lambda: store.forget_node(node.name)),
-        )
+        ),
+        official_note(node),
     )
     if dry_run:
         return plan
@@ -58,7 +59,17 @@ def destroy_node(
         for side in () if force else sides:
             refuse_while_active(side, node)
         plan.carry_out(report)
+    for note in plan.notes:
+        warn(note)
     return plan
+
+
+def official_note(node: Node) -> tuple[str, ...]:
+    """What is to be known of a node that was taken over and never configured here."""
+    if node.legacy is None or node.provider == DEFAULT_PROVIDER:
+        return ()
+    stays = f"What the official tool made for {node.name} on {node.provider} is not touched, and costs what it did"
+    return (f"{stays}: docs/from-numerai-cli.md says how to remove it.",)
 
 
 def refuse_while_active(provider: Provider, node: Node) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from ..errors import UsageError
 from ..names import plainly, shown
 from ..ports import StateStore
+from .inspect import where_it_is
 
 
 def forget_node(store: StateStore, name: str, agree: Callable[[str], None], *, dry_run: bool = False) -> None:
@@ -19,7 +20,8 @@ def forget_node(store: StateStore, name: str, agree: Callable[[str], None], *, d
         name = next((each for each in unusable if name == shown(each)[1:-1]), name)  # what a message says can be typed
     if name in nodes:
         node = nodes[name]
-        what = f"What {node.provider} holds of {name} stays and may cost money, and Numerai goes on calling its webhook"
+        where = where_it_is(node)
+        what = f"What there is of {name} on {where} stays and may cost money, and Numerai goes on calling its webhook"
         mend = f"`numerai node -m {node.name} destroy` removes all of it where there is such a provider"
         question = f"{what}. {mend}. Forget it all the same?"
     elif name in unusable:

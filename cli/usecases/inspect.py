@@ -51,6 +51,11 @@ def half_moved(node: Node) -> str:
     return f"{node.name} is on {node.provider} and on {node.also_on}, as a move between them was not finished."
 
 
+def where_it_is(node: Node) -> str:
+    """The node's provider, and the other one where a move between them was not finished."""
+    return node.provider if node.also_on is None else f"{node.provider} and {node.also_on}"
+
+
 def finish_move(node: Node) -> str:
     """The commands that finish it, one way or the other."""
     config = f"numerai node -m {node.model_name} config"
@@ -80,7 +85,7 @@ def changed_since_deploy(node: Node, provider: Provider) -> bool:
 
 def beside_the_folder(node: Node, provider_of: Callable[[Node], Provider]) -> list[str]:
     """What whoever has run the folder itself must know of what is deployed; nothing where that is the same."""
-    deploy = f"numerai node -m {node.model_name} deploy"
+    deploy = f"numerai node -m {node.name} deploy"
     try:
         provider = provider_of(node)
         if provider.deployment(node.name) is None:

@@ -65,13 +65,13 @@ class NodeChecks:
         """Whether runs get any time: records of earlier versions may say that they get none."""
         if self.node.timeout_minutes < 1:
             why = f"runs get {counted(self.node.timeout_minutes, 'minute')}: each one is ended at once"
-            mend = f"numerai node -m {self.node.model_name} config --timeout-minutes {DEFAULT_TIMEOUT_MINUTES}"
+            mend = f"numerai node -m {self.node.name} config --timeout-minutes {DEFAULT_TIMEOUT_MINUTES}"
             yield Check("time limit", CheckStatus.FAILED, why, mend)
 
     def _runtime(self) -> Iterator[Check]:
         """Whether the node's copy of the runtime, and what is deployed of it, are the tool's. Says nothing of folders
         without one."""
-        deploy, own = f"numerai node -m {self.node.model_name} deploy", own_version()
+        deploy, own = f"numerai node -m {self.node.name} deploy", own_version()
         copy = runtime_copy(Path(self.node.path))
         if copy is None:
             return
@@ -104,7 +104,7 @@ class NodeChecks:
         if not times.misses or self.followed():
             makes_up = "; the watcher starts the runs that are missing" if times.misses else ""
             return Check("schedule", CheckStatus.OK, times.words + makes_up)
-        mend = f"numerai daemon start, or another time: numerai node -m {self.node.model_name} config --cron"
+        mend = f"numerai daemon start, or another time: numerai node -m {self.node.name} config --cron"
         return Check("schedule", CheckStatus.WARNING, times.words, mend)
 
     def _data_version(self, api: NumeraiApi) -> Check:
@@ -112,7 +112,7 @@ class NodeChecks:
         on is known to its runs only, which say the same."""
         data = api.data_versions(self.node.tournament)
         pinned, newest = self.node.data_version, data.newest
-        mend = f"train the model on {newest}, then numerai node -m {self.node.model_name} config --data-version trained"
+        mend = f"train the model on {newest}, then numerai node -m {self.node.name} config --data-version trained"
         if pinned not in data.served:
             why = f"{pinned} is pinned, and Numerai no longer serves it: runs use {newest}, which the model may not fit"
             return Check("data version", CheckStatus.FAILED, why, mend)

@@ -9,6 +9,7 @@ from ..foreign import one_line
 from ..models import Model, Node, Tournament
 from ..names import LONGEST
 from ..ports import NumeraiApi, StateStore
+from .inspect import cannot_be_used
 
 
 def resolve_model(api: NumeraiApi, name: str | None, tournament: int | None) -> Model:
@@ -57,11 +58,16 @@ def first_steps(store: StateStore, config: str = "numerai node -m MODEL config")
 
 
 def resolve_node(store: StateStore, name: str | None, tournament: int | None) -> Node:
-    """The configured node of that model or node name; the name may be left out when there is only one node."""
+    """The configured node of that model or node name; the name may be left out when there is only one node.
+
+    `UsageError` where it is not clear which one, `NumeraiError` with code `unusable-node` for a record that is none."""
     nodes = store.nodes()
     candidates = select_nodes(nodes, name, tournament)
     if len(candidates) == 1:
         return candidates[0]
+    for each, why in () if candidates else cannot_be_used(store).items():
+        if name in (each, each.partition("-")[2]):
+            raise NumeraiError(why, code="unusable-node")
     names = ", ".join(sorted(nodes))
     if not nodes:
         raise UsageError("No node is configured.", f"First: {first_steps(store)}", code="unknown-node")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..errors import EnvironmentNotReady
-from ..files.private import remove_file, remove_tree
+from ..files.private import remove_file, remove_tree, unfinished
 from ..models import DEFAULT_PROVIDER
 from ..names import plainly
 from ..ports import HoldsElsewhere, NotHere, Provider, StateStore
@@ -19,15 +19,13 @@ from .inspect import finish_move, forget_command, half_moved, list_nodes
 OWN_FILES = (
     "nodes.json", "nodes.json.previous", ".keys", ".keys.previous", "rounds.db", "rounds.db-shm", "rounds.db-wal",
     "locks", "local", "hosted", "events", "runtimes", "terraform-plugins",
-    "aws/stack.json", "aws/stack.lock", "aws/told.sha256", "aws/terraform",
+    "aws/stack.json", "aws/stack.lock", "aws/told.sha256", "aws/terraform", "aws/official", "aws/move.json",
 )  # fmt: skip
 """What this tool keeps in its home folder. Whatever else is there belongs to somebody else and stays."""
 
 
-_UNFINISHED = re.compile(r"\.(nodes\.json|\.keys)(\.[a-z]+)?\.[0-9a-f]{8}\.tmp")
-"""What a command that was killed leaves of them."""
-_WITH_KEYS = ("official-*", ".keys.upgraded-*")
-"""Copies of the official tool's files that an upgrade has made, and what `upgrade --undo` has put aside."""
+_ASIDE = re.compile(r"nodes\.json\.broken-.*|(nodes\.json|\.keys)\.upgraded-\d{8}T\d{6}(-\d+)?")
+"""What `doctor --fix` and `upgrade --undo` have put aside of them."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ class Uninstalled:
                 f"{path.name} (a link to {path.readlink()})" if path.is_symlink() else path.name for path in others
             )
             yield f"Not this tool's, and left there: {', '.join(names)}"
-        keys = [path.name for path in others if any(path.match(pattern) for pattern in _WITH_KEYS)]
+        keys = [path.name for path in others if path.match("official-*")]
         if keys:
             yield f"Keys are still in {', '.join(keys)}, as the official tool had them. Remove that by hand."
         if home.is_symlink():
@@ -56,18 +54,19 @@ class Uninstalled:
 
 def refuse_while_held(
     store: StateStore, providers: tuple[str, ...], provider_named: Callable[[str], Provider], leave_cloud: bool
-) -> None:
+) -> list[str]:
     """`EnvironmentNotReady` with code `cloud-resources` while a provider holds or may hold something elsewhere, unless
-    that is to be left; `half-moved` while a node is left between two providers."""
+    that is to be left; `half-moved` while a node is left between two providers. What is left is returned."""
     refuse_legacy(store)  # its files are the official tool's
     for node in list_nodes(store):
         if node.also_on is not None:
             raise EnvironmentNotReady(half_moved(node), finish_move(node), code="half-moved")
     held, unknown = _held(store, providers, provider_named), _unknown(store, provider_named)
     if leave_cloud or not (held or unknown):
-        return
+        return [*held, *unknown.values()]
     destroy = ["Run `numerai destroy-all` first."] if held else []
-    forget = [f"{', '.join(map(forget_command, unknown))}: that removes a record, and nothing else."] if unknown else []
+    what = "removes a record" if len(unknown) == 1 else "remove records"
+    forget = [f"{', '.join(map(forget_command, unknown))} {what}, and nothing else."] if unknown else []
     raise EnvironmentNotReady(
         f"There is still: {', '.join([*held, *unknown.values()])}. It may cost money, and only this home tells of it.",
         " ".join([*destroy, *forget, "With --leave-cloud all of it is left as it is."]),
@@ -100,13 +99,10 @@ def _unknown(store: StateStore, provider_named: Callable[[str], Provider]) -> di
 
 def own_files(home: Path) -> list[Path]:
     """What there is of this tool's files. What a link leads to outside of the home folder is none of them."""
-    more = [
-        path
-        for path in (home.iterdir() if home.is_dir() else ())
-        if _UNFINISHED.fullmatch(path.name) or path.name.startswith("nodes.json.broken-")
-    ]
+    aside = [path for path in (home.iterdir() if home.is_dir() else ()) if _ASIDE.fullmatch(path.name)]
     named = [home / name for name in OWN_FILES]
-    there = [path for path in (*named, *sorted(more)) if path.is_symlink() or path.exists()]
+    begun = [path for name in OWN_FILES if "/" not in name for path in unfinished(home / name)]
+    there = [path for path in (*named, *sorted([*aside, *begun])) if path.is_symlink() or path.exists()]
     return [path for path in there if not path.parent.is_symlink() or path.parent == home]
 
 

@@ -13,13 +13,18 @@ from .resolve import first_steps
 
 AWS_PROFILE = "numerai"
 """The name that is proposed for a profile with the old tool's AWS keys."""
+_OFFER = "--aws-profile NAME makes a profile of them"
 _KEYS = {"aws": "AWS", "azure": "Azure", "gcp": "Google Cloud"}
 
 
 def describe(
-    found: OfficialFiles, providers: Sequence[str], provider_named: Callable[[str], Provider]
+    found: OfficialFiles,
+    providers: Sequence[str],
+    provider_named: Callable[[str], Provider],
+    aws_profile: str | None = None,
 ) -> Iterator[str]:
-    """What was found and what becomes of it, line by line. `providers` are those that this tool has."""
+    """What was found and what becomes of it, line by line. `providers` are those that this tool has, `aws_profile` the
+    name of the profile that the AWS keys are to become."""
     yield f"Of the official tool, in {', '.join(str(path) for path in found.files)}:"
     for name, node in sorted(found.nodes.items()):
         becomes = "kept"
@@ -33,8 +38,10 @@ def describe(
     if found.keys_problem:
         yield f"  Numerai's keys: cannot be used: {found.keys_problem} `numerai setup` asks for others afterwards"
     for name in found.cloud_keys:
-        use = "; --aws-profile NAME makes a profile of them" if name == "aws" else ""
-        yield f"  {_KEYS[name]} keys: in the backup only{use}"
+        becomes = "in the backup only"
+        if name == "aws":
+            becomes = f"become the profile {aws_profile}" if aws_profile else f"{becomes}; {_OFFER}"
+        yield f"  {_KEYS[name]} keys: {becomes}"
     for path in found.left:
         yield f"  {path}: left as it is"
 

@@ -119,7 +119,7 @@ class _Failed(Exception):
 class Verifier:
     """Runs the test of one node. `on_fact` hears of each fact as it becomes true or fails, `on_log` of each line that
     the container prints, `on_warning` of what must be known beside them. Without `submits` everything is proven but the
-    submission."""
+    submission. `before_switch` is for a node that Numerai is to call only once this test has passed."""
 
     node: Node
     provider: Provider
@@ -130,6 +130,7 @@ class Verifier:
     report: Report
     submits: bool = True
     on_warning: Callable[[str], None] = lambda text: None
+    before_switch: bool = False
     _started: float = field(init=False, default=0.0)
     _since: datetime | None = field(init=False, default=None)
     _run: Run | None = field(init=False, default=None)
@@ -147,7 +148,7 @@ class Verifier:
                 raise self.provider.refusal(self.node)
             raise NumeraiError(
                 f"{self.node.name} is not deployed.",
-                f"Run `numerai node -m {self.node.model_name} deploy` first.",
+                f"Run `numerai node -m {self.node.name} deploy` first.",
                 code="not-deployed",
             )
         if not self.submits:
@@ -194,7 +195,7 @@ class Verifier:
         if changed_since_deploy(self.node, self.provider):
             warnings.append(
                 f"The folder has changed since the deploy: what is tested is what was deployed, and not what is in"
-                f" {self.node.path}. `numerai node -m {self.node.model_name} deploy` takes the changes over."
+                f" {self.node.path}. `numerai node -m {self.node.name} deploy` takes the changes over."
             )
         self._window = window_of(self.node.tournament, self.api, self.clock)
         if self._window.is_open is False:
@@ -223,8 +224,11 @@ class Verifier:
     # the facts
 
     def _registered(self) -> bool:
-        """Whether Numerai holds the address that the node is served at now; False for a node that runs by its schedule.
-        Any other node whose address it does not hold has failed."""
+        """Whether Numerai holds the address that the node is served at now; False for a node that runs by its schedule,
+        or that Numerai is to call later only. Any other node whose address it does not hold has failed."""
+        if self.before_switch:
+            self._say(Fact(REACHED, None, self._seconds(), "not looked at: Numerai is to call it once this has passed"))
+            return False
         model = next((model for model in self.api.models() if model.id == self.node.model_id), None)
         if isinstance(self.provider, RunByNumerai):
             self._say(Fact(REACHED, None, self._seconds(), "not looked at: Numerai runs this node itself"))
@@ -279,7 +283,7 @@ class Verifier:
                         False,
                         self._seconds(),
                         "the webhook answered, but no run came of it",
-                        mend=f"numerai node -m {self.node.model_name} logs --log-type webhook",
+                        mend=f"numerai node -m {self.node.name} logs --log-type webhook",
                     )
                 )
             run = found
@@ -326,7 +330,7 @@ class Verifier:
         detail = f"run {run.id} still waits for its start after {self._start_seconds:.0f} s"
         if message := self.provider.run(run.id).message or self._waits_for(run):
             return Fact(STARTED, False, self._seconds(), f"{detail}: {message}", mend="numerai doctor")
-        command = f"numerai node -m {self.node.model_name}"
+        command = f"numerai node -m {self.node.name}"
         ahead = [each for each in self.provider.runs(self.node.name, RUNS_BACK) if each.state is RunState.RUNNING]
         if not ahead:
             return Fact(STARTED, False, self._seconds(), detail, mend=f"{command} status")
@@ -416,17 +420,19 @@ class Verifier:
             )
             raise _Failed(self._not_confirmed(why, mend="test again while a round is open (`numerai status`)"))
         detail = f"submission {submission.id}, round {entry.round_number}, on time"
+        if trigger_id is not None and submission.trigger_id is None:
+            detail += "; it names no trigger and is known by its time"
         self._say(Fact(CONFIRMED, True, self._seconds(), detail))
         return submission
 
     def _not_confirmed(self, why: str, mend: str | None = None) -> Fact:
-        return Fact(CONFIRMED, False, self._seconds(), why, mend=mend or f"numerai node -m {self.node.model_name} logs")
+        return Fact(CONFIRMED, False, self._seconds(), why, mend=mend or f"numerai node -m {self.node.name} logs")
 
     # the causes
 
     def _not_registered(self, model: Model | None, served: str | None) -> Fact:
         if self.provider.reachable_by(self.api.url):
-            mend = f"numerai node -m {self.node.model_name} config --register-webhook"
+            mend = f"numerai node -m {self.node.name} config --register-webhook"
             held = "another address for this model" if model and model.webhook else "no address for this model"
             if model and model.webhook and served and origin(model.webhook) != origin(served):
                 held += f" ({origin(model.webhook)}) than the node is served at ({origin(served)})"
@@ -438,7 +444,7 @@ class Verifier:
             False,
             self._seconds(),
             f"{self.api.url} cannot call this machine",
-            mend=f"numerai node -m {self.node.model_name} test --local; with a tunnel: numerai setup --public-url URL",
+            mend=f"numerai node -m {self.node.name} test --local; with a tunnel: numerai setup --public-url URL",
         )
 
     def _webhook_failed(self, error: ApiError) -> Fact:
@@ -460,12 +466,21 @@ class Verifier:
     # looking
 
     def _submission(self, trigger_id: str | None, began: datetime) -> Submission | None:
-        for submission in self.api.submissions(self.node.model_id):
-            if trigger_id is not None and submission.trigger_id == trigger_id:
-                return submission
-            if trigger_id is None and submission.inserted_at and submission.inserted_at >= began - timedelta(seconds=5):
-                return submission
-        return None
+        """The run's submission: that of its trigger, else one that was made since, by any trigger where the run had
+        none, and by none where its code does not pass the trigger on. No clone, which has the file of one before."""
+        held, since = self.api.submissions(self.node.model_id), began - timedelta(seconds=5)
+        if trigger_id is None:
+            return next((each for each in held if each.inserted_at and each.inserted_at >= since), None)
+        before = {each.filename for each in held if each.inserted_at and each.inserted_at < since}
+        nameless = (
+            each
+            for each in held
+            if each.trigger_id is None
+            and each.inserted_at
+            and each.inserted_at >= since
+            and not (each.filename and each.filename in before)
+        )
+        return next((each for each in held if each.trigger_id == trigger_id), None) or next(nameless, None)
 
     def _entry_of(self, submission: Submission) -> SubmissionEntry | None:
         """Numerai's entry that names the submission. One that is late is listed twice: that of its own round."""
@@ -543,7 +558,7 @@ def _why(run: Run) -> str:
 
 
 def _mend(run: Run, node: Node) -> str:
-    command = f"numerai node -m {node.model_name}"
+    command = f"numerai node -m {node.name}"
     by_failure = {
         RunFailure.OUT_OF_MEMORY: f"{command} config --memory {node.memory_mib * 2 // 1024 or 1} (it has "
         f"{node.memory_mib / 1024:g} GiB), then test again",

@@ -25,7 +25,8 @@ def webhook_check(
     Raises `NumeraiError` where the provider cannot say what it serves.
     """
     if model is None:
-        mend = f"{KEYS_OF_ACCOUNT} Only if it was deleted: numerai node -m {node.model_name} destroy --force"
+        end = f"forget {node.name}" if isinstance(provider, NotHere) else f"-m {node.name} destroy --force"
+        mend = f"{KEYS_OF_ACCOUNT} Only if it was deleted: numerai node {end}"
         return Check("webhook", CheckStatus.FAILED, not_in_account(node), mend)
     if isinstance(provider, RunByNumerai):
         return upload_check(node, model, provider)
@@ -42,7 +43,7 @@ def webhook_check(
         why = "the node runs by its schedule, and Numerai calls another address for the model"
         return Check("webhook", CheckStatus.WARNING, why, "look at the model's webhook on https://numer.ai")
     if served is None or node.webhook_url is None:
-        mend = f"numerai node -m {node.model_name} config"
+        mend = f"numerai node -m {node.name} config"
         return Check("webhook", CheckStatus.FAILED, "the node was never provisioned to its end", mend)
     if not provider.reachable_by(api_url):
         why = f"{api_url} cannot call this machine"
@@ -51,7 +52,7 @@ def webhook_check(
         mend = "numerai daemon start, or numerai setup --public-url URL"
         return Check("webhook", CheckStatus.WARNING, why, mend)
     if model.webhook is not None and not is_own_webhook(model.webhook, node, served):
-        mend = f"numerai node -m {node.model_name} config, which asks before it takes the webhook from there"
+        mend = f"numerai node -m {node.name} config, which asks before it takes the webhook from there"
         return Check("webhook", CheckStatus.FAILED, _differs(model.webhook, served), mend)
     if model.webhook != served:
         why = _differs(model.webhook, served) if model.webhook else "Numerai calls nobody"
@@ -70,7 +71,7 @@ def register(node: Node, provider: Provider, api: NumeraiApi, store: StateStore,
     served = provider.webhook_url(node.name)
     if served is None:
         raise NumeraiError(
-            f"{node.name} was never provisioned to its end.", f"Run `numerai node -m {node.model_name} config`."
+            f"{node.name} was never provisioned to its end.", f"Run `numerai node -m {node.name} config`."
         )
     api.set_webhook(node.model_id, served)
     store.save_node(replace(node, webhook_url=served))

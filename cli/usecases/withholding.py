@@ -24,7 +24,7 @@ def check_withholds(node: Node) -> RuntimeCopy:
             f"Copy an example of this version into the folder, or test with the submission: numerai node -m"
             f" {node.model_name} test.",
         )
-    replace = f"`numerai node -m {node.model_name} deploy --runtime replace` puts {own_version()} in its place."
+    replace = f"`numerai node -m {node.name} deploy --runtime replace` puts {own_version()} in its place."
     if copy.state in (RuntimeState.LINK, RuntimeState.INTERRUPTED):
         why = f"Which {RUNTIME} {node.path} holds is not known: it is a link, or replacing it was interrupted."
         raise _refusal(why, replace)
@@ -40,7 +40,7 @@ def withholding(node: Node, provider: Provider) -> RunsWithoutSubmitting:
     if not isinstance(provider, RunsWithoutSubmitting):
         raise UsageError(
             f"The provider {provider.name} cannot start a run that does not submit.",
-            f"`numerai node -m {node.model_name} test --local --no-submit` runs it here.",
+            f"`numerai node -m {node.name} test --local --no-submit` runs it here.",
             code="not-supported",
         )
     check_withholds(node)
@@ -48,7 +48,7 @@ def withholding(node: Node, provider: Provider) -> RunsWithoutSubmitting:
         raise _refusal(
             f"The folder of {node.name} has changed since the deploy, so whether what is deployed can be told not to"
             " submit is not known.",
-            f"Run `numerai node -m {node.model_name} deploy` first.",
+            f"Run `numerai node -m {node.name} deploy` first.",
         )
     return provider
 

@@ -13,6 +13,7 @@ from .downloads import Accept, Cache
 from .errors import ConfigurationError, TemporaryFailure
 from .log import log
 from .settings import CLASSIC, CRYPTO, SIGNALS
+from .transport import Patience
 from .versions import LIVE_FILES, PREFIX, Choice, choose, listed_versions
 
 if TYPE_CHECKING:
@@ -90,15 +91,23 @@ class Dataset:
             raise ConfigurationError(f"There is no file {name} in {self.version}. There are: {known}.{self.advice()}")
         return self.fetch(f"{self.version}/{name}")
 
-    def fetch(self, full_name: str, accept: Accept | None = None, *, wait_for_missing: bool = True) -> Path:
+    def fetch(
+        self,
+        full_name: str,
+        accept: Accept | None = None,
+        *,
+        wait_for_missing: bool = True,
+        patience: Patience | None = None,
+    ) -> Path:
         """`Cache.fetch` of a file by its name with the version; `ConfigurationError` for a name like `../file`."""
         if not SAFE_NAME.fullmatch(full_name):
             raise ConfigurationError(f"{full_name!r} is no name of a data file.")
         return self._cache.fetch(
             full_name,
-            lambda patience: self._api.dataset_url(full_name, patience),
+            lambda left: self._api.dataset_url(full_name, left),
             accept,
             wait_for_missing=wait_for_missing,
+            patience=patience,
         )
 
     def live_file(self) -> Path:

@@ -32,6 +32,8 @@ Address = Callable[[Patience], str]
 """Gives an address to download from, asked for with so much patience."""
 Accept = Callable[[Mapping[str, str]], None]
 """Looks at an answer's headers before its body is read, and raises what ends the download."""
+Watch = Callable[[int, "int | None"], None]
+"""Hears, as a file arrives, how many of its bytes are here, and how many it has if the server tells."""
 
 
 class Incomplete(Passing):
@@ -43,14 +45,29 @@ class Missing(Passing):
 
 
 class Cache:
-    """A folder of downloaded files, safe for several processes at once."""
+    """A folder of downloaded files, safe for several processes at once.
 
-    def __init__(self, folder: Path, transport: Transport):
+    `report` is told, as `log` is, what has arrived. With `only_here` nothing is ever kept in another folder: what makes
+    this one unusable is raised as the OSError that it is.
+    """
+
+    def __init__(
+        self, folder: Path, transport: Transport, *, report: Callable[..., None] = log, only_here: bool = False
+    ):
         self.folder = folder
         self._transport = transport
+        self._report = report
+        self._only_here = only_here
 
     def fetch(
-        self, name: str, address: Address, accept: Accept | None = None, *, wait_for_missing: bool = True
+        self,
+        name: str,
+        address: Address,
+        accept: Accept | None = None,
+        *,
+        wait_for_missing: bool = True,
+        watch: Watch = lambda here, size: None,
+        patience: Patience | None = None,
     ) -> Path:
         """The path of a complete, current copy of the file `name` (e.g. `v5.3/live.parquet`).
 
@@ -59,12 +76,15 @@ class Cache:
         again, as long as its content is what was downloaded. `accept` sees the headers first. A folder that cannot be
         written, or trusted, is replaced by one for temporary files, with a warning. Raises `TemporaryFailure` when
         trying on is of no use, `ConfigurationError` when no folder can be written, and, without `wait_for_missing`,
-        `Missing` at the first 404.
+        `Missing` at the first 404. `patience` is for all tries together; without it, each one that gets further has
+        the transport's anew.
         """
         for instead in (fallback_cache, new_cache, None):
             try:
-                return self._fetch(name, address, accept, wait_for_missing)
+                return self._fetch(name, address, accept, wait_for_missing, watch, patience)
             except OSError as error:
+                if self._only_here:
+                    raise
                 why, theirs = error.strerror or str(error), isinstance(error, PermissionError)
             if instead is None or (instead is new_cache and not theirs):
                 break
@@ -85,24 +105,39 @@ class Cache:
         """Forget a file that turned out to be unreadable, so that the next run downloads it again."""
         _remove(_beside(path, ".etag"), _beside(path, ".sha256"), path)
 
-    def _fetch(self, name: str, address: Address, accept: Accept | None, wait_for_missing: bool) -> Path:
+    def _fetch(
+        self,
+        name: str,
+        address: Address,
+        accept: Accept | None,
+        wait_for_missing: bool,
+        watch: Watch,
+        given: Patience | None,
+    ) -> Path:
         path = inside(self.folder, name)
         if self.folder in (default_cache(), fallback_cache()):
             make_own(self.folder)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(_beside(path, ".lock"), name, self._transport):
-            return self._fetch_locked(name, path, address, accept, wait_for_missing)
+        with _locked(_beside(path, ".lock"), name, self._transport, self._report):
+            return self._fetch_locked(name, path, address, accept, wait_for_missing, watch, given)
 
     def _fetch_locked(
-        self, name: str, path: Path, address: Address, accept: Accept | None, wait_for_missing: bool
+        self,
+        name: str,
+        path: Path,
+        address: Address,
+        accept: Accept | None,
+        wait_for_missing: bool,
+        watch: Watch,
+        given: Patience | None,
     ) -> Path:
         started = time.monotonic()
         part, furthest, failures = _beside(path, ".part"), 0, 0
         cached_etag = self._known_etag(path)  # once, as it reads the whole file
-        patience = self._transport.patience()
+        patience = given or self._transport.patience()
         while True:
             try:
-                size = self._try_once(path, cached_etag, address(patience), accept, patience)
+                size = self._try_once(path, cached_etag, address(patience), accept, patience, watch)
                 break
             except Missing as missing:
                 if not wait_for_missing:
@@ -113,16 +148,16 @@ class Cache:
             reached = part.stat().st_size if part.exists() else 0
             failures += 1
             if reached > furthest:
-                failures, furthest, patience = 1, reached, self._transport.patience()
+                failures, furthest, patience = 1, reached, given or self._transport.patience()
             self._transport.pause(failures, f"downloading {name}", passing, patience)
         if size is None:
-            log("cached", file=name, bytes=path.stat().st_size)
+            self._report("cached", file=name, bytes=path.stat().st_size)
         else:
-            log("downloaded", file=name, bytes=size, seconds=seconds_since(started))
+            self._report("downloaded", file=name, bytes=size, seconds=seconds_since(started))
         return path
 
     def _try_once(
-        self, path: Path, cached_etag: str | None, url: str, accept: Accept | None, patience: Patience
+        self, path: Path, cached_etag: str | None, url: str, accept: Accept | None, patience: Patience, watch: Watch
     ) -> int | None:
         """One request; the size of the file in bytes when it was downloaded, None when the cached copy is current."""
         etag_file, part, part_etag_file = (_beside(path, end) for end in (".etag", ".part", ".part.etag"))
@@ -156,7 +191,7 @@ class Cache:
                 if etag and not etag.startswith("W/"):
                     write_new(part_etag_file, etag)
             try:
-                _receive(answer, part, start)
+                _receive(answer, part, start, lambda here: watch(here, size))
                 _verify(part, size, answer.headers, path.name)
             except Incomplete:
                 _remove(part, part_etag_file)
@@ -213,12 +248,13 @@ def _span(answer: Answer, have: int) -> tuple[int, int | None]:
     return 0, int(length) if length and length.isdigit() else None
 
 
-def _receive(answer: Answer, part: Path, start: int) -> None:
+def _receive(answer: Answer, part: Path, start: int, here: Callable[[int], None]) -> None:
     with open_own(part) if start else open_new(part) as file:
         file.truncate(start)
         file.seek(start)
         for chunk in answer.blocks(CHUNK, CHUNK_SECONDS):
             file.write(chunk)
+            here(file.tell())
         file.flush()
         os.fsync(file.fileno())
 
@@ -294,7 +330,7 @@ def _remove(*paths: Path) -> None:
 
 
 @contextmanager
-def _locked(path: Path, name: str, transport: Transport) -> Iterator[None]:
+def _locked(path: Path, name: str, transport: Transport, report: Callable[..., None]) -> Iterator[None]:
     """Hold an exclusive lock that the system gives up when this process ends, however it ends.
 
     Another process's is waited for while the round is open, and never longer than 45 minutes: `TemporaryFailure` then.
@@ -306,7 +342,7 @@ def _locked(path: Path, name: str, transport: Transport) -> Iterator[None]:
             if transport.monotonic() >= deadline:
                 raise TemporaryFailure(f"Another run downloads {name} and does not come to an end.")
             if not waiting:
-                log("waiting", what=f"another run downloads {name}")
+                report("waiting", what=f"another run downloads {name}")
                 waiting = True
             transport.sleep(LOCK_POLL)
         try:

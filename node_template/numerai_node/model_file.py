@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import ConfigurationError
 from .forest import Boosted, Forest, predictor
 from .ranking import rank_percentile
+from .settings import CLASSIC, CRYPTO, SIGNALS, VERSION
 from .threads import usable_threads
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 FORMAT = 1
 DESCRIPTION = "model.json"
+DEPLOYED = "deployed.model"
+"""The model file beside a node's code that `numerai node deploy --model-file` puts there."""
 LSTSQ_RCOND = 1e-6
 """As in numerai-tools' `neutralize` (0.7.2, scoring.py)."""
 
@@ -181,11 +184,17 @@ def _described(path: Path, about: dict[str, Any]) -> ModelFile:
     members = tuple(_member(entry, len(features)) for entry in about["members"])
     if not sum(member.weight for member in members) > 0:
         raise ValueError("no member has a weight")
-    neutralize = about["neutralize"]
+    neutralize, tournament, version = about["neutralize"], int(about["tournament"]), str(about["data_version"])
+    if tournament not in (CLASSIC, SIGNALS, CRYPTO):
+        raise ValueError(f"there is no tournament {tournament}")
+    if not VERSION.fullmatch(version):
+        raise ValueError(f"{version!r} is no version of the data")
+    if not isinstance(about.get("drift") or {}, dict):
+        raise TypeError("drift is no table")
     return ModelFile(
         path,
-        int(about["tournament"]),
-        str(about["data_version"]),
+        tournament,
+        version,
         features,
         members,
         neutralize

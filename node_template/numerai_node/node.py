@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +16,9 @@ from .data import Dataset
 from .downloads import Cache
 from .errors import ConfigurationError, NodeError, NotSubmitted
 from .freshness import LiveData
+from .guard import SENT, Guard
 from .log import log, seconds_since
+from .model_file import DEPLOYED, ModelFile, read_model
 from .notify import addresses, tell
 from .rules import check_predictions
 from .settings import CLASSIC, VERSION, Settings, from_environment
@@ -38,6 +40,7 @@ NOTICES = "data_notices"
 NOTICE_SECONDS = 5.0
 
 
+# long: one method for each thing that a model's code asks for
 class Node:
     """One run's view of Numerai. Nothing is contacted before it is asked for."""
 
@@ -54,9 +57,11 @@ class Node:
             trained_on=lambda: self.trained_on,
             chosen=self._version_chosen,
         )
+        self._guard = Guard(self.settings, self.dataset, self._transport)
         self._data_round: Round | None = None
         self.submissions: list[Submission] = []
         self._mirror: Mirror | None = None
+        self._model: ModelFile | None = None
 
     @cached_property
     def artifacts(self) -> Path:
@@ -108,9 +113,31 @@ class Node:
         settings = self.settings
         log("ready", model=name, node=settings.node, trigger_id=settings.trigger_id, runtime=__version__)
 
+    def model(self, file: str | Path = DEPLOYED) -> ModelFile:
+        """A model file, by default the one that `numerai node deploy --model-file` has put beside the code. From
+        now on the data are of the version that it was trained on, as long as Numerai serves that and no other is set.
+
+        `ConfigurationError` when there is none, when it cannot be used, or is of another tournament.
+        """
+        path = Path(file)
+        if not path.is_file():
+            raise ConfigurationError(
+                f"There is no model {path}: `numerai node deploy --model-file FILE` puts one there."
+            )
+        model = read_model(path)
+        if model.tournament != self.settings.tournament:
+            raise ConfigurationError(
+                f"{path} is of tournament {model.tournament}, and this node's is {self.settings.tournament}."
+            )
+        self._model = model
+        log("loaded", model=path, data=model.data_version, members=len(model.members), features=len(model.features))
+        return model
+
     @property
     def trained_on(self) -> str | None:
         """The data version that the kept model was trained on, e.g. `v5.3`; None when none is remembered."""
+        if self._model is not None:
+            return self._model.data_version
         kept = self._kept(TRAINED_ON)
         version = kept[0] if kept else None
         if version is not None and not VERSION.fullmatch(version):
@@ -193,6 +220,11 @@ class Node:
         log("checked", rows=len(checked), column=checked.columns[1])
         return checked
 
+    def check_features(self, trained_on: Mapping[str, Sequence[float]], rows: pd.DataFrame) -> None:
+        """Hold live features to the gate; `trained_on` gives each its share of the values 0..4 in training, as a model
+        file has it in `about["drift"]`. `BadPredictions` where they differ too much and NUMERAI_GATE is `refuse`."""
+        self._guard.check_features(trained_on, rows)
+
     def submit(self, predictions: Predictions, data_datestamp: int | None = None) -> Submission:
         """Check, upload and wait until Numerai lists this very submission as on time.
 
@@ -200,13 +232,16 @@ class Node:
         `data_datestamp` names the day of the ids when it is not today's; it is found out by itself when a new round
         opened since the live data were read. Raises `Late` when it was made after the deadline, `Covered` when Numerai
         counts another file, `Unconfirmed` when it does not say, and `NotSubmitted` in a test that is not to submit.
+        What the gate finds is said, and `BadPredictions` where NUMERAI_GATE is `refuse`.
         """
         self.settings.need_keys()
         checked = self.check(predictions)
+        self._guard.check(checked, self._folder_or_none())
         if self.settings.no_submit:
             raise NotSubmitted(f"The {len(checked)} predictions keep Numerai's rules. Nothing was sent: it is a test.")
         submitter = Submitter(self.settings, self.api, self._transport)
         self.submissions.append(submitter.submit(checked, data_datestamp, self._data_round))
+        self._guard.keep(checked, lambda: self.artifacts)
         self._remember_what_works()
         return self.submissions[-1]
 
@@ -218,7 +253,7 @@ class Node:
     def _keeps_a_model(self) -> bool:
         try:
             files = self._folder().rglob("*")
-            return any(path.is_file() and path.name not in (TRAINED_ON, NOTICES) for path in files)
+            return any(path.is_file() and path.name not in (TRAINED_ON, NOTICES, SENT) for path in files)
         except (ConfigurationError, OSError):
             return False
 
@@ -251,6 +286,12 @@ class Node:
     def _folder(self) -> Path:
         """`artifacts`, which is not made where it is not there."""
         return self.artifacts if "://" in self.settings.artifacts else Path(self.settings.artifacts)
+
+    def _folder_or_none(self) -> Path | None:
+        try:
+            return self._folder()
+        except (ConfigurationError, OSError):
+            return None
 
     def _kept(self, name: str) -> list[str] | None:
         """The lines of a file in the artifacts folder, none when there is no such; None without a folder to use."""

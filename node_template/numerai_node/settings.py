@@ -19,6 +19,9 @@ KEY_VARIABLES = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY")
 NOTIFY_VARIABLE = "NUMERAI_NOTIFY"
 VERSION_VARIABLE = "NUMERAI_DATA_VERSION"
 NO_SUBMIT_VARIABLE = "NUMERAI_NO_SUBMIT"
+GATE_VARIABLE = "NUMERAI_GATE"
+WARN, REFUSE, OFF = "warn", "refuse", "off"
+"""What the gate does with what it finds (gate.py): say it and submit, submit nothing, or not look at all."""
 VERSION = re.compile(r"v(\d{1,4})(?:\.(\d{1,4}))?")
 NEWEST = "newest"
 SECRET_VARIABLES = (*KEY_VARIABLES, NOTIFY_VARIABLE)
@@ -45,6 +48,7 @@ class Settings:
     cpu: float | None
     data_version: str | None = None
     no_submit: bool = False
+    gate: str = WARN
 
     def __repr__(self) -> str:
         return f"Settings(node={self.node!r}, model_id={self.model_id!r}, tournament={self.tournament})"
@@ -90,6 +94,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         cpu=_cpu(text("NUMERAI_CPU")),
         data_version=_version(text(VERSION_VARIABLE)),
         no_submit=text(NO_SUBMIT_VARIABLE) not in (None, "0"),
+        gate=_gate(text(GATE_VARIABLE) or WARN),
     )
     hide(settings.secret_key or "")
     return settings
@@ -129,6 +134,12 @@ def _cpu(value: str | None) -> float | None:
     if not 0 < cpu < float("inf"):
         raise ConfigurationError("NUMERAI_CPU is malformed: it must be a number of vCPUs above 0.")
     return cpu
+
+
+def _gate(value: str) -> str:
+    if value not in (WARN, REFUSE, OFF):
+        raise ConfigurationError(f"{GATE_VARIABLE} must be {WARN}, {REFUSE} or {OFF}.")
+    return value
 
 
 def _version(value: str | None) -> str | None:

@@ -16,8 +16,8 @@ _FEATURES = """
 ## Features, not only names
 
 An audit of November 2026 held 492 features of the tools and pages that came before against this tool, and ran what
-could be run. Below is each that was partly there or missing then, and how it stands now; tests/parity/features.py has
-them.
+could be run. Below is each that was partly there or missing then, and how it stands now; tests/parity/features.tsv
+has them.
 
 *there*: the same can be done. *partly*, *missing*: not yet, and why. *not wanted*: deliberately not, or others do it.
 """

@@ -52,6 +52,7 @@ print(json.dumps({{"code": code, "modules": sorted(sys.modules), "sockets": sock
         ["history", "--help"],
         ["status", "--help"],
         ["node", "list"],
+        ["train", "--help"],
     ],
     ids=" ".join,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace as replace_settings
 from typing import Any, TypeVar
 
@@ -69,8 +69,7 @@ class Cluster:
 
     def configure(self, node: Node, report: Report) -> str:
         """Make the node a part of the cluster, and the cluster what is recorded; returns the webhook's address."""
-        check_name(node, self._settings.cluster)
-        cron = aws_cron(node.cron) if node.cron else None
+        cron = _checked_cron(node, self._settings.cluster)
         keys, urls = require_keys(self._keys()), self._notify_urls()
         with self.file.lock(report):
             stack = self._own()
@@ -80,13 +79,19 @@ class Cluster:
             record = stack_node(node, cron, stack.nodes.get(node.name), self._clock.now())
             if stack.nodes.get(node.name) != record:
                 self.file.set_node(node.name, record)
-            stack = self._apply(report)
-            outputs = ClusterOutputs(stack.outputs)
-            self._hand_over(stack.outputs, keys, urls, report, first=True)
-            email = self._settings.notification_email
-            if email and self.mail(outputs) is Mail.UNCONFIRMED:
+            outputs = ClusterOutputs(made := self._apply(report).outputs)
+            self._hand_over(made, keys, urls, report, first=True)
+            if self.mail(outputs) is Mail.UNCONFIRMED:
+                email = self._settings.notification_email
                 report(f"AWS has sent a mail to {email}: confirm it, or nothing else is ever sent there")
             return outputs.webhook_url(node.name, record.token)
+
+    def expect(self, nodes: Iterable[Node], report: Report) -> None:
+        """Record those of these nodes that are new, so that the next apply makes them all."""
+        with self.file.lock(report):
+            for node in [node for node in nodes if node.name not in self._own().nodes]:
+                record = stack_node(node, _checked_cron(node, self._settings.cluster), None, self._clock.now())
+                self.file.set_node(node.name, record)
 
     def destroy(self, name: str, *, force: bool, report: Report) -> None:
         """Take a node away, and with the last one the whole cluster; forgets it only once AWS shows nothing of it."""
@@ -220,7 +225,7 @@ class Cluster:
         def apply() -> dict[str, Any]:
             plan = runner.plan(variables, report)
             report(_size(plan))
-            return dict(runner.apply(plan, _slow_ones(report)))
+            return dict(runner.apply(plan, slow_ones(report)))
 
         outputs = self._twice(apply, report)
         self._open_url(outputs)
@@ -275,7 +280,7 @@ class Cluster:
             runner = self._get_runner()
             runner.prepare(report)
             variables = self.variables(stack)
-            self._twice(lambda: runner.destroy(variables, _slow_ones(report)), report)
+            self._twice(lambda: runner.destroy(variables, slow_ones(report)), report)
             if stack.outputs:  # without them nothing was put there by this cluster
                 self.stored_keys(stack.outputs).remove()
             cluster = self._settings.cluster
@@ -284,6 +289,12 @@ class Cluster:
         remove_tree(self._paths.terraform, self._paths.home)
         self._paths.told.unlink(missing_ok=True)
         self.file.forget()
+
+
+def _checked_cron(node: Node, cluster: str) -> str | None:
+    """A node's schedule as EventBridge reads it; `UsageError` for a name or a schedule that AWS does not take."""
+    check_name(node, cluster)
+    return aws_cron(node.cron) if node.cron else None
 
 
 def _require_same(stack: Stack, account: str, settings: AwsSettings) -> None:
@@ -308,7 +319,7 @@ def _require_same(stack: Stack, account: str, settings: AwsSettings) -> None:
         )
 
 
-def _slow_ones(report: Report) -> Report:
+def slow_ones(report: Report) -> Report:
     """Says what takes long; the dozens of other steps are details."""
     return lambda line: report(line if line.endswith("so far)") else f"  {line}")
 

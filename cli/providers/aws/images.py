@@ -7,7 +7,7 @@ from datetime import datetime
 
 from ...errors import UsageError
 from ...models import Deployment, Node
-from ...ports import ContainerEngine, Report
+from ...ports import ContainerEngine, ForeignImage, Report
 from ...source import build_arguments, source_of
 from .image_registry import ImageRegistry
 from .settings import ARM
@@ -67,6 +67,25 @@ class Images:
             self._registry.expire_old(repository, IMAGE_TAG)
         else:
             report(f"{repository}:{tag} is there already: it is put in place again")
+        self._registry.move_tag(repository, IMAGE_TAG, tag)
+        return Deployment(node.name, f"{repository}:{tag}", digest, now)
+
+    def take(self, node: Node, repository: str, image: ForeignImage, now: datetime, *, report: Report) -> Deployment:
+        """Copy an image from another registry as it is, and let it run. It has no source here: its digest stands for
+        that."""
+        platform, digest = f"linux/{self._architecture}", image.digest.rpartition(":")[2]
+        tag = digest[:HASH_LENGTH] + (f"-{ARM}" if self._architecture == ARM else "")
+        if self._registry.digest(repository, tag) is None:
+            engine = self._engine()
+            ours = engine.image_id(image.name) is None
+            report(f"Fetching {image.name}")
+            engine.pull(image.name, auth=image.auth, platform=platform)
+            engine.tag(image.name, f"{repository}:{tag}")
+            report(f"Pushing {repository}:{tag}")
+            engine.push(repository, tag, auth=self._registry.auth, report=report, platform=platform)
+            self._registry.expire_old(repository, IMAGE_TAG)
+            for name in (f"{repository}:{tag}", *([image.name] if ours else [])):
+                engine.remove_image(name)
         self._registry.move_tag(repository, IMAGE_TAG, tag)
         return Deployment(node.name, f"{repository}:{tag}", digest, now)
 

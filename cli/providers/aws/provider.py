@@ -14,7 +14,7 @@ from ...addresses import is_loopback
 from ...counting import counted
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
-from ...ports import Clock, Report
+from ...ports import Clock, ForeignImage, Report
 from ...redaction import Redactor
 from ...source import source_hash, source_of
 from ..registry import ProviderContext
@@ -54,6 +54,7 @@ def create(context: ProviderContext) -> AwsProvider:
     return AwsProvider(AwsParts(context))
 
 
+# long: the port has many methods, and this is where each of them is handed to the part that does it
 class AwsProvider:
     """`ports.Provider` on AWS."""
 
@@ -125,13 +126,15 @@ class AwsProvider:
 
     def configure(self, node: Node, report: Report) -> Node:
         """Bring the cluster to what the node needs; its webhook's address is made once and stays."""
-        cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib, self._parts.settings.architecture)
-        node = replace(node, cpu=cpu, memory_mib=memory_mib)
+        node = _provisioned(node, self._parts)
         node = replace(node, webhook_url=self._parts.cluster.configure(node, report))
         deployed = self.deployment(node.name)
         if deployed and not self._parts.images.fits(deployed.image):
             report(f"What is deployed is for linux/{architecture_of(deployed.image)}: run `numerai node deploy`")
         return node
+
+    def expect(self, nodes: Iterable[Node], report: Report) -> None:
+        self._parts.cluster.expect((_provisioned(node, self._parts) for node in nodes), report)
 
     def webhook_url(self, node_name: str) -> str | None:
         """The cluster's own address of it."""
@@ -165,6 +168,13 @@ class AwsProvider:
         done = images.deploy(node, repository, digest, self._clock.now(), force=force, report=report)
         self._remember(node.name, done)
         images.forget_local(node.name, keep=KEPT_IMAGES)
+        return done
+
+    def take_image(self, node: Node, image: ForeignImage, report: Report) -> Deployment:
+        """Copy an image of another registry, and let the node run it."""
+        repository = self._require_node(node.name)[1]
+        done = self._parts.images.take(node, repository, image, self._clock.now(), report=report)
+        self._remember(node.name, done)
         return done
 
     def history(self, node_name: str) -> list[str]:
@@ -325,6 +335,12 @@ def _batch_runs(
         return known
 
     return BatchRuns(clients, stack, clock, reason)
+
+
+def _provisioned(node: Node, parts: AwsParts) -> Node:
+    """The node with the size that it gets."""
+    cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib, parts.settings.architecture)
+    return replace(node, cpu=cpu, memory_mib=memory_mib)
 
 
 def _refuse_another_processor(current: Deployment | None, parts: AwsParts) -> None:

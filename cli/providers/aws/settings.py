@@ -86,4 +86,5 @@ class AwsPaths:
         self.lock = root / "stack.lock"  # held by the command that changes the cluster
         self.told = root / "told.sha256"  # a hash over whom to notify as this machine gave that to AWS last
         self.plugins = home / "terraform-plugins"  # Terraform's own, kept for all clusters
+        self.official = root / "official"  # where the official tool's cluster is removed from
         self.terraform = root / "terraform"  # its working folder, its state included unless that is kept remotely

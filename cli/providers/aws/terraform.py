@@ -41,7 +41,15 @@ def state_key(cluster: str) -> str:
 def terraform_runner(
     paths: AwsPaths, settings: AwsSettings, clients: AwsClients, bucket: str | None
 ) -> TerraformRunner:
-    """The runner, with the same credentials and region as the SDK; `bucket` keeps the state, None the home folder.
+    """The cluster's runner; `bucket` keeps the state, None the home folder."""
+    backend = S3Backend(bucket, state_key(settings.cluster), clients.region) if bucket else None
+    return runner_of(terraform_root(), paths.terraform, paths.plugins, clients, backend)
+
+
+def runner_of(
+    root: Path, folder: Path, plugins: Path, clients: AwsClients, backend: S3Backend | None = None
+) -> TerraformRunner:
+    """A runner with the same credentials and region as the SDK.
 
     The provider and the S3 backend look for credentials in another order than the SDK: they prefer AWS_ACCESS_KEY_ID to
     a profile (registry.terraform.io/providers/hashicorp/aws/5.100.0/docs#authentication-and-configuration). They also
@@ -51,11 +59,11 @@ def terraform_runner(
     nowhere = dict.fromkeys(("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"), os.devnull)
     nowhere["AWS_EC2_METADATA_DISABLED"] = "true"
     return TerraformRunner(
-        terraform_root(),
-        paths.terraform,
-        paths.plugins,
+        root,
+        folder,
+        plugins,
         environment={"AWS_REGION": region, "AWS_DEFAULT_REGION": region, **nowhere},
         inherits=INHERITED,
         credentials=clients.environment,
-        backend=S3Backend(bucket, state_key(settings.cluster), region) if bucket else None,
+        backend=backend,
     )

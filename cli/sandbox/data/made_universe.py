@@ -25,7 +25,8 @@ _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
 @dataclass(frozen=True)
 class Kind:
-    """What tells Signals from Crypto. `targets` are its targets' names; the first is the one that is scored."""
+    """What tells Signals from Crypto. `targets` are its targets' names; the first is the one that is scored. With
+    `indexed` the ids are the index of the live file, as pandas' metadata has it, else a column."""
 
     id_column: str
     tag: int
@@ -33,6 +34,7 @@ class Kind:
     features: int
     targets: tuple[str, ...]
     files: tuple[str, ...]
+    indexed: bool = False
 
 
 class MadeUniverse(Source):
@@ -69,7 +71,7 @@ class MadeUniverse(Source):
     def write(self, name: str, edition: Edition, path: Path) -> None:
         short = name.rpartition("/")[2]
         if short == "live.parquet":
-            write_parquet(path, [self.live(edition)])
+            write_parquet(path, [self.rows(edition) if self.kind.indexed else self.live(edition)])
         elif short == "live_example_preds.parquet":
             write_parquet(path, [self._example_predictions(edition)])
         elif short == "live_example_preds.csv":
@@ -153,5 +155,7 @@ CRYPTO = Kind(
     22,
     ("target_binned_return_20", "target_binned_return_60"),
     ("live.parquet", "live_example_preds.parquet", "train.parquet"),
+    indexed=True,
 )
-"""Source: the listing and the columns of Numerai's crypto/v2.0, seen in November 2026."""
+"""Source: the listing and the columns of Numerai's crypto/v2.0, seen in November 2026. Its index: numerai-cli 1.1.7's
+crypto example submits the index of live.parquet as the ids, and its signals example sets one first."""

@@ -53,11 +53,13 @@ VALUES: dict[str, str] = {
     "example": "tournament-python3",
     "handlers": "handlers.py",
     "model_name": "alice",
+    "models": "mine.csv",
     "name": "port",
     "num_lines": "5",
     "provider": "local",
     "size": "50",
     "url": "json://127.0.0.1:9/hook",
+    "validation": "mine.json",
     "value": "31999",
 }
 """What is typed for a parameter of that name, where it must be given."""
@@ -174,7 +176,7 @@ def walk(extra: str, folder: Path) -> list[dict[str, Any]]:
     from numerai_compute.providers.aws.stack_file import Stack, stack_node
     from numerai_compute.providers.local.daemon import stop_daemon
 
-    from tests.fakes import ALICE, KEYS, FakeApi, FakeProbe, round_of
+    from tests.fakes import ALICE, KEYS, FakeApi, FakeDataFiles, FakeProbe, round_of
 
     home, template = folder / "home", folder / "template"
     api: Any = FakeApi([ALICE])
@@ -195,6 +197,10 @@ def walk(extra: str, folder: Path) -> list[dict[str, Any]]:
         @property
         def watchers_api_with(self) -> Any:
             return self.api_with
+
+        @cached_property
+        def data_files(self) -> Any:
+            return FakeDataFiles(home / "data")
 
         @property
         def api_probe(self) -> Any:

@@ -16,7 +16,7 @@ from numerai_compute.models import Keys
 from numerai_compute.providers.registry import OWN, provider_factory
 from numerai_compute.render import Renderer
 
-from tests.fakes import ALICE, KEYS, FakeApi, FakeClock, FakeProbe, FakeProvider
+from tests.fakes import ALICE, KEYS, FakeApi, FakeClock, FakeDataFiles, FakeProbe, FakeProvider
 
 
 class FakeFactory(Factory):
@@ -43,6 +43,10 @@ class FakeFactory(Factory):
     @property
     def watchers_api_with(self) -> Callable[[Keys], FakeApi]:
         return self.api_with
+
+    @cached_property
+    def data_files(self) -> FakeDataFiles:
+        return FakeDataFiles(self.home / "data")
 
     @property
     def api_probe(self) -> FakeProbe:

@@ -89,7 +89,7 @@ def test_a_local_test_says_that_rounds_run_what_was_deployed_before(rehearsed: L
     rehearsed.provider.hash = "h2"
     answer = rehearsed("node", "test", "--local")
     assert answer.exit_code == 0 and "the next round runs what was deployed before" in answer.err
-    assert "numerai node -m alice deploy" in answer.err
+    assert "numerai node -m numerai-alice deploy" in answer.err
     as_json = rehearsed("node", "test", "--local", "--json").json
     assert "deployed before" in as_json["warnings"][0] and as_json["state"] == "succeeded"
 
@@ -124,8 +124,8 @@ def test_an_interrupted_test_names_its_run(ready: Line) -> None:
     ready.api.on_trigger = play
     answer = ready("node", "test")
     assert answer.exit_code == 130 and "Run run-1 goes on" in answer.err
-    assert "numerai node -m alice logs -f --run run-1" in answer.err
-    assert "numerai node -m alice cancel run-1" in answer.err and "same command again" not in answer.err
+    assert "numerai node -m numerai-alice logs -f --run run-1" in answer.err
+    assert "numerai node -m numerai-alice cancel run-1" in answer.err and "same command again" not in answer.err
     assert ready("node", "test", "--json").json["error"]["code"] == "interrupted"
 
 
@@ -193,7 +193,7 @@ def test_a_setting_that_moves_webhooks_says_so(ready: Line, command: tuple[str, 
 def test_setup_says_what_the_provider_lacks(line: Line) -> None:
     line.provider.found = [Check("AWS credentials", CheckStatus.FAILED, "the part 'aws' is missing", "pip install x")]
     answer = line("setup", "-s", "-P", "aws")
-    assert answer.exit_code == 0 and "✗ AWS credentials: the part 'aws' is missing" in answer.out
+    assert answer.exit_code == 3 and "✗ AWS credentials: the part 'aws' is missing" in answer.out
     assert "-> pip install x" in answer.out and "Next: see to that" in answer.out
     assert line("setup", "-s", "-P", "aws", "--json").json["lacks"][0]["mend"] == "pip install x"
     assert HomeStore(line.home).settings("setup") == {"provider": "aws"}

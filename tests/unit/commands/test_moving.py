@@ -38,6 +38,6 @@ def test_a_move_is_shown_and_nothing_is_done_where_nobody_can_agree(two: Line) -
 def test_a_move_that_is_agreed_to_ends_with_the_test_of_the_node(two: Line) -> None:
     answer = two("node", "config", "-P", "aws", "-y")
     assert answer.exit_code == 0 and "is configured on aws" in answer.out
-    assert answer.out.endswith("Next: numerai node -m alice test\n")
+    assert answer.out.endswith("Next: numerai node -m numerai-alice test\n")
     assert two("node", "config", "-P", "local", "-y", "--json").json["deployed"] is True
     assert HomeStore(two.home).nodes()["numerai-alice"].provider == "local"

@@ -35,7 +35,7 @@ def odd(field: str, *values: Any) -> dict[str, Any]:
     }
 
 
-NO_RECORDS: tuple[object, ...] = (None, {}, [], "x", 3, False, [record()])
+UNFINISHED: tuple[object, ...] = (None, {}, [], "x", 3, False, [record()])
 NODES: Mapping[str, object] = {
     "names": {name: record() for name in ("al ice", "a/b", "../x", "", "CON", "-x", "ü", "x" * 200, "it's", "a\n")},
     "names in other cases": {name: record() for name in ("numerai-alice", "numerai-Alice", "NUMERAI-ALICE")},
@@ -46,7 +46,7 @@ NODES: Mapping[str, object] = {
     "schedules": odd("cron", "cron(30 18 ? * 7 *)", "30 18 ? * 7 *", "rubbish", "", 5),
     "paths": odd("path", "/gone", "relative", "C:\\Users\\me", "", None, "~/x", 5, "x\0y"),
     "providers": odd("provider", "gcp", "azure", "AWS", "", None, 7, "x/\x1b[31m"),
-    "records": {f"numerai-{number}": each for number, each in enumerate(NO_RECORDS)},
+    "records": {f"numerai-{number}": each for number, each in enumerate(UNFINISHED)},
     "webhooks": odd("webhook_url", 5, {"a": 1}, ""),
     "model ids": odd("model_id", None, 5, ""),
     "disks": odd("volume", 100, "100", 5000, True, {"size": 1}),
@@ -167,6 +167,18 @@ def test_records_that_are_no_nodes_are_counted_by_doctor_and_status(line: Line) 
     assert line("upgrade").exit_code == 0
     listed = line("node", "list").err
     assert "its cpu is 'two', which is no number" in listed and "had not finished configuring it" in listed
+    for name in ("half", "numerai-half"):
+        refused = line("node", "-m", name, "status")
+        assert refused.exit_code == 1 and "had not finished configuring it" in refused.err
+        assert "`numerai node forget numerai-half`" in refused.err
     for command in ("doctor", "status"):
         answer = line(command)
         assert "3 records in nodes.json cannot be used: 'a b', numerai-c, numerai-half" in answer.out + answer.err
+
+
+def test_what_is_proposed_names_one_node_where_two_tournaments_have_a_model_of_that_name(line: Line) -> None:
+    nodes = {"numerai-alice": record(), "crypto-alice": record(provider="gcp"), "signals-alice": record()}
+    filled(line.home, json.dumps(nodes).encode())
+    says = [said(line, "upgrade"), said(line, "doctor"), said(line, "status"), said(line, "uninstall", "--yes")]
+    proposed = {name for text in says for name in re.findall(r"numerai node -m (\S+)", text)}
+    assert proposed == set(nodes)

@@ -16,12 +16,13 @@ README = (Path(__file__).parents[3] / "README.md").read_text(encoding="utf-8")
 SECTION = " ".join(README.partition("\n## Commands\n")[2].partition("\n## ")[0].split())
 LEAVES = dict(leaves(cli, click.Context(cli)))
 ONLY_READ = {
-    "config get", "config list", "cost", "daemon status", "doctor", "history", "list-constants", "node list",
-    "node logs", "node status", "notify list", "sandbox state", "status",
+    "config get", "config list", "cost", "daemon status", "data list", "doctor", "history", "list-constants",
+    "node list", "node logs", "node status", "notify list", "report", "sandbox state", "status",
 }  # fmt: skip
 START_STOP_OR_SEND = {
-    "daemon run", "daemon start", "daemon stop", "demo", "events run", "node cancel", "node test", "node trigger",
-    "notify test", "sandbox clock", "sandbox data", "sandbox fault", "sandbox round", "sandbox serve", "watch",
+    "daemon run", "daemon start", "daemon stop", "data download", "demo", "events run", "node cancel", "node test",
+    "node trigger", "notify test", "sandbox clock", "sandbox data", "sandbox fault", "sandbox round", "sandbox serve",
+    "train", "validate", "watch",
 }  # fmt: skip
 
 

@@ -56,6 +56,18 @@ def test_the_nodes_can_stay_configured(two: Line) -> None:
     assert "numerai-alice" in two("node", "list").out
 
 
+def test_what_the_official_tool_made_is_said_to_stay(line: Line) -> None:
+    line.home.mkdir(mode=0o700)
+    nodes = {"numerai-alice": {"provider": "aws", "path": "/x", "model_id": "id-alice"}}
+    (line.home / "nodes.json").write_text(json.dumps(nodes))
+    assert line("upgrade").exit_code == 0
+    stays = "What the official tool made for numerai-alice on aws is not touched, and costs what it did"
+    for command in (["destroy-all"], ["node", "destroy"]):
+        assert stays in line(*command, "--dry-run").out
+    done = line("destroy-all", "--yes")
+    assert done.exit_code == 0 and done.err.count(stays) == 2, "before it is done and after that"
+
+
 @pytest.fixture
 def no_service(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """This machine's own service manager is not touched; what would have been asked of it."""
@@ -121,7 +133,9 @@ def test_uninstall_counts_what_it_cannot_use(spoiled: Line, no_service: list[str
     assert refused.exit_code == 3 and "'../evil'" in refused.err and "`numerai node forget numerai-half`" in refused.err
     assert (spoiled.home / "nodes.json").exists() and no_service == []
     assert spoiled("node", "forget", "../evil", "--yes").exit_code == 0
-    assert spoiled("uninstall", "--yes", "--leave-cloud").exit_code == 0
+    (aside := spoiled.home / "nodes.json.upgraded-20260101T000000").write_text("{}")
+    done = spoiled("uninstall", "--yes", "--leave-cloud")
+    assert done.exit_code == 0 and "Left as it is: numerai-half" in done.err and not aside.exists()
 
 
 @pytest.mark.parametrize("command", ["uninstall", "destroy-all"])

@@ -17,6 +17,7 @@ from numerai_compute.source import (
     build_arguments,
     check_source,
     copy_source,
+    heavy_part,
     source_files,
     source_hash,
     source_of,
@@ -192,6 +193,43 @@ def test_unfit_contexts_are_refused(shared: Source, home: Path, monkeypatch: pyt
             check_source(Source(alice, context), home=home)
         assert error.value.code == code, context
         assert error.value.hint and "--context" in error.value.hint
+
+
+def test_what_is_in_a_folder_above_is_said_to_be_there(
+    shared: Source, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a home of the official tool, which built from the folder that one stood in."""
+    dockerfile = shared.folder / "Dockerfile"
+    dockerfile.write_text("FROM scratch\nARG SRC_PATH\nADD $SRC_PATH/x.py .\nADD common common\n")
+    with pytest.raises(UsageError) as error:
+        check_source(Source(shared.folder), home=home)
+    assert error.value.code == "needs-context" and "copies common" in str(error.value)
+    assert f"--context {shared.context}`" in str(error.value.hint)
+    check_source(shared, home=home)
+    for variable in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(variable, str(shared.context))
+    check_source(Source(shared.folder), home=home)  # it cannot be built from the user's home: the build says what lacks
+    dockerfile.write_text("FROM scratch\nADD nowhere .\n")
+    check_source(Source(shared.folder), home=home)
+
+
+def test_a_key_in_a_build_is_refused_with_its_line(shared: Source, home: Path) -> None:
+    dockerfile = shared.folder / "Dockerfile"
+    dockerfile.write_text("FROM scratch\nARG NUMERAI_SECRET_KEY\nRUN KEY=$NUMERAI_SECRET_KEY train\n")
+    with pytest.raises(UsageError, match=r"Line 3 of .*Dockerfile uses NUMERAI_SECRET_KEY") as error:
+        check_source(shared, home=home)
+    assert error.value.code == "key-in-build" and "when it starts" in str(error.value.hint)
+
+
+def test_a_heavy_context_is_named_with_its_largest_part(shared: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert heavy_part(shared) is None
+    monkeypatch.setattr("numerai_compute.source.HEAVY_BYTES", 2**20)
+    with (shared.context / "common" / "data.parquet").open("wb") as file:
+        file.truncate(2**31)
+    with (shared.context / "bob" / "more").open("wb") as file:
+        file.truncate(2**32)  # left out
+    said = heavy_part(shared)
+    assert said is not None and "2.0 GiB, 2.0 of it common/data.parquet" in said and ".dockerignore" in said
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links")

@@ -238,7 +238,19 @@ class FakeEngine:
         self.platforms: set[str | None] = set()
         self.sources: list[tuple[Source, Mapping[str, str]]] = []
         self.removed: list[str] = []
+        self.pulled: list[tuple[str, Mapping[str, str], str]] = []
+        self.local: set[str] = set()
         self.fail: dict[str, NumeraiError] = {}
+
+    def image_id(self, tag: str) -> str | None:
+        return "sha256:local" if tag in self.local else None
+
+    def pull(self, image: str, *, auth: Mapping[str, str], platform: str) -> None:
+        self.pulled.append((image, auth, platform))
+        self.platforms.add(platform)
+
+    def tag(self, image: str, tag: str) -> None:
+        self.built.append(tag)
 
     def build(
         self,

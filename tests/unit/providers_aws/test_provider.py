@@ -14,7 +14,7 @@ from msgspec.structs import replace as replaced
 from numerai_compute.adapters.terraform_errors import PASSING
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import Keys
-from numerai_compute.ports import KnowsCapabilities
+from numerai_compute.ports import ForeignImage, KnowsCapabilities
 from numerai_compute.providers.aws import prices
 from numerai_compute.providers.aws.node_keys import FIELDS, read_fields
 from numerai_compute.providers.aws.provider import create
@@ -686,3 +686,40 @@ def test_an_apply_that_never_began_leaves_nothing_to_destroy(world: World) -> No
     world.provider.destroy(world.node().name, force=False, report=quiet)
     assert world.terraform.destroyed == 0
     assert not world.parts.paths.stack.exists()
+
+
+# moving off the official tool
+
+
+def test_nodes_that_are_expected_are_made_with_the_first_of_them(world: World) -> None:
+    nodes = [world.node("alice"), world.node("bob", cpu=0.5)]
+    world.provider.expect(nodes, quiet)
+    assert world.provider.webhook_url("numerai-bob") is None and not world.terraform.applied
+    first = world.provider.configure(nodes[0], quiet)
+    applied = len(world.terraform.applied)
+    token = world.stack().nodes["numerai-bob"].token
+    second = world.provider.configure(nodes[1], quiet)
+    assert len(world.terraform.applied) == applied == 1
+    assert first.webhook_url != second.webhook_url and str(second.webhook_url).endswith(f"/numerai-bob/{token}")
+    world.provider.expect(nodes, quiet)
+    assert world.stack().nodes["numerai-bob"].token == token, "an address is made once"
+
+
+def test_an_image_of_another_registry_is_taken_as_it_is(world: World) -> None:
+    node = world.configured()
+    image = ForeignImage("old.example/numerai-alice:latest", "sha256:" + "ab" * 32, {"username": "o", "password": "p"})
+    said: list[str] = []
+    done = world.provider.take_image(node, image, said.append)
+    assert world.engine.pulled == [(image.name, image.auth, "linux/amd64")]
+    assert done.image.endswith(f"/numerai/numerai-alice:{'ab' * 6}") and done.source_hash == "ab" * 32
+    assert world.provider.deployment(node.name) == done and world.parts.images.in_place(done.image[:-13], done)
+    assert set(world.engine.removed) == {done.image, image.name}, "nothing is left on this machine"
+    assert "Fetching old.example/numerai-alice:latest" in said and "p" not in said
+    world.provider.take_image(node, image, quiet)
+    assert len(world.engine.pulled) == 1, "it is there already"
+    assert "'p'" not in repr(image)
+    world.engine.local.add(image.name)
+    world.registry.empty("numerai/numerai-alice")
+    world.engine.removed.clear()
+    world.provider.take_image(node, image, quiet)
+    assert world.engine.removed == [done.image], "the user's own copy stays"

@@ -61,3 +61,25 @@ def test_an_error_in_the_stream_is_a_failed_push() -> None:
         push(api)
     assert failed.value.code == "push-failed"
     assert "r/x:t failed: denied: no basic auth credentials." in failed.value.message
+
+
+class Pulls(Api):
+    """An engine's API that answers a pull with these events."""
+
+    def pull(self, repository: str, **given: Any) -> Any:
+        self.given = {"repository": repository, **given}
+        return iter(self._events)
+
+
+def test_an_image_is_fetched_with_a_login_for_a_platform() -> None:
+    api = Pulls({"status": "Download complete", "id": "a"})
+    DockerEngine(lambda: api).pull("r:5000/x:latest", auth={"username": "AWS", "password": "p"}, platform="linux/amd64")
+    assert (api.given["repository"], api.given["tag"], api.given["platform"]) == ("r:5000/x", "latest", "linux/amd64")
+    assert api.given["auth_config"] == {"username": "AWS", "password": "p"}
+
+
+def test_an_error_in_the_stream_is_a_failed_fetch() -> None:
+    api = Pulls({"status": "Pulling"}, {"error": "manifest unknown."})
+    with pytest.raises(ProviderError, match="r/x:t failed: manifest unknown") as failed:
+        DockerEngine(lambda: api).pull("r/x:t", auth={}, platform="linux/amd64")
+    assert failed.value.code == "pull-failed"

@@ -79,7 +79,7 @@ def test_signals_takes_every_kind_of_ticker(sandbox: ServedSandbox, tmp_path: Pa
 
 
 def test_crypto(sandbox: ServedSandbox, tmp_path: Path) -> None:
-    live = pd.read_parquet(sandbox.download("crypto/v2.0/live.parquet", tmp_path))
+    live = pd.read_parquet(sandbox.download("crypto/v2.0/live.parquet", tmp_path)).reset_index()
     frame = pd.DataFrame({"symbol": live["symbol"], "signal": np.linspace(0.01, 0.99, len(live))})
     sandbox.submit(frame.to_csv(index=False), "carol", 12)
     assert sandbox.entry("carol")["status"] == "on-time"

@@ -267,7 +267,7 @@ def test_a_webhook_of_another_place_is_not_taken_from_there(clinic: Clinic, othe
     clinic.api.set_webhook("id-alice", other)
     finding = clinic.check("webhook")
     assert finding.status is CheckStatus.FAILED and "another address" in finding.why and finding.safe_fix is None
-    assert (finding.mend or "").startswith("numerai node -m alice config, which asks")
+    assert (finding.mend or "").startswith("numerai node -m numerai-alice config, which asks")
     clinic.doctor.fix(clinic.doctor.examine(), lambda _: None)
     assert clinic.api.by_id["id-alice"].webhook == other
 
@@ -394,7 +394,10 @@ def test_a_pinned_data_version(
     assert (check.status, check.node) == (status, node.name)
     assert why in check.why
     if status is not CheckStatus.OK:
-        assert check.mend == f"train the model on {newest}, then numerai node -m alice config --data-version trained"
+        assert (
+            check.mend
+            == f"train the model on {newest}, then numerai node -m numerai-alice config --data-version trained"
+        )
 
 
 def test_a_node_that_is_not_pinned_is_not_asked_about(clinic: Clinic, node: Node) -> None:

@@ -14,6 +14,8 @@ from numerai_compute.ports import Report
 from numerai_compute.providers.absent import AbsentProvider
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.destroy import destroy_node
+from numerai_compute.usecases.forget import forget_node
+from numerai_compute.usecases.inspect import where_it_is
 from numerai_compute.usecases.move import Mover
 from numerai_compute.usecases.node_checks import NodeChecks
 from numerai_compute.usecases.plan import Plan
@@ -309,9 +311,15 @@ def test_destroy_takes_both_sides_of_a_half_moved_node(setting: Setting) -> None
 
 def test_doctor_and_uninstall_say_how_a_move_is_finished(setting: Setting, home: Path) -> None:
     _stop_half_way(setting)
+    before = setting.node()
     checks = NodeChecks(setting.node(), home, lambda: setting.here, lambda: False).examine(None, None)
     check = next(check for check in checks if check.name == "move")
     assert check.status is CheckStatus.WARNING and "config -P aws" in present(check.mend)
+    assert where_it_is(setting.node()) == "local and aws"
+    asked: list[str] = []
+    forget_node(setting.store, "numerai-alice", asked.append, dry_run=False)
+    assert "on local and aws stays" in asked[0]
+    setting.store.save_node(replace(before, also_on="aws"))
     with pytest.raises(NumeraiError) as caught:
         refuse_while_held(setting.store, (), setting.provider, leave_cloud=True)
     assert caught.value.code == "half-moved"

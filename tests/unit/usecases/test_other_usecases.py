@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, EnvironmentNotReady, NumeraiError, UsageError
-from numerai_compute.models import Node, TokenInfo
+from numerai_compute.models import Deployment, Node, TokenInfo
 from numerai_compute.usecases.deploy import deploy_node, plan_deploy
 from numerai_compute.usecases.forget import forget_node
 from numerai_compute.usecases.inspect import list_nodes, node_status, run_log
@@ -143,6 +143,26 @@ def test_credentials_in_the_folder_that_is_built_from_are_refused(
     assert "Dockerfile.dockerignore" in str(caught.value.hint)
     (folder / "Dockerfile.dockerignore").write_text("**/.env")
     assert deploy_node(node, provider, store, lambda _: None, force=True).changed
+
+
+def test_a_build_gets_no_keys_and_says_so_again_where_it_fails(
+    node: Node, provider: FakeProvider, store: HomeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(node.path, "Dockerfile").write_text("FROM scratch\nARG NUMERAI_SECRET_KEY\nRUN train\n")
+    said: list[str] = []
+    deploy_node(node, provider, store, said.append, force=True)
+    note = (
+        "The build gets no NUMERAI_SECRET_KEY: keys would stay in the image. The container finds them when it starts."
+    )
+    assert note in said
+
+    def failing(*args: object, **options: object) -> Deployment:
+        raise NumeraiError("train: no key", "Mend it.", code="build-failed")
+
+    monkeypatch.setattr(provider, "deploy", failing)
+    with pytest.raises(NumeraiError) as caught:
+        deploy_node(node, provider, store, said.append, force=True)
+    assert caught.value.hint == f"Mend it. {note}"
 
 
 def test_two_deploys_at_once_do_not_mix(node: Node, provider: FakeProvider, store: HomeStore) -> None:

@@ -289,7 +289,7 @@ def test_a_folder_that_cannot_be_written_keeps_its_copy(
 def test_the_doctor_says_what_is_old(deploy: Deploy, old: Path) -> None:
     found = deploy.check()
     assert found and found.status is CheckStatus.WARNING and "0.0.9 is older" in found.why
-    assert found.mend == "numerai node -m alice deploy"
+    assert found.mend == "numerai node -m numerai-alice deploy"
     deploy()
     found = deploy.check()
     assert found and (found.status, found.why) == (CheckStatus.OK, f"numerai_node {own_version()}")

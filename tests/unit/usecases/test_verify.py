@@ -300,6 +300,22 @@ def test_a_node_with_a_schedule_is_started_by_hand(bench: Bench) -> None:
     assert found.submission and found.submission.id == "new"
 
 
+def test_a_client_that_names_no_trigger_is_known_by_its_time(bench: Bench) -> None:
+    """Rnumerai before 3.0, which the official R example is written for, sends no trigger id."""
+    bench.submission = None
+    bench.api.held = [
+        Submission("yesterday", 99, filename="late.csv", inserted_at=NOW - timedelta(days=1)),
+        Submission("clone", 100, filename="late.csv", inserted_at=NOW + timedelta(seconds=2)),
+        Submission("another's", 100, "another-trigger", "other.csv", NOW + timedelta(seconds=2)),
+    ]
+    assert "holds no submission of it" in bench.failing().detail
+    bench.heard.clear()
+    bench.api.held.append(Submission("sub-1", 100, filename="mine.csv", inserted_at=NOW + timedelta(seconds=3)))
+    found = bench.verify()
+    assert found.ok and found.submission and found.submission.id == "sub-1"
+    assert found.facts[-1].detail.endswith("on time; it names no trigger and is known by its time")
+
+
 @pytest.mark.parametrize("ahead", [-600, 600])
 def test_the_start_of_a_test_is_told_by_numerais_clock(bench: Bench, ahead: float) -> None:
     """This machine's may be wrong by minutes."""

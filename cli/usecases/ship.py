@@ -1,0 +1,122 @@
+"""Puts a trained model beside a node's code, so that the next image carries it."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from ..dockerignore import included_files
+from ..errors import NumeraiError, UsageError
+from ..files.private import make_private_folder, replacing, unwritable
+from ..models import Node, Tournament
+from ..ports import Report
+from .validate import as_the_runtime_says, check_before_deploy, read_artifact
+
+DEPLOYED = "deployed.model"
+"""Its name in the node's folder (`numerai_node.model_file.DEPLOYED`)."""
+KEPT_MODELS = 5
+REFUSE, WARN, OFF = "refuse", "warn", "off"
+GATES = (REFUSE, WARN, OFF)
+CODE = (".py", ".R", ".r", ".sh", ".jl")
+READERS = (".model(", "read_model(", DEPLOYED)
+"""What stands in code that reads a model file."""
+
+
+def check_model(model: Path, node: Node, data_of: Callable[[int, str], Path], gate: str, warn: Report) -> None:
+    """Whether a model can be deployed to a node: its file is whole, of the node's tournament, the node's code reads it,
+    and its predictions pass the gate. `data_of` gives the folder of a version's data, and brings the live rows there.
+
+    Raises `UsageError` for a model of another tournament, `NumeraiError` with code `model-unusable`; and with `gate`
+    where something is found, or cannot be looked at. With the gate `warn` that is only said, with `off` not even that.
+    """
+    read = read_artifact(model)
+    if read.tournament != node.tournament:
+        theirs, own = Tournament(read.tournament).title, Tournament(node.tournament).title
+        raise UsageError(f"{model} predicts {theirs}, and {node.name} is in {own}.", code="wrong-model")
+    if gate == OFF:
+        return
+    if not any(call in text for text in _code(Path(node.path)) for call in READERS):
+        _object(
+            gate,
+            warn,
+            f"Nothing in {node.path} reads {DEPLOYED}: the node would go on without the model.",
+            "Call `node.model()`, as the example model-python3 does (`numerai copy-example -e model-python3`).",
+        )
+    deployed = Path(node.path) / DEPLOYED
+    try:
+        data = data_of(read.tournament, read.data_version)
+        look = check_before_deploy(model, data, deployed if deployed.is_file() else None, refuse=False)
+    except NumeraiError as error:
+        _object(gate, warn, f"What {model.name} predicts cannot be looked at: {error.message}", error.hint or "")
+        return
+    for note in look.notes:
+        warn(note)
+    if look.findings:
+        found = "; ".join(one.message for one in look.findings)
+        _object(
+            gate, warn, f"{model.name} does not look right: {found}.", f"`numerai validate {model}` shows its scores."
+        )
+
+
+def _object(gate: str, warn: Report, why: str, mend: str) -> None:
+    if gate == REFUSE:
+        raise NumeraiError(why, f"{mend} `--gate warn` deploys it all the same.".lstrip(), code="gate")
+    warn(why)
+
+
+def put_model(model: Path, node: Node, home: Path, report: Report) -> None:
+    """Copy a model into the node's folder, packed as a node predicts it. The one that was there is kept in the home
+    folder, the last few of a node. Interrupted, the folder has one of the two whole."""
+    target = Path(node.path) / DEPLOYED
+    try:
+        content = model.read_bytes()
+        if target.is_file() and target.read_bytes() == content:
+            return
+        if target.is_file():
+            report(f"keep the model that was deployed before in {_keep(target, home / 'models' / node.name)}")
+        with replacing(target, 0o644) as file:
+            file.write(content)
+        for packed in target.parent.glob(f"{DEPLOYED}.*.forest"):
+            packed.unlink()
+    except OSError as error:
+        raise unwritable(target, error) from error
+    _pack(target, report)
+
+
+def plan_model(model: Path, node: Node) -> str:
+    """What `put_model` would do, in words."""
+    return f"put {model} into {node.path} as {DEPLOYED}"
+
+
+def _pack(target: Path, report: Report) -> None:
+    """Pack its forests here, once, so that no run has to."""
+    import numpy as np
+
+    read = read_artifact(target)
+    try:
+        with as_the_runtime_says():
+            read.raw(np.zeros((1, len(read.features)), np.int8))
+    except NumeraiError as error:  # one that does not fit is predicted by LightGBM
+        report(error.message)
+
+
+def _keep(model: Path, folder: Path) -> Path:
+    make_private_folder(folder)
+    kept = folder / f"{hashlib.sha256(model.read_bytes()).hexdigest()[:12]}.model"
+    shutil.copyfile(model, kept)
+    for old in sorted(folder.glob("*.model"), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_MODELS:]:
+        old.unlink()
+    return kept
+
+
+def _code(folder: Path) -> list[str]:
+    """The files of a folder that may be its code: the runtime, which every example carries, is none."""
+    names = [
+        name for name in included_files(folder, folder) if not name.startswith("numerai_node/") and name.endswith(CODE)
+    ]
+    try:
+        return [(folder / name).read_text(encoding="utf-8", errors="replace") for name in names]
+    except OSError as error:
+        raise unwritable(folder, error) from error

@@ -1,0 +1,144 @@
+"""`numerai train`: what it shows while it works, and what it ends with."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numerai_compute.commands.train import _Watch
+from numerai_compute.factory import Factory
+from numerai_compute.main import run
+from numerai_compute.modelling.training import Progress
+from numerai_compute.render import Renderer
+from numerai_compute.usecases import train as usecase
+from rich.console import Console
+
+from tests.fixtures.sandbox import ServedSandbox
+from tests.unit.commands.conftest import Line
+from tests.unit.usecases.test_train import TOML, make_data
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    (folder / "model.toml").write_text(TOML)
+    return folder
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    return make_data(tmp_path / "v5.3")
+
+
+def test_a_newcomer_gets_a_model_toml_and_the_next_command(line: Line, tmp_path: Path) -> None:
+    folder = tmp_path / "first"
+    answer = line("train", "--new", str(folder))
+    assert answer.exit_code == 0 and f"Next: numerai train {folder}" in answer.out
+    assert (folder / "model.toml").is_file()
+    again = line("train", "--new", str(folder), "--json")
+    assert again.exit_code == 2 and again.json["error"]["code"] == "would-overwrite"
+
+
+@pytest.mark.slow
+def test_a_training_ends_with_what_came_out_and_says_when_nothing_is_to_do(line: Line, model: Path, data: Path) -> None:
+    answer = line("train", str(model), "--data", str(data), "--threads", "1")
+    assert answer.exit_code == 0
+    assert (
+        "my-model.model is trained" in answer.out
+        and "small, target, seed 0  5      0.4591  mean CORR was highest here, of 20" in answer.out
+    )
+    assert "CORR of 3 held-out eras: mean" in answer.out
+    assert "720 rows to train on, 180 held out" in answer.err
+    assert "5 of 20 trees" in answer.err and "20 of 20 trees: all trees are trained" in answer.err
+    assert "is up to date" in line("train", str(model), "--data", str(data)).out
+
+
+@pytest.mark.slow
+def test_as_json_each_block_is_a_line_and_the_last_is_the_result(line: Line, model: Path, data: Path) -> None:
+    lines = [json.loads(each) for each in line("train", str(model), "--data", str(data), "--json").out.splitlines()]
+    assert [each["event"] for each in lines] == ["block"] * 4 + ["trained"]
+    assert [each["trees"] for each in lines[:-1]] == [5, 10, 15, 20]
+    assert lines[0]["corr"] != lines[1]["corr"] and lines[3]["seconds_left"] == 0
+    assert lines[-1]["artifact"] == str(model / "my-model.model") and lines[-1]["metrics"]["corr"]["eras"] == 3
+
+
+@pytest.mark.slow
+def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(
+    line: Line, model: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = usecase.train_folder
+
+    def interrupted(*arguments: Any, report: Any, **named: Any) -> Any:
+        def cut(progress: Progress) -> None:
+            report(progress)
+            if progress.trees == 12:
+                raise KeyboardInterrupt
+
+        return trained(*arguments, report=cut, **named)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(usecase, "train_folder", interrupted)
+        answer = line("train", str(model), "--data", str(data))
+    assert answer.exit_code == 130 and "run the same command again to go on" in answer.err
+    lines = line("train", str(model), "--data", str(data), "--json").out.splitlines()
+    assert [json.loads(each)["trees"] for each in lines[:-1]] == [15, 20]
+
+
+@pytest.mark.slow
+def test_the_data_come_from_numerai_once_and_are_then_used_as_they_are(
+    sandbox: ServedSandbox, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NUMERAI_API_URL", sandbox.url)
+    monkeypatch.setenv("NUMERAI_CACHE", str(home / "cache"))
+    assert run(["train", str(model)], Factory(home)) == 0
+    assert "on v5.3" in capsys.readouterr().out
+    monkeypatch.setenv("NUMERAI_API_URL", "http://127.0.0.1:9")
+    assert run(["train", str(model), "--data", "v5.3", "--again"], Factory(home)) == 0
+    assert f"The data are here: {home / 'cache' / 'v5.3'}" in capsys.readouterr().err
+
+
+def progress(trees: int, *corrs: float | None, **more: Any) -> Progress:
+    curve = tuple((100 * (number + 1), corr) for number, corr in enumerate(corrs))
+    named = {"seconds_left": 4000.0, "block_ended": False, **more}
+    return Progress(0, 2, "small, target, seed 0", trees, 2000, curve, **named)
+
+
+def test_at_a_terminal_the_curve_so_far_is_drawn_in_place() -> None:
+    render, shown = Renderer(), list[str]()
+    render.__dict__["_out"] = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="utf-8"))
+    seconds = iter(range(10))
+    watch = _Watch(render, shown.append, clock=lambda: next(seconds))
+    watch.report(progress(1))
+    watch.report(progress(2, 0.01, 0.02, 0.03, 0.02))
+    assert shown == [
+        "[1/2] small, target, seed 0: 1 of 2,000 trees, 1 h 7 min left\nCORR is measured after the first block",
+        "[1/2] small, target, seed 0: 2 of 2,000 trees, 1 h 7 min left\n▁▅█▅  CORR 0.0200, highest 0.0300 after 300",
+    ]
+
+
+def test_a_terminal_is_not_redrawn_for_each_tree_and_a_member_s_end_is_always_shown() -> None:
+    shown: list[str] = []
+    watch = _Watch(Renderer(), shown.append, clock=lambda: 0.0)
+    for tree in range(5):
+        watch.report(progress(tree))
+    watch.report(progress(5, 0.01, block_ended=True, ended="all trees are trained", seconds_left=30.0))
+    assert len(shown) == 2 and "5 of 2,000 trees: all trees are trained, 30 s left" in shown[1]
+
+
+def test_live_lines_are_shown_at_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    render = Renderer()
+    with render.live() as show:
+        assert show is None
+    stream = io.StringIO()
+    render.__dict__["_err"] = Console(file=stream, force_terminal=True, width=80)
+    with render.live() as show:
+        assert show is not None
+        show("one\x1b[2Jtwo")
+    assert "one\N{REPLACEMENT CHARACTER}[2Jtwo" in stream.getvalue()
+    render.json = True
+    with render.live() as show:
+        assert show is None
