@@ -658,6 +658,9 @@ class RunByNumerai(Protocol):
     timeout_minutes: int
     """How long a run may take at most."""
 
+    def reads_models(self, node: Node) -> bool:
+        """Whether a model file in the node's folder runs without code of the folder's own that reads it."""
+
     def ready(self, node: Node) -> str | None:
         """The id of what was deployed and is not run yet; None where there is nothing like that."""
 

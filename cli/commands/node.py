@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ..models import Deployment
+    from ..ports import Provider
     from ..usecases.hosting import Assigned
     from ..usecases.verify import Fact, Verifier
 
@@ -260,7 +261,7 @@ def deploy(
 
     chosen = _node(factory)
     provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
-    ships = [] if model_file is None else [_ship(factory, chosen, model_file, gate, dry_run=dry_run)]
+    ships = [] if model_file is None else [_ship(factory, chosen, provider, model_file, gate, dry_run=dry_run)]
     if dry_run:
         steps = [*ships, *plan_deploy(chosen, provider, factory.store, force=force or bool(ships), runtime=choice)]
         notes = (how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
@@ -309,12 +310,13 @@ def _live_data(factory: Factory, tournament: int, version: str) -> Path:
     return factory.data_files.folder(tournament, version)
 
 
-def _ship(factory: Factory, chosen: Node, model: Path, gate: str, *, dry_run: bool) -> str:
+def _ship(factory: Factory, chosen: Node, provider: Provider, model: Path, gate: str, *, dry_run: bool) -> str:
     """Look at a model and put it into the node's folder; what that is, in words."""
-    from ..usecases.ship import check_model, plan_model, put_model
+    from ..usecases.ship import check_model, how_to_read, plan_model, put_model
 
     with extra_needed("models"):
-        check_model(model, chosen, partial(_live_data, factory), gate, factory.render.warn)
+        live, warn = partial(_live_data, factory), factory.render.warn
+        check_model(model, chosen, live, gate, warn, how_to_read(chosen, provider))
         if not dry_run:
             with factory.store.node_lock(chosen.name):
                 put_model(model, chosen, factory.store.home, factory.render.progress)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import cloudpickle
+import pandas as pd
 import pytest
 from numerai_compute.adapters.docker_engine import DockerEngine
 from numerai_compute.errors import NumeraiError
@@ -21,8 +22,10 @@ from numerai_compute.sandbox.data.catalog import Catalog
 from numerai_compute.sandbox.serve import serve
 from numerai_compute.sandbox.settings import Settings, parse_models
 from numerai_compute.sandbox.switches import Switches
+from numerai_compute.usecases.ship import put_model
 
 from tests.fixtures.sandbox import MODELS, SMALL, ServedSandbox, wait_for
+from tests.unit.usecases.test_ship import made
 
 from .hosted_bench import HostedBench
 
@@ -114,6 +117,18 @@ def test_from_the_command_line_a_model_is_packed_rehearsed_uploaded_and_assigned
     sandbox.running.sandbox.account.change(
         sandbox.running.sandbox.account.model(sandbox.models["alice"]), pickle_id=None
     )
+
+
+def test_a_model_file_runs_with_its_reader_where_nothing_else_is(bench_with: Callable[[Limits], HostedBench]) -> None:
+    bench = bench_with(Limits())
+    node = bench.provider.configure(bench.node("def main(node):\n    node.model()\n"), bench.say)
+    live = pd.read_parquet(bench.sandbox.download("v5.3/live.parquet", bench.folder))
+    features = [name for name in live.columns if name.startswith("feature_")][:2]
+    put_model(made(bench.folder / "a.model", more={"features": features}), node, bench.folder, bench.say)
+    bench.provider.deploy(node, force=False, report=bench.say)
+    said = "\n".join(bench.said)
+    assert "Packing deployed.model with its reader on Python 3.13" in said and "120 predictions" in said
+    assert "lightgbm" not in said, "it is predicted by its reader"
 
 
 def test_one_over_the_memory_is_refused(bench_with: Callable[[Limits], HostedBench]) -> None:

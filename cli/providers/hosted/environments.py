@@ -86,13 +86,15 @@ def version_named(versions: Iterable[DataVersion], name: str | None) -> DataVers
 
 
 def packages_for(files: Iterable[Path]) -> list[str]:
-    """The packages of `PINNED` that code or a pickle imports, and those that are always needed."""
+    """The packages of `PINNED` that code, a pickle or a model file needs, and those that are always needed."""
     modules: set[str] = set()
     for file in files:
         if file.suffix == ".py":
             modules |= _imported(file)
         elif file.suffix == ".pkl":
             modules |= _mentioned(file)
+        elif file.suffix == ".model" and not list(file.parent.glob(f"{file.name}.*.forest")):
+            modules.add("lightgbm")  # it may be one that only LightGBM predicts
     wanted = {MODULES.get(module, module) for module in modules} & set(PINNED)
     if "lightgbm" in wanted:  # its own interface for scikit-learn
         wanted |= {"scipy", "scikit-learn"}

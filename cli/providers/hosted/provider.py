@@ -121,6 +121,10 @@ class HostedProvider:
         unknown = HandedIn(assigned, "", self._clock.now(), "")
         return _deployment(node_name, made or unknown, changed=False)
 
+    def reads_models(self, node: Node) -> bool:
+        """Whether the folder's code defines no `predict`, so that a model file runs with its reader."""
+        return self._packer.reads_models(node, read_settings(self._context.settings))
+
     def ready(self, node: Node) -> str | None:
         """The newest upload of the source as it is, validated and not assigned yet."""
         record = self._record(node.name)

@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import click
+import pandas as pd
 import pytest
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
 from numerai_compute.commands import options
@@ -23,6 +24,7 @@ from numerai_compute.watching.watcher import Watcher
 
 from tests.contract.hosted_bench import HostedBench
 from tests.fixtures.sandbox import ServedSandbox, wait_for
+from tests.unit.usecases.test_ship import made
 
 pytestmark = pytest.mark.slow
 WEBHOOK = "https://node.example.com/numerai-alice/0123456789abcdef0123456789abcdef"
@@ -177,6 +179,26 @@ def test_status_test_logs_doctor_and_destroy_know_such_a_node(line: Line) -> Non
     code, said = line("node", "-m", "alice", "destroy", "--yes", "--force")
     assert code == 0 and "goes on running the upload" in said, said
     assert line.model["pickle_id"]
+
+
+def test_a_model_file_is_looked_at_and_runs_with_its_reader_unless_the_code_has_a_predict_of_its_own(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, sandbox = line.bench.folder, line.bench.sandbox
+    monkeypatch.setenv("NUMERAI_CACHE", str(folder / "cache"))
+    live = pd.read_parquet(sandbox.download("v5.3/live.parquet", folder))
+    features = [name for name in live.columns if name.startswith("feature_")][:2]
+    model = str(made(folder / "trained.model", more={"features": features}))
+    configured(line)
+    code, said = line("node", "-m", "alice", "deploy", "--model-file", model, "--yes")
+    assert code == 1 and "reads deployed.model" in said and "leave out its function predict" in said, said
+    assert line.bench.uploads() == 0 and not (folder / "alice" / "deployed.model").exists()
+    (folder / "alice" / "predict.py").write_text("def main(node):\n    node.model()\n")
+    code, said = line("node", "-m", "alice", "deploy", "--model-file", model, "--gate", "warn", "--dry-run")
+    assert code == 0 and "as deployed.model" in said and "pack and rehearse" in said, said
+    code, said = line("node", "-m", "alice", "deploy", "--model-file", model, "--gate", "warn", "--yes", "--verbose")
+    assert code == 0 and "reads deployed.model" not in said and "with its reader" in said, said
+    assert line.model["pickle_id"] and line.bench.uploads() == 1
 
 
 def test_a_node_of_another_provider_is_not_moved_there_in_one_go(line: Line) -> None:
