@@ -658,6 +658,9 @@ class RunByNumerai(Protocol):
     timeout_minutes: int
     """How long a run may take at most."""
 
+    def check(self, node: Node) -> None:
+        """`UsageError` with code `not-hosted` for a node that Numerai cannot run, with the reason."""
+
     def reads_models(self, node: Node) -> bool:
         """Whether a model file in the node's folder runs without code of the folder's own that reads it."""
 

@@ -86,6 +86,11 @@ class NodeRequest:
     capabilities: tuple[str, ...] = ()
     disk: int | None = None
 
+    @property
+    def sized(self) -> bool:
+        """Whether it says how big the node is to be."""
+        return (self.size, self.cpu, self.memory) != (None, None, None)
+
 
 @dataclass(frozen=True)
 class Configured:
@@ -148,8 +153,7 @@ def configure_node(
             existing = replace(existing, provider=request.provider)  # there is nothing that could be destroyed before
         node = decide_node(request, model, existing)
         provider = provider_named(node.provider)
-        sized = (request.size, request.cpu, request.memory) != (None, None, None)
-        node = fitted(node, provider, sized=sized, timed=request.timeout_minutes is not None)
+        node = fitted(node, provider, sized=request.sized, timed=request.timeout_minutes is not None)
         check_capabilities(node, provider)
         check_disk(node, provider)
         plan = plan_configure(request, node, model, provider, api, store, digest_of, report)
@@ -173,9 +177,6 @@ def _is_move(request: NodeRequest, existing: Node, provider_named: Callable[[str
     if existing.also_on is not None:
         return True
     elsewhere = request.provider not in (None, existing.provider)
-    names = (existing.provider, request.provider or existing.provider)
-    if any(isinstance(provider_named(name), RunByNumerai) for name in names):
-        return False  # Numerai has a webhook or an upload, and only its website takes an upload away
     return elsewhere and not isinstance(provider_named(existing.provider), NotHere)
 
 

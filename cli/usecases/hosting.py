@@ -10,6 +10,10 @@ from ..models import SIZES, Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider, Report, RunByNumerai
 
 RUNS_IT = "Numerai runs it when a round opens, once an upload is assigned; `numerai node deploy` asks before that."
+ONE_WAY = (
+    "Once Numerai runs an upload, it calls no webhook for the model and takes no submission of it, and only the website"
+    " takes that back."
+)
 TAKES_AWAY = "at numer.ai (Submissions, Settings of the model) unassign the upload"
 
 
@@ -27,14 +31,17 @@ def needs_dockerfile(provider: Provider) -> bool:
 
 
 def fitted(node: Node, provider: Provider, *, sized: bool, timed: bool) -> Node:
-    """The node as big as Numerai runs it, unless a person has `sized` and `timed` it: that is for the provider to
-    judge."""
+    """The node as big as Numerai runs it, unless a person has `sized` and `timed` it. `UsageError` with code
+    `not-hosted` where Numerai cannot run it so."""
     if not isinstance(provider, RunByNumerai):
         return node
     size = SIZES[provider.size]
     if not sized:
         node = replace(node, cpu=size.cpu, memory_mib=size.memory_mib)
-    return node if timed else replace(node, timeout_minutes=provider.timeout_minutes)
+    if not timed:
+        node = replace(node, timeout_minutes=provider.timeout_minutes)
+    provider.check(node)
+    return node
 
 
 def question(node: Node, model: Model) -> str:

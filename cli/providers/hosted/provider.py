@@ -11,13 +11,14 @@ from pathlib import Path
 from msgspec import structs
 
 from ...adapters.numerai_api import HttpNumeraiApi
-from ...errors import ApiError, EnvironmentNotReady, NumeraiError, ProviderError, UsageError
-from ...models import SIZES, Check, CheckStatus, Deployment, LogLine, Node, Run, Tournament, WebhookCall
+from ...errors import ApiError, EnvironmentNotReady, NumeraiError, ProviderError
+from ...models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ..checks import deployment_check, last_run_check
 from ..registry import ProviderContext
 from .packing import Packer
 from .record import HandedIn, NodeRecord, Records
+from .refusal import MINUTES, SIZE, refuse
 from .runs import HostedRuns
 from .settings import SETTINGS, read_settings
 from .uploads import FAILED, VALIDATED, Trigger, Upload, Uploads
@@ -28,7 +29,6 @@ VALIDATION_SECONDS = 3600.0
 """How long a validation is waited for. It may queue; how long, nobody says."""
 ASSIGNED_SECONDS = 30.0
 UNASSIGN = "at numer.ai (Submissions, Settings of the model) unassign the upload"
-OTHERS = "The providers local and aws can."
 
 
 def create(context: ProviderContext) -> HostedProvider:
@@ -43,8 +43,9 @@ class HostedProvider:
     timed_here = False
     settings_table = SETTINGS
     no_capabilities: str | None = "Numerai runs it, and gives none"
-    size = "gen-sm"
-    timeout_minutes = 10
+    size = SIZE
+    timeout_minutes = MINUTES
+    check = staticmethod(refuse)
 
     def __init__(self, context: ProviderContext, packer: Packer | None = None, poll_seconds: float = POLL_SECONDS):
         self._context = context
@@ -285,26 +286,6 @@ class HostedProvider:
                     code="not-validated",
                 )
             self._clock.sleep(self._poll_seconds)
-
-
-def refuse(node: Node) -> None:
-    """`UsageError` with code `not-hosted` for a node that Numerai cannot run, with the reason."""
-    size = SIZES[HostedProvider.size]
-    why = None
-    if node.tournament != Tournament.CLASSIC:
-        why = f"it runs models of Classic only, and {node.model_name} is in {Tournament(node.tournament).title}"
-    elif node.cron:
-        why = "it runs a model when a round opens and has no schedules (--cron '' takes it away)"
-    elif (node.cpu, node.memory_mib) != (size.cpu, size.memory_mib):
-        why = (
-            f"every model gets {size.cpu:g} vCPU and {size.memory_mib // 1024} GiB (leave out --size, --cpu, --memory)"
-        )
-    elif node.timeout_minutes > HostedProvider.timeout_minutes:
-        why = f"a model may take {HostedProvider.timeout_minutes} minutes (leave out --timeout-minutes)"
-    elif node.context is not None:
-        why = "it gets the node's folder alone (--context '' ends that)"
-    if why is not None:
-        raise UsageError(f"Numerai cannot run {node.name} so: {why}.", OTHERS, code="not-hosted")
 
 
 def _deployment(node_name: str, made: HandedIn, *, changed: bool) -> Deployment:

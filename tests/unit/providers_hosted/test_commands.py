@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
 from numerai_compute.commands import options
+from numerai_compute.errors import NumeraiError
 from numerai_compute.factory import Factory
 from numerai_compute.main import run
 from numerai_compute.models import Notice
@@ -24,6 +25,7 @@ from numerai_compute.watching.watcher import Watcher
 
 from tests.contract.hosted_bench import HostedBench
 from tests.fixtures.sandbox import ServedSandbox, wait_for
+from tests.unit.usecases.test_move import Elsewhere
 from tests.unit.usecases.test_ship import made
 
 pytestmark = pytest.mark.slow
@@ -36,9 +38,12 @@ class HostedFactory(Factory):
     def __init__(self, bench: HostedBench):
         super().__init__(bench.folder / "home")
         self.bench = bench
+        self.others = dict[str, Provider]()
 
     def provider(self, name: str) -> Provider:
-        return self.bench.provider if name == "hosted" else super().provider(name)
+        if name == "hosted":
+            return self.bench.provider
+        return self.others.get(name) or super().provider(name)
 
 
 class Line:
@@ -47,6 +52,7 @@ class Line:
     def __init__(self, bench: HostedBench, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch):
         self.bench, self._capsys, self._monkeypatch = bench, capsys, monkeypatch
         self.asked: list[str] = []
+        self.others = dict[str, Provider]()
 
     def __call__(self, *arguments: str, answer: bool | None = None) -> tuple[int, str]:
         self._monkeypatch.setattr(options, "at_terminal", lambda: answer is not None)
@@ -56,7 +62,9 @@ class Line:
             return bool(answer)
 
         self._monkeypatch.setattr(click, "confirm", confirm)
-        code = run(list(arguments), HostedFactory(self.bench))
+        factory = HostedFactory(self.bench)
+        factory.others = self.others
+        code = run(list(arguments), factory)
         printed = self._capsys.readouterr()
         assert "Traceback" not in printed.out + printed.err
         return code, printed.out + printed.err
@@ -201,12 +209,63 @@ def test_a_model_file_is_looked_at_and_runs_with_its_reader_unless_the_code_has_
     assert line.model["pickle_id"] and line.bench.uploads() == 1
 
 
-def test_a_node_of_another_provider_is_not_moved_there_in_one_go(line: Line) -> None:
+def moved_from_aws(line: Line) -> Elsewhere:
+    """A node that runs elsewhere, where Numerai calls it."""
+    aws = Elsewhere()
+    line.others["aws"] = aws
     (line.bench.folder / "alice" / "Dockerfile").write_text("FROM scratch\n")
-    where = ("-p", str(line.bench.folder / "alice"))
-    assert line("node", "-m", "alice", "config", "-P", "local", *where)[0] == 0
-    code, said = line("node", "-m", "alice", "config", "-P", "hosted")
-    assert code == 2 and "destroy` before you move it" in said, said
+    code, said = line(
+        "node", "-m", "alice", "config", "-P", "aws", "-p", str(line.bench.folder / "alice"), "-s", "gen-lg"
+    )
+    assert code == 0, said
+    assert line("node", "-m", "alice", "deploy")[0] == 0 and line.model["webhook"]
+    return aws
+
+
+def test_a_node_elsewhere_serves_until_numerai_runs_it_and_goes_back_when_the_website_has_unassigned_it(
+    line: Line,
+) -> None:
+    aws, to_hosted = moved_from_aws(line), ("node", "-m", "alice", "config", "-P", "hosted", "--yes")
+    assert line("node", "-m", "alice", "config", "--cron", "0 13 * * *", "--register-webhook")[0] == 0
+    code, said = line(*to_hosted)
+    assert code == 2 and "no schedules" in said and line.bench.uploads() == 0, "refused before anything is changed"
+    assert line("node", "-m", "alice", "config", "--cron", "")[0] == 0
+    code, said = line(*to_hosted, "--dry-run")
+    assert code == 0 and "1 vCPU, 4 GiB" in said and "until then aws runs it" in said, said
+    assert "only the website" in said and "Uploads stay" not in said, said
+    line.bench.node("def predict(a, b, c):\n    pass\n")
+    code, said = line(*to_hosted)
+    assert code == 1 and "one or two arguments" in said, said
+    assert line.model["webhook"] and line.model["pickle_id"] is None and aws.deployments, "it serves all the same"
+    line.bench.node()
+    code, said = line(*to_hosted)
+    assert code == 0 and "aws is not needed" not in said, said
+    assert line.model["pickle_id"] and line.model["webhook"] is None and not aws.configured
+    (node,) = json.loads(line("node", "list", "--json")[1])
+    assert (node["provider"], node["also_on"]) == ("hosted", None)
+
+    back = ("node", "-m", "alice", "config", "-P", "aws", "--yes")
+    code, said = line(*back)
+    assert code == 1 and "only its website" in said and line.model["pickle_id"] and not aws.configured, said
+    account = line.bench.sandbox.running.sandbox.account
+    account.change(account.model(line.bench.sandbox.models["alice"]), pickle_id=None)
+    code, said = line(*back)
+    assert code == 0 and "deploy" in said and "Uploads stay at Numerai" in said, said
+    assert line.model["webhook"] and aws.configured and not list((line.bench.folder / "home/hosted/nodes").iterdir())
+
+
+def test_a_move_that_was_ended_before_the_assignment_goes_on(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    aws, move = moved_from_aws(line), ("node", "-m", "alice", "config", "-P", "hosted", "--yes")
+
+    def stop(*_: Any) -> None:
+        raise NumeraiError("stopped", code="stopped")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(line.bench.provider, "assign", stop)
+        code, said = line(*move)
+    assert code == 1 and line.model["webhook"] and aws.deployments, "Numerai calls what runs it"
+    code, said = line(*move)
+    assert code == 0 and line.bench.uploads() == 1 and line.model["pickle_id"] and not aws.configured, said
 
 
 class TestTheWatcher:
