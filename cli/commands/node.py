@@ -582,6 +582,22 @@ def _show_calls(render: Renderer, calls: list[Any]) -> None:
     render.table(("time (UTC)", "status", "trigger id", "answer"), rows)
 
 
+def _starts(node: Node, provider: Provider) -> list[tuple[str, str]]:
+    """What starts a node, and on which data."""
+    from ..ports import RunByNumerai
+
+    if isinstance(provider, RunByNumerai):
+        return [
+            ("started by", "Numerai"),
+            ("data", node.data_version or "that of its model file, else Numerai's default"),
+        ]
+    return [
+        ("started by", f"cron '{node.cron}' (UTC)" if node.cron else "webhook"),
+        ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
+        ("data", node.data_version or "the version its model was trained on"),
+    ]
+
+
 def _show_status(factory: Factory, state: NodeStatus) -> None:
     render, now, node = factory.render, factory.clock.now(), state.node
     deployed = state.deployment
@@ -593,9 +609,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],
         *([("capabilities", ", ".join(node.capabilities))] if node.capabilities else []),
         ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
-        ("started by", f"cron '{node.cron}' (UTC)" if node.cron else "webhook"),
-        ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
-        ("data", node.data_version or "the version its model was trained on"),
+        *_starts(node, factory.provider_of(node)),
     ]
     if state.moved:
         rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))

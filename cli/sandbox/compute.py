@@ -266,7 +266,10 @@ class ComputeUploads:
             return None
         own = f"{sys.version_info.major}.{sys.version_info.minor}"
         if python != own:
-            self._say(trigger_id, f"Pickle incompatible with {own}: the sandbox runs on it, not on {python}")
+            self._say(
+                trigger_id,
+                f"Pickle incompatible with {own}: the sandbox runs on it, not on {python} (--switch run_pickles=false)",
+            )
             return f"Pickle incompatible with {own}"
         live, benchmarks = (str(self._file(f"{version}/{name}")) for name in _LIVE_FILES)
         model = str(self.uploads.path(pickle.filename))

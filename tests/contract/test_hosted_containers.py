@@ -137,7 +137,7 @@ def test_one_over_the_memory_is_refused(bench_with: Callable[[Limits], HostedBen
 
 def test_one_over_the_time_is_refused(bench_with: Callable[[Limits], HostedBench]) -> None:
     slow = "def predict(live_features):\n    import time\n    time.sleep(600)\n"
-    assert "longer than the 0.2 minutes" in refusal(bench_with(Limits(seconds=12)), slow)
+    assert "longer than the 0.1 minutes" in refusal(bench_with(Limits(seconds=6)), slow)
 
 
 def test_one_that_wants_the_network_is_refused(bench_with: Callable[[Limits], HostedBench]) -> None:

@@ -160,7 +160,9 @@ def failed(found: Mapping[str, Any], limits: Limits) -> NumeraiError:
         "crash": (why, "Make the pickle with the Python of `numerai config show -P hosted` (python), or change that."),
         "import": (why, f"Import only what Numerai's image has. {ELSEWHERE}"),
     }.get(kind, (why, "Correct it and deploy again; --verbose shows what it printed."))
-    return NumeraiError(f"The model fails the rehearsal: {text}. Nothing was uploaded.", hint, code="rehearsal-failed")
+    return NumeraiError(
+        f"The model fails the rehearsal: {text.rstrip('.')}. Nothing was uploaded.", hint, code="rehearsal-failed"
+    )
 
 
 def not_packed(why: str) -> NumeraiError:

@@ -172,7 +172,9 @@ def test_status_test_logs_doctor_and_destroy_know_such_a_node(line: Line) -> Non
     code, said = line("node", "-m", "alice", "logs")
     assert code == 0 and "not really run" in said, said
     code, said = line("node", "-m", "alice", "status")
-    assert code == 0 and "succeeded" in said, said
+    assert code == 0 and "succeeded" in said and "webhook" not in said and "started by  Numerai" in said, said
+    assert "ask Numerai to run no upload" in line("node", "-m", "alice", "destroy", "--dry-run")[1]
+    assert "goes on calling its webhook" not in line("node", "forget", "numerai-alice", answer=False)[1]
     code, said = line("history", "--json")
     assert code == 0 and "on-time" in said, said
     code, said = line("doctor")

@@ -292,3 +292,22 @@ def test_unknown_runs_are_named(quick: HostedBench) -> None:
         with pytest.raises(NumeraiError) as failure:
             ask("0123456789")
         assert failure.value.code == "no-such-run"
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("def predict(live_features)\n    pass\n", r"SyntaxError: expected ':' \(predict.py, line 1\)"),
+        ("def predict(a, b, c):\n    pass\n", "must take one or two arguments"),
+        ("import no_such_package\ndef predict(live_features):\n    pass\n", "No module named 'no_such_package'"),
+        (
+            "import threading\nLOCK = threading.Lock()\ndef predict(live_features):\n    return LOCK\n",
+            r"LOCK of predict cannot be pickled .*: make it inside of predict",
+        ),
+    ],
+)
+def test_what_cannot_be_packed_is_one_message(quick: HostedBench, script: str, says: str) -> None:
+    node = quick.provider.configure(quick.node(script), quick.say)
+    with pytest.raises(NumeraiError, match=says) as refused:
+        quick.provider.deploy(node, force=False, report=quick.say)
+    assert refused.value.code == "not-packed" and refused.value.hint and quick.uploads() == 0

@@ -32,6 +32,10 @@ def missing(live_features: Any) -> Any:
     return live_features * float("nan")
 
 
+def other_index(live_features: Any) -> Any:
+    return live_features.rank(pct=True).reset_index(drop=True)
+
+
 def network(live_features: Any) -> Any:
     raise OSError("[Errno -3] Temporary failure in name resolution")
 
@@ -72,6 +76,7 @@ def found(tmp_path: Path) -> Callable[[object], dict[str, Any]]:
         (out_of_range, "rules", "not between 0 and 1"),
         (nothing, "rules", "0 predictions"),
         (missing, "rules", "NaN"),
+        (other_index, "rules", "must be live_features.index"),
         (network, "network", "name resolution"),
         (out_of_memory, "memory", "out of memory"),
         (three, "model", "1 or 2 arguments, not 3"),
@@ -85,6 +90,7 @@ def test_what_numerai_would_refuse_has_its_reason(
     said = found(model)
     assert said["kind"] == kind and says in said["why"], said
     error = failed(said, Limits())
+    assert ".." not in error.message
     assert "Nothing was uploaded" in error.message and error.hint
 
 

@@ -108,11 +108,15 @@ def predict(pickle: str, live: str, benchmarks: str, output: str) -> None:
     wanted = len(inspect.signature(function).parameters)
     if wanted not in (1, 2):
         raise Wrong("model", f"the function in the pickle must have 1 or 2 arguments, not {wanted}")
-    predictions = function(*[pd.read_parquet(path) for path in (live, benchmarks)[:wanted]])
+    given = [pd.read_parquet(path) for path in (live, benchmarks)[:wanted]]
+    ids = given[0].index.copy()  # the model may change what it is given
+    predictions = function(*given)
     if type(predictions) is not pd.DataFrame:
         raise Wrong("rules", f"it returned {type(predictions).__name__} instead of a DataFrame")
     if len(predictions) == 0:
         raise Wrong("rules", "it returned 0 predictions")
+    if predictions.index.name != ids.name or not predictions.index.isin(ids).any():
+        raise Wrong("rules", "the index of what it returned must be live_features.index, the ids")
     if predictions.isna().any().any():
         raise Wrong("rules", "it returned at least 1 NaN prediction")
     if not predictions.iloc[:, 0].between(0, 1).all():
