@@ -38,7 +38,7 @@ from .buildkit import (
 )
 
 if TYPE_CHECKING:
-    from docker import APIClient
+    from .docker_sdk import APIClient
 
 TAIL_LINES = 15
 STEP_LENGTH = 100
@@ -120,7 +120,7 @@ class DockerEngine:
             self._api.tag(image, repository, name, force=True)
 
     def remove_image(self, image: str) -> None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors():
             try:
@@ -174,7 +174,7 @@ class DockerEngine:
         return {name: "" for name in (NAME_LABEL, DIGEST_LABEL) if name in inherited}
 
     def _local_image(self, image: str) -> dict[str, Any] | None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors():
             try:
@@ -323,7 +323,7 @@ class DockerEngine:
         The volumes are made where they are missing, and every user can write to them. `ProviderError` with code
         `image-missing` when the image is gone, `could-not-start` when the engine refuses.
         """
-        from docker.errors import APIError, ImageNotFound
+        from .docker_sdk import APIError, ImageNotFound
 
         for volume in spec.volumes.values():
             with _errors():
@@ -387,7 +387,7 @@ class DockerEngine:
         return True
 
     def start_container(self, name: str) -> None:
-        from docker.errors import APIError
+        from .docker_sdk import APIError
 
         with _errors():
             try:
@@ -396,7 +396,7 @@ class DockerEngine:
                 raise _could_not_start(error) from error
 
     def container(self, name: str) -> ContainerState | None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors():
             try:
@@ -431,9 +431,7 @@ class DockerEngine:
                     yield output, response.raw.read(length)
 
     def wait_container(self, name: str, seconds: float) -> None:
-        from docker.errors import NotFound
-        from requests.exceptions import ConnectionError as Disconnected
-        from requests.exceptions import Timeout
+        from .docker_sdk import Disconnected, NotFound, Timeout
 
         with _errors():
             try:
@@ -442,7 +440,7 @@ class DockerEngine:
                 return
 
     def program(self, name: str, program: str) -> tuple[str, bytes, int] | None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors():
             try:
@@ -460,7 +458,7 @@ class DockerEngine:
         return None
 
     def _file(self, name: str, path: str) -> tuple[str, bytes, int] | None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         for _ in range(LINKS_FOLLOWED):
             try:
@@ -484,7 +482,7 @@ class DockerEngine:
             return str(self._api.info().get("Architecture", ""))
 
     def stop_container(self, name: str, grace_seconds: int) -> None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors():
             try:
@@ -493,7 +491,7 @@ class DockerEngine:
                 return
 
     def remove_container(self, name: str) -> None:
-        from docker.errors import APIError, NotFound
+        from .docker_sdk import APIError, NotFound
 
         with _errors():
             try:
@@ -505,7 +503,7 @@ class DockerEngine:
                     raise
 
     def _host_config(self, spec: ContainerSpec) -> Any:
-        from docker.types import LogConfig, Mount
+        from .docker_sdk import LogConfig, Mount
 
         return self._api.create_host_config(
             init=True,
@@ -573,10 +571,7 @@ def _first_file(archive: bytes) -> bytes:
 
 def _connect() -> Any:
     """A client for the engine that the `docker` command would use; an `EnvironmentNotReady` names what is wrong."""
-    from docker.errors import DockerException
-    from docker.utils import parse_host
-    from docker.utils.config import find_config_file
-    from requests.exceptions import RequestException
+    from .docker_sdk import DockerException, RequestException, find_config_file, parse_host
 
     try:
         parse_host(os.environ.get("DOCKER_HOST"))
@@ -593,10 +588,7 @@ def _connect() -> Any:
 
 def _endpoint() -> dict[str, Any]:
     """Where the engine is: DOCKER_HOST, else the context that DOCKER_CONTEXT or Docker's configuration names."""
-    from docker.context import ContextAPI
-    from docker.context.config import get_current_context_name
-    from docker.utils import kwargs_from_env
-    from docker.utils.config import find_config_file
+    from .docker_sdk import ContextAPI, find_config_file, get_current_context_name, kwargs_from_env
 
     options: dict[str, Any] = kwargs_from_env()
     if "base_url" in options:
@@ -611,7 +603,7 @@ def _endpoint() -> dict[str, Any]:
 
 
 def _client(endpoint: Mapping[str, Any]) -> Any:
-    from docker import APIClient
+    from .docker_sdk import APIClient
 
     class Client(APIClient):  # type: ignore[misc]  # docker has no types
         def merge_environment_settings(self, url: str, *given: Any) -> Any:
@@ -633,8 +625,7 @@ def _misconfigured(why: str) -> EnvironmentNotReady:
 @contextmanager
 def _errors() -> Iterator[None]:
     """Turns what the SDK raises into errors for people."""
-    from docker.errors import APIError, DockerException
-    from requests.exceptions import RequestException
+    from .docker_sdk import APIError, DockerException, RequestException
 
     try:
         yield
