@@ -368,7 +368,7 @@ class DockerEngine:
                 self._api.put_archive(name, folder, archive)
 
     def get_file(self, name: str, path: str, target: Path) -> bool:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors(), tempfile.TemporaryFile() as archive:
             try:
