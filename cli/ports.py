@@ -319,7 +319,7 @@ class ContainerSpec:
     """A container to be made: `cpu` in vCPUs, `memory_mib` in MiB, `volumes` path in the container -> volume name.
 
     `environment` holds secrets, so it is left out of `repr`. An empty `command` is the image's own. `capabilities` are
-    the only Linux capabilities that it has.
+    the only Linux capabilities that it has. Without `network` it reaches nothing but itself.
     """
 
     name: str
@@ -333,6 +333,7 @@ class ContainerSpec:
     read_only: bool = False
     command: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    network: bool = True
 
 
 @dataclass(frozen=True)
@@ -436,6 +437,12 @@ class ContainerEngine(Protocol):
 
     def open_volumes(self, name: str, paths: list[str]) -> None:
         """Let every user write to the volumes at these paths of a container that was not started yet."""
+
+    def put_files(self, name: str, folder: str, files: Mapping[str, Path]) -> None:
+        """Copy files into a folder that a container has, started or not; the names may have folders of their own."""
+
+    def get_file(self, name: str, path: str, target: Path) -> bool:
+        """Copy a file out of a container, running or not; False when there is none."""
 
     def start_container(self, name: str) -> None:
         """Start a created container; one that runs is left alone. `ProviderError` with code `could-not-start`."""
@@ -639,6 +646,29 @@ class StackRunner(Protocol):
 
 
 # What only some providers can do. A command asks with `isinstance` and says so where it is not to be had.
+
+
+@runtime_checkable
+class RunByNumerai(Protocol):
+    """A provider whose nodes Numerai itself runs every round: they need no webhook, no schedule and no Dockerfile, and
+    all have one size."""
+
+    size: str
+    """The size of every node (`models.SIZES`)."""
+    timeout_minutes: int
+    """How long a run may take at most."""
+
+    def check(self, node: Node) -> None:
+        """`UsageError` with code `not-hosted` for a node that Numerai cannot run, with the reason."""
+
+    def reads_models(self, node: Node) -> bool:
+        """Whether a model file in the node's folder runs without code of the folder's own that reads it."""
+
+    def ready(self, node: Node) -> str | None:
+        """The id of what was deployed and is not run yet; None where there is nothing like that."""
+
+    def assign(self, node: Node, report: Report) -> None:
+        """Let Numerai run what is ready from now on. The model must have no webhook then."""
 
 
 @runtime_checkable

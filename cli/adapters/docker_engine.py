@@ -7,6 +7,7 @@ import ipaddress
 import os
 import posixpath
 import re
+import shutil
 import struct
 import tarfile
 import tempfile
@@ -357,6 +358,34 @@ class DockerEngine:
             with _errors():
                 self._api.put_archive(name, folder, _mode_archive(leaf))
 
+    def put_files(self, name: str, folder: str, files: Mapping[str, Path]) -> None:
+        with tempfile.TemporaryFile() as archive:
+            with tarfile.open(fileobj=archive, mode="w", dereference=True) as tar:
+                for inside, path in sorted(files.items()):
+                    tar.add(path, inside, recursive=False, filter=_entry)
+            archive.seek(0)
+            with _errors():
+                self._api.put_archive(name, folder, archive)
+
+    def get_file(self, name: str, path: str, target: Path) -> bool:
+        from .docker_sdk import NotFound
+
+        with _errors(), tempfile.TemporaryFile() as archive:
+            try:
+                pieces, _ = self._api.get_archive(name, path)
+            except NotFound:
+                return False
+            archive.writelines(pieces)
+            archive.seek(0)
+            with tarfile.open(fileobj=archive) as tar:
+                entry = tar.next()
+                content = tar.extractfile(entry) if entry is not None and entry.isfile() else None
+                if content is None:
+                    return False
+                with target.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+        return True
+
     def start_container(self, name: str) -> None:
         from .docker_sdk import APIError
 
@@ -487,7 +516,8 @@ class DockerEngine:
             security_opt=["no-new-privileges"],
             read_only=spec.read_only,
             tmpfs={"/tmp": "rw,mode=1777"} if spec.read_only else None,  # noqa: S108  (inside the container)
-            extra_hosts={HOST_FROM_CONTAINER: "host-gateway"},
+            network_mode=None if spec.network else "none",
+            extra_hosts={HOST_FROM_CONTAINER: "host-gateway"} if spec.network else None,
             log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": LOG_FILES}),
             mounts=[Mount(path, volume, type="volume") for path, volume in spec.volumes.items()],
         )

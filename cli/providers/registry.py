@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "numerai_compute.providers"
-OWN = ("aws", "local")
+OWN = ("aws", "hosted", "local")
 
 
 @dataclass(frozen=True)

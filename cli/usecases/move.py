@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import NumeraiError, UsageError
 from ..models import Model, Node
-from ..ports import LimitsDisk, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
+from ..ports import LimitsDisk, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, RunByNumerai, StateStore
 from ..source import check_source, source_of
 from .base_digests import present_digests
 from .configure import (
@@ -25,6 +25,7 @@ from .configure import (
 )
 from .deploy import deploy_locked, how_it_runs, refuse_credentials
 from .destroy import refuse_while_active
+from .hosting import ONE_WAY, RUNS_IT, TAKES_AWAY, assign_upload, fitted, needs_dockerfile
 from .inspect import changed_since_deploy, finish_move, half_moved, is_own_webhook
 from .plan import Plan, Step
 
@@ -57,9 +58,11 @@ class Mover:
         old = self.provider_named(existing.provider if name != existing.provider else str(existing.also_on))
         if request.disk is None and node.disk_gib is not None and not isinstance(new, LimitsDisk):
             node = replace(node, disk_gib=None)
+        node = fitted(node, new, sized=request.sized, timed=request.timeout_minutes is not None)
+        _refuse_while_numerai_runs(old, model, again=f"numerai node -m {model.name} config -P {name}")
         check_capabilities(node, new)
         check_disk(node, new)
-        check_source(source_of(node), home=self.store.home)
+        check_source(source_of(node), home=self.store.home, dockerfile=needs_dockerfile(new))
         change = _Change(self, request, existing, node, model, new, old)
         if change.deploys:
             refuse_credentials(source_of(node), self.store, f"{existing.name} stays on {old.name} until then.")
@@ -68,7 +71,7 @@ class Mover:
             return plan
         if existing.also_on is None:
             refuse_while_active(old, node)
-        if model.pickle is not None:
+        if model.pickle is not None and not isinstance(new, RunByNumerai):
             self.insist(f"{model.name}: {PICKLE_ASSIGNED}.")
         ours = is_own_webhook(model.webhook, existing, old.webhook_url(node.name))
         if change.called and not ours and (other := taken_from(node, model, new)) is not None:
@@ -90,10 +93,11 @@ class _Change:
         self.called = registers(request, node, model, new, by.api)
         self.deploys = new.deployment(node.name) is None and old.deployment(node.name) is not None
         self.made = replace(node, webhook_url=None, also_on=old.name)
+        self.hosted = isinstance(new, RunByNumerai)
 
     def plan(self) -> Plan:
         """The steps, each of which can be done again, and what should be known before."""
-        steps, notes = plan_source(self.request, self.node, self.by.store)
+        steps, notes = plan_source(self.request, self.node, self.by.store, dockerfile=needs_dockerfile(self.new))
         name, new, old = self.node.name, self.new.name, self.old.name
         what = f"{self.node.cpu:g} vCPU, {self.node.memory_mib / 1024:g} GiB"
         steps += [
@@ -102,8 +106,12 @@ class _Change:
         ]
         if self.deploys:
             until = "" if isinstance(self.old, NotHere) else f"; until then {old} runs it"
-            steps.append((f"build {source_of(self.node)} and deploy it on {new}{until}", self._deploy))
-        steps.append((f"see that {new} can start it", lambda: self.new.wake(self.by.report)))
+            build = f"build {source_of(self.node)} and deploy it on {new}"
+            if self.hosted:
+                build = f"pack and rehearse {source_of(self.node)}, upload it and let Numerai validate it"
+            steps.append((build + until, self._deploy))
+        if not self.hosted:
+            steps.append((f"see that {new} can start it", lambda: self.new.wake(self.by.report)))
         if self.node.cron:
             schedule = f"start its schedule '{self.node.cron}' (UTC) on {new}"
             steps.append((schedule, lambda: self._provision(cron=self.node.cron)))
@@ -119,17 +127,24 @@ class _Change:
 
     def afterwards(self) -> tuple[str, ...]:
         """What to know of the node as it is now."""
+        if self.hosted:
+            return () if self.deploys else (RUNS_IT,)
         return () if self.called or self.node.cron or self.model.pickle is not None else (NOT_REACHED,)
 
     def _webhook(self) -> list[Step]:
         """The step that changes whom Numerai calls; none where it calls nobody before and after."""
         model, api = self.node.model_name, self.by.api
+        if self.hosted and self.deploys:
+            off = "" if self.model.webhook is None else f"take the webhook of {model} off Numerai, and "
+            return [(f"{off}let Numerai run the upload from then on", self._assign)]
         if self.called:
             let = f"let Numerai call {model} on {self.new.name} from now on"
             return [(let, lambda: api.set_webhook(self.node.model_id, self.made.webhook_url))]
         if is_own_webhook(self.model.webhook, self.existing, self.old.webhook_url(self.node.name)):
             starts = "its schedule starts" if self.node.cron else "this machine's daemon starts"
-            off = f"take the webhook of {model} off Numerai: {starts} it on {self.new.name}"
+            off = f"take the webhook of {model} off Numerai"
+            if not self.hosted:
+                off += f": {starts} it on {self.new.name}"
             return [(off, lambda: api.set_webhook(self.node.model_id, None))]
         return []
 
@@ -143,6 +158,10 @@ class _Change:
             notes.append(f"On {self.new.name} it runs {how.what}.")
         if not self.deploys and self.new.deployment(self.node.name) is None:
             notes.append("It was never deployed, and so is not now.")
+        if self.hosted:
+            notes.append(f"{ONE_WAY} To have it back elsewhere then, {TAKES_AWAY}.")
+        if isinstance(self.old, RunByNumerai):
+            return [*notes, "Uploads stay at Numerai, with the runs so far and their logs."]
         if isinstance(self.old, NotHere):
             return [*notes, f"What {self.old.name} holds stays there, and costs what it did: {self.old.not_here}."]
         return [
@@ -169,6 +188,9 @@ class _Change:
     def _deploy(self) -> None:
         deploy_locked(self.made, self.new, self.by.store, self.by.report)
 
+    def _assign(self) -> None:
+        assign_upload(self.made, self.new, lambda: self.by.api, lambda question: True, self.by.report)
+
     def _clear(self) -> None:
         name = self.node.name
         try:
@@ -183,6 +205,17 @@ class _Change:
 
     def _end(self) -> None:
         self.by.store.save_node(replace(self.made, also_on=None))
+
+
+def _refuse_while_numerai_runs(old: Provider, model: Model, again: str) -> None:
+    """`NumeraiError` with code `still-assigned` for a node that Numerai still runs: only its website ends that."""
+    if isinstance(old, RunByNumerai) and model.pickle is not None:
+        raise NumeraiError(
+            f"Numerai runs an upload for {model.name}, and only its website takes that away: until then Numerai calls"
+            " no webhook for it, and takes no submission of it.",
+            f"First, {TAKES_AWAY}; then `{again}`.",
+            code="still-assigned",
+        )
 
 
 def _target(request: NodeRequest, existing: Node) -> str:
