@@ -252,10 +252,12 @@ class OfficialHome(Protocol):
 
 @dataclass(frozen=True)
 class OfficialNode:
-    """What the official tool has made for one node: where its image is kept, and the address that Numerai was given."""
+    """What the official tool has made for one node: where its image is kept, the address that Numerai was given, and
+    whether it runs by a schedule."""
 
     repository: str | None
     webhook_url: str | None
+    scheduled: bool = False
 
 
 @dataclass(frozen=True)

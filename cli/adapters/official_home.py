@@ -18,7 +18,7 @@ from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder, remove_tree, unfinished, write_private
 from ..ports import OfficialFiles, Undone
 from .legacy_files import CLOUD_KEYS, legacy_keys
-from .state_store import KEYS_FILE, NODES_FILE, HomeStore, converted, decoded, keys_alone, parked
+from .state_store import KEYS_FILE, NODES_FILE, HomeStore, converted, decoded, keys_alone, parked, without_nothing
 
 BACKUPS = "official-"
 LOCKS = "locks"
@@ -92,7 +92,7 @@ class OfficialHome:
     def aws_nodes(self) -> Mapping[str, Mapping[str, Any]]:
         records = {name: node.legacy for name, node in self._store.nodes().items() if node.legacy}
         if (latest := self._latest()) is not None and (copy := latest[0] / NODES_FILE).exists():
-            records |= decoded(copy.read_bytes(), copy)
+            records |= decoded(without_nothing(copy.read_bytes()), copy)
         return {
             name: record
             for name, record in records.items()
@@ -267,7 +267,7 @@ def _records(home: Path) -> Iterator[tuple[Path, _Record]]:
             continue
         try:
             record = msgspec.json.decode(path.read_bytes(), type=_Record)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:
             raise NumeraiError(
                 f"{path} cannot be read: {error}.",
                 f"The files in {folder} are the official tool's, as they were: copy them back by hand.",

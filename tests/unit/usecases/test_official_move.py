@@ -382,11 +382,13 @@ def test_there_is_no_way_back_once_the_removal_has_begun(world: World) -> None:
     assert world.record.done() == frozenset()
 
 
-def test_a_record_that_cannot_be_read_is_said(world: World) -> None:
+@pytest.mark.parametrize("content", [b"{", b"", b"null", b"[]", b'{"version": 1, "done": ["\xff"]}', b"[" * 100_000])
+def test_a_record_that_cannot_be_read_is_said(world: World, content: bytes) -> None:
     path = world.store.home / "aws" / "move.json"
     path.parent.mkdir()
-    path.write_text("{")
-    assert world.refused().code == "state-corrupt"
+    path.write_bytes(content)
+    error = world.refused()
+    assert error.code == "state-corrupt" and str(path) in error.message
 
 
 def test_two_at_once_are_refused(world: World) -> None:
