@@ -39,6 +39,8 @@ def move_aws(factory: Factory, aws_profile: str | None, *, yes: bool, dry_run: b
         return
     for line in [*lines, "This will be done:", *_numbered(plan), *plan.notes, *_previews(factory, move)]:
         render.progress(line)
+    for doubt in plan.doubts:
+        confirm(f"{doubt} Go on?", yes)
     confirm("Do it?", yes)
     if found is not None:
         backup = official.take_over()

@@ -32,7 +32,7 @@ from ..ports import (
 )
 from .configure import PICKLE_ASSIGNED
 from .deploy import deploy_node
-from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account
+from .inspect import KEYS_OF_ACCOUNT, not_in_account
 from .upgrade import AWS_PROFILE
 from .verify import Fact, Verdict, Verifier
 from .withholding import check_withholds
@@ -60,13 +60,14 @@ class MoveStep:
 
 @dataclass(frozen=True)
 class MovePlan:
-    """What was found, which steps there are and which of them are still to be done, what should be known before, and
-    what this tool cannot remove."""
+    """What was found, which steps there are and which of them are still to be done, what should be known before, which
+    of that has to be agreed to by itself, and what this tool cannot remove."""
 
     found: tuple[str, ...]
     steps: tuple[MoveStep, ...]
     pending: tuple[MoveStep, ...]
     notes: tuple[str, ...]
+    doubts: tuple[str, ...]
     by_hand: tuple[str, ...]
 
 
@@ -96,11 +97,13 @@ class Move:
         nodes = self._nodes()
         steps = tuple(self._steps(nodes, models))
         done = self.record.done()
+        doubts = tuple(self._doubts(nodes, models))
         return MovePlan(
             found=tuple(self._found(nodes, models)),
             steps=steps,
             pending=tuple(step for step in steps if step.key not in done or not step.holds()),
-            notes=tuple(self._notes(nodes, models)),
+            notes=(*self._notes(nodes, models), *doubts),
+            doubts=doubts,
             by_hand=self.cluster.by_hand,
         )
 
@@ -137,9 +140,13 @@ class Move:
         for node in nodes:
             model = models[node.model_id]
             calls = self._calls(node, model)
-            if model.pickle is not None or (calls == NEW and node.webhook_url == model.webhook):
-                continue
-            yield from self._last_steps(node, calls, stays=calls in (NEW, ELSEWHERE) or (calls == NOBODY and node.cron))
+            if model.pickle is None and not (calls == NEW and node.webhook_url == model.webhook):
+                stays = calls in (NEW, ELSEWHERE) or (calls == NOBODY and node.cron)
+                yield from self._last_steps(node, calls, stays=stays)
+            if node.cron:
+                words = f"start the schedule of {node.name} in the new cluster"
+                do, holds = partial(self._schedule, node.name), partial(self._is_configured, node.name)
+                yield MoveStep(f"schedule:{node.name}", words, do, holds)
         if self.cluster.resources:
             count = counted(len(self.cluster.resources), "resource")
             words = f"make sure that Numerai calls none of the old cluster, then remove it: {count}"
@@ -163,7 +170,8 @@ class Move:
             image = f"its image is built from {node.path}"
             if not _has_folder(node):
                 image = f"{node.path or 'its folder'} holds no Dockerfile, so its image is copied"
-            yield f"  {node.name}: Numerai calls {self._calls(node, models[node.model_id])}; {image}"
+            calls, model = self._calls(node, models[node.model_id]), models[node.model_id]
+            yield f"  {node.name}: Numerai calls {origin(str(model.webhook)) if calls == ELSEWHERE else calls}; {image}"
         for name in sorted(set(self.cluster.nodes) - {node.name for node in nodes}):
             yield f"  {name}: no node on AWS here, so nothing of it is moved"
 
@@ -172,8 +180,11 @@ class Move:
             model = models[node.model_id]
             if model.pickle is not None:
                 yield f"{node.name}: {PICKLE_ASSIGNED}. Its webhook is left as it is."
-            elif self._calls(node, model) == ELSEWHERE:
-                yield f"For {node.name} Numerai calls {origin(str(model.webhook))}; that is left as it is."
+            if self.cluster.nodes[node.name].scheduled:
+                end = "you remove the rule by hand" if self.cluster.unusable else "the old cluster is removed"
+                yield (
+                    f"From its switch until {end}, {node.name} runs by its schedule in both clusters, and both submit."
+                )
             if not _has_folder(node):
                 yield (
                     f"The image of {node.name} may hold your Numerai keys, if the official tool built it: deploy it"
@@ -182,6 +193,16 @@ class Move:
         if self.cluster.unusable:
             yield f"The old cluster cannot be removed from here: {self.cluster.unusable}. It costs what it did."
 
+    def _doubts(self, nodes: list[Node], models: Mapping[str, Model]) -> Iterator[str]:
+        """The addresses that are neither cluster's. Whoever has them knows where they lead."""
+        for node in nodes:
+            model = models[node.model_id]
+            if self._calls(node, model) == ELSEWHERE and model.pickle is None and self.cluster.resources:
+                yield (
+                    f"For {node.name} Numerai calls {origin(str(model.webhook))}, which is neither cluster's. That"
+                    " stays as it is; if it leads on to the old cluster, its calls end with that."
+                )
+
     def _calls(self, node: Node, model: Model) -> str:
         """Whom Numerai calls for a node."""
         served = self.provider.webhook_url(node.name)
@@ -189,7 +210,7 @@ class Move:
             return NOBODY
         if served is not None and model.webhook == served:
             return NEW
-        return OLD if model.webhook in self._old_addresses or is_own_webhook(model.webhook, node) else ELSEWHERE
+        return OLD if model.webhook in {*self._old_addresses, node.webhook_url} else ELSEWHERE
 
     @cached_property
     def _old_addresses(self) -> frozenset[str]:
@@ -224,10 +245,19 @@ class Move:
         return self.provider.webhook_url(name) is not None
 
     def _configure(self, name: str) -> None:
-        """The address that is recorded stays the one that Numerai calls."""
+        """The address that is recorded stays the one that Numerai calls, and no schedule begins that has nothing to
+        run."""
         node = self._node(name)
         if isinstance(self.provider, MakesTogether):
-            self.provider.expect(self._nodes(), self.report)
+            self.provider.expect(map(self._unscheduled, self._nodes()), self.report)
+        done = self.provider.configure(self._unscheduled(node), self.report)
+        self.store.save_node(replace(done, webhook_url=node.webhook_url, cron=node.cron))
+
+    def _unscheduled(self, node: Node) -> Node:
+        return node if self._is_deployed(node.name) else replace(node, cron=None)
+
+    def _schedule(self, name: str) -> None:
+        node = self._node(name)
         self.store.save_node(replace(self.provider.configure(node, self.report), webhook_url=node.webhook_url))
 
     def _is_deployed(self, name: str) -> bool:
