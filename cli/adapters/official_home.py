@@ -8,6 +8,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class OfficialHome:
             if isinstance(record, Mapping) and record.get("provider", "aws") == "aws"
         }
 
-    def undo(self) -> Undone | None:
+    def undo(self, held: AbstractContextManager[object] | None = None) -> Undone | None:
         parted = not self._home.exists() and keys_alone(self._home) is not None  # interrupted in `_make_file`
         if parted:
             parked(self._home).rename(self._home)
@@ -111,9 +112,9 @@ class OfficialHome:
         folder, record = latest
         if record.home_was_file:
             return self._make_file(folder, record)
-        return self._put_back(folder, record)
+        return self._put_back(folder, record, held or nullcontext())
 
-    def _put_back(self, folder: Path, record: _Record) -> Undone:
+    def _put_back(self, folder: Path, record: _Record, held: AbstractContextManager[object]) -> Undone:
         """Write the copies over what took their place. From when the record is gone the copies are no backup any more,
         so that the removal can end anywhere."""
         contents = {name: (folder / name).read_bytes() for name in record.files if (folder / name).is_file()}
@@ -121,7 +122,7 @@ class OfficialHome:
         if missing and not self._store.is_legacy():
             raise _gone(missing[0])
         aside: list[Path] = []
-        with self._store.changing():
+        with held, self._store.changing():
             _remove_unfinished(self._home)
             for name, content in contents.items():
                 path, file = self._home / name, record.files[name]

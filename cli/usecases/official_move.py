@@ -8,6 +8,7 @@ done: a move that was interrupted goes on with the step that it was in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,11 +25,13 @@ from ..ports import (
     NumeraiApi,
     OfficialCloud,
     OfficialCluster,
+    OfficialHome,
     PreviewsChanges,
     Provider,
     Report,
     StateStore,
     TakesImages,
+    Undone,
 )
 from .configure import PICKLE_ASSIGNED
 from .deploy import deploy_node
@@ -363,6 +366,23 @@ def with_hint(error: EnvironmentNotReady, keys: tuple[str, str] | None) -> Envir
     if error.code == "no-aws-credentials" and keys is not None:
         error.hint = f"The official tool has kept keys: `{COMMAND} --aws-profile {AWS_PROFILE}` uses them."
     return error
+
+
+def undo_upgrade(official: OfficialHome, store: StateStore, record: MoveRecord) -> Undone | None:
+    """Put the official tool's files back, and forget what was moved; None where there was no upgrade. Errors as by
+    `refuse_undo`; `NumeraiError` with code `busy` while a move goes on."""
+    refuse_undo(record)
+    undone = official.undo(_no_move(store, record))
+    if undone is not None or official.found() is not None:  # an undo that was killed may have left the record
+        record.forget()
+    return undone
+
+
+@contextmanager
+def _no_move(store: StateStore, record: MoveRecord) -> Iterator[None]:
+    with store.node_lock(LOCK):
+        refuse_undo(record)
+        yield
 
 
 def refuse_undo(record: MoveRecord) -> None:

@@ -19,9 +19,8 @@ from typing import Any
 from ...adapters.terraform_runner import LOCK_FILE, TerraformRunner
 from ...errors import EnvironmentNotReady, ProviderError
 from ...files.private import make_private_folder, remove_tree, write_private
-from ...installation import extra_needed
 from ...ports import ForeignImage, OfficialCluster, OfficialNode, Report
-from .clients import AwsClients, aws_errors, present
+from .clients import AwsClients, aws_errors, connects_with, present
 from .cluster import slow_ones
 from .image_registry import ImageRegistry
 from .official_state import OfficialState, for_removal, read_state, unusable
@@ -181,7 +180,7 @@ class OfficialAws:
 
     def _candidates(self, region: str) -> Iterator[AwsClients]:
         if (keys := self._keys()) is not None:
-            yield AwsClients(AwsSettings(), region, lambda _, region: _session(keys, region))
+            yield AwsClients(AwsSettings(), region, connects_with({"": keys}))
         yield self._own(region)
 
     def _whose(self) -> tuple[str | None, str]:
@@ -195,12 +194,6 @@ class OfficialAws:
     def _state_path(self) -> Path | None:
         places = (self._paths.root / STATE, self._paths.home / STATE)
         return next((path for path in places if path.is_file()), None)
-
-
-def _session(keys: tuple[str, str], region: str | None) -> Any:
-    with extra_needed():
-        import boto3
-    return boto3.Session(aws_access_key_id=keys[0], aws_secret_access_key=keys[1], region_name=region)
 
 
 def _node(record: object, scheduled: bool) -> OfficialNode:
