@@ -16,7 +16,10 @@ from numerai_compute.errors import EnvironmentNotReady, NumeraiError
 from numerai_compute.providers.aws import official
 from numerai_compute.providers.aws.clients import AwsClients
 from numerai_compute.providers.aws.official import OfficialAws
+from numerai_compute.providers.aws.official_state import read_state
 from numerai_compute.providers.aws.settings import AwsPaths
+
+from tests.fixtures.official_states import LAYOUTS, PROVIDER, official_state
 
 from .conftest import ACCOUNT, CLIENTS
 
@@ -26,9 +29,6 @@ NODE = {
     "cluster_log_group": "/ec2/service/numerai-alice", "model_id": "m",
 }  # fmt: skip
 MADE = {"docker_repo": f"{ACCOUNT}.dkr/numerai-bob", "webhook_url": "https://bob.on.aws/"}
-
-
-PROVIDER = 'provider["registry.terraform.io/hashicorp/aws"]'
 
 
 def resource(
@@ -70,6 +70,30 @@ def with_vpc(**values: Any) -> dict[str, Any]:
 def without(*names: str) -> dict[str, Any]:
     """A state that lacks these of its parts."""
     return {name: part for name, part in state().items() if name not in names}
+
+
+COUNTS = {"0.3.0": 34, "0.3.5": 37, "0.4.0": 37, "1.0.0": 34, "1.1.0": 35, "1.1.7": 34}
+"""With two nodes, one of them with a schedule."""
+
+
+@pytest.mark.parametrize("version", LAYOUTS)
+def test_what_every_version_makes_is_known(world: Files, version: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.nodes = {}
+    world.write(official_state(version))
+    cluster = world.cloud().cluster()
+    assert cluster is not None and cluster.unusable is None and cluster.where == f"account {ACCOUNT}, us-east-1"
+    assert len(cluster.resources) == len(set(cluster.resources)) == COUNTS[version]
+    assert {name: node.scheduled for name, node in cluster.nodes.items()} == {
+        "numerai-alice": version != "0.3.0", "numerai-bob": False,
+    }  # fmt: skip
+    kept = read_state(world.home / "aws" / "terraform.tfstate")
+    queues = {"1.0.0": ["numerai-alice", "numerai-bob"], "1.1.0": ["numerai-alice", "numerai-bob"]}
+    assert kept.names("aws_batch_job_queue") == queues.get(version, ["numerai-submission"] if version > "1" else [])
+    assert kept.names("aws_ecs_cluster") == ([] if version > "1" else ["numerai-submission"])
+    world.nodes = official_state(version)["outputs"]["aws_nodes"]["value"]
+    (world.home / "aws" / "terraform.tfstate").unlink()
+    named = "\n".join(getattr(world.cloud().cluster(), "by_hand", ()))
+    assert ("Batch" in named) == (version > "1") and ("API Gateway" in named) == (version < "1")
 
 
 STRANGE: Mapping[str, tuple[Any, str]] = {
