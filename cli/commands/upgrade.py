@@ -131,6 +131,6 @@ def _undo(factory: Factory) -> None:
             render.mark(OK, f"{path} is again as it was")
         for path in undone.aside:
             render.say(f"  What had been changed since is kept in {path}.")
-        render.say("Webhooks at Numerai, and what was deployed since, are left as they are.")
+        render.say("Webhooks at Numerai, and what was deployed since, its schedules included, are left as they are.")
 
     render.result({"undone": True, "restored": undone.restored, "aside": undone.aside}, show)

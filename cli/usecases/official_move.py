@@ -184,9 +184,10 @@ class Move:
             if model.pickle is not None:
                 yield f"{node.name}: {PICKLE_ASSIGNED}. Its webhook is left as it is."
             if self.cluster.nodes[node.name].scheduled:
-                end = "you remove the rule by hand" if self.cluster.unusable else "the old cluster is removed"
+                end = "you remove the old cluster by hand" if self.cluster.unusable else "the old cluster is removed"
                 yield (
-                    f"From its switch until {end}, {node.name} runs by its schedule in both clusters, and both submit."
+                    f"Until {end}, it goes on running {node.name} by its schedule, beside the new one: from the switch"
+                    " on both submit."
                 )
             if not _has_folder(node):
                 yield (

@@ -366,7 +366,7 @@ def test_a_schedule_that_nobody_can_end_from_here_is_said(world: World, monkeypa
     cluster = replace(world.old.cluster(), resources=(), unusable="its state is gone", by_hand=("the queue",))
     monkeypatch.setattr(world.old, "cluster", lambda: cluster)
     (note,) = [note for note in world.move().plan().notes if "schedule" in note]
-    assert "until you remove" in note
+    assert "Until you remove" in note
 
 
 def test_a_schedule_that_runs_here_already_is_not_taken_away(world: World) -> None:
