@@ -245,17 +245,19 @@ class OfficialHome(Protocol):
     def aws_nodes(self) -> Mapping[str, Mapping[str, Any]]:
         """What the official tool had recorded about its nodes on AWS, by name, here or in the latest backup."""
 
-    def undo(self) -> Undone | None:
+    def undo(self, held: AbstractContextManager[object] | None = None) -> Undone | None:
         """Put the official tool's files back as they were; None where there was no upgrade. Nothing is lost: what was
-        changed since is kept aside."""
+        changed since is kept aside. `held` is what the home's nodes are put back under."""
 
 
 @dataclass(frozen=True)
 class OfficialNode:
-    """What the official tool has made for one node: where its image is kept, and the address that Numerai was given."""
+    """What the official tool has made for one node: where its image is kept, the address that Numerai was given, and
+    whether it runs by a schedule."""
 
     repository: str | None
     webhook_url: str | None
+    scheduled: bool = False
 
 
 @dataclass(frozen=True)
