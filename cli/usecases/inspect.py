@@ -13,6 +13,8 @@ from ..models import Deployment, LogLine, Node, Run, WebhookCall
 from ..names import plainly
 from ..ports import Provider, StateStore
 
+MOVE_AWS = "numerai upgrade --move-aws"
+"""What brings nodes from the official tool's cluster on AWS to this tool's (official_move.py)."""
 KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
 
 
@@ -43,7 +45,16 @@ def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
 
 def has_moved(node: Node, provider: Provider) -> bool:
     """Whether the node is served at another address now than Numerai was given."""
-    return node.webhook_url is not None and provider.webhook_url(node.name) not in (None, node.webhook_url)
+    if node.webhook_url is None or in_official_cluster(node):
+        return False
+    return provider.webhook_url(node.name) not in (None, node.webhook_url)
+
+
+def in_official_cluster(node: Node) -> bool:
+    """Whether the address that counts is still the one that the official tool has made for the node on AWS. Numerai is
+    given that of this tool's cluster by `MOVE_AWS`, once the node has run there."""
+    recorded = (node.legacy or {}).get("webhook_url")
+    return node.provider == "aws" and node.webhook_url is not None and node.webhook_url == recorded
 
 
 def half_moved(node: Node) -> str:
@@ -51,9 +62,15 @@ def half_moved(node: Node) -> str:
     return f"{node.name} is on {node.provider} and on {node.also_on}, as a move between them was not finished."
 
 
+def places(node: Node) -> tuple[str, ...]:
+    """Every provider that may hold something of a node: its own, and the other one where a move between them was not
+    finished."""
+    return (node.provider,) if node.also_on is None else (node.provider, node.also_on)
+
+
 def where_it_is(node: Node) -> str:
-    """The node's provider, and the other one where a move between them was not finished."""
-    return node.provider if node.also_on is None else f"{node.provider} and {node.also_on}"
+    """All places of a node, in words."""
+    return " and ".join(places(node))
 
 
 def finish_move(node: Node) -> str:

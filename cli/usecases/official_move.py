@@ -32,7 +32,7 @@ from ..ports import (
 )
 from .configure import PICKLE_ASSIGNED
 from .deploy import deploy_node
-from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account
+from .inspect import KEYS_OF_ACCOUNT, MOVE_AWS, is_own_webhook, not_in_account
 from .upgrade import AWS_PROFILE
 from .verify import Fact, Verdict, Verifier
 from .withholding import check_withholds
@@ -41,7 +41,7 @@ PROVIDER = "aws"
 LOCK = "move-aws"
 BEGUN, DESTROY = "destroy-begun", "destroy"
 """The steps behind which there is no way back."""
-COMMAND = "numerai upgrade --move-aws"
+COMMAND = MOVE_AWS
 ANSWER_SECONDS = 60.0
 """How long a new address may take until it answers. AWS does not say; function URLs were seen to take some seconds."""
 POLL_SECONDS = 2.0

@@ -1,0 +1,119 @@
+"""What the other commands do while a move was not finished: none undoes it, or leaves Numerai calling nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.errors import NumeraiError
+from numerai_compute.models import Check, CheckStatus, Node, RunState
+from numerai_compute.usecases.doctor import Doctor
+from numerai_compute.usecases.inspect import has_moved
+from numerai_compute.usecases.verify import Fact, Verifier
+from numerai_compute.usecases.webhooks import register, webhook_check
+from numerai_compute.watching.ledger import DATABASE_FILE, Ledger
+
+from tests.fakes import KEYS, FakeApi, FakeClock, FakeProvider
+from tests.unit.usecases.test_move import Killed, Setting
+from tests.unit.usecases.test_official_move import NAMES, OLD, World
+
+MOVE_AWS = "numerai upgrade --move-aws"
+
+
+@pytest.fixture
+def world(home: Path, folder: Path) -> World:
+    """The old cluster's two nodes, configured and deployed in the new one; the first run of one has failed there."""
+    world = World(home, folder)
+    world.new.ending = {"state": RunState.FAILED, "exit_code": 1}
+    assert world.refused().code == "first-run-failed"
+    return world
+
+
+@pytest.fixture
+def setting(store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node) -> Setting:
+    return Setting(store, api, provider)
+
+
+def found(world: World, name: str) -> Check:
+    node = world.store.nodes()[name]
+    return webhook_check(node, world.api.by_id[node.model_id], world.new, world.api.url, lambda: False)
+
+
+# the official tool's cluster
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_doctor_leaves_the_webhook_to_the_move_that_proves_the_node_first(world: World, name: str) -> None:
+    check = found(world, name)
+    assert check.status is CheckStatus.FAILED and "is not finished" in check.why
+    assert (check.mend, check.safe_fix) == (MOVE_AWS, None)
+    with pytest.raises(NumeraiError) as refused:
+        register(world.store.nodes()[name], world.new, world.api, world.store, lambda line: None)
+    assert MOVE_AWS in str(refused.value.hint) and world.api.by_id[f"id-{name}"].webhook == OLD.format(name)
+
+
+def test_doctor_does_not_ask_for_a_config_that_would_let_numerai_call_the_new_side(home: Path, folder: Path) -> None:
+    assert found(World(home, folder), "numerai-alice").mend == MOVE_AWS, "nothing is made in the new cluster yet"
+
+
+def test_doctor_fixes_nothing_of_a_move_and_what_it_says_leads_out(world: World) -> None:
+    world.store.save_keys(KEYS)
+    ledger = Ledger(world.store.home / DATABASE_FILE)
+    doctor = Doctor(world.store, lambda keys: world.api, lambda name: world.new, FakeClock(), ledger)
+    assert not [done for done in doctor.fix(doctor.examine(), lambda line: None) if "webhook" in done]
+    world.holds()
+    world.new.ending = {"state": RunState.SUCCEEDED, "exit_code": 0}
+    world.go()
+    world.is_over()
+    assert {found(world, name).status for name in NAMES} == {CheckStatus.OK}
+
+
+def test_a_node_in_the_old_cluster_has_not_merely_another_address(world: World) -> None:
+    assert not [name for name in NAMES if has_moved(world.store.nodes()[name], world.new)]
+
+
+def test_the_test_of_a_node_points_to_the_move(world: World) -> None:
+    facts: list[Fact] = []
+    node = world.store.nodes()["numerai-bob"]
+    Verifier(node, world.new, world.api, world.clock, facts.append, lambda line: None, lambda line: None).verify()
+    assert facts[-1].holds is False and facts[-1].mend == MOVE_AWS
+
+
+# any node
+
+
+def test_a_node_without_an_image_is_deployed_before_numerai_calls_it(
+    node: Node, api: FakeApi, store: HomeStore, provider: FakeProvider
+) -> None:
+    provider.deployments.clear()
+    for held in (None, "http://127.0.0.1:7/numerai-alice/token-of-numerai-alice", "https://elsewhere/x"):
+        api.set_webhook("id-alice", held)
+        check = webhook_check(node, api.by_id["id-alice"], provider, api.url, lambda: False)
+        assert check.status is CheckStatus.FAILED and "not deployed" in check.why
+        assert (check.mend, check.safe_fix) == ("numerai node -m numerai-alice deploy", None)
+        with pytest.raises(NumeraiError, match="not deployed"):
+            register(node, provider, api, store, lambda line: None)
+        assert api.by_id["id-alice"].webhook == held
+
+
+# between two providers
+
+
+def half_way(setting: Setting, before: str) -> Node:
+    """The node as it is when the move is killed before the step of that name."""
+    setting.dry_run = True
+    steps = setting.config(provider="aws").describe()  # type: ignore[union-attr]
+    setting.dry_run, setting.reported = False, []
+    setting.kill_at = [each.startswith(before) for each in steps].index(True)
+    with pytest.raises(Killed):
+        setting.config(provider="aws")
+    setting.kill_at = None
+    return setting.node()
+
+
+def test_doctor_registers_no_side_of_a_node_that_is_on_two_providers(setting: Setting) -> None:
+    node = half_way(setting, "build")
+    setting.api.set_webhook("id-alice", None)
+    check = webhook_check(node, setting.api.by_id["id-alice"], setting.here, setting.api.url, lambda: False)
+    assert check.safe_fix is None and "config -P aws" in str(check.mend)
