@@ -84,10 +84,10 @@ def not_in_account(node: Node) -> str:
     return f"the account of these keys has no model {node.model_name}: it is another account's, or it was deleted"
 
 
-def is_own_webhook(address: str | None, node: Node, served: str | None = None) -> bool:
+def is_own_webhook(address: str | None, node: Node, *served: str | None) -> bool:
     """Whether an address is one that this home has registered for the node, or would register as it is `served` now:
     it is the recorded one, or ends in the same name and token, which are made once and kept, wherever it leads."""
-    ours = [url for url in (node.webhook_url, served) if url]
+    ours = [url for url in (node.webhook_url, *served) if url]
     ends = [url[url.rindex(f"/{node.name}/") :] for url in ours if f"/{node.name}/" in url]
     return address is not None and (address in ours or any(address.endswith(end) for end in ends))
 

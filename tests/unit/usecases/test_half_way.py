@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Check, CheckStatus, Node, RunState
+from numerai_compute.usecases.destroy import destroy_node
 from numerai_compute.usecases.doctor import Doctor
 from numerai_compute.usecases.inspect import has_moved
+from numerai_compute.usecases.plan import Plan
 from numerai_compute.usecases.verify import Fact, Verifier
 from numerai_compute.usecases.webhooks import register, webhook_check
 from numerai_compute.watching.ledger import DATABASE_FILE, Ledger
@@ -117,3 +120,60 @@ def test_doctor_registers_no_side_of_a_node_that_is_on_two_providers(setting: Se
     setting.api.set_webhook("id-alice", None)
     check = webhook_check(node, setting.api.by_id["id-alice"], setting.here, setting.api.url, lambda: False)
     assert check.safe_fix is None and "config -P aws" in str(check.mend)
+
+
+def destroy(setting: Setting, node: Node, **options: bool) -> Plan:
+    return destroy_node(
+        node,
+        api=lambda: setting.api,
+        store=setting.store,
+        provider_named=setting.provider,
+        report=lambda line: None,
+        warn=lambda line: None,
+        **options,
+    )
+
+
+@pytest.mark.parametrize("then", ["aws", "local"])
+def test_destroy_leaves_no_webhook_of_a_side_that_was_never_recorded(setting: Setting, then: str) -> None:
+    """A node that was destroyed with its record kept, and whose next provider was killed before its address was."""
+    destroy(setting, setting.node(), keep_config=True)
+    assert setting.node().webhook_url is None
+    setting.look = lambda: None  # type: ignore[method-assign]
+    half_way(setting, "record that numerai-alice is on aws")
+    node = setting.node()
+    if then == "local":
+        node = replace(node, provider="aws", also_on="local")
+        setting.store.save_node(node)
+    assert node.webhook_url is None and setting.api.by_id["id-alice"].webhook == setting.there.webhook_url(node.name)
+    assert destroy(setting, node).describe()[0] == "clear the webhook of alice at Numerai"
+    assert setting.api.by_id["id-alice"].webhook is None and not setting.there.configured
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+def test_destroy_of_a_half_moved_node_deletes_no_webhook_of_somebody_else(setting: Setting, recorded: bool) -> None:
+    node = half_way(setting, "record that numerai-alice is on aws")
+    if not recorded:
+        setting.store.save_node(node := replace(node, webhook_url=None))
+    setting.api.set_webhook("id-alice", "https://elsewhere/numerai-alice/their-token")
+    destroy(setting, node)
+    assert setting.api.by_id["id-alice"].webhook == "https://elsewhere/numerai-alice/their-token"
+
+
+def test_destroy_asks_numerai_nothing_of_a_node_that_has_no_address_anywhere(setting: Setting) -> None:
+    node = setting.node()
+    destroy(setting, node, keep_config=True)
+    setting.api.calls.clear()
+    destroy(setting, setting.node())
+    assert setting.api.calls == [] and not setting.store.nodes()
+
+
+@pytest.mark.parametrize(("recorded", "also_on"), [("local", "plugin"), ("plugin", "local")])
+def test_destroy_removes_the_side_that_is_here_and_says_what_stays_elsewhere(
+    setting: Setting, recorded: str, also_on: str
+) -> None:
+    setting.store.save_node(replace(setting.node(), provider=recorded, also_on=also_on))
+    plan = destroy(setting, setting.node())
+    assert "What plugin holds for numerai-alice stays there" in "\n".join(plan.notes)
+    assert not setting.here.configured and not setting.store.nodes()
+    assert setting.api.by_id["id-alice"].webhook is None

@@ -300,8 +300,7 @@ def test_destroy_takes_both_sides_of_a_half_moved_node(setting: Setting) -> None
         node,
         api=lambda: setting.api,
         store=setting.store,
-        provider=setting.here,
-        other=setting.there,
+        provider_named=setting.provider,
         report=lambda line: None,
         warn=lambda line: None,
     )
