@@ -5,8 +5,7 @@ from __future__ import annotations
 import click
 
 from ..factory import Factory
-from ..ports import NotHere
-from ..usecases.cost import node_costs
+from ..usecases.cost import node_costs, unknown_costs
 from ..usecases.resolve import first_steps
 from .options import output_options
 
@@ -39,13 +38,13 @@ def cost(factory: Factory) -> None:
             return
         rows = []
         for name, estimate in costs.items():
-            if estimate is None:
-                absent = isinstance(factory.provider_of(nodes[name]), NotHere)
-                what = ("?", "not known here") if absent else ("0.00", "runs on this machine")
-                rows.append((name, "", *what))
-                continue
-            rows.append((name, "total", f"{estimate.usd:.2f}", estimate.describe()))
-            rows += [("", item.what, f"{item.usd:.2f}", item.how) for item in estimate.items]
+            unknown = unknown_costs(nodes[name], factory.provider_recorded)
+            if estimate is not None:
+                rows.append((name, "total", f"{estimate.usd:.2f}", estimate.describe()))
+                rows += [("", item.what, f"{item.usd:.2f}", item.how) for item in estimate.items]
+            elif not unknown:
+                rows.append((name, "", "0.00", "runs on this machine"))
+            rows += [(name, f"on {each}", "?", "not known here") for each in unknown]
         render.table(("node", "item", "USD a month", "how it is computed"), rows)
         render.say(f"{total:.2f} USD a month in all.")
 

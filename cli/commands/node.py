@@ -562,7 +562,10 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
     deployed = state.deployment
     rows = [
         ("node", f"{node.name} (model {node.model_name}, tournament {node.tournament})"),
-        ("runs on", f"{where_it_is(node)}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, {node.timeout_minutes} min"),
+        (
+            "runs on",
+            f"{where_it_is(node)}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, {node.timeout_minutes} min",
+        ),
         ("folder", node.path),
         *([("built from", node.context)] if node.context else []),
         *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],

@@ -32,8 +32,8 @@ def destroy_node(
 
     The order loses nothing: what fails stays recorded, and the next call goes on from there. Nothing is removed while
     Numerai cannot be told, because it is unreachable or because the keys are another account's. With `force` that is no
-    obstacle, and an active run is ended. The user's folder is never touched. Where a move was not finished both sides go;
-    what a provider that is not there holds stays, and is said. Where none is there that is an error.
+    obstacle, and an active run is ended. The user's folder is never touched. Of a node that a move has left on two
+    providers both sides go; what a provider holds that is not there stays, and is said. One at least must be there.
     """
     refuse_legacy(store)
     everywhere = [provider_named(name) for name in places(node)]

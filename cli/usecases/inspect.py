@@ -6,10 +6,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ..counting import counted
 from ..errors import NumeraiError
-from ..models import Deployment, LogLine, Node, Run, WebhookCall
+from ..models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall
 from ..names import plainly
 from ..ports import Provider, StateStore
 
@@ -62,13 +63,23 @@ def half_moved(node: Node) -> str:
     return f"{node.name} is on {node.provider} and on {node.also_on}, as a move between them was not finished."
 
 
-def places(node: Node) -> tuple[str, ...]:
+class Placed(Protocol):
+    """Whatever is on a provider, and on a second one where a move was not finished."""
+
+    @property
+    def provider(self) -> str: ...
+
+    @property
+    def also_on(self) -> str | None: ...
+
+
+def places(node: Placed) -> tuple[str, ...]:
     """Every provider that may hold something of a node: its own, and the other one where a move between them was not
     finished."""
     return (node.provider,) if node.also_on is None else (node.provider, node.also_on)
 
 
-def where_it_is(node: Node) -> str:
+def where_it_is(node: Placed) -> str:
     """All places of a node, in words."""
     return " and ".join(places(node))
 
@@ -77,6 +88,11 @@ def finish_move(node: Node) -> str:
     """The commands that finish it, one way or the other."""
     config = f"numerai node -m {node.model_name} config"
     return f"`{config} -P {node.also_on}` goes on with it or goes back, `{config} -P {node.provider}` leaves it here."
+
+
+def move_check(node: Node) -> Check | None:
+    """That a node is on two providers; None where it is not."""
+    return None if node.also_on is None else Check("move", CheckStatus.WARNING, half_moved(node), finish_move(node))
 
 
 def not_in_account(node: Node) -> str:
