@@ -96,8 +96,10 @@ def uninstall(factory: Factory, leave_cloud: bool, yes: bool, dry_run: bool) -> 
     from ..usecases.uninstall import before_removal, own_files, refuse_while_held, remove_files
 
     render, home = factory.render, factory.home
-    held = refuse_while_held(factory.store, tuple(factory.providers), factory.provider_recorded, leave_cloud)
-    notes = [*([f"Left as it is: {', '.join(held)}."] if held else []), *before_removal(home)]
+    official = factory.official_cloud.cluster()
+    held = refuse_while_held(factory.store, tuple(factory.providers), factory.provider_recorded, official, leave_cloud)
+    left = [f"Left as it is: {', '.join(held)}."] if held else []
+    notes = [*left, *before_removal(home, factory.move_record, official)]
     nodes = [node for node in list_nodes(factory.store) if node.provider == DEFAULT_PROVIDER]
     context = partial(factory.provider_context, DEFAULT_PROVIDER)
     steps = [

@@ -10,7 +10,7 @@ from ..errors import ApiError, NumeraiError, ProviderError
 from ..models import DEFAULT_PROVIDER, Node
 from ..ports import NotHere, NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
-from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account, places
+from .inspect import KEYS_OF_ACCOUNT, MOVE_AWS, OFFICIAL_PROVIDER, is_own_webhook, not_in_account, places
 from .plan import Plan, Step
 
 FORCED = "With --force the node is destroyed without telling Numerai."
@@ -70,6 +70,8 @@ def official_note(node: Node) -> tuple[str, ...]:
     if node.legacy is None or node.provider == DEFAULT_PROVIDER:
         return ()
     stays = f"What the official tool made for {node.name} on {node.provider} is not touched, and costs what it did"
+    if node.provider == OFFICIAL_PROVIDER:
+        return (f"{stays} as long as it is there: `{MOVE_AWS}` removes it.",)
     return (f"{stays}: docs/from-numerai-cli.md says how to remove it.",)
 
 

@@ -72,10 +72,10 @@ def webhook_check(
 def why_not_called(node: Node, provider: Provider) -> tuple[str, str] | None:
     """Why Numerai must not be given the address at which the node is served now, and the command to run instead; None
     where it may. A round in which Numerai calls what cannot run yet is a missed one."""
-    if in_official_cluster(node):
-        return f"the move of {node.name} from the official tool's cluster is not finished", MOVE_AWS
     if node.also_on is not None:
         return half_moved(node).rstrip("."), finish_move(node)
+    if in_official_cluster(node):
+        return f"the move of {node.name} from the official tool's cluster is not finished", MOVE_AWS
     if node.webhook_url is None or provider.webhook_url(node.name) is None:
         return "the node was never provisioned to its end", f"numerai node -m {node.name} config"
     if provider.deployment(node.name) is None:

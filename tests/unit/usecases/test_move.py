@@ -320,5 +320,5 @@ def test_doctor_and_uninstall_say_how_a_move_is_finished(setting: Setting, home:
     assert "on local and aws stays" in asked[0]
     setting.store.save_node(replace(before, also_on="aws"))
     with pytest.raises(NumeraiError) as caught:
-        refuse_while_held(setting.store, (), setting.provider, leave_cloud=True)
+        refuse_while_held(setting.store, (), setting.provider, None, leave_cloud=True)
     assert caught.value.code == "half-moved"
