@@ -58,7 +58,7 @@ def destroy_node(
         return plan
     with store.node_lock(node.name):
         for side in () if force else sides:
-            refuse_while_active(side, node)
+            refuse_while_active(side, node, "add --force to stop it and destroy the node")
         plan.carry_out(report)
     for note in plan.notes:
         warn(note)
@@ -79,13 +79,15 @@ def _stays(node: Node, provider: str, why: str) -> str:
     return f"What {provider} holds for {node.name} stays there, and costs what it did: {why}."
 
 
-def refuse_while_active(provider: Provider, node: Node) -> None:
-    """Raise before anything is changed when a run of the node is active."""
+def refuse_while_active(provider: Provider, node: Node, otherwise: str | None = None) -> None:
+    """Raise before anything is changed when a run of the node is active. `otherwise` says what to do but wait, where
+    that is not to end the run."""
     for run in provider.runs(node.name, limit=5):
         if not run.state.final:
+            stop = f"stop it with `numerai node -m {node.model_name} cancel {run.id}`"
             raise ProviderError(
                 f"Run {run.id} of {node.name} is {run.state.value}.",
-                "Wait for its end, or add --force to stop it and destroy the node.",
+                f"Wait for its end, or {otherwise or stop}.",
                 code="run-active",
             )
 

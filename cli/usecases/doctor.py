@@ -56,8 +56,7 @@ class Doctor:
             checks += guarded(name, partial(self._provider, name, [node for node in nodes if name in places(node)]))
         checks += guarded("watcher", lambda: self._watch(nodes), CheckStatus.WARNING)
         for node in nodes:
-            provider = partial(self.provider_named, node.provider)
-            checks += NodeChecks(node, self.store.home, provider, self._followed).examine(api, models)
+            checks += NodeChecks(node, self.store.home, self.provider_named, self._followed).examine(api, models)
         return checks
 
     def fix(self, checks: Iterable[Check], report: Report) -> list[str]:
@@ -211,7 +210,9 @@ class Doctor:
         for check in self.provider_named(name).checks(nodes):
             node = beside.get(check.node or "")
             wrong = node is not None and check.status is not CheckStatus.OK
-            yield replace(check, mend=finish_move(node), safe_fix=None) if node and wrong else check
+            yield (
+                replace(check, mend=finish_move(node, self.provider_named), safe_fix=None) if node and wrong else check
+            )
 
     # who notices
 

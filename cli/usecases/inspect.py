@@ -12,7 +12,7 @@ from ..counting import counted
 from ..errors import NumeraiError
 from ..models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall
 from ..names import plainly
-from ..ports import Provider, StateStore
+from ..ports import NotHere, Provider, StateStore
 
 OFFICIAL_PROVIDER = "aws"
 """Where the official tool's cluster can be moved from."""
@@ -86,15 +86,24 @@ def where_it_is(node: Placed) -> str:
     return " and ".join(places(node))
 
 
-def finish_move(node: Node) -> str:
-    """The commands that finish it, one way or the other."""
+def finish_move(node: Node, provider_named: Callable[[str], Provider] | None = None) -> str:
+    """The commands that finish it, one way or the other, where the providers are there (`provider_named` tells)."""
     config = f"numerai node -m {node.model_name} config"
-    return f"`{config} -P {node.also_on}` goes on with it or goes back, `{config} -P {node.provider}` leaves it here."
+    ways = {str(node.also_on): "goes on with it or goes back", node.provider: "leaves it here"}
+    there = [name for name in ways if provider_named is None or not isinstance(provider_named(name), NotHere)]
+    return ", ".join(f"`{config} -P {name}` {ways[name]}" for name in there) + "." if there else forgotten(node)
 
 
-def move_check(node: Node) -> Check | None:
+def forgotten(node: Node) -> str:
+    """What is left to do with a node of which no provider is there."""
+    return f"{forget_command(node.name)} removes its record; what they hold stays."
+
+
+def move_check(node: Node, provider_named: Callable[[str], Provider]) -> Check | None:
     """That a node is on two providers; None where it is not."""
-    return None if node.also_on is None else Check("move", CheckStatus.WARNING, half_moved(node), finish_move(node))
+    if node.also_on is None:
+        return None
+    return Check("move", CheckStatus.WARNING, half_moved(node), finish_move(node, provider_named))
 
 
 def not_in_account(node: Node) -> str:

@@ -36,13 +36,13 @@ class NodeChecks:
 
     node: Node
     home: Path
-    provider: Callable[[], Provider]
+    provider_named: Callable[[str], Provider]
     followed: Callable[[], bool]
 
     def examine(self, api: NumeraiApi | None, models: Mapping[str, Model] | None) -> Iterator[Check]:
         """Every check that can be made with what is known of the account."""
         checks = [*guarded("folder", self._folder), *guarded("runtime", self._runtime, CheckStatus.WARNING)]
-        checks += [*filter(None, [move_check(self.node)]), *self._time_limit()]
+        checks += [*filter(None, [move_check(self.node, self.provider_named)]), *self._time_limit()]
         if api is not None and models is not None:
             checks += guarded("webhook", lambda: [self._webhook(api, models)])
         if api is not None and self.node.cron:
@@ -70,7 +70,7 @@ class NodeChecks:
         copy = runtime_copy(Path(self.node.path))
         if copy is None:
             return
-        provider = self.provider()
+        provider = self.provider_named(self.node.provider)
         deployed = provider.deployment(self.node.name)
         stale = deployed and deployed.source_hash != provider.source_hash(self.node)
         label, again = copy.label, f"{deploy} --runtime replace"
@@ -91,7 +91,9 @@ class NodeChecks:
         yield Check("runtime", CheckStatus.WARNING, why, mend)
 
     def _webhook(self, api: NumeraiApi, models: Mapping[str, Model]) -> Check:
-        return webhook_check(self.node, models.get(self.node.model_id), self.provider(), api.url, self.followed)
+        return webhook_check(
+            self.node, models.get(self.node.model_id), self.provider_named(self.node.provider), api.url, self.followed
+        )
 
     def _schedule(self, api: NumeraiApi, cron: str) -> Check:
         """Whether the schedule has a run in the on-time window of every round; a watcher makes up for the others."""

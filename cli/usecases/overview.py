@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -162,7 +162,7 @@ def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followe
         pickle=model.pickle if model is not None else None,
         webhook=webhook if webhook is not None and webhook.status is not CheckStatus.OK else None,
         also_on=node.also_on,
-        move=move_check(node),
+        move=move_check(node, lambda name: provider_of(replace(node, provider=name))),
     )
 
 

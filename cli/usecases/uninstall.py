@@ -67,7 +67,7 @@ def refuse_while_held(
     refuse_legacy(store)  # its files are the official tool's
     for node in list_nodes(store):
         if node.also_on is not None:
-            raise EnvironmentNotReady(half_moved(node), finish_move(node), code="half-moved")
+            raise EnvironmentNotReady(half_moved(node), finish_move(node, provider_named), code="half-moved")
     held, unknown = _held(store, providers, provider_named), _unknown(store, provider_named)
     old = _official(official)
     if leave_cloud or not (held or unknown or old):

@@ -177,3 +177,48 @@ def test_destroy_removes_the_side_that_is_here_and_says_what_stays_elsewhere(
     assert "What plugin holds for numerai-alice stays there" in "\n".join(plan.notes)
     assert not setting.here.configured and not setting.store.nodes()
     assert setting.api.by_id["id-alice"].webhook is None
+
+
+# what a refusal says to do
+
+
+def test_a_move_that_a_run_holds_up_names_what_stops_the_run(setting: Setting) -> None:
+    setting.here.starts = False
+    run = setting.here.trigger(setting.node())
+    with pytest.raises(NumeraiError) as refused:
+        setting.config(provider="aws")
+    assert f"`numerai node -m alice cancel {run.id}`" in str(refused.value.hint), "a move has no --force"
+    assert "--force" not in str(refused.value.hint)
+    setting.here.cancel(run.id)
+    setting.config(provider="aws")
+    setting.check_is_on(setting.there, setting.here)
+
+
+def test_destroy_that_a_run_on_the_other_side_holds_up_names_what_stops_it(setting: Setting) -> None:
+    node = half_way(setting, "record that numerai-alice is on aws")
+    setting.there.starts = False
+    setting.there.trigger(node)
+    with pytest.raises(NumeraiError) as refused:
+        destroy(setting, node)
+    assert "add --force" in str(refused.value.hint) and "cancel" not in str(refused.value.hint)
+    destroy(setting, node, force=True)
+    assert not setting.store.nodes()
+
+
+@pytest.mark.parametrize(("recorded", "also_on"), [("local", "plugin"), ("plugin", "local")])
+def test_a_move_from_or_to_a_provider_that_is_gone_names_the_side_that_is_there(
+    setting: Setting, recorded: str, also_on: str
+) -> None:
+    setting.store.save_node(replace(setting.node(), provider=recorded, also_on=also_on))
+    with pytest.raises(NumeraiError) as refused:
+        setting.config(provider="aws")
+    hint = str(refused.value.hint)
+    assert "config -P local" in hint and "config -P plugin" not in hint
+    setting.store.save_node(replace(node := setting.node(), provider="plugin", also_on="gcp"))
+    with pytest.raises(NumeraiError, match="is on plugin and on gcp") as refused:
+        setting.config(provider="aws")
+    assert "`numerai node forget numerai-alice`" in str(refused.value.hint), "neither is there"
+    setting.store.save_node(node)
+    setting.look = lambda: None  # type: ignore[method-assign]
+    setting.config(provider="local")
+    assert (setting.node().provider, setting.node().also_on) == ("local", None)

@@ -311,7 +311,7 @@ def test_destroy_takes_both_sides_of_a_half_moved_node(setting: Setting) -> None
 def test_doctor_and_uninstall_say_how_a_move_is_finished(setting: Setting, home: Path) -> None:
     _stop_half_way(setting)
     before = setting.node()
-    checks = NodeChecks(setting.node(), home, lambda: setting.here, lambda: False).examine(None, None)
+    checks = NodeChecks(setting.node(), home, setting.provider, lambda: False).examine(None, None)
     check = next(check for check in checks if check.name == "move")
     assert check.status is CheckStatus.WARNING and "config -P aws" in present(check.mend)
     assert where_it_is(setting.node()) == "local and aws"
