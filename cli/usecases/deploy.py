@@ -14,6 +14,7 @@ from ..models import Deployment, Node
 from ..names import shown
 from ..ports import HowItRuns, Provider, Report, RollsBack, RunsInWays, StateStore
 from ..source import Source, check_source, dockerfile_text, heavy_part, source_of
+from .inspect import finish_move, half_moved
 from .recorded_secrets import recorded_secrets
 from .runtime import (
     RUNTIME,
@@ -56,6 +57,10 @@ def deploy_node(
         (warn or report)(heavy)
     if not allow_credentials:
         refuse_credentials(source, store)
+    if node.also_on is not None:
+        (warn or report)(
+            f"{half_moved(node)} This deploys it on {node.provider} only: {finish_move(node)} Then deploy it again."
+        )
     with store.node_lock(node.name):
         return deploy_locked(node, provider, store, report, warn=warn, force=force, runtime=runtime)
 

@@ -91,12 +91,9 @@ def finish_move(node: Node, provider_named: Callable[[str], Provider] | None = N
     config = f"numerai node -m {node.model_name} config"
     ways = {str(node.also_on): "goes on with it or goes back", node.provider: "leaves it here"}
     there = [name for name in ways if provider_named is None or not isinstance(provider_named(name), NotHere)]
-    return ", ".join(f"`{config} -P {name}` {ways[name]}" for name in there) + "." if there else forgotten(node)
-
-
-def forgotten(node: Node) -> str:
-    """What is left to do with a node of which no provider is there."""
-    return f"{forget_command(node.name)} removes its record; what they hold stays."
+    if not there:
+        return f"{forget_command(node.name)} removes its record; what they hold stays."
+    return ", ".join(f"`{config} -P {name}` {ways[name]}" for name in there) + "."
 
 
 def move_check(node: Node, provider_named: Callable[[str], Provider]) -> Check | None:

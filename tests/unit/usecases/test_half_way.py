@@ -9,8 +9,10 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Check, CheckStatus, Node, RunState
+from numerai_compute.usecases.deploy import deploy_node
 from numerai_compute.usecases.destroy import destroy_node
 from numerai_compute.usecases.doctor import Doctor
+from numerai_compute.usecases.forget import forget_node
 from numerai_compute.usecases.inspect import has_moved
 from numerai_compute.usecases.plan import Plan
 from numerai_compute.usecases.verify import Fact, Verifier
@@ -81,6 +83,12 @@ def test_the_test_of_a_node_points_to_the_move(world: World) -> None:
     node = world.store.nodes()["numerai-bob"]
     Verifier(node, world.new, world.api, world.clock, facts.append, lambda line: None, lambda line: None).verify()
     assert facts[-1].holds is False and facts[-1].mend == MOVE_AWS
+
+
+def test_forget_names_what_brings_a_node_over_and_no_destroy_that_leaves_it_there(world: World) -> None:
+    asked: list[str] = []
+    forget_node(world.store, "numerai-alice", asked.append, dry_run=False)
+    assert MOVE_AWS in asked[0] and "removes all of it" not in asked[0]
 
 
 # any node
@@ -177,6 +185,15 @@ def test_destroy_removes_the_side_that_is_here_and_says_what_stays_elsewhere(
     assert "What plugin holds for numerai-alice stays there" in "\n".join(plan.notes)
     assert not setting.here.configured and not setting.store.nodes()
     assert setting.api.by_id["id-alice"].webhook is None
+
+
+def test_a_deploy_says_on_which_side_of_a_half_moved_node_it_is(setting: Setting) -> None:
+    """What the other side was given before stays there, and runs once the move has gone on."""
+    node, warned = half_way(setting, "let Numerai"), list[str]()
+    setting.here.hash = "changed"
+    deploy_node(node, setting.here, setting.store, lambda line: None, warn=warned.append, force=False)
+    assert "deploys it on local only" in warned[0] and "config -P aws" in warned[0]
+    assert setting.there.deployments["numerai-alice"].source_hash == "h1"
 
 
 # what a refusal says to do
