@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from ..addresses import origin
 from ..errors import ApiError, NumeraiError, ProviderError
-from ..models import DEFAULT_PROVIDER, Node
+from ..models import DEFAULT_PROVIDER, MOVE_AWS, OFFICIAL_PROVIDER, Node
 from ..ports import NotHere, NumeraiApi, Provider, Report, StateStore
 from .configure import refuse_legacy
-from .inspect import KEYS_OF_ACCOUNT, MOVE_AWS, OFFICIAL_PROVIDER, is_own_webhook, not_in_account, places
+from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account, places
 from .plan import Plan, Step
 
 FORCED = "With --force the node is destroyed without telling Numerai."

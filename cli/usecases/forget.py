@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import UsageError
+from ..models import MOVE_AWS, in_official_cluster
 from ..names import plainly, shown
 from ..ports import StateStore
-from .inspect import MOVE_AWS, in_official_cluster, where_it_is
+from .inspect import where_it_is
 
 
 def forget_node(store: StateStore, name: str, agree: Callable[[str], None], *, dry_run: bool = False) -> None:

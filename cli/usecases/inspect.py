@@ -10,14 +10,10 @@ from typing import Protocol
 
 from ..counting import counted
 from ..errors import NumeraiError
-from ..models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall
+from ..models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall, in_official_cluster
 from ..names import plainly
 from ..ports import NotHere, Provider, StateStore
 
-OFFICIAL_PROVIDER = "aws"
-"""Where the official tool's cluster can be moved from."""
-MOVE_AWS = "numerai upgrade --move-aws"
-"""What brings nodes from the official tool's cluster on AWS to this tool's (official_move.py)."""
 KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
 
 
@@ -51,13 +47,6 @@ def has_moved(node: Node, provider: Provider) -> bool:
     if node.webhook_url is None or in_official_cluster(node):
         return False
     return provider.webhook_url(node.name) not in (None, node.webhook_url)
-
-
-def in_official_cluster(node: Node) -> bool:
-    """Whether the address that counts is still the one that the official tool has made for the node on AWS. Numerai is
-    given that of this tool's cluster by `MOVE_AWS`, once the node has run there."""
-    recorded = (node.legacy or {}).get("webhook_url")
-    return node.provider == OFFICIAL_PROVIDER and node.webhook_url is not None and node.webhook_url == recorded
 
 
 def half_moved(node: Node) -> str:

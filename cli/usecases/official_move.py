@@ -15,7 +15,7 @@ from pathlib import Path
 from ..addresses import origin
 from ..counting import counted
 from ..errors import EnvironmentNotReady, NumeraiError, UsageError
-from ..models import LogLine, Model, Node
+from ..models import MOVE_AWS, LogLine, Model, Node
 from ..ports import (
     Clock,
     ForeignImage,
@@ -32,7 +32,7 @@ from ..ports import (
 )
 from .configure import PICKLE_ASSIGNED
 from .deploy import deploy_node
-from .inspect import KEYS_OF_ACCOUNT, MOVE_AWS, is_own_webhook, not_in_account
+from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account
 from .upgrade import AWS_PROFILE
 from .verify import Fact, Verdict, Verifier
 from .withholding import check_withholds

@@ -11,11 +11,11 @@ from pathlib import Path
 from ..counting import counted
 from ..errors import EnvironmentNotReady, NumeraiError
 from ..files.private import remove_file, remove_tree, unfinished
-from ..models import DEFAULT_PROVIDER
+from ..models import DEFAULT_PROVIDER, MOVE_AWS
 from ..names import plainly
 from ..ports import HoldsElsewhere, MoveRecord, NotHere, OfficialCluster, Provider, StateStore
 from .configure import refuse_legacy
-from .inspect import MOVE_AWS, finish_move, forget_command, half_moved, list_nodes
+from .inspect import finish_move, forget_command, half_moved, list_nodes
 from .official_move import refuse_undo
 
 OWN_FILES = (

@@ -7,16 +7,14 @@ from dataclasses import replace
 
 from ..addresses import origin
 from ..errors import NumeraiError
-from ..models import Check, CheckStatus, Model, Node
+from ..models import MOVE_AWS, Check, CheckStatus, Model, Node, in_official_cluster
 from ..ports import NotHere, NumeraiApi, Provider, Report, ServesWebhooks, StateStore
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .inspect import (
     KEYS_OF_ACCOUNT,
-    MOVE_AWS,
     finish_move,
     half_moved,
     has_moved,
-    in_official_cluster,
     is_own_webhook,
     not_in_account,
 )

@@ -18,10 +18,14 @@ from numerai_compute.usecases.plan import Plan
 from numerai_compute.usecases.verify import Fact, Verifier
 from numerai_compute.usecases.webhooks import register, webhook_check
 from numerai_compute.watching.ledger import DATABASE_FILE, Ledger
+from numerai_compute.watching.policy import Step
+from numerai_compute.watching.settings import WatchSettings
+from numerai_compute.watching.watcher import Watcher
 
 from tests.fakes import KEYS, FakeApi, FakeClock, FakeProvider
 from tests.unit.usecases.test_move import Killed, Setting
 from tests.unit.usecases.test_official_move import NAMES, OLD, World
+from tests.unit.watching.test_watcher import ROUND, Person
 
 MOVE_AWS = "numerai upgrade --move-aws"
 
@@ -89,6 +93,30 @@ def test_forget_names_what_brings_a_node_over_and_no_destroy_that_leaves_it_ther
     asked: list[str] = []
     forget_node(world.store, "numerai-alice", asked.append, dry_run=False)
     assert MOVE_AWS in asked[0] and "removes all of it" not in asked[0]
+
+
+def test_the_watcher_starts_nothing_in_the_new_cluster_while_numerai_calls_the_old_one(world: World) -> None:
+    world.new.all_runs.clear()
+    world.api.held_by.clear()
+    world.api.entries_by.clear()
+    world.api.round, person = ROUND, Person()
+    world.api.clock = world.new.clock = world.clock
+    watcher = Watcher(
+        store=world.store,
+        api=lambda: world.api,
+        provider_named=lambda name: world.new,
+        ledger=Ledger(world.store.home / DATABASE_FILE),
+        notifier=person,
+        clock=world.clock,
+        settings=WatchSettings(),
+        kind="watch",
+    )
+    for minutes in (1, 15, 40, 55):
+        world.clock.elapsed = minutes * 60
+        steps = {finding.step for finding in watcher.look().findings}
+        assert steps == {Step.STUCK} and not world.new.all_runs, minutes
+    told = {notice.node: notice.text for notice in person.told if notice.node is not None}
+    assert set(told) == set(NAMES) and all(MOVE_AWS in text for text in told.values())
 
 
 # any node
