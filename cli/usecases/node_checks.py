@@ -56,6 +56,10 @@ class NodeChecks:
         check_source(source, home=self.home)
         yield Check("folder", CheckStatus.OK, str(source))
 
+    def provider(self) -> Provider:
+        """The node's own."""
+        return self.provider_named(self.node.provider)
+
     def _time_limit(self) -> Iterator[Check]:
         """Whether runs get any time: records of earlier versions may say that they get none."""
         if self.node.timeout_minutes < 1:
@@ -70,7 +74,7 @@ class NodeChecks:
         copy = runtime_copy(Path(self.node.path))
         if copy is None:
             return
-        provider = self.provider_named(self.node.provider)
+        provider = self.provider()
         deployed = provider.deployment(self.node.name)
         stale = deployed and deployed.source_hash != provider.source_hash(self.node)
         label, again = copy.label, f"{deploy} --runtime replace"
@@ -91,9 +95,7 @@ class NodeChecks:
         yield Check("runtime", CheckStatus.WARNING, why, mend)
 
     def _webhook(self, api: NumeraiApi, models: Mapping[str, Model]) -> Check:
-        return webhook_check(
-            self.node, models.get(self.node.model_id), self.provider_named(self.node.provider), api.url, self.followed
-        )
+        return webhook_check(self.node, models.get(self.node.model_id), self.provider(), api.url, self.followed)
 
     def _schedule(self, api: NumeraiApi, cron: str) -> Check:
         """Whether the schedule has a run in the on-time window of every round; a watcher makes up for the others."""
