@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from numerai_compute.watching.policy import Step
 from numerai_compute.watching.settings import WatchSettings
 from numerai_compute.watching.watcher import Watcher
 
-from tests.fakes import KEYS, FakeApi, FakeClock, FakeProvider
+from tests.fakes import KEYS, NOW, FakeApi, FakeClock, FakeProvider
 from tests.unit.usecases.test_move import Killed, Setting
 from tests.unit.usecases.test_official_move import NAMES, OLD, World
 from tests.unit.watching.test_watcher import ROUND, Person
@@ -93,6 +94,42 @@ def test_forget_names_what_brings_a_node_over_and_no_destroy_that_leaves_it_ther
     asked: list[str] = []
     forget_node(world.store, "numerai-alice", asked.append, dry_run=False)
     assert MOVE_AWS in asked[0] and "removes all of it" not in asked[0]
+
+
+def stopped_before_the_switch(world: World) -> None:
+    """The first node has run in the new cluster, and its address does not answer yet."""
+    world.new.ending = {"state": RunState.SUCCEEDED, "exit_code": 0}
+    world.silent.add(str(world.new.webhook_url("numerai-alice")))
+    assert world.refused().code == "no-answer" and "run:numerai-alice" in world.record.done()
+    world.silent.clear()
+    world.done.clear()
+
+
+def test_what_was_proven_is_what_numerai_is_let_call(world: World) -> None:
+    """Another image has been deployed since the first run: that one is run before the switch, too."""
+    stopped_before_the_switch(world)
+    world.new.hash, deployed = "other", NOW + timedelta(hours=1)
+    world.new.deploy(world.store.nodes()["numerai-alice"], force=False, report=lambda line: None)
+    known = world.new.deployments
+    known["numerai-alice"] = replace(known["numerai-alice"], deployed_at=deployed)
+    world.new.clock.elapsed = 2 * 3600
+    world.go()
+    assert "run:numerai-alice" in world.done
+    world.is_over()
+
+
+def test_what_was_destroyed_since_it_ran_runs_again_before_the_switch(world: World) -> None:
+    stopped_before_the_switch(world)
+    world.new.destroy("numerai-alice", force=True, report=lambda line: None)
+    world.go()
+    assert "run:numerai-alice" in world.done
+    world.is_over()
+
+
+def test_what_has_run_and_is_as_it_was_does_not_run_again(world: World) -> None:
+    stopped_before_the_switch(world)
+    world.go()
+    assert "run:numerai-alice" not in world.done
 
 
 def test_the_watcher_starts_nothing_in_the_new_cluster_while_numerai_calls_the_old_one(world: World) -> None:
