@@ -122,6 +122,12 @@ class TokenInfo:
     scopes: tuple[str, ...]
 
 
+OFFICIAL_PROVIDER = "aws"
+"""Where the official tool's cluster can be moved from."""
+MOVE_AWS = "numerai upgrade --move-aws"
+"""What brings nodes from the official tool's cluster on AWS to this tool's (official_move.py)."""
+
+
 @dataclass(frozen=True)
 class Node:
     """One model, the folder with its code, and where and how big it runs.
@@ -154,6 +160,13 @@ class Node:
     capabilities: tuple[str, ...] = ()
     disk_gib: int | None = None
     also_on: str | None = None
+
+
+def in_official_cluster(node: Node) -> bool:
+    """Whether the address that counts is still the one that the official tool has made for the node on AWS. Numerai is
+    given that of this tool's cluster by `MOVE_AWS`, once the node has run there."""
+    recorded = (node.legacy or {}).get("webhook_url")
+    return node.provider == OFFICIAL_PROVIDER and node.webhook_url is not None and node.webhook_url == recorded
 
 
 def node_name(tournament: int, model_name: str) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from ..factory import Factory
-from ..ports import NotHere, Provider, RunByNumerai
-from ..usecases.cost import node_costs
+from ..ports import Provider, RunByNumerai
+from ..usecases.cost import node_costs, unknown_costs
 from ..usecases.resolve import first_steps
 from .options import output_options
 
@@ -39,19 +39,19 @@ def cost(factory: Factory) -> None:
             return
         rows = []
         for name, estimate in costs.items():
-            if estimate is None:
-                rows.append((name, "", *_free(factory.provider_of(nodes[name]))))
-                continue
-            rows.append((name, "total", f"{estimate.usd:.2f}", estimate.describe()))
-            rows += [("", item.what, f"{item.usd:.2f}", item.how) for item in estimate.items]
+            unknown = unknown_costs(nodes[name], factory.provider_recorded)
+            if estimate is not None:
+                rows.append((name, "total", f"{estimate.usd:.2f}", estimate.describe()))
+                rows += [("", item.what, f"{item.usd:.2f}", item.how) for item in estimate.items]
+            elif not unknown:
+                rows.append((name, "", "0.00", _free(factory.provider_of(nodes[name]))))
+            rows += [(name, f"on {each}", "?", "not known here") for each in unknown]
         render.table(("node", "item", "USD a month", "how it is computed"), rows)
         render.say(f"{total:.2f} USD a month in all.")
 
     render.result(payload, show)
 
 
-def _free(provider: Provider) -> tuple[str, str]:
-    """What a provider takes that estimates nothing, and why."""
-    if isinstance(provider, NotHere):
-        return "?", "not known here"
-    return "0.00", "Numerai runs it for nothing" if isinstance(provider, RunByNumerai) else "runs on this machine"
+def _free(provider: Provider) -> str:
+    """Why a provider that estimates nothing takes nothing."""
+    return "Numerai runs it for nothing" if isinstance(provider, RunByNumerai) else "runs on this machine"

@@ -603,7 +603,10 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
     deployed = state.deployment
     rows = [
         ("node", f"{node.name} (model {node.model_name}, tournament {node.tournament})"),
-        ("runs on", f"{node.provider}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, {node.timeout_minutes} min"),
+        (
+            "runs on",
+            f"{where_it_is(node)}, {node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, {node.timeout_minutes} min",
+        ),
         ("folder", node.path),
         *([("built from", node.context)] if node.context else []),
         *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],
@@ -665,8 +668,7 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
         chosen,
         api=lambda: factory.api,
         store=factory.store,
-        provider=factory.provider_of(chosen),
-        other=factory.provider_recorded(chosen.also_on) if chosen.also_on else None,
+        provider_named=factory.provider_recorded,
         report=factory.render.progress,
         warn=factory.render.warn,
         force=force,
@@ -679,7 +681,7 @@ def destroy(factory: Factory, preserve_node_config: bool, force: bool, yes: bool
     if not yes:
         for line in (*(f"- {step}" for step in plan.describe()), *plan.notes):
             factory.render.progress(line)
-    confirm(f"Destroy {chosen.name} on {chosen.provider}?", yes)
+    confirm(f"Destroy {chosen.name} on {where_it_is(chosen)}?", yes)
     destroying()
     factory.render.result({"destroyed": chosen.name}, lambda: factory.render.mark(OK, f"{chosen.name} is gone"))
 

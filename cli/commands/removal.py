@@ -13,7 +13,7 @@ from ..names import plainly
 from ..render import FAILED, OK, Renderer
 from ..usecases.configure import refuse_legacy
 from ..usecases.destroy import destroy_node, official_note
-from ..usecases.inspect import cannot_be_used, list_nodes
+from ..usecases.inspect import cannot_be_used, list_nodes, where_it_is
 from ..usecases.uninstall import Uninstalled
 from .options import confirm, destroy_options, dry_run_option, output_options, show_plan, yes_option
 
@@ -31,9 +31,9 @@ def destroy_all(factory: Factory, preserve_node_config: bool, force: bool, yes: 
     refuse_legacy(factory.store)
     notes = [*unusable.values(), *(note for node in nodes for note in official_note(node))]
     if dry_run:
-        show_plan(render, [f"destroy {node.name} on {node.provider}" for node in nodes], notes)
+        show_plan(render, [f"destroy {node.name} on {where_it_is(node)}" for node in nodes], notes)
         return 0
-    for line in (*(f"- {node.name} on {node.provider}" for node in nodes), *notes):
+    for line in (*(f"- {node.name} on {where_it_is(node)}" for node in nodes), *notes):
         render.progress(line)
     if nodes:
         confirm(f"Destroy {'it' if len(nodes) == 1 else f'all {len(nodes)} of them'}?", yes)
@@ -62,8 +62,7 @@ def _destroy(
                 node,
                 api=lambda: factory.api,
                 store=factory.store,
-                provider=factory.provider_of(node),
-                other=factory.provider_recorded(node.also_on) if node.also_on else None,
+                provider_named=factory.provider_recorded,
                 report=factory.render.progress,
                 warn=factory.render.warn,
                 force=force,
@@ -97,8 +96,10 @@ def uninstall(factory: Factory, leave_cloud: bool, yes: bool, dry_run: bool) -> 
     from ..usecases.uninstall import before_removal, own_files, refuse_while_held, remove_files
 
     render, home = factory.render, factory.home
-    held = refuse_while_held(factory.store, tuple(factory.providers), factory.provider_recorded, leave_cloud)
-    notes = [*([f"Left as it is: {', '.join(held)}."] if held else []), *before_removal(home)]
+    official = factory.official_cloud.cluster()
+    held = refuse_while_held(factory.store, tuple(factory.providers), factory.provider_recorded, official, leave_cloud)
+    left = [f"Left as it is: {', '.join(held)}."] if held else []
+    notes = [*left, *before_removal(home, factory.move_record, official)]
     nodes = [node for node in list_nodes(factory.store) if node.provider == DEFAULT_PROVIDER]
     context = partial(factory.provider_context, DEFAULT_PROVIDER)
     steps = [

@@ -9,6 +9,7 @@ import click
 from ..factory import Factory
 from ..render import FAILED, OK, WARNING, Renderer, ago
 from ..usecases.configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
+from ..usecases.inspect import where_it_is
 from ..usecases.overview import NodeGlance, Overview, TournamentGlance, name_of, overview
 from ..usecases.resolve import first_steps
 from ..watching.policy import span
@@ -48,9 +49,9 @@ def _show(factory: Factory, summary: Overview) -> None:
     for glance in summary.nodes:
         if glance.pickle is not None:
             render.mark(FAILED, f"{glance.node}: {PICKLE_ASSIGNED}", mend=UNASSIGN_PICKLE)
-        elif glance.webhook is not None:
-            found = glance.webhook
-            render.mark(found.status.value, f"{glance.node} {found.name}: {found.why}", mend=found.mend)
+        for found in (glance.move, glance.webhook if glance.pickle is None else None):
+            if found is not None:
+                render.mark(found.status.value, f"{glance.node} {found.name}: {found.why}", mend=found.mend)
         _show_failure(render, glance)
     _show_watch(factory, summary)
 
@@ -85,10 +86,10 @@ def _tournament(glance: TournamentGlance) -> str:
 
 
 def _row(glance: NodeGlance, now: datetime) -> tuple[str, ...]:
-    latest = glance.latest
+    latest, where = glance.latest, where_it_is(glance)
     name = glance.node if glance.deployed is not False else f"{glance.node} (not deployed)"
     if latest is None:
-        return name, glance.provider, "-", "-", "-", "-"
+        return name, where, "-", "-", "-", "-"
     run = latest.runs[-1] if latest.runs else None
     ran = "-" if run is None else f"{run.id or 'none'} {run.state or run.message or ''}".rstrip()
     file = latest.submission
@@ -97,7 +98,7 @@ def _row(glance: NodeGlance, now: datetime) -> tuple[str, ...]:
         submitted = f"{file.id} {ago(file.inserted_at, now)}" if file.inserted_at else file.id
         if latest.covered:
             submitted += " (earlier file)"
-    return name, glance.provider, str(latest.round_number), words_of(latest.standing), ran, submitted
+    return name, where, str(latest.round_number), words_of(latest.standing), ran, submitted
 
 
 def _show_watch(factory: Factory, summary: Overview) -> None:

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ..models import CostEstimate, Node
-from ..ports import EstimatesCost, Provider
+from ..ports import EstimatesCost, NotHere, Provider
+from .inspect import places
 
 
 def node_costs(nodes: Mapping[str, Node], provider_named: Callable[[str], Provider]) -> dict[str, CostEstimate | None]:
-    """The estimate of every node by name, None where its provider charges nothing."""
-    estimates: dict[str, CostEstimate | None] = {}
-    for name, node in sorted(nodes.items()):
-        provider = provider_named(node.provider)
-        estimates[name] = provider.cost(node) if isinstance(provider, EstimatesCost) else None
-    return estimates
+    """The estimate of every node by name, None where no provider of it charges anything."""
+    return {
+        name: _together(
+            [
+                provider.cost(node)
+                for provider in map(provider_named, places(node))
+                if isinstance(provider, EstimatesCost)
+            ]
+        )
+        for name, node in sorted(nodes.items())
+    }
+
+
+def unknown_costs(node: Node, provider_named: Callable[[str], Provider]) -> list[str]:
+    """The providers of a node of which this tool cannot say what they cost."""
+    return [name for name in places(node) if isinstance(provider_named(name), NotHere)]
+
+
+def _together(estimates: list[CostEstimate]) -> CostEstimate | None:
+    """What a node costs that a move has left on two providers."""
+    if len(estimates) < 2:
+        return next(iter(estimates), None)
+    items = tuple(item for each in estimates for item in each.items)
+    return replace(estimates[0], items=items, dear_usd=sum(each.dear_usd for each in estimates))

@@ -15,6 +15,7 @@ from ..names import shown
 from ..ports import HowItRuns, Provider, Report, RollsBack, RunByNumerai, RunsInWays, StateStore
 from ..source import Source, check_source, dockerfile_text, heavy_part, source_of
 from .hosting import needs_dockerfile
+from .inspect import finish_move, half_moved
 from .recorded_secrets import recorded_secrets
 from .runtime import (
     RUNTIME,
@@ -57,6 +58,10 @@ def deploy_node(
         (warn or report)(heavy)
     if not allow_credentials:
         refuse_credentials(source, store)
+    if node.also_on is not None:
+        (warn or report)(
+            f"{half_moved(node)} This deploys it on {node.provider} only: {finish_move(node)} Then deploy it again."
+        )
     with store.node_lock(node.name):
         return deploy_locked(node, provider, store, report, warn=warn, force=force, runtime=runtime)
 

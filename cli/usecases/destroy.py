@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from ..addresses import origin
 from ..errors import ApiError, NumeraiError, ProviderError
-from ..models import DEFAULT_PROVIDER, Node
+from ..models import DEFAULT_PROVIDER, MOVE_AWS, OFFICIAL_PROVIDER, Node
 from ..ports import NotHere, NumeraiApi, Provider, Report, RunByNumerai, StateStore
 from .configure import refuse_legacy
-from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account
+from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account, places
 from .plan import Plan, Step
 
 FORCED = "With --force the node is destroyed without telling Numerai."
@@ -21,28 +21,29 @@ def destroy_node(
     *,
     api: Callable[[], NumeraiApi],
     store: StateStore,
-    provider: Provider,
+    provider_named: Callable[[str], Provider],
     report: Report,
     warn: Report,
     force: bool = False,
     keep_config: bool = False,
     dry_run: bool = False,
-    other: Provider | None = None,
 ) -> Plan:
     """Remove a node and return the plan that was carried out (with `dry_run`: that would be).
 
     The order loses nothing: what fails stays recorded, and the next call goes on from there. Nothing is removed while
     Numerai cannot be told, because it is unreachable or because the keys are another account's. With `force` that is no
-    obstacle, and an active run is ended. The user's folder is never touched. `other` is the provider `node.also_on`,
-    where a move was not finished.
+    obstacle, and an active run is ended. The user's folder is never touched. Of a node that a move has left on two
+    providers both sides go; what a provider holds that is not there stays, and is said. One at least must be there.
     """
     refuse_legacy(store)
-    if isinstance(provider, NotHere):
-        raise provider.refusal(node)
-    sides = [each for each in (provider, other) if each is not None and not isinstance(each, NotHere)]
+    everywhere = [provider_named(name) for name in places(node)]
+    sides = [each for each in everywhere if not isinstance(each, NotHere)]
+    absent = [each for each in everywhere if isinstance(each, NotHere)]
+    if not sides:
+        raise absent[0].refusal(node)
     plan = Plan(
         (
-            *_clearing(node, api, force, warn, other),
+            *_clearing(node, api, force, warn, sides),
             *(_removing(node, side, force, report) for side in sides),
             (
                 f"record {node.name} in {store.nodes_path}",
@@ -51,13 +52,13 @@ def destroy_node(
             if keep_config
             else (f"remove {node.name} from {store.nodes_path}", lambda: store.forget_node(node.name)),
         ),
-        official_note(node),
+        (*official_note(node), *(_stays(node, each.name, each.not_here) for each in absent)),
     )
     if dry_run:
         return plan
     with store.node_lock(node.name):
         for side in () if force else sides:
-            refuse_while_active(side, node)
+            refuse_while_active(side, node, "add --force to stop it and destroy the node")
         plan.carry_out(report)
     for note in plan.notes:
         warn(note)
@@ -69,16 +70,24 @@ def official_note(node: Node) -> tuple[str, ...]:
     if node.legacy is None or node.provider == DEFAULT_PROVIDER:
         return ()
     stays = f"What the official tool made for {node.name} on {node.provider} is not touched, and costs what it did"
+    if node.provider == OFFICIAL_PROVIDER:
+        return (f"{stays} as long as it is there: `{MOVE_AWS}` removes it.",)
     return (f"{stays}: docs/from-numerai-cli.md says how to remove it.",)
 
 
-def refuse_while_active(provider: Provider, node: Node) -> None:
-    """Raise before anything is changed when a run of the node is active."""
+def _stays(node: Node, provider: str, why: str) -> str:
+    return f"What {provider} holds for {node.name} stays there, and costs what it did: {why}."
+
+
+def refuse_while_active(provider: Provider, node: Node, otherwise: str | None = None) -> None:
+    """Raise before anything is changed when a run of the node is active. `otherwise` says what to do but wait, where
+    that is not to end the run."""
     for run in provider.runs(node.name, limit=5):
         if not run.state.final:
+            stop = f"stop it with `numerai node -m {node.model_name} cancel {run.id}`"
             raise ProviderError(
                 f"Run {run.id} of {node.name} is {run.state.value}.",
-                "Wait for its end, or add --force to stop it and destroy the node.",
+                f"Wait for its end, or {otherwise or stop}.",
                 code="run-active",
             )
 
@@ -91,10 +100,11 @@ def _removing(node: Node, side: Provider, force: bool, report: Report) -> Step:
 
 
 def _clearing(
-    node: Node, api: Callable[[], NumeraiApi], force: bool, warn: Report, other: Provider | None
+    node: Node, api: Callable[[], NumeraiApi], force: bool, warn: Report, sides: Sequence[Provider]
 ) -> tuple[tuple[str, Callable[[], object]], ...]:
-    """The step that ends Numerai's calls of the node; none where it was never to be called."""
-    if node.webhook_url is None:
+    """The step that ends Numerai's calls of the node; none where it has no address, recorded or on any side."""
+    served = [side.webhook_url(node.name) for side in sides]
+    if not any((node.webhook_url, *served)):
         return ()
     try:
         client = api()
@@ -105,7 +115,7 @@ def _clearing(
         stays = _unless_forced(error, force)
         step = f"leave the webhook of {node.model_name} as it is at Numerai, which cannot be told"
         return ((step, lambda: warn(stays)),)
-    if not is_own_webhook(model.webhook, node, other.webhook_url(node.name) if other else None):
+    if not is_own_webhook(model.webhook, node, *served):
         nothing = f"another address ({origin(model.webhook)})" if model.webhook else "nobody"
         return ((f"leave the webhook alone: Numerai calls {nothing} for {node.model_name}", lambda: None),)
 

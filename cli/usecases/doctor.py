@@ -6,7 +6,7 @@ import os
 import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from ..installation import beside_official
 from ..models import DEFAULT_PROVIDER, Check, CheckStatus, Keys, Model, Node
 from ..ports import Clock, NumeraiApi, Provider, Report, StateStore
 from ..translation import EXPECTED
-from .inspect import list_nodes, unusable_note
+from .inspect import finish_move, list_nodes, places, unusable_note
 from .node_checks import NodeChecks, guarded
 from .overview import name_of, needs_watching, watching
 from .setup import chosen_provider, scope_warnings
@@ -52,12 +52,11 @@ class Doctor:
         nodes = self._nodes()
         api = self._api(checks)
         models = self._models(api, checks) if api else None
-        for name in sorted({DEFAULT_PROVIDER, *self._chosen(), *(node.provider for node in nodes)}):
-            checks += guarded(name, partial(self._provider, name, [node for node in nodes if node.provider == name]))
+        for name in sorted({DEFAULT_PROVIDER, *self._chosen(), *_providers(nodes)}):
+            checks += guarded(name, partial(self._provider, name, [node for node in nodes if name in places(node)]))
         checks += guarded("watcher", lambda: self._watch(nodes), CheckStatus.WARNING)
         for node in nodes:
-            provider = partial(self.provider_named, node.provider)
-            checks += NodeChecks(node, self.store.home, provider, self._followed).examine(api, models)
+            checks += NodeChecks(node, self.store.home, self.provider_named, self._followed).examine(api, models)
         return checks
 
     def fix(self, checks: Iterable[Check], report: Report) -> list[str]:
@@ -69,7 +68,7 @@ class Doctor:
         if FIX_MODES in wanted:
             _attempt(done, "made home and keys readable for you only", self._fix_modes)
         if FIX_WAKE in wanted:
-            for name in {node.provider for node in self.store.nodes().values()}:
+            for name in _providers(self.store.nodes().values()):
                 _attempt(
                     done,
                     f"started the daemon of the provider {name}",
@@ -80,7 +79,7 @@ class Doctor:
                 mend = partial(self._fix_webhook, check.node, report)
                 _attempt(done, f"registered the webhook of {check.node}", mend)
         if FIX_RESTART in wanted:
-            for name in {node.provider for node in self.store.nodes().values()}:
+            for name in _providers(self.store.nodes().values()):
                 _attempt(
                     done,
                     f"let the provider {name} serve the address that Numerai calls",
@@ -205,8 +204,15 @@ class Doctor:
             checks.append(Check("models", CheckStatus.WARNING, why, error.hint))
             return None
 
-    def _provider(self, name: str, nodes: list[Node]) -> Iterable[Check]:
-        return self.provider_named(name).checks(nodes)
+    def _provider(self, name: str, nodes: list[Node]) -> Iterator[Check]:
+        """What a provider finds. What is wrong on the other side of a node that is between two, its move mends."""
+        beside = {node.name: node for node in nodes if node.provider != name}
+        for check in self.provider_named(name).checks(nodes):
+            node = beside.get(check.node or "")
+            wrong = node is not None and check.status is not CheckStatus.OK
+            yield (
+                replace(check, mend=finish_move(node, self.provider_named), safe_fix=None) if node and wrong else check
+            )
 
     # who notices
 
@@ -277,6 +283,10 @@ def _other_tool() -> Iterator[Check]:
     """The official tool in the same environment: both own the command `numerai` and the same home folder."""
     if (beside := beside_official()) is not None:
         yield Check("numerai-cli", CheckStatus.WARNING, *beside)
+
+
+def _providers(nodes: Iterable[Node]) -> set[str]:
+    return {name for node in nodes for name in places(node)}
 
 
 def _open_to_others(path: Path) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..errors import UsageError
+from ..models import MOVE_AWS, in_official_cluster
 from ..names import plainly, shown
 from ..ports import StateStore
 from .inspect import where_it_is
@@ -23,6 +24,8 @@ def forget_node(store: StateStore, name: str, agree: Callable[[str], None], *, d
         where = where_it_is(node)
         what = f"What there is of {name} on {where} stays and may cost money, and Numerai goes on starting it"
         mend = f"`numerai node -m {node.name} destroy` removes all of it where there is such a provider"
+        if in_official_cluster(node):
+            mend = f"`{MOVE_AWS}` brings it to this tool's cluster, and removes what the official tool has made"
         question = f"{what}. {mend}. Forget it all the same?"
     elif name in unusable:
         question = f"{plainly(name)} cannot be used: {unusable[name]} Forget it?"

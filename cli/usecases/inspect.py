@@ -6,12 +6,13 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from ..counting import counted
 from ..errors import NumeraiError
-from ..models import Deployment, LogLine, Node, Run, WebhookCall
+from ..models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall, in_official_cluster
 from ..names import plainly
-from ..ports import Provider, StateStore
+from ..ports import NotHere, Provider, StateStore
 
 KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
 
@@ -43,7 +44,9 @@ def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
 
 def has_moved(node: Node, provider: Provider) -> bool:
     """Whether the node is served at another address now than Numerai was given."""
-    return node.webhook_url is not None and provider.webhook_url(node.name) not in (None, node.webhook_url)
+    if node.webhook_url is None or in_official_cluster(node):
+        return False
+    return provider.webhook_url(node.name) not in (None, node.webhook_url)
 
 
 def half_moved(node: Node) -> str:
@@ -51,15 +54,42 @@ def half_moved(node: Node) -> str:
     return f"{node.name} is on {node.provider} and on {node.also_on}, as a move between them was not finished."
 
 
-def where_it_is(node: Node) -> str:
-    """The node's provider, and the other one where a move between them was not finished."""
-    return node.provider if node.also_on is None else f"{node.provider} and {node.also_on}"
+class Placed(Protocol):
+    """Whatever is on a provider, and on a second one where a move was not finished."""
+
+    @property
+    def provider(self) -> str: ...
+
+    @property
+    def also_on(self) -> str | None: ...
 
 
-def finish_move(node: Node) -> str:
-    """The commands that finish it, one way or the other."""
+def places(node: Placed) -> tuple[str, ...]:
+    """Every provider that may hold something of a node: its own, and the other one where a move between them was not
+    finished."""
+    return (node.provider,) if node.also_on is None else (node.provider, node.also_on)
+
+
+def where_it_is(node: Placed) -> str:
+    """All places of a node, in words."""
+    return " and ".join(places(node))
+
+
+def finish_move(node: Node, provider_named: Callable[[str], Provider] | None = None) -> str:
+    """The commands that finish it, one way or the other, where the providers are there (`provider_named` tells)."""
     config = f"numerai node -m {node.model_name} config"
-    return f"`{config} -P {node.also_on}` goes on with it or goes back, `{config} -P {node.provider}` leaves it here."
+    ways = {str(node.also_on): "goes on with it or goes back", node.provider: "leaves it here"}
+    there = [name for name in ways if provider_named is None or not isinstance(provider_named(name), NotHere)]
+    if not there:
+        return f"{forget_command(node.name)} removes its record; what they hold stays."
+    return ", ".join(f"`{config} -P {name}` {ways[name]}" for name in there) + "."
+
+
+def move_check(node: Node, provider_named: Callable[[str], Provider]) -> Check | None:
+    """That a node is on two providers; None where it is not."""
+    if node.also_on is None:
+        return None
+    return Check("move", CheckStatus.WARNING, half_moved(node), finish_move(node, provider_named))
 
 
 def not_in_account(node: Node) -> str:
@@ -67,10 +97,10 @@ def not_in_account(node: Node) -> str:
     return f"the account of these keys has no model {node.model_name}: it is another account's, or it was deleted"
 
 
-def is_own_webhook(address: str | None, node: Node, served: str | None = None) -> bool:
+def is_own_webhook(address: str | None, node: Node, *served: str | None) -> bool:
     """Whether an address is one that this home has registered for the node, or would register as it is `served` now:
     it is the recorded one, or ends in the same name and token, which are made once and kept, wherever it leads."""
-    ours = [url for url in (node.webhook_url, served) if url]
+    ours = [url for url in (node.webhook_url, *served) if url]
     ends = [url[url.rindex(f"/{node.name}/") :] for url in ours if f"/{node.name}/" in url]
     return address is not None and (address in ours or any(address.endswith(end) for end in ends))
 

@@ -52,7 +52,7 @@ class Mover:
         configured and deployed, then the new one. What the old one holds is removed last. Ended at any point, the same
         command goes on: nodes.json says on which two providers the node is.
         """
-        name = _target(request, existing)
+        name = _target(request, existing, self.provider_named)
         node = decide_node(request, model, replace(existing, provider=name))
         new = self.provider_named(name)
         old = self.provider_named(existing.provider if name != existing.provider else str(existing.also_on))
@@ -218,9 +218,9 @@ def _refuse_while_numerai_runs(old: Provider, model: Model, again: str) -> None:
         )
 
 
-def _target(request: NodeRequest, existing: Node) -> str:
+def _target(request: NodeRequest, existing: Node, provider_named: Callable[[str], Provider]) -> str:
     """The provider that the node is to be on. `UsageError` for a third one while it is left between two."""
     name = request.provider or existing.provider
     if existing.also_on is not None and name not in (existing.provider, existing.also_on):
-        raise UsageError(half_moved(existing), finish_move(existing), code="half-moved")
+        raise UsageError(half_moved(existing), finish_move(existing, provider_named), code="half-moved")
     return name

@@ -14,7 +14,7 @@ from ..source import check_source, source_of
 from ..translation import EXPECTED, as_error
 from .configure import NEWEST_DATA
 from .hosting import needs_dockerfile
-from .inspect import finish_move, half_moved
+from .inspect import move_check
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
 from .timetable import timetable
 from .webhooks import webhook_check
@@ -37,13 +37,13 @@ class NodeChecks:
 
     node: Node
     home: Path
-    provider: Callable[[], Provider]
+    provider_named: Callable[[str], Provider]
     followed: Callable[[], bool]
 
     def examine(self, api: NumeraiApi | None, models: Mapping[str, Model] | None) -> Iterator[Check]:
         """Every check that can be made with what is known of the account."""
         checks = [*guarded("folder", self._folder), *guarded("runtime", self._runtime, CheckStatus.WARNING)]
-        checks += [*self._move(), *self._time_limit()]
+        checks += [*filter(None, [move_check(self.node, self.provider_named)]), *self._time_limit()]
         if api is not None and models is not None:
             checks += guarded("webhook", lambda: [self._webhook(api, models)])
         if api is not None and self.node.cron:
@@ -57,9 +57,9 @@ class NodeChecks:
         check_source(source, home=self.home, dockerfile=needs_dockerfile(self.provider()))
         yield Check("folder", CheckStatus.OK, str(source))
 
-    def _move(self) -> Iterator[Check]:
-        if self.node.also_on is not None:
-            yield Check("move", CheckStatus.WARNING, half_moved(self.node), finish_move(self.node))
+    def provider(self) -> Provider:
+        """The node's own."""
+        return self.provider_named(self.node.provider)
 
     def _time_limit(self) -> Iterator[Check]:
         """Whether runs get any time: records of earlier versions may say that they get none."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from ..addresses import origin
 from ..counting import counted
 from ..errors import EnvironmentNotReady, NumeraiError, UsageError
-from ..models import LogLine, Model, Node
+from ..models import MOVE_AWS, LogLine, Model, Node, RunState
 from ..ports import (
     Clock,
     ForeignImage,
@@ -44,7 +44,7 @@ PROVIDER = "aws"
 LOCK = "move-aws"
 BEGUN, DESTROY = "destroy-begun", "destroy"
 """The steps behind which there is no way back."""
-COMMAND = "numerai upgrade --move-aws"
+COMMAND = MOVE_AWS
 ANSWER_SECONDS = 60.0
 """How long a new address may take until it answers. AWS does not say; function URLs were seen to take some seconds."""
 POLL_SECONDS = 2.0
@@ -160,7 +160,7 @@ class Move:
         if calls != NEW:
             run = "which submits nothing" if _withholds(node) else "whose code submits, so that this is a submission"
             words = f"run {node.name} once in the new cluster, {run}"
-            yield MoveStep(f"run:{node.name}", words, partial(self._run, node.name))
+            yield MoveStep(f"run:{node.name}", words, partial(self._run, node.name), partial(self._has_run, node.name))
         words = f"let Numerai call {node.name} in the new cluster instead of {calls}"
         if stays:
             words = f"record where {node.name} is served now; what Numerai calls stays as it is"
@@ -266,6 +266,12 @@ class Move:
 
     def _is_deployed(self, name: str) -> bool:
         return self.provider.deployment(name) is not None
+
+    def _has_run(self, name: str) -> bool:
+        """Whether it was what is deployed now that has run: another image may have taken its place since."""
+        deployment, runs = self.provider.deployment(name), self.provider.runs(name)
+        good = [run for run in runs if run.state is RunState.SUCCEEDED]
+        return deployment is not None and any(run.created_at >= deployment.deployed_at for run in good)
 
     def _put_image(self, name: str) -> None:
         node = self._node(name)

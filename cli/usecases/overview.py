@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from ..models import GOING_ON, Check, CheckStatus, Node, Tournament, WatcherReco
 from ..ports import NotifiesItself, Provider, RunByNumerai, StateStore
 from ..translation import EXPECTED, as_error
 from .history import RoundReader, RoundRecord
-from .inspect import list_nodes, unusable_note
+from .inspect import list_nodes, move_check, unusable_note
 from .webhooks import webhook_check
 
 if TYPE_CHECKING:
@@ -50,7 +50,8 @@ class TournamentGlance:
 class NodeGlance:
     """A node; `deployed` is None when its provider could not be asked, `latest` when no round is known. `pickle` is the
     id of the model upload that is assigned to its model: Numerai then neither calls nor hears the node. `webhook` is
-    what is wrong with what starts its runs, as `doctor` finds it."""
+    what is wrong with what starts its runs, as `doctor` finds it; `move` that one to or from `also_on` is not finished.
+    """
 
     node: str
     model_name: str
@@ -60,6 +61,8 @@ class NodeGlance:
     latest: RoundRecord | None
     pickle: str | None = None
     webhook: Check | None = None
+    also_on: str | None = None
+    move: Check | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +163,8 @@ def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followe
         latest=latest,
         pickle=model.pickle if model is not None and not hosted else None,
         webhook=webhook if webhook is not None and webhook.status is not CheckStatus.OK else None,
+        also_on=node.also_on,
+        move=move_check(node, lambda name: provider_of(replace(node, provider=name))),
     )
 
 

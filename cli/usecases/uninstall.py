@@ -8,13 +8,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..errors import EnvironmentNotReady
+from ..counting import counted
+from ..errors import EnvironmentNotReady, NumeraiError
 from ..files.private import remove_file, remove_tree, unfinished
-from ..models import DEFAULT_PROVIDER
+from ..models import DEFAULT_PROVIDER, MOVE_AWS
 from ..names import plainly
-from ..ports import HoldsElsewhere, NotHere, Provider, StateStore
+from ..ports import HoldsElsewhere, MoveRecord, NotHere, OfficialCluster, Provider, StateStore
 from .configure import refuse_legacy
 from .inspect import finish_move, forget_command, half_moved, list_nodes
+from .official_move import refuse_undo
 
 OWN_FILES = (
     "nodes.json", "nodes.json.previous", ".keys", ".keys.previous", "rounds.db", "rounds.db-shm", "rounds.db-wal",
@@ -53,23 +55,31 @@ class Uninstalled:
 
 
 def refuse_while_held(
-    store: StateStore, providers: tuple[str, ...], provider_named: Callable[[str], Provider], leave_cloud: bool
+    store: StateStore,
+    providers: tuple[str, ...],
+    provider_named: Callable[[str], Provider],
+    official: OfficialCluster | None,
+    leave_cloud: bool,
 ) -> list[str]:
-    """`EnvironmentNotReady` with code `cloud-resources` while a provider holds or may hold something elsewhere, unless
-    that is to be left; `half-moved` while a node is left between two providers. What is left is returned."""
+    """`EnvironmentNotReady` with code `cloud-resources` while a provider holds or may hold something elsewhere, or the
+    `official` tool's cluster is there, unless that is to be left; `half-moved` while a node is left between two
+    providers. What is left is returned."""
     refuse_legacy(store)  # its files are the official tool's
     for node in list_nodes(store):
         if node.also_on is not None:
-            raise EnvironmentNotReady(half_moved(node), finish_move(node), code="half-moved")
+            raise EnvironmentNotReady(half_moved(node), finish_move(node, provider_named), code="half-moved")
     held, unknown = _held(store, providers, provider_named), _unknown(store, provider_named)
-    if leave_cloud or not (held or unknown):
-        return [*held, *unknown.values()]
+    old = _official(official)
+    if leave_cloud or not (held or unknown or old):
+        return [*held, *unknown.values(), *old]
     destroy = ["Run `numerai destroy-all` first."] if held else []
     what = "removes a record" if len(unknown) == 1 else "remove records"
     forget = [f"{', '.join(map(forget_command, unknown))} {what}, and nothing else."] if unknown else []
+    remove = [f"`{MOVE_AWS}` removes the official tool's cluster."] if old else []
+    there = ", ".join([*held, *unknown.values(), *old])
     raise EnvironmentNotReady(
-        f"There is still: {', '.join([*held, *unknown.values()])}. It may cost money, and only this home tells of it.",
-        " ".join([*destroy, *forget, "With --leave-cloud all of it is left as it is."]),
+        f"There is still: {there}. It may cost money, and only this home tells of it.",
+        " ".join([*destroy, *forget, *remove, "With --leave-cloud all of it is left as it is."]),
         code="cloud-resources",
     )
 
@@ -97,6 +107,13 @@ def _unknown(store: StateStore, provider_named: Callable[[str], Provider]) -> di
     return absent | {name: f"{plainly(name)} (a record that cannot be used)" for name in store.unusable_nodes()}
 
 
+def _official(cluster: OfficialCluster | None) -> list[str]:
+    """What the official tool's cluster has, as far as it is known."""
+    if cluster is None or not cluster.resources:
+        return []
+    return [f"{counted(len(cluster.resources), 'resource')} of the official tool's cluster on AWS ({cluster.where})"]
+
+
 def own_files(home: Path) -> list[Path]:
     """What there is of this tool's files. What a link leads to outside of the home folder is none of them."""
     aside = [path for path in (home.iterdir() if home.is_dir() else ()) if _ASIDE.fullmatch(path.name)]
@@ -106,11 +123,16 @@ def own_files(home: Path) -> list[Path]:
     return [path for path in there if not path.parent.is_symlink() or path.parent == home]
 
 
-def before_removal(home: Path) -> list[str]:
+def before_removal(home: Path, record: MoveRecord, official: OfficialCluster | None) -> list[str]:
     """What a person should know before anything is removed."""
     notes = []
     if any(home.glob("official-*/upgrade.json")):
-        notes.append("To go back to the official tool, run `numerai upgrade --undo` before this.")
+        with suppress(NumeraiError):  # where there is no way back, or it is not known whether there is
+            refuse_undo(record)
+            notes.append("To go back to the official tool, run `numerai upgrade --undo` before this.")
+    if official is not None and official.by_hand:
+        notes.append(f"The official tool's cluster cannot be removed from here: {official.unusable}.")
+        notes.append(f"What of it is still on AWS, remove by hand: {'; '.join(official.by_hand)}.")
     if home.is_symlink():
         notes.append(f"{home} is a link to {home.readlink()}: this tool's files in there are removed, both stay.")
     return notes

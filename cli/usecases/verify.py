@@ -37,6 +37,7 @@ from ..ports import (
 )
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .inspect import changed_since_deploy, is_own_webhook
+from .webhooks import why_not_called
 from .window import Window, window_of
 from .withholding import withholding
 
@@ -438,6 +439,8 @@ class Verifier:
                 held += f" ({origin(model.webhook)}) than the node is served at ({origin(served)})"
                 if is_own_webhook(model.webhook, self.node, served):
                     mend = f"numerai doctor --fix, or {mend}"
+            if (not_yet := why_not_called(self.node, self.provider)) is not None:
+                held, mend = f"{held}; {not_yet[0]}", not_yet[1]
             return Fact(REACHED, False, self._seconds(), f"Numerai has {held}", mend=mend)
         return Fact(
             REACHED,

@@ -7,11 +7,18 @@ from dataclasses import replace
 
 from ..addresses import origin
 from ..errors import NumeraiError
-from ..models import Check, CheckStatus, Model, Node
+from ..models import MOVE_AWS, Check, CheckStatus, Model, Node, in_official_cluster
 from ..ports import NotHere, NumeraiApi, Provider, Report, RunByNumerai, ServesWebhooks, StateStore
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .hosting import upload_check
-from .inspect import KEYS_OF_ACCOUNT, has_moved, is_own_webhook, not_in_account
+from .inspect import (
+    KEYS_OF_ACCOUNT,
+    finish_move,
+    half_moved,
+    has_moved,
+    is_own_webhook,
+    not_in_account,
+)
 
 FIX_WEBHOOK, FIX_RESTART = "webhook", "restart-daemon"
 """What `doctor --fix` may do by itself (see doctor.py)."""
@@ -36,27 +43,24 @@ def webhook_check(
         calls = "Numerai calls it there" if model.webhook == node.webhook_url else "Numerai does not call it there"
         why = f"{calls}; whether it answers cannot be seen here"
         return Check("webhook", CheckStatus.WARNING, why if model.webhook else "Numerai calls nobody")
-    served = provider.webhook_url(node.name)
+    served, not_yet = provider.webhook_url(node.name), why_not_called(node, provider)
+    if not_yet is not None and in_official_cluster(node):
+        return Check("webhook", CheckStatus.FAILED, *not_yet)
     if node.cron and model.webhook is None:
         return Check("webhook", CheckStatus.OK, "not registered: the node runs by its schedule")
     if node.cron and model.webhook not in (served, node.webhook_url):
         why = "the node runs by its schedule, and Numerai calls another address for the model"
         return Check("webhook", CheckStatus.WARNING, why, "look at the model's webhook on https://numer.ai")
-    if served is None or node.webhook_url is None:
-        mend = f"numerai node -m {node.name} config"
-        return Check("webhook", CheckStatus.FAILED, "the node was never provisioned to its end", mend)
+    if not_yet is not None and (served is None or node.webhook_url is None):
+        return Check("webhook", CheckStatus.FAILED, *not_yet)
     if not provider.reachable_by(api_url):
         why = f"{api_url} cannot call this machine"
         if followed():
             return Check("webhook", CheckStatus.OK, f"{why}; the watcher starts the node when a round opens")
         mend = "numerai daemon start, or numerai setup --public-url URL"
         return Check("webhook", CheckStatus.WARNING, why, mend)
-    if model.webhook is not None and not is_own_webhook(model.webhook, node, served):
-        mend = f"numerai node -m {node.name} config, which asks before it takes the webhook from there"
-        return Check("webhook", CheckStatus.FAILED, _differs(model.webhook, served), mend)
     if model.webhook != served:
-        why = _differs(model.webhook, served) if model.webhook else "Numerai calls nobody"
-        return Check("webhook", CheckStatus.FAILED, why, "numerai doctor --fix", None, FIX_WEBHOOK)
+        return _other_address(node, model.webhook, str(served), not_yet)
     silence = provider.silence() if isinstance(provider, ServesWebhooks) else None
     if silence is None:
         answers = ", and it answers" if isinstance(provider, ServesWebhooks) else ""
@@ -66,13 +70,29 @@ def webhook_check(
     return Check("webhook", CheckStatus.FAILED, f"Numerai calls it, but {silence.why}", mend, None, fix)
 
 
+def why_not_called(node: Node, provider: Provider) -> tuple[str, str] | None:
+    """Why Numerai must not be given the address at which the node is served now, and the command to run instead; None
+    where it may. A round in which Numerai calls what cannot run yet is a missed one."""
+    if node.also_on is not None:
+        return half_moved(node).rstrip("."), finish_move(node)
+    if in_official_cluster(node):
+        return f"the move of {node.name} from the official tool's cluster is not finished", MOVE_AWS
+    if node.webhook_url is None or provider.webhook_url(node.name) is None:
+        return "the node was never provisioned to its end", f"numerai node -m {node.name} config"
+    if provider.deployment(node.name) is None:
+        return f"{node.name} is not deployed", f"numerai node -m {node.name} deploy"
+    return None
+
+
 def register(node: Node, provider: Provider, api: NumeraiApi, store: StateStore, report: Report) -> None:
-    """Let Numerai call the node where it is served now, and let it be served there."""
-    served = provider.webhook_url(node.name)
-    if served is None:
+    """Let Numerai call the node where it is served now, and let it be served there. `NumeraiError` with code
+    `not-to-be-called` where it could not run."""
+    if (not_yet := why_not_called(node, provider)) is not None:
+        why, mend = not_yet
         raise NumeraiError(
-            f"{node.name} was never provisioned to its end.", f"Run `numerai node -m {node.name} config`."
+            f"Its webhook is left as it is: {why}.", f"Run this instead: {mend}", code="not-to-be-called"
         )
+    served = provider.webhook_url(node.name)
     api.set_webhook(node.model_id, served)
     store.save_node(replace(node, webhook_url=served))
     restart_if_elsewhere(provider, report)
@@ -108,6 +128,17 @@ def elsewhere_note(provider: Provider) -> str | None:
     return (
         f"Numerai's calls will not arrive yet: {silence.why}. Run `numerai doctor --fix`: it starts the daemon again."
     )
+
+
+def _other_address(node: Node, called: str | None, served: str, not_yet: tuple[str, str] | None) -> Check:
+    """That Numerai does not call a node where it is served, and what leads out."""
+    why = _differs(called, served) if called else "Numerai calls nobody"
+    if not_yet is not None:
+        return Check("webhook", CheckStatus.FAILED, f"{why}; {not_yet[0]}", not_yet[1])
+    if called is not None and not is_own_webhook(called, node, served):
+        mend = f"numerai node -m {node.name} config, which asks before it takes the webhook from there"
+        return Check("webhook", CheckStatus.FAILED, why, mend)
+    return Check("webhook", CheckStatus.FAILED, why, "numerai doctor --fix", None, FIX_WEBHOOK)
 
 
 def _differs(called: str, served: str) -> str:

@@ -20,6 +20,12 @@ from .questions import Questions
 if TYPE_CHECKING:
     from .ledger import Ledger
 
+OLD_CLUSTER = (
+    "it runs in the official tool's cluster, which cannot be looked into from here."
+    f" `{models.MOVE_AWS}` brings it to this tool's cluster."
+)
+"""Why nothing is started meanwhile: it would run twice, and what is new may not have been proven."""
+
 log = logging.getLogger(__name__)
 
 
@@ -87,6 +93,7 @@ class Case:
             attempts=_attempts(known),
             grace=grace,
             outcome=known.outcome.value,
+            prevented=OLD_CLUSTER if models.in_official_cluster(self.node) else "",
         )
         if policy.is_settled(facts.round, facts.outcome, facts.now):
             return facts

@@ -300,8 +300,7 @@ def test_destroy_takes_both_sides_of_a_half_moved_node(setting: Setting) -> None
         node,
         api=lambda: setting.api,
         store=setting.store,
-        provider=setting.here,
-        other=setting.there,
+        provider_named=setting.provider,
         report=lambda line: None,
         warn=lambda line: None,
     )
@@ -312,7 +311,7 @@ def test_destroy_takes_both_sides_of_a_half_moved_node(setting: Setting) -> None
 def test_doctor_and_uninstall_say_how_a_move_is_finished(setting: Setting, home: Path) -> None:
     _stop_half_way(setting)
     before = setting.node()
-    checks = NodeChecks(setting.node(), home, lambda: setting.here, lambda: False).examine(None, None)
+    checks = NodeChecks(setting.node(), home, setting.provider, lambda: False).examine(None, None)
     check = next(check for check in checks if check.name == "move")
     assert check.status is CheckStatus.WARNING and "config -P aws" in present(check.mend)
     assert where_it_is(setting.node()) == "local and aws"
@@ -321,5 +320,5 @@ def test_doctor_and_uninstall_say_how_a_move_is_finished(setting: Setting, home:
     assert "on local and aws stays" in asked[0]
     setting.store.save_node(replace(before, also_on="aws"))
     with pytest.raises(NumeraiError) as caught:
-        refuse_while_held(setting.store, (), setting.provider, leave_cloud=True)
+        refuse_while_held(setting.store, (), setting.provider, None, leave_cloud=True)
     assert caught.value.code == "half-moved"

@@ -66,7 +66,7 @@ class Deploy:
         return sorted((self.store.home / "runtimes").glob("*"))
 
     def check(self) -> Check | None:
-        checks = NodeChecks(self.node, self.store.home, lambda: self.provider, lambda: False).examine(None, None)
+        checks = NodeChecks(self.node, self.store.home, lambda name: self.provider, lambda: False).examine(None, None)
         return next((check for check in checks if check.name == "runtime"), None)
 
 
