@@ -9,10 +9,12 @@ from pathlib import Path
 
 from ..counting import counted
 from ..errors import NumeraiError
-from ..models import Deployment, LogLine, Node, Run, WebhookCall
+from ..models import Deployment, LogLine, Model, Node, Run, WebhookCall
 from ..names import plainly
 from ..ports import Provider, StateStore
 
+OFFICIAL_PROVIDER = "aws"
+"""What a record of the official tool means that names no provider: numerai-cli before 0.4 had this one."""
 KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
 
 
@@ -73,6 +75,18 @@ def is_own_webhook(address: str | None, node: Node, served: str | None = None) -
     ours = [url for url in (node.webhook_url, served) if url]
     ends = [url[url.rindex(f"/{node.name}/") :] for url in ours if f"/{node.name}/" in url]
     return address is not None and (address in ours or any(address.endswith(end) for end in ends))
+
+
+def runs_officially(node: Node, provider: Provider) -> bool:
+    """Whether a node is run by what the official tool has made on a provider, where this tool has deployed nothing."""
+    if node.legacy is None or str(node.legacy.get("provider", OFFICIAL_PROVIDER)).strip().lower() != provider.name:
+        return False
+    return provider.deployment(node.name) is None
+
+
+def called_officially(model: Model, node: Node) -> bool:
+    """Whether Numerai calls what the official tool has made for a node."""
+    return model.webhook is not None and model.webhook == (node.legacy or {}).get("webhook_url")
 
 
 def changed_since_deploy(node: Node, provider: Provider) -> bool:

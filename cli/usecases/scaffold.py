@@ -26,6 +26,11 @@ def example_for(tournament: int) -> str:
     return f"{word}-python3" if word else DEFAULT_EXAMPLE
 
 
+def example_dockerfile(example: str) -> Path:
+    """The Dockerfile of an example."""
+    return templates() / example / "Dockerfile"
+
+
 def check_tournament(example: str, tournament: int) -> None:
     """`UsageError` with code `wrong-example` for an example that predicts another tournament's targets."""
     meant = TOURNAMENTS.get(example.partition("-")[0])

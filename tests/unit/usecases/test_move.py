@@ -59,6 +59,7 @@ class Setting:
         self.agreed: list[Plan] = []
         self.agree: Callable[[Plan], None] = self.agreed.append
         self.taken: list[str] = []
+        self.take_over: Callable[[str], object] = self.taken.append
         self.kill_at: int | None = None
         self.dry_run = False
 
@@ -85,7 +86,7 @@ class Setting:
             "digest_of": lambda image: "sha256:" + "0" * 64,
             "report": self.say,
             "insist": lambda why: None,
-            "take_over": self.taken.append,
+            "take_over": self.take_over,
             "dry_run": self.dry_run,
         }
         mover = Mover(agree=self.agree, **common)  # type: ignore[arg-type]
@@ -323,3 +324,75 @@ def test_doctor_and_uninstall_say_how_a_move_is_finished(setting: Setting, home:
     with pytest.raises(NumeraiError) as caught:
         refuse_while_held(setting.store, (), setting.provider, leave_cloud=True)
     assert caught.value.code == "half-moved"
+
+
+OFFICIAL = "https://abc.lambda-url.us-east-1.on.aws/"
+
+
+def taken_over(setting: Setting) -> None:
+    """The node as `upgrade` leaves it: it runs in the official tool's cluster on AWS, and nothing of it is here."""
+    record = {"provider": "aws", "webhook_url": OFFICIAL}
+    setting.store.save_node(replace(setting.node(), provider="aws", webhook_url=OFFICIAL, legacy=record))
+    setting.here.configured.clear()
+    setting.here.deployments.clear()
+    setting.api.set_webhook("id-alice", OFFICIAL)
+
+    def look() -> None:
+        address = setting.api.by_id["id-alice"].webhook
+        assert address == OFFICIAL or (address is not None and "numerai-alice" in setting.here.deployments)
+
+    setting.look = look  # type: ignore[method-assign]
+
+
+def test_a_node_of_the_official_cluster_is_deployed_here_before_its_calls_there_end(setting: Setting) -> None:
+    taken_over(setting)
+    setting.done(provider="local")
+    setting.check_is_on(setting.here, setting.there)
+    assert setting.node().legacy is not None, "what the official tool had recorded is kept"
+    assert len(setting.taken) == 1
+    assert "in the official tool's cluster on aws until now. Let Numerai call it here instead?" in setting.taken[0]
+
+
+def test_of_a_node_of_the_official_cluster_only_what_is_so_is_said(setting: Setting) -> None:
+    taken_over(setting)
+    setting.store.save_node(replace(setting.node(), cron="30 12 * * TUE-SAT"))
+    setting.dry_run = True
+    plan = setting.config(provider="local")
+    assert isinstance(plan, Plan)
+    said = "\n".join([*plan.describe(), *plan.notes])
+    assert "until then the official tool's cluster on aws runs it" in said
+    assert "What the official tool made for numerai-alice on aws is not touched, and costs what it did" in said
+    assert "Its schedule goes on starting it there" in said
+    for untrue in ("never deployed", "removed on aws", "everything that aws holds"):
+        assert untrue not in said
+
+
+def test_calls_of_the_official_cluster_end_only_when_agreed_also_where_nobody_is_called_then(setting: Setting) -> None:
+    taken_over(setting)
+    setting.here.reachable = False
+    before = setting.node()
+
+    def refuse(question: str) -> None:
+        assert "Let Numerai not call it any more (this machine starts it)?" in question
+        raise NumeraiError("Not agreed: nothing was done.", code="not-agreed")
+
+    setting.take_over = refuse
+    with pytest.raises(NumeraiError, match="Not agreed"):
+        setting.done(provider="local")
+    assert setting.node() == before and not setting.here.configured
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({}, "let Numerai call alice on aws from now on, and not https://elsewhere.example any more"),
+        ({"cron": "0 13 * * *"}, "Numerai also calls another address for alice"),
+    ],
+)
+def test_a_plan_says_what_becomes_of_a_webhook_of_somebody_else(
+    setting: Setting, asked: dict[str, object], words: str
+) -> None:
+    setting.api.set_webhook("id-alice", "https://elsewhere.example/hook?token=x")
+    setting.dry_run = True
+    plan = setting.config(provider="aws", **asked)
+    assert isinstance(plan, Plan) and words in "\n".join([*plan.describe(), *plan.notes])
