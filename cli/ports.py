@@ -668,6 +668,15 @@ class RunsInWays(Protocol):
 
 
 @runtime_checkable
+class ChecksDeploys(Protocol):
+    """A provider that can say before a deploy why it would refuse it."""
+
+    def check_deploy(self, node: Node, *, force: bool) -> None:
+        """Raise what `deploy` would raise before it builds anything; last of all that the node is not configured, with
+        code `not-configured`. Changes nothing."""
+
+
+@runtime_checkable
 class HasSettings(Protocol):
     """A provider that says which settings it has."""
 

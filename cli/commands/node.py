@@ -246,14 +246,16 @@ def deploy(
       numerai node -m alice deploy --dry-run
       numerai node -m alice deploy --model alice.model
     """
-    from ..usecases.deploy import deploy_node, how_it_runs, plan_deploy, runtime_note
+    from ..usecases.deploy import check_deploy, deploy_node, how_it_runs, plan_deploy, runtime_note
     from ..usecases.runtime import RuntimeChoice
 
     chosen = _node(factory)
     provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
+    refused: Any = {"force": force or model_file is not None, "runtime": choice, "allow_credentials": allow_credentials}
+    check_deploy(chosen, provider, factory.store, **refused)  # before the folder is touched
     ships = [] if model_file is None else [_ship(factory, chosen, model_file, gate, dry_run=dry_run)]
     if dry_run:
-        steps = [*ships, *plan_deploy(chosen, provider, factory.store, force=force or bool(ships), runtime=choice)]
+        steps = [*ships, *plan_deploy(chosen, provider, factory.store, **refused)]
         notes = (how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
         show_plan(factory.render, steps, [note for note in notes if note])
         return

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from ..errors import NumeraiError, UsageError
 from ..models import Model, Node
-from ..ports import LimitsDisk, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
+from ..ports import ChecksDeploys, LimitsDisk, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
 from ..source import check_source, source_of
 from .configure import (
     NOT_REACHED,
@@ -25,7 +25,7 @@ from .configure import (
     taken_from,
     takes,
 )
-from .deploy import deploy_locked, how_it_runs, refuse_credentials
+from .deploy import check_runtime, deploy_locked, how_it_runs, refuse_credentials
 from .destroy import official_note, refuse_while_active
 from .inspect import (
     called_officially,
@@ -71,6 +71,8 @@ class Mover:
         node = pinned(request, node, self.digest_of)
         change = _Change(self, request, existing, node, model, new, old)
         if change.deploys:
+            _check_build(node, new)
+            check_runtime(node)
             refuse_credentials(source_of(node), self.store, f"{existing.name} stays on {old.name} until then.")
         if existing.also_on is None:
             refuse_while_active(old, node)
@@ -212,6 +214,16 @@ class _Change:
 
     def _end(self) -> None:
         self.by.store.save_node(replace(self.made, also_on=None))
+
+
+def _check_build(node: Node, new: Provider) -> None:
+    """Raise what a deploy on the new side would be refused for, once it is configured there."""
+    try:
+        if isinstance(new, ChecksDeploys):
+            new.check_deploy(node, force=True)
+    except NumeraiError as error:
+        if error.code != "not-configured":
+            raise
 
 
 def _target(request: NodeRequest, existing: Node) -> str:

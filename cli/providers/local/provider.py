@@ -93,6 +93,11 @@ class LocalProvider:
         """In containers, or as processes of this machine."""
         return self._parts.choice.decide(node)[1]
 
+    def check_deploy(self, node: Node, *, force: bool) -> None:
+        """A node that is not configured, or cannot run as it is set to, is refused."""
+        self._parts.choice.decide(node)
+        self._require_node(node.name)
+
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build what the node runs, unless that is there already."""
         self._require_node(node.name)
