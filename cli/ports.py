@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, runtime_checkable
 
 from .errors import NumeraiError
 from .models import (
@@ -437,6 +437,12 @@ class ContainerEngine(Protocol):
     def open_volumes(self, name: str, paths: list[str]) -> None:
         """Let every user write to the volumes at these paths of a container that was not started yet."""
 
+    def files_in(self, name: str, path: str) -> Iterator[Artifact]:
+        """Every file in a folder of a container, running or not. Links and what else is no file are left out."""
+
+    def put_files_in(self, name: str, path: str, files: Iterable[Artifact]) -> None:
+        """Write files into a folder of a container, running or not, so that every user can change them."""
+
     def start_container(self, name: str) -> None:
         """Start a created container; one that runs is left alone. `ProviderError` with code `could-not-start`."""
 
@@ -761,6 +767,27 @@ class MakesTogether(Protocol):
 
     def expect(self, nodes: Iterable[Node], report: Report) -> None:
         """Let the next `configure` make what all of these nodes need, each of which is configured as well."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a run has left for later ones, by its name below the artifacts folder, with `/`. It can be opened
+    until the next one is asked for."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+@runtime_checkable
+class KeepsArtifacts(Protocol):
+    """A provider that can be asked for what the runs of a node have left, such as trained models, and given that."""
+
+    def artifacts(self, node_name: str) -> Iterator[Artifact]:
+        """Every file of a node that is deployed."""
+
+    def put_artifacts(self, node_name: str, artifacts: Iterable[Artifact]) -> None:
+        """Keep files for the next runs of a node that is deployed, in place of those that have the same names."""
 
 
 @runtime_checkable

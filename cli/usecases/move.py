@@ -7,7 +7,17 @@ from dataclasses import dataclass, replace
 
 from ..errors import NumeraiError, UsageError
 from ..models import Model, Node
-from ..ports import ChecksDeploys, LimitsDisk, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
+from ..ports import (
+    ChecksDeploys,
+    KeepsArtifacts,
+    LimitsDisk,
+    NotHere,
+    NumeraiApi,
+    PreviewsChanges,
+    Provider,
+    Report,
+    StateStore,
+)
 from ..source import check_source, source_of
 from .configure import (
     NOT_REACHED,
@@ -35,6 +45,7 @@ from .inspect import (
     is_own_webhook,
     runs_officially,
 )
+from .kept_files import kept_by
 from .plan import Plan, Step
 
 
@@ -103,6 +114,7 @@ class _Change:
         self.deploys = new.deployment(node.name) is None and runs
         self.own = is_own_webhook(model.webhook, existing, old.webhook_url(node.name))
         self.other = None if self.own else taken_from(node, model, new)
+        self.kept = kept_by(node, old, new)
         self.made = replace(node, webhook_url=None, also_on=old.name)
 
     def plan(self) -> Plan:
@@ -121,6 +133,8 @@ class _Change:
                 else f"; until then {official_cluster(self.old) if self.official else old} runs it"
             )
             steps.append((f"build {source_of(self.node)} and deploy it on {new}{until}", self._deploy))
+        if self.kept.files:
+            steps.append((f"bring {self.kept.in_words} from {old} to {new}", self._carry))
         steps.append((f"see that {new} can start it", lambda: self.new.wake(self.by.report)))
         if self.node.cron:
             schedule = f"start its schedule '{self.node.cron}' (UTC) on {new}"
@@ -180,9 +194,8 @@ class _Change:
             return [*notes, f"What {self.old.name} holds stays there, and costs what it did: {self.old.not_here}."]
         return [
             *notes,
-            f"Not taken along, and removed on {self.old.name}: its images, the runs so far with their logs, and models"
-            f" that its runs have trained and kept there. What is not in the folder is trained again on"
-            f" {self.new.name}: `numerai node -m {self.node.model_name} test` does that before a round does.",
+            f"Not taken along, and removed on {self.old.name}: its images and the runs so far with their logs.",
+            *([self.kept.stays] if self.kept.stays else []),
             f"The settings of {self.old.name}, the Numerai keys of this home and the rounds in `numerai history` stay.",
         ]
 
@@ -199,6 +212,14 @@ class _Change:
 
     def _deploy(self) -> None:
         deploy_locked(self.made, self.new, self.by.store, self.by.report)
+
+    def _carry(self) -> None:
+        """What the new side has trained itself meanwhile is newer, and stays."""
+        name = self.node.name
+        if self.new.runs(name, limit=1):
+            self.by.report(f"  {name} has run on {self.new.name} already: what that has left there stays")
+        elif isinstance(self.old, KeepsArtifacts) and isinstance(self.new, KeepsArtifacts):
+            self.new.put_artifacts(name, self.old.artifacts(name))
 
     def _clear(self) -> None:
         name = self.node.name

@@ -14,10 +14,11 @@ from ...addresses import is_loopback
 from ...counting import counted
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
-from ...ports import Clock, ForeignImage, Report
+from ...ports import Artifact, Clock, ForeignImage, Report
 from ...redaction import Redactor
 from ...source import source_hash, source_of
 from ..registry import ProviderContext
+from .artifacts import artifacts_in, put_artifacts_in
 from .checks import aws_checks
 from .clients import AwsClients
 from .cluster_outputs import ClusterOutputs
@@ -200,6 +201,14 @@ class AwsProvider:
     def deployment(self, node_name: str) -> Deployment | None:
         record = self._stack().staying.get(node_name)
         return record.deployment if record else None
+
+    def artifacts(self, node_name: str) -> Iterator[Artifact]:
+        if bucket := ClusterOutputs(self._stack().outputs).optional("artifacts_bucket"):
+            yield from artifacts_in(self._parts.clients, bucket, node_name)
+
+    def put_artifacts(self, node_name: str, artifacts: Iterable[Artifact]) -> None:
+        bucket = ClusterOutputs(self._stack().outputs).text("artifacts_bucket")
+        put_artifacts_in(self._parts.clients, bucket, node_name, artifacts)
 
     def source_hash(self, node: Node) -> str:
         return source_hash(source_of(node))

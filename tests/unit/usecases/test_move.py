@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import NumeraiError, ProviderError, UsageError
 from numerai_compute.models import CheckStatus, Node
-from numerai_compute.ports import Report
+from numerai_compute.ports import Artifact, Report
 from numerai_compute.providers.absent import AbsentProvider
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.destroy import destroy_node
@@ -146,7 +148,7 @@ def test_the_plan_names_what_is_made_and_removed_and_what_is_left_behind(setting
         "let Numerai call alice",
     ):
         assert words in said
-    assert "remove everything that local holds" in said and "trained and kept there" in said
+    assert "remove everything that local holds" in said and "trained and kept on local do not come along" in said
     assert "history` stay" in said and "has changed" not in said
     setting.here.hash = "h2"
     changed = setting.config(provider="aws")
@@ -396,3 +398,91 @@ def test_a_plan_says_what_becomes_of_a_webhook_of_somebody_else(
     setting.dry_run = True
     plan = setting.config(provider="aws", **asked)
     assert isinstance(plan, Plan) and words in "\n".join([*plan.describe(), *plan.notes])
+
+
+class Keeping(Elsewhere):
+    """A provider that can hand over what runs have left: node -> name -> content."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name, self.files = name, dict[str, dict[str, bytes]]()
+        self.unreadable: NumeraiError | None = None
+        self.dies_at: str | None = None
+
+    def artifacts(self, node_name: str) -> Iterator[Artifact]:
+        if self.unreadable is not None:
+            raise self.unreadable
+        for name, content in self.files.get(node_name, {}).items():
+            yield Artifact(name, len(content), partial(BytesIO, content))
+
+    def put_artifacts(self, node_name: str, artifacts: Iterable[Artifact]) -> None:
+        for artifact in artifacts:
+            if artifact.name == self.dies_at:
+                raise Killed
+            self.files.setdefault(node_name, {})[artifact.name] = artifact.open().read()
+
+    def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
+        super().destroy(node_name, force=force, report=report)
+        self.files.pop(node_name, None)
+
+
+MODELS = {"model.json": b"{}", "folds/1.model": b"tree"}
+
+
+@pytest.fixture
+def keeping(setting: Setting) -> Setting:
+    """Both sides can hand over what runs have left, and those here have left models."""
+    here, there = Keeping("local"), Keeping("aws")
+    here.configured, here.deployments = setting.here.configured, setting.here.deployments
+    here.configured = {"numerai-alice": replace(setting.node(), webhook_url="https://aws/numerai-alice/own-token")}
+    setting.here, setting.there = here, there
+    here.files["numerai-alice"] = dict(MODELS)
+    setting.look = lambda: None  # type: ignore[method-assign]
+    return setting
+
+
+def kept(side: FakeProvider) -> object:
+    assert isinstance(side, Keeping)
+    return side.files
+
+
+def test_what_runs_have_kept_goes_over_before_numerai_calls_there(keeping: Setting) -> None:
+    steps = _steps(keeping)
+    bring = next(number for number, step in enumerate(steps) if step.startswith("bring 2 files"))
+    assert "folds/1.model, model.json from local to aws" in steps[bring]
+    assert steps[bring - 1].startswith("build") and any("let Numerai call" in step for step in steps[bring:])
+    keeping.done(provider="aws")
+    assert kept(keeping.there) == {"numerai-alice": MODELS} and kept(keeping.here) == {}
+    said = "\n".join(keeping.agreed[0].notes)
+    assert "its images and the runs so far" in said and "trained" not in said
+    keeping.done(provider="local")
+    assert kept(keeping.here) == {"numerai-alice": MODELS}
+
+
+def test_killed_while_files_go_over_they_go_over_again(keeping: Setting) -> None:
+    assert isinstance(keeping.there, Keeping)
+    keeping.there.dies_at = "folds/1.model"
+    with pytest.raises(Killed):
+        keeping.done(provider="aws")
+    keeping.there.dies_at = None
+    keeping.done(provider="aws")
+    assert kept(keeping.there) == {"numerai-alice": MODELS}
+
+
+def test_what_the_new_side_has_trained_itself_stays(keeping: Setting) -> None:
+    assert isinstance(keeping.there, Keeping)
+    _stop_half_way(keeping)
+    keeping.kill_at = None
+    keeping.there.run(keeping.there.trigger(keeping.node()).id)
+    keeping.there.files["numerai-alice"]["model.json"] = b"newer"
+    keeping.done(provider="aws")
+    assert keeping.there.files["numerai-alice"]["model.json"] == b"newer"
+
+
+def test_what_cannot_go_over_is_said_before_with_the_command_that_brings_a_model(keeping: Setting) -> None:
+    assert isinstance(keeping.here, Keeping)
+    keeping.here.unreadable = ProviderError("AWS refuses s3:ListBucket.")
+    keeping.done(provider="aws")
+    said = "\n".join(keeping.agreed[0].notes)
+    assert "do not come along, and are removed there: they cannot be read (AWS refuses s3:ListBucket)" in said
+    assert "numerai node -m alice deploy --model-file FILE" in said
