@@ -389,7 +389,7 @@ def test_what_numerai_calls_on_a_provider_that_is_not_there_ends_only_when_agree
     before = setting.store.nodes()
 
     def refuse(question: str) -> None:
-        assert "Numerai calls numerai-alice on gcp until now" in question
+        assert "Numerai calls numerai-alice on gcp until now. Nothing is deployed here yet" in question
         raise NumeraiError("Not agreed", code="not-agreed")
 
     setting.more = {"take_over": refuse}
