@@ -234,7 +234,9 @@ def test_a_disk_for_a_node_of_the_official_cluster_registers_no_webhook(
     record = {"provider": "aws", "path": "/gone", "model_id": "id-alice", "webhook_url": official}
     (line.home / "nodes.json").write_text(json.dumps({"numerai-alice": record}))
     line.api.set_webhook("id-alice", official)
-    assert line("upgrade").exit_code == 0
+    upgraded = line("upgrade").out.splitlines()
+    steps = [text.split()[-1] for text in upgraded if text.startswith("  numerai node")]
+    assert steps == ["config", "deploy", "config", "test"], "its webhook moves once the node is deployed"
     done = line("add-volume-aws", "-s", "100", "--yes")
     assert done.exit_code == 0 and "--move-aws" in done.out
     assert line.api.by_id["id-alice"].webhook == official and not line.provider.configured
