@@ -252,7 +252,8 @@ def deploy(
     chosen = _node(factory)
     provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
     refused: Any = {"force": force or model_file is not None, "runtime": choice, "allow_credentials": allow_credentials}
-    check_deploy(chosen, provider, factory.store, **refused)  # before the folder is touched
+    if model_file is not None:  # which is put into the folder, so that a refusal must come before
+        check_deploy(chosen, provider, factory.store, **refused)
     ships = [] if model_file is None else [_ship(factory, chosen, model_file, gate, dry_run=dry_run)]
     if dry_run:
         steps = [*ships, *plan_deploy(chosen, provider, factory.store, **refused)]

@@ -164,18 +164,20 @@ class AwsProvider:
     def check_deploy(self, node: Node, *, force: bool) -> None:
         """A node that is not configured, an image for another processor than the cluster's, and a machine without an
         engine are refused."""
-        if not force and self._in_place(node) is not None:
-            return
-        self._parts.context.engine().version()
-        _refuse_another_processor(self._require_node(node.name)[0].deployment, self._parts)
+        try:
+            self._parts.context.engine().version()
+            _refuse_another_processor(self._require_node(node.name)[0].deployment, self._parts)
+        except (EnvironmentNotReady, UsageError):
+            if force or self._in_place(node, self.source_hash(node)) is None:  # else there is nothing to build
+                raise
 
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build and push what the node runs, unless that is in place already."""
         record, repository = self._require_node(node.name)
-        if not force and (current := self._in_place(node)) is not None:
+        images, digest = self._parts.images, self.source_hash(node)
+        if not force and (current := self._in_place(node, digest)) is not None:
             return replace(current, changed=False)
         _refuse_another_processor(record.deployment, self._parts)
-        images, digest = self._parts.images, self.source_hash(node)
         done = images.deploy(node, repository, digest, self._clock.now(), force=force, report=report)
         self._remember(node.name, done)
         images.forget_local(node.name, keep=KEPT_IMAGES)
@@ -324,11 +326,11 @@ class AwsProvider:
         self._parts.cluster.file.change(changed)
         self._runs().record_deployment(done)
 
-    def _in_place(self, node: Node) -> Deployment | None:
-        """What is deployed, where that is the folder as it is, and still there."""
+    def _in_place(self, node: Node, digest: str) -> Deployment | None:
+        """What is deployed, where that has this digest, and is still there."""
         record, repository = self._require_node(node.name)
         done = record.deployment
-        same = done is not None and done.source_hash == self.source_hash(node)
+        same = done is not None and done.source_hash == digest
         return done if same and done and self._parts.images.in_place(repository, done) else None
 
     def _require_node(self, name: str) -> tuple[StackNode, str]:
