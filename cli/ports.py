@@ -780,7 +780,7 @@ class Artifact:
 
 
 @runtime_checkable
-class KeepsArtifacts(Protocol):
+class HandsOverArtifacts(Protocol):
     """A provider that can be asked for what the runs of a node have left, such as trained models, and given that."""
 
     def artifacts(self, node_name: str) -> Iterator[Artifact]:

@@ -8,7 +8,7 @@ from ..counting import counted
 from ..errors import NumeraiError
 from ..foreign import one_line
 from ..models import Node
-from ..ports import KeepsArtifacts, NotHere, Provider
+from ..ports import HandsOverArtifacts, NotHere, Provider
 
 NAMED = 5
 
@@ -38,8 +38,8 @@ def kept_by(node: Node, old: Provider, new: Provider) -> KeptFiles:
         f" They are trained again on {new.name} (`{command} test` does that before a round does);"
         f" a model file of yours goes along with `{command} deploy --model-file FILE`."
     )
-    if not isinstance(old, KeepsArtifacts) or not isinstance(new, KeepsArtifacts):
-        unable = new if isinstance(old, KeepsArtifacts) else old
+    if not isinstance(old, HandsOverArtifacts) or not isinstance(new, HandsOverArtifacts):
+        unable = new if isinstance(old, HandsOverArtifacts) else old
         return KeptFiles({}, mend.format(why=f"the provider {unable.name} cannot hand them over"))
     try:
         return KeptFiles({each.name: each.size for each in old.artifacts(node.name)})

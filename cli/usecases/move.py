@@ -9,7 +9,7 @@ from ..errors import NumeraiError, UsageError
 from ..models import Model, Node
 from ..ports import (
     ChecksDeploys,
-    KeepsArtifacts,
+    HandsOverArtifacts,
     LimitsDisk,
     NotHere,
     NumeraiApi,
@@ -219,7 +219,7 @@ class _Change:
         name = self.node.name
         if self.new.runs(name, limit=1):
             self.by.report(f"  {name} has run on {self.new.name} already: what that has left there stays")
-        elif isinstance(self.old, KeepsArtifacts) and isinstance(self.new, KeepsArtifacts):
+        elif isinstance(self.old, HandsOverArtifacts) and isinstance(self.new, HandsOverArtifacts):
             self.new.put_artifacts(name, self.old.artifacts(name))
 
     def _clear(self) -> None:
