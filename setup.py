@@ -41,6 +41,7 @@ TEST = [
     "flask-cors>=4,<7",
     "aiosmtpd>=1.4.6,<2",
     "scikit-learn>=1.5,<2",
+    "cloudpickle>=3,<4",
 ]
 LINT = [
     "ruff>=0.15,<0.18",
@@ -104,7 +105,7 @@ setup(
     entry_points={
         "console_scripts": ["numerai=numerai_compute.main:main"],
         "numerai_compute.providers": [
-            f"{name}={PACKAGE}.providers.{name}.provider:create" for name in ("aws", "local")
+            f"{name}={PACKAGE}.providers.{name}.provider:create" for name in ("aws", "hosted", "local")
         ],
     },
     classifiers=[

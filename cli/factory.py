@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from .watching.ledger import Ledger
 
 
+Settings = Mapping[str, str | int]
+Profiles = Mapping[str, tuple[str, str]]
+"""AWS profiles that are about to be made: name -> id and secret of a key."""
+
+
 def home_folder() -> Path:
     """`$NUMERAI_HOME`, by default `~/.numerai`. Raises as `place` and `users_home` do."""
     configured = os.environ.get("NUMERAI_HOME")
@@ -265,12 +270,13 @@ class Factory:
         self._providers.pop(name, None)
         return self.provider(name)
 
-    def provider_with(self, name: str, settings: Mapping[str, str | int]) -> Provider:
-        """The provider of that name as it would be with these settings beside those that are recorded."""
+    def provider_with(self, name: str, settings: Settings, profiles: Profiles | None = None) -> Provider:
+        """The provider of that name as it would be with these settings beside those recorded, and with `profiles`."""
         from .providers.registry import provider_factory
 
         context = self.provider_context(name)
-        return provider_factory(name)(replace(context, settings={**context.settings, **settings}))
+        changed = replace(context, settings={**context.settings, **settings}, profiles=profiles or {})
+        return provider_factory(name)(changed)
 
     def provider_of(self, node: Node) -> Provider:
         """The provider that runs a node."""

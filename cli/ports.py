@@ -245,17 +245,19 @@ class OfficialHome(Protocol):
     def aws_nodes(self) -> Mapping[str, Mapping[str, Any]]:
         """What the official tool had recorded about its nodes on AWS, by name, here or in the latest backup."""
 
-    def undo(self) -> Undone | None:
+    def undo(self, held: AbstractContextManager[object] | None = None) -> Undone | None:
         """Put the official tool's files back as they were; None where there was no upgrade. Nothing is lost: what was
-        changed since is kept aside."""
+        changed since is kept aside. `held` is what the home's nodes are put back under."""
 
 
 @dataclass(frozen=True)
 class OfficialNode:
-    """What the official tool has made for one node: where its image is kept, and the address that Numerai was given."""
+    """What the official tool has made for one node: where its image is kept, the address that Numerai was given, and
+    whether it runs by a schedule."""
 
     repository: str | None
     webhook_url: str | None
+    scheduled: bool = False
 
 
 @dataclass(frozen=True)
@@ -319,7 +321,7 @@ class ContainerSpec:
     """A container to be made: `cpu` in vCPUs, `memory_mib` in MiB, `volumes` path in the container -> volume name.
 
     `environment` holds secrets, so it is left out of `repr`. An empty `command` is the image's own. `capabilities` are
-    the only Linux capabilities that it has.
+    the only Linux capabilities that it has. Without `network` it reaches nothing but itself.
     """
 
     name: str
@@ -333,6 +335,7 @@ class ContainerSpec:
     read_only: bool = False
     command: tuple[str, ...] = ()
     capabilities: tuple[str, ...] = ()
+    network: bool = True
 
 
 @dataclass(frozen=True)
@@ -442,6 +445,12 @@ class ContainerEngine(Protocol):
 
     def put_files_in(self, name: str, path: str, files: Iterable[Artifact]) -> None:
         """Write files into a folder of a container, running or not, so that every user can change them."""
+
+    def put_files(self, name: str, folder: str, files: Mapping[str, Path]) -> None:
+        """Copy files into a folder that a container has, started or not; the names may have folders of their own."""
+
+    def get_file(self, name: str, path: str, target: Path) -> bool:
+        """Copy a file out of a container, running or not; False when there is none."""
 
     def start_container(self, name: str) -> None:
         """Start a created container; one that runs is left alone. `ProviderError` with code `could-not-start`."""
@@ -645,6 +654,29 @@ class StackRunner(Protocol):
 
 
 # What only some providers can do. A command asks with `isinstance` and says so where it is not to be had.
+
+
+@runtime_checkable
+class RunByNumerai(Protocol):
+    """A provider whose nodes Numerai itself runs every round: they need no webhook, no schedule and no Dockerfile, and
+    all have one size."""
+
+    size: str
+    """The size of every node (`models.SIZES`)."""
+    timeout_minutes: int
+    """How long a run may take at most."""
+
+    def check(self, node: Node) -> None:
+        """`UsageError` with code `not-hosted` for a node that Numerai cannot run, with the reason."""
+
+    def reads_models(self, node: Node) -> bool:
+        """Whether a model file in the node's folder runs without code of the folder's own that reads it."""
+
+    def ready(self, node: Node) -> str | None:
+        """The id of what was deployed and is not run yet; None where there is nothing like that."""
+
+    def assign(self, node: Node, report: Report) -> None:
+        """Let Numerai run what is ready from now on. The model must have no webhook then."""
 
 
 @runtime_checkable

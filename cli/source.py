@@ -69,8 +69,8 @@ def source_of(node: Node) -> Source:
     return Source(Path(node.path), Path(node.context) if node.context is not None else None, node.base_digests)
 
 
-def check_source(source: Source, *, home: Path | None = None) -> None:
-    """Whether a node can be built from it. `home` is the tool's home folder.
+def check_source(source: Source, *, home: Path | None = None, dockerfile: bool = True) -> None:
+    """Whether a node can be built from it. `home` is the tool's home folder; without `dockerfile` none is needed.
 
     Raises `UsageError` with code `no-such-folder`, `no-dockerfile`, `bad-dockerfile`, `key-in-build`, `needs-context`,
     or as `check_place`.
@@ -82,6 +82,8 @@ def check_source(source: Source, *, home: Path | None = None) -> None:
                 hint = "`numerai node config` takes both anew: --path for the folder of your code, and --context."
             raise UsageError(f"There is no folder {folder}.", hint, code="no-such-folder")
     check_place(source, home=home)
+    if not dockerfile:
+        return
     if not source.dockerfile.is_file():
         raise UsageError(
             f"There is no Dockerfile in {source.folder}.",

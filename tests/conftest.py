@@ -9,6 +9,7 @@ from collections.abc import Generator
 from functools import cache
 from pathlib import Path
 
+import hypothesis
 import pytest
 from numerai_compute import redaction
 
@@ -20,6 +21,9 @@ _KEPT = ("NUMERAI_REAL_DATA", "NUMERAI_TEST_")
 _ASKED_FOR = ("NUMERAI_REAL_DATA", "NUMERAI_TEST_R ")
 """What tests that need more than an engine are asked for by: without it they are skipped everywhere."""
 
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+if any(REQUIRED):  # in CI nothing depends on chance; elsewhere each run tries other examples
+    hypothesis.settings.load_profile("repeatable")
 
 # In the background, and under nohup, these are ignored, by every process that a test starts, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -7,6 +7,7 @@ import ipaddress
 import os
 import posixpath
 import re
+import shutil
 import struct
 import tarfile
 import tempfile
@@ -37,7 +38,7 @@ from .buildkit import (
 )
 
 if TYPE_CHECKING:
-    from docker import APIClient
+    from .docker_sdk import APIClient
 
 TAIL_LINES = 15
 STEP_LENGTH = 100
@@ -119,7 +120,7 @@ class DockerEngine:
             self._api.tag(image, repository, name, force=True)
 
     def remove_image(self, image: str) -> None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors():
             try:
@@ -173,7 +174,7 @@ class DockerEngine:
         return {name: "" for name in (NAME_LABEL, DIGEST_LABEL) if name in inherited}
 
     def _local_image(self, image: str) -> dict[str, Any] | None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors():
             try:
@@ -322,7 +323,7 @@ class DockerEngine:
         The volumes are made where they are missing, and every user can write to them. `ProviderError` with code
         `image-missing` when the image is gone, `could-not-start` when the engine refuses.
         """
-        from docker.errors import APIError, ImageNotFound
+        from .docker_sdk import APIError, ImageNotFound
 
         for volume in spec.volumes.values():
             with _errors():
@@ -382,8 +383,36 @@ class DockerEngine:
             with _errors():
                 self._api.put_archive(name, path, archive)
 
+    def put_files(self, name: str, folder: str, files: Mapping[str, Path]) -> None:
+        with tempfile.TemporaryFile() as archive:
+            with tarfile.open(fileobj=archive, mode="w", dereference=True) as tar:
+                for inside, path in sorted(files.items()):
+                    tar.add(path, inside, recursive=False, filter=_entry)
+            archive.seek(0)
+            with _errors():
+                self._api.put_archive(name, folder, archive)
+
+    def get_file(self, name: str, path: str, target: Path) -> bool:
+        from .docker_sdk import NotFound
+
+        with _errors(), tempfile.TemporaryFile() as archive:
+            try:
+                pieces, _ = self._api.get_archive(name, path)
+            except NotFound:
+                return False
+            archive.writelines(pieces)
+            archive.seek(0)
+            with tarfile.open(fileobj=archive) as tar:
+                entry = tar.next()
+                content = tar.extractfile(entry) if entry is not None and entry.isfile() else None
+                if content is None:
+                    return False
+                with target.open("wb") as file:
+                    shutil.copyfileobj(content, file)
+        return True
+
     def start_container(self, name: str) -> None:
-        from docker.errors import APIError
+        from .docker_sdk import APIError
 
         with _errors():
             try:
@@ -392,7 +421,7 @@ class DockerEngine:
                 raise _could_not_start(error) from error
 
     def container(self, name: str) -> ContainerState | None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors():
             try:
@@ -427,9 +456,7 @@ class DockerEngine:
                     yield output, response.raw.read(length)
 
     def wait_container(self, name: str, seconds: float) -> None:
-        from docker.errors import NotFound
-        from requests.exceptions import ConnectionError as Disconnected
-        from requests.exceptions import Timeout
+        from .docker_sdk import Disconnected, NotFound, Timeout
 
         with _errors():
             try:
@@ -438,7 +465,7 @@ class DockerEngine:
                 return
 
     def program(self, name: str, program: str) -> tuple[str, bytes, int] | None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors():
             try:
@@ -456,7 +483,7 @@ class DockerEngine:
         return None
 
     def _file(self, name: str, path: str) -> tuple[str, bytes, int] | None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         for _ in range(LINKS_FOLLOWED):
             try:
@@ -480,7 +507,7 @@ class DockerEngine:
             return str(self._api.info().get("Architecture", ""))
 
     def stop_container(self, name: str, grace_seconds: int) -> None:
-        from docker.errors import NotFound
+        from .docker_sdk import NotFound
 
         with _errors():
             try:
@@ -489,7 +516,7 @@ class DockerEngine:
                 return
 
     def remove_container(self, name: str) -> None:
-        from docker.errors import APIError, NotFound
+        from .docker_sdk import APIError, NotFound
 
         with _errors():
             try:
@@ -501,7 +528,7 @@ class DockerEngine:
                     raise
 
     def _host_config(self, spec: ContainerSpec) -> Any:
-        from docker.types import LogConfig, Mount
+        from .docker_sdk import LogConfig, Mount
 
         return self._api.create_host_config(
             init=True,
@@ -514,7 +541,8 @@ class DockerEngine:
             security_opt=["no-new-privileges"],
             read_only=spec.read_only,
             tmpfs={"/tmp": "rw,mode=1777"} if spec.read_only else None,  # noqa: S108  (inside the container)
-            extra_hosts={HOST_FROM_CONTAINER: "host-gateway"},
+            network_mode=None if spec.network else "none",
+            extra_hosts={HOST_FROM_CONTAINER: "host-gateway"} if spec.network else None,
             log_config=LogConfig(type="json-file", config={"max-size": LOG_BYTES, "max-file": LOG_FILES}),
             mounts=[Mount(path, volume, type="volume") for path, volume in spec.volumes.items()],
         )
@@ -568,10 +596,7 @@ def _first_file(archive: bytes) -> bytes:
 
 def _connect() -> Any:
     """A client for the engine that the `docker` command would use; an `EnvironmentNotReady` names what is wrong."""
-    from docker.errors import DockerException
-    from docker.utils import parse_host
-    from docker.utils.config import find_config_file
-    from requests.exceptions import RequestException
+    from .docker_sdk import DockerException, RequestException, find_config_file, parse_host
 
     try:
         parse_host(os.environ.get("DOCKER_HOST"))
@@ -588,10 +613,7 @@ def _connect() -> Any:
 
 def _endpoint() -> dict[str, Any]:
     """Where the engine is: DOCKER_HOST, else the context that DOCKER_CONTEXT or Docker's configuration names."""
-    from docker.context import ContextAPI
-    from docker.context.config import get_current_context_name
-    from docker.utils import kwargs_from_env
-    from docker.utils.config import find_config_file
+    from .docker_sdk import ContextAPI, find_config_file, get_current_context_name, kwargs_from_env
 
     options: dict[str, Any] = kwargs_from_env()
     if "base_url" in options:
@@ -606,7 +628,7 @@ def _endpoint() -> dict[str, Any]:
 
 
 def _client(endpoint: Mapping[str, Any]) -> Any:
-    from docker import APIClient
+    from .docker_sdk import APIClient
 
     class Client(APIClient):  # type: ignore[misc]  # docker has no types
         def merge_environment_settings(self, url: str, *given: Any) -> Any:
@@ -628,8 +650,7 @@ def _misconfigured(why: str) -> EnvironmentNotReady:
 @contextmanager
 def _errors() -> Iterator[None]:
     """Turns what the SDK raises into errors for people."""
-    from docker.errors import APIError, DockerException
-    from requests.exceptions import RequestException
+    from .docker_sdk import APIError, DockerException, RequestException
 
     try:
         yield

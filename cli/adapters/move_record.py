@@ -26,7 +26,7 @@ class MoveFile:
             return frozenset(msgspec.json.decode(self._path.read_bytes(), type=_Record).done)
         except FileNotFoundError:
             return frozenset()
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:
             raise NumeraiError(
                 f"{self._path} cannot be read: {error}.",
                 "Remove it: every step is looked at again then, and nothing is done twice.",

@@ -8,6 +8,7 @@ import re
 import stat
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder, remove_tree, unfinished, write_private
 from ..ports import OfficialFiles, Undone
 from .legacy_files import CLOUD_KEYS, legacy_keys
-from .state_store import KEYS_FILE, NODES_FILE, HomeStore, converted, decoded, keys_alone, parked
+from .state_store import KEYS_FILE, NODES_FILE, HomeStore, converted, decoded, keys_alone, parked, without_nothing
 
 BACKUPS = "official-"
 LOCKS = "locks"
@@ -92,14 +93,14 @@ class OfficialHome:
     def aws_nodes(self) -> Mapping[str, Mapping[str, Any]]:
         records = {name: node.legacy for name, node in self._store.nodes().items() if node.legacy}
         if (latest := self._latest()) is not None and (copy := latest[0] / NODES_FILE).exists():
-            records |= decoded(copy.read_bytes(), copy)
+            records |= decoded(without_nothing(copy.read_bytes()), copy)
         return {
             name: record
             for name, record in records.items()
             if isinstance(record, Mapping) and record.get("provider", "aws") == "aws"
         }
 
-    def undo(self) -> Undone | None:
+    def undo(self, held: AbstractContextManager[object] | None = None) -> Undone | None:
         parted = not self._home.exists() and keys_alone(self._home) is not None  # interrupted in `_make_file`
         if parted:
             parked(self._home).rename(self._home)
@@ -111,9 +112,9 @@ class OfficialHome:
         folder, record = latest
         if record.home_was_file:
             return self._make_file(folder, record)
-        return self._put_back(folder, record)
+        return self._put_back(folder, record, held or nullcontext())
 
-    def _put_back(self, folder: Path, record: _Record) -> Undone:
+    def _put_back(self, folder: Path, record: _Record, held: AbstractContextManager[object]) -> Undone:
         """Write the copies over what took their place. From when the record is gone the copies are no backup any more,
         so that the removal can end anywhere."""
         contents = {name: (folder / name).read_bytes() for name in record.files if (folder / name).is_file()}
@@ -121,7 +122,7 @@ class OfficialHome:
         if missing and not self._store.is_legacy():
             raise _gone(missing[0])
         aside: list[Path] = []
-        with self._store.changing():
+        with held, self._store.changing():
             _remove_unfinished(self._home)
             for name, content in contents.items():
                 path, file = self._home / name, record.files[name]
@@ -267,7 +268,7 @@ def _records(home: Path) -> Iterator[tuple[Path, _Record]]:
             continue
         try:
             record = msgspec.json.decode(path.read_bytes(), type=_Record)
-        except msgspec.MsgspecError as error:
+        except (ValueError, RecursionError) as error:
             raise NumeraiError(
                 f"{path} cannot be read: {error}.",
                 f"The files in {folder} are the official tool's, as they were: copy them back by hand.",

@@ -238,7 +238,7 @@ class HomeStore:
     def _nodes_content(self) -> bytes | None:
         """What `nodes.json` holds. An empty one is the official tool's, unless this tool has written one before."""
         content = self._content(self.nodes_path)
-        return b"{}" if content is not None and not content.strip() and self.previous_nodes() is None else content
+        return without_nothing(content) if content is not None and self.previous_nodes() is None else content
 
     def _refuse_lost(self) -> None:
         """There is no nodes.json. Raise where there has been one with nodes."""
@@ -313,6 +313,11 @@ def converted(store: HomeStore) -> dict[Path, bytes]:
         kept = {name: value for name, value in keys.items() if name not in CLOUD_KEYS}
         files[store.keys_path] = _to_json({**kept, "version": VERSION})
     return files
+
+
+def without_nothing(content: bytes) -> bytes:
+    """What the official tool's `nodes.json` holds: an empty one has no nodes."""
+    return content if as_utf_8(content).strip() else b"{}"
 
 
 def _needs_upgrade(path: Path) -> NumeraiError:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from ..factory import Factory
-from ..ports import NotHere
+from ..ports import NotHere, Provider, RunByNumerai
 from ..usecases.cost import node_costs
 from ..usecases.resolve import first_steps
 from .options import output_options
@@ -40,9 +40,7 @@ def cost(factory: Factory) -> None:
         rows = []
         for name, estimate in costs.items():
             if estimate is None:
-                absent = isinstance(factory.provider_of(nodes[name]), NotHere)
-                what = ("?", "not known here") if absent else ("0.00", "runs on this machine")
-                rows.append((name, "", *what))
+                rows.append((name, "", *_free(factory.provider_of(nodes[name]))))
                 continue
             rows.append((name, "total", f"{estimate.usd:.2f}", estimate.describe()))
             rows += [("", item.what, f"{item.usd:.2f}", item.how) for item in estimate.items]
@@ -50,3 +48,10 @@ def cost(factory: Factory) -> None:
         render.say(f"{total:.2f} USD a month in all.")
 
     render.result(payload, show)
+
+
+def _free(provider: Provider) -> tuple[str, str]:
+    """What a provider takes that estimates nothing, and why."""
+    if isinstance(provider, NotHere):
+        return "?", "not known here"
+    return "0.00", "Numerai runs it for nothing" if isinstance(provider, RunByNumerai) else "runs on this machine"

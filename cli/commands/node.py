@@ -30,6 +30,7 @@ from .options import (
     PlaceType,
     agree_to_costs,
     agree_to_plan,
+    agrees,
     at_terminal,
     confirm,
     decimal,
@@ -47,6 +48,9 @@ from .options import (
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..models import Deployment
+    from ..ports import Provider
+    from ..usecases.hosting import Assigned
     from ..usecases.verify import Fact, Verifier
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -224,6 +228,7 @@ def _insist(factory: Factory, why: str, yes: bool) -> None:
     show_default=True,
     help="What becomes of a model file whose predictions do not look right.",
 )
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before Numerai runs the upload (-P hosted).")
 @dry_run_option
 @output_options
 @click.pass_obj
@@ -234,9 +239,13 @@ def deploy(
     allow_credentials: bool,
     model_file: Path | None,
     gate: str,
+    yes: bool,
     dry_run: bool,
 ) -> None:
     """Build what the node runs from its folder, and put it in place.
+
+    On the provider hosted: pack and rehearse it, upload it, wait for Numerai's validation, and ask before Numerai runs
+    it from now on.
 
     An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept.
 
@@ -247,6 +256,7 @@ def deploy(
       numerai node -m alice deploy --model alice.model
     """
     from ..usecases.deploy import check_deploy, deploy_node, how_it_runs, plan_deploy, runtime_note
+    from ..usecases.hosting import assign_upload
     from ..usecases.runtime import RuntimeChoice
 
     chosen = _node(factory)
@@ -254,22 +264,22 @@ def deploy(
     refused: Any = {"force": force or model_file is not None, "runtime": choice, "allow_credentials": allow_credentials}
     if model_file is not None:  # which is put into the folder, so that a refusal must come before
         check_deploy(chosen, provider, factory.store, **refused)
-    ships = [] if model_file is None else [_ship(factory, chosen, model_file, gate, dry_run=dry_run)]
+    ships = [] if model_file is None else [_ship(factory, chosen, provider, model_file, gate, dry_run=dry_run)]
     if dry_run:
         steps = [*ships, *plan_deploy(chosen, provider, factory.store, **refused)]
         notes = (how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
         show_plan(factory.render, steps, [note for note in notes if note])
         return
-    done = deploy_node(
-        chosen,
-        provider,
-        factory.store,
-        factory.render.progress,
-        warn=factory.render.warn,
-        force=force,
-        runtime=choice,
-        allow_credentials=allow_credentials,
+    say, warn = factory.render.progress, factory.render.warn
+    done = deploy_node(chosen, provider, factory.store, say, warn=warn, **{**refused, "force": force})
+    assigned = assign_upload(
+        chosen, provider, lambda: factory.api, lambda question: agrees(question, yes), factory.render.progress
     )
+    if assigned is not None:
+        factory.render.result(
+            {**plain(done), "assigned": assigned.done}, lambda: _show_assigned(factory, done, assigned)
+        )
+        return
 
     def show() -> None:
         what = "is deployed" if done.changed else "is deployed already: nothing has changed"
@@ -277,6 +287,12 @@ def deploy(
         factory.render.say(f"Next: numerai node -m {chosen.name} test")
 
     factory.render.result(done, show)
+
+
+def _show_assigned(factory: Factory, done: Deployment, assigned: Assigned) -> None:
+    what = "is deployed" if assigned.done else "is uploaded, and Numerai does not run it"
+    factory.render.mark(OK if assigned.done else SKIPPED, f"{done.node} {what}", detail=done.image)
+    factory.render.say(assigned.note)
 
 
 def _live_data(factory: Factory, tournament: int, version: str) -> Path:
@@ -289,12 +305,13 @@ def _live_data(factory: Factory, tournament: int, version: str) -> Path:
     return factory.data_files.folder(tournament, version)
 
 
-def _ship(factory: Factory, chosen: Node, model: Path, gate: str, *, dry_run: bool) -> str:
+def _ship(factory: Factory, chosen: Node, provider: Provider, model: Path, gate: str, *, dry_run: bool) -> str:
     """Look at a model and put it into the node's folder; what that is, in words."""
-    from ..usecases.ship import check_model, plan_model, put_model
+    from ..usecases.ship import check_model, how_to_read, plan_model, put_model
 
     with extra_needed("models"):
-        check_model(model, chosen, partial(_live_data, factory), gate, factory.render.warn)
+        live, warn = partial(_live_data, factory), factory.render.warn
+        check_model(model, chosen, live, gate, warn, how_to_read(chosen, provider))
         if not dry_run:
             with factory.store.node_lock(chosen.name):
                 put_model(model, chosen, factory.store.home, factory.render.progress)
@@ -560,6 +577,22 @@ def _show_calls(render: Renderer, calls: list[Any]) -> None:
     render.table(("time (UTC)", "status", "trigger id", "answer"), rows)
 
 
+def _starts(node: Node, provider: Provider) -> list[tuple[str, str]]:
+    """What starts a node, and on which data."""
+    from ..ports import RunByNumerai
+
+    if isinstance(provider, RunByNumerai):
+        return [
+            ("started by", "Numerai"),
+            ("data", node.data_version or "that of its model file, else Numerai's default"),
+        ]
+    return [
+        ("started by", f"cron '{node.cron}' (UTC)" if node.cron else "webhook"),
+        ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
+        ("data", node.data_version or "the version its model was trained on"),
+    ]
+
+
 def _show_status(factory: Factory, state: NodeStatus) -> None:
     render, now, node = factory.render, factory.clock.now(), state.node
     deployed = state.deployment
@@ -571,9 +604,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],
         *([("capabilities", ", ".join(node.capabilities))] if node.capabilities else []),
         ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
-        ("started by", f"cron '{node.cron}' (UTC)" if node.cron else "webhook"),
-        ("webhook", without_token(node.webhook_url) if node.webhook_url else "none"),
-        ("data", node.data_version or "the version its model was trained on"),
+        *_starts(node, factory.provider_of(node)),
     ]
     if state.moved:
         rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))

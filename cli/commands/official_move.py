@@ -14,20 +14,17 @@ if TYPE_CHECKING:
     from ..usecases.official_move import Move, MovePlan
 
 
-def move_aws(factory: Factory, aws_profile: str | None, *, yes: bool, dry_run: bool) -> None:
-    """Show what there is and what would be done, ask, and do it. Nothing is changed before a person agrees, but for the
-    profile that was asked for."""
-    from ..usecases.upgrade import describe, use_profile
+def move_aws(factory: Factory, cluster: OfficialCluster, aws_profile: str | None, *, yes: bool, dry_run: bool) -> None:
+    """Show what there is and what would be done, ask, and do it. Nothing is changed before a person agrees."""
+    from ..usecases.upgrade import describe
 
     render, official = factory.render, factory.official_home
-    found, cluster = official.found(), factory.official_cloud.cluster()
-    if cluster is None:
-        nothing = "The official tool has recorded nothing on AWS here."
-        render.result({"moved": False, "nodes": []}, lambda: render.say(nothing))
-        return
-    move = _move(factory, cluster, _provider(factory, aws_profile, dry_run=dry_run))
+    found = official.found()
+    move = _move(factory, cluster, _planned_provider(factory, aws_profile))
     plan = move.plan()
     if not plan.pending and found is None:
+        if not dry_run:
+            _use_profile(factory, aws_profile)
         _end(factory, plan)
         return
     lines = [
@@ -39,28 +36,36 @@ def move_aws(factory: Factory, aws_profile: str | None, *, yes: bool, dry_run: b
         return
     for line in [*lines, "This will be done:", *_numbered(plan), *plan.notes, *_previews(factory, move)]:
         render.progress(line)
+    for doubt in plan.doubts:
+        confirm(f"{doubt} Go on?", yes)
     confirm("Do it?", yes)
     if found is not None:
         backup = official.take_over()
         render.mark(OK, f"the official tool's files are taken over; they are kept in {backup}")
-    if aws_profile is not None:
-        use_profile(factory.store, aws_profile)
+    _use_profile(factory, aws_profile)
     move = _move(factory, cluster, factory.renewed("aws"))
     move.carry_out(plan := move.plan())
     _end(factory, plan)
 
 
-def _provider(factory: Factory, aws_profile: str | None, *, dry_run: bool) -> Provider:
-    """The provider as it will be with the profile, which is made here when it is wanted."""
-    from ..usecases.upgrade import plan_aws_keys
+def _planned_provider(factory: Factory, aws_profile: str | None) -> Provider:
+    """The provider as it will be once the profile is there, which can be made."""
+    from ..usecases.upgrade import kept_aws_keys, plan_aws_keys
 
     if aws_profile is None:
         return factory.provider("aws")
-    add_profile = plan_aws_keys(factory.official_home, aws_profile, factory.plan_aws_profile)
-    if dry_run:
-        return factory.provider("aws")
-    add_profile()
-    return factory.provider_with("aws", {"profile": aws_profile})
+    plan_aws_keys(factory.official_home, aws_profile, factory.plan_aws_profile)
+    keys = kept_aws_keys(factory.official_home)
+    return factory.provider_with("aws", {"profile": aws_profile}, {aws_profile: keys})
+
+
+def _use_profile(factory: Factory, aws_profile: str | None) -> None:
+    """Make the profile, beside what the file holds by now, and use it from now on."""
+    from ..usecases.upgrade import plan_aws_keys, use_profile
+
+    if aws_profile is not None:
+        plan_aws_keys(factory.official_home, aws_profile, factory.plan_aws_profile)()
+        use_profile(factory.store, aws_profile)
 
 
 def _move(factory: Factory, cluster: OfficialCluster, provider: Provider) -> Move:

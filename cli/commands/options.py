@@ -186,6 +186,11 @@ def ask(value: str | None, label: str, given_by: str, *, hide: bool = False, def
     return typed.strip()
 
 
+def agrees(question: str, yes: bool) -> bool:
+    """Whether the person agrees, or said `--yes` before; where nobody can be asked it is a no."""
+    return yes or (at_terminal() and click.confirm(question, err=True))
+
+
 def confirm(question: str, yes: bool) -> None:
     """Return when the person agrees (or said `--yes` before); otherwise `NumeraiError`, and nothing was done."""
     if yes:

@@ -15,7 +15,7 @@ from ..errors import EXIT_ENVIRONMENT, NumeraiError, UsageError
 from ..factory import Factory
 from ..models import NUMERAI_API_URL, Check, Keys, Tournament
 from ..pasted import pasted_keys
-from ..ports import NamesPolicy
+from ..ports import NamesPolicy, RunByNumerai
 from ..providers.registry import provider_factory
 from ..render import FAILED
 from ..usecases.scaffold import example_for
@@ -198,7 +198,8 @@ def _show(factory: Factory, result: SetUp, dry_run: bool) -> None:
     else:
         where = "" if result.provider == "local" else f" -P {result.provider}"
         first = result.models[0] if result.models else FoundModel("MODEL", Tournament.CLASSIC)
-        example = f"--example {example_for(first.tournament)} --path my-node"
+        hosted = isinstance(factory.provider(result.provider), RunByNumerai)
+        example = "--path my-node" if hosted else f"--example {example_for(first.tournament)} --path my-node"
         render.say(f"Next: numerai node -m {first.name} config{where} {example}")
 
 

@@ -11,6 +11,8 @@ from ..render import OK
 from ..usecases.upgrade import AWS_PROFILE, describe, next_steps, plan_aws_keys, summary, use_profile
 from .options import dry_run_option, output_options
 
+NOTHING_TO_MOVE = "The official tool has recorded nothing on AWS here, so there is nothing to move."
+
 
 @click.command()
 @click.option("--undo", is_flag=True, help="Put the official tool's files back as they were.")
@@ -24,7 +26,7 @@ from .options import dry_run_option, output_options
     "--move-aws",
     is_flag=True,
     help="Also move the old tool's nodes on AWS into this tool's cluster, then remove the old cluster. Interrupted, it "
-    "goes on where it was.",
+    "goes on where it was. Where there are none it says so, and upgrades the rest.",
 )
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before --move-aws.")
 @dry_run_option
@@ -41,38 +43,45 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, move_aws: boo
       numerai upgrade --aws-profile numerai --move-aws
     """
     if undo:
-        if aws_profile or dry_run or move_aws:
+        if aws_profile is not None or dry_run or move_aws:
             raise UsageError("--undo takes none of --aws-profile, --move-aws and --dry-run.")
         _undo(factory)
         return
-    if move_aws:
+    cluster = factory.official_cloud.cluster() if move_aws else None
+    if cluster is not None:
         from .official_move import move_aws as move
 
-        move(factory, aws_profile, yes=yes, dry_run=dry_run)
+        move(factory, cluster, aws_profile, yes=yes, dry_run=dry_run)
         return
+    _take_over(factory, aws_profile, [NOTHING_TO_MOVE] if move_aws else [], dry_run=dry_run)
+
+
+def _take_over(factory: Factory, aws_profile: str | None, before: list[str], *, dry_run: bool) -> None:
+    """Convert the files, and make the profile; `before` is said first."""
     official, store, render = factory.official_home, factory.store, factory.render
-    found = official.found()
+    found, moved = official.found(), {"moved": False} if before else {}
     if found is None and aws_profile is None:
-        nodes = sorted(store.nodes())
-        render.result({"upgraded": False, "nodes": nodes}, lambda: render.say("Nothing to upgrade."))
+        content = {"upgraded": False, "nodes": sorted(store.nodes()), **moved}
+        render.result(content, lambda: _say(factory, [*before, "Nothing to upgrade."]))
         return
-    lines = list(describe(found, factory.providers, factory.provider_recorded, aws_profile)) if found else []
-    add_profile = plan_aws_keys(official, aws_profile, factory.plan_aws_profile) if aws_profile else None
+    lines = [*before, *(describe(found, factory.providers, factory.provider_recorded, aws_profile) if found else ())]
+    add_profile = None if aws_profile is None else plan_aws_keys(official, aws_profile, factory.plan_aws_profile)
     if dry_run:
         made = [f"The old tool's AWS keys become the profile {aws_profile}."] if aws_profile and not found else []
         lines += [*made, "Nothing was changed."]
-        render.result({"upgraded": False, "found": lines}, lambda: _say(factory, lines))
+        render.result({"upgraded": False, "found": lines, **moved}, lambda: _say(factory, lines))
         return
     _say(factory, lines)
     profile = add_profile() if add_profile else None
     backup = official.take_over() if found else None
-    if aws_profile:
+    if aws_profile is not None:
         use_profile(store, aws_profile)
     content = {
         "upgraded": found is not None,
         "nodes": sorted((*found.nodes, *found.unusable)) if found else sorted(store.nodes()),
         "backup": backup,
         "aws_profile": aws_profile,
+        **moved,
     }
 
     def show() -> None:
@@ -83,17 +92,17 @@ def upgrade(factory: Factory, undo: bool, aws_profile: str | None, move_aws: boo
             render.say(f"Backup: {backup}. `numerai upgrade --undo` puts everything back.")
             if found.numerai_keys or found.cloud_keys:
                 render.say("It holds the old tool's keys, as they were: remove it when you will not go back.")
-            _say_next(factory, found)
+            _say_next(factory, found, offer=not before)
 
     render.result(content, show)
 
 
-def _say_next(factory: Factory, found: OfficialFiles) -> None:
+def _say_next(factory: Factory, found: OfficialFiles, *, offer: bool) -> None:
     say = factory.render.say
     say("What the official tool made in your cloud account is left as it is, and costs what it did. Next:")
     for step in next_steps(factory.store, factory.providers):
         say(f"  {step}")
-    if any(node.provider == "aws" for node in found.nodes.values()):
+    if offer and any(node.provider == "aws" for node in found.nodes.values()):
         say("Or all of it at once, the removal of the old cluster included: numerai upgrade --move-aws")
 
 
@@ -110,12 +119,9 @@ def _say(factory: Factory, lines: list[str]) -> None:
 
 
 def _undo(factory: Factory) -> None:
-    from ..usecases.official_move import refuse_undo
+    from ..usecases.official_move import undo_upgrade
 
-    record = factory.move_record
-    refuse_undo(record)
-    render, undone = factory.render, factory.official_home.undo()
-    record.forget()
+    render, undone = factory.render, undo_upgrade(factory.official_home, factory.store, factory.move_record)
     if undone is None:
         render.result({"undone": False}, lambda: render.say("There is no upgrade to undo."))
         return
@@ -125,6 +131,6 @@ def _undo(factory: Factory) -> None:
             render.mark(OK, f"{path} is again as it was")
         for path in undone.aside:
             render.say(f"  What had been changed since is kept in {path}.")
-        render.say("Webhooks at Numerai, and what was deployed since, are left as they are.")
+        render.say("Webhooks at Numerai, and what was deployed since, its schedules included, are left as they are.")
 
     render.result({"undone": True, "restored": undone.restored, "aside": undone.aside}, show)

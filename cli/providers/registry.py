@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
 
 ENTRY_POINT_GROUP = "numerai_compute.providers"
-OWN = ("aws", "local")
+OWN = ("aws", "hosted", "local")
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class ProviderContext:
 
     `home` is the tool's home folder, `settings` what `setup` recorded for this provider, `keys` and `engine` are
     asked for when a run or a build needs them, `notify_urls` (name -> apprise URL) when runs on other machines are to
-    tell people by themselves.
+    tell people by themselves. `profiles` are AWS profiles that are about to be made: name -> id and secret of a key.
     """
 
     home: Path
@@ -33,6 +33,7 @@ class ProviderContext:
     engine: Callable[[], ContainerEngine]
     clock: Clock
     notify_urls: Callable[[], Mapping[str, str]] = dict
+    profiles: Mapping[str, tuple[str, str]] = field(default_factory=dict, repr=False)
 
 
 ProviderFactory = Callable[[ProviderContext], Provider]

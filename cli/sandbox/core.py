@@ -75,7 +75,10 @@ class Sandbox:
         self.history = History(self.account, self.rounds, self.submissions, self.catalog)
         self.scores = Scores(self.account, self.rounds, self.submissions, self.catalog, self.history, self.clock.now)
         self.diagnostics = Diagnostics(self.journal, self.catalog, self.upload_store, self.clock.now)
-        self.compute = ComputeUploads(self.journal, self.clock.now)
+        self.compute = ComputeUploads(
+            self.journal, self.rounds, self.submissions, self.catalog, self.upload_store, self.new_upload,
+            self.account.model, self.clock.now, settings.switches,
+        )  # fmt: skip
         self._calendar_lock = threading.Lock()
         self._ticker = threading.Thread(target=self._tick, name="sandbox-calendar", daemon=True)
 
@@ -87,6 +90,7 @@ class Sandbox:
         if fresh:
             self.history.invent()
         self.diagnostics.resume()
+        self.compute.resume()
         if self.settings.calendar:
             self._ticker.start()
 
@@ -97,6 +101,7 @@ class Sandbox:
             self._ticker.join(timeout=5)
         self.webhooks.close()
         self.diagnostics.close()
+        self.compute.close()
         self.journal.close()
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
@@ -127,6 +132,7 @@ class Sandbox:
         self.webhooks.settle(before=opened.open_time)
         models = [model for model in self.account.models() if model.tournament == opened.tournament]
         self.webhooks.announce(opened, models)
+        self.compute.round_opened(opened, models)
 
     def _tick(self) -> None:
         while not self.stopping.wait(1.0):

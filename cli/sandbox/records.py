@@ -120,6 +120,30 @@ class PickleRecord(Struct, frozen=True):
     data_version_id: str | None
     docker_image_id: str | None
     inserted_at: datetime
+    validation_status: str = "pending"
+
+
+class TriggerStatusRecord(Struct, frozen=True):
+    """A state that a run of a pickle came to, with Numerai's words about it."""
+
+    id: str
+    status: str
+    inserted_at: datetime
+    description: str | None = None
+
+
+class TriggerRecord(Struct, frozen=True):
+    """One run of a pickle on Numerai's side: its validation, or for a round. `logs` are times and lines."""
+
+    id: str
+    pickle_id: str
+    type: str
+    inserted_at: datetime
+    model_id: str | None = None
+    round_id: str | None = None
+    submission_id: str | None = None
+    statuses: tuple[TriggerStatusRecord, ...] = ()
+    logs: tuple[tuple[datetime, str], ...] = ()
 
 
 class FaultRecord(Struct, frozen=True):

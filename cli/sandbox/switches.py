@@ -39,6 +39,12 @@ class Switches:
     """`triggerModelWebhook` sends the roundNumber "test", as the website's button does, not the round's number."""
     null_pickle_unassigns: bool = False
     """`assignPickleToModel` without a pickleId takes the assigned pickle away; else it is refused."""
+    run_pickles: bool = True
+    """Model uploads are really run, by this Python; else each gives the example predictions without being run."""
+    pickle_validation: bool = True
+    """Without running it, the validation of a model upload passes; else it fails."""
+    pickle_seconds: float = 600.0
+    """How long a model upload may run, in seconds."""
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():

@@ -25,10 +25,21 @@ from ..models import (
     node_name,
 )
 from ..names import check_distinct
-from ..ports import KnowsCapabilities, LimitsDisk, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, StateStore
+from ..ports import (
+    KnowsCapabilities,
+    LimitsDisk,
+    NotHere,
+    NumeraiApi,
+    PreviewsChanges,
+    Provider,
+    Report,
+    RunByNumerai,
+    StateStore,
+)
 from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
 from .base_digests import present_digests
+from .hosting import RUNS_IT, fitted, needs_dockerfile
 from .inspect import called_officially, is_own_webhook
 from .plan import Plan, Step
 from .resolve import resolve_model
@@ -74,6 +85,11 @@ class NodeRequest:
     pin_base: bool | None = None
     capabilities: tuple[str, ...] = ()
     disk: int | None = None
+
+    @property
+    def sized(self) -> bool:
+        """Whether it says how big the node is to be."""
+        return (self.size, self.cpu, self.memory) != (None, None, None)
 
 
 @dataclass(frozen=True)
@@ -137,12 +153,13 @@ def configure_node(
             existing = replace(existing, provider=request.provider)  # there is nothing that could be destroyed before
         node = decide_node(request, model, existing)
         provider = provider_named(node.provider)
+        node = fitted(node, provider, sized=request.sized, timed=request.timeout_minutes is not None)
         check_provider(node, provider)
         plan = plan_configure(request, node, model, provider, api, store, digest_of, report)
         preview = provider.preview(node) if isinstance(provider, PreviewsChanges) else []
         if dry_run:
             return replace(plan, notes=(*preview, *plan.notes))
-        if model.pickle is not None:
+        if model.pickle is not None and not isinstance(provider, RunByNumerai):
             insist(f"{model.name}: {PICKLE_ASSIGNED}.")
         called = registers(request, node, model, provider, api) and not _stays_called(node, model, provider, store)
         ends = _ends(node, model, provider, store, called=called)
@@ -225,7 +242,7 @@ def plan_configure(
     """The steps that make the node what it should be. Checks everything that can be checked before. Can be carried out
     again: what an interrupted call has done is found and finished."""
     source = source_of(node)
-    steps, notes = plan_source(request, node, store)
+    steps, notes = plan_source(request, node, store, dockerfile=needs_dockerfile(provider))
     if request.pin_base:
         node = pinned(request, node, digest_of)
         steps.append((f"pin what {source.dockerfile} builds on: {_in_words(node.base_digests)}", lambda: None))
@@ -233,7 +250,7 @@ def plan_configure(
     stays = _stays_called(node, model, provider, store)
 
     def provision() -> None:
-        check_source(source, home=store.home)
+        check_source(source, home=store.home, dockerfile=needs_dockerfile(provider))
         if node.name not in store.nodes():  # so that `destroy` knows it whatever ends this call
             store.save_node(node)
         made = provider.configure(node, report)
@@ -273,6 +290,8 @@ def _plan_calls(
         ends = f", which calls {other} until now: that ends" if other else calls and f"{calls}: that ends"
         register = f"register the webhook of {node.model_name} with Numerai{ends}"
         return [], [(register, lambda: api.set_webhook(node.model_id, provisioned().webhook_url))], notes
+    if isinstance(provider, RunByNumerai):
+        return [], [], [RUNS_IT]
     if model.pickle is not None:
         notes.append(f"{model.name}: {PICKLE_ASSIGNED}. No webhook is registered. To change that: {UNASSIGN_PICKLE}.")
         return [], [], notes
@@ -289,7 +308,9 @@ def _plan_calls(
     return [], [off] if own and node.cron else [], notes
 
 
-def plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[list[Step], list[str]]:
+def plan_source(
+    request: NodeRequest, node: Node, store: StateStore, *, dockerfile: bool = True
+) -> tuple[list[Step], list[str]]:
     """The steps that make the node's folder what a build needs, and what to know of it."""
     source, steps, notes = source_of(node), list[Step](), list[str]()
     if request.example:
@@ -299,7 +320,7 @@ def plan_source(request: NodeRequest, node: Node, store: StateStore) -> tuple[li
         copy = f"copy the example {example.example} to {source.folder} ({counted(len(example.new), 'file')})"
         steps.append((copy, lambda: scaffold(example)))
     else:
-        check_source(source, home=store.home)
+        check_source(source, home=store.home, dockerfile=dockerfile)
     read, unread = ignore_file(source.context, source.folder), source.folder / IGNORE_FILE
     if read.parent != source.folder and (request.example or unread.is_file()):
         notes.append(
@@ -321,7 +342,7 @@ def times(node: Node, api: NumeraiApi) -> list[str]:
 
 def registers(request: NodeRequest, node: Node, model: Model, provider: Provider, api: NumeraiApi) -> bool:
     """Whether Numerai is to call the node's webhook."""
-    if model.pickle is not None:
+    if model.pickle is not None or isinstance(provider, RunByNumerai):
         return False
     return request.register_webhook or (not node.cron and provider.reachable_by(api.url))
 

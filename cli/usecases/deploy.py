@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from ..build_inputs import declared_keys
@@ -12,8 +12,19 @@ from ..dockerignore import ignore_file, special_files
 from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
 from ..names import shown
-from ..ports import ChecksDeploys, HowItRuns, NotHere, Provider, Report, RollsBack, RunsInWays, StateStore
+from ..ports import (
+    ChecksDeploys,
+    HowItRuns,
+    NotHere,
+    Provider,
+    Report,
+    RollsBack,
+    RunByNumerai,
+    RunsInWays,
+    StateStore,
+)
 from ..source import Source, check_source, dockerfile_text, heavy_part, source_of
+from .hosting import needs_dockerfile
 from .recorded_secrets import recorded_secrets
 from .runtime import (
     RUNTIME,
@@ -70,7 +81,7 @@ def check_deploy(
     """Raise, before anything is touched, what a deploy would be refused for."""
     if isinstance(provider, NotHere):
         raise provider.refusal(node)
-    check_source(source_of(node), home=store.home)
+    check_source(source_of(node), home=store.home, dockerfile=needs_dockerfile(provider))
     if isinstance(provider, ChecksDeploys):
         provider.check_deploy(node, force=force)
     check_runtime(node, runtime)
@@ -105,7 +116,7 @@ def deploy_locked(
     if warned is not None:
         (warn or report)(warned)
     _bring_runtime_up(node, store, report, runtime)
-    with _without_keys(source_of(node), report):
+    with _without_keys(source_of(node), report) if needs_dockerfile(provider) else nullcontext():
         return provider.deploy(node, force=force, report=lambda text: None if text == warned else report(text))
 
 
@@ -165,6 +176,9 @@ def plan_deploy(
     if current and not force and not steps and current.source_hash == provider.source_hash(node):
         return [f"nothing: {source_of(node)} has not changed since the last deploy"]
     how = how_it_runs(node, provider)
+    if isinstance(provider, RunByNumerai):
+        upload = "upload it, and let Numerai validate it"
+        return [*steps, f"pack and rehearse {source_of(node)}", upload, "ask, and let Numerai run it from then on"]
     steps.append(f"build {source_of(node)} for {node.provider}" + (f", to run {how.what}" if how.what else ""))
     return [*steps, f"replace {current.image}" if current else "deploy it"]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from ..addresses import origin
 from ..errors import ApiError, NumeraiError, ProviderError
 from ..models import DEFAULT_PROVIDER, Node
-from ..ports import NotHere, NumeraiApi, Provider, Report, StateStore
+from ..ports import NotHere, NumeraiApi, Provider, Report, RunByNumerai, StateStore
 from .configure import refuse_legacy
 from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account
 from .plan import Plan, Step
@@ -85,6 +85,8 @@ def refuse_while_active(provider: Provider, node: Node) -> None:
 
 def _removing(node: Node, side: Provider, force: bool, report: Report) -> Step:
     held = f"remove everything {side.name} holds for {node.name} (the folder {node.path} stays)"
+    if isinstance(side, RunByNumerai):
+        held = f"ask Numerai to run no upload for {node.name} any more, which only its website may do"
     return held, lambda: side.destroy(node.name, force=force, report=report)
 
 

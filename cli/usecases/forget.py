@@ -21,7 +21,7 @@ def forget_node(store: StateStore, name: str, agree: Callable[[str], None], *, d
     if name in nodes:
         node = nodes[name]
         where = where_it_is(node)
-        what = f"What there is of {name} on {where} stays and may cost money, and Numerai goes on calling its webhook"
+        what = f"What there is of {name} on {where} stays and may cost money, and Numerai goes on starting it"
         mend = f"`numerai node -m {node.name} destroy` removes all of it where there is such a provider"
         question = f"{what}. {mend}. Forget it all the same?"
     elif name in unusable:

@@ -8,7 +8,7 @@ from ..counting import counted
 from ..errors import NumeraiError
 from ..foreign import one_line
 from ..models import Node
-from ..ports import HandsOverArtifacts, NotHere, Provider
+from ..ports import HandsOverArtifacts, NotHere, Provider, RunByNumerai
 
 NAMED = 5
 
@@ -33,10 +33,12 @@ def kept_by(node: Node, old: Provider, new: Provider) -> KeptFiles:
     if isinstance(old, NotHere) or old.deployment(node.name) is None:
         return KeptFiles({})
     command = f"numerai node -m {node.model_name}"
+    again = f" They are trained again on {new.name} (`{command} test` does that before a round does);"
+    if isinstance(new, RunByNumerai):
+        again = f" {new.name} trains nothing;"
     mend = (
         f"Models that its runs have trained and kept on {old.name} do not come along, and are removed there: {{why}}."
-        f" They are trained again on {new.name} (`{command} test` does that before a round does);"
-        f" a model file of yours goes along with `{command} deploy --model-file FILE`."
+        f"{again} a model file of yours goes along with `{command} deploy --model-file FILE`."
     )
     if not isinstance(old, HandsOverArtifacts) or not isinstance(new, HandsOverArtifacts):
         unable = new if isinstance(old, HandsOverArtifacts) else old

@@ -16,6 +16,7 @@ from ..ports import (
     PreviewsChanges,
     Provider,
     Report,
+    RunByNumerai,
     StateStore,
 )
 from ..source import check_source, source_of
@@ -37,6 +38,7 @@ from .configure import (
 )
 from .deploy import check_runtime, deploy_locked, how_it_runs, refuse_credentials
 from .destroy import official_note, refuse_while_active
+from .hosting import ONE_WAY, RUNS_IT, TAKES_AWAY, assign_upload, fitted, needs_dockerfile
 from .inspect import (
     called_officially,
     changed_since_deploy,
@@ -77,9 +79,11 @@ class Mover:
         old = self.provider_named(existing.provider if name != existing.provider else str(existing.also_on))
         if request.disk is None and node.disk_gib is not None and not isinstance(new, LimitsDisk):
             node = replace(node, disk_gib=None)
+        node = fitted(node, new, sized=request.sized, timed=request.timeout_minutes is not None)
+        _refuse_while_numerai_runs(old, model, again=f"numerai node -m {model.name} config -P {name}")
         check_provider(node, new)
         if not request.example:
-            check_source(source_of(node), home=self.store.home)
+            check_source(source_of(node), home=self.store.home, dockerfile=needs_dockerfile(new))
         node = pinned(request, node, self.digest_of)
         change = _Change(self, request, existing, node, model, new, old)
         if change.deploys:
@@ -91,7 +95,7 @@ class Mover:
         plan = change.plan()
         if self.dry_run:
             return plan
-        if model.pickle is not None:
+        if model.pickle is not None and not isinstance(new, RunByNumerai):
             self.insist(f"{model.name}: {PICKLE_ASSIGNED}.")
         if (ends := change.ends()) is not None:
             self.take_over(ends)
@@ -117,10 +121,11 @@ class _Change:
         self.other = None if self.own else taken_from(node, model, new)
         self.kept = kept_by(node, old, new)
         self.made = replace(node, webhook_url=None, also_on=old.name)
+        self.hosted = isinstance(new, RunByNumerai)
 
     def plan(self) -> Plan:
         """The steps, each of which can be done again, and what should be known before."""
-        steps, notes = plan_source(self.request, self.node, self.by.store)
+        steps, notes = plan_source(self.request, self.node, self.by.store, dockerfile=needs_dockerfile(self.new))
         name, new, old = self.node.name, self.new.name, self.old.name
         what = f"{self.node.cpu:g} vCPU, {self.node.memory_mib / 1024:g} GiB"
         steps += [
@@ -128,15 +133,17 @@ class _Change:
             (f"provision {name} on {new}: {what}", lambda: self._provision(cron=None)),
         ]
         if self.deploys:
-            until = (
-                ""
-                if isinstance(self.old, NotHere)
-                else f"; until then {official_cluster(self.old) if self.official else old} runs it"
-            )
-            steps.append((f"build {source_of(self.node)} and deploy it on {new}{until}", self._deploy))
+            until = ""
+            if not isinstance(self.old, NotHere):
+                until = f"; until then {official_cluster(self.old) if self.official else old} runs it"
+            build = f"build {source_of(self.node)} and deploy it on {new}"
+            if self.hosted:
+                build = f"pack and rehearse {source_of(self.node)}, upload it and let Numerai validate it"
+            steps.append((build + until, self._deploy))
         if self.kept.files:
             steps.append((f"bring {self.kept.in_words} from {old} to {new}", self._carry))
-        steps.append((f"see that {new} can start it", lambda: self.new.wake(self.by.report)))
+        if not self.hosted:
+            steps.append((f"see that {new} can start it", lambda: self.new.wake(self.by.report)))
         if self.node.cron:
             schedule = f"start its schedule '{self.node.cron}' (UTC) on {new}"
             steps.append((schedule, lambda: self._provision(cron=self.node.cron)))
@@ -161,18 +168,25 @@ class _Change:
 
     def afterwards(self) -> tuple[str, ...]:
         """What to know of the node as it is now."""
+        if self.hosted:
+            return () if self.deploys else (RUNS_IT,)
         return () if self.called or self.node.cron or self.model.pickle is not None else (NOT_REACHED,)
 
     def _webhook(self) -> list[Step]:
         """The step that changes whom Numerai calls; none where it calls nobody before and after."""
         model, api = self.node.model_name, self.by.api
+        if self.hosted and self.deploys:
+            off = "" if self.model.webhook is None else f"take the webhook of {model} off Numerai, and "
+            return [(f"{off}let Numerai run the upload from then on", self._assign)]
         if self.called:
             ends = f", and not {self.other} any more" if self.other else ""
             let = f"let Numerai call {model} on {self.new.name} from now on{ends}"
             return [(let, lambda: api.set_webhook(self.node.model_id, self.made.webhook_url))]
         if self.own or called_officially(self.model, self.node):
             starts = "its schedule starts" if self.node.cron else "this machine's daemon starts"
-            off = f"take the webhook of {model} off Numerai: {starts} it on {self.new.name}"
+            off = f"take the webhook of {model} off Numerai"
+            if not self.hosted:
+                off += f": {starts} it on {self.new.name}"
             return [(off, lambda: api.set_webhook(self.node.model_id, None))]
         return []
 
@@ -188,9 +202,13 @@ class _Change:
             notes.append("It was never deployed, and so is not now.")
         if self.other and not self.called:
             notes.append(also_called(self.node))
+        if self.hosted:
+            notes.append(f"{ONE_WAY} To have it back elsewhere then, {TAKES_AWAY}.")
         if self.official:
             goes_on = "Its schedule goes on starting it there until that is removed." if self.node.cron else ""
             return [*notes, *official_note(replace(self.node, provider=self.old.name)), *([goes_on] if goes_on else [])]
+        if isinstance(self.old, RunByNumerai):
+            return [*notes, "Uploads stay at Numerai, with the runs so far and their logs."]
         if isinstance(self.old, NotHere):
             return [*notes, f"What {self.old.name} holds stays there, and costs what it did: {self.old.not_here}."]
         return [
@@ -222,6 +240,9 @@ class _Change:
         elif isinstance(self.old, HandsOverArtifacts) and isinstance(self.new, HandsOverArtifacts):
             self.new.put_artifacts(name, self.old.artifacts(name))
 
+    def _assign(self) -> None:
+        assign_upload(self.made, self.new, lambda: self.by.api, lambda question: True, self.by.report)
+
     def _clear(self) -> None:
         name = self.node.name
         try:
@@ -246,6 +267,17 @@ def _check_build(node: Node, new: Provider) -> None:
     except NumeraiError as error:
         if error.code != "not-configured":
             raise
+
+
+def _refuse_while_numerai_runs(old: Provider, model: Model, again: str) -> None:
+    """`NumeraiError` with code `still-assigned` for a node that Numerai still runs: only its website ends that."""
+    if isinstance(old, RunByNumerai) and model.pickle is not None:
+        raise NumeraiError(
+            f"Numerai runs an upload for {model.name}, and only its website takes that away: until then Numerai calls"
+            " no webhook for it, and takes no submission of it.",
+            f"First, {TAKES_AWAY}; then `{again}`.",
+            code="still-assigned",
+        )
 
 
 def _target(request: NodeRequest, existing: Node) -> str:

@@ -13,6 +13,7 @@ from ..ports import NumeraiApi, Provider
 from ..source import check_source, source_of
 from ..translation import EXPECTED, as_error
 from .configure import NEWEST_DATA
+from .hosting import needs_dockerfile
 from .inspect import finish_move, half_moved
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
 from .timetable import timetable
@@ -53,7 +54,7 @@ class NodeChecks:
 
     def _folder(self) -> Iterator[Check]:
         source = source_of(self.node)
-        check_source(source, home=self.home)
+        check_source(source, home=self.home, dockerfile=needs_dockerfile(self.provider()))
         yield Check("folder", CheckStatus.OK, str(source))
 
     def _move(self) -> Iterator[Check]:

@@ -8,6 +8,7 @@ done: a move that was interrupted goes on with the step that it was in.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,15 +25,17 @@ from ..ports import (
     NumeraiApi,
     OfficialCloud,
     OfficialCluster,
+    OfficialHome,
     PreviewsChanges,
     Provider,
     Report,
     StateStore,
     TakesImages,
+    Undone,
 )
 from .configure import PICKLE_ASSIGNED
 from .deploy import deploy_node
-from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account
+from .inspect import KEYS_OF_ACCOUNT, not_in_account
 from .upgrade import AWS_PROFILE
 from .verify import Fact, Verdict, Verifier
 from .withholding import check_withholds
@@ -60,13 +63,14 @@ class MoveStep:
 
 @dataclass(frozen=True)
 class MovePlan:
-    """What was found, which steps there are and which of them are still to be done, what should be known before, and
-    what this tool cannot remove."""
+    """What was found, which steps there are and which of them are still to be done, what should be known before, which
+    of that has to be agreed to by itself, and what this tool cannot remove."""
 
     found: tuple[str, ...]
     steps: tuple[MoveStep, ...]
     pending: tuple[MoveStep, ...]
     notes: tuple[str, ...]
+    doubts: tuple[str, ...]
     by_hand: tuple[str, ...]
 
 
@@ -96,11 +100,13 @@ class Move:
         nodes = self._nodes()
         steps = tuple(self._steps(nodes, models))
         done = self.record.done()
+        doubts = tuple(self._doubts(nodes, models))
         return MovePlan(
             found=tuple(self._found(nodes, models)),
             steps=steps,
             pending=tuple(step for step in steps if step.key not in done or not step.holds()),
-            notes=tuple(self._notes(nodes, models)),
+            notes=(*self._notes(nodes, models), *doubts),
+            doubts=doubts,
             by_hand=self.cluster.by_hand,
         )
 
@@ -137,9 +143,13 @@ class Move:
         for node in nodes:
             model = models[node.model_id]
             calls = self._calls(node, model)
-            if model.pickle is not None or (calls == NEW and node.webhook_url == model.webhook):
-                continue
-            yield from self._last_steps(node, calls, stays=calls in (NEW, ELSEWHERE) or (calls == NOBODY and node.cron))
+            if model.pickle is None and not (calls == NEW and node.webhook_url == model.webhook):
+                stays = calls in (NEW, ELSEWHERE) or (calls == NOBODY and node.cron)
+                yield from self._last_steps(node, calls, stays=stays)
+            if node.cron:
+                words = f"start the schedule of {node.name} in the new cluster"
+                do, holds = partial(self._schedule, node.name), partial(self._is_configured, node.name)
+                yield MoveStep(f"schedule:{node.name}", words, do, holds)
         if self.cluster.resources:
             count = counted(len(self.cluster.resources), "resource")
             words = f"make sure that Numerai calls none of the old cluster, then remove it: {count}"
@@ -163,7 +173,8 @@ class Move:
             image = f"its image is built from {node.path}"
             if not _has_folder(node):
                 image = f"{node.path or 'its folder'} holds no Dockerfile, so its image is copied"
-            yield f"  {node.name}: Numerai calls {self._calls(node, models[node.model_id])}; {image}"
+            calls, model = self._calls(node, models[node.model_id]), models[node.model_id]
+            yield f"  {node.name}: Numerai calls {origin(str(model.webhook)) if calls == ELSEWHERE else calls}; {image}"
         for name in sorted(set(self.cluster.nodes) - {node.name for node in nodes}):
             yield f"  {name}: no node on AWS here, so nothing of it is moved"
 
@@ -172,8 +183,12 @@ class Move:
             model = models[node.model_id]
             if model.pickle is not None:
                 yield f"{node.name}: {PICKLE_ASSIGNED}. Its webhook is left as it is."
-            elif self._calls(node, model) == ELSEWHERE:
-                yield f"For {node.name} Numerai calls {origin(str(model.webhook))}; that is left as it is."
+            if self.cluster.nodes[node.name].scheduled:
+                end = "you remove the old cluster by hand" if self.cluster.unusable else "the old cluster is removed"
+                yield (
+                    f"Until {end}, it goes on running {node.name} by its schedule, beside the new one: from the switch"
+                    " on both submit."
+                )
             if not _has_folder(node):
                 yield (
                     f"The image of {node.name} may hold your Numerai keys, if the official tool built it: deploy it"
@@ -182,6 +197,16 @@ class Move:
         if self.cluster.unusable:
             yield f"The old cluster cannot be removed from here: {self.cluster.unusable}. It costs what it did."
 
+    def _doubts(self, nodes: list[Node], models: Mapping[str, Model]) -> Iterator[str]:
+        """The addresses that are neither cluster's. Whoever has them knows where they lead."""
+        for node in nodes:
+            model = models[node.model_id]
+            if self._calls(node, model) == ELSEWHERE and model.pickle is None and self.cluster.resources:
+                yield (
+                    f"For {node.name} Numerai calls {origin(str(model.webhook))}, which is neither cluster's. That"
+                    " stays as it is; if it leads on to the old cluster, its calls end with that."
+                )
+
     def _calls(self, node: Node, model: Model) -> str:
         """Whom Numerai calls for a node."""
         served = self.provider.webhook_url(node.name)
@@ -189,7 +214,7 @@ class Move:
             return NOBODY
         if served is not None and model.webhook == served:
             return NEW
-        return OLD if model.webhook in self._old_addresses or is_own_webhook(model.webhook, node) else ELSEWHERE
+        return OLD if model.webhook in {*self._old_addresses, node.webhook_url} else ELSEWHERE
 
     @cached_property
     def _old_addresses(self) -> frozenset[str]:
@@ -224,10 +249,19 @@ class Move:
         return self.provider.webhook_url(name) is not None
 
     def _configure(self, name: str) -> None:
-        """The address that is recorded stays the one that Numerai calls."""
+        """The address that is recorded stays the one that Numerai calls, and no schedule begins that has nothing to
+        run."""
         node = self._node(name)
         if isinstance(self.provider, MakesTogether):
-            self.provider.expect(self._nodes(), self.report)
+            self.provider.expect(map(self._unscheduled, self._nodes()), self.report)
+        done = self.provider.configure(self._unscheduled(node), self.report)
+        self.store.save_node(replace(done, webhook_url=node.webhook_url, cron=node.cron))
+
+    def _unscheduled(self, node: Node) -> Node:
+        return node if self._is_deployed(node.name) else replace(node, cron=None)
+
+    def _schedule(self, name: str) -> None:
+        node = self._node(name)
         self.store.save_node(replace(self.provider.configure(node, self.report), webhook_url=node.webhook_url))
 
     def _is_deployed(self, name: str) -> bool:
@@ -333,6 +367,23 @@ def with_hint(error: EnvironmentNotReady, keys: tuple[str, str] | None) -> Envir
     if error.code == "no-aws-credentials" and keys is not None:
         error.hint = f"The official tool has kept keys: `{COMMAND} --aws-profile {AWS_PROFILE}` uses them."
     return error
+
+
+def undo_upgrade(official: OfficialHome, store: StateStore, record: MoveRecord) -> Undone | None:
+    """Put the official tool's files back, and forget what was moved; None where there was no upgrade. Errors as by
+    `refuse_undo`; `NumeraiError` with code `busy` while a move goes on."""
+    refuse_undo(record)
+    undone = official.undo(_no_move(store, record))
+    if undone is not None or official.found() is not None:  # an undo that was killed may have left the record
+        record.forget()
+    return undone
+
+
+@contextmanager
+def _no_move(store: StateStore, record: MoveRecord) -> Iterator[None]:
+    with store.node_lock(LOCK):
+        refuse_undo(record)
+        yield
 
 
 def refuse_undo(record: MoveRecord) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
 from ..models import GOING_ON, Check, CheckStatus, Node, Tournament, WatcherRecord
-from ..ports import NotifiesItself, Provider, StateStore
+from ..ports import NotifiesItself, Provider, RunByNumerai, StateStore
 from ..translation import EXPECTED, as_error
 from .history import RoundReader, RoundRecord
 from .inspect import list_nodes, unusable_note
@@ -138,12 +138,14 @@ def _looks(watcher: WatcherRecord, machine_now: datetime) -> bool:
 
 def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followed: bool) -> NodeGlance:
     deployed: bool | None = None
+    hosted = False
     webhook: Check | None = None
     latest = next(iter(reader.records(node, 1)), None)
     models = reader.models()
     model = models.get(node.model_id) if models is not None else None
     try:
         provider = provider_of(node)
+        hosted = isinstance(provider, RunByNumerai)
         deployed = provider.deployment(node.name) is not None
         if models is not None and reader.api_url is not None:
             webhook = webhook_check(node, model, provider, reader.api_url, lambda: followed)
@@ -156,7 +158,7 @@ def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followe
         provider=node.provider,
         deployed=deployed,
         latest=latest,
-        pickle=model.pickle if model is not None else None,
+        pickle=model.pickle if model is not None and not hosted else None,
         webhook=webhook if webhook is not None and webhook.status is not CheckStatus.OK else None,
     )
 

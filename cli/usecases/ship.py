@@ -11,7 +11,7 @@ from ..dockerignore import included_files
 from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder, replacing, unwritable
 from ..models import Node, Tournament
-from ..ports import Report
+from ..ports import Provider, Report, RunByNumerai
 from .validate import as_the_runtime_says, check_before_deploy, read_artifact
 
 DEPLOYED = "deployed.model"
@@ -22,11 +22,31 @@ GATES = (REFUSE, WARN, OFF)
 CODE = (".py", ".R", ".r", ".sh", ".jl")
 READERS = (".model(", "read_model(", DEPLOYED)
 """What stands in code that reads a model file."""
+READ_IT = "Call `node.model()`, as the example model-python3 does (`numerai copy-example -e model-python3`)."
+READ_HOSTED = (
+    "Read it in predict.py (`numerai_node.model_file.read_model`), or leave out its function predict: then the"
+    " model file itself runs."
+)
 
 
-def check_model(model: Path, node: Node, data_of: Callable[[int, str], Path], gate: str, warn: Report) -> None:
+def how_to_read(node: Node, provider: Provider) -> str | None:
+    """How the node's code reads a model file; None where that is done for it."""
+    if not isinstance(provider, RunByNumerai):
+        return READ_IT
+    return None if provider.reads_models(node) else READ_HOSTED
+
+
+def check_model(
+    model: Path,
+    node: Node,
+    data_of: Callable[[int, str], Path],
+    gate: str,
+    warn: Report,
+    how_to_read: str | None = READ_IT,
+) -> None:
     """Whether a model can be deployed to a node: its file is whole, of the node's tournament, the node's code reads it,
     and its predictions pass the gate. `data_of` gives the folder of a version's data, and brings the live rows there.
+    `how_to_read` says how code reads a model file; None where it needs no code.
 
     Raises `UsageError` for a model of another tournament, `NumeraiError` with code `model-unusable`; and with `gate`
     where something is found, or cannot be looked at. With the gate `warn` that is only said, with `off` not even that.
@@ -37,12 +57,12 @@ def check_model(model: Path, node: Node, data_of: Callable[[int, str], Path], ga
         raise UsageError(f"{model} predicts {theirs}, and {node.name} is in {own}.", code="wrong-model")
     if gate == OFF:
         return
-    if not any(call in text for text in _code(Path(node.path)) for call in READERS):
+    if how_to_read is not None and not any(call in text for text in _code(Path(node.path)) for call in READERS):
         _object(
             gate,
             warn,
             f"Nothing in {node.path} reads {DEPLOYED}: the node would go on without the model.",
-            "Call `node.model()`, as the example model-python3 does (`numerai copy-example -e model-python3`).",
+            how_to_read,
         )
     deployed = Path(node.path) / DEPLOYED
     try:

@@ -18,7 +18,7 @@ from .inspect import finish_move, forget_command, half_moved, list_nodes
 
 OWN_FILES = (
     "nodes.json", "nodes.json.previous", ".keys", ".keys.previous", "rounds.db", "rounds.db-shm", "rounds.db-wal",
-    "locks", "local", "events", "runtimes", "terraform-plugins",
+    "locks", "local", "hosted", "events", "runtimes", "terraform-plugins",
     "aws/stack.json", "aws/stack.lock", "aws/told.sha256", "aws/terraform", "aws/official", "aws/move.json",
 )  # fmt: skip
 """What this tool keeps in its home folder. Whatever else is there belongs to somebody else and stays."""

@@ -66,15 +66,20 @@ def plan_aws_keys(
     """What puts the old tool's AWS keys into the AWS programs' own file as a profile. Whether that can be done is known
     now, before anything is changed.
 
-    `UsageError` with code `no-aws-keys` where neither the home nor a backup has them.
+    `UsageError` as by `kept_aws_keys`, and for a profile that cannot be made.
     """
+    return plan_profile(profile, *kept_aws_keys(official))
+
+
+def kept_aws_keys(official: OfficialHome) -> tuple[str, str]:
+    """The old tool's AWS keys. `UsageError` with code `no-aws-keys` where neither the home nor a backup has them."""
     keys = official.aws_keys()
     if keys is None:
         raise UsageError(
             "The official tool has left no AWS keys here.", "Run `aws configure`, or set AWS_PROFILE.",
             code="no-aws-keys",
         )  # fmt: skip
-    return plan_profile(profile, *keys)
+    return keys
 
 
 def use_profile(store: StateStore, profile: str) -> None:

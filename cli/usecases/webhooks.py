@@ -8,8 +8,9 @@ from dataclasses import replace
 from ..addresses import origin
 from ..errors import NumeraiError
 from ..models import Check, CheckStatus, Model, Node
-from ..ports import NotHere, NumeraiApi, Provider, Report, ServesWebhooks, StateStore
+from ..ports import NotHere, NumeraiApi, Provider, Report, RunByNumerai, ServesWebhooks, StateStore
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
+from .hosting import upload_check
 from .inspect import KEYS_OF_ACCOUNT, has_moved, is_own_webhook, not_in_account
 
 FIX_WEBHOOK, FIX_RESTART = "webhook", "restart-daemon"
@@ -27,6 +28,8 @@ def webhook_check(
         end = f"forget {node.name}" if isinstance(provider, NotHere) else f"-m {node.name} destroy --force"
         mend = f"{KEYS_OF_ACCOUNT} Only if it was deleted: numerai node {end}"
         return Check("webhook", CheckStatus.FAILED, not_in_account(node), mend)
+    if isinstance(provider, RunByNumerai):
+        return upload_check(node, model, provider)
     if model.pickle is not None:
         return Check("model upload", CheckStatus.FAILED, PICKLE_ASSIGNED, UNASSIGN_PICKLE)
     if isinstance(provider, NotHere):

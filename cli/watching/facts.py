@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import models
 from ..errors import ApiError, NumeraiError, UsageError
 from ..models import Node
-from ..ports import Provider
+from ..ports import Provider, RunByNumerai
 from ..schedule import next_occurrence
 from . import policy
 from .policy import Facts, Standing
@@ -176,6 +176,8 @@ class Case:
 
     def _callable(self, provider: Provider) -> bool:
         model, api = self.questions.model(self.node), self.questions.api
+        if isinstance(provider, RunByNumerai):
+            return model is None or model.pickle is not None
         registered = model is None or (self.node.webhook_url is not None and model.webhook == self.node.webhook_url)
         return registered and api is not None and provider.reachable_by(api.url)
 

@@ -12,8 +12,7 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -69,6 +68,7 @@ class ModelFile:
     neutralization: Neutralization | None
     about: dict[str, Any]
     """All of model.json."""
+    _loaded: list[Forest | Boosted] = field(default_factory=list, repr=False, compare=False)
 
     def predict(
         self,
@@ -90,8 +90,8 @@ class ModelFile:
         """What each member predicts, before it is ranked."""
         matrix = self.matrix(rows)
         return [
-            self._member(number, keep).predict(matrix, threads or usable_threads(), member.features)
-            for number, member in enumerate(self.members)
+            model.predict(matrix, threads or usable_threads(), member.features)
+            for member, model in zip(self.members, self._models(keep), strict=True)
         ]
 
     def combine(self, raw: Sequence[Floats], rows: Matrix | pd.DataFrame, eras: Sequence[str] | None = None) -> Floats:
@@ -137,25 +137,21 @@ class ModelFile:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{self.path.name} needs features that are numbers: {error}.") from error
 
-    def _member(self, number: int, keep: bool) -> Forest | Boosted:
-        if number not in self._loaded:
-            member = self.members[number]
-            cache = self.path.with_name(f"{self.path.name}.{number}.forest") if keep else None
-            digest = f"{member.file} {self._digest}"
-            model = predictor(lambda: _read(self.path, member.file), digest, cache)
-            needed = len(self.features) if member.features is None else len(member.features)
-            if model.features != needed:
-                raise _damaged(self.path, f"{member.file} has {model.features} features, and not {needed}")
-            self._loaded[number] = model
-        return self._loaded[number]
+    def _models(self, keep: bool) -> list[Forest | Boosted]:
+        """What predicts each member."""
+        if not self._loaded:
+            digest = file_digest(self.path)
+            self._loaded.extend([self._model(number, digest, keep) for number in range(len(self.members))])
+        return self._loaded
 
-    @cached_property
-    def _digest(self) -> str:
-        return file_digest(self.path)
-
-    @cached_property
-    def _loaded(self) -> dict[int, Forest | Boosted]:
-        return {}
+    def _model(self, number: int, digest: str, keep: bool) -> Forest | Boosted:
+        member = self.members[number]
+        cache = self.path.with_name(f"{self.path.name}.{number}.forest") if keep else None
+        model = predictor(lambda: _read(self.path, member.file), f"{member.file} {digest}", cache)
+        needed = len(self.features) if member.features is None else len(member.features)
+        if model.features != needed:
+            raise _damaged(self.path, f"{member.file} has {model.features} features, and not {needed}")
+        return model
 
 
 def read_model(path: Path) -> ModelFile:

@@ -49,6 +49,8 @@ def lambda_handler(event, context):
     return {"statusCode": 200, "body": json.dumps({"jobId": job["jobId"]})}
 '''
 WITHHOLDS = "import os, sys\nif os.environ.get('NUMERAI_NO_SUBMIT'):\n    sys.exit(79)  # as numerai_node does\n"
+YEARLY = "0 3 1 1 ? *"
+"""A schedule that does not fire while a test runs."""
 KINDS = {"Accept": "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json"}
 
 
@@ -66,7 +68,7 @@ class AwsShell(Shell):
 @dataclass
 class OfficialHome:
     """The home of a terminal, and what is where. The node of alice has its folder, with code that can be told not to
-    submit; bob's folder is gone; carol's node is on Google Cloud."""
+    submit; bob's folder is gone, and he runs by a schedule, too; carol's node is on Google Cloud."""
 
     shell: AwsShell
     emulator: Emulator
@@ -84,6 +86,7 @@ class OfficialHome:
             }
             for name, provider in (("alice", "aws"), ("bob", "aws"), ("carol", "gcp"))
         }  # fmt: skip
+        nodes[BOB]["cron"] = YEARLY
         shell.home.mkdir()
         numerai = {f"NUMERAI_{part}": shell.sandbox[part.lower()] for part in ("PUBLIC_ID", "SECRET_KEY")}
         aws = {"AWS_ACCESS_KEY_ID": OBSERVER, "AWS_SECRET_ACCESS_KEY": OBSERVER}
@@ -140,6 +143,10 @@ class OfficialHome:
         """What Numerai calls, by node; empty for a model that it does not call."""
         return {f"numerai-{model.name}": model.webhook or "" for model in self.numerai.models()}
 
+    def schedules(self) -> list[str]:
+        """What the new cluster runs by a schedule."""
+        return [each["Name"] for each in looking("scheduler").list_schedules()["Schedules"]]
+
     def digest(self, repository: str, tag: str) -> str | None:
         """What the registry holds under a tag."""
         url = f"http://{self.emulator.registry}/v2/{repository}/manifests/{tag}"
@@ -170,6 +177,7 @@ class OfficialHome:
         definitions = batch.describe_job_definitions(status="ACTIVE")["jobDefinitions"]
         roles = [each["RoleName"] for each in iam.list_roles()["Roles"]]
         found = [
+            *(each["Name"] for each in looking("events").list_rules(NamePrefix=BOB)["Rules"]),
             *(each for each in functions if each in MOVED),
             *(each for each in groups if each.startswith(("/ec2/service/", "/aws/lambda/numerai-alice"))),
             *(each for each in queues if each.startswith("numerai-submission")),

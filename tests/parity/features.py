@@ -30,7 +30,7 @@ REASONS = {
     "gcp": "no provider for Google Cloud yet: planned, once AWS is proven in an account. A plug-in can be one",
     "standings": "other people's models and public standings: numerapi does it with the same keys",
     "validate": "not by `numerai validate`: numerai-tools has it",
-    "pickle": "not yet: a model that Numerai runs as a pickle is planned as a provider of its own",
+    "hosted": "packed, tried within Numerai's limits, uploaded, validated, assigned: the provider `hosted`",
     "unused": "accepted and unused: when to wait and try again follows from the round's deadline",
     "scores": "not yet: scores of live rounds are not read anywhere; numerapi does it with the same keys",
     "tournament_data": "a node's runtime lists and downloads, resumed and checked; the version can be pinned",

@@ -39,7 +39,7 @@ _TOURNAMENT = "by its number or its name"
 
 ROWS = (
     _cli("setup"),
-    _cli("setup --provider", note=f"local, aws and plug-ins; {_NO_CLOUD}"),
+    _cli("setup --provider", note=f"local, aws, hosted and plug-ins; {_NO_CLOUD}"),
     _cli("setup --skip-key-setup"),
     _cli("setup --verbose"),
     _cli("node"),

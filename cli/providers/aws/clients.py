@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -56,6 +56,10 @@ _WAYS = {
 (docs.aws.amazon.com/sdkref/latest/guide/settings-reference.html)."""
 
 
+Connect = Callable[[str | None, str | None], Any]
+"""Makes the SDK's session for (profile, region)."""
+
+
 class AwsClients:
     """Makes the SDK's clients, in `region` where the cluster has one already. `connect` gives a session for
     (profile, region); tests give their own."""
@@ -64,7 +68,7 @@ class AwsClients:
         self,
         settings: AwsSettings,
         region: str | None = None,
-        connect: Callable[[str | None, str | None], Any] | None = None,
+        connect: Connect | None = None,
     ):
         self._profile = settings.profile
         self._region = region or settings.region
@@ -130,6 +134,21 @@ def _connect(profile: str | None, region: str | None) -> Any:
     with extra_needed():
         import boto3
     return boto3.Session(profile_name=profile, region_name=region)
+
+
+def connects_with(profiles: Mapping[str, tuple[str, str]]) -> Connect:
+    """Makes sessions with the keys of these profiles, which need be in no file yet: name -> id and secret, where no
+    name is no profile. What a file says of one beside its keys counts."""
+
+    def connect(chosen: str | None, region: str | None) -> Any:
+        if (keys := profiles.get(chosen or "")) is None:
+            return _connect(chosen, region)
+        with extra_needed():
+            import boto3
+        there = chosen if chosen in boto3.Session().available_profiles else None
+        return boto3.Session(*keys, region_name=region, profile_name=there)
+
+    return connect
 
 
 @contextmanager

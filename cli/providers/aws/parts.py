@@ -8,7 +8,7 @@ from functools import cached_property
 from ...adapters.terraform_runner import TerraformRunner
 from ...ports import StackRunner
 from ..registry import ProviderContext
-from .clients import AwsClients
+from .clients import AwsClients, connects_with
 from .cluster import Cluster
 from .image_registry import ImageRegistry
 from .images import Images
@@ -41,7 +41,7 @@ class AwsParts:
     def clients(self) -> AwsClients:
         """The SDK's clients, in the region of the cluster once there is one."""
         recorded = None if self.settings.state_bucket else StackFile(self.paths).read().region
-        return self._clients or AwsClients(self.settings, recorded)
+        return self._clients or AwsClients(self.settings, recorded, connects_with(self.context.profiles))
 
     @cached_property
     def file(self) -> StackFile:

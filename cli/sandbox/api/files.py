@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..account import Account
-from ..compute import require_own_runs
+from ..compute import VALIDATION, require_own_runs
 from ..data.catalog import CLASSIC
+from ..records import TriggerRecord
 from ..refusal import Refusal
 from ..submissions import upload_for
 from .caller import Caller
@@ -131,6 +132,39 @@ def assign_pickle_to_model(caller: Caller, model_id: str | None = None, pickle_i
         raise Refusal("This model has a submission webhook: clear it first")
     sandbox.account.change(model, pickle_id=pickle_id)
     return "true"
+
+
+def trigger_compute_pickle_upload(
+    caller: Caller, model_id: str | None = None, pickle_id: str | None = None, trigger_validation: bool = False
+) -> View:
+    """Run an uploaded model at once, or validate it again. Without a pickle's id it is the one of the slot."""
+    sandbox = caller.sandbox
+    model = sandbox.account.model(model_id) if model_id else None
+    pickle = sandbox.compute.pickles.get(pickle_id or (model.pickle_id if model is not None else None))
+    if pickle is None:
+        raise Refusal("Pickle not found")
+    if model is not None and model.pickle_id != pickle.id and not trigger_validation:
+        raise Refusal("This pickle is not assigned to the model")
+    sandbox.compute.trigger(pickle, model, validation=trigger_validation)
+    return pickle_view(sandbox, pickle)
+
+
+def trigger_logs(caller: Caller, trigger_id: str) -> list[View]:
+    """What a run of an uploaded model has printed. Of the times is known that they are whole numbers."""
+    found = caller.sandbox.compute.triggers.get(trigger_id)
+    if found is None:
+        raise Refusal("Trigger not found")
+    return _log_view(found)
+
+
+def diagnostics_trigger_logs(caller: Caller, pickle_id: str) -> list[View]:
+    """What the latest validation of an uploaded model has printed."""
+    found = [each for each in caller.sandbox.compute.of(pickle_id) if each.type == VALIDATION]
+    return _log_view(found[-1]) if found else []
+
+
+def _log_view(found: TriggerRecord) -> list[View]:
+    return [{"timestamp": int(moment.timestamp()), "message": text} for moment, text in found.logs]
 
 
 def create_compute_pickle_upload(

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 
 from ..core import Sandbox
 from ..names import camel_case
-from ..records import DiagnosticsRecord, ModelRecord, PickleRecord, RoundRecord, SubmissionRecord
+from ..records import DiagnosticsRecord, ModelRecord, PickleRecord, RoundRecord, SubmissionRecord, TriggerRecord
 from ..rounds import resolve_time, score_time
 from ..scores import DAYS, METRICS, Score
 from ..submissions import Entry
@@ -187,10 +187,27 @@ def diagnostics_view(run: DiagnosticsRecord) -> View:
 
 def pickle_view(sandbox: Sandbox, pickle: PickleRecord) -> View:
     """An uploaded model."""
+    triggers = sandbox.compute.of(pickle.id)
     return {
         **own_fields(pickle),
         "label": pickle.filename,
         "updatedAt": pickle.inserted_at,
-        "validationStatus": "validated",
+        "triggerStatus": triggers[-1].statuses[-1].status if triggers else None,
+        "triggers": [trigger_view(each) for each in triggers],
         "assignedModelSlots": [model.id for model in sandbox.account.models() if model.pickle_id == pickle.id],
+    }
+
+
+def trigger_view(trigger: TriggerRecord) -> View:
+    """A run of an uploaded model."""
+    last = trigger.statuses[-1]
+    return {
+        **own_fields(trigger),
+        "computePickleUploadId": trigger.pickle_id,
+        "status": last.status,
+        "updatedAt": last.inserted_at,
+        "statuses": [
+            {**own_fields(each), "computePickleTriggerId": trigger.id, "updatedAt": each.inserted_at}
+            for each in trigger.statuses
+        ],
     }

@@ -6,6 +6,7 @@ import hashlib
 import http.server
 import os
 import secrets
+import subprocess
 import sys
 import tarfile
 import threading
@@ -104,7 +105,7 @@ def test_the_current_context_leads_to_the_engine(monkeypatch: pytest.MonkeyPatch
     asked: list[object] = []
     monkeypatch.delenv("DOCKER_HOST", raising=False)
     monkeypatch.setattr("docker.context.ContextAPI.get_context", lambda name: asked.append(name) or Context())
-    monkeypatch.setattr("docker.APIClient", dict)
+    monkeypatch.setattr("numerai_compute.adapters.docker_sdk.APIClient", dict)
     monkeypatch.setenv("DOCKER_CONTEXT", "mine")
     assert module._connect()["base_url"] == "tcp://elsewhere.example:1234"
     assert asked == ["mine"]
@@ -378,6 +379,37 @@ def test_whether_there_is_buildkit_is_asked_once_a_build_has_failed(
     built = DockerEngine(lambda: api).build(Source(folder), "t:1", labels={}, report=lambda line: None)
     assert built == ("sha256:i" if buildx else "old")
     assert log.read_text().splitlines() == asked
+
+
+WHILE_IT_LOADS = """
+import sys, threading
+from numerai_compute.adapters.docker_engine import DockerEngine
+from numerai_compute.errors import EnvironmentNotReady
+sys.setswitchinterval(1e-6)
+heard = []
+def work(begin_with):
+    while begin_with not in sys.modules: pass
+    try:
+        DockerEngine().version()
+    except EnvironmentNotReady:
+        heard.append("no engine")
+    except BaseException as error:
+        heard.append(repr(error))
+threads = [threading.Thread(target=work, args=(name,)) for name in ("sys", "docker", "docker.errors", "docker.utils")]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(*heard, sep=", ", end="")
+"""
+
+
+@pytest.mark.slow
+def test_a_thread_may_need_the_sdk_while_another_loads_it() -> None:
+    nowhere = {**os.environ, "DOCKER_HOST": "tcp://127.0.0.1:9"}
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", WHILE_IT_LOADS], env=nowhere, capture_output=True, text=True, timeout=60
+        )
+        assert done.stdout == ", ".join(["no engine"] * 4), done.stderr
 
 
 @pytest.mark.docker

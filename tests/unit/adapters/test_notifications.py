@@ -123,7 +123,7 @@ def test_everybody_is_told_whatever_happens_to_the_others() -> None:
         took = time.monotonic() - started
     assert list(told) == ["mute", "good", "broken", "gone", "refuses", "nonsense", "unknown"]
     assert told["good"] is None and len(good.posts) == 1
-    assert told["mute"] == "it did not answer in time"
+    assert told["mute"] in ("it did not answer in time", "it did not answer within 2 seconds")  # whoever gives up first
     assert told["broken"] == "it answered 500 (Internal Server Error)"
     assert told["gone"] == "it answered 404 (Not Found); check its address"
     assert told["refuses"] == "nobody answers there (connection refused)"

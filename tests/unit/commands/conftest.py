@@ -64,7 +64,9 @@ class FakeFactory(Factory):
             provider_factory(name)  # raises for a name that nothing has
         return self.fake_provider
 
-    def provider_with(self, name: str, settings: Mapping[str, str | int]) -> FakeProvider:
+    def provider_with(
+        self, name: str, settings: Mapping[str, str | int], profiles: Mapping[str, tuple[str, str]] | None = None
+    ) -> FakeProvider:
         return self.fake_provider
 
 

@@ -12,14 +12,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from numerai_compute import ports
 from numerai_compute.adapters.docker_engine import DockerEngine
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError
 from numerai_compute.factory import Factory
 from numerai_compute.main import COMMANDS, cli
 from numerai_compute.models import (
-    NOT_SUBMITTED_CODE,
     Check,
     CheckStatus,
     Deployment,
@@ -37,7 +35,6 @@ from tests.listeners import http_inbox
 from tests.present import present
 from tests.unit.commands.conftest import Line
 
-OLD_WEBHOOK = "https://old.lambda-url.us-east-1.on.aws/"
 GCP_WEBHOOK = "https://us-central1-p.cloudfunctions.net/x"
 
 
@@ -453,7 +450,6 @@ def test_verbose_adds_the_causes(line: Line, folder: Path) -> None:
 
 
 def test_a_fresh_machine_is_only_looked_at(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from numerai_compute.factory import Factory
     from numerai_compute.main import run
 
     monkeypatch.setenv("NUMERAI_EXECUTOR", "process")
@@ -702,78 +698,3 @@ def test_settings_are_set_shown_and_taken_back(line: Line) -> None:
         assert line("config", *tried, "--dry-run").exit_code == 0
     assert line("config", "get", "anything").out.strip() == "4000"
     assert line("config", "unset", "anything").exit_code == 0
-
-
-# the official tool's cluster on AWS
-
-
-class OfficialCluster:
-    """A cluster of the official tool's with the node of alice, whose folder is there."""
-
-    def __init__(self) -> None:
-        self.resources: tuple[str, ...] = ("aws_vpc.main", "aws_lambda_function.submission")
-
-    def cluster(self) -> ports.OfficialCluster:
-        nodes = {"numerai-alice": ports.OfficialNode("old/alice", OLD_WEBHOOK)}
-        return ports.OfficialCluster(nodes, "account 1, us-east-1", self.resources)
-
-    def active_runs(self) -> tuple[str, ...]:
-        return ()
-
-    def destroy(self, report: ports.Report) -> None:
-        self.resources = ()
-
-
-def aws_home(line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[OfficialCluster, dict[str, bytes]]:
-    """A home of numerai-cli 1.1 with a node on AWS, whose cluster is in memory."""
-    cluster = OfficialCluster()
-    monkeypatch.setattr(Factory, "official_cloud", property(lambda self: cluster))
-    monkeypatch.setattr(Factory, "why_no_answer", property(lambda self: lambda url: None))
-    monkeypatch.setattr(Factory, "renewed", lambda self, name: self.provider(name))
-    monkeypatch.setattr("numerai_compute.usecases.official_move._withholds", lambda node: True)
-    monkeypatch.setattr("numerai_compute.usecases.verify.withholding", lambda node, provider: provider)
-    line.provider.ending = {"state": RunState.SUCCEEDED, "exit_code": NOT_SUBMITTED_CODE}
-    configure = line.provider.configure
-    monkeypatch.setattr(
-        line.provider, "configure", lambda node, report: configure(replace(node, webhook_url=None), report)
-    )
-    before = official_home(line, folder)
-    node = {"provider": "aws", "path": str(folder), "model_id": "id-alice", "webhook_url": OLD_WEBHOOK, "cpu": 1024}
-    (line.home / "nodes.json").write_text(json.dumps({"numerai-alice": node}))
-    line.api.set_webhook("id-alice", OLD_WEBHOOK)
-    return cluster, {name: (line.home / name).read_bytes() for name in before}
-
-
-def test_the_move_off_the_official_cluster_asks_and_a_no_changes_nothing(
-    line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cluster, before = aws_home(line, folder, monkeypatch)
-    planned = line("upgrade", "--move-aws", "--dry-run")
-    assert "let Numerai call numerai-alice in the new cluster instead of the old cluster" in planned.out
-    assert "then remove it: 2 resources" in planned.out
-    asked = line("upgrade", "--move-aws")
-    assert asked.exit_code == 2 and "Do it? Nobody can be asked here" in asked.err and "2 resources" in asked.err
-    monkeypatch.setattr("numerai_compute.commands.options.at_terminal", lambda: True)
-    monkeypatch.setattr("click.confirm", lambda *given, **more: False)
-    assert line("upgrade", "--move-aws").exit_code == 1
-    assert {name: (line.home / name).read_bytes() for name in before} == before
-    assert line.api.by_id["id-alice"].webhook == OLD_WEBHOOK and cluster.resources and not line.provider.configured
-
-
-def test_the_move_takes_the_files_over_and_ends_with_nothing_left(
-    line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    cluster, _ = aws_home(line, folder, monkeypatch)
-    moved = line("upgrade", "--move-aws", "--yes")
-    assert moved.exit_code == 0 and "Nothing of the official tool is left on AWS" in moved.out
-    assert moved.out.count("✓") == 6 and cluster.resources == ()
-    assert line.api.by_id["id-alice"].webhook == line.provider.webhook_url("numerai-alice")
-    again = line("upgrade", "--move-aws", "--yes", "--json")
-    assert again.json == {"moved": True, "nodes": ["numerai-alice"], "by_hand": []}
-    undone = line("upgrade", "--undo")
-    assert undone.exit_code == 2 and "begun to be" in undone.err and "numerai-alice" in line("node", "list").out
-
-
-def test_where_the_official_tool_has_nothing_on_aws_nothing_is_moved(line: Line) -> None:
-    assert "recorded nothing on AWS" in line("upgrade", "--move-aws").out
-    assert line("upgrade", "--undo", "--move-aws").exit_code == 2

@@ -182,3 +182,37 @@ def test_what_is_proposed_names_one_node_where_two_tournaments_have_a_model_of_t
     says = [said(line, "upgrade"), said(line, "doctor"), said(line, "status"), said(line, "uninstall", "--yes")]
     proposed = {name for text in says for name in re.findall(r"numerai node -m (\S+)", text)}
     assert proposed == set(nodes)
+
+
+ODD: Mapping[str, bytes] = {
+    "empty": b"", "blank": b" \n", "a mark": b"\xef\xbb\xbf", "null": b"null", "a list": b"[]", "a number": b"3",
+    "no UTF-8": b'{"version": 1, "numerai-alice": {"path": "\xff"}}', "UTF-16": '{"a"'.encode("utf-16"),
+    "cut off": b'{"version": 4, "numerai-alice": {"provider": "a', "nested deeply": b'{"a":' * 100_000,
+    "other things": b'{"version": 1, "files": 5, "done": {}, "aws": [], "numerai": 1, "nodes": [], "resources": 0}',
+}  # fmt: skip
+READ = ("nodes.json", ".keys", "aws/terraform.tfstate", "aws/official/terraform.tfstate", "aws/move.json")
+KEPT = ("nodes.json", ".keys", "upgrade.json")
+
+
+@pytest.mark.parametrize("content", ODD.values(), ids=ODD)
+@pytest.mark.parametrize("name", [*READ, *(f"official-*/{name}" for name in KEPT)])
+def test_the_move_off_aws_copes_with_any_file_that_it_reads(line: Line, name: str, content: bytes) -> None:
+    node = record(webhook_url="https://x.lambda-url.us-east-1.on.aws/", docker_repo="1.dkr/alice")
+    filled(line.home, json.dumps({"numerai-alice": node}).encode())
+    line.api.set_webhook("id-alice", node["webhook_url"])
+    (line.home / "aws" / "official").mkdir(parents=True)
+    state = {"version": 4, "serial": 1, "lineage": "x", "outputs": {}, "resources": []}
+    (line.home / "aws" / "terraform.tfstate").write_text(json.dumps(state))
+    if name.startswith("official-"):
+        assert line("upgrade").exit_code == 0
+    (path,) = [*line.home.glob(name)] or [line.home / name]
+    path.write_bytes(content)
+    before = tree(line.home)
+    for command in ("upgrade --move-aws --dry-run", "upgrade --move-aws"):
+        text = said(line, *command.split())
+        assert "bytes that are no text" not in text, "which file?"
+        if "numerai upgrade --undo" in text:  # there is no node on AWS, so that the rest was taken over
+            assert line("upgrade", "--undo").exit_code == 0
+        assert {path: kept for path, kept in tree(line.home).items() if "locks" not in path} == {
+            path: kept for path, kept in before.items() if "locks" not in path
+        }

@@ -10,7 +10,7 @@ from numerai_compute.errors import EnvironmentNotReady, UsageError
 from numerai_compute.providers import registry
 from numerai_compute.providers.registry import ENTRY_POINT_GROUP, provider_factory, provider_names
 
-OWN = {name: f"numerai_compute.providers.{name}.provider:create" for name in ("aws", "local")}
+OWN = {name: f"numerai_compute.providers.{name}.provider:create" for name in ("aws", "hosted", "local")}
 
 
 def points(monkeypatch: pytest.MonkeyPatch, *others: tuple[str, str], own: Mapping[str, str] = OWN) -> None:
@@ -19,14 +19,14 @@ def points(monkeypatch: pytest.MonkeyPatch, *others: tuple[str, str], own: Mappi
 
 
 def test_the_tools_own_providers_are_registered() -> None:
-    assert {"aws", "local"} <= set(provider_names())
+    assert {"aws", "hosted", "local"} <= set(provider_names())
     assert provider_factory("local").__module__ == "numerai_compute.providers.local.provider"
     assert provider_factory("aws").__module__ == "numerai_compute.providers.aws.provider"
 
 
 def test_another_packages_provider_stands_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
     points(monkeypatch, ("mine", "json:dumps"))
-    assert provider_names() == ["aws", "local", "mine"]
+    assert provider_names() == ["aws", "hosted", "local", "mine"]
     assert provider_factory("mine").__name__ == "dumps"
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, ProviderError
+from numerai_compute.factory import Factory
 from numerai_compute.installation import install_command
 from numerai_compute.providers.aws.clients import AwsClients, aws_errors, present
+from numerai_compute.providers.aws.parts import AwsParts
 from numerai_compute.providers.aws.settings import AwsSettings
 
 exceptions = pytest.importorskip("botocore.exceptions")
@@ -116,3 +120,30 @@ def test_making_the_provider_loads_no_sdk() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_a_profile_that_is_about_to_be_made_is_used_before_it_is_in_a_file(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "x")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    context = Factory(home).provider_context("aws")
+    assert "oldsecret" not in repr(replace(context, profiles={"numerai": ("AKIAOLD", "oldsecret")}))
+
+    def environment(profile: str | None) -> tuple[str, str]:
+        settings = {"profile": profile} if profile else {}
+        given = replace(context, settings=settings, profiles={"numerai": ("AKIAOLD", "oldsecret")})
+        clients = AwsParts(given).clients
+        return clients.environment()["AWS_ACCESS_KEY_ID"], clients.region
+
+    assert environment("numerai") == ("AKIAOLD", "us-east-1")
+    assert environment(None) == ("AKIAENVIRONMENT", "us-east-1")
+    (tmp_path / "config").write_text("[profile numerai]\nregion = eu-west-1\n")
+    assert environment("numerai") == ("AKIAOLD", "eu-west-1")
+    monkeypatch.setenv("AWS_PROFILE", "other")
+    with pytest.raises(EnvironmentNotReady, match="other"):
+        environment("numerai")

@@ -220,12 +220,12 @@ class TestPickle:
         assert "errors" not in sandbox.graphql(webhook, m=alice, u=None), "it may be cleared"
 
     def test_it_is_shown(self, sandbox: ServedSandbox, pickle: str) -> None:
-        query = "{account {models {name computePickleUpload {id validationStatus assignedModelSlots}}}}"
+        query = "{account {models {name computePickleUpload {id filename assignedModelSlots}}}}"
         self.assign(sandbox, pickle)
         models = {each["name"]: each for each in sandbox.graphql(query)["data"]["account"]["models"]}
         assert models["alice"]["computePickleUpload"] == {
             "id": pickle,
-            "validationStatus": "validated",
+            "filename": sandbox.running.sandbox.compute.pickles.all()[0].filename,
             "assignedModelSlots": [sandbox.models["alice"]],
         }
         assert models["bob"]["computePickleUpload"] is None

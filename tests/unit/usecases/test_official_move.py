@@ -66,10 +66,11 @@ class OldCloud:
         self.left = {f"{kind}[{name}]" for kind in ("function", "repository", "definition") for name in NAMES}
         self.images = set(NAMES)
         self.runs: list[str] = []
+        self.scheduled = set[str]()
         self.die_after: int | None = None
 
     def cluster(self) -> OfficialCluster:
-        nodes = {name: OfficialNode(f"old/{name}", OLD.format(name)) for name in NAMES}
+        nodes = {name: OfficialNode(f"old/{name}", OLD.format(name), name in self.scheduled) for name in NAMES}
         return OfficialCluster(nodes, "account 1, us-east-1", tuple(sorted(self.left)))
 
     def image(self, repository: str) -> ForeignImage | None:
@@ -311,8 +312,90 @@ def test_a_node_with_neither_folder_nor_image_stops_before_anything_is_lost(worl
     assert world.api.by_id["id-numerai-bob"].webhook == OLD.format("numerai-bob") and len(world.old.left) == 6
 
 
+CRON = "30 13 ? * * *"
+
+
+def scheduled(world: World, *names: str) -> None:
+    """Let these nodes run by a schedule, in the old cluster, too."""
+    for name in names:
+        world.store.save_node(replace(world.store.nodes()[name], cron=CRON))
+    world.old.scheduled = set(names)
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["after it was recorded", "before it was recorded"])
+@pytest.mark.parametrize("step", [*STEPS[:-1], "schedule:numerai-alice", "schedule:numerai-bob"])
+def test_a_schedule_begins_once_the_node_has_run_and_is_switched(world: World, step: str, written: bool) -> None:
+    scheduled(world, *NAMES)
+    configure, begun = world.new.configure, list[str]()
+
+    def watched(node: Node, report: Report) -> Node:
+        if node.cron:
+            begun.append(node.name)
+            assert world.api.by_id[node.model_id].webhook == world.new.webhook_url(node.name)
+            assert node.name in world.new.deployments
+        return configure(node, report)
+
+    def die(done: str) -> None:
+        if done == step:
+            world.before_add = world.after_add = lambda step: None
+            raise Killed
+
+    world.new.configure = watched  # type: ignore[method-assign]
+    world.before_add, world.after_add = (lambda step: None, die) if written else (die, lambda step: None)
+    with pytest.raises(Killed):
+        world.go()
+    assert all(node.cron == CRON for node in world.store.nodes().values()), "what is recorded stays"
+    assert world.old.left, "until the new one has its schedules the old one runs by its own"
+    world.go()
+    world.is_over()
+    assert all(world.new.configured[name].cron == CRON for name in NAMES) and set(begun) == set(NAMES)
+
+
+def test_that_both_clusters_run_by_a_schedule_for_a_while_is_said(world: World) -> None:
+    scheduled(world, "numerai-bob")
+    plan = world.move().plan()
+    (note,) = [note for note in plan.notes if "schedule" in note]
+    assert "numerai-bob" in note and "both" in note and "numerai-alice" not in note
+    keys = [step.key for step in plan.steps]
+    assert keys.index("schedule:numerai-bob") == keys.index("switch:numerai-bob") + 1
+    assert "schedule:numerai-alice" not in keys
+
+
+def test_a_schedule_that_nobody_can_end_from_here_is_said(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    scheduled(world, "numerai-bob")
+    cluster = replace(world.old.cluster(), resources=(), unusable="its state is gone", by_hand=("the queue",))
+    monkeypatch.setattr(world.old, "cluster", lambda: cluster)
+    (note,) = [note for note in world.move().plan().notes if "schedule" in note]
+    assert "Until you remove" in note
+
+
+def test_a_schedule_that_runs_here_already_is_not_taken_away(world: World) -> None:
+    """Configured and deployed by hand before."""
+    scheduled(world, "numerai-bob")
+    configured = world.new.configure(world.store.nodes()["numerai-bob"], lambda line: None)
+    world.new.deploy(configured, force=False, report=lambda line: None)
+    world.store.save_node(configured)
+    world.api.set_webhook(configured.model_id, configured.webhook_url)
+    configure, seen = world.new.configure, list[str | None]()
+
+    def watched(node: Node, report: Report) -> Node:
+        seen.extend([node.cron] if node.name == "numerai-bob" else [])
+        return configure(node, report)
+
+    world.new.configure = watched  # type: ignore[method-assign]
+    world.go()
+    assert set(seen) == {CRON} and world.new.configured["numerai-bob"].cron == CRON
+
+
+def test_a_node_whose_model_runs_an_upload_keeps_its_schedule(world: World) -> None:
+    scheduled(world, "numerai-bob")
+    world.api.by_id["id-numerai-bob"] = replace(world.api.by_id["id-numerai-bob"], pickle="x")
+    world.go()
+    assert world.new.configured["numerai-bob"].cron == CRON and not world.old.left
+
+
 def test_a_schedule_goes_on_without_a_webhook(world: World) -> None:
-    world.store.save_node(replace(world.store.nodes()["numerai-bob"], cron="30 13 ? * * *"))
+    scheduled(world, "numerai-bob")
     world.api.set_webhook("id-numerai-bob", None)
     world.go()
     assert world.api.by_id["id-numerai-bob"].webhook is None and not world.old.left
@@ -323,9 +406,22 @@ def test_a_schedule_goes_on_without_a_webhook(world: World) -> None:
 def test_an_address_of_somebody_else_stays(world: World) -> None:
     world.api.set_webhook("id-numerai-bob", "https://mine.example/hook")
     plan = world.move().plan()
-    assert any("mine.example" in note and "left as it is" in note for note in plan.notes)
+    (note,) = [note for note in plan.notes if "mine.example" in note]
+    assert "stays as it is" in note and "neither cluster" in note and "calls end" in note
+    assert plan.doubts == (note,), "it is asked about by itself"
     world.go()
     assert world.api.by_id["id-numerai-bob"].webhook == "https://mine.example/hook" and not world.old.left
+    assert world.move().plan().doubts == (), "there is nothing left that could end"
+
+
+def test_an_address_of_somebody_else_that_ends_as_the_old_one_does_stays(world: World) -> None:
+    """Only the very address that the old cluster was given is the old cluster."""
+    old = world.store.nodes()["numerai-bob"]
+    world.store.save_node(replace(old, webhook_url="https://api.example/v1/numerai-bob/"))
+    world.api.set_webhook("id-numerai-bob", "https://mine.example/v1/numerai-bob/")
+    assert len(world.move().plan().doubts) == 1
+    world.go()
+    assert world.api.by_id["id-numerai-bob"].webhook == "https://mine.example/v1/numerai-bob/"
 
 
 def test_nodes_that_were_moved_by_hand_before_are_not_run_again(world: World) -> None:
@@ -382,11 +478,13 @@ def test_there_is_no_way_back_once_the_removal_has_begun(world: World) -> None:
     assert world.record.done() == frozenset()
 
 
-def test_a_record_that_cannot_be_read_is_said(world: World) -> None:
+@pytest.mark.parametrize("content", [b"{", b"", b"null", b"[]", b'{"version": 1, "done": ["\xff"]}', b"[" * 100_000])
+def test_a_record_that_cannot_be_read_is_said(world: World, content: bytes) -> None:
     path = world.store.home / "aws" / "move.json"
     path.parent.mkdir()
-    path.write_text("{")
-    assert world.refused().code == "state-corrupt"
+    path.write_bytes(content)
+    error = world.refused()
+    assert error.code == "state-corrupt" and str(path) in error.message
 
 
 def test_two_at_once_are_refused(world: World) -> None:

@@ -1,0 +1,75 @@
+"""Packs a node's `predict`: `python pack.py FOLDER MODULE PICKLE RESULT`, in the Python that will load the pickle.
+
+The folder's own modules go in by value (cloudpickle.register_pickle_by_value), so that no file of it is needed later.
+"""
+
+import importlib
+import inspect
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+
+def main(folder: str, module: str, pickle: str, result: str) -> None:
+    """Write the pickle, and into the result whether that went well and why not."""
+    why = None
+    try:
+        pack(folder, module, pickle)
+    except BaseException as error:  # noqa: BLE001  whatever a user's module raises, SystemExit too, is the reason
+        traceback.print_exc()
+        why = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+    with Path(result).open("w", encoding="utf-8") as file:
+        json.dump({"why": why}, file)
+
+
+class Unfit(Exception):
+    """There is nothing that Numerai could call."""
+
+
+def pack(folder: str, name: str, pickle: str) -> None:
+    """Import the module and dump its `predict`."""
+    import cloudpickle
+
+    os.chdir(folder)
+    sys.path.insert(0, folder)
+    module = importlib.import_module(name)
+    predict = getattr(module, "predict", None)
+    if not callable(predict):
+        raise Unfit(f"{name}.py defines no function predict(live_features)")
+    if len(inspect.signature(predict).parameters) not in (1, 2):
+        raise Unfit("predict must take one or two arguments: live_features, and live_benchmark_models")
+    own = [each for each in list(sys.modules.values()) if inside(getattr(each, "__file__", None), folder)]
+    for each in own:
+        cloudpickle.register_pickle_by_value(each)
+    try:
+        content = cloudpickle.dumps(predict)
+    except Exception as error:
+        raise Unfit(why_not(error, own, cloudpickle.dumps)) from error
+    Path(pickle).write_bytes(content)
+
+
+def inside(file: str | None, folder: str) -> bool:
+    """Whether a module's file is in the folder."""
+    return file is not None and os.path.realpath(file).startswith(os.path.realpath(folder) + os.sep)
+
+
+def why_not(error: Exception, own: list[ModuleType], dumps: Callable[[object], bytes]) -> str:
+    """Which value of the folder's modules cannot be pickled, and what to do."""
+    said = f"{type(error).__name__}: {error}"
+    for module in own:
+        for name, value in vars(module).items():
+            if name.startswith("__") or inspect.ismodule(value) or inspect.isroutine(value) or inspect.isclass(value):
+                continue
+            try:
+                dumps(value)
+            except Exception:  # noqa: BLE001  whatever a value raises, it is the one
+                return f"{name} of {module.__name__} cannot be pickled ({said}): make it inside of predict"
+    return said
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

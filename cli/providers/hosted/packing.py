@@ -1,0 +1,169 @@
+"""From a node's folder to a pickle that has been rehearsed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from ...errors import ApiError, NumeraiError, UsageError
+from ...modelling.runtime import DEPLOYED, ConfigurationError, ModelFile, read_model
+from ...models import Node, Tournament
+from ...ports import ContainerEngine, Report
+from ...source import source_files, source_hash, source_of
+from .environments import Environment, defines, environment, image_named, packages_for, version_named
+from .rehearsal import PROGRAMS, ContainerWorkbench, Limits, LiveData, Workbench
+from .settings import HostedSettings
+from .uploads import DataVersion, Image, Uploads
+
+RUNTIME = Path(str(files("numerai_compute.node_template"))) / "numerai_node"
+LIVE_FILES = ("live.parquet", "live_benchmark_models.parquet")
+DOWNLOAD_SECONDS = 600.0
+NEWEST = "newest"
+MODEL = ".model"
+OF_MODEL = "of_model"
+"""The program (inside/) that takes the place of a node's code where only a model file is run."""
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A pickle that has passed the rehearsal, and what it is for."""
+
+    pickle: Path
+    version: DataVersion
+    image: Image
+
+
+class Packer:
+    """Packs and rehearses. `limits` are Numerai's; `bench` makes what runs the two, by default in containers."""
+
+    def __init__(
+        self,
+        engine: Callable[[], ContainerEngine],
+        limits: Limits | None = None,
+        bench: Callable[[Image, list[str], Path, Report], Workbench] | None = None,
+    ):
+        self._engine = engine
+        self._limits = limits or Limits()
+        self._bench = bench or self._containers
+
+    def source_hash(self, node: Node, settings: HostedSettings) -> str:
+        """Over what an upload is made of: the folder, the Python, the module and the data."""
+        parts = [source_hash(source_of(node)), settings.python or "", settings.module, node.data_version or ""]
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    def reads_models(self, node: Node, settings: HostedSettings) -> bool:
+        """Whether a model file in the folder would run without code of the folder's own that reads it."""
+        source = source_of(node)
+        return not defines_predict({name: source.context / name for name in source_files(source)}, settings.module)
+
+    def pack(self, node: Node, settings: HostedSettings, uploads: Uploads, folder: Path, report: Report) -> Packed:
+        """A pickle, made in `folder` or found in the node's, that works within Numerai's limits."""
+        source = source_of(node)
+        own = {name: source.context / name for name in source_files(source)}
+        ready = model_in(own, settings.module)
+        model = artifact_of(ready) if ready is not None and ready.suffix == MODEL else None
+        image = image_named(uploads.images(), settings.python)
+        wanted = node.data_version or (model.data_version if model is not None else None)
+        version = version_named(uploads.data_versions(), None if wanted == NEWEST else wanted)
+        others = [path for path in own.values() if path.suffix != MODEL or path.name == DEPLOYED]
+        bench = self._bench(image, packages_for(others if ready is None else [ready]), folder / "image", report)
+        data = self._live_data(uploads, version, folder)
+        pickle = folder / "model.pkl"
+        if ready is None:
+            report(f"Packing predict of {settings.module}.py on Python {image.python}")
+            bench.pack(own, settings.module, pickle, report)
+        elif model is not None:
+            report(f"Packing {ready.name} with its reader on Python {image.python}")
+            bench.pack(with_reader(ready), OF_MODEL, pickle, report)
+        else:
+            pickle = ready
+        limits = self._limits
+        size = f"{limits.cpu:g} CPU, {limits.memory_mib / 1024:g} GiB, {limits.seconds / 60:g} minutes"
+        report(f"Rehearsing with {size} and no network")
+        done = bench.rehearse(pickle, data, report)
+        memory = f", {done.memory_mib} MiB of memory" if done.memory_mib else ""
+        report(f"The rehearsal went well: {done.rows} predictions in {done.seconds:.1f} s{memory}")
+        return Packed(pickle, version, image)
+
+    def _containers(self, image: Image, packages: list[str], folder: Path, report: Report) -> Workbench:
+        engine = self._engine()
+        made: Environment = environment(engine, image, packages, folder, report)
+        report(f"The rehearsal runs in {made.what}")
+        return ContainerWorkbench(engine, made, self._limits, RUNTIME)
+
+    def _live_data(self, uploads: Uploads, version: DataVersion, folder: Path) -> LiveData:
+        paths = []
+        for name in LIVE_FILES:
+            target = folder / name
+            _download(uploads.dataset_url(f"{version.name}/{name}"), target)
+            paths.append(target)
+        return LiveData(*paths)
+
+
+def model_in(own: dict[str, Path], module: str) -> Path | None:
+    """The pickle or the model file that runs; None where the module defines `predict`. `UsageError` where there is
+    neither, or more than one of them and none that was deployed."""
+    if defines_predict(own, module):
+        return None
+    if DEPLOYED in own:
+        return own[DEPLOYED]
+    models = sorted(name for name in own if name.endswith((".pkl", MODEL)))
+    if len(models) == 1:
+        return own[models[0]]
+    found = f"there are {len(models)} models ({', '.join(models)})" if models else "no model is there either"
+    what = "defines no function predict" if f"{module.replace('.', '/')}.py" in own else "is not there"
+    raise UsageError(
+        f"Numerai has nothing to run: {module}.py {what}, and {found}.",
+        "Define predict(live_features), which returns a DataFrame with the column prediction, or deploy one model with"
+        " --model-file; nodes in R or with a program of their own run on -P local and -P aws.",
+        code="not-hosted",
+    )
+
+
+def defines_predict(own: Mapping[str, Path], module: str) -> bool:
+    """Whether a module that is among these files defines `predict`."""
+    code = own.get(f"{module.replace('.', '/')}.py")
+    return code is not None and defines(code, "predict")
+
+
+def artifact_of(path: Path) -> ModelFile:
+    """A file of `numerai train` that Numerai can run; `NumeraiError` where it cannot be read, or predicts another
+    tournament."""
+    try:
+        model = read_model(path)
+    except ConfigurationError as error:
+        raise NumeraiError(str(error), code="model-unusable") from error
+    if model.tournament != Tournament.CLASSIC:
+        title = Tournament(model.tournament).title
+        raise UsageError(f"{path} predicts {title}, and Numerai runs models of Classic only.", code="not-hosted")
+    return model
+
+
+def with_reader(model: Path) -> dict[str, Path]:
+    """What is packed for a model file: the module that Numerai calls, the reader, and the model as it is packed."""
+    forests = {
+        f"model{MODEL}{path.name[len(model.name) :]}": path for path in model.parent.glob(f"{model.name}.*.forest")
+    }
+    reader = {f"numerai_node/{path.name}": path for path in RUNTIME.glob("*.py")}
+    return {f"{OF_MODEL}.py": PROGRAMS / f"{OF_MODEL}.py", f"model{MODEL}": model, **forests, **reader}
+
+
+def _download(url: str, target: Path) -> None:
+    import requests
+
+    try:
+        with requests.get(url, stream=True, timeout=(30, DOWNLOAD_SECONDS)) as response:
+            response.raise_for_status()
+            with target.open("wb") as file:
+                for block in response.iter_content(1 << 20):
+                    file.write(block)
+            expected = response.headers.get("Content-Length")
+    except requests.RequestException as error:
+        raise ApiError(
+            f"The live data {target.name} cannot be downloaded: {type(error).__name__}.", "Try again.", temporary=True
+        ) from error
+    if expected is not None and target.stat().st_size != int(expected):
+        raise ApiError(f"The live data {target.name} came incomplete.", "Try again.", temporary=True)

@@ -1,0 +1,99 @@
+"""A node that Numerai itself runs: the size it has, and when what was deployed takes the place of what ran before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from ..errors import NumeraiError
+from ..models import SIZES, Check, CheckStatus, Model, Node
+from ..ports import NumeraiApi, Provider, Report, RunByNumerai
+
+RUNS_IT = "Numerai runs it when a round opens, once an upload is assigned; `numerai node deploy` asks before that."
+ONE_WAY = (
+    "Once Numerai runs an upload, it calls no webhook for the model and takes no submission of it, and only the website"
+    " takes that back."
+)
+TAKES_AWAY = "at numer.ai (Submissions, Settings of the model) unassign the upload"
+
+
+@dataclass(frozen=True)
+class Assigned:
+    """Whether Numerai runs what was deployed, and what to know of it."""
+
+    done: bool
+    note: str
+
+
+def needs_dockerfile(provider: Provider) -> bool:
+    """Whether a node's folder must have one there."""
+    return not isinstance(provider, RunByNumerai)
+
+
+def fitted(node: Node, provider: Provider, *, sized: bool, timed: bool) -> Node:
+    """The node as big as Numerai runs it, unless a person has `sized` and `timed` it. `UsageError` with code
+    `not-hosted` where Numerai cannot run it so."""
+    if not isinstance(provider, RunByNumerai):
+        return node
+    size = SIZES[provider.size]
+    if not sized:
+        node = replace(node, cpu=size.cpu, memory_mib=size.memory_mib)
+    if not timed:
+        node = replace(node, timeout_minutes=provider.timeout_minutes)
+    provider.check(node)
+    return node
+
+
+def question(node: Node, model: Model) -> str:
+    """What a person agrees to before an upload is assigned."""
+    webhook = " Its webhook is cleared before." if model.webhook is not None else ""
+    return (
+        f"Let Numerai run this upload for {node.model_name} from now on? It then calls no webhook for it and takes no"
+        f" submission of it, and only the website takes that back.{webhook}"
+    )
+
+
+def assign_upload(
+    node: Node,
+    provider: Provider,
+    api: Callable[[], NumeraiApi],
+    agrees: Callable[[str], bool],
+    report: Report,
+) -> Assigned | None:
+    """Ask, clear the model's webhook, and let Numerai run what was deployed; None where there is nothing to assign.
+
+    A model has one or the other, and Numerai wants the webhook to go first. Where the assignment fails, the webhook is
+    registered again.
+    """
+    upload = provider.ready(node) if isinstance(provider, RunByNumerai) else None
+    if upload is None or not isinstance(provider, RunByNumerai):
+        return None
+    numerai = api()
+    model = next((each for each in numerai.models() if each.id == node.model_id), None)
+    if model is None:
+        raise NumeraiError(f"The account of these keys has no model {node.model_name}.", code="not-in-account")
+    if not agrees(question(node, model)):
+        go_on = f"`numerai node -m {node.model_name} deploy` asks again, with --yes it does not."
+        return Assigned(False, f"The upload {upload} is validated and not assigned: {go_on}")
+    if model.webhook is not None:
+        report(f"Clearing the webhook of {node.model_name}")
+        numerai.set_webhook(node.model_id, None)
+    try:
+        provider.assign(node, report)
+    except BaseException:
+        if model.webhook is not None and next(e for e in numerai.models() if e.id == node.model_id).pickle is None:
+            numerai.set_webhook(node.model_id, model.webhook)
+            report(f"The webhook of {node.model_name} is registered again.")
+        raise
+    return Assigned(True, f"Numerai runs it when a round opens. To end that, {TAKES_AWAY}.")
+
+
+def upload_check(node: Node, model: Model, provider: Provider) -> Check:
+    """Whether Numerai runs an upload for the node's model."""
+    deploy = f"numerai node -m {node.model_name} deploy"
+    if model.pickle is None:
+        return Check("model upload", CheckStatus.FAILED, "no upload is assigned: Numerai does not run it", deploy)
+    if model.webhook is not None:
+        why = "an upload is assigned and a webhook is registered: Numerai calls nobody for such a model"
+        return Check("model upload", CheckStatus.WARNING, why, "clear the webhook on https://numer.ai")
+    return Check("model upload", CheckStatus.OK, "Numerai runs the assigned upload")

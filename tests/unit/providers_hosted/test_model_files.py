@@ -1,0 +1,82 @@
+"""A file of `numerai train` runs at Numerai with its reader; no code of the folder's own is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from numerai_compute.errors import NumeraiError
+from numerai_compute.models import Node, RunState
+from numerai_compute.providers.hosted.environments import packages_for
+from numerai_compute.providers.hosted.packing import artifact_of, model_in
+from numerai_compute.usecases.ship import put_model
+from numerai_node.model_file import DEPLOYED, read_model
+
+from tests.contract.hosted_bench import HostedBench
+from tests.fixtures.sandbox import ServedSandbox, wait_for
+from tests.unit.usecases.test_ship import made
+
+OTHER = ["cloudpickle", "numpy", "pandas", "pyarrow", "urllib3"]
+
+
+@pytest.mark.slow
+def test_a_model_file_becomes_a_submission_with_the_very_numbers_that_a_node_predicts(
+    tmp_path: Path, sandbox: ServedSandbox
+) -> None:
+    bench = HostedBench(tmp_path, sandbox)
+    live = pd.read_parquet(sandbox.download("v5.3/live.parquet", tmp_path))
+    features = [name for name in live.columns if name.startswith("feature_")][:2]
+    trained = made(tmp_path / "alice.model", more={"features": features})
+    node = bench.node("def main(node):\n    node.model()\n")
+    put_model(trained, node, tmp_path / "home", bench.say)
+    bench.provider.deploy(bench.provider.configure(node, bench.say), force=False, report=bench.say)
+    bench.provider.assign(node, bench.say)
+    assert "Packing deployed.model with its reader" in "\n".join(bench.said)
+    bench.sandbox.open_round()
+    (run,) = wait_for(lambda: [run for run in bench.provider.runs(node.name) if run.state.final])
+    assert run.state is RunState.SUCCEEDED, run
+    compute = sandbox.running.sandbox.compute
+    (upload,) = compute.pickles.all()
+    found = pd.read_pickle(compute.uploads.path(upload.filename))(live)
+    assert list(found["prediction"]) == list(read_model(trained).predict(live))
+    assert found.index.equals(live.index)
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Callable[..., Node]:
+    def make(*names: str, code: str = "def main(node):\n    pass\n") -> Node:
+        (tmp_path / "predict.py").write_text(code)
+        for name in names:
+            (tmp_path / name).write_bytes(b"")
+        return Node("numerai-alice", "alice", "id", 8, "hosted", str(tmp_path), 1, 4096)
+
+    return make
+
+
+def own(node: Node) -> dict[str, Path]:
+    return {path.name: path for path in Path(node.path).iterdir()}
+
+
+def test_what_runs_is_predict_then_the_deployed_model_then_the_only_one(node: Callable[..., Node]) -> None:
+    assert model_in(own(node("a.model")), "predict") == Path(node().path) / "a.model"
+    with pytest.raises(NumeraiError, match=r"there are 2 models \(a\.model, b\.pkl\)"):
+        model_in(own(node("b.pkl")), "predict")
+    assert model_in(own(node(DEPLOYED)), "predict") == Path(node().path) / DEPLOYED
+    assert model_in(own(node(code="def predict(live_features):\n    pass\n")), "predict") is None
+
+
+def test_a_model_of_another_tournament_or_a_damaged_one_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(NumeraiError, match=r"predicts Signals, and Numerai runs models of Classic only"):
+        artifact_of(made(tmp_path / "s.model", tournament=11))
+    (tmp_path / "bad.model").write_bytes(b"no zip")
+    with pytest.raises(NumeraiError, match=r"damaged, or is no model file"):
+        artifact_of(tmp_path / "bad.model")
+
+
+def test_lightgbm_is_needed_for_a_model_that_is_not_packed_only(tmp_path: Path, node: Callable[..., Node]) -> None:
+    model = made(tmp_path / "alice.model")
+    assert packages_for([model]) == sorted([*OTHER, "lightgbm", "scikit-learn", "scipy"])
+    put_model(model, node(), tmp_path / "home", lambda text: None)
+    assert packages_for([tmp_path / DEPLOYED]) == OTHER
