@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import IO, Any, Protocol, runtime_checkable
 
 from .errors import NumeraiError
 from .models import (
@@ -440,6 +440,12 @@ class ContainerEngine(Protocol):
     def open_volumes(self, name: str, paths: list[str]) -> None:
         """Let every user write to the volumes at these paths of a container that was not started yet."""
 
+    def files_in(self, name: str, path: str) -> Iterator[Artifact]:
+        """Every file in a folder of a container, running or not. Links and what else is no file are left out."""
+
+    def put_files_in(self, name: str, path: str, files: Iterable[Artifact]) -> None:
+        """Write files into a folder of a container, running or not, so that every user can change them."""
+
     def put_files(self, name: str, folder: str, files: Mapping[str, Path]) -> None:
         """Copy files into a folder that a container has, started or not; the names may have folders of their own."""
 
@@ -700,6 +706,15 @@ class RunsInWays(Protocol):
 
 
 @runtime_checkable
+class ChecksDeploys(Protocol):
+    """A provider that can say before a deploy why it would refuse it."""
+
+    def check_deploy(self, node: Node, *, force: bool) -> None:
+        """Raise what `deploy` would raise before it builds anything; last of all that the node is not configured, with
+        code `not-configured`. Changes nothing."""
+
+
+@runtime_checkable
 class HasSettings(Protocol):
     """A provider that says which settings it has."""
 
@@ -784,6 +799,27 @@ class MakesTogether(Protocol):
 
     def expect(self, nodes: Iterable[Node], report: Report) -> None:
         """Let the next `configure` make what all of these nodes need, each of which is configured as well."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file that a run has left for later ones, by its name below the artifacts folder, with `/`. It can be opened
+    until the next one is asked for."""
+
+    name: str
+    size: int
+    open: Callable[[], IO[bytes]]
+
+
+@runtime_checkable
+class HandsOverArtifacts(Protocol):
+    """A provider that can be asked for what the runs of a node have left, such as trained models, and given that."""
+
+    def artifacts(self, node_name: str) -> Iterator[Artifact]:
+        """Every file of a node that is deployed."""
+
+    def put_artifacts(self, node_name: str, artifacts: Iterable[Artifact]) -> None:
+        """Keep files for the next runs of a node that is deployed, in place of those that have the same names."""
 
 
 @runtime_checkable

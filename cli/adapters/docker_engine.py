@@ -13,10 +13,10 @@ import tarfile
 import tempfile
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from ..addresses import HOST_FROM_CONTAINER, is_loopback
@@ -25,7 +25,7 @@ from ..dockerfile import instructions
 from ..dockerignore import included_entries
 from ..errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ..foreign import one_line
-from ..ports import ContainerSpec, ContainerState, Report
+from ..ports import Artifact, ContainerSpec, ContainerState, Report
 from ..source import Source, dockerfile_text
 from .buildkit import (
     OTHER_PLATFORM,
@@ -358,6 +358,31 @@ class DockerEngine:
             with _errors():
                 self._api.put_archive(name, folder, _mode_archive(leaf))
 
+    def files_in(self, name: str, path: str) -> Iterator[Artifact]:
+        with tempfile.TemporaryFile() as archive:
+            with _errors():
+                archive.writelines(self._api.get_archive(name, path)[0])
+            archive.seek(0)
+            with tarfile.open(fileobj=archive) as tar:
+                for entry in tar:
+                    inside = entry.name.partition("/")[2]  # what stands before is the folder's own name
+                    if entry.isreg() and inside:
+                        yield Artifact(inside, entry.size, partial(_content, tar, entry))
+
+    def put_files_in(self, name: str, path: str, files: Iterable[Artifact]) -> None:
+        with tempfile.TemporaryFile() as archive:
+            with tarfile.open(fileobj=archive, mode="w") as tar:
+                for file in files:
+                    for folder in reversed(PurePosixPath(file.name).parents[:-1]):
+                        tar.addfile(_open_entry(folder.as_posix(), tarfile.DIRTYPE))
+                    entry = _open_entry(file.name, tarfile.REGTYPE)
+                    entry.size = file.size
+                    with closing(file.open()) as content:
+                        tar.addfile(entry, content)
+            archive.seek(0)
+            with _errors():
+                self._api.put_archive(name, path, archive)
+
     def put_files(self, name: str, folder: str, files: Mapping[str, Path]) -> None:
         with tempfile.TemporaryFile() as archive:
             with tarfile.open(fileobj=archive, mode="w", dereference=True) as tar:
@@ -667,8 +692,18 @@ def _could_not_start(error: Any) -> ProviderError:
 def _mode_archive(folder: str) -> bytes:
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w") as archive:
-        entry = tarfile.TarInfo(folder)
-        entry.type = tarfile.DIRTYPE
+        entry = _open_entry(folder, tarfile.DIRTYPE)
         entry.mode = 0o1777
         archive.addfile(entry)
     return content.getvalue()
+
+
+def _content(archive: tarfile.TarFile, entry: tarfile.TarInfo) -> IO[bytes]:
+    return cast("IO[bytes]", archive.extractfile(entry))
+
+
+def _open_entry(name: str, kind: bytes) -> tarfile.TarInfo:
+    """A file or a folder of an archive that every user can write to."""
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.mode = kind, 0o777 if kind == tarfile.DIRTYPE else 0o666
+    return entry

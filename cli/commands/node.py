@@ -255,28 +255,23 @@ def deploy(
       numerai node -m alice deploy --dry-run
       numerai node -m alice deploy --model alice.model
     """
-    from ..usecases.deploy import deploy_node, how_it_runs, plan_deploy, runtime_note
+    from ..usecases.deploy import check_deploy, deploy_node, how_it_runs, plan_deploy, runtime_note
     from ..usecases.hosting import assign_upload
     from ..usecases.runtime import RuntimeChoice
 
     chosen = _node(factory)
     provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
+    refused: Any = {"force": force or model_file is not None, "runtime": choice, "allow_credentials": allow_credentials}
+    if model_file is not None:  # which is put into the folder, so that a refusal must come before
+        check_deploy(chosen, provider, factory.store, **refused)
     ships = [] if model_file is None else [_ship(factory, chosen, provider, model_file, gate, dry_run=dry_run)]
     if dry_run:
-        steps = [*ships, *plan_deploy(chosen, provider, factory.store, force=force or bool(ships), runtime=choice)]
+        steps = [*ships, *plan_deploy(chosen, provider, factory.store, **refused)]
         notes = (how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
         show_plan(factory.render, steps, [note for note in notes if note])
         return
-    done = deploy_node(
-        chosen,
-        provider,
-        factory.store,
-        factory.render.progress,
-        warn=factory.render.warn,
-        force=force,
-        runtime=choice,
-        allow_credentials=allow_credentials,
-    )
+    say, warn = factory.render.progress, factory.render.warn
+    done = deploy_node(chosen, provider, factory.store, say, warn=warn, **{**refused, "force": force})
     assigned = assign_upload(
         chosen, provider, lambda: factory.api, lambda question: agrees(question, yes), factory.render.progress
     )

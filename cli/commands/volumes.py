@@ -6,8 +6,7 @@ import click
 
 from ..factory import Factory
 from ..render import OK
-from ..usecases.configure import Configured, NodeRequest, configure_node
-from ..usecases.inspect import list_nodes
+from ..usecases.disks import give_disks
 from .options import agree_to_costs, dry_run_option, output_options, show_plan, whole
 
 AWS = "aws"
@@ -22,34 +21,28 @@ AWS = "aws"
 def add_volume_aws(factory: Factory, size: int, yes: bool, dry_run: bool) -> None:
     """Give every node on AWS a disk of this size.
 
-    Like `node config --disk` for each. A run writes to a disk of its own, which goes with it; what is to stay belongs
-    into its artifacts.
+    A run writes to a disk of its own, which goes with it; what is to stay belongs into its artifacts. Webhooks are left
+    as they are. A node of which AWS holds nothing yet gets the disk when `config` makes it there.
     """
-    render, nodes = factory.render, [node for node in list_nodes(factory.store) if node.provider == AWS]
-    done = [
-        configure_node(
-            NodeRequest(disk=size),
-            node.model_name,
-            node.tournament,
-            api=factory.api,
-            store=factory.store,
-            provider_named=factory.provider_recorded,
-            digest_of=factory.engine.digest,
-            report=render.progress,
-            agree=lambda preview: agree_to_costs(render, preview, yes),
-            insist=render.warn,
-            dry_run=dry_run,
-        )
-        for node in nodes
-    ]
+    render = factory.render
+    done = give_disks(
+        size,
+        factory.provider(AWS),
+        factory.store,
+        report=render.progress,
+        agree=lambda preview: agree_to_costs(render, preview, yes),
+        dry_run=dry_run,
+    )
     if dry_run:
-        show_plan(render, [step for plan in done if not isinstance(plan, Configured) for step in plan.describe()])
+        show_plan(render, done.plan.describe(), done.plan.notes)
         return
 
     def show() -> None:
-        if not nodes:
+        if not done.nodes:
             render.say("No node runs on AWS.")
-        for node in nodes:
+        for node in done.nodes:
             render.mark(OK, f"{node.name} has {size} GiB")
+        for note in done.later:
+            render.say(note)
 
-    render.result({"disk_gib": size, "nodes": [node.name for node in nodes]}, show)
+    render.result({"disk_gib": size, "nodes": [node.name for node in done.nodes], "notes": done.later}, show)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from ..base_images import base_images
 from ..errors import NumeraiError, ProviderError, UsageError
@@ -10,13 +11,16 @@ from ..models import Node
 from ..source import build_arguments, dockerfile_text, source_of
 
 
-def present_digests(node: Node, digest_of: Callable[[str], str | None]) -> dict[str, str]:
-    """The digest of every image in a FROM that has none there, by its full name. `digest_of` is the engine's.
+def present_digests(
+    node: Node, digest_of: Callable[[str], str | None], dockerfile: Path | None = None
+) -> dict[str, str]:
+    """The digest of every image in a FROM that has none there, by its full name. `digest_of` is the engine's,
+    `dockerfile` what the node's own will be, where it is not there yet.
 
     `UsageError` with code `base-unknown` for a FROM that only the builder can read; `NumeraiError` with code
     `base-has-no-digest` for an image that was built here, `base-image-missing` for one that cannot be found.
     """
-    dockerfile = source_of(node).dockerfile
+    dockerfile = dockerfile or source_of(node).dockerfile
     digests: dict[str, str] = {}
     for image in base_images(dockerfile_text(dockerfile), build_arguments(node)).all:
         if image.digest is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -40,10 +40,10 @@ from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
 from .base_digests import present_digests
 from .hosting import RUNS_IT, fitted, needs_dockerfile
-from .inspect import is_own_webhook
+from .inspect import called_officially, is_own_webhook
 from .plan import Plan, Step
 from .resolve import resolve_model
-from .scaffold import check_tournament, plan_scaffold, scaffold
+from .scaffold import check_tournament, example_dockerfile, plan_scaffold, scaffold
 from .timetable import timetable
 
 MAX_TIMEOUT_MINUTES = 24 * 60
@@ -154,15 +154,14 @@ def configure_node(
         node = decide_node(request, model, existing)
         provider = provider_named(node.provider)
         node = fitted(node, provider, sized=request.sized, timed=request.timeout_minutes is not None)
-        check_capabilities(node, provider)
-        check_disk(node, provider)
+        check_provider(node, provider)
         plan = plan_configure(request, node, model, provider, api, store, digest_of, report)
         preview = provider.preview(node) if isinstance(provider, PreviewsChanges) else []
         if dry_run:
             return replace(plan, notes=(*preview, *plan.notes))
         if model.pickle is not None and not isinstance(provider, RunByNumerai):
             insist(f"{model.name}: {PICKLE_ASSIGNED}.")
-        called = registers(request, node, model, provider, api)
+        called = registers(request, node, model, provider, api) and not _stays_called(node, model, provider, store)
         ends = _ends(node, model, provider, store, called=called)
         if ends is not None:
             take_over(ends)
@@ -226,6 +225,7 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
         capabilities=_capabilities(request.capabilities, existing),
         disk_gib=request.disk if request.disk is not None or existing is None else existing.disk_gib,
         also_on=existing.also_on if existing else None,
+        legacy=existing.legacy if existing else None,
     )
 
 
@@ -241,29 +241,28 @@ def plan_configure(
 ) -> Plan:
     """The steps that make the node what it should be. Checks everything that can be checked before. Can be carried out
     again: what an interrupted call has done is found and finished."""
-    source, provisioned = source_of(node), [node]
-    moved_from = _moved_from(node, store)
-
-    def pin() -> None:
-        digests = present_digests(node, digest_of)
-        for image, digest in digests.items():
-            report(f"  {image} is {digest}")
-        provisioned[0] = replace(node, base_digests=digests)
+    source = source_of(node)
+    steps, notes = plan_source(request, node, store, dockerfile=needs_dockerfile(provider))
+    if request.pin_base:
+        node = pinned(request, node, digest_of)
+        steps.append((f"pin what {source.dockerfile} builds on: {_in_words(node.base_digests)}", lambda: None))
+    provisioned, moved_from = [node], _moved_from(node, store)
+    stays = _stays_called(node, model, provider, store)
 
     def provision() -> None:
         check_source(source, home=store.home, dockerfile=needs_dockerfile(provider))
         if node.name not in store.nodes():  # so that `destroy` knows it whatever ends this call
             store.save_node(node)
-        provisioned[0] = provider.configure(provisioned[0], report)
+        made = provider.configure(node, report)
+        provisioned[0] = replace(made, webhook_url=node.webhook_url) if stays else made
 
-    steps, notes = plan_source(request, node, store, dockerfile=needs_dockerfile(provider))
-    if request.pin_base:
-        steps.append((f"pin what {source.dockerfile} builds on to the digests of now", pin))
     what = f"{node.cpu:g} vCPU, {node.memory_mib / 1024:g} GiB, at most {counted(node.timeout_minutes, 'minute')}"
     when = f", cron '{node.cron}' (UTC)" if node.cron else ""
     steps.append((f"provision {node.name} on {node.provider}: {what}{when}", provision))
     record = (f"record {node.name} in {store.nodes_path}", lambda: store.save_node(provisioned[0]))
     before, after, more = _plan_calls(request, node, model, provider, api, moved_from, lambda: provisioned[0])
+    if stays:
+        before, after, more = [], [], [_goes_on(node)]
     steps += [*before, record, *after]
     notes += more
     if moved_from is not None:
@@ -302,7 +301,7 @@ def _plan_calls(
     else:
         notes.append(NOT_REACHED)
     if other is not None:
-        notes.append(f"Numerai also calls another address for {node.model_name}: look at it on https://numer.ai.")
+        notes.append(also_called(node))
     off = (f"take the webhook of {node.model_name} off Numerai{calls}", lambda: api.set_webhook(node.model_id, None))
     if own and moved_from is not None:
         return [off], [], notes
@@ -358,24 +357,66 @@ def _ends(node: Node, model: Model, provider: Provider, store: StateStore, *, ca
     """What Numerai calls for the model until now and would not call any more, where a person has to agree to that."""
     if model.webhook is None or model.pickle is not None:
         return None
-    other, moved_from = taken_from(node, model, provider), _moved_from(node, store)
-    if other is not None:
-        return takes(model, other) if called else None
-    if moved_from is None:
+    if _stays_called(node, model, provider, store):
         return None
+    other, moved_from = taken_from(node, model, provider), _moved_from(node, store)
+    deployed = provider.deployment(node.name) is not None
+    if other is not None:
+        return takes(model, other, deployed=deployed) if called else None
+    if moved_from is not None:
+        return ends_at(node, f"on {moved_from}", called=called, deployed=deployed)
+    if called_officially(model, node) and (called or node.cron):
+        return ends_at(node, f"in {official_cluster(provider)}", called=called, deployed=deployed)
+    return None
+
+
+def _stays_called(node: Node, model: Model, provider: Provider, store: StateStore) -> bool:
+    """Whether Numerai goes on calling what the official tool has made for the node: on the provider that it is
+    recorded with, this tool has nothing yet that could run."""
+    here = _moved_from(node, store) is None and provider.deployment(node.name) is None
+    return here and model.pickle is None and called_officially(model, node)
+
+
+def _goes_on(node: Node) -> str:
+    again = f"numerai node -m {node.model_name}"
+    return (
+        f"Numerai goes on calling what the official tool has made for {node.name}: nothing is deployed here yet."
+        f" `{again} deploy` and then `{again} config` let it call the node here; `numerai upgrade --move-aws` does all"
+        " of that for every node on AWS, and removes the old cluster."
+    )
+
+
+def ends_at(node: Node, where: str, *, called: bool, deployed: bool) -> str:
+    """Asks whether Numerai's calls of a node somewhere else may end."""
     then = "call it here instead" if called else "not call it any more (this machine starts it)"
-    return f"Numerai calls {node.name} on {moved_from} until now. Let Numerai {then}?"
+    return f"Numerai calls {node.name} {where} until now.{_nothing_here(deployed)} Let Numerai {then}?"
 
 
-def takes(model: Model, other: str) -> str:
+def takes(model: Model, other: str, *, deployed: bool) -> str:
     """Asks whether Numerai is to call a node instead of an address that is not known here."""
     why = f"For {model.name} Numerai calls another address, {other}, that this home did not register."
-    return f"{why} Let it call this node instead?"
+    return f"{why}{_nothing_here(deployed)} Let it call this node instead?"
+
+
+def official_cluster(provider: Provider) -> str:
+    """What the official tool has made on a provider, as a sentence has it."""
+    return f"the official tool's cluster on {provider.name}"
+
+
+def _nothing_here(deployed: bool) -> str:
+    return "" if deployed else " Nothing is deployed here yet: no round runs it before `numerai node deploy`."
+
+
+def also_called(node: Node) -> str:
+    """That Numerai calls an address for a node's model that is not the node's."""
+    return f"Numerai also calls another address for {node.model_name}: look at it on https://numer.ai."
 
 
 def taken_from(node: Node, model: Model, provider: Provider) -> str | None:
     """Where the address leads that Numerai calls for the model, if it is not one of this home's own."""
-    if model.webhook is None or is_own_webhook(model.webhook, node, provider.webhook_url(node.name)):
+    if model.webhook is None or called_officially(model, node):
+        return None
+    if is_own_webhook(model.webhook, node, provider.webhook_url(node.name)):
         return None
     return origin(model.webhook)
 
@@ -397,6 +438,27 @@ def _capabilities(wanted: tuple[str, ...], existing: Node | None) -> tuple[str, 
         return read_capabilities(given)
     except ValueError as error:
         raise UsageError(f"There is no capability '{error}'.", f"--capability takes {WANTED}.") from error
+
+
+def pinned(request: NodeRequest, node: Node, digest_of: Callable[[str], str | None]) -> Node:
+    """The node with the digests that its base images have now, where the request asks for that. Raises as
+    `present_digests`."""
+    if not request.pin_base:
+        return node
+    example = example_dockerfile(request.example) if request.example else None
+    return replace(node, base_digests=present_digests(node, digest_of, example))
+
+
+def _in_words(digests: Mapping[str, str] | None) -> str:
+    return ", ".join(f"{image} is {digest}" for image, digest in (digests or {}).items()) or "every FROM has a digest"
+
+
+def check_provider(node: Node, provider: Provider) -> None:
+    """Raise before anything is touched where a provider is not there, or cannot give a node what it asks for."""
+    if isinstance(provider, NotHere):
+        raise provider.refusal(node)
+    check_capabilities(node, provider)
+    check_disk(node, provider)
 
 
 def check_disk(node: Node, provider: Provider) -> None:

@@ -12,7 +12,17 @@ from ..dockerignore import ignore_file, special_files
 from ..errors import NumeraiError, UsageError
 from ..models import Deployment, Node
 from ..names import shown
-from ..ports import HowItRuns, Provider, Report, RollsBack, RunByNumerai, RunsInWays, StateStore
+from ..ports import (
+    ChecksDeploys,
+    HowItRuns,
+    NotHere,
+    Provider,
+    Report,
+    RollsBack,
+    RunByNumerai,
+    RunsInWays,
+    StateStore,
+)
 from ..source import Source, check_source, dockerfile_text, heavy_part, source_of
 from .hosting import needs_dockerfile
 from .inspect import finish_move, half_moved
@@ -51,19 +61,48 @@ def deploy_node(
     modified one too. `UsageError` with code `credentials-in-image` where credentials would enter the image, unless
     `allow_credentials`."""
     source = source_of(node)
-    check_source(source, home=store.home, dockerfile=needs_dockerfile(provider))
+    check_deploy(node, provider, store, force=force, runtime=runtime, allow_credentials=allow_credentials)
     if special := sorted(special_files(source.context, source.folder)):
         report(f"No part of the node, because neither a file nor a link: {', '.join(map(shown, special))}")
     if heavy := heavy_part(source):
         (warn or report)(heavy)
-    if not allow_credentials:
-        refuse_credentials(source, store)
     if node.also_on is not None:
         (warn or report)(
             f"{half_moved(node)} This deploys it on {node.provider} only: {finish_move(node)} Then deploy it again."
         )
     with store.node_lock(node.name):
         return deploy_locked(node, provider, store, report, warn=warn, force=force, runtime=runtime)
+
+
+def check_deploy(
+    node: Node,
+    provider: Provider,
+    store: StateStore,
+    *,
+    force: bool,
+    runtime: RuntimeChoice | None = None,
+    allow_credentials: bool = False,
+) -> None:
+    """Raise, before anything is touched, what a deploy would be refused for."""
+    if isinstance(provider, NotHere):
+        raise provider.refusal(node)
+    check_source(source_of(node), home=store.home, dockerfile=needs_dockerfile(provider))
+    if isinstance(provider, ChecksDeploys):
+        provider.check_deploy(node, force=force)
+    check_runtime(node, runtime)
+    if not allow_credentials:
+        refuse_credentials(source_of(node), store)
+
+
+def check_runtime(node: Node, runtime: RuntimeChoice | None = None) -> None:
+    """`UsageError` with code `runtime-is-a-link` for a runtime that would be replaced, and is a link."""
+    copy = runtime_copy(Path(node.path))
+    if copy is not None and copy.state is RuntimeState.LINK and copy.replaced(runtime):
+        raise UsageError(
+            f"{copy.folder / RUNTIME} is a link, so what it points to is left alone.",
+            "Remove the link, and copy the runtime with `numerai copy-example`.",
+            code="runtime-is-a-link",
+        )
 
 
 def deploy_locked(
@@ -124,10 +163,16 @@ def refuse_credentials(
 
 
 def plan_deploy(
-    node: Node, provider: Provider, store: StateStore, *, force: bool, runtime: RuntimeChoice | None = None
+    node: Node,
+    provider: Provider,
+    store: StateStore,
+    *,
+    force: bool,
+    runtime: RuntimeChoice | None = None,
+    allow_credentials: bool = False,
 ) -> list[str]:
-    """What a deploy would do, in words."""
-    check_source(source_of(node), home=store.home, dockerfile=needs_dockerfile(provider))
+    """What a deploy would do, in words. Raises what it would be refused for."""
+    check_deploy(node, provider, store, force=force, runtime=runtime, allow_credentials=allow_credentials)
     current, copy, steps = provider.deployment(node.name), runtime_copy(Path(node.path)), []
     if copy and copy.state is RuntimeState.INTERRUPTED:
         steps.append(f"finish replacing {RUNTIME} in {node.path}, which was interrupted")
@@ -169,17 +214,12 @@ def _bring_runtime_up(node: Node, store: StateStore, report: Report, choice: Run
         if note:
             report(note)
         if copy and copy.replaced(choice):
+            check_runtime(node, choice)
             report(_replacement(node, store, copy))
             replace_runtime(folder, backup_folder(store.home, node.name, copy))
 
 
 def _replacement(node: Node, store: StateStore, copy: RuntimeCopy) -> str:
-    if copy.state is RuntimeState.LINK:
-        raise UsageError(
-            f"{copy.folder / RUNTIME} is a link, so what it points to is left alone.",
-            "Remove the link, and copy the runtime with `numerai copy-example`.",
-            code="runtime-is-a-link",
-        )
     backup = backup_folder(store.home, node.name, copy)
     return f"replace {copy.label} in {node.path} by {own_version()}; the old copy is kept in {backup}"
 

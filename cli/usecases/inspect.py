@@ -10,7 +10,18 @@ from typing import Protocol
 
 from ..counting import counted
 from ..errors import NumeraiError
-from ..models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall, in_official_cluster
+from ..models import (
+    OFFICIAL_PROVIDER,
+    Check,
+    CheckStatus,
+    Deployment,
+    LogLine,
+    Model,
+    Node,
+    Run,
+    WebhookCall,
+    in_official_cluster,
+)
 from ..names import plainly
 from ..ports import NotHere, Provider, StateStore
 
@@ -103,6 +114,18 @@ def is_own_webhook(address: str | None, node: Node, *served: str | None) -> bool
     ours = [url for url in (node.webhook_url, *served) if url]
     ends = [url[url.rindex(f"/{node.name}/") :] for url in ours if f"/{node.name}/" in url]
     return address is not None and (address in ours or any(address.endswith(end) for end in ends))
+
+
+def runs_officially(node: Node, provider: Provider) -> bool:
+    """Whether a node is run by what the official tool has made on a provider, where this tool has deployed nothing."""
+    if node.legacy is None or str(node.legacy.get("provider", OFFICIAL_PROVIDER)).strip().lower() != provider.name:
+        return False
+    return provider.deployment(node.name) is None
+
+
+def called_officially(model: Model, node: Node) -> bool:
+    """Whether Numerai calls what the official tool has made for a node."""
+    return model.webhook is not None and model.webhook == (node.legacy or {}).get("webhook_url")
 
 
 def changed_since_deploy(node: Node, provider: Provider) -> bool:

@@ -7,26 +7,47 @@ from dataclasses import dataclass, replace
 
 from ..errors import NumeraiError, UsageError
 from ..models import Model, Node
-from ..ports import LimitsDisk, NotHere, NumeraiApi, PreviewsChanges, Provider, Report, RunByNumerai, StateStore
+from ..ports import (
+    ChecksDeploys,
+    HandsOverArtifacts,
+    LimitsDisk,
+    NotHere,
+    NumeraiApi,
+    PreviewsChanges,
+    Provider,
+    Report,
+    RunByNumerai,
+    StateStore,
+)
 from ..source import check_source, source_of
-from .base_digests import present_digests
 from .configure import (
     NOT_REACHED,
     PICKLE_ASSIGNED,
     Configured,
     NodeRequest,
-    check_capabilities,
-    check_disk,
+    also_called,
+    check_provider,
     decide_node,
+    ends_at,
+    official_cluster,
+    pinned,
     plan_source,
     registers,
     taken_from,
     takes,
 )
-from .deploy import deploy_locked, how_it_runs, refuse_credentials
-from .destroy import refuse_while_active
+from .deploy import check_runtime, deploy_locked, how_it_runs, refuse_credentials
+from .destroy import official_note, refuse_while_active
 from .hosting import ONE_WAY, RUNS_IT, TAKES_AWAY, assign_upload, fitted, needs_dockerfile
-from .inspect import changed_since_deploy, finish_move, half_moved, is_own_webhook
+from .inspect import (
+    called_officially,
+    changed_since_deploy,
+    finish_move,
+    half_moved,
+    is_own_webhook,
+    runs_officially,
+)
+from .kept_files import kept_by
 from .plan import Plan, Step
 
 
@@ -60,22 +81,24 @@ class Mover:
             node = replace(node, disk_gib=None)
         node = fitted(node, new, sized=request.sized, timed=request.timeout_minutes is not None)
         _refuse_while_numerai_runs(old, model, again=f"numerai node -m {model.name} config -P {name}")
-        check_capabilities(node, new)
-        check_disk(node, new)
-        check_source(source_of(node), home=self.store.home, dockerfile=needs_dockerfile(new))
+        check_provider(node, new)
+        if not request.example:
+            check_source(source_of(node), home=self.store.home, dockerfile=needs_dockerfile(new))
+        node = pinned(request, node, self.digest_of)
         change = _Change(self, request, existing, node, model, new, old)
         if change.deploys:
+            _check_build(node, new)
+            check_runtime(node)
             refuse_credentials(source_of(node), self.store, f"{existing.name} stays on {old.name} until then.")
+        if existing.also_on is None:
+            refuse_while_active(old, node)
         plan = change.plan()
         if self.dry_run:
             return plan
-        if existing.also_on is None:
-            refuse_while_active(old, node)
         if model.pickle is not None and not isinstance(new, RunByNumerai):
             self.insist(f"{model.name}: {PICKLE_ASSIGNED}.")
-        ours = is_own_webhook(model.webhook, existing, old.webhook_url(node.name))
-        if change.called and not ours and (other := taken_from(node, model, new)) is not None:
-            self.take_over(takes(model, other))
+        if (ends := change.ends()) is not None:
+            self.take_over(ends)
         self.agree(plan)
         plan.carry_out(self.report)
         done = self.store.nodes()[node.name]
@@ -91,7 +114,12 @@ class _Change:
         self.by, self.request, self.existing, self.model = by, request, existing, model
         self.new, self.old, self.node = new, old, node
         self.called = registers(request, node, model, new, by.api)
-        self.deploys = new.deployment(node.name) is None and old.deployment(node.name) is not None
+        self.official = runs_officially(node, old)
+        runs = self.official or old.deployment(node.name) is not None
+        self.deploys = new.deployment(node.name) is None and runs
+        self.own = is_own_webhook(model.webhook, existing, old.webhook_url(node.name))
+        self.other = None if self.own else taken_from(node, model, new)
+        self.kept = kept_by(node, old, new)
         self.made = replace(node, webhook_url=None, also_on=old.name)
         self.hosted = isinstance(new, RunByNumerai)
 
@@ -105,11 +133,15 @@ class _Change:
             (f"provision {name} on {new}: {what}", lambda: self._provision(cron=None)),
         ]
         if self.deploys:
-            until = "" if isinstance(self.old, NotHere) else f"; until then {old} runs it"
+            until = ""
+            if not isinstance(self.old, NotHere):
+                until = f"; until then {official_cluster(self.old) if self.official else old} runs it"
             build = f"build {source_of(self.node)} and deploy it on {new}"
             if self.hosted:
                 build = f"pack and rehearse {source_of(self.node)}, upload it and let Numerai validate it"
             steps.append((build + until, self._deploy))
+        if self.kept.files:
+            steps.append((f"bring {self.kept.in_words} from {old} to {new}", self._carry))
         if not self.hosted:
             steps.append((f"see that {new} can start it", lambda: self.new.wake(self.by.report)))
         if self.node.cron:
@@ -118,12 +150,21 @@ class _Change:
         steps += self._webhook()
         steps.append((f"record that {name} is on {new}", lambda: self.by.store.save_node(self.made)))
         if not isinstance(self.old, NotHere):
-            steps.append(
-                (f"remove everything that {old} holds for {name} (the folder {self.node.path} stays)", self._clear)
-            )
+            what = "what this tool has made of" if self.official else "everything that"
+            held = f"remove {what} {name} on {old}" if self.official else f"remove {what} {old} holds for {name}"
+            steps.append((f"{held} (the folder {self.node.path} stays)", self._clear))
         steps.append((f"record that {name} is on {new} alone", self._end))
         preview = self.new.preview(self.node) if isinstance(self.new, PreviewsChanges) else []
         return Plan(tuple(steps), (*preview, *notes, *self._before()))
+
+    def ends(self) -> str | None:
+        """What a person has to agree to beside the plan: that calls end which this tool did not let begin."""
+        deploys = self.deploys or self.new.deployment(self.node.name) is not None
+        if self.called and self.other is not None:
+            return takes(self.model, self.other, deployed=deploys)
+        if self.official and called_officially(self.model, self.node):
+            return ends_at(self.node, f"in {official_cluster(self.old)}", called=self.called, deployed=deploys)
+        return None
 
     def afterwards(self) -> tuple[str, ...]:
         """What to know of the node as it is now."""
@@ -138,9 +179,10 @@ class _Change:
             off = "" if self.model.webhook is None else f"take the webhook of {model} off Numerai, and "
             return [(f"{off}let Numerai run the upload from then on", self._assign)]
         if self.called:
-            let = f"let Numerai call {model} on {self.new.name} from now on"
+            ends = f", and not {self.other} any more" if self.other else ""
+            let = f"let Numerai call {model} on {self.new.name} from now on{ends}"
             return [(let, lambda: api.set_webhook(self.node.model_id, self.made.webhook_url))]
-        if is_own_webhook(self.model.webhook, self.existing, self.old.webhook_url(self.node.name)):
+        if self.own or called_officially(self.model, self.node):
             starts = "its schedule starts" if self.node.cron else "this machine's daemon starts"
             off = f"take the webhook of {model} off Numerai"
             if not self.hosted:
@@ -158,17 +200,21 @@ class _Change:
             notes.append(f"On {self.new.name} it runs {how.what}.")
         if not self.deploys and self.new.deployment(self.node.name) is None:
             notes.append("It was never deployed, and so is not now.")
+        if self.other and not self.called:
+            notes.append(also_called(self.node))
         if self.hosted:
             notes.append(f"{ONE_WAY} To have it back elsewhere then, {TAKES_AWAY}.")
+        if self.official:
+            goes_on = "Its schedule goes on starting it there until that is removed." if self.node.cron else ""
+            return [*notes, *official_note(replace(self.node, provider=self.old.name)), *([goes_on] if goes_on else [])]
         if isinstance(self.old, RunByNumerai):
             return [*notes, "Uploads stay at Numerai, with the runs so far and their logs."]
         if isinstance(self.old, NotHere):
             return [*notes, f"What {self.old.name} holds stays there, and costs what it did: {self.old.not_here}."]
         return [
             *notes,
-            f"Not taken along, and removed on {self.old.name}: its images, the runs so far with their logs, and models"
-            f" that its runs have trained and kept there. What is not in the folder is trained again on"
-            f" {self.new.name}: `numerai node -m {self.node.model_name} test` does that before a round does.",
+            f"Not taken along, and removed on {self.old.name}: its images and the runs so far with their logs.",
+            *([self.kept.stays] if self.kept.stays else []),
             f"The settings of {self.old.name}, the Numerai keys of this home and the rounds in `numerai history` stay.",
         ]
 
@@ -180,13 +226,19 @@ class _Change:
         return self.new.name if self.existing.provider != self.new.name else self.old.name
 
     def _provision(self, cron: str | None) -> None:
-        if self.request.pin_base and self.made.base_digests is None:
-            self.made = replace(self.made, base_digests=present_digests(self.made, self.by.digest_of))
         made = self.new.configure(replace(self.made, cron=cron), self.by.report)
         self.made = replace(made, cron=self.node.cron)
 
     def _deploy(self) -> None:
         deploy_locked(self.made, self.new, self.by.store, self.by.report)
+
+    def _carry(self) -> None:
+        """What the new side has trained itself meanwhile is newer, and stays."""
+        name = self.node.name
+        if self.new.runs(name, limit=1):
+            self.by.report(f"  {name} has run on {self.new.name} already: what that has left there stays")
+        elif isinstance(self.old, HandsOverArtifacts) and isinstance(self.new, HandsOverArtifacts):
+            self.new.put_artifacts(name, self.old.artifacts(name))
 
     def _assign(self) -> None:
         assign_upload(self.made, self.new, lambda: self.by.api, lambda question: True, self.by.report)
@@ -205,6 +257,16 @@ class _Change:
 
     def _end(self) -> None:
         self.by.store.save_node(replace(self.made, also_on=None))
+
+
+def _check_build(node: Node, new: Provider) -> None:
+    """Raise what a deploy on the new side would be refused for, once it is configured there."""
+    try:
+        if isinstance(new, ChecksDeploys):
+            new.check_deploy(node, force=True)
+    except NumeraiError as error:
+        if error.code != "not-configured":
+            raise
 
 
 def _refuse_while_numerai_runs(old: Provider, model: Model, again: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,11 @@ def example_for(tournament: int) -> str:
     """The example in Python of a tournament."""
     word = next((word for word, meant in TOURNAMENTS.items() if meant == tournament), None)
     return f"{word}-python3" if word else DEFAULT_EXAMPLE
+
+
+def example_dockerfile(example: str) -> Path:
+    """The Dockerfile of an example."""
+    return templates() / example / "Dockerfile"
 
 
 def check_tournament(example: str, tournament: int) -> None:
@@ -66,6 +73,7 @@ def plan_scaffold(example: str, folder: Path) -> ScaffoldPlan:
     different: list[Path] = []
     for source, relative in _files(example, folder):
         target = folder / relative
+        _check_way(target, folder)
         if not target.exists():
             new.append((source, target))
         elif target.is_file() and target.read_bytes() == source.read_bytes():
@@ -88,20 +96,32 @@ def scaffold(plan: ScaffoldPlan) -> list[Path]:
     for source, target in plan.new:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.parent.resolve().is_relative_to(plan.folder.resolve()):
-                raise UsageError(
-                    f"{target.parent} is a link that leads out of {plan.folder}.", "Remove it.", code="folder-is-a-link"
-                )
+            _check_way(target, plan.folder)
             with replacing(target, mode=0o666) as file:
                 file.write(source.read_bytes())
         except OSError as error:
-            raise EnvironmentNotReady(
-                f"Cannot write {target}: {error.strerror or error}.",
-                "Choose a folder you may write to.",
-                code="folder-unwritable",
-            ) from error
+            raise _unwritable(target, error.strerror or str(error)) from error
         written.append(target)
     return written
+
+
+def _check_way(target: Path, folder: Path) -> None:
+    """Whether a file can be made there, before any is."""
+    if not target.parent.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(
+            f"{target.parent} is a link that leads out of {folder}.", "Remove it.", code="folder-is-a-link"
+        )
+    there = next(path for path in target.parents if path.exists() or path.is_symlink())
+    if not there.is_dir():
+        raise UsageError(f"{there} is no folder, so {target} cannot be made.", "Move it away.", code="would-overwrite")
+    if not target.exists() and not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(target, os.strerror(errno.EACCES))
+
+
+def _unwritable(target: Path, why: str) -> EnvironmentNotReady:
+    return EnvironmentNotReady(
+        f"Cannot write {target}: {why}.", "Choose a folder you may write to.", code="folder-unwritable"
+    )
 
 
 def _files(example: str, folder: Path) -> Iterator[tuple[Path, Path]]:

@@ -55,8 +55,9 @@ def next_steps(store: StateStore, providers: Sequence[str]) -> list[str]:
     first = (here or nodes)[0]
     node = f"numerai node -m {first.name}"
     config = f"{node} config" if here else f"{node} config -P local"
+    moves = [config] if here and first.webhook_url else []  # the webhook, once it can be answered here
     others = ["and so for each other node"] if nodes[1:] else []
-    return [first_steps(store, "numerai doctor"), config, f"{node} deploy", f"{node} test", *others]
+    return [first_steps(store, "numerai doctor"), config, f"{node} deploy", *moves, f"{node} test", *others]
 
 
 def plan_aws_keys(

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Node, Run, RunFailure, RunState
-from numerai_compute.ports import Provider, RunsWithoutSubmitting
+from numerai_compute.ports import ChecksDeploys, Provider, RunsWithoutSubmitting
 from numerai_compute.usecases.inspect import changed_since_deploy
 
 from tests.present import present
@@ -232,6 +232,9 @@ class ProviderContract(Generic[AnyBench]):
             bench.provider.trigger(node)
         with pytest.raises(NumeraiError, match="not configured"):
             bench.provider.deploy(node, force=False, report=quiet)
+        if isinstance(bench.provider, ChecksDeploys):
+            with pytest.raises(NumeraiError, match="not configured"):
+                bench.provider.check_deploy(node, force=False)
 
     def test_a_node_that_was_never_deployed_fails_with_its_reason(self, bench: AnyBench) -> None:
         node = bench.provider.configure(bench.node(HELLO), quiet)

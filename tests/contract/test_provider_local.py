@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import docker
 import pytest
 from numerai_compute.adapters.docker_engine import PIDS_LIMIT
+from numerai_compute.errors import ProviderError
+from numerai_compute.ports import Artifact
 
 from .local_bench import LocalBench, local_bench
 from .provider_suite import ImageContract, ProviderContract, ended, quiet, texts
@@ -18,6 +22,14 @@ import os
 cache = os.environ["NUMERAI_CACHE"]
 print(sorted(os.listdir(cache)))
 open(os.path.join(cache, "live.parquet"), "w").close()
+"""
+TRAIN = """
+import os, pathlib
+kept = pathlib.Path(os.environ["NUMERAI_ARTIFACTS"])
+print((kept / "model.txt").read_text())
+(kept / "model.txt").write_text("changed")
+(kept / "folds" / "2.model").write_text("new")
+(kept / "link").symlink_to("/etc/hostname")
 """
 START_THREADS = """
 import threading
@@ -45,7 +57,32 @@ def docker_bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalBenc
         yield bench
 
 
-class TestProcesses(ProviderContract[LocalBench]):
+class HandsOver(ProviderContract[LocalBench]):
+    """What every way of running nodes here keeps for a move."""
+
+    def test_what_runs_leave_is_handed_over_and_taken(self, bench: LocalBench) -> None:
+        """The run reads, changes and adds to what it was given, whoever it runs as; a link hands nothing over."""
+        node, provider = self.ready(bench, TRAIN), bench.provider
+        assert list(provider.artifacts(node.name)) == []
+        given = {"model.txt": b"given", "folds/1.model": b"\0tree"}
+        for content in (b"first", b"given"):
+            files = {**given, "model.txt": content}
+            provider.put_artifacts(
+                node.name, (Artifact(name, len(each), partial(BytesIO, each)) for name, each in files.items())
+            )
+        held = {file.name: (file.size, file.open().read()) for file in provider.artifacts(node.name)}
+        assert held == {name: (len(content), content) for name, content in given.items()}
+        run = ended(provider, provider.trigger(node).id)
+        assert texts(provider, run.id) == ["given"]
+        left = {file.name: file.open().read() for file in provider.artifacts(node.name)}
+        assert left == {"model.txt": b"changed", "folds/1.model": b"\0tree", "folds/2.model": b"new"}
+        with pytest.raises(ProviderError, match="no name in a folder"):
+            provider.put_artifacts(node.name, [Artifact("../x", 0, BytesIO)])
+        provider.destroy(node.name, force=False, report=quiet)
+        assert list(provider.artifacts(node.name)) == [] and bench.traces(node) == []
+
+
+class TestProcesses(HandsOver):
     """Nodes as processes."""
 
     @pytest.fixture
@@ -54,7 +91,7 @@ class TestProcesses(ProviderContract[LocalBench]):
 
 
 @pytest.mark.docker
-class TestContainers(ImageContract[LocalBench]):
+class TestContainers(HandsOver, ImageContract[LocalBench]):
     """Nodes as containers."""
 
     @pytest.fixture

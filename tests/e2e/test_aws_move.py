@@ -14,6 +14,7 @@ from numerai_compute.models import Keys
 
 from tests.aws.emulator import Emulator, emulated_aws, mirror_configuration
 from tests.contract.aws_bench import require_emulator
+from tests.contract.provider_suite import wait_until
 from tests.e2e.command_line import SMALL, sandbox_process
 from tests.e2e.test_aws_main_job import AwsShell, kill_halfway, remains
 from tests.listeners import free_port
@@ -22,7 +23,13 @@ pytestmark = [pytest.mark.e2e, pytest.mark.aws, pytest.mark.docker]
 
 NODE = {
     "Dockerfile": 'FROM python:3.13-slim\nCOPY predict.py .\nUSER 10001\nCMD ["python", "predict.py"]\n',
-    "predict.py": "print('predicted')\n",
+    "predict.py": """
+import os, pathlib
+kept = os.environ["NUMERAI_ARTIFACTS"]
+if "://" not in kept:
+    pathlib.Path(kept, "model").write_text("trained")
+print("predicted")
+""",
 }
 
 
@@ -62,6 +69,11 @@ def node(shell: AwsShell) -> tuple[str, str | None]:
     return found["provider"], found.get("also_on")
 
 
+def models(shell: AwsShell) -> list[str]:
+    """What runs on this machine have kept."""
+    return [path.read_text() for path in shell.home.glob("local/nodes/*/artifacts/model")]
+
+
 def test_a_node_goes_to_aws_and_back_and_a_killed_move_goes_on(shell: AwsShell) -> None:
     folder = str(shell.node("mine", NODE))
     shell.ok("setup", "--port", str(free_port()), "--executor", "process")
@@ -70,17 +82,20 @@ def test_a_node_goes_to_aws_and_back_and_a_killed_move_goes_on(shell: AwsShell) 
     shell.ok("daemon", "start")
     here = called(shell)
     assert answers(shell, "at-home") == 200
+    wait_until(lambda: models(shell) == ["trained"])
 
     move = ("node", "config", "-P", "aws", "--yes")
     kill_halfway(shell, 12, *move)
     assert node(shell) == ("local", "aws") and called(shell) == here and answers(shell, "half-way") == 200
     moving = [check for check in shell("doctor", "--json").json["checks"] if check["name"] == "move"]
     assert len(moving) == 1 and "config -P aws" in moving[0]["mend"]
-    shell.ok(*move)
-    assert node(shell) == ("aws", None) and called(shell) != here and answers(shell, "over-there") == 200
+    assert "bring 1 file (0.0 MiB) that its runs have kept: model from local to aws" in shell.ok(*move).err
+    assert node(shell) == ("aws", None) and models(shell) == []
+    assert called(shell) != here and answers(shell, "over-there") == 200
     assert requests.post(here, json={"triggerId": "late"}, timeout=30).status_code == 404, "nobody starts it here"
     shell.ok("node", "cancel")
 
     shell.ok("node", "config", "-P", "local", "--yes")
+    assert models(shell) == ["trained"], "it came back from the bucket"
     assert node(shell) == ("local", None) and answers(shell, "back") == 200
     assert remains() == []

@@ -72,7 +72,7 @@ class Cluster:
         cron = _checked_cron(node, self._settings.cluster)
         keys, urls = require_keys(self._keys()), self._notify_urls()
         with self.file.lock(report):
-            stack = self._own()
+            stack = self.own()
             # Before as well: a job definition that refers to a parameter which is not there yet starts no run.
             self._hand_over(stack.outputs, keys, urls, report)
             self._take_over(stack, report)
@@ -89,7 +89,7 @@ class Cluster:
     def expect(self, nodes: Iterable[Node], report: Report) -> None:
         """Record those of these nodes that are new, so that the next apply makes them all."""
         with self.file.lock(report):
-            for node in [node for node in nodes if node.name not in self._own().nodes]:
+            for node in [node for node in nodes if node.name not in self.own().nodes]:
                 record = stack_node(node, _checked_cron(node, self._settings.cluster), None, self._clock.now())
                 self.file.set_node(node.name, record)
 
@@ -98,7 +98,7 @@ class Cluster:
         if name not in self.file.read().nodes:
             return
         with self.file.lock(report):
-            stack = self._own()
+            stack = self.own()
             if name not in stack.nodes:
                 return
             self._end_runs(stack, name, force=force, report=report)
@@ -182,7 +182,7 @@ class Cluster:
         """What AWS holds of the cluster with these outputs."""
         return NodeKeys(self._clients, self._settings.cluster, outputs)
 
-    def _own(self) -> Stack:
+    def own(self) -> Stack:
         """The cluster as recorded, once it is clear that these credentials are the ones that it belongs to."""
         stack = self.file.read()
         _require_same(stack, self._clients.account, self._settings)

@@ -78,6 +78,11 @@ class AwsParts:
         """Terraform on the cluster."""
         return self.runner_in(self.settings.state_bucket)
 
+    def require_terraform(self) -> None:
+        """Raise `EnvironmentNotReady` where the program is missing or too old."""
+        if self._runner is None:
+            _ = self.terraform.program
+
     def runner_in(self, bucket: str | None) -> StackRunner:
         """Terraform with its state in a bucket, or with None in the home folder."""
         if self._runner:

@@ -14,10 +14,11 @@ from ...addresses import is_loopback
 from ...counting import counted
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
-from ...ports import Clock, ForeignImage, Report
+from ...ports import Artifact, Clock, ForeignImage, Report
 from ...redaction import Redactor
 from ...source import source_hash, source_of
 from ..registry import ProviderContext
+from .artifacts import artifacts_in, put_artifacts_in
 from .checks import aws_checks
 from .clients import AwsClients
 from .cluster_outputs import ClusterOutputs
@@ -73,12 +74,15 @@ class AwsProvider:
     def preview(self, node: Node) -> list[str]:
         """What `configure` would make in AWS, and what that costs a month, in words. Changes nothing.
 
-        `UsageError` for a name, a size or a schedule that AWS does not take.
+        `UsageError` for a name, a size or a schedule that AWS does not take, and for another account, region or cluster
+        than the node's; `EnvironmentNotReady` where Terraform is needed and missing.
         """
         check_name(node, self._parts.settings.cluster)
         cpu, memory_mib = provisioned_size(node.cpu, node.memory_mib, self._parts.settings.architecture)
         cron = aws_cron(node.cron) if node.cron else None
-        stack = self._stack()
+        stack = self._parts.cluster.own()
+        if not stack.applied:
+            self._parts.require_terraform()
         where = f"{self._parts.cluster.region}, account {self._parts.clients.account}"
         first = not [name for name in stack.staying if name != node.name]
         lines = []
@@ -157,14 +161,23 @@ class AwsProvider:
         """Whether Numerai and the webhook are both in the world, or both on this machine, as in a rehearsal."""
         return is_loopback(api_url) == is_loopback(self._parts.clients.client("lambda").meta.endpoint_url)
 
+    def check_deploy(self, node: Node, *, force: bool) -> None:
+        """A node that is not configured, an image for another processor than the cluster's, and a machine without an
+        engine are refused."""
+        try:
+            self._parts.context.engine().version()
+            _refuse_another_processor(self._require_node(node.name)[0].deployment, self._parts)
+        except (EnvironmentNotReady, UsageError):
+            if force or self._in_place(node, self.source_hash(node)) is None:  # else there is nothing to build
+                raise
+
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build and push what the node runs, unless that is in place already."""
         record, repository = self._require_node(node.name)
-        digest = self.source_hash(node)
-        images, current = self._parts.images, record.deployment
-        if current and not force and current.source_hash == digest and images.in_place(repository, current):
+        images, digest = self._parts.images, self.source_hash(node)
+        if not force and (current := self._in_place(node, digest)) is not None:
             return replace(current, changed=False)
-        _refuse_another_processor(current, self._parts)
+        _refuse_another_processor(record.deployment, self._parts)
         done = images.deploy(node, repository, digest, self._clock.now(), force=force, report=report)
         self._remember(node.name, done)
         images.forget_local(node.name, keep=KEPT_IMAGES)
@@ -190,6 +203,14 @@ class AwsProvider:
     def deployment(self, node_name: str) -> Deployment | None:
         record = self._stack().staying.get(node_name)
         return record.deployment if record else None
+
+    def artifacts(self, node_name: str) -> Iterator[Artifact]:
+        if bucket := ClusterOutputs(self._stack().outputs).optional("artifacts_bucket"):
+            yield from artifacts_in(self._parts.clients, bucket, node_name)
+
+    def put_artifacts(self, node_name: str, artifacts: Iterable[Artifact]) -> None:
+        bucket = ClusterOutputs(self._stack().outputs).text("artifacts_bucket")
+        put_artifacts_in(self._parts.clients, bucket, node_name, artifacts)
 
     def source_hash(self, node: Node) -> str:
         return source_hash(source_of(node))
@@ -304,6 +325,13 @@ class AwsProvider:
 
         self._parts.cluster.file.change(changed)
         self._runs().record_deployment(done)
+
+    def _in_place(self, node: Node, digest: str) -> Deployment | None:
+        """What is deployed, where that has this digest, and is still there."""
+        record, repository = self._require_node(node.name)
+        done = record.deployment
+        same = done is not None and done.source_hash == digest
+        return done if same and done and self._parts.images.in_place(repository, done) else None
 
     def _require_node(self, name: str) -> tuple[StackNode, str]:
         """The node's record and the repository of its images."""

@@ -6,15 +6,16 @@ import contextlib
 import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Node, RunFailure
-from ...ports import Clock, ContainerEngine, ContainerSpec, ContainerState, Report
+from ...ports import Artifact, Clock, ContainerEngine, ContainerSpec, ContainerState, Report
 from ...redaction import Redactor
 from ...source import build_arguments, source_of
+from ..artifacts import checked
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from .executor import Attempt, Control, StartFailed, disk_check
 from .run_log import LineSplitter, LogWriter, last_lines
@@ -84,6 +85,29 @@ class DockerExecutor:
     def environment_places(self, node: Node) -> tuple[str, str]:
         return ARTIFACTS, CACHE
 
+    def artifacts(self, node_name: str, reference: str) -> Iterator[Artifact]:
+        if self._volume(node_name, "artifacts") in self._engine.volumes(self._node_label(node_name)):
+            with self._with_volume(node_name, reference) as container:
+                yield from self._engine.files_in(container, ARTIFACTS)
+
+    def put_artifacts(self, node_name: str, reference: str, artifacts: Iterable[Artifact]) -> None:
+        with self._with_volume(node_name, reference) as container:
+            self._engine.put_files_in(container, ARTIFACTS, checked(artifacts))
+
+    @contextlib.contextmanager
+    def _with_volume(self, node_name: str, image: str) -> Iterator[str]:
+        """A container that has the node's volume and is never started: what is in a volume can be reached in no other
+        way."""
+        volume, container = self._volume(node_name, "artifacts"), self._volume(node_name, "carrier")
+        labels = {volume: self._labels(node_name)}
+        spec = ContainerSpec(container, image, 1, 64, {}, volumes={ARTIFACTS: volume}, volume_labels=labels)
+        try:
+            self._engine.create_container(spec)
+            self._engine.open_volumes(container, [ARTIFACTS])
+            yield container
+        finally:
+            self._engine.remove_container(container)
+
     # executing
 
     def start(self, attempt: Attempt) -> None:
@@ -139,6 +163,7 @@ class DockerExecutor:
 
     def destroy(self, node_name: str, report: Report) -> None:
         engine, label = self._engine, self._node_label(node_name)
+        engine.remove_container(self._volume(node_name, "carrier"))  # of a move that was killed
         for name, labels in engine.containers(label).items():
             if labels.get("numerai.home") == self._home_id():
                 engine.remove_container(name)
@@ -204,6 +229,9 @@ class DockerExecutor:
     def _granted(self, node: Node) -> tuple[str, ...]:
         return tuple(sorted({*self._settings.capabilities, *node.capabilities}))
 
+    def _volume(self, node_name: str, kind: str) -> str:
+        return f"numerai-{self._home_id()}-{node_name}-{kind}"
+
     def _node_label(self, node_name: str) -> str:
         return f"numerai.node={self._home_id()}/{node_name}"
 
@@ -211,8 +239,8 @@ class DockerExecutor:
         return {"numerai.home": self._home_id(), "numerai.node": f"{self._home_id()}/{node_name}"}
 
     def _spec(self, attempt: Attempt) -> ContainerSpec:
-        home, node = self._home_id(), attempt.node
-        artifacts, cache = (f"numerai-{home}-{node.name}-{kind}" for kind in ("artifacts", "cache"))
+        node = attempt.node
+        artifacts, cache = (self._volume(node.name, kind) for kind in ("artifacts", "cache"))
         labels = self._labels(node.name)
         return ContainerSpec(
             name=_name(attempt),

@@ -14,7 +14,7 @@ from typing import Protocol
 from ...errors import NumeraiError
 from ...files.private import unwritable
 from ...models import Check, CheckStatus, Node, RunFailure
-from ...ports import Report
+from ...ports import Artifact, Report
 from ..outcomes import Outcome
 
 LITTLE_DISK = 5 * 1024**3
@@ -76,6 +76,12 @@ class Executor(Protocol):
 
     def environment_places(self, node: Node) -> tuple[str, str]:
         """The artifacts folder and the cache as a run sees them."""
+
+    def artifacts(self, node_name: str, reference: str) -> Iterator[Artifact]:
+        """What the runs of a node have left in their artifacts folder. `reference` is what it runs."""
+
+    def put_artifacts(self, node_name: str, reference: str, artifacts: Iterable[Artifact]) -> None:
+        """Write files into the artifacts folder of a node."""
 
     def start(self, attempt: Attempt) -> None:
         """Start the attempt, unless it was started before. `StartFailed` when it cannot be."""

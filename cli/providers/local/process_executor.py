@@ -9,7 +9,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +17,11 @@ from ...child_environment import PIP, PYTHON, child_environment
 from ...errors import NumeraiError, ProviderError
 from ...files.private import make_private_folder, owner_only, remove_tree
 from ...models import Check, CheckStatus, Node, RunFailure, RunState
-from ...ports import Clock, Report
+from ...ports import Artifact, Clock, Report
 from ...process import run_process, spawn_detached
 from ...source import DOCKERFILE, Source, copy_source
 from ...source import source_hash as hash_of
+from ..artifacts import artifacts_of, write_artifacts
 from ..outcomes import Outcome, cancelled, ended, lost, timed_out
 from . import supervisor
 from .dockerfile import read_command
@@ -51,6 +52,7 @@ def locked_requirements(lock: Path, requirements: bytes) -> bytes:
     return content if f"{hashlib.sha256(requirements).hexdigest()}  {REQUIREMENTS}".encode() in content else b""
 
 
+# long: one method for each thing that is asked of an executor
 class ProcessExecutor:
     """`Executor` without containers, on the Python that the tool itself runs on."""
 
@@ -111,6 +113,12 @@ class ProcessExecutor:
 
     def environment_places(self, node: Node) -> tuple[str, str]:
         return str(self._paths.node(node.name) / "artifacts"), str(self._paths.cache)
+
+    def artifacts(self, node_name: str, reference: str) -> Iterator[Artifact]:
+        return artifacts_of(self._paths.node(node_name) / "artifacts")
+
+    def put_artifacts(self, node_name: str, reference: str, artifacts: Iterable[Artifact]) -> None:
+        write_artifacts(self._paths.node(node_name) / "artifacts", artifacts)
 
     # executing
 

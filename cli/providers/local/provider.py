@@ -9,7 +9,7 @@ from dataclasses import replace
 from ...addresses import is_loopback
 from ...errors import ProviderError, UsageError
 from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
-from ...ports import HowItRuns, Report, Silence
+from ...ports import Artifact, HowItRuns, Report, Silence
 from ...schedule import validate_cron
 from ...source import source_hash, source_of
 from ...triggers import NO_SUBMIT
@@ -93,6 +93,11 @@ class LocalProvider:
         """In containers, or as processes of this machine."""
         return self._parts.choice.decide(node)[1]
 
+    def check_deploy(self, node: Node, *, force: bool) -> None:
+        """A node that is not configured, or cannot run as it is set to, is refused."""
+        self._parts.choice.decide(node)
+        self._require_node(node.name)
+
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         """Build what the node runs, unless that is there already."""
         self._require_node(node.name)
@@ -121,6 +126,14 @@ class LocalProvider:
     def deployment(self, node_name: str) -> Deployment | None:
         stored = self._store.deployment(node_name)
         return stored.deployment if stored else None
+
+    def artifacts(self, node_name: str) -> Iterator[Artifact]:
+        if (stored := self._store.deployment(node_name)) is not None:
+            yield from self._parts.executor(stored.executor).artifacts(node_name, stored.reference)
+
+    def put_artifacts(self, node_name: str, artifacts: Iterable[Artifact]) -> None:
+        if (stored := self._store.deployment(node_name)) is not None:
+            self._parts.executor(stored.executor).put_artifacts(node_name, stored.reference, artifacts)
 
     def source_hash(self, node: Node) -> str:
         return source_hash(source_of(node))

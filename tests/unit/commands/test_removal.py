@@ -212,11 +212,32 @@ def test_uninstall_stops_where_a_node_stays(two: Line, no_service: list[str]) ->
 
 def test_every_node_on_aws_gets_the_disk(line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FakeProvider, "disk_gib", (20, 200), raising=False)
+    monkeypatch.setattr(FakeProvider, "name", "aws")
     assert "No node runs on AWS" in line("add-volume-aws", "-s", "100").out
     assert line("node", "-m", "alice", "config", "-P", "aws", "-p", str(folder)).exit_code == 0
     assert "provision numerai-alice on aws" in line("add-volume-aws", "-s", "100", "--dry-run").out
     assert line("node", "list", "--json").json[0]["disk_gib"] is None
     assert "numerai-alice has 100 GiB" in line("add-volume-aws", "-s", "100", "--yes").out
     assert line("node", "list", "--json").json[0]["disk_gib"] == 100
-    refused = line("add-volume-aws", "-s", "500", "--yes")
-    assert refused.exit_code == 2 and "20 to 200 GiB" in refused.err
+    for more in ("--yes", "--dry-run"):
+        refused = line("add-volume-aws", "-s", "500", more)
+        assert refused.exit_code == 2 and "20 to 200 GiB" in refused.err
+
+
+def test_a_disk_for_a_node_of_the_official_cluster_registers_no_webhook(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(FakeProvider, "disk_gib", (20, 200), raising=False)
+    monkeypatch.setattr(FakeProvider, "name", "aws")
+    line.home.mkdir(mode=0o700)
+    official = "https://abc.lambda-url.us-east-1.on.aws/"
+    record = {"provider": "aws", "path": "/gone", "model_id": "id-alice", "webhook_url": official}
+    (line.home / "nodes.json").write_text(json.dumps({"numerai-alice": record}))
+    line.api.set_webhook("id-alice", official)
+    upgraded = line("upgrade").out.splitlines()
+    steps = [text.split()[-1] for text in upgraded if text.startswith("  numerai node")]
+    assert steps == ["config", "deploy", "config", "test"], "its webhook moves once the node is deployed"
+    done = line("add-volume-aws", "-s", "100", "--yes")
+    assert done.exit_code == 0 and "--move-aws" in done.out
+    assert line.api.by_id["id-alice"].webhook == official and not line.provider.configured
+    assert line("node", "list", "--json").json[0]["disk_gib"] == 100

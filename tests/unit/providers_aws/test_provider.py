@@ -17,7 +17,8 @@ from numerai_compute.models import Keys
 from numerai_compute.ports import ForeignImage, KnowsCapabilities
 from numerai_compute.providers.aws import prices
 from numerai_compute.providers.aws.node_keys import FIELDS, read_fields
-from numerai_compute.providers.aws.provider import create
+from numerai_compute.providers.aws.parts import AwsParts
+from numerai_compute.providers.aws.provider import AwsProvider, create
 from numerai_compute.providers.aws.trigger_table import deployment_key
 from numerai_compute.providers.registry import ProviderContext
 
@@ -331,6 +332,7 @@ def test_another_account_region_or_cluster_is_refused(world: World) -> None:
         kept = file.read()
         file.change(partial(replaced, **change))
         for act in (
+            lambda: world.provider.preview(node),
             lambda: world.provider.configure(node, quiet),
             lambda: world.provider.destroy(node.name, force=True, report=quiet),
         ):
@@ -376,6 +378,33 @@ def test_the_preview_says_what_is_made_and_what_it_costs(world: World) -> None:
     assert "8 vCPU, 32 GiB" in text and "not to be had" in text
     assert "USD a month" in lines[-1]
     assert world.terraform.applied == [] and not world.parts.paths.root.exists()
+
+
+def test_a_first_cluster_is_refused_before_anything_where_terraform_is_missing(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = world.configured()
+    provider = AwsProvider(AwsParts(world.parts.context, clients=world.parts.clients))
+    monkeypatch.setenv("PATH", "")
+    assert provider.preview(node), "a cluster that is there may be as it should be already"
+    world.provider.destroy(node.name, force=True, report=quiet)
+    with pytest.raises(EnvironmentNotReady) as refusal:
+        provider.preview(node)
+    assert refusal.value.code == "terraform-missing"
+
+
+def test_a_deploy_is_refused_before_where_no_engine_could_build(world: World) -> None:
+    node = world.configured()
+
+    def nobody() -> str:
+        raise EnvironmentNotReady("no engine", code="no-engine")
+
+    world.engine.version = nobody  # type: ignore[attr-defined]
+    for force in (False, True):
+        with pytest.raises(EnvironmentNotReady):
+            world.provider.check_deploy(node, force=force)
+    world.provider.deploy(node, force=False, report=quiet)
+    world.provider.check_deploy(node, force=False)
 
 
 def test_the_preview_of_what_is_there(world: World) -> None:

@@ -13,6 +13,7 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError, ProviderError, UsageError
 from numerai_compute.models import SIZES, DataVersions, Model, Node
+from numerai_compute.ports import Report
 from numerai_compute.providers.absent import AbsentProvider
 from numerai_compute.providers.registry import provider_factory
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
@@ -388,7 +389,7 @@ def test_what_numerai_calls_on_a_provider_that_is_not_there_ends_only_when_agree
     before = setting.store.nodes()
 
     def refuse(question: str) -> None:
-        assert "Numerai calls numerai-alice on gcp until now" in question
+        assert "Numerai calls numerai-alice on gcp until now. Nothing is deployed here yet" in question
         raise NumeraiError("Not agreed", code="not-agreed")
 
     setting.more = {"take_over": refuse}
@@ -578,3 +579,32 @@ def test_a_disk_is_for_providers_that_limit_one(
             setting.configure(path=folder, disk=wrong)
     assert setting.configure(path=folder, disk=50).node.disk_gib == 50
     assert setting.configure().node.disk_gib == 50, "what is not given stays"
+
+
+OFFICIAL = "https://abc.lambda-url.us-east-1.on.aws/"
+
+
+class OwnAddress(FakeProvider):
+    """One whose address of a node is its own, as a cloud's is."""
+
+    name = "aws"
+
+    def configure(self, node: Node, report: Report) -> Node:
+        return super().configure(replace(node, webhook_url=None), report)
+
+
+def test_what_the_official_tool_made_is_called_until_the_node_is_deployed_here(setting: Setting, folder: Path) -> None:
+    record, setting.provider = {"webhook_url": OFFICIAL}, OwnAddress()
+    taken_over = Node("numerai-alice", "alice", "id-alice", 8, "aws", str(folder), 1, 2048, 60, None, OFFICIAL, record)
+    setting.store.save_node(taken_over)
+    setting.api.set_webhook("id-alice", OFFICIAL)
+    for cron in (None, "30 12 * * TUE-SAT", ""):
+        done = setting.configure(size="cpu-sm", cron=cron)
+        assert not done.registered and "deploy` and then" in done.notes[0] and "--move-aws" in done.notes[0]
+        assert setting.api.by_id["id-alice"].webhook == OFFICIAL == done.node.webhook_url and setting.taken == []
+    assert setting.provider.configured and done.node.legacy == record
+    setting.provider.deploy(done.node, force=False, report=lambda line: None)
+    assert setting.configure().registered and "official tool's cluster on aws until now" in setting.taken[0]
+    assert setting.api.by_id["id-alice"].webhook == setting.provider.webhook_url("numerai-alice")
+    setting.configure()
+    assert len(setting.taken) == 1, "asked once"

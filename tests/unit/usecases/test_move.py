@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import NumeraiError, ProviderError, UsageError
 from numerai_compute.models import CheckStatus, Node
-from numerai_compute.ports import Report
+from numerai_compute.ports import Artifact, Report
 from numerai_compute.providers.absent import AbsentProvider
 from numerai_compute.usecases.configure import Configured, NodeRequest, configure_node
 from numerai_compute.usecases.destroy import destroy_node
@@ -59,6 +61,7 @@ class Setting:
         self.agreed: list[Plan] = []
         self.agree: Callable[[Plan], None] = self.agreed.append
         self.taken: list[str] = []
+        self.take_over: Callable[[str], object] = self.taken.append
         self.kill_at: int | None = None
         self.dry_run = False
 
@@ -85,7 +88,7 @@ class Setting:
             "digest_of": lambda image: "sha256:" + "0" * 64,
             "report": self.say,
             "insist": lambda why: None,
-            "take_over": self.taken.append,
+            "take_over": self.take_over,
             "dry_run": self.dry_run,
         }
         mover = Mover(agree=self.agree, **common)  # type: ignore[arg-type]
@@ -145,7 +148,7 @@ def test_the_plan_names_what_is_made_and_removed_and_what_is_left_behind(setting
         "let Numerai call alice",
     ):
         assert words in said
-    assert "remove everything that local holds" in said and "trained and kept there" in said
+    assert "remove everything that local holds" in said and "trained and kept on local do not come along" in said
     assert "history` stay" in said and "has changed" not in said
     setting.here.hash = "h2"
     changed = setting.config(provider="aws")
@@ -322,3 +325,169 @@ def test_doctor_and_uninstall_say_how_a_move_is_finished(setting: Setting, home:
     with pytest.raises(NumeraiError) as caught:
         refuse_while_held(setting.store, (), setting.provider, None, leave_cloud=True)
     assert caught.value.code == "half-moved"
+
+
+OFFICIAL = "https://abc.lambda-url.us-east-1.on.aws/"
+
+
+def taken_over(setting: Setting) -> None:
+    """The node as `upgrade` leaves it: it runs in the official tool's cluster on AWS, and nothing of it is here."""
+    record = {"provider": "aws", "webhook_url": OFFICIAL}
+    setting.store.save_node(replace(setting.node(), provider="aws", webhook_url=OFFICIAL, legacy=record))
+    setting.here.configured.clear()
+    setting.here.deployments.clear()
+    setting.api.set_webhook("id-alice", OFFICIAL)
+
+    def look() -> None:
+        address = setting.api.by_id["id-alice"].webhook
+        assert address == OFFICIAL or (address is not None and "numerai-alice" in setting.here.deployments)
+
+    setting.look = look  # type: ignore[method-assign]
+
+
+def test_a_node_of_the_official_cluster_is_deployed_here_before_its_calls_there_end(setting: Setting) -> None:
+    taken_over(setting)
+    setting.done(provider="local")
+    setting.check_is_on(setting.here, setting.there)
+    assert setting.node().legacy is not None, "what the official tool had recorded is kept"
+    assert len(setting.taken) == 1
+    assert "in the official tool's cluster on aws until now. Let Numerai call it here instead?" in setting.taken[0]
+
+
+def test_of_a_node_of_the_official_cluster_only_what_is_so_is_said(setting: Setting) -> None:
+    taken_over(setting)
+    setting.store.save_node(replace(setting.node(), cron="30 12 * * TUE-SAT"))
+    setting.dry_run = True
+    plan = setting.config(provider="local")
+    assert isinstance(plan, Plan)
+    said = "\n".join([*plan.describe(), *plan.notes])
+    assert "until then the official tool's cluster on aws runs it" in said
+    assert "What the official tool made for numerai-alice on aws is not touched, and costs what it did" in said
+    assert "Its schedule goes on starting it there" in said
+    for untrue in ("never deployed", "removed on aws", "everything that aws holds"):
+        assert untrue not in said
+
+
+def test_calls_of_the_official_cluster_end_only_when_agreed_also_where_nobody_is_called_then(setting: Setting) -> None:
+    taken_over(setting)
+    setting.here.reachable = False
+    before = setting.node()
+
+    def refuse(question: str) -> None:
+        assert "Let Numerai not call it any more (this machine starts it)?" in question
+        raise NumeraiError("Not agreed: nothing was done.", code="not-agreed")
+
+    setting.take_over = refuse
+    with pytest.raises(NumeraiError, match="Not agreed"):
+        setting.done(provider="local")
+    assert setting.node() == before and not setting.here.configured
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({}, "let Numerai call alice on aws from now on, and not https://elsewhere.example any more"),
+        ({"cron": "0 13 * * *"}, "Numerai also calls another address for alice"),
+    ],
+)
+def test_a_plan_says_what_becomes_of_a_webhook_of_somebody_else(
+    setting: Setting, asked: dict[str, object], words: str
+) -> None:
+    setting.api.set_webhook("id-alice", "https://elsewhere.example/hook?token=x")
+    setting.dry_run = True
+    plan = setting.config(provider="aws", **asked)
+    assert isinstance(plan, Plan) and words in "\n".join([*plan.describe(), *plan.notes])
+
+
+class Keeping(Elsewhere):
+    """A provider that can hand over what runs have left: node -> name -> content."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self.name, self.files = name, dict[str, dict[str, bytes]]()
+        self.unreadable: NumeraiError | None = None
+        self.dies_at: str | None = None
+
+    def artifacts(self, node_name: str) -> Iterator[Artifact]:
+        if self.unreadable is not None:
+            raise self.unreadable
+        for name, content in self.files.get(node_name, {}).items():
+            yield Artifact(name, len(content), partial(BytesIO, content))
+
+    def put_artifacts(self, node_name: str, artifacts: Iterable[Artifact]) -> None:
+        for artifact in artifacts:
+            if artifact.name == self.dies_at:
+                raise Killed
+            self.files.setdefault(node_name, {})[artifact.name] = artifact.open().read()
+
+    def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
+        super().destroy(node_name, force=force, report=report)
+        self.files.pop(node_name, None)
+
+
+MODELS = {"model.json": b"{}", "folds/1.model": b"tree"}
+
+
+@pytest.fixture
+def keeping(setting: Setting) -> Setting:
+    """Both sides can hand over what runs have left, and those here have left models."""
+    here, there = Keeping("local"), Keeping("aws")
+    here.configured, here.deployments = setting.here.configured, setting.here.deployments
+    here.configured = {"numerai-alice": replace(setting.node(), webhook_url="https://aws/numerai-alice/own-token")}
+    setting.here, setting.there = here, there
+    here.files["numerai-alice"] = dict(MODELS)
+    setting.look = lambda: None  # type: ignore[method-assign]
+    return setting
+
+
+def kept(side: FakeProvider) -> object:
+    assert isinstance(side, Keeping)
+    return side.files
+
+
+def test_what_runs_have_kept_goes_over_before_numerai_calls_there(keeping: Setting) -> None:
+    steps = _steps(keeping)
+    bring = next(number for number, step in enumerate(steps) if step.startswith("bring 2 files"))
+    assert "folds/1.model, model.json from local to aws" in steps[bring]
+    assert steps[bring - 1].startswith("build") and any("let Numerai call" in step for step in steps[bring:])
+    keeping.done(provider="aws")
+    assert kept(keeping.there) == {"numerai-alice": MODELS} and kept(keeping.here) == {}
+    said = "\n".join(keeping.agreed[0].notes)
+    assert "its images and the runs so far" in said and "trained" not in said
+    keeping.done(provider="local")
+    assert kept(keeping.here) == {"numerai-alice": MODELS}
+
+
+def test_killed_while_files_go_over_they_go_over_again(keeping: Setting) -> None:
+    assert isinstance(keeping.there, Keeping)
+    keeping.there.dies_at = "folds/1.model"
+    with pytest.raises(Killed):
+        keeping.done(provider="aws")
+    keeping.there.dies_at = None
+    keeping.done(provider="aws")
+    assert kept(keeping.there) == {"numerai-alice": MODELS}
+
+
+def test_what_the_new_side_has_trained_itself_stays(keeping: Setting) -> None:
+    assert isinstance(keeping.there, Keeping)
+    _stop_half_way(keeping)
+    keeping.kill_at = None
+    keeping.there.run(keeping.there.trigger(keeping.node()).id)
+    keeping.there.files["numerai-alice"]["model.json"] = b"newer"
+    keeping.done(provider="aws")
+    assert keeping.there.files["numerai-alice"]["model.json"] == b"newer"
+
+
+def test_what_cannot_go_over_is_said_before_with_the_command_that_brings_a_model(keeping: Setting) -> None:
+    assert isinstance(keeping.here, Keeping)
+    keeping.here.unreadable = ProviderError("AWS refuses s3:ListBucket.")
+    keeping.done(provider="aws")
+    said = "\n".join(keeping.agreed[0].notes)
+    assert "do not come along, and are removed there: they cannot be read (AWS refuses s3:ListBucket)" in said
+    assert "numerai node -m alice deploy --model-file FILE" in said
+
+
+def test_a_move_can_bring_new_code_from_an_example(setting: Setting, tmp_path: Path) -> None:
+    setting.done(provider="aws", example="tournament-python3", path=tmp_path / "new")
+    setting.check_is_on(setting.there, setting.here)
+    assert setting.node().path == str(tmp_path / "new") and (tmp_path / "new" / "Dockerfile").is_file()
