@@ -12,7 +12,7 @@ import click
 from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError, UsageError
 from ..factory import Factory
 from ..installation import extra_needed
-from ..models import Node, Run, RunState
+from ..models import MODEL_SUFFIX, Node, Run, RunState
 from ..names import plainly
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
 from ..usecases.inspect import (
@@ -60,7 +60,9 @@ TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model n
 
 def _choose(ctx: click.Context, option: click.Parameter, value: str | int | None) -> None:
     chosen = ctx.meta.setdefault(__name__, {})
-    if ctx.info_name == "deploy" and isinstance(value, str) and value.endswith(".model"):  # no model has such a name
+    if (
+        ctx.info_name == "deploy" and isinstance(value, str) and value.endswith(MODEL_SUFFIX)
+    ):  # no model has such a name
         ctx.params["model_file"] = MODEL_FILE.convert(value, option, ctx)
     elif value is not None:
         chosen[option.name] = value

@@ -18,7 +18,6 @@ from ..files.private import replacing, unwritable
 from .boosters import write_forest
 
 FORMAT = 1
-SUFFIX = ".model"
 ABOUT = "model.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip can hold."""

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from numerai_node.errors import ConfigurationError, NodeError
     from numerai_node.forest import Boosted, Forest, NotPackable, predictor
     from numerai_node.gate import Finding
-    from numerai_node.model_file import ModelFile, combine, neutralize, read_model
+    from numerai_node.model_file import DEPLOYED, ModelFile, combine, neutralize, read_model
     from numerai_node.ranking import rank_percentile
     from numerai_node.threads import usable_threads
 else:
@@ -18,11 +18,18 @@ else:
     from numerai_compute.node_template.numerai_node.errors import ConfigurationError, NodeError
     from numerai_compute.node_template.numerai_node.forest import Boosted, Forest, NotPackable, predictor
     from numerai_compute.node_template.numerai_node.gate import Finding
-    from numerai_compute.node_template.numerai_node.model_file import ModelFile, combine, neutralize, read_model
+    from numerai_compute.node_template.numerai_node.model_file import (
+        DEPLOYED,
+        ModelFile,
+        combine,
+        neutralize,
+        read_model,
+    )
     from numerai_compute.node_template.numerai_node.ranking import rank_percentile
     from numerai_compute.node_template.numerai_node.threads import usable_threads
 
 __all__ = [
+    "DEPLOYED",
     "Boosted",
     "ConfigurationError",
     "Finding",

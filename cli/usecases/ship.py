@@ -10,12 +10,11 @@ from pathlib import Path
 from ..dockerignore import included_files
 from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder, replacing, unwritable
-from ..models import Node, Tournament
+from ..modelling.runtime import DEPLOYED
+from ..models import MODEL_SUFFIX, Node, Tournament
 from ..ports import Report
 from .validate import as_the_runtime_says, check_before_deploy, read_artifact
 
-DEPLOYED = "deployed.model"
-"""Its name in the node's folder (`numerai_node.model_file.DEPLOYED`)."""
 KEPT_MODELS = 5
 REFUSE, WARN, OFF = "refuse", "warn", "off"
 GATES = (REFUSE, WARN, OFF)
@@ -104,9 +103,11 @@ def _pack(target: Path, report: Report) -> None:
 
 def _keep(model: Path, folder: Path) -> Path:
     make_private_folder(folder)
-    kept = folder / f"{hashlib.sha256(model.read_bytes()).hexdigest()[:12]}.model"
+    kept = folder / f"{hashlib.sha256(model.read_bytes()).hexdigest()[:12]}{MODEL_SUFFIX}"
     shutil.copyfile(model, kept)
-    for old in sorted(folder.glob("*.model"), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_MODELS:]:
+    for old in sorted(folder.glob(f"*{MODEL_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)[
+        KEPT_MODELS:
+    ]:
         old.unlink()
     return kept
 

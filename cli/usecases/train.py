@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +16,7 @@ import numpy as np
 
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
-from ..modelling.artifact import SUFFIX, About, ForestMember, read_about, write_artifact
+from ..modelling.artifact import About, ForestMember, read_about, write_artifact
 from ..modelling.checkpoint import fingerprint, is_begun, open_checkpoint
 from ..modelling.dataset import RoundsFile, build, open_file, read_matrix
 from ..modelling.eras import Split, every, in_order, purge_of, split
@@ -27,7 +26,9 @@ from ..modelling.memory import check_disk, check_memory
 from ..modelling.model_toml import ModelToml, read_model_toml
 from ..modelling.runtime import usable_threads
 from ..modelling.training import MemberData, Report, Trained, Trainer, members_of
+from ..models import MODEL_SUFFIX
 from ..ports import DataFiles, Watch
+from .configure import DATA_VERSION
 from .data import FEATURES, download
 
 if TYPE_CHECKING:
@@ -43,7 +44,6 @@ BYTES_PER_LEAF, DEFLATED = 160, 0.4
 """Of a tree in LightGBM's text, and what share of it is left in the artifact."""
 BYTES_PER_SCORE = 16
 """A held-out row has two: the last and the best."""
-_VERSION = re.compile(r"v\d+(\.\d+)*")
 _FOOTER_SIZE = 8
 """Bytes at the end of a Parquet file: the length of its footer, and PAR1 (parquet.apache.org, File Format)."""
 _SHARE_HELD_OUT, _MOST_HELD_OUT = 10, 100
@@ -108,7 +108,7 @@ def train_folder(
     is trained already, and throws an interrupted training away. Raises `NumeraiError` for whatever a user can mend.
     """
     work = prepare(read_model_toml(folder), data)
-    path = folder / f"{work.plan.name}{SUFFIX}"
+    path = folder / f"{work.plan.name}{MODEL_SUFFIX}"
     known = fingerprint(work.identity)
     if not again and not is_begun(folder) and (about := read_about(path)) is not None and _identity_of(about) == known:
         return _training(path, about, up_to_date=True)
@@ -185,13 +185,13 @@ def check_room(work: Work, folder: Path) -> None:
 def _version(plan: ModelToml, data: Path) -> str:
     name = data.absolute().name
     wanted = plan.data.version
-    if wanted and _VERSION.fullmatch(name) and name != wanted:
+    if wanted and DATA_VERSION.fullmatch(name) and name != wanted:
         raise UsageError(
             f"model.toml asks for the data version {wanted}, and {data} holds {name}.",
             "Give the folder of that version, or change model.toml.",
             code="other-data-version",
         )
-    if not wanted and not _VERSION.fullmatch(name):
+    if not wanted and not DATA_VERSION.fullmatch(name):
         raise UsageError(
             f"Which version of the data does {data} hold? Its name does not say it, and the node needs to know.",
             'Say `version = "v5.3"` under [data] in model.toml.',

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..files.places import place
+from ..models import MODEL_SUFFIX
 from .configure import DATA_VERSION
 
 if TYPE_CHECKING:
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
     from ..modelling.scoring import Floats
     from ..modelling.validation import Candidate, Predictor, Rival
 
-ARTIFACT = ".model"
 META_MODEL = "numerai_meta_model"
 """The column of meta_model.parquet. Source: Numerai's v5 files."""
-STANDARD_BENCHMARK = "lgbm_ender20"
-"""How the benchmark ends that models are compared with unless one is named. Source: the columns of Numerai's
-v5.3/validation_benchmark_models.parquet."""
 LIVE = "live.parquet"
 _ERAS = re.compile(r"([^:]*):([^:]*)")
 
@@ -193,7 +190,9 @@ def _beside(file: RoundsFile, values: Floats, notes: list[str]) -> tuple[Floats,
 
 def _standard(benchmarks: Predictions) -> str | None:
     """The benchmark to compare with unless one is named."""
-    standard = next((name for name in benchmarks.columns if name.endswith(STANDARD_BENCHMARK)), None)
+    from ..modelling.runtime import gate
+
+    standard = next((name for name in benchmarks.columns if name.endswith(gate.BENCHMARK)), None)
     return standard or next(iter(benchmarks.columns), None)
 
 
@@ -202,7 +201,9 @@ def data_place(given: str | None, models: Sequence[str], folder_of: Callable[[in
     version that the first model file was trained on. `folder_of` says where a tournament's version is kept."""
     tournament = 8
     if given is None:
-        first = next((Path(name) for name in models if Path(name).suffix == ARTIFACT and Path(name).is_file()), None)
+        first = next(
+            (Path(name) for name in models if Path(name).suffix == MODEL_SUFFIX and Path(name).is_file()), None
+        )
         missing = next((name for name in models if Path(name).suffix and not Path(name).exists()), None)
         if first is None and missing is not None:
             raise UsageError(f"There is no file {missing}.", code="unknown-model")
@@ -295,7 +296,7 @@ def _candidate(
     from ..modelling.validation import Candidate
 
     path = Path(name)
-    if path.is_file() and path.suffix == ARTIFACT:
+    if path.is_file() and path.suffix == MODEL_SUFFIX:
         predictor = open_model(path)
         about = getattr(predictor, "about", {})
         return Candidate(called, name, predictor=predictor, training=_training(about))
@@ -307,7 +308,7 @@ def _candidate(
     known = f" The benchmarks are {', '.join(benchmarks.columns)}." if benchmarks is not None else ""
     raise UsageError(
         f"There is no model {name}: no file is called so, and no benchmark.",
-        f"Name a {ARTIFACT} file, or a CSV or Parquet file of predictions.{known}",
+        f"Name a {MODEL_SUFFIX} file, or a CSV or Parquet file of predictions.{known}",
         code="unknown-model",
     )
 

@@ -9,9 +9,9 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 from numerai_compute.errors import NumeraiError, UsageError
+from numerai_compute.modelling.runtime import DEPLOYED
 from numerai_compute.models import Node
-from numerai_compute.usecases.ship import DEPLOYED, GATES, KEPT_MODELS, check_model, put_model
-from numerai_node import model_file
+from numerai_compute.usecases.ship import GATES, KEPT_MODELS, check_model, put_model
 
 lightgbm = pytest.importorskip("lightgbm")
 
@@ -48,10 +48,6 @@ def node(tmp_path: Path) -> Node:
 def nowhere(tournament: int, version: str) -> Path:
     """No data are here."""
     return Path("/nowhere") / str(tournament) / version
-
-
-def test_the_file_is_that_which_the_runtime_reads() -> None:
-    assert model_file.DEPLOYED == DEPLOYED
 
 
 def test_a_model_goes_beside_the_code_packed(node: Node, tmp_path: Path) -> None:
