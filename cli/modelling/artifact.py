@@ -14,7 +14,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 from .. import __version__
-from ..files.private import replacing, unwritable
+from ..files.private import folder_unwritable, replacing
 from .boosters import write_forest
 
 FORMAT = 1
@@ -72,7 +72,7 @@ def write_artifact(path: Path, about: About, members: Sequence[ForestMember]) ->
             with archive.open(_entry(ABOUT), "w") as entry:
                 entry.write(text.encode())
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise folder_unwritable(path, error) from error
 
 
 def read_about(path: Path) -> dict[str, object] | None:

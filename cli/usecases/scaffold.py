@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import EnvironmentNotReady, UsageError
-from ..files.private import replacing
+from ..errors import UsageError
+from ..files.private import folder_unwritable, replacing
 from ..models import DEFAULT_EXAMPLE, Tournament
 from .runtime import RUNTIME, RuntimeState, runtime_copy, runtime_files, templates
 
@@ -95,11 +95,7 @@ def scaffold(plan: ScaffoldPlan) -> list[Path]:
             with replacing(target, mode=0o666) as file:
                 file.write(source.read_bytes())
         except OSError as error:
-            raise EnvironmentNotReady(
-                f"Cannot write {target}: {error.strerror or error}.",
-                "Choose a folder you may write to.",
-                code="folder-unwritable",
-            ) from error
+            raise folder_unwritable(target, error) from error
         written.append(target)
     return written
 

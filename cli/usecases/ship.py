@@ -9,7 +9,7 @@ from pathlib import Path
 
 from ..dockerignore import included_files
 from ..errors import NumeraiError, UsageError
-from ..files.private import make_private_folder, replacing, unwritable
+from ..files.private import folder_unwritable, make_private_folder, replacing
 from ..modelling.runtime import DEPLOYED
 from ..models import MODEL_SUFFIX, Node, Tournament
 from ..ports import Report
@@ -80,7 +80,7 @@ def put_model(model: Path, node: Node, home: Path, report: Report) -> None:
         for packed in target.parent.glob(f"{DEPLOYED}.*.forest"):
             packed.unlink()
     except OSError as error:
-        raise unwritable(target, error) from error
+        raise folder_unwritable(target, error) from error
     _pack(target, report)
 
 
@@ -120,4 +120,4 @@ def _code(folder: Path) -> list[str]:
     try:
         return [(folder / name).read_text(encoding="utf-8", errors="replace") for name in names]
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise folder_unwritable(folder, error) from error

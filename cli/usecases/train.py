@@ -28,8 +28,7 @@ from ..modelling.runtime import usable_threads
 from ..modelling.training import MemberData, Report, Trained, Trainer, members_of
 from ..models import MODEL_SUFFIX
 from ..ports import DataFiles, Watch
-from .configure import DATA_VERSION
-from .data import FEATURES, download
+from .data import DATA_VERSION, FEATURES, chosen_folder, download
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Built
@@ -133,17 +132,24 @@ class _Whole:
 def data_folder(
     data: DataFiles,
     folder: Path,
-    version: str | None,
+    given: str | None,
     watch: Callable[[str], Watch],
     say: Callable[[str], None],
 ) -> Path:
-    """The folder of the data for the model.toml in `folder`, downloaded where they are not here yet.
+    """The folder of the data for the model.toml in `folder`: `given`, or of the version that it names (by default that
+    of model.toml, or the newest), downloaded where they are not here yet.
 
     What is here is trained on as it is, so that an interrupted training goes on although Numerai adds eras each week;
     `numerai data download` brings what is new. Raises as `download` and `read_model_toml` do.
     """
     plan = read_model_toml(folder)
-    chosen = version or plan.data.version or data.listing(CLASSIC).newest
+    if given is not None:
+        path = chosen_folder(given, lambda version: data.folder(CLASSIC, version))
+        if path.is_file():
+            raise UsageError(f"{path} is a file.", "Give the folder of the data.", code="data-missing")
+        if path != data.folder(CLASSIC, given):
+            return path
+    chosen = given or plan.data.version or data.listing(CLASSIC).newest
     names = (FEATURES, *(f"{name}.parquet" for name in plan.data.files))
     if chosen is not None and all((data.folder(CLASSIC, chosen) / name).is_file() for name in names):
         say(f"The data are here: {data.folder(CLASSIC, chosen)}")
@@ -185,6 +191,12 @@ def check_room(work: Work, folder: Path) -> None:
 def _version(plan: ModelToml, data: Path) -> str:
     name = data.absolute().name
     wanted = plan.data.version
+    if wanted and not DATA_VERSION.fullmatch(wanted):
+        raise UsageError(
+            f"model.toml asks for the data version {wanted!r}, which is none.",
+            'Say `version = "v5.3"` under [data], say.',
+            code="other-data-version",
+        )
     if wanted and DATA_VERSION.fullmatch(name) and name != wanted:
         raise UsageError(
             f"model.toml asks for the data version {wanted}, and {data} holds {name}.",

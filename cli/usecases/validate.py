@@ -14,7 +14,7 @@ from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..files.places import place
 from ..models import MODEL_SUFFIX
-from .configure import DATA_VERSION
+from .data import DATA_VERSION, chosen_folder, near_here
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Bytes, RoundsFile
@@ -213,8 +213,8 @@ def data_place(given: str | None, models: Sequence[str], folder_of: Callable[[in
             )
         described = read_artifact(first)
         tournament, given = described.tournament, described.data_version
-    elif (path := place(given)).exists() or not DATA_VERSION.fullmatch(given):
-        return path
+    else:
+        return chosen_folder(given, lambda version: folder_of(tournament, version))
     return folder_of(tournament, given)
 
 
@@ -222,16 +222,17 @@ def _rows_file(data: Path) -> Path:
     if data.is_dir():
         path = data / "validation.parquet"
         if not path.is_file():
+            to = f"--version {data.name}" if DATA_VERSION.fullmatch(data.name) else f"--to {data}"
             raise NumeraiError(
                 f"There is no {path.name} in {data}.",
-                f"`numerai data download validation --version {data.name}` fetches it; --to names another folder.",
+                f"`numerai data download validation {to}` fetches it.",
                 code="data-missing",
             )
         return path
     if data.suffix == ".parquet":
         return data
     raise UsageError(
-        f"There is no folder {data}.",
+        f"{data} is no Parquet file." if data.exists() else f"There is no folder {data}.",
         "Name the folder of the data, or one of its Parquet files: `numerai data download` fetches them.",
         code="data-missing",
     )
@@ -295,8 +296,8 @@ def _candidate(
     from ..modelling.prediction_files import read_predictions
     from ..modelling.validation import Candidate
 
-    path = Path(name)
-    if path.is_file() and path.suffix == MODEL_SUFFIX:
+    path = place(name)
+    if path.is_file() and path.suffix.lower() == MODEL_SUFFIX:
         predictor = open_model(path)
         about = getattr(predictor, "about", {})
         return Candidate(called, name, predictor=predictor, training=_training(about))
@@ -306,9 +307,12 @@ def _candidate(
     if benchmarks is not None and name in benchmarks.columns:
         return Candidate(name, "benchmark", rows=benchmarks.source, values=benchmarks.columns[name])
     known = f" The benchmarks are {', '.join(benchmarks.columns)}." if benchmarks is not None else ""
+    folder = path.is_dir()
+    why = "it is a folder" if folder else "no file is called so, and no benchmark"
     raise UsageError(
-        f"There is no model {name}: no file is called so, and no benchmark.",
-        f"Name a {MODEL_SUFFIX} file, or a CSV or Parquet file of predictions.{known}",
+        f"There is no model {name}: {why}.",
+        ("" if folder else near_here(path))
+        or f"Name a {MODEL_SUFFIX} file, or a CSV or Parquet file of predictions.{known}",
         code="unknown-model",
     )
 
