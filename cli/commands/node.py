@@ -14,6 +14,7 @@ from ..factory import Factory
 from ..installation import extra_needed
 from ..models import MODEL_SUFFIX, Node, Run, RunState
 from ..names import plainly
+from ..ports import Report
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
 from ..usecases.inspect import (
     NodeStatus,
@@ -253,10 +254,17 @@ def deploy(
 
     chosen = _node(factory)
     provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
-    ships = [] if model_file is None else [_ship(factory, chosen, model_file, gate, dry_run=dry_run)]
+    warned: list[str] = []
+
+    def warn(text: str) -> None:
+        warned.append(text)
+        if not dry_run:  # whose plan has them
+            factory.render.warn(text)
+
+    ships = [] if model_file is None else [_ship(factory, chosen, model_file, gate, warn, dry_run=dry_run)]
     if dry_run:
         steps = [*ships, *plan_deploy(chosen, provider, factory.store, force=force or bool(ships), runtime=choice)]
-        notes = (how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
+        notes = (*warned, how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
         show_plan(factory.render, steps, [note for note in notes if note])
         return
     done = deploy_node(
@@ -264,7 +272,7 @@ def deploy(
         provider,
         factory.store,
         factory.render.progress,
-        warn=factory.render.warn,
+        warn=warn,
         force=force,
         runtime=choice,
         allow_credentials=allow_credentials,
@@ -275,7 +283,7 @@ def deploy(
         factory.render.mark(OK, f"{chosen.name} {what}", detail=done.image)
         factory.render.say(f"Next: numerai node -m {chosen.name} test")
 
-    factory.render.result(done, show)
+    factory.render.result({**vars(done), "warnings": warned}, show)
 
 
 def _live_data(factory: Factory, tournament: int, version: str) -> Path:
@@ -288,12 +296,12 @@ def _live_data(factory: Factory, tournament: int, version: str) -> Path:
     return factory.data_files.folder(tournament, version)
 
 
-def _ship(factory: Factory, chosen: Node, model: Path, gate: str, *, dry_run: bool) -> str:
+def _ship(factory: Factory, chosen: Node, model: Path, gate: str, warn: Report, *, dry_run: bool) -> str:
     """Look at a model and put it into the node's folder; what that is, in words."""
     from ..usecases.ship import check_model, plan_model, put_model
 
     with extra_needed("models"):
-        check_model(model, chosen, partial(_live_data, factory), gate, factory.render.warn)
+        check_model(model, chosen, partial(_live_data, factory), gate, warn)
         if not dry_run:
             with factory.store.node_lock(chosen.name):
                 put_model(model, chosen, factory.store.home, factory.render.progress)

@@ -53,10 +53,11 @@ _COLOURS: Mapping[str, tuple[Any, Any]] = {
 """Each role's colour on a light ground and on a dark one."""
 LIGHT, DARK = (Palette(**{role: pair[ground] for role, pair in _COLOURS.items()}) for ground in (0, 1))
 _ROLES = ("ink", "muted", "grid", "surface")
-MARKS = Palette(
-    *(f"#f1e00{number}" for number in range(1, len(_COLOURS))),
-    series=tuple(f"#f1e01{number}" for number in range(SERIES)),
-)
+_MARKS: Mapping[str, Any] = {
+    **{role: f"#f1e00{number}" for number, role in enumerate(_COLOURS, 1)},
+    "series": tuple(f"#f1e01{number}" for number in range(SERIES)),
+}
+MARKS = Palette(**_MARKS)
 """Colours that stand for those of the page's style sheet, which has light and dark ones."""
 STEPS = 9
 """Shades of the heat map on each side of nothing."""

@@ -33,7 +33,8 @@ _ERAS = re.compile(r"([^:]*):([^:]*)")
 @dataclass(frozen=True)
 class Judgement:
     """What to judge. `data` is a folder as `numerai data download` fills it, or one Parquet file in such a folder;
-    `eras` is `A:B`, either side of which may be empty; `features` names the set to be neutral to."""
+    `eras` is `A:B`, either side of which may be empty; `features` names the set to be neutral to. `node` is the name of
+    the node that runs the model file `against`: it is left out, and `notes` say so, where it cannot be compared."""
 
     models: Sequence[str]
     data: Path
@@ -42,6 +43,7 @@ class Judgement:
     benchmark: str | None = None
     against: str | None = None
     features: str = "small"
+    node: str | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -64,8 +66,11 @@ def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | 
     file = open_file(_rows_file(asked.data))
     folder = file.path.parent
     benchmarks = _optional(folder / f"{file.path.stem}_benchmark_models.parquet")
-    names = list(dict.fromkeys([*asked.models, *([asked.against] if asked.against else [])]))
-    candidates = _candidates(names, benchmarks, open_model or read_artifact)
+    open_, against = open_model or read_artifact, asked.against
+    if asked.node and against and _comparable(file, Path(against), open_, asked.notes) is None:
+        against = None
+    names = list(dict.fromkeys([*asked.models, *([against] if against else [])]))
+    candidates = _candidates(names, benchmarks, open_, {against: asked.node} if against and asked.node else {})
     called = dict(zip(names, candidates, strict=True))
     task = Task(
         file=file,
@@ -76,7 +81,7 @@ def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | 
         rivals=_rivals(folder, benchmarks, asked.benchmark),
     )
     with as_the_runtime_says():
-        found = validate(task, candidates, called[asked.against].name if asked.against else None)
+        found = validate(task, candidates, called[against].name if against else None)
     seen = [note for one in candidates for note in _seen(one, found["data"]["eras"])]
     return {**found, "notes": [*asked.notes, *seen, *found["notes"]]}
 
@@ -158,7 +163,15 @@ def _last_era(file: RoundsFile, model: Predictor) -> tuple[Bytes, Floats]:
 def _deployed(
     file: RoundsFile, path: Path, open_model: Callable[[Path], Predictor], values: Floats, notes: list[str]
 ) -> tuple[Floats, Floats] | None:
-    """What a model and the deployed one predict of the same rows; None where the deployed one needs other data."""
+    """What a model and the deployed one predict of the same rows; None where the deployed one cannot."""
+    deployed = _comparable(file, path, open_model, notes)
+    return None if deployed is None else (values, _last_era(file, deployed)[1])
+
+
+def _comparable(
+    file: RoundsFile, path: Path, open_model: Callable[[Path], Predictor], notes: list[str]
+) -> Predictor | None:
+    """A deployed model, None where it cannot be read or needs other data; the notes say so."""
     try:
         deployed = open_model(path)
     except NumeraiError as error:
@@ -168,7 +181,7 @@ def _deployed(
     if absent:
         notes.append(f"{path.name} is not compared: {file.path.name} lacks {counted(len(absent), 'feature')} of it.")
         return None
-    return values, _last_era(file, deployed)[1]
+    return deployed
 
 
 def _beside(file: RoundsFile, values: Floats, notes: list[str]) -> tuple[Floats, Floats] | None:
@@ -264,12 +277,16 @@ def as_the_runtime_says() -> Iterator[None]:
 
 
 def _candidates(
-    names: Sequence[str], benchmarks: Predictions | None, open_model: Callable[[Path], Predictor]
+    names: Sequence[str],
+    benchmarks: Predictions | None,
+    open_model: Callable[[Path], Predictor],
+    called: Mapping[str, str],
 ) -> list[Candidate]:
-    stems = Counter(Path(name).stem for name in names)
+    """The models; they are called as `called` says, else by the names of their files, as far as these differ."""
+    short = {name: called.get(name) or Path(name).stem for name in names}
+    count = Counter(short.values())
     return [
-        _candidate(name, Path(name).stem if stems[Path(name).stem] == 1 else name, benchmarks, open_model)
-        for name in names
+        _candidate(name, short[name] if count[short[name]] == 1 else name, benchmarks, open_model) for name in names
     ]
 
 
