@@ -117,6 +117,8 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         table = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=kinds))
         table.schema.names  # noqa: B018  (the names are decoded when they are asked for)
         return table
+    except PermissionError:
+        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise NumeraiError(
             f"{path} cannot be read: it is damaged, or no {'Parquet' if path.suffix.lower() == '.parquet' else 'CSV'}"

@@ -47,8 +47,8 @@ class FileGlance:
     size: int | None
 
 
-def chosen_folder(given: str, folder_of: Callable[[str], Path]) -> Path:
-    """What `--data` names: a folder, a file in one, or a version, whose folder `folder_of` gives.
+def named_place(given: str) -> Path | None:
+    """The folder, or the file in one, that `--data` names; None where it is a version.
 
     `UsageError` with code `data-missing` for what is none of them.
     """
@@ -56,7 +56,7 @@ def chosen_folder(given: str, folder_of: Callable[[str], Path]) -> Path:
     if path.exists():
         return path
     if DATA_VERSION.fullmatch(given):
-        return folder_of(given)
+        return None
     raise UsageError(
         f"There is no folder {path}.",
         near_here(path) or "Name a folder of data, or a version such as v5.3; `numerai data download` fetches them.",

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
+from ..files.private import make_folder
 from ..modelling.artifact import About, ForestMember, read_about, write_artifact
 from ..modelling.checkpoint import fingerprint, is_begun, open_checkpoint
 from ..modelling.dataset import RoundsFile, build, open_file, read_matrix
@@ -28,7 +29,7 @@ from ..modelling.runtime import usable_threads
 from ..modelling.training import MemberData, Report, Trained, Trainer, members_of
 from ..models import MODEL_SUFFIX
 from ..ports import DataFiles, Watch
-from .data import DATA_VERSION, FEATURES, chosen_folder, download
+from .data import DATA_VERSION, FEATURES, download, named_place
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Built
@@ -111,6 +112,7 @@ def train_folder(
     known = fingerprint(work.identity)
     if not again and not is_begun(folder) and (about := read_about(path)) is not None and _identity_of(about) == known:
         return _training(path, about, up_to_date=True)
+    make_folder(folder)
     check_room(work, folder)
     with open_checkpoint(folder, work.identity, again=again) as checkpoint:
         trainer = Trainer(work.plan, checkpoint, threads or usable_threads(), report)
@@ -143,12 +145,11 @@ def data_folder(
     `numerai data download` brings what is new. Raises as `download` and `read_model_toml` do.
     """
     plan = read_model_toml(folder)
-    if given is not None:
-        path = chosen_folder(given, lambda version: data.folder(CLASSIC, version))
+    path = None if given is None else named_place(given)
+    if path is not None:
         if path.is_file():
             raise UsageError(f"{path} is a file.", "Give the folder of the data.", code="data-missing")
-        if path != data.folder(CLASSIC, given):
-            return path
+        return path
     chosen = given or plan.data.version or data.listing(CLASSIC).newest
     names = (FEATURES, *(f"{name}.parquet" for name in plan.data.files))
     if chosen is not None and all((data.folder(CLASSIC, chosen) / name).is_file() for name in names):

@@ -14,7 +14,7 @@ from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..files.places import place
 from ..models import MODEL_SUFFIX
-from .data import DATA_VERSION, chosen_folder, near_here
+from .data import DATA_VERSION, named_place, near_here
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Bytes, RoundsFile
@@ -226,8 +226,8 @@ def data_place(given: str | None, models: Sequence[str], folder_of: Callable[[in
             )
         described = read_artifact(first)
         tournament, given = described.tournament, described.data_version
-    else:
-        return chosen_folder(given, lambda version: folder_of(tournament, version))
+    elif (path := named_place(given)) is not None:
+        return path
     return folder_of(tournament, given)
 
 

@@ -102,6 +102,7 @@ TRAINED: list[Case] = [
     ("an unknown version", nothing, [*TRAIN[:3], "v9.9"], 2, "There is no version v9.9"),
     ("a file as data", nothing, [*TRAIN[:3], "{data}/train.parquet"], 2, "Give the folder of the data."),
     ("data that are empty", nothing, [*TRAIN[:3], ""], 2, "'--data': it is empty"),
+    ("a folder without all", lambda data: (data / "features.json").unlink(), TRAIN, 1, "no file {data}/features.json"),
     ("model.toml itself", nothing, ["train", "{data}/model/model.toml"], 2, "is a file. Give its folder"),
     ("a new one into a file", nothing, ["train", "--new", "{data}/mine.csv"], 3, "Cannot write"),
     ("a set that is no list", text("features.json", '{"feature_sets": {"small": "f"}}'), TRAIN, 1, "no feature sets"),
@@ -238,8 +239,21 @@ def test_a_folder_that_is_not_there_is_made_for_a_result(line: Line, data: Path,
     assert answer.exit_code == 0 and output.is_file(), answer.err
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everything may be written here")
-def test_a_folder_that_takes_no_file_is_said_before_the_work(line: Line, data: Path, tmp_path: Path) -> None:
-    (closed := tmp_path / "closed").mkdir(mode=0o500)
-    answer = line("validate", str(data / "none.csv"), "--data", str(data), "--output", str(closed / "v.json"))
-    assert answer.exit_code == 3 and "Choose a folder you may write to" in answer.err
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="everything may be read and written here")
+@pytest.mark.parametrize(
+    ("closed", "arguments", "words"),
+    [
+        ("closed", ["validate", "{data}/none.csv", "--data", "{data}", "--output", "{data}/closed/v.json"], "Choose"),
+        ("model", TRAIN, "Cannot write {data}/model: Permission denied. Choose a folder you may write to."),
+        ("train.parquet", TRAIN, "The system refused: Permission denied ({data}/train.parquet)"),
+        ("mine.csv", JUDGE, "Permission denied"),
+        ("model/model.toml", TRAIN, "Permission denied ({data}/model/model.toml)"),
+    ],
+)
+def test_what_may_not_be_read_or_written_is_said_before_the_work(
+    line: Line, data: Path, closed: str, arguments: list[str], words: str
+) -> None:
+    (data / "closed").mkdir()
+    (data / closed).chmod(0o500 if (data / closed).is_dir() else 0)
+    answer = line(*(argument.format(data=data) for argument in arguments))
+    assert answer.exit_code == 3 and words.format(data=data) in " ".join(answer.err.split())
