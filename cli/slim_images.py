@@ -85,12 +85,21 @@ def _doubtful(folder: Path, names: Iterable[str]) -> bool:
                 return True
             reads = reads or _READS.search(text) is not None
         elif name == "requirements.txt":
-            lines = (folder / name).read_text(encoding="utf-8").splitlines()
-            if not {_requirement(line) for line in lines if line.strip() and not line.startswith("#")} <= REQUIREMENTS:
+            if not _requirements(folder / name) <= REQUIREMENTS:
                 return True
         elif ending not in HARMLESS:
             return True
     return not reads
+
+
+def asks_for_lightgbm(requirements: Path) -> bool:
+    """Whether a requirements.txt asks for LightGBM, or for what is not seen in it."""
+    return not _requirements(requirements) <= REQUIREMENTS - {"lightgbm"}
+
+
+def _requirements(path: Path) -> set[str]:
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    return {_requirement(line) for line in lines if line.strip() and not line.startswith("#")}
 
 
 def _requirement(line: str) -> str:

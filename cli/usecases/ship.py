@@ -13,12 +13,12 @@ from ..files.private import folder_unwritable, make_private_folder, replacing
 from ..modelling.runtime import DEPLOYED
 from ..models import MODEL_SUFFIX, Node, Tournament
 from ..ports import Report
+from ..slim_images import CODE, RUNTIME, asks_for_lightgbm
 from .validate import as_the_runtime_says, check_before_deploy, read_artifact
 
 KEPT_MODELS = 5
 REFUSE, WARN, OFF = "refuse", "warn", "off"
 GATES = (REFUSE, WARN, OFF)
-CODE = (".py", ".R", ".r", ".sh", ".jl")
 READERS = (".model(", "read_model(", DEPLOYED)
 """What stands in code that reads a model file."""
 
@@ -42,6 +42,16 @@ def check_model(model: Path, node: Node, data_of: Callable[[int, str], Path], ga
             warn,
             f"Nothing in {node.path} reads {DEPLOYED}: the node would go on without the model.",
             "Call `node.model()`, as the example model-python3 does (`numerai copy-example -e model-python3`).",
+        )
+    requirements = Path(node.path) / "requirements.txt"
+    with as_the_runtime_says():
+        lacking = read.needs_lightgbm() and requirements.is_file() and not asks_for_lightgbm(requirements)
+    if lacking:
+        _object(
+            gate,
+            warn,
+            f"{model.name} does not pack, so LightGBM has to predict it, and {requirements} does not ask for that.",
+            "Add lightgbm there.",
         )
     deployed = Path(node.path) / DEPLOYED
     try:
@@ -114,9 +124,7 @@ def _keep(model: Path, folder: Path) -> Path:
 
 def _code(folder: Path) -> list[str]:
     """The files of a folder that may be its code: the runtime, which every example carries, is none."""
-    names = [
-        name for name in included_files(folder, folder) if not name.startswith("numerai_node/") and name.endswith(CODE)
-    ]
+    names = [name for name in included_files(folder, folder) if not name.startswith(RUNTIME) and name.endswith(CODE)]
     try:
         return [(folder / name).read_text(encoding="utf-8", errors="replace") for name in names]
     except OSError as error:

@@ -137,6 +137,11 @@ class ModelFile:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{self.path.name} needs features that are numbers: {error}.") from error
 
+    def needs_lightgbm(self) -> bool:
+        """Whether a member does not pack, so that LightGBM itself predicts it. `ConfigurationError` where that is not
+        installed."""
+        return any(isinstance(self._member(number, keep=True), Boosted) for number in range(len(self.members)))
+
     def _member(self, number: int, keep: bool) -> Forest | Boosted:
         if number not in self._loaded:
             member = self.members[number]

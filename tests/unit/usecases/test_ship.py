@@ -19,14 +19,20 @@ FEATURES = ["feature_a", "feature_b"]
 
 
 def made(
-    path: Path, seed: int = 1, *, tournament: int = 8, version: str = "v5.3", more: dict[str, object] | None = None
+    path: Path,
+    seed: int = 1,
+    *,
+    tournament: int = 8,
+    version: str = "v5.3",
+    more: dict[str, object] | None = None,
+    categorical: list[int] | None = None,
 ) -> Path:
     """A model file with one little forest."""
     chance = np.random.default_rng(seed)
     rows = chance.integers(0, 5, (500, 2)).astype(np.int8)
     target = rows[:, 0] + chance.normal(0, 1, 500)
     parameters = {"objective": "regression", "verbosity": -1, "num_threads": 1, "max_bin": 5, "seed": seed}
-    booster = lightgbm.train(parameters, lightgbm.Dataset(rows, target), 5)
+    booster = lightgbm.train(parameters, lightgbm.Dataset(rows, target, categorical_feature=categorical or []), 5)
     member = {"file": "members/000.txt", "features": None, "target": "target", "seed": seed, "trees": 5, "weight": 1.0}
     about = {"format": 1, "tournament": tournament, "data_version": version, "features": FEATURES, "combine": "rank"}
     with ZipFile(path, "w") as archive:
@@ -133,6 +139,22 @@ def live(folder: Path, *, chance: bool = False) -> Path:
     columns |= {name: pa.array(drawn[number], pa.int8()) for number, name in enumerate(FEATURES)}
     parquet.write_table(pa.table(columns), folder / "live.parquet")
     return folder
+
+
+def test_a_model_that_needs_lightgbm_goes_to_a_node_that_has_it(node: Node, tmp_path: Path) -> None:
+    model, said = made(tmp_path / "a.model", categorical=[0]), list[str]()
+    requirements = Path(node.path) / "requirements.txt"
+    requirements.write_text("numpy==2.0\npandas==3.0\n")
+    with pytest.raises(NumeraiError, match="does not ask for that") as caught:
+        check_model(model, node, nowhere, "refuse", said.append)
+    assert caught.value.code == "gate" and "Add lightgbm there" in str(caught.value.hint)
+    for fine in ("numpy==2.0\nlightgbm==4.0\n", "-r others.txt\n"):
+        requirements.write_text(fine)
+        check_model(model, node, nowhere, "warn", said.append)
+    assert not any("does not ask" in text for text in said)
+    requirements.write_text("numpy==2.0\n")
+    check_model(made(tmp_path / "b.model"), node, nowhere, "warn", said.append)  # packs
+    assert not any("does not ask" in text for text in said)
 
 
 @pytest.mark.parametrize("gate", GATES)
