@@ -27,14 +27,14 @@ from ..modelling.memory import check_disk, check_memory
 from ..modelling.model_toml import ModelToml, read_model_toml
 from ..modelling.runtime import usable_threads
 from ..modelling.training import MemberData, Report, Trained, Trainer, members_of
-from ..models import MODEL_SUFFIX
+from ..models import MODEL_SUFFIX, Tournament
 from ..ports import DataFiles, Watch
 from .data import DATA_VERSION, FEATURES, download, named_place
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Built
 
-CLASSIC = 8
+CLASSIC = Tournament.CLASSIC.value
 SCORED = "target"
 """The target that Numerai scores on (docs.numer.ai/numerai-tournament/data), so the one that CORR is measured on, where
 the data have it."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..files.places import place
-from ..models import MODEL_SUFFIX
-from .data import DATA_VERSION, named_place, near_here
+from ..models import MODEL_SUFFIX, Tournament
+from .data import DATA_VERSION, FEATURES, named_place, near_here
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Bytes, RoundsFile
@@ -212,23 +212,20 @@ def _standard(benchmarks: Predictions) -> str | None:
 def data_place(given: str | None, models: Sequence[str], folder_of: Callable[[int, str], Path]) -> Path:
     """The folder, or the file, of the data to judge on: what is given, which may be a version as `v5.3`, else the
     version that the first model file was trained on. `folder_of` says where a tournament's version is kept."""
-    tournament = 8
-    if given is None:
-        first = next(
-            (Path(name) for name in models if Path(name).suffix == MODEL_SUFFIX and Path(name).is_file()), None
-        )
-        missing = next((name for name in models if Path(name).suffix and not Path(name).exists()), None)
-        if first is None and missing is not None:
-            raise UsageError(f"There is no file {missing}.", code="unknown-model")
-        if first is None:
-            raise UsageError(
-                "Which data are these predictions of?", "Name a folder or a version: --data v5.3.", code="data-missing"
-            )
-        described = read_artifact(first)
-        tournament, given = described.tournament, described.data_version
-    elif (path := named_place(given)) is not None:
+    if given is not None and (path := named_place(given)) is not None:
         return path
-    return folder_of(tournament, given)
+    first = next((Path(name) for name in models if Path(name).suffix == MODEL_SUFFIX and Path(name).is_file()), None)
+    if first is not None:
+        described = read_artifact(first)
+        return folder_of(described.tournament, given or described.data_version)
+    if given is not None:
+        return folder_of(Tournament.CLASSIC, given)
+    missing = next((name for name in models if Path(name).suffix and not Path(name).exists()), None)
+    if missing is not None:
+        raise UsageError(f"There is no file {missing}.", near_here(place(missing)) or None, code="unknown-model")
+    raise UsageError(
+        "Which data are these predictions of?", "Name a folder or a version: --data v5.3.", code="data-missing"
+    )
 
 
 def _rows_file(data: Path) -> Path:
@@ -375,7 +372,7 @@ def _eras(file: RoundsFile, given: str | None) -> list[str]:
 def _features(asked: Judgement, folder: Path, file: RoundsFile) -> list[str]:
     from ..modelling.feature_sets import read_feature_sets
 
-    path = folder / "features.json"
+    path = folder / FEATURES
     if path.is_file():
         sets: FeatureSets = read_feature_sets(path)
         return sets.features(asked.features)

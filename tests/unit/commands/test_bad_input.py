@@ -132,6 +132,7 @@ JUDGED: list[Case] = [
     ("a model is empty", nothing, ["validate", "", "--data", "{data}"], 2, "it is empty"),
     ("a mistyped model", nothing, ["validate", "{data}/mine.cvs", "--data", "{data}"], 2, "mean {data}/mine.csv?"),
     ("a folder as a model", nothing, ["validate", "{data}/model", "--data", "{data}"], 2, "it is a folder"),
+    ("a mistyped model alone", nothing, ["validate", "{data}/mine.cvs"], 2, "mean {data}/mine.csv?"),
     ("a path too long", nothing, ["validate", "a" * 5000, "--data", "{data}"], 2, "cannot be a path"),
     ("no Parquet as data", nothing, [*JUDGE[:3], "{data}/mine.csv"], 2, "mine.csv is no Parquet file"),
     ("mistyped data", nothing, [*JUDGE[:3], "{data}x"], 2, "Did you mean {data}?"),

@@ -12,6 +12,7 @@ from numerai_compute.errors import NumeraiError, UsageError
 from numerai_compute.modelling.runtime import DEPLOYED
 from numerai_compute.models import Node
 from numerai_compute.usecases.ship import GATES, KEPT_MODELS, check_model, put_model
+from numerai_compute.usecases.validate import data_place
 
 lightgbm = pytest.importorskip("lightgbm")
 
@@ -139,6 +140,14 @@ def live(folder: Path, *, chance: bool = False) -> Path:
     columns |= {name: pa.array(drawn[number], pa.int8()) for number, name in enumerate(FEATURES)}
     parquet.write_table(pa.table(columns), folder / "live.parquet")
     return folder
+
+
+def test_a_version_of_the_data_is_that_of_the_models_tournament(tmp_path: Path) -> None:
+    model = str(made(tmp_path / "s.model", tournament=11, version="v2.1"))
+    assert data_place("v3.1", [model], nowhere) == nowhere(11, "v3.1")
+    assert data_place(None, ["x.csv", model], nowhere) == nowhere(11, "v2.1")
+    assert data_place("v3.1", ["x.csv"], nowhere) == nowhere(8, "v3.1")
+    assert data_place(str(tmp_path), [model], nowhere) == tmp_path
 
 
 def test_a_model_that_needs_lightgbm_goes_to_a_node_that_has_it(node: Node, tmp_path: Path) -> None:
