@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from numerai_compute.modelling.runtime import DEPLOYED
@@ -36,7 +37,7 @@ def test_what_the_gate_finds_is_in_the_result_and_in_the_plan(ready: Line, folde
     assert ready("node", "deploy", "--json").json["warnings"] == []
 
 
-def judged(line: Line, data: Path, *more: str) -> tuple[dict[str, object], list[str]]:
+def judged(line: Line, data: Path, *more: str) -> tuple[dict[str, Any], list[str]]:
     """The validation of a new model against the node, and what is noted about the node."""
     answer = line("validate", str(data / "new.model"), "--data", str(data), "--json", *more)
     assert answer.exit_code == 0, answer.err
@@ -49,7 +50,7 @@ def test_models_are_compared_with_the_one_that_a_node_runs(ready: Line, folder: 
     for name in ("alice", "numerai-alice"):
         found, notes = judged(ready, data, str(data / "old.model"), "--against", name)
         assert found["against"] == "numerai-alice" and notes == []
-        new, old, deployed = found["models"]  # type: ignore[misc]
+        new, old, deployed = found["models"]
         assert deployed["metrics"] == old["metrics"] != new["metrics"] and deployed["source"] == str(folder / DEPLOYED)
         assert old["similarity"]["deployed"] == pytest.approx(1) and new["similarity"]["deployed"] < 1
     output = data / "new.json"
@@ -82,7 +83,7 @@ def test_a_model_that_cannot_be_compared_with_is_said_and_the_others_are_judged(
     (folder / DEPLOYED).write_bytes(b"PK damaged")
     found, notes = judged(ready, data, "--against", "alice")
     assert "against" not in found and any("It is not compared with what is deployed" in note for note in notes)
-    assert len(found["models"]) == 1  # type: ignore[arg-type]
+    assert len(found["models"]) == 1
     answer = ready("validate", str(data / "new.model"), "--data", str(data), "--against", "bob")
     assert answer.exit_code == 2 and "There is no model bob" in answer.err
 
