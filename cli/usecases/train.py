@@ -173,6 +173,7 @@ def prepare(plan: ModelToml, data: Path) -> Work:
     work = Work(plan, version, files, by_set, set_sizes, neutralizers, Split((), (), 0), {})
     for file in files:
         file.need([*work.targets, *work.features])
+        file.refuse_twice()
     divided = _split(plan, files, work.targets)
     return replace(work, split=divided, identity=_identity(plan, version, data, work.features))
 

@@ -121,6 +121,7 @@ TRAINED: list[Case] = [
     ("a feature too large", frame("train.parquet", lambda f: f.assign(feature_1=np.int8(7))), TRAIN, 1, "are 0 to 4"),
     ("a feature below 0", frame("train.parquet", lambda f: f.assign(feature_1=np.int8(-1))), TRAIN, 1, "are 0 to 4"),
     ("truths as a feature", frame("train.parquet", lambda f: f.assign(feature_1=f["feature_1"] > 2)), TRAIN, 1, "bool"),
+    ("rows twice to train on", frame("train.parquet", lambda f: pd.concat([f, f])), TRAIN, 1, "twice: its rows would"),
     ("a target of one value", frame("train.parquet", lambda f: f.assign(target=np.float32(0.5))), TRAIN, 1,
      "could be split"),
 ]  # fmt: skip
