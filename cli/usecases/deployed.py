@@ -38,10 +38,12 @@ def deployed_model(node: Node, provider_of: Callable[[Node], Provider]) -> Deplo
     """The model in a node's folder, and whether it is what runs: the folder may have changed since the last deploy."""
     path = Path(node.path) / DEPLOYED
     if not path.is_file():
+        why = f"its folder, {path.parent}, is not here"
+        if path.parent.is_dir():
+            why = f"there is no {path}, so its code has its model from elsewhere"
         why = (
-            f"Nothing is compared with {node.name}: there is no {path}, so its code has its model from elsewhere. What"
-            " it submits is of live rows, which have no targets here; --against takes a file of what it predicts of"
-            " these rows."
+            f"Nothing is compared with {node.name}: {why}. What it submits is of live rows, which have no targets here;"
+            " --against takes a file of what it predicts of these rows."
         )
         return DeployedModel(node.name, None, (why,))
     notes = []

@@ -84,6 +84,8 @@ def test_a_model_that_cannot_be_compared_with_is_said_and_the_others_are_judged(
     found, notes = judged(ready, data, "--against", "alice")
     assert "against" not in found and any("It is not compared with what is deployed" in note for note in notes)
     assert len(found["models"]) == 1
+    shutil.rmtree(folder)
+    assert "is not here" in judged(ready, data, "--against", "alice")[1][0]
     answer = ready("validate", str(data / "new.model"), "--data", str(data), "--against", "bob")
     assert answer.exit_code == 2 and "There is no model bob" in answer.err
 
