@@ -15,6 +15,8 @@ from .redaction import hide
 from .triggers import submits
 
 NUMERAI_API_URL = "https://api-tournament.numer.ai"
+MODEL_SUFFIX = ".model"
+"""How the file ends that `numerai train` makes."""
 
 
 class Tournament(IntEnum):

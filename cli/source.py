@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -17,6 +17,7 @@ from .errors import UsageError
 from .files.places import users_home
 from .foreign import one_line
 from .models import Node
+from .slim_images import slim_argument
 
 DOCKERFILE = "Dockerfile"
 HEAVY_BYTES = 1 << 30
@@ -141,11 +142,15 @@ def dockerfile_text(path: Path) -> str:
     return as_utf_8(content).decode("utf-8", "surrogateescape")
 
 
-def build_arguments(node: Node) -> dict[str, str]:
+def build_arguments(node: Node, report: Callable[[str], None] = lambda _: None) -> dict[str, str]:
     """The build arguments that a Dockerfile may declare with ARG: the folder of the source in the build context and
     the model's id, as the official tool gives them (numerai-cli, numerai/cli/util/docker.py: build), and the node's
-    name."""
-    return {"SRC_PATH": source_of(node).inside, "NODE": node.name, "MODEL_ID": node.model_id}
+    name. Where the image certainly needs no LightGBM, it is also told to leave that out (`slim_images`)."""
+    source = source_of(node)
+    slim = {} if source.parent else slim_argument(source.folder, dockerfile_text(source.dockerfile))
+    if slim:
+        report("LightGBM is left out of the image: the deployed model is packed, and nothing in the folder trains.")
+    return {"SRC_PATH": source.inside, "NODE": node.name, "MODEL_ID": node.model_id, **slim}
 
 
 def check_place(source: Source, *, home: Path | None = None) -> None:

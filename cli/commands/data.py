@@ -11,7 +11,7 @@ from ..models import Tournament
 from ..ports import Watch
 from ..usecases.data import download as download_files
 from ..usecases.data import files, versions
-from .options import PlaceType, output_options, tournament_option
+from .options import PlaceType, filled, output_options, tournament_option
 
 SAID_EVERY = 5.0
 """Seconds between two words about a download that goes on."""
@@ -31,7 +31,7 @@ def data() -> None:
 
 @data.command("list")
 @tournament_option("8 Classic, 11 Signals, 12 Crypto.", default="8", show_default=True)
-@click.option("--version", help="List the files of this version, e.g. v5.3.")
+@click.option("--version", callback=filled, help="List the files of this version, e.g. v5.3.")
 @output_options
 @click.pass_obj
 def list_(factory: Factory, tournament: int, version: str | None) -> None:
@@ -66,9 +66,9 @@ def list_(factory: Factory, tournament: int, version: str | None) -> None:
 
 
 @data.command()
-@click.argument("wanted", nargs=-1, metavar="[FILE|train|validation|live|all]...")
+@click.argument("wanted", nargs=-1, metavar="[FILE|train|validation|live|all]...", callback=filled)
 @tournament_option("8 Classic, 11 Signals, 12 Crypto.", default="8", show_default=True)
-@click.option("--version", help="E.g. v5.3.  [default: the newest that is complete]")
+@click.option("--version", callback=filled, help="E.g. v5.3.  [default: the newest that is complete]")
 @click.option(
     "--to", "folder", type=PlaceType(file_okay=False), help="The folder to put them into.  [default: the cache]"
 )

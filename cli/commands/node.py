@@ -12,8 +12,9 @@ import click
 from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError, UsageError
 from ..factory import Factory
 from ..installation import extra_needed
-from ..models import Node, Run, RunState
+from ..models import MODEL_SUFFIX, Node, Run, RunState
 from ..names import plainly
+from ..ports import Report
 from ..render import FAILED, OK, SKIPPED, Renderer, ago, plain, without_token
 from ..usecases.inspect import (
     NodeStatus,
@@ -64,7 +65,9 @@ TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model n
 
 def _choose(ctx: click.Context, option: click.Parameter, value: str | int | None) -> None:
     chosen = ctx.meta.setdefault(__name__, {})
-    if ctx.info_name == "deploy" and isinstance(value, str) and value.endswith(".model"):  # no model has such a name
+    if (
+        ctx.info_name == "deploy" and isinstance(value, str) and value.endswith(MODEL_SUFFIX)
+    ):  # no model has such a name
         ctx.params["model_file"] = MODEL_FILE.convert(value, option, ctx)
     elif value is not None:
         chosen[option.name] = value
@@ -261,23 +264,31 @@ def deploy(
 
     chosen = _node(factory)
     provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
+    warned: list[str] = []
+
+    def warn(text: str) -> None:
+        warned.append(text)
+        if not dry_run:  # whose plan has them
+            factory.render.warn(text)
+
     refused: Any = {"force": force or model_file is not None, "runtime": choice, "allow_credentials": allow_credentials}
     if model_file is not None:  # which is put into the folder, so that a refusal must come before
         check_deploy(chosen, provider, factory.store, **refused)
-    ships = [] if model_file is None else [_ship(factory, chosen, provider, model_file, gate, dry_run=dry_run)]
+    ships = [] if model_file is None else [_ship(factory, chosen, provider, model_file, gate, warn, dry_run=dry_run)]
     if dry_run:
         steps = [*ships, *plan_deploy(chosen, provider, factory.store, **refused)]
-        notes = (how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
+        notes = (*warned, how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
         show_plan(factory.render, steps, [note for note in notes if note])
         return
-    say, warn = factory.render.progress, factory.render.warn
+    say = factory.render.progress
     done = deploy_node(chosen, provider, factory.store, say, warn=warn, **{**refused, "force": force})
     assigned = assign_upload(
         chosen, provider, lambda: factory.api, lambda question: agrees(question, yes), factory.render.progress
     )
     if assigned is not None:
         factory.render.result(
-            {**plain(done), "assigned": assigned.done}, lambda: _show_assigned(factory, done, assigned)
+            {**plain(done), "warnings": warned, "assigned": assigned.done},
+            lambda: _show_assigned(factory, done, assigned),
         )
         return
 
@@ -286,7 +297,7 @@ def deploy(
         factory.render.mark(OK, f"{chosen.name} {what}", detail=done.image)
         factory.render.say(f"Next: numerai node -m {chosen.name} test")
 
-    factory.render.result(done, show)
+    factory.render.result({**vars(done), "warnings": warned}, show)
 
 
 def _show_assigned(factory: Factory, done: Deployment, assigned: Assigned) -> None:
@@ -305,13 +316,14 @@ def _live_data(factory: Factory, tournament: int, version: str) -> Path:
     return factory.data_files.folder(tournament, version)
 
 
-def _ship(factory: Factory, chosen: Node, provider: Provider, model: Path, gate: str, *, dry_run: bool) -> str:
+def _ship(
+    factory: Factory, chosen: Node, provider: Provider, model: Path, gate: str, warn: Report, *, dry_run: bool
+) -> str:
     """Look at a model and put it into the node's folder; what that is, in words."""
     from ..usecases.ship import check_model, how_to_read, plan_model, put_model
 
     with extra_needed("models"):
-        live, warn = partial(_live_data, factory), factory.render.warn
-        check_model(model, chosen, live, gate, warn, how_to_read(chosen, provider))
+        check_model(model, chosen, partial(_live_data, factory), gate, warn, how_to_read(chosen, provider))
         if not dry_run:
             with factory.store.node_lock(chosen.name):
                 put_model(model, chosen, factory.store.home, factory.render.progress)

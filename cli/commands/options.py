@@ -147,8 +147,17 @@ class PlaceType(click.Path):
         super().__init__(path_type=Path, **checks)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path."""
+        """The path. An empty text is none, although Python takes it for the folder that the user is in."""
+        if value == "":
+            self.fail("it is empty.", param, ctx)
         return super().convert(place(value), param, ctx)
+
+
+def filled(_: click.Context, __: click.Parameter, value: Any) -> Any:
+    """The callback of options and arguments that may be left out and not be empty, as an unset variable is."""
+    if value == "" or (isinstance(value, tuple) and "" in value):
+        raise click.BadParameter("it is empty.")
+    return value
 
 
 def refuse_to_overwrite(output: Path, *inputs: Path) -> None:

@@ -13,11 +13,10 @@ import click
 
 from ..counting import counted
 from ..factory import Factory
-from ..files.places import place as place_of
 from ..installation import extra_needed
 from ..render import OK
 from .data import hearing
-from .options import PlaceType, output_options, whole
+from .options import PlaceType, filled, output_options, whole
 from .shells import typed
 
 if TYPE_CHECKING:
@@ -38,6 +37,7 @@ _WIDTH = 40
 @click.option(
     "--data",
     metavar="FOLDER|VERSION",
+    callback=filled,
     help="A folder with the data, or a version.  [default: model.toml's, or the newest]",
 )
 @click.option("--threads", type=whole(1, 4096), help="Threads to train with.  [default: all that may be used]")
@@ -65,9 +65,7 @@ def train(factory: Factory, folder: Path, new: bool, data: str | None, threads: 
 
         from ..usecases.train import data_folder, train_folder
 
-        place = place_of(data) if data else None
-        if place is None or not place.is_dir():
-            place = data_folder(factory.data_files, folder, data, lambda name: hearing(factory, name), render.progress)
+        place = data_folder(factory.data_files, folder, data, lambda name: hearing(factory, name), render.progress)
         with _watching(render) as report:
             training = train_folder(folder, place, threads=threads, again=again, say=render.progress, report=report)
     if render.json:

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..counting import counted
 from ..factory import Factory
-from ..files.private import replacing, unwritable
+from ..files.private import make_folder, write_result
 from ..installation import extra_needed
 from ..render import Renderer
 from ..usecases.data import download
 from ..usecases.validate import Judgement, data_place, validate_models
 from .data import hearing
-from .options import PlaceType, output_options, refuse_to_overwrite
+from .options import PlaceType, filled, output_options, refuse_to_overwrite
+
+if TYPE_CHECKING:
+    from ..usecases.deployed import DeployedModel
 
 Model = Mapping[str, Any]
 Row = tuple[str, Callable[[Model], float | None], str]
@@ -27,15 +31,29 @@ LONGEST_NAME = 22
 
 
 @click.command()
-@click.argument("models", nargs=-1, required=True, metavar="MODEL...")
+@click.argument("models", nargs=-1, required=True, metavar="MODEL...", callback=filled)
 @click.option(
-    "--data", metavar="FOLDER|FILE|VERSION", help="The rows to score on.  [default: of the first model's version]"
+    "--data",
+    metavar="FOLDER|FILE|VERSION",
+    callback=filled,
+    help="The rows to score on.  [default: of the first model's version]",
 )
-@click.option("--target", default="target", show_default=True, help="The column to score against.")
-@click.option("--eras", metavar="A:B", help="Only these eras; either side may be left out.  [default: all]")
-@click.option("--benchmark", help="The benchmark that BMC is measured against.  [default: ...lgbm_ender20]")
-@click.option("--against", metavar="MODEL", help="The deployed model, which the others are compared with.")
-@click.option("--features", default="small", show_default=True, help="The feature set of FNC and exposure.")
+@click.option("--target", callback=filled, default="target", show_default=True, help="The column to score against.")
+@click.option(
+    "--eras", metavar="A:B", callback=filled, help="Only these eras; either side may be left out.  [default: all]"
+)
+@click.option(
+    "--benchmark", callback=filled, help="The benchmark that BMC is measured against.  [default: ...lgbm_ender20]"
+)
+@click.option(
+    "--against",
+    metavar="NODE|MODEL",
+    callback=filled,
+    help="The deployed model, which the others are compared with, or the node that runs it.",
+)
+@click.option(
+    "--features", callback=filled, default="small", show_default=True, help="The feature set of FNC and exposure."
+)
 @click.option("--output", type=PlaceType(dir_okay=False), help="Write the whole result to this file, as JSON.")
 @output_options
 @click.pass_obj
@@ -57,7 +75,7 @@ def validate(
 
     \b
     Example:
-      numerai validate new.model --against deployed.model --data v5.3 --eras 0900:
+      numerai validate new.model --against alice --data v5.3 --eras 0900:
     """
 
     def folder_of(tournament: int, version: str) -> Path:
@@ -67,22 +85,29 @@ def validate(
             download(factory.data_files, tournament, ["validation"], version=version, folder=None, watch=watch)
         return folder
 
-    if output is not None:
-        refuse_to_overwrite(output, *(Path(name) for name in (*models, *filter(None, (against, data)))))
     with extra_needed("models"):
+        deployed = _deployed(factory, against)
+        if deployed is not None:
+            against = None if deployed.path is None else str(deployed.path)
+        if output is not None:
+            refuse_to_overwrite(output, *(Path(name) for name in (*models, *filter(None, (against, data)))))
+            make_folder(output.parent)
         place = data_place(data, models, folder_of)
-        found = validate_models(Judgement(models, place, target, eras, benchmark, against, features))
+        asked = Judgement(models, place, target, eras, benchmark, against, features)
+        if deployed is not None:
+            asked = replace(asked, node=deployed.node, notes=list(deployed.notes))
+        found = validate_models(asked)
     if output is not None:
-        _write(output, found)
+        write_result(output, json.dumps(found, indent=1).encode())
     factory.render.result(found, lambda: show(factory.render, found, output))
 
 
-def _write(path: Path, found: Mapping[str, Any]) -> None:
-    try:
-        with replacing(path, mode=0o666) as file:
-            file.write(json.dumps(found, indent=1).encode())
-    except OSError as error:
-        raise unwritable(path, error) from error
+def _deployed(factory: Factory, against: str | None) -> DeployedModel | None:
+    """The model of the node that is named; None where none is."""
+    from ..usecases.deployed import deployed_model, named_node
+
+    node = None if against is None else named_node(against, factory.store)
+    return None if node is None else deployed_model(node, factory.provider_of)
 
 
 def show(render: Renderer, found: Mapping[str, Any], output: Path | None) -> None:

@@ -125,6 +125,39 @@ def unwritable(path: Path, error: OSError) -> EnvironmentNotReady:
     )
 
 
+def write_result(path: Path, content: bytes) -> None:
+    """Write a file of the user's own, whole or not at all, and make the folder that it goes into.
+
+    `EnvironmentNotReady` with code `folder-unwritable` where that is not possible.
+    """
+    make_folder(path.parent)
+    try:
+        with replacing(path, mode=0o666) as file:
+            file.write(content)
+    except OSError as error:
+        raise folder_unwritable(path, error) from error
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of the user's own and what is missing above it, before long work that ends in a file there; raises
+    as `write_result` does, also where no file could be written into it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        raise folder_unwritable(folder, error) from error
+
+
+def folder_unwritable(path: Path, error: OSError) -> EnvironmentNotReady:
+    """The error for a place of the user's own that cannot be written to."""
+    return EnvironmentNotReady(
+        f"Cannot write {path}: {error.strerror or error}.",
+        remedy(error) or "Choose a folder you may write to.",
+        code="folder-unwritable",
+    )
+
+
 def remedy(error: OSError) -> str | None:
     """What to do about a refusal of the system that says what is wrong; None where it is about who may do what."""
     return _REMEDIES.get(error.errno or 0)

@@ -14,12 +14,10 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 from .. import __version__
-from ..files.private import replacing, unwritable
+from ..files.private import folder_unwritable, replacing
 from .boosters import write_forest
+from .runtime import DESCRIPTION, MODEL_FORMAT
 
-FORMAT = 1
-SUFFIX = ".model"
-ABOUT = "model.json"
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest date that a zip can hold."""
 _UNIX = 3
@@ -68,19 +66,19 @@ def write_artifact(path: Path, about: About, members: Sequence[ForestMember]) ->
                         "weight": member.weight,
                     }
                 )
-            content = {"format": FORMAT, **vars(about), "members": described, "combine": "rank"}
+            content = {"format": MODEL_FORMAT, **vars(about), "members": described, "combine": "rank"}
             text = json.dumps(content | {"environment": environment()}, indent=1, sort_keys=True, ensure_ascii=False)
-            with archive.open(_entry(ABOUT), "w") as entry:
+            with archive.open(_entry(DESCRIPTION), "w") as entry:
                 entry.write(text.encode())
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise folder_unwritable(path, error) from error
 
 
 def read_about(path: Path) -> dict[str, object] | None:
     """What an artifact says of its model, None where there is none that can be read."""
     try:
         with ZipFile(path) as archive:
-            content = json.loads(archive.read(ABOUT))
+            content = json.loads(archive.read(DESCRIPTION))
     except (OSError, ValueError, KeyError, RuntimeError, BadZipFile):
         return None
     return content if isinstance(content, dict) else None

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import NumeraiError, UsageError
 from ..files.locks import holding
-from ..files.private import make_private_folder, remove_tree, replacing, unwritable
+from ..files.private import folder_unwritable, make_private_folder, remove_tree, replacing
 from .boosters import Block, Scores
 
 FOLDER = ".training"
@@ -160,7 +160,7 @@ class Checkpoint:
             with replacing(path) as file:
                 yield file
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise folder_unwritable(path, error) from error
 
     def _read(self, path: Path) -> Any:
         try:

@@ -56,8 +56,18 @@ def era_number(era: str) -> int:
 
 
 def in_order(eras: Iterable[str]) -> list[str]:
-    """The eras, each once, the earliest first. `UsageError` with code `bad-era` for what is none."""
-    return sorted(set(eras), key=lambda era: (era_number(era), era))
+    """The eras, each once, the earliest first. `UsageError` with code `bad-era` for what is none, and for numbers and
+    dates together."""
+    ordered = sorted(set(eras), key=lambda era: (era_number(era), era))
+    dates = [era for era in ordered if _DATE.fullmatch(era)]
+    if dates and len(dates) < len(ordered):
+        number = next(era for era in ordered if era not in dates)
+        raise UsageError(
+            f"Era {number} is a number and era {dates[0]} a date: they have no order.",
+            "Take both from one tournament.",
+            code="bad-era",
+        )
+    return ordered
 
 
 def purge_of(*targets: str) -> int:
@@ -90,7 +100,7 @@ def split(eras: Iterable[str], validation: int, purge: int) -> Split:
     train = [era for era in ordered[:-validation] if era_number(era) + purge < first]
     if not train:
         raise UsageError(
-            f"{counted(len(ordered), 'era')} are too few to hold out {validation} after a purge of {purge}.",
+            f"{counted(len(ordered), 'era')}: too few to hold out {validation} after a purge of {purge}.",
             f"Hold out fewer, or give data with more than {validation + purge} eras.",
             code="too-few-eras",
         )

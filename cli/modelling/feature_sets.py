@@ -59,6 +59,8 @@ def read_feature_sets(path: Path) -> FeatureSets:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         sets = {str(name): tuple(map(str, features)) for name, features in found["feature_sets"].items()}
+        if any(isinstance(features, str) for features in found["feature_sets"].values()):
+            raise TypeError("a set is a list")
         targets = tuple(map(str, found.get("targets", ())))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NumeraiError(

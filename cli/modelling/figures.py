@@ -37,37 +37,27 @@ class Palette:
     series: tuple[str, ...]
 
 
-LIGHT = Palette(
-    ink="#1c2128",
-    muted="#59636e",
-    grid="#e3e6ea",
-    surface="#ffffff",
-    low="#b4432f",
-    middle="#f1f2f4",
-    high="#1d66b8",
-    series=("#1f6fd0", "#c4620a", "#0f8468", "#a8338a", "#6a5acd", "#6b7682"),
-)
-DARK = Palette(
-    ink="#e8ebef",
-    muted="#a2acb8",
-    grid="#2e353d",
-    surface="#171b20",
-    low="#e0715c",
-    middle="#262c33",
-    high="#5ea3f2",
-    series=("#6aa9f7", "#f0a052", "#4cc3a2", "#df7fc4", "#a99cf5", "#a8b3bf"),
-)
+_COLOURS: Mapping[str, tuple[Any, Any]] = {
+    "ink": ("#1c2128", "#e8ebef"),
+    "muted": ("#59636e", "#a2acb8"),
+    "grid": ("#e3e6ea", "#2e353d"),
+    "surface": ("#ffffff", "#171b20"),
+    "low": ("#b4432f", "#e0715c"),
+    "middle": ("#f1f2f4", "#262c33"),
+    "high": ("#1d66b8", "#5ea3f2"),
+    "series": (
+        ("#1f6fd0", "#c4620a", "#0f8468", "#a8338a", "#6a5acd", "#6b7682"),
+        ("#6aa9f7", "#f0a052", "#4cc3a2", "#df7fc4", "#a99cf5", "#a8b3bf"),
+    ),
+}
+"""Each role's colour on a light ground and on a dark one."""
+LIGHT, DARK = (Palette(**{role: pair[ground] for role, pair in _COLOURS.items()}) for ground in (0, 1))
 _ROLES = ("ink", "muted", "grid", "surface")
-MARKS = Palette(
-    ink="#f1e001",
-    muted="#f1e002",
-    grid="#f1e003",
-    surface="#f1e004",
-    low="#f1e005",
-    middle="#f1e006",
-    high="#f1e007",
-    series=tuple(f"#f1e01{number}" for number in range(SERIES)),
-)
+_MARKS: Mapping[str, Any] = {
+    **{role: f"#f1e00{number}" for number, role in enumerate(_COLOURS, 1)},
+    "series": tuple(f"#f1e01{number}" for number in range(SERIES)),
+}
+MARKS = Palette(**_MARKS)
 """Colours that stand for those of the page's style sheet, which has light and dark ones."""
 STEPS = 9
 """Shades of the heat map on each side of nothing."""

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
 
-from ..errors import EnvironmentNotReady, UsageError
-from ..files.private import replacing
-from .presets import PRESETS, Value, checked_parameter
+from ..errors import UsageError
+from ..files.private import write_result
+from .presets import ALLOWED, PRESETS, Value, checked_parameter
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -118,8 +118,10 @@ def read_model_toml(folder: Path) -> ModelToml:
     Raises `UsageError` with code `no-model-toml` where there is none, `bad-model-toml` for what it may not say.
     """
     path = folder / FILE
+    if folder.is_file():
+        raise UsageError(f"{folder} is a file.", f"Give its folder, which {FILE} is in.", code="no-model-toml")
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(
             f"There is no {FILE} in {folder}.",
@@ -153,16 +155,7 @@ def write_example(folder: Path) -> Path:
     path = folder / FILE
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} is there already.", "Edit it, or choose another folder.", code="would-overwrite")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with replacing(path, mode=0o666) as file:
-            file.write(EXAMPLE.encode())
-    except OSError as error:
-        raise EnvironmentNotReady(
-            f"Cannot write {path}: {error.strerror or error}.",
-            "Choose a folder you may write to.",
-            code="folder-unwritable",
-        ) from error
+    write_result(path, EXAMPLE.encode())
     return path
 
 
@@ -204,12 +197,23 @@ _TABLES: tuple[tuple[str, type[msgspec.Struct]], ...] = (
 )
 
 
-def _meant(name: str) -> str:
-    places = {item.name: item.name for item in msgspec.structs.fields(_File)}
+def _places() -> dict[str, str]:
+    """Where in model.toml each setting stands, by its name."""
+    places = dict.fromkeys((*ALLOWED, "trees", "block"), "[parameters]")
     for table, kind in _TABLES:
-        places |= {item.name: f"{item.name} in [{table}]" for item in msgspec.structs.fields(kind)}
+        places |= {item.name: f"[{table}]" for item in msgspec.structs.fields(kind)}
+    return places | {item.name: "the top, before every table" for item in msgspec.structs.fields(_File)}
+
+
+def _meant(name: str) -> str:
+    places = _places()
+    if name in places:
+        return f"It stands at {places[name]}." if " " in places[name] else f"It stands in the table {places[name]}."
     near = get_close_matches(name, places, n=1)
-    return f"Did you mean {places[near[0]]}?" if near else f"There are: {', '.join(places.values())}."
+    if not near:
+        others = [each for each, table in places.items() if table != "[parameters]"]
+        return f"There are: {', '.join(others)}, and what may stand in [parameters]."
+    return f"Did you mean {near[0]}{f' in {places[near[0]]}' if '[' in places[near[0]] else ''}?"
 
 
 def _explained(text: str) -> tuple[str, str]:
@@ -219,6 +223,7 @@ def _explained(text: str) -> tuple[str, str]:
     what = _AT.sub("", text).replace("`features`", "features")
     for theirs, ours in _WORDS.items():
         what = what.replace(f"`{theirs}`", ours)
+    what = re.sub(" matching regex .*", " of letters, digits, _, . and -, which begins with a letter or digit", what)
     if what.startswith("Object missing required field"):
         return f"[{at}] in {FILE} has no {what.split()[-1]}.", "Write it, or leave the whole table out."
     return (
@@ -245,7 +250,10 @@ def _filled_in(file: _File, default_name: str) -> ModelToml:
     own = dict(file.parameters)
     trees = _count(own, "trees", preset.trees)
     block = _count(own, "block", min(preset.block, trees))
-    where = f"[parameters] in {FILE}:"
+    where = f"[parameters] in {FILE}"
+    elsewhere = next((name for name in own if name not in ALLOWED and name in _places()), None)
+    if elsewhere is not None:
+        raise UsageError(f"{where} has no parameter '{elsewhere}'.", _meant(elsewhere), code=BAD)
     parameters = {**preset.parameters, **{name: checked_parameter(name, own[name], where) for name in own}}
     name = file.name or re.sub(r"[^A-Za-z0-9_.-]+", "-", default_name).strip("-._") or "model"
     return ModelToml(name, file.preset, file.seeds, file.data, file.held_out, file.neutralize, trees, block, parameters)

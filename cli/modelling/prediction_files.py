@@ -55,7 +55,7 @@ class Predictions:
         if name not in self.columns:
             raise NumeraiError(
                 f"{self.source.name} has no column {name}.",
-                near(name, self.columns) or f"It has {', '.join(self.columns)}.",
+                near(name, self.columns) or f"It has {', '.join(self.columns) or 'no columns of numbers'}.",
                 code="column-missing",
             )
         return self.columns[name]
@@ -80,11 +80,16 @@ def read_predictions(path: Path) -> Predictions:
         raise NumeraiError(f"There is no file {path}.", code="file-missing")
     table = read_table(path)
     names = table.column_names
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise NumeraiError(f"{path.name} has the column {twice} twice.", "Write it once.", code="column-twice")
+    if not table.num_rows:
+        raise NumeraiError(f"{path.name} has no rows.", _mend(path), code="no-predictions")
     id_column = next((name for name in (*ID_COLUMNS, UNNAMED_INDEX) if name in names), None)
     if id_column is None:
         raise NumeraiError(
             f"{path.name} has no column of ids: it has {', '.join(names[:5]) or 'no columns'}.",
-            "Call the column of the ids `id`, or `numerai_ticker` or `symbol` as in the data.",
+            _looks_like(path) or _ids_called(names),
             code="column-missing",
         )
     era_column = next((name for name in ERA_COLUMNS if name in names), None)
@@ -109,18 +114,62 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
         if path.suffix.lower() == ".parquet":
             return pq.read_table(path, columns=columns)
         kinds = dict.fromkeys((*ID_COLUMNS, *ERA_COLUMNS), pa.large_string())
-        return csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=kinds))
+        table = csv.read_csv(path, convert_options=csv.ConvertOptions(column_types=kinds))
+        table.schema.names  # noqa: B018  (the names are decoded when they are asked for)
+        return table
+    except PermissionError:
+        raise
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise NumeraiError(
-            f"{path} cannot be read: it is damaged, or no {'Parquet' if path.suffix == '.parquet' else 'CSV'} file"
-            f" ({one_line(str(error), 120)}).",
+            f"{path} cannot be read: it is damaged, or no {'Parquet' if path.suffix.lower() == '.parquet' else 'CSV'}"
+            f" file ({one_line(str(error), 120)}).",
+            _mend(path),
             code="unreadable",
         ) from error
+
+
+_KINDS = (
+    (b"PAR1", "It is a Parquet file: give it the ending .parquet."),
+    (b"PK", "It is a zip, or of a spreadsheet: save it as CSV."),
+    (b"\xff\xfe", "It is UTF-16: save it as UTF-8."),
+    (b"\xfe\xff", "It is UTF-16: save it as UTF-8."),
+    (b"\x80", "It is a pickle: write the predictions with to_csv or to_parquet."),
+)
+
+
+def _looks_like(path: Path) -> str | None:
+    """What to do about a file whose beginning says what it is: something else than its name, or another kind of CSV."""
+    if path.suffix.lower() == ".parquet":
+        return None
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096).split(b"\n")[0]
+    except OSError:
+        return None
+    kind = next((says for begins, says in _KINDS if head.startswith(begins)), None)
+    other = next((each for each in (b";", b"\t") if each in head), None)
+    if kind is None and other is not None and b"," not in head:
+        return "Put commas between its columns, and points into its numbers."
+    return kind
+
+
+def _mend(path: Path) -> str:
+    return (
+        _looks_like(path) or "Write it again, in UTF-8, with a column of ids and one of predictions; or fetch it again."
+    )
+
+
+def _ids_called(names: Sequence[str]) -> str:
+    other = next((name for name in names if name.strip().lower() in ID_COLUMNS), None)
+    if other is not None:
+        return f"Write {other.strip().lower()} for {other}."
+    return "Call the column of the ids `id`, or `numerai_ticker` or `symbol` as in the data."
 
 
 def texts(column: pa.ChunkedArray, what: str) -> pa.Array:
     """A column of texts as one array of `large_string`; `NumeraiError` when it holds others, or nothing in a row."""
     import pyarrow as pa
+    import pyarrow.compute as pc
 
     kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
     if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind)):
@@ -128,7 +177,11 @@ def texts(column: pa.ChunkedArray, what: str) -> pa.Array:
     if column.null_count:
         raise NumeraiError(f"{what} is empty in {column.null_count} rows.", code="id-missing")
     joined = column.cast(pa.large_string()).combine_chunks()
-    return joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
+    found = joined.chunk(0) if isinstance(joined, pa.ChunkedArray) else joined
+    empty = pc.sum(pc.equal(pc.binary_length(found), 0)).as_py()
+    if empty:
+        raise NumeraiError(f"{what} is empty in {empty} rows.", code="id-missing")
+    return found
 
 
 def _eras(column: pa.ChunkedArray, what: str) -> pa.Array:

@@ -99,7 +99,7 @@ def checked_parameter(name: str, value: object, where: str) -> Value:
     fits = isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
     if not fits or not low <= value <= high:  # type: ignore[operator]
         wanted = "true or false" if kind is bool else f"{'a whole' if kind is int else 'a'} number, {low:g} to {high:g}"
-        raise UsageError(f"{where} {name} is {value!r}.", f"Give {wanted}.", code="bad-model-toml")
+        raise UsageError(f"{where}: {name} is {value!r}.", f"Give {wanted}.", code="bad-model-toml")
     return kind(value)  # type: ignore[no-any-return]
 
 

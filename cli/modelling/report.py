@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..errors import UsageError
 from .figures import DARK, LIGHT, SERIES, Palette, Shown, drawings, png, style, svg
 
 METRICS = {"corr": "CORR", "mmc": "MMC", "bmc": "BMC", "fnc": "FNC", "exposure": "Feature exposure", "churn": "Churn"}
@@ -66,7 +67,7 @@ def page(validation: Mapping[str, Any]) -> str:
     template = Environment(autoescape=True, trim_blocks=True).from_string(source)
     figures = [
         {"title": drawing.title, "says": drawing.says, "svg": svg(drawing)}
-        for drawing in drawings(validation["data"]["eras"], _shown(models))
+        for drawing in drawings(validation["data"]["eras"], _shown(models, len(validation["data"]["eras"])))
     ]
     return template.render(
         title=_title(names),
@@ -86,7 +87,7 @@ def pictures(validation: Mapping[str, Any], palette: Palette = LIGHT) -> dict[st
     """Each figure as a PNG, by its file's name."""
     models = validation["models"]
     names = [str(model["name"]) for model in models]
-    drawn = drawings(validation["data"]["eras"], _shown(models))
+    drawn = drawings(validation["data"]["eras"], _shown(models, len(validation["data"]["eras"])))
     return {f"{drawing.name}.png": png(drawing, palette, names=names) for drawing in drawn}
 
 
@@ -102,9 +103,16 @@ def _subtitle(data: Mapping[str, Any]) -> str:
     return " · ".join(str(part) for part in (data.get("version"), data.get("file"), data.get("target"), span) if part)
 
 
-def _shown(models: Sequence[Mapping[str, Any]]) -> list[Shown]:
+def _shown(models: Sequence[Mapping[str, Any]], eras: int) -> list[Shown]:
     found = []
     for model in models:
+        lengths = {metric: len(values) for metric, values in model.get("per_era", {}).items()}
+        odd = next((metric for metric, length in lengths.items() if length != eras), None)
+        if odd is not None:
+            raise UsageError(
+                f"The validation cannot be drawn: {model['name']} has {lengths[odd]} values of {odd} for {eras} eras.",
+                "Make it again: `numerai validate MODEL --output FILE`.",
+            )
         histogram = model.get("histogram") or {}
         found.append(
             Shown(

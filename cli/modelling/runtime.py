@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from numerai_node.errors import ConfigurationError, NodeError
     from numerai_node.forest import Boosted, Forest, NotPackable, predictor
     from numerai_node.gate import Finding
-    from numerai_node.model_file import DEPLOYED, ModelFile, combine, neutralize, read_model
+    from numerai_node.model_file import DEPLOYED, DESCRIPTION, ModelFile, combine, neutralize, read_model
+    from numerai_node.model_file import FORMAT as MODEL_FORMAT
     from numerai_node.ranking import rank_percentile
     from numerai_node.threads import usable_threads
 else:
@@ -20,16 +21,20 @@ else:
     from numerai_compute.node_template.numerai_node.gate import Finding
     from numerai_compute.node_template.numerai_node.model_file import (
         DEPLOYED,
+        DESCRIPTION,
         ModelFile,
         combine,
         neutralize,
         read_model,
     )
+    from numerai_compute.node_template.numerai_node.model_file import FORMAT as MODEL_FORMAT
     from numerai_compute.node_template.numerai_node.ranking import rank_percentile
     from numerai_compute.node_template.numerai_node.threads import usable_threads
 
 __all__ = [
     "DEPLOYED",
+    "DESCRIPTION",
+    "MODEL_FORMAT",
     "Boosted",
     "ConfigurationError",
     "Finding",

@@ -194,7 +194,7 @@ class Trainer:
 
     def _say(self, member: Member, state: MemberState, within: int, *, block_ended: bool) -> None:
         planned = self._plan.trees
-        begun = state.blocks * self._plan.block + within
+        begun = min(planned, state.blocks * self._plan.block + within)
         left = max(0, planned - begun) if state.ended is None else 0
         left += planned * (self._members - member.number - 1)
         seconds = left * self._timed[0] / self._timed[1] if self._timed[1] else None

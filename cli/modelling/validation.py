@@ -15,7 +15,7 @@ import numpy as np
 from ..counting import counted
 from ..errors import NumeraiError
 from .alignment import DataRows, Source, eras_of
-from .dataset import RoundsFile, matrix_blocks
+from .dataset import OTHER_FILE, RoundsFile, matrix_blocks
 from .eras import era_number
 from .prediction_files import check_values, read_table, texts
 from .scoring import (
@@ -149,6 +149,10 @@ def _known_rows(task: Task) -> tuple[DataRows, Floats, list[str]]:
     target = file.read([task.target], asked)[task.target]
     if target.dtype.kind not in "iuf":
         raise NumeraiError(f"{file.path.name}: the target {task.target} holds no numbers.", code="data-values")
+    if np.isinf(target.astype(np.float64)).any():
+        raise NumeraiError(
+            f"{file.path.name}: the target {task.target} holds infinite values.", OTHER_FILE, code="data-values"
+        )
     known = np.bincount(codes[~np.isnan(target)], minlength=len(names)) > 0
     labelled = [name for name in asked if known[names.index(name)]]
     if not labelled:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,6 +38,7 @@ from ..ports import (
 from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
 from .base_digests import present_digests
+from .data import DATA_VERSION
 from .hosting import RUNS_IT, fitted, needs_dockerfile
 from .inspect import called_officially, is_own_webhook
 from .plan import Plan, Step
@@ -54,7 +54,6 @@ NOT_REACHED = (
     "(`numerai daemon start`), or --cron at a time of yours; with a tunnel to this machine, "
     "`numerai setup --public-url URL` and config again."
 )
-DATA_VERSION = re.compile(r"v\d{1,4}(\.\d{1,4})?")
 PICKLE_ASSIGNED = (
     "a model upload (pickle) is assigned to the model: Numerai runs that, and will neither call the node nor accept "
     "what it submits"

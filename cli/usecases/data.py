@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..files.places import place
 from ..models import DataFile, DataListing, Tournament
 from ..ports import DataFiles, Watch
 
 FEATURES = "features.json"
+DATA_VERSION = re.compile(r"v\d{1,4}(\.\d{1,4})?")
+"""What a version of the data is called."""
 SETS: Mapping[str, tuple[str, ...]] = {
     "train": ("train.parquet", "train_benchmark_models.parquet"),
     "validation": ("validation.parquet", "validation_benchmark_models.parquet", "meta_model.parquet"),
@@ -41,6 +45,33 @@ class FileGlance:
     name: str
     path: Path | None
     size: int | None
+
+
+def named_place(given: str) -> Path | None:
+    """The folder, or the file in one, that `--data` names; None where it is a version.
+
+    `UsageError` with code `data-missing` for what is none of them.
+    """
+    path = place(given)
+    if path.exists():
+        return path
+    if DATA_VERSION.fullmatch(given):
+        return None
+    raise UsageError(
+        f"There is no folder {path}.",
+        near_here(path) or "Name a folder of data, or a version such as v5.3; `numerai data download` fetches them.",
+        code="data-missing",
+    )
+
+
+def near_here(path: Path) -> str:
+    """Names a file or folder that was probably meant; empty where none beside it is called nearly so."""
+    try:
+        beside = [each.name for each in path.parent.iterdir()]
+    except OSError:
+        return ""
+    close = difflib.get_close_matches(path.name, beside, 1)
+    return f"Did you mean {path.with_name(close[0])}?" if close else ""
 
 
 def versions(data: DataFiles, tournament: int) -> list[VersionGlance]:
@@ -92,10 +123,10 @@ def download(
 def _names(listing: DataListing, tournament: int, version: str) -> tuple[str, ...]:
     names = listing.versions.get(version)
     if names is None:
-        known = ", ".join(listing.versions) or "none"
+        known, meant = ", ".join(listing.versions) or "none", f"v{version.lstrip('vV')}"
         raise UsageError(
             f"There is no version {version} of the data of {Tournament(tournament).title}.",
-            f"Numerai serves: {known}.",
+            f"{f'Did you mean {meant}? ' if meant in listing.versions else ''}Numerai serves: {known}.",
             code="unknown-data-version",
         )
     return names
@@ -127,13 +158,17 @@ def _unknown(listing: DataListing, tournament: int, version: str, word: str) -> 
             f"Take --version {listing.newest}, which is complete, or try again later.",
             code="unknown-data-file",
         )
-    near = difflib.get_close_matches(word, [*names, *SETS], 3)
-    has = f"There are: {', '.join(names)}."
+    near = "" if word in SETS else _near(word, [*names, *SETS])
     return UsageError(
         f"Version {version} of {title} has no file {file}.",
-        f"Did you mean {' or '.join(near)}? {has}" if near and word not in SETS else has,
+        f"{near}There are: {', '.join(names)}.",
         code="unknown-data-file",
     )
+
+
+def _near(word: str, known: Iterable[str]) -> str:
+    close = difflib.get_close_matches(word.lower(), list(known), 3)
+    return f"Did you mean {' or '.join(close)}? " if close else ""
 
 
 def _coming(listing: DataListing, version: str) -> bool:

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError
-from ..files.private import replacing, unwritable
+from ..files.private import write_result
 
 FORMAT = 1
 """The shape of the validations that this version reads."""
 NEXT = "`numerai validate MODEL --output FILE` writes one."
-READABLE = 0o644
-"""A report may be shown: it holds scores and no keys."""
 
 
 def read_validation(path: Path) -> Mapping[str, Any]:
@@ -47,7 +45,7 @@ def write_page(validation: Mapping[str, Any], to: Path) -> None:
 
     with _as_drawn():
         content = page(validation).encode("utf-8")
-    _write(to, content)
+    write_result(to, content)
 
 
 def write_pictures(validation: Mapping[str, Any], folder: Path, *, dark: bool = False) -> list[Path]:
@@ -59,7 +57,7 @@ def write_pictures(validation: Mapping[str, Any], folder: Path, *, dark: bool = 
     with _as_drawn():
         drawn = pictures(validation, DARK if dark else LIGHT)
     for name, content in drawn.items():
-        _write(folder / name, content)
+        write_result(folder / name, content)
         written.append(folder / name)
     return written
 
@@ -71,12 +69,3 @@ def _as_drawn() -> Iterator[None]:
         yield
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
         raise UsageError(f"The validation cannot be drawn: {type(error).__name__}: {error}.", NEXT) from error
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path, READABLE) as file:
-            file.write(content)
-    except OSError as error:
-        raise unwritable(path, error) from error

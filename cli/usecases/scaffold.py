@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import EnvironmentNotReady, UsageError
-from ..files.private import replacing
+from ..errors import UsageError
+from ..files.private import folder_unwritable, replacing
 from ..models import DEFAULT_EXAMPLE, Tournament
 from .runtime import RUNTIME, RuntimeState, runtime_copy, runtime_files, templates
 
@@ -100,7 +100,7 @@ def scaffold(plan: ScaffoldPlan) -> list[Path]:
             with replacing(target, mode=0o666) as file:
                 file.write(source.read_bytes())
         except OSError as error:
-            raise _unwritable(target, error.strerror or str(error)) from error
+            raise folder_unwritable(target, error) from error
         written.append(target)
     return written
 
@@ -115,13 +115,7 @@ def _check_way(target: Path, folder: Path) -> None:
     if not there.is_dir():
         raise UsageError(f"{there} is no folder, so {target} cannot be made.", "Move it away.", code="would-overwrite")
     if not target.exists() and not os.access(there, os.W_OK | os.X_OK):
-        raise _unwritable(target, os.strerror(errno.EACCES))
-
-
-def _unwritable(target: Path, why: str) -> EnvironmentNotReady:
-    return EnvironmentNotReady(
-        f"Cannot write {target}: {why}.", "Choose a folder you may write to.", code="folder-unwritable"
-    )
+        raise folder_unwritable(target, OSError(errno.EACCES, os.strerror(errno.EACCES)))
 
 
 def _files(example: str, folder: Path) -> Iterator[tuple[Path, Path]]:

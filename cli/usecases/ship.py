@@ -9,17 +9,16 @@ from pathlib import Path
 
 from ..dockerignore import included_files
 from ..errors import NumeraiError, UsageError
-from ..files.private import make_private_folder, replacing, unwritable
-from ..models import Node, Tournament
+from ..files.private import folder_unwritable, make_private_folder, replacing
+from ..modelling.runtime import DEPLOYED
+from ..models import MODEL_SUFFIX, Node, Tournament
 from ..ports import Provider, Report, RunByNumerai
+from ..slim_images import CODE, RUNTIME, asks_for_lightgbm
 from .validate import as_the_runtime_says, check_before_deploy, read_artifact
 
-DEPLOYED = "deployed.model"
-"""Its name in the node's folder (`numerai_node.model_file.DEPLOYED`)."""
 KEPT_MODELS = 5
 REFUSE, WARN, OFF = "refuse", "warn", "off"
 GATES = (REFUSE, WARN, OFF)
-CODE = (".py", ".R", ".r", ".sh", ".jl")
 READERS = (".model(", "read_model(", DEPLOYED)
 """What stands in code that reads a model file."""
 READ_IT = "Call `node.model()`, as the example model-python3 does (`numerai copy-example -e model-python3`)."
@@ -64,6 +63,16 @@ def check_model(
             f"Nothing in {node.path} reads {DEPLOYED}: the node would go on without the model.",
             how_to_read,
         )
+    requirements = Path(node.path) / "requirements.txt"
+    with as_the_runtime_says():
+        lacking = read.needs_lightgbm() and requirements.is_file() and not asks_for_lightgbm(requirements)
+    if lacking:
+        _object(
+            gate,
+            warn,
+            f"{model.name} does not pack, so LightGBM has to predict it, and {requirements} does not ask for that.",
+            "Add lightgbm there.",
+        )
     deployed = Path(node.path) / DEPLOYED
     try:
         data = data_of(read.tournament, read.data_version)
@@ -101,7 +110,7 @@ def put_model(model: Path, node: Node, home: Path, report: Report) -> None:
         for packed in target.parent.glob(f"{DEPLOYED}.*.forest"):
             packed.unlink()
     except OSError as error:
-        raise unwritable(target, error) from error
+        raise folder_unwritable(target, error) from error
     _pack(target, report)
 
 
@@ -124,19 +133,19 @@ def _pack(target: Path, report: Report) -> None:
 
 def _keep(model: Path, folder: Path) -> Path:
     make_private_folder(folder)
-    kept = folder / f"{hashlib.sha256(model.read_bytes()).hexdigest()[:12]}.model"
+    kept = folder / f"{hashlib.sha256(model.read_bytes()).hexdigest()[:12]}{MODEL_SUFFIX}"
     shutil.copyfile(model, kept)
-    for old in sorted(folder.glob("*.model"), key=lambda path: path.stat().st_mtime, reverse=True)[KEPT_MODELS:]:
+    for old in sorted(folder.glob(f"*{MODEL_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)[
+        KEPT_MODELS:
+    ]:
         old.unlink()
     return kept
 
 
 def _code(folder: Path) -> list[str]:
     """The files of a folder that may be its code: the runtime, which every example carries, is none."""
-    names = [
-        name for name in included_files(folder, folder) if not name.startswith("numerai_node/") and name.endswith(CODE)
-    ]
+    names = [name for name in included_files(folder, folder) if not name.startswith(RUNTIME) and name.endswith(CODE)]
     try:
         return [(folder / name).read_text(encoding="utf-8", errors="replace") for name in names]
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise folder_unwritable(folder, error) from error

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,7 +16,8 @@ import numpy as np
 
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
-from ..modelling.artifact import SUFFIX, About, ForestMember, read_about, write_artifact
+from ..files.private import make_folder
+from ..modelling.artifact import About, ForestMember, read_about, write_artifact
 from ..modelling.checkpoint import fingerprint, is_begun, open_checkpoint
 from ..modelling.dataset import RoundsFile, build, open_file, read_matrix
 from ..modelling.eras import Split, every, in_order, purge_of, split
@@ -27,13 +27,14 @@ from ..modelling.memory import check_disk, check_memory
 from ..modelling.model_toml import ModelToml, read_model_toml
 from ..modelling.runtime import usable_threads
 from ..modelling.training import MemberData, Report, Trained, Trainer, members_of
+from ..models import MODEL_SUFFIX, Tournament
 from ..ports import DataFiles, Watch
-from .data import FEATURES, download
+from .data import DATA_VERSION, FEATURES, download, named_place
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Built
 
-CLASSIC = 8
+CLASSIC = Tournament.CLASSIC.value
 SCORED = "target"
 """The target that Numerai scores on (docs.numer.ai/numerai-tournament/data), so the one that CORR is measured on, where
 the data have it."""
@@ -43,7 +44,6 @@ BYTES_PER_LEAF, DEFLATED = 160, 0.4
 """Of a tree in LightGBM's text, and what share of it is left in the artifact."""
 BYTES_PER_SCORE = 16
 """A held-out row has two: the last and the best."""
-_VERSION = re.compile(r"v\d+(\.\d+)*")
 _FOOTER_SIZE = 8
 """Bytes at the end of a Parquet file: the length of its footer, and PAR1 (parquet.apache.org, File Format)."""
 _SHARE_HELD_OUT, _MOST_HELD_OUT = 10, 100
@@ -108,10 +108,11 @@ def train_folder(
     is trained already, and throws an interrupted training away. Raises `NumeraiError` for whatever a user can mend.
     """
     work = prepare(read_model_toml(folder), data)
-    path = folder / f"{work.plan.name}{SUFFIX}"
+    path = folder / f"{work.plan.name}{MODEL_SUFFIX}"
     known = fingerprint(work.identity)
     if not again and not is_begun(folder) and (about := read_about(path)) is not None and _identity_of(about) == known:
         return _training(path, about, up_to_date=True)
+    make_folder(folder)
     check_room(work, folder)
     with open_checkpoint(folder, work.identity, again=again) as checkpoint:
         trainer = Trainer(work.plan, checkpoint, threads or usable_threads(), report)
@@ -133,17 +134,23 @@ class _Whole:
 def data_folder(
     data: DataFiles,
     folder: Path,
-    version: str | None,
+    given: str | None,
     watch: Callable[[str], Watch],
     say: Callable[[str], None],
 ) -> Path:
-    """The folder of the data for the model.toml in `folder`, downloaded where they are not here yet.
+    """The folder of the data for the model.toml in `folder`: `given`, or of the version that it names (by default that
+    of model.toml, or the newest), downloaded where they are not here yet.
 
     What is here is trained on as it is, so that an interrupted training goes on although Numerai adds eras each week;
     `numerai data download` brings what is new. Raises as `download` and `read_model_toml` do.
     """
     plan = read_model_toml(folder)
-    chosen = version or plan.data.version or data.listing(CLASSIC).newest
+    path = None if given is None else named_place(given)
+    if path is not None:
+        if path.is_file():
+            raise UsageError(f"{path} is a file.", "Give the folder of the data.", code="data-missing")
+        return path
+    chosen = given or plan.data.version or data.listing(CLASSIC).newest
     names = (FEATURES, *(f"{name}.parquet" for name in plan.data.files))
     if chosen is not None and all((data.folder(CLASSIC, chosen) / name).is_file() for name in names):
         say(f"The data are here: {data.folder(CLASSIC, chosen)}")
@@ -166,6 +173,7 @@ def prepare(plan: ModelToml, data: Path) -> Work:
     work = Work(plan, version, files, by_set, set_sizes, neutralizers, Split((), (), 0), {})
     for file in files:
         file.need([*work.targets, *work.features])
+        file.refuse_twice()
     divided = _split(plan, files, work.targets)
     return replace(work, split=divided, identity=_identity(plan, version, data, work.features))
 
@@ -185,13 +193,19 @@ def check_room(work: Work, folder: Path) -> None:
 def _version(plan: ModelToml, data: Path) -> str:
     name = data.absolute().name
     wanted = plan.data.version
-    if wanted and _VERSION.fullmatch(name) and name != wanted:
+    if wanted and not DATA_VERSION.fullmatch(wanted):
+        raise UsageError(
+            f"model.toml asks for the data version {wanted!r}, which is none.",
+            'Say `version = "v5.3"` under [data], say.',
+            code="other-data-version",
+        )
+    if wanted and DATA_VERSION.fullmatch(name) and name != wanted:
         raise UsageError(
             f"model.toml asks for the data version {wanted}, and {data} holds {name}.",
             "Give the folder of that version, or change model.toml.",
             code="other-data-version",
         )
-    if not wanted and not _VERSION.fullmatch(name):
+    if not wanted and not DATA_VERSION.fullmatch(name):
         raise UsageError(
             f"Which version of the data does {data} hold? Its name does not say it, and the node needs to know.",
             'Say `version = "v5.3"` under [data] in model.toml.',

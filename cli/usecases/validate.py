@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ..counting import counted
 from ..errors import NumeraiError, UsageError
 from ..files.places import place
-from .configure import DATA_VERSION
+from ..models import MODEL_SUFFIX, Tournament
+from .data import DATA_VERSION, FEATURES, named_place, near_here
 
 if TYPE_CHECKING:
     from ..modelling.dataset import Bytes, RoundsFile
@@ -23,12 +24,8 @@ if TYPE_CHECKING:
     from ..modelling.scoring import Floats
     from ..modelling.validation import Candidate, Predictor, Rival
 
-ARTIFACT = ".model"
 META_MODEL = "numerai_meta_model"
 """The column of meta_model.parquet. Source: Numerai's v5 files."""
-STANDARD_BENCHMARK = "lgbm_ender20"
-"""How the benchmark ends that models are compared with unless one is named. Source: the columns of Numerai's
-v5.3/validation_benchmark_models.parquet."""
 LIVE = "live.parquet"
 _ERAS = re.compile(r"([^:]*):([^:]*)")
 
@@ -36,7 +33,8 @@ _ERAS = re.compile(r"([^:]*):([^:]*)")
 @dataclass(frozen=True)
 class Judgement:
     """What to judge. `data` is a folder as `numerai data download` fills it, or one Parquet file in such a folder;
-    `eras` is `A:B`, either side of which may be empty; `features` names the set to be neutral to."""
+    `eras` is `A:B`, either side of which may be empty; `features` names the set to be neutral to. `node` is the name of
+    the node that runs the model file `against`: it is left out, and `notes` say so, where it cannot be compared."""
 
     models: Sequence[str]
     data: Path
@@ -45,6 +43,7 @@ class Judgement:
     benchmark: str | None = None
     against: str | None = None
     features: str = "small"
+    node: str | None = None
     notes: list[str] = field(default_factory=list)
 
 
@@ -67,8 +66,11 @@ def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | 
     file = open_file(_rows_file(asked.data))
     folder = file.path.parent
     benchmarks = _optional(folder / f"{file.path.stem}_benchmark_models.parquet")
-    names = list(dict.fromkeys([*asked.models, *([asked.against] if asked.against else [])]))
-    candidates = _candidates(names, benchmarks, open_model or read_artifact)
+    open_, against = open_model or read_artifact, asked.against
+    if asked.node and against and _comparable(file, Path(against), open_, asked.notes) is None:
+        against = None
+    names = list(dict.fromkeys([*asked.models, *([against] if against else [])]))
+    candidates = _candidates(names, benchmarks, open_, {against: asked.node} if against and asked.node else {})
     called = dict(zip(names, candidates, strict=True))
     task = Task(
         file=file,
@@ -79,7 +81,7 @@ def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | 
         rivals=_rivals(folder, benchmarks, asked.benchmark),
     )
     with as_the_runtime_says():
-        found = validate(task, candidates, called[asked.against].name if asked.against else None)
+        found = validate(task, candidates, called[against].name if against else None)
     seen = [note for one in candidates for note in _seen(one, found["data"]["eras"])]
     return {**found, "notes": [*asked.notes, *seen, *found["notes"]]}
 
@@ -161,7 +163,15 @@ def _last_era(file: RoundsFile, model: Predictor) -> tuple[Bytes, Floats]:
 def _deployed(
     file: RoundsFile, path: Path, open_model: Callable[[Path], Predictor], values: Floats, notes: list[str]
 ) -> tuple[Floats, Floats] | None:
-    """What a model and the deployed one predict of the same rows; None where the deployed one needs other data."""
+    """What a model and the deployed one predict of the same rows; None where the deployed one cannot."""
+    deployed = _comparable(file, path, open_model, notes)
+    return None if deployed is None else (values, _last_era(file, deployed)[1])
+
+
+def _comparable(
+    file: RoundsFile, path: Path, open_model: Callable[[Path], Predictor], notes: list[str]
+) -> Predictor | None:
+    """A deployed model, None where it cannot be read or needs other data; the notes say so."""
     try:
         deployed = open_model(path)
     except NumeraiError as error:
@@ -171,7 +181,7 @@ def _deployed(
     if absent:
         notes.append(f"{path.name} is not compared: {file.path.name} lacks {counted(len(absent), 'feature')} of it.")
         return None
-    return values, _last_era(file, deployed)[1]
+    return deployed
 
 
 def _beside(file: RoundsFile, values: Floats, notes: list[str]) -> tuple[Floats, Floats] | None:
@@ -193,44 +203,46 @@ def _beside(file: RoundsFile, values: Floats, notes: list[str]) -> tuple[Floats,
 
 def _standard(benchmarks: Predictions) -> str | None:
     """The benchmark to compare with unless one is named."""
-    standard = next((name for name in benchmarks.columns if name.endswith(STANDARD_BENCHMARK)), None)
+    from ..modelling.runtime import gate
+
+    standard = next((name for name in benchmarks.columns if name.endswith(gate.BENCHMARK)), None)
     return standard or next(iter(benchmarks.columns), None)
 
 
 def data_place(given: str | None, models: Sequence[str], folder_of: Callable[[int, str], Path]) -> Path:
     """The folder, or the file, of the data to judge on: what is given, which may be a version as `v5.3`, else the
     version that the first model file was trained on. `folder_of` says where a tournament's version is kept."""
-    tournament = 8
-    if given is None:
-        first = next((Path(name) for name in models if Path(name).suffix == ARTIFACT and Path(name).is_file()), None)
-        missing = next((name for name in models if Path(name).suffix and not Path(name).exists()), None)
-        if first is None and missing is not None:
-            raise UsageError(f"There is no file {missing}.", code="unknown-model")
-        if first is None:
-            raise UsageError(
-                "Which data are these predictions of?", "Name a folder or a version: --data v5.3.", code="data-missing"
-            )
-        described = read_artifact(first)
-        tournament, given = described.tournament, described.data_version
-    elif (path := place(given)).exists() or not DATA_VERSION.fullmatch(given):
+    if given is not None and (path := named_place(given)) is not None:
         return path
-    return folder_of(tournament, given)
+    first = next((Path(name) for name in models if Path(name).suffix == MODEL_SUFFIX and Path(name).is_file()), None)
+    if first is not None:
+        described = read_artifact(first)
+        return folder_of(described.tournament, given or described.data_version)
+    if given is not None:
+        return folder_of(Tournament.CLASSIC, given)
+    missing = next((name for name in models if Path(name).suffix and not Path(name).exists()), None)
+    if missing is not None:
+        raise UsageError(f"There is no file {missing}.", near_here(place(missing)) or None, code="unknown-model")
+    raise UsageError(
+        "Which data are these predictions of?", "Name a folder or a version: --data v5.3.", code="data-missing"
+    )
 
 
 def _rows_file(data: Path) -> Path:
     if data.is_dir():
         path = data / "validation.parquet"
         if not path.is_file():
+            to = f"--version {data.name}" if DATA_VERSION.fullmatch(data.name) else f"--to {data}"
             raise NumeraiError(
                 f"There is no {path.name} in {data}.",
-                f"`numerai data download validation --version {data.name}` fetches it; --to names another folder.",
+                f"`numerai data download validation {to}` fetches it.",
                 code="data-missing",
             )
         return path
     if data.suffix == ".parquet":
         return data
     raise UsageError(
-        f"There is no folder {data}.",
+        f"{data} is no Parquet file." if data.exists() else f"There is no folder {data}.",
         "Name the folder of the data, or one of its Parquet files: `numerai data download` fetches them.",
         code="data-missing",
     )
@@ -262,12 +274,16 @@ def as_the_runtime_says() -> Iterator[None]:
 
 
 def _candidates(
-    names: Sequence[str], benchmarks: Predictions | None, open_model: Callable[[Path], Predictor]
+    names: Sequence[str],
+    benchmarks: Predictions | None,
+    open_model: Callable[[Path], Predictor],
+    called: Mapping[str, str],
 ) -> list[Candidate]:
-    stems = Counter(Path(name).stem for name in names)
+    """The models; they are called as `called` says, else by the names of their files, as far as these differ."""
+    short = {name: called.get(name) or Path(name).stem for name in names}
+    count = Counter(short.values())
     return [
-        _candidate(name, Path(name).stem if stems[Path(name).stem] == 1 else name, benchmarks, open_model)
-        for name in names
+        _candidate(name, short[name] if count[short[name]] == 1 else name, benchmarks, open_model) for name in names
     ]
 
 
@@ -294,8 +310,8 @@ def _candidate(
     from ..modelling.prediction_files import read_predictions
     from ..modelling.validation import Candidate
 
-    path = Path(name)
-    if path.is_file() and path.suffix == ARTIFACT:
+    path = place(name)
+    if path.is_file() and path.suffix.lower() == MODEL_SUFFIX:
         predictor = open_model(path)
         about = getattr(predictor, "about", {})
         return Candidate(called, name, predictor=predictor, training=_training(about))
@@ -305,9 +321,12 @@ def _candidate(
     if benchmarks is not None and name in benchmarks.columns:
         return Candidate(name, "benchmark", rows=benchmarks.source, values=benchmarks.columns[name])
     known = f" The benchmarks are {', '.join(benchmarks.columns)}." if benchmarks is not None else ""
+    folder = path.is_dir()
+    why = "it is a folder" if folder else "no file is called so, and no benchmark"
     raise UsageError(
-        f"There is no model {name}: no file is called so, and no benchmark.",
-        f"Name a {ARTIFACT} file, or a CSV or Parquet file of predictions.{known}",
+        f"There is no model {name}: {why}.",
+        ("" if folder else near_here(path))
+        or f"Name a {MODEL_SUFFIX} file, or a CSV or Parquet file of predictions.{known}",
         code="unknown-model",
     )
 
@@ -353,7 +372,7 @@ def _eras(file: RoundsFile, given: str | None) -> list[str]:
 def _features(asked: Judgement, folder: Path, file: RoundsFile) -> list[str]:
     from ..modelling.feature_sets import read_feature_sets
 
-    path = folder / "features.json"
+    path = folder / FEATURES
     if path.is_file():
         sets: FeatureSets = read_feature_sets(path)
         return sets.features(asked.features)

@@ -4,9 +4,9 @@ import json
 import os
 from datetime import datetime, timedelta, timezone
 
-import lightgbm as lgb
 import pandas as pd
-from numerai_node import Node, log, run_and_submit, score
+from numerai_node import ConfigurationError, Node, log, run_and_submit, score
+from numerai_node.forest import Boosted, Forest, file_predictor, predictor
 
 TARGET = "target_binned_return_20"
 TARGET_DAYS = 20
@@ -25,13 +25,15 @@ PARAMETERS = {
 }
 
 
-def fit(node: Node, features: list[str], rows: pd.DataFrame) -> lgb.Booster:
-    """LightGBM on these rows."""
+def fit(node: Node, features: list[str], rows: pd.DataFrame) -> str:
+    """LightGBM on these rows, as its text model."""
+    import lightgbm as lgb  # only training needs it, so that no other run waits for its import
+
     dataset = lgb.Dataset(rows[features], rows[TARGET])
-    return lgb.train(PARAMETERS | {"num_threads": node.threads}, dataset, num_boost_round=TREES)
+    return lgb.train(PARAMETERS | {"num_threads": node.threads}, dataset, num_boost_round=TREES).model_to_string()
 
 
-def train(node: Node, features: list[str]) -> lgb.Booster:
+def train(node: Node, features: list[str]) -> Forest | Boosted:
     """Score a model on the last fifth of the dates, then fit one on all of them and keep it."""
     rows = node.frame("train.parquet", ["date", *features, TARGET]).dropna(subset=[TARGET]).reset_index(drop=True)
     dates = pd.to_datetime(rows["date"])
@@ -40,10 +42,11 @@ def train(node: Node, features: list[str]) -> lgb.Booster:
     # Targets of the last days before the test look into it, so those days are left out.
     known = rows[dates < first_test - timedelta(days=TARGET_DAYS)]
     test = rows[dates >= first_test].copy()
-    test["prediction"] = fit(node, features, known).predict(test[features], num_threads=node.threads)
+    first = predictor(fit(node, features, known).encode)  # the same predictions as LightGBM's, many times faster
+    test["prediction"] = first.predict(test[features].to_numpy(), node.threads)
     result = score(test["date"], test[TARGET], test["prediction"])
 
-    model = fit(node, features, rows)
+    text = fit(node, features, rows)
     log("trained", trees=TREES, features=len(features), rows=len(rows), threads=node.threads)
     about = {
         "features": features,
@@ -52,14 +55,14 @@ def train(node: Node, features: list[str]) -> lgb.Booster:
         "trained_at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "corr_mean": result.corr_mean,
     }
-    save(node, model, about)
-    return model
+    save(node, text, about)
+    return predictor(text.encode)
 
 
-def save(node: Node, model: lgb.Booster, about: dict[str, object]) -> None:
+def save(node: Node, model: str, about: dict[str, object]) -> None:
     """Write model.txt (LightGBM's own format) and model.json beside it, each complete or not at all."""
     try:
-        for name, text in (("model.txt", model.model_to_string()), ("model.json", json.dumps(about, indent=1))):
+        for name, text in (("model.txt", model), ("model.json", json.dumps(about, indent=1))):
             temporary = node.artifacts / f".{name}.{os.getpid()}"
             temporary.write_text(text, encoding="utf-8")
             temporary.replace(node.artifacts / name)
@@ -70,18 +73,18 @@ def save(node: Node, model: lgb.Booster, about: dict[str, object]) -> None:
     log("saved", model=node.artifacts / "model.txt")
 
 
-def load(node: Node, features: list[str]) -> lgb.Booster | None:
+def load(node: Node, features: list[str]) -> Forest | Boosted | None:
     """The saved model, or None when there is none, it is too old, or it was trained on other features."""
     try:
         about = json.loads((node.artifacts / "model.json").read_text(encoding="utf-8"))
-        model = lgb.Booster(model_str=(node.artifacts / "model.txt").read_text(encoding="utf-8"))
+        model = file_predictor(node.artifacts / "model.txt")
         trained_at = datetime.fromisoformat(about["trained_at"])
     except FileNotFoundError:
         return None
-    except (ValueError, KeyError, TypeError, OSError, lgb.basic.LightGBMError) as error:
+    except (ValueError, KeyError, TypeError, OSError, ConfigurationError) as error:
         log("warning", what="the saved model cannot be read and is trained anew", why=error)
         return None
-    if about.get("features") != features or about.get("target") != TARGET or model.feature_name() != features:
+    if about.get("features") != features or about.get("target") != TARGET or model.names != features:
         why = f"{node.dataset.version} has other features than {about.get('data')}"
         log("warning", what="the saved model was trained on other features and is trained anew", why=why)
         return None
@@ -103,7 +106,7 @@ def main(node: Node) -> None:
     model = load(node, features) or train(node, features)
 
     # 3. Predict. Only the order counts, so the predictions become ranks between 0 and 1.
-    raw = pd.Series(model.predict(live[features], num_threads=node.threads), index=live.index)
+    raw = pd.Series(model.predict(live[features].to_numpy(), node.threads), index=live.index)
     live["prediction"] = (raw.rank(method="first") - 0.5) / len(live)
 
     # 4. Submit. This checks Numerai's rules first, and returns only when Numerai has accepted the predictions.

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .ranking import rank_percentile
+
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
@@ -18,6 +20,9 @@ if TYPE_CHECKING:
 
 BINS = 5
 """Features are the whole numbers 0..4."""
+BENCHMARK = "lgbm_ender20"
+"""How the benchmark ends that predictions are compared with. Source: the columns of Numerai's
+v5.3/live_benchmark_models.parquet and validation_benchmark_models.parquet."""
 
 
 @dataclass(frozen=True)
@@ -159,19 +164,10 @@ def _likeness(columns: tuple[Floats, Floats] | None) -> float | None:
 
     if columns is None or len(columns[0]) < 10:
         return None
-    own, other = _ranks(columns[0]), _ranks(columns[1])
+    own, other = rank_percentile(columns[0]), rank_percentile(columns[1])
     if own.min() == own.max() or other.min() == other.max():
         return None
     return float(np.corrcoef(own, other)[0, 1])
-
-
-def _ranks(values: Floats) -> Floats:
-    """Average ranks."""
-    import numpy as np
-
-    _, place, count = np.unique(values, return_inverse=True, return_counts=True)
-    ranks: Floats = (np.cumsum(count) - count / 2)[place]
-    return ranks
 
 
 def shares_of(matrix: npt.NDArray[Any], features: Sequence[str]) -> dict[str, list[float]]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from .data import column_names, read_columns
 from .errors import BadPredictions, NodeError
-from .gate import Facts, Finding, Limits, drift, look, shares_of
+from .gate import BENCHMARK, Facts, Finding, Limits, drift, look, shares_of
 from .log import log
 from .settings import CLASSIC, GATE_VARIABLE, REFUSE, WARN, Settings
 from .transport import Passing, Transport
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 SENT = "last_submission.csv"
 """What was sent last, in the artifacts folder: in Signals and Crypto, where ids come back. Those of Classic do not."""
 BENCHMARKS = "live_benchmark_models.parquet"
-BENCHMARK = "lgbm_ender20"
-"""How the benchmark ends. Source: the columns of Numerai's v5.3/live_benchmark_models.parquet."""
 FETCH_SECONDS = 10.0
 SPARE_SECONDS = 300.0
 """How many seconds before the deadline the benchmark is no longer worth a download."""

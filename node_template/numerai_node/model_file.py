@@ -137,6 +137,11 @@ class ModelFile:
         except (TypeError, ValueError) as error:
             raise ConfigurationError(f"{self.path.name} needs features that are numbers: {error}.") from error
 
+    def needs_lightgbm(self) -> bool:
+        """Whether a member does not pack, so that LightGBM itself predicts it. `ConfigurationError` where that is not
+        installed."""
+        return any(isinstance(model, Boosted) for model in self._models(keep=True))
+
     def _models(self, keep: bool) -> list[Forest | Boosted]:
         """What predicts each member."""
         if not self._loaded:

@@ -60,7 +60,7 @@ class Images:
                 labels={"numerai.node": self._label(node.name)},
                 report=report,
                 platform=platform,
-                arguments=build_arguments(node),
+                arguments=build_arguments(node, report),
             )
             report(f"Pushing {repository}:{tag}")
             self._engine().push(repository, tag, auth=self._registry.auth, report=report, platform=platform)

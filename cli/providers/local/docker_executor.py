@@ -66,7 +66,7 @@ class DockerExecutor:
         if node.cpu > available:
             report(f"{node.name} asks for {node.cpu:g} CPUs; this machine has {available}, so that is what it gets.")
         image_id = self._engine.build(
-            source_of(node), tag, labels=self._labels(node.name), report=report, arguments=build_arguments(node)
+            source_of(node), tag, labels=self._labels(node.name), report=report, arguments=build_arguments(node, report)
         )
         self._engine.tag(image_id, f"{repository}:latest")
         return tag, image_id

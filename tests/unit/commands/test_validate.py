@@ -23,7 +23,8 @@ def data(tmp_path: Path) -> Path:
     folder.mkdir()
     ids = [f"n{number:015x}" for number in range(300)]
     rows = pd.DataFrame({"id": ids, "era": np.repeat([f"{era:04d}" for era in range(1, 7)], 50)})
-    rows["feature_a"] = random.integers(0, 5, 300, dtype=np.int8)
+    for feature in ("feature_a", "feature_b"):
+        rows[feature] = random.integers(0, 5, 300, dtype=np.int8)
     rows["target"] = random.choice([0, 0.25, 0.5, 0.75, 1], 300).astype("float32")
     rows.to_parquet(folder / "validation.parquet", index=False)
     (folder / "features.json").write_text(json.dumps({"feature_sets": {"small": ["feature_a"]}}))

@@ -110,7 +110,7 @@ def test_a_purge_that_is_too_short_is_refused_on_either_side() -> None:
 
 
 def test_too_few_eras_and_bad_steps_are_said() -> None:
-    with pytest.raises(UsageError, match="10 eras are too few to hold out 5 after a purge of 8"):
+    with pytest.raises(UsageError, match="10 eras: too few to hold out 5 after a purge of 8"):
         split(eras(1, 10), 5, purge=8)
     with pytest.raises(UsageError, match="no block of 156"):
         walk_forward(eras(1, 100), purge=8)

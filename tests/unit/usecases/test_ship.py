@@ -9,9 +9,10 @@ from zipfile import ZipFile
 import numpy as np
 import pytest
 from numerai_compute.errors import NumeraiError, UsageError
+from numerai_compute.modelling.runtime import DEPLOYED
 from numerai_compute.models import Node
-from numerai_compute.usecases.ship import DEPLOYED, GATES, KEPT_MODELS, check_model, put_model
-from numerai_node import model_file
+from numerai_compute.usecases.ship import GATES, KEPT_MODELS, check_model, put_model
+from numerai_compute.usecases.validate import data_place
 
 lightgbm = pytest.importorskip("lightgbm")
 
@@ -19,14 +20,20 @@ FEATURES = ["feature_a", "feature_b"]
 
 
 def made(
-    path: Path, seed: int = 1, *, tournament: int = 8, version: str = "v5.3", more: dict[str, object] | None = None
+    path: Path,
+    seed: int = 1,
+    *,
+    tournament: int = 8,
+    version: str = "v5.3",
+    more: dict[str, object] | None = None,
+    categorical: list[int] | None = None,
 ) -> Path:
     """A model file with one little forest."""
     chance = np.random.default_rng(seed)
     rows = chance.integers(0, 5, (500, 2)).astype(np.int8)
     target = rows[:, 0] + chance.normal(0, 1, 500)
     parameters = {"objective": "regression", "verbosity": -1, "num_threads": 1, "max_bin": 5, "seed": seed}
-    booster = lightgbm.train(parameters, lightgbm.Dataset(rows, target), 5)
+    booster = lightgbm.train(parameters, lightgbm.Dataset(rows, target, categorical_feature=categorical or []), 5)
     member = {"file": "members/000.txt", "features": None, "target": "target", "seed": seed, "trees": 5, "weight": 1.0}
     about = {"format": 1, "tournament": tournament, "data_version": version, "features": FEATURES, "combine": "rank"}
     with ZipFile(path, "w") as archive:
@@ -48,10 +55,6 @@ def node(tmp_path: Path) -> Node:
 def nowhere(tournament: int, version: str) -> Path:
     """No data are here."""
     return Path("/nowhere") / str(tournament) / version
-
-
-def test_the_file_is_that_which_the_runtime_reads() -> None:
-    assert model_file.DEPLOYED == DEPLOYED
 
 
 def test_a_model_goes_beside_the_code_packed(node: Node, tmp_path: Path) -> None:
@@ -137,6 +140,30 @@ def live(folder: Path, *, chance: bool = False) -> Path:
     columns |= {name: pa.array(drawn[number], pa.int8()) for number, name in enumerate(FEATURES)}
     parquet.write_table(pa.table(columns), folder / "live.parquet")
     return folder
+
+
+def test_a_version_of_the_data_is_that_of_the_models_tournament(tmp_path: Path) -> None:
+    model = str(made(tmp_path / "s.model", tournament=11, version="v2.1"))
+    assert data_place("v3.1", [model], nowhere) == nowhere(11, "v3.1")
+    assert data_place(None, ["x.csv", model], nowhere) == nowhere(11, "v2.1")
+    assert data_place("v3.1", ["x.csv"], nowhere) == nowhere(8, "v3.1")
+    assert data_place(str(tmp_path), [model], nowhere) == tmp_path
+
+
+def test_a_model_that_needs_lightgbm_goes_to_a_node_that_has_it(node: Node, tmp_path: Path) -> None:
+    model, said = made(tmp_path / "a.model", categorical=[0]), list[str]()
+    requirements = Path(node.path) / "requirements.txt"
+    requirements.write_text("numpy==2.0\npandas==3.0\n")
+    with pytest.raises(NumeraiError, match="does not ask for that") as caught:
+        check_model(model, node, nowhere, "refuse", said.append)
+    assert caught.value.code == "gate" and "Add lightgbm there" in str(caught.value.hint)
+    for fine in ("numpy==2.0\nlightgbm==4.0\n", "-r others.txt\n"):
+        requirements.write_text(fine)
+        check_model(model, node, nowhere, "warn", said.append)
+    assert not any("does not ask" in text for text in said)
+    requirements.write_text("numpy==2.0\n")
+    check_model(made(tmp_path / "b.model"), node, nowhere, "warn", said.append)  # packs
+    assert not any("does not ask" in text for text in said)
 
 
 @pytest.mark.parametrize("gate", GATES)

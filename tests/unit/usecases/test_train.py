@@ -216,6 +216,12 @@ def test_it_goes_on_with_nothing_that_has_changed_and_says_what_has(data: Path, 
 
 
 @pytest.mark.slow
+def test_the_progress_never_says_more_trees_than_are_planned(data: Path, model: Callable[..., Path]) -> None:
+    seen: list[Progress] = []
+    train_folder(model(TOML.replace("trees = 20", "trees = 12")), data, threads=1, report=seen.append)
+    assert [each.trees for each in seen if each.block_ended] == [5, 10, 12] and seen[-1].seconds_left == 0
+
+
 def test_what_was_begun_again_and_interrupted_goes_on(data: Path, model: Callable[..., Path]) -> None:
     folder = model()
     train_folder(folder, data, threads=1)

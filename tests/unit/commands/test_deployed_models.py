@@ -1,0 +1,101 @@
+"""A model that is deployed: its gate's warnings are in every form of the result, and others are compared with it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from numerai_compute.modelling.runtime import DEPLOYED
+
+from tests.unit.commands import test_validate
+from tests.unit.commands.conftest import Line
+from tests.unit.usecases.test_ship import made
+
+data = test_validate.data
+
+
+@pytest.fixture
+def ready(line: Line, folder: Path) -> Line:
+    """A node whose code reads a model, which is not deployed yet."""
+    (folder / "predict.py").write_text("model = node.model()\n")
+    assert line("node", "-m", "alice", "config", "-p", str(folder)).exit_code == 0
+    return line
+
+
+def test_what_the_gate_finds_is_in_the_result_and_in_the_plan(ready: Line, folder: Path, tmp_path: Path) -> None:
+    deploy = ("node", "deploy", "--model-file", str(made(tmp_path / "new.model")), "--gate", "warn")
+    plan = ready(*deploy, "--dry-run", "--json").json
+    (warned,) = [note for note in plan["notes"] if "new.model" in note]
+    assert "cannot be looked at" in warned and not (folder / DEPLOYED).exists()
+    human = ready(*deploy, "--dry-run")
+    assert warned in human.out and "Warning" not in human.err
+    answer = ready(*deploy, "--json")
+    assert answer.json["warnings"] == [warned] and f"Warning: {warned}" in answer.err
+    assert answer.json["node"] == "numerai-alice" and answer.json["changed"] is True
+    assert ready("node", "deploy", "--json").json["warnings"] == []
+
+
+def judged(line: Line, data: Path, *more: str) -> tuple[dict[str, Any], list[str]]:
+    """The validation of a new model against the node, and what is noted about the node."""
+    answer = line("validate", str(data / "new.model"), "--data", str(data), "--json", *more)
+    assert answer.exit_code == 0, answer.err
+    return answer.json, [note for note in answer.json["notes"] if "alice" in note or "deployed" in note]
+
+
+def test_models_are_compared_with_the_one_that_a_node_runs(ready: Line, folder: Path, data: Path) -> None:
+    made(data / "new.model", 2)
+    ready("node", "deploy", "--model-file", str(made(data / "old.model", 1)), "--gate", "off")
+    for name in ("alice", "numerai-alice"):
+        found, notes = judged(ready, data, str(data / "old.model"), "--against", name)
+        assert found["against"] == "numerai-alice" and notes == []
+        new, old, deployed = found["models"]
+        assert deployed["metrics"] == old["metrics"] != new["metrics"] and deployed["source"] == str(folder / DEPLOYED)
+        assert old["similarity"]["deployed"] == pytest.approx(1) and new["similarity"]["deployed"] < 1
+    output = data / "new.json"
+    judged(ready, data, "--against", "alice", "--output", str(output))
+    assert ready("report", str(output)).exit_code == 0
+    assert "What changed against the deployed model" in output.with_suffix(".html").read_text()
+    refused = ready("validate", str(data / "new.model"), "--data", str(data), "--against", "alice", "--output",
+                    str(folder / DEPLOYED))  # fmt: skip
+    assert refused.exit_code == 2 and "not written over" in refused.err
+
+
+def test_what_is_not_certain_of_a_nodes_model_is_said(ready: Line, folder: Path, data: Path) -> None:
+    made(data / "new.model", 2)
+    shutil.copyfile(made(data / "old.model", 1), folder / DEPLOYED)
+    assert "numerai-alice is not deployed" in judged(ready, data, "--against", "alice")[1][0]
+    ready("node", "deploy")
+    ready.provider.hash = "another"
+    found, notes = judged(ready, data, "--against", "alice")
+    assert found["against"] == "numerai-alice" and "is not what was deployed" in notes[0]
+
+
+def test_a_model_that_cannot_be_compared_with_is_said_and_the_others_are_judged(
+    ready: Line,
+    folder: Path,
+    data: Path,
+) -> None:
+    made(data / "new.model", 2)
+    found, notes = judged(ready, data, "--against", "alice")
+    assert "against" not in found and "its code has its model from elsewhere" in notes[0]
+    (folder / DEPLOYED).write_bytes(b"PK damaged")
+    found, notes = judged(ready, data, "--against", "alice")
+    assert "against" not in found and any("It is not compared with what is deployed" in note for note in notes)
+    assert len(found["models"]) == 1
+    shutil.rmtree(folder)
+    assert "is not here" in judged(ready, data, "--against", "alice")[1][0]
+    answer = ready("validate", str(data / "new.model"), "--data", str(data), "--against", "bob")
+    assert answer.exit_code == 2 and "There is no model bob" in answer.err
+
+
+def test_a_name_in_two_tournaments_is_asked_about(ready: Line, data: Path) -> None:
+    from dataclasses import replace
+
+    from numerai_compute.adapters.state_store import HomeStore
+
+    store = HomeStore(ready.home)
+    store.save_node(replace(store.nodes()["numerai-alice"], name="signals-alice", tournament=11))
+    answer = ready("validate", str(made(data / "new.model")), "--data", str(data), "--against", "alice")
+    assert answer.exit_code == 2 and "numerai-alice, signals-alice" in answer.err
