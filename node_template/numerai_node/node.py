@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .api import NumeraiApi, Round, Submission
-from .bucket import Bucket, Mirror
+from .bucket import APART, Bucket, Mirror
 from .data import Dataset
 from .downloads import Cache
 from .errors import ConfigurationError, NodeError, NotSubmitted
 from .freshness import LiveData
 from .guard import SENT, Guard
+from .kept import keep
 from .log import log, seconds_since
 from .model_file import DEPLOYED, ModelFile, read_model
 from .notify import addresses, tell
@@ -60,6 +61,7 @@ class Node:
         self._guard = Guard(self.settings, self.dataset, self._transport)
         self._data_round: Round | None = None
         self.submissions: list[Submission] = []
+        self._sent: bytes | None = None
         self._mirror: Mirror | None = None
         self._model: ModelFile | None = None
 
@@ -89,11 +91,14 @@ class Node:
         return folder
 
     def keep_artifacts(self) -> None:
-        """Put what is new in the artifacts folder where it outlives this run. Nothing to do for a folder of one's own;
-        a bucket that cannot be written only means that the next run trains again."""
+        """Put what is new in the artifacts folder, and the CSV that was sent, where they outlive this run. A bucket
+        that cannot be written only means that the next run trains again."""
+        self._transport.submit_by(None)  # what is left to do is worth a few tries, whatever is open
+        if self._sent is not None:
+            keep(self.settings, self._transport, self._sent)
+            self._sent = None
         if self._mirror is None:
             return
-        self._transport.submit_by(None)  # what is left to do is worth a few tries, whatever is open
         try:
             self._mirror.put_back()
         except (NodeError, OSError) as error:
@@ -240,7 +245,10 @@ class Node:
         if self.settings.no_submit:
             raise NotSubmitted(f"The {len(checked)} predictions keep Numerai's rules. Nothing was sent: it is a test.")
         submitter = Submitter(self.settings, self.api, self._transport)
-        self.submissions.append(submitter.submit(checked, data_datestamp, self._data_round))
+        try:
+            self.submissions.append(submitter.submit(checked, data_datestamp, self._data_round))
+        finally:
+            self._sent = submitter.sent or self._sent
         self._guard.keep(checked, lambda: self.artifacts)
         self._remember_what_works()
         return self.submissions[-1]
@@ -252,8 +260,10 @@ class Node:
 
     def _keeps_a_model(self) -> bool:
         try:
-            files = self._folder().rglob("*")
-            return any(path.is_file() and path.name not in (TRAINED_ON, NOTICES, SENT) for path in files)
+            folder = self._folder()
+            files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+            own = (TRAINED_ON, NOTICES, SENT)
+            return any(path.name not in own and not path.as_posix().startswith(APART) for path in files)
         except (ConfigurationError, OSError):
             return False
 

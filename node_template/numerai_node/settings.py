@@ -24,6 +24,9 @@ WARN, REFUSE, OFF = "warn", "refuse", "off"
 """What the gate does with what it finds (gate.py): say it and submit, submit nothing, or not look at all."""
 VERSION = re.compile(r"v(\d{1,4})(?:\.(\d{1,4}))?")
 NEWEST = "newest"
+RUN_VARIABLES = ("NUMERAI_RUN_ID", "AWS_BATCH_JOB_ID")
+"""The second is Batch's own (docs.aws.amazon.com/batch/latest/userguide/job_env_vars.html)."""
+RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 SECRET_VARIABLES = (*KEY_VARIABLES, NOTIFY_VARIABLE)
 """What a program that a node wraps has no business to know."""
 
@@ -33,7 +36,7 @@ class Settings:
     """What this run is about. `trigger_id` is None when the run was started by hand.
 
     `data_version` is a version of the data (`v5.3`), `newest`, or None for the one that the model was trained on. With
-    `no_submit` the run is a test that ends where it would upload.
+    `no_submit` the run is a test that ends where it would upload. `run_id` is the provider's, None in a run by hand.
     """
 
     public_id: str | None
@@ -49,6 +52,7 @@ class Settings:
     data_version: str | None = None
     no_submit: bool = False
     gate: str = WARN
+    run_id: str | None = None
 
     def __repr__(self) -> str:
         return f"Settings(node={self.node!r}, model_id={self.model_id!r}, tournament={self.tournament})"
@@ -95,6 +99,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         data_version=_version(text(VERSION_VARIABLE)),
         no_submit=text(NO_SUBMIT_VARIABLE) not in (None, "0"),
         gate=_gate(text(GATE_VARIABLE) or WARN),
+        run_id=_run_id(next(filter(None, map(text, RUN_VARIABLES)), None)),
     )
     hide(settings.secret_key or "")
     return settings
@@ -140,6 +145,11 @@ def _gate(value: str) -> str:
     if value not in (WARN, REFUSE, OFF):
         raise ConfigurationError(f"{GATE_VARIABLE} must be {WARN}, {REFUSE} or {OFF}.")
     return value
+
+
+def _run_id(value: str | None) -> str | None:
+    """What can name a file; one that cannot is no reason to miss a round."""
+    return value if value is not None and RUN_ID.fullmatch(value) else None
 
 
 def _version(value: str | None) -> str | None:

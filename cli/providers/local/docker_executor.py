@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import secrets
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -24,6 +25,8 @@ from .start_failures import LOOKED_AT, NOT_FOUND, Program, missing_capability, p
 ARTIFACTS = "/numerai/artifacts"
 CACHE = "/numerai/cache"
 KEPT_IMAGES = 3
+READER_MIB = 64
+"""Of a container that is never started. Less than 6 MiB an engine refuses."""
 LOST_BY_ENGINE = "... a part of the output is lost here: the Docker engine has not kept it"
 _RECONNECT_SECONDS = 1.0
 _LOOK_SECONDS = 30.0
@@ -83,6 +86,30 @@ class DockerExecutor:
 
     def environment_places(self, node: Node) -> tuple[str, str]:
         return ARTIFACTS, CACHE
+
+    def artifact(self, node_name: str, reference: str, name: str) -> bytes | None:
+        """Read out of the node's volume through a container that is never started: no other way leads there where the
+        engine is in a machine of its own, or its volumes are root's."""
+        volume = self._volume(node_name, "artifacts")
+        if volume not in self._engine.volumes(self._node_label(node_name)):
+            return None
+        reader = f"numerai-{self._home_id()}-read-{secrets.token_hex(4)}"
+        self._engine.create_container(
+            ContainerSpec(
+                name=reader,
+                image=reference,
+                cpu=1,
+                memory_mib=READER_MIB,
+                environment={},
+                labels=self._labels(node_name),
+                volumes={ARTIFACTS: volume},
+                volume_labels={volume: self._labels(node_name)},
+            )
+        )
+        try:
+            return self._engine.file(reader, f"{ARTIFACTS}/{name}")
+        finally:
+            self._engine.remove_container(reader)
 
     # executing
 
@@ -204,6 +231,9 @@ class DockerExecutor:
     def _granted(self, node: Node) -> tuple[str, ...]:
         return tuple(sorted({*self._settings.capabilities, *node.capabilities}))
 
+    def _volume(self, node_name: str, kind: str) -> str:
+        return f"numerai-{self._home_id()}-{node_name}-{kind}"
+
     def _node_label(self, node_name: str) -> str:
         return f"numerai.node={self._home_id()}/{node_name}"
 
@@ -211,8 +241,8 @@ class DockerExecutor:
         return {"numerai.home": self._home_id(), "numerai.node": f"{self._home_id()}/{node_name}"}
 
     def _spec(self, attempt: Attempt) -> ContainerSpec:
-        home, node = self._home_id(), attempt.node
-        artifacts, cache = (f"numerai-{home}-{node.name}-{kind}" for kind in ("artifacts", "cache"))
+        node = attempt.node
+        artifacts, cache = (self._volume(node.name, kind) for kind in ("artifacts", "cache"))
         labels = self._labels(node.name)
         return ContainerSpec(
             name=_name(attempt),

@@ -77,6 +77,9 @@ class Executor(Protocol):
     def environment_places(self, node: Node) -> tuple[str, str]:
         """The artifacts folder and the cache as a run sees them."""
 
+    def artifact(self, node_name: str, reference: str, name: str) -> bytes | None:
+        """A file in the artifacts folder of a node that runs what `reference` names; None where there is none."""
+
     def start(self, attempt: Attempt) -> None:
         """Start the attempt, unless it was started before. `StartFailed` when it cannot be."""
 

@@ -204,6 +204,13 @@ class LocalProvider:
                     self._require_daemon(run)
                 self._clock.sleep(FOLLOW_SECONDS)
 
+    def artifact(self, node_name: str, name: str) -> bytes | None:
+        """Where the node runs now: in the volume of its containers, or in the folder of its processes."""
+        stored = self._store.deployment(node_name)
+        if stored is None:
+            return None
+        return self._parts.executor(stored.executor).artifact(node_name, stored.reference, name)
+
     def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
         return self._store.calls(node_name, limit)
 
