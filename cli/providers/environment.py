@@ -35,7 +35,8 @@ def container_environment(
 
     `artifacts` is the folder or prefix where trained models live and `cache` the folder for downloads, both as the
     run sees them. `TRIGGER_ID` is absent when no trigger of Numerai started the run, `NUMERAI_API_URL` where the keys
-    belong to Numerai's own API, `NUMERAI_DATA_VERSION` where the node names no data version. `NUMERAI_NO_SUBMIT` is
+    belong to Numerai's own API, `NUMERAI_DATA_VERSION` where the node names no data version,
+    `NUMERAI_RETRAIN_DAYS` where its model is not trained again. `NUMERAI_NO_SUBMIT` is
     there without `submits` only. With `in_container` a loopback address is rewritten to the host's.
     """
     environment = {
@@ -47,7 +48,10 @@ def container_environment(
         "NUMERAI_RUN_ID": run_id,
         "NUMERAI_ARTIFACTS": artifacts,
         "NUMERAI_CPU": f"{node.cpu:g}",
+        "NUMERAI_TIMEOUT_MINUTES": f"{node.timeout_minutes:g}",
     }
+    if node.retrain_days is not None:
+        environment["NUMERAI_RETRAIN_DAYS"] = str(node.retrain_days)
     if node.data_version is not None:
         environment["NUMERAI_DATA_VERSION"] = node.data_version
     if not submits:

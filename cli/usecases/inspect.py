@@ -12,6 +12,7 @@ from ..errors import NumeraiError
 from ..models import Deployment, LogLine, Node, Run, WebhookCall
 from ..names import plainly
 from ..ports import Provider, StateStore
+from .retraining import Training, training_of
 
 KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
 
@@ -19,7 +20,8 @@ KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the
 @dataclass(frozen=True)
 class NodeStatus:
     """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls. `moved` tells
-    that it is served at another address now than Numerai was given."""
+    that it is served at another address now than Numerai was given; `training` is there where its model is trained
+    again by its age."""
 
     node: Node
     deployment: Deployment | None
@@ -27,6 +29,7 @@ class NodeStatus:
     runs: tuple[Run, ...]
     webhook_calls: tuple[WebhookCall, ...]
     moved: bool = False
+    training: Training | None = None
 
 
 def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
@@ -38,6 +41,7 @@ def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
         tuple(provider.runs(node.name, limit)),
         tuple(provider.webhook_calls(node.name, limit)),
         has_moved(node, provider),
+        training_of(node, provider),
     )
 
 

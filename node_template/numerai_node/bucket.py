@@ -268,8 +268,9 @@ class Mirror:
         return path
 
     def _files(self) -> dict[str, tuple[int, int]]:
-        files = [path for path in self._folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-        seen = {path.relative_to(self._folder).as_posix(): path.stat() for path in files}
+        files = {path.relative_to(self._folder): path for path in self._folder.rglob("*") if path.is_file()}
+        shown = {name: path for name, path in files.items() if not any(part.startswith(".") for part in name.parts)}
+        seen = {name.as_posix(): path.stat() for name, path in shown.items()}
         return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in seen.items()}
 
 

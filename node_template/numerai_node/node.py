@@ -18,9 +18,10 @@ from .errors import ConfigurationError, NodeError, NotSubmitted
 from .freshness import LiveData
 from .guard import SENT, Guard
 from .kept import keep
-from .log import log, seconds_since
+from .log import log, seconds_running, seconds_since
 from .model_file import DEPLOYED, ModelFile, read_model
 from .notify import addresses, tell
+from .retraining import RECORD, Record, Retraining, write_record
 from .rules import check_predictions
 from .settings import CLASSIC, VERSION, Settings, from_environment
 from .submitting import Submitter
@@ -158,6 +159,41 @@ class Node:
         if self.trained_on != self.dataset.choice.version:
             self._keep(TRAINED_ON, [self.dataset.choice.version])
 
+    def remember_training(self) -> None:
+        """Remember that the model in `artifacts` was trained just now, on this run's data version. Call it when you
+        have saved a new one."""
+        self.remember_version()
+        try:
+            write_record(self.artifacts, Record(self._transport.clock.now()))
+        except OSError as error:
+            log("warning", what=f"{RECORD} cannot be kept in the artifacts folder", why=error)
+
+    def retrain(self, program: str | Path = "train.py", days: int | None = None) -> None:
+        """Train the model again, where it is as old as `numerai node config --retrain-days` says, else `days`: let a
+        Python script run that trains one and keeps it in `artifacts`. Call it after `submit`.
+
+        The old model stays as long as the script has not ended well. Nothing that goes wrong here is raised.
+        """
+        days = self.settings.retrain_days or days
+        if days is None:
+            return
+        if not self.submissions:
+            log("warning", what="the model is trained again after a submission only", program=program)
+            return
+        limit = self.settings.timeout_minutes
+
+        def left() -> float | None:
+            return None if limit is None else 60 * limit - seconds_running()
+
+        try:
+            version, folder = self.dataset.choice.version, self.artifacts
+            self.keep_artifacts()
+        except (NodeError, OSError) as error:
+            log("warning", what="the model is not trained again", why=error)
+            return
+        now = self._transport.clock.now
+        Retraining(self.settings.node, folder, Path(program), days, version, now, left).if_due()
+
     def features(self, feature_set: str = "small") -> list[str]:
         """The names of the features of a set: `small`, `medium` or `all`.
 
@@ -262,7 +298,7 @@ class Node:
         try:
             folder = self._folder()
             files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-            own = (TRAINED_ON, NOTICES, SENT)
+            own = (TRAINED_ON, NOTICES, SENT, RECORD)
             return any(path.name not in own and not path.as_posix().startswith(APART) for path in files)
         except (ConfigurationError, OSError):
             return False

@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
@@ -164,19 +163,6 @@ def honour_sigterm(grace: float = GRACE_SECONDS) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = (reader, writer, grace)
     threading.Thread(target=_end_after_grace, args=arguments, daemon=True, name="sigterm").start()
-
-
-@contextmanager
-def sigterm_held() -> Iterator[None]:
-    """Let a SIGTERM that comes within the block take effect only at its end, so that a started process is known."""
-    came: list[int] = []
-    handler = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, handler)
-    if came:
-        signal.raise_signal(signal.SIGTERM)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

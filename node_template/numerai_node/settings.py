@@ -37,6 +37,8 @@ class Settings:
 
     `data_version` is a version of the data (`v5.3`), `newest`, or None for the one that the model was trained on. With
     `no_submit` the run is a test that ends where it would upload. `run_id` is the provider's, None in a run by hand.
+    A model that is `retrain_days` old is trained again, None lets it be. The provider ends the run after
+    `timeout_minutes`; None where it does not say.
     """
 
     public_id: str | None
@@ -53,6 +55,8 @@ class Settings:
     no_submit: bool = False
     gate: str = WARN
     run_id: str | None = None
+    retrain_days: int | None = None
+    timeout_minutes: float | None = None
 
     def __repr__(self) -> str:
         return f"Settings(node={self.node!r}, model_id={self.model_id!r}, tournament={self.tournament})"
@@ -95,10 +99,12 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         tournament=_tournament(text("NUMERAI_TOURNAMENT") or str(CLASSIC)),
         artifacts=text("NUMERAI_ARTIFACTS") or "artifacts",
         cache=Path(given) if (given := text("NUMERAI_CACHE")) else default_cache(env),
-        cpu=_cpu(text("NUMERAI_CPU")),
+        cpu=_number("NUMERAI_CPU", text("NUMERAI_CPU")),
         data_version=_version(text(VERSION_VARIABLE)),
         no_submit=text(NO_SUBMIT_VARIABLE) not in (None, "0"),
         gate=_gate(text(GATE_VARIABLE) or WARN),
+        retrain_days=int(days) if (days := _number("NUMERAI_RETRAIN_DAYS", text("NUMERAI_RETRAIN_DAYS"))) else None,
+        timeout_minutes=_number("NUMERAI_TIMEOUT_MINUTES", text("NUMERAI_TIMEOUT_MINUTES")),
         run_id=_run_id(next(filter(None, map(text, RUN_VARIABLES)), None)),
     )
     hide(settings.secret_key or "")
@@ -129,16 +135,16 @@ def _tournament(value: str) -> int:
     return int(value)
 
 
-def _cpu(value: str | None) -> float | None:
+def _number(name: str, value: str | None) -> float | None:
     if value is None:
         return None
     try:
-        cpu = float(value)
+        number = float(value)
     except ValueError:
-        cpu = 0.0
-    if not 0 < cpu < float("inf"):
-        raise ConfigurationError("NUMERAI_CPU is malformed: it must be a number of vCPUs above 0.")
-    return cpu
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ConfigurationError(f"{name} is malformed: it must be a number above 0.")
+    return number
 
 
 def _gate(value: str) -> str:

@@ -167,6 +167,27 @@ def test_signals(example_of: Callable[[int], Runner], sandbox: ServedSandbox, ca
     assert " trained trees=20 features=20 " in out
 
 
+def grow_old(artifacts: Path) -> None:
+    """Let the kept model have been trained a century ago."""
+    record = artifacts / "training.json"
+    record.write_text(record.read_text().replace('"trained_at": "20', '"trained_at": "19'))
+
+
+def test_classic_trains_again_when_its_model_is_old(
+    example_of: Callable[[int], Runner], sandbox: ServedSandbox, tmp_path: Path
+) -> None:
+    node, artifacts = example_of(8), tmp_path / "artifacts"
+    assert " retraining " not in next_round(sandbox, node, NUMERAI_RETRAIN_DAYS="30"), "it is new"
+    grow_old(artifacts)
+    old = (artifacts / "model.json").read_text()
+    code = tmp_path / "node" / "train.py"
+    code.write_text(code.read_text().replace("TREES = 20", "TREES = 21"))
+    out = next_round(sandbox, node, NUMERAI_RETRAIN_DAYS="30")
+    assert out.index(" loaded model=") < out.index(" submitted ") < out.index(" trained trees=21 ")
+    assert (artifacts / "model.json").read_text() != old
+    assert " retraining " not in next_round(sandbox, node, NUMERAI_RETRAIN_DAYS="30")
+
+
 def test_crypto_keeps_its_model_until_it_is_old(
     example_of: Callable[[int], Runner], sandbox: ServedSandbox, catalog: Catalog, tmp_path: Path
 ) -> None:
@@ -178,10 +199,10 @@ def test_crypto_keeps_its_model_until_it_is_old(
     assert " loaded model=" in second
     assert "file=crypto/v2.0/train.parquet" not in second
 
-    about = tmp_path / "artifacts" / "model.json"
-    about.write_text(about.read_text().replace('"trained_at": "20', '"trained_at": "19'))
+    grow_old(tmp_path / "artifacts")
     third = next_round(sandbox, node)
-    assert "days old and is trained anew" in third
+    assert third.index(" loaded model=") < third.index(" submitted ") < third.index(" trained trees=20 ")
+    assert " retrained " in third and " retraining " not in next_round(sandbox, node)
     catalog.publish("crypto/v3.0", renames=True)
     assert 'version=v2.0 why="the model was trained on it" newer=v3.0' in next_round(sandbox, node)
     catalog.remove("crypto/v2.0")

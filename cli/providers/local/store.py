@@ -97,7 +97,7 @@ class RunStore:
             token = row["token"] if row else secrets.token_urlsafe(32)
             cron_after = row["cron_after"] if row and row["cron"] == node.cron else time_text(now)
             db.execute(
-                "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     node.name,
                     token,
@@ -112,6 +112,7 @@ class RunStore:
                     cron_after,
                     node.data_version,
                     ",".join(node.capabilities),
+                    node.retrain_days,
                 ),
             )
         return StoredNode(node, token)
@@ -363,6 +364,7 @@ def _stored_node(row: sqlite3.Row) -> StoredNode:
         cron=row["cron"],
         data_version=row["data_version"],
         capabilities=tuple(name for name in row["capabilities"].split(",") if name),
+        retrain_days=row["retrain_days"],
     )
     return StoredNode(node, row["token"])
 

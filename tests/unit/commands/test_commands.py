@@ -606,6 +606,23 @@ def test_history_writes_the_csv_that_a_run_has_sent(
     assert "none is kept" in line("history", "--csv", "r1").err
 
 
+def test_status_says_how_old_a_model_is_that_is_trained_again(line: Line, folder: Path) -> None:
+    line.provider = KeepingProvider({})
+    line("node", "-m", "alice", "config", "-p", str(folder), "--retrain-days", "30")
+    assert "not known yet, again when it is 30 days old" in line("node", "status").out
+    record: dict[str, str | None] = {"trained_at": "2020-01-01T00:00:00+00:00", "failed_at": None, "why": None}
+    line.provider.kept["numerai-alice/training.json"] = json.dumps(record).encode()
+    assert "days ago, again when it is 30 days old" in line("node", "status").out
+    record |= {"failed_at": "2020-02-01T00:00:00+00:00", "why": "train.py ended with exit code 1"}
+    line.provider.kept["numerai-alice/training.json"] = json.dumps(record).encode()
+    shown = line("node", "status").out
+    assert "has failed since 2020-02-01 00:00 UTC: train.py ended with exit code 1" in " ".join(shown.split())
+    assert line("node", "status", "--json").json["training"]["why"] == "train.py ended with exit code 1"
+    line.provider.kept["numerai-alice/training.json"] = b"{"
+    assert "not known yet" in line("node", "status").out
+    assert line("node", "config", "--retrain-days", "-1").exit_code == 2
+
+
 def test_a_model_with_an_assigned_pickle_is_named_and_configured_only_at_a_terminal(
     ready: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
