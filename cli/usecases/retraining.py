@@ -44,11 +44,11 @@ def training_of(node: Node, provider: Provider) -> Training | None:
         return None
     try:
         content = json.loads(provider.artifact(node.name, RECORD) or b"{}")
-        moments = [_moment(content.get(name)) for name in ("trained_at", "failed_at")]
+        trained_at, failed_at = _moment(content.get("trained_at")), _moment(content.get("failed_at"))
         why = content.get("why")
     except (NumeraiError, ValueError, AttributeError):
         return None
-    return Training(*moments, None if why is None else str(why))
+    return Training(trained_at, failed_at, None if why is None else str(why))
 
 
 def _moment(text: Any) -> datetime | None:
