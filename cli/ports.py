@@ -740,6 +740,15 @@ class RunsWithoutSubmitting(Protocol):
 
 
 @runtime_checkable
+class TrainsModels(Protocol):
+    """A provider that can start a run which trains the node's model, and submits nothing."""
+
+    def train(self, node: Node) -> Run:
+        """Start one, with NUMERAI_TRAIN and NUMERAI_NO_SUBMIT set. It keeps no round from its run, and its trigger id
+        begins with `no-submit-train-`."""
+
+
+@runtime_checkable
 class KeepsArtifacts(Protocol):
     """A provider whose nodes have an artifacts folder that can be read from here."""
 

@@ -164,7 +164,7 @@ class Node:
         have saved a new one."""
         self.remember_version()
         try:
-            write_record(self.artifacts, Record(self._transport.clock.now()))
+            write_record(self.artifacts, Record(self._transport.clock.now(), run=self.settings.run_id))
         except OSError as error:
             log("warning", what=f"{RECORD} cannot be kept in the artifacts folder", why=error)
 
@@ -180,19 +180,27 @@ class Node:
         if not self.submissions:
             log("warning", what="the model is trained again after a submission only", program=program)
             return
-        limit = self.settings.timeout_minutes
-
-        def left() -> float | None:
-            return None if limit is None else 60 * limit - seconds_running()
-
         try:
-            version, folder = self.dataset.choice.version, self.artifacts
+            retraining = self._retraining(program)
             self.keep_artifacts()
         except (NodeError, OSError) as error:
             log("warning", what="the model is not trained again", why=error)
             return
-        now = self._transport.clock.now
-        Retraining(self.settings.node, folder, Path(program), days, version, now, left).if_due()
+        retraining.if_due(days)
+
+    def train_now(self, program: str | Path = "train.py") -> None:
+        """Train the model, whatever its age, as `retrain` does. `ProgramFailed` when it is not trained; the old one
+        stays then."""
+        self._retraining(program).at_once()
+
+    def _retraining(self, program: str | Path) -> Retraining:
+        settings = self.settings
+
+        def left() -> float | None:
+            return None if settings.timeout_minutes is None else 60 * settings.timeout_minutes - seconds_running()
+
+        version, now = self.dataset.choice.version, self._transport.clock.now
+        return Retraining(settings.node, settings.run_id, self.artifacts, Path(program), version, now, left)
 
     def features(self, feature_set: str = "small") -> list[str]:
         """The names of the features of a set: `small`, `medium` or `all`.

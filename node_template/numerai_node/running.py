@@ -57,6 +57,7 @@ class Ending:
 
 def run(main: Callable[[Node], object], *, tells: bool = True) -> NoReturn:
     """Call `main` with this run's node and end the process: 0, 65, 69, 73, 75, 76, 78, 79, or 1 when its code failed.
+    In a run that only trains (NUMERAI_TRAIN), `train.py` is run in place of `main`.
 
     With `tells`, the people of NUMERAI_NOTIFY are told how it ended, unless it is a test that is not to submit.
     """
@@ -86,7 +87,10 @@ def _keeping_artifacts(main: Callable[[Node], object], nodes: list[Node]) -> Non
     node = Node()
     nodes.append(node)
     try:
-        main(node)
+        if node.settings.trains:
+            node.train_now()
+        else:
+            main(node)
     finally:
         node.keep_artifacts()
 

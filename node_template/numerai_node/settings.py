@@ -19,6 +19,7 @@ KEY_VARIABLES = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY")
 NOTIFY_VARIABLE = "NUMERAI_NOTIFY"
 VERSION_VARIABLE = "NUMERAI_DATA_VERSION"
 NO_SUBMIT_VARIABLE = "NUMERAI_NO_SUBMIT"
+TRAIN_VARIABLE = "NUMERAI_TRAIN"
 GATE_VARIABLE = "NUMERAI_GATE"
 WARN, REFUSE, OFF = "warn", "refuse", "off"
 """What the gate does with what it finds (gate.py): say it and submit, submit nothing, or not look at all."""
@@ -38,7 +39,7 @@ class Settings:
     `data_version` is a version of the data (`v5.3`), `newest`, or None for the one that the model was trained on. With
     `no_submit` the run is a test that ends where it would upload. `run_id` is the provider's, None in a run by hand.
     A model that is `retrain_days` old is trained again, None lets it be. The provider ends the run after
-    `timeout_minutes`; None where it does not say.
+    `timeout_minutes`; None where it does not say. A run that `trains` does nothing else.
     """
 
     public_id: str | None
@@ -57,6 +58,7 @@ class Settings:
     run_id: str | None = None
     retrain_days: int | None = None
     timeout_minutes: float | None = None
+    trains: bool = False
 
     def __repr__(self) -> str:
         return f"Settings(node={self.node!r}, model_id={self.model_id!r}, tournament={self.tournament})"
@@ -105,6 +107,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         gate=_gate(text(GATE_VARIABLE) or WARN),
         retrain_days=int(days) if (days := _number("NUMERAI_RETRAIN_DAYS", text("NUMERAI_RETRAIN_DAYS"))) else None,
         timeout_minutes=_number("NUMERAI_TIMEOUT_MINUTES", text("NUMERAI_TIMEOUT_MINUTES")),
+        trains=text(TRAIN_VARIABLE) not in (None, "0"),
         run_id=_run_id(next(filter(None, map(text, RUN_VARIABLES)), None)),
     )
     hide(settings.secret_key or "")

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Node, Run, RunFailure, RunState
-from numerai_compute.ports import KeepsArtifacts, Provider, RunsWithoutSubmitting
+from numerai_compute.ports import KeepsArtifacts, Provider, RunsWithoutSubmitting, TrainsModels
 from numerai_compute.usecases.inspect import changed_since_deploy
 from numerai_compute.usecases.sent import sent_csv
 
@@ -55,6 +55,16 @@ def stop(number, frame):
 signal.signal(signal.SIGTERM, stop)
 print("ready", flush=True)
 time.sleep(600)
+"""
+TRAINS = """
+import os, sys
+sys.exit(0 if os.environ.get("NUMERAI_TRAIN") == os.environ.get("NUMERAI_NO_SUBMIT") == "1" else 1)
+"""
+WAIT_TO_TRAIN = f"""
+import os, sys
+if "NUMERAI_TRAIN" not in os.environ:
+    sys.exit(0)
+{WAIT}
 """
 SEND = """
 import gzip, os
@@ -294,6 +304,23 @@ class ProviderContract(Generic[AnyBench]):
         by_hand = ended(bench.provider, bench.provider.trigger(node).id)
         assert (by_hand.state, by_hand.exit_code) == (RunState.FAILED, 1) and not by_hand.is_test
         assert trigger(webhook(node), "no-submit-x").status == 400
+
+    def test_a_training_is_a_run_of_its_own_kind(self, bench: AnyBench) -> None:
+        node = self.ready(bench, TRAINS)
+        run = ended(bench.provider, cast(TrainsModels, bench.provider).train(node).id)
+        assert (run.state, run.exit_code, run.failure) == (RunState.SUCCEEDED, 0, None), run
+        assert run.is_test and (run.trigger_id or "").startswith("no-submit-train-")
+        by_hand = ended(bench.provider, bench.provider.trigger(node).id)
+        assert by_hand.exit_code == 1 and not by_hand.is_test
+
+    def test_a_training_keeps_no_round_from_its_run(self, bench: AnyBench) -> None:
+        node = self.ready(bench, WAIT_TO_TRAIN)
+        training = cast(TrainsModels, bench.provider).train(node)
+        until_line(bench.provider, training.id, "ready")
+        assert ended(bench.provider, bench.provider.trigger(node).id).state is RunState.SUCCEEDED
+        assert bench.provider.run(training.id).state is RunState.RUNNING
+        bench.release(node, training)
+        assert ended(bench.provider, training.id).state is RunState.SUCCEEDED
 
     def test_what_a_run_has_sent_is_given_back(self, bench: AnyBench) -> None:
         node = self.ready(bench, SEND)

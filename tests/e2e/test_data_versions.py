@@ -186,6 +186,8 @@ def test_classic_trains_again_when_its_model_is_old(
     assert out.index(" loaded model=") < out.index(" submitted ") < out.index(" trained trees=21 ")
     assert (artifacts / "model.json").read_text() != old
     assert " retraining " not in next_round(sandbox, node, NUMERAI_RETRAIN_DAYS="30")
+    exit_code, out = node("predict.py", NUMERAI_TRAIN="1", NUMERAI_NO_SUBMIT="1")
+    assert exit_code == 0 and " trained trees=21 " in out and " retrained " in out and " loaded " not in out
 
 
 def test_crypto_keeps_its_model_until_it_is_old(

@@ -233,6 +233,10 @@ class AwsProvider:
         self._require_node(node.name)
         return self._runs().submit(node.name, submits=False)
 
+    def train(self, node: Node) -> Run:
+        self._require_node(node.name)
+        return self._runs().submit(node.name, submits=False, trains=True)
+
     def start_seconds(self, node: Node) -> float:
         return HOST_START_SECONDS if beyond_fargate(node.cpu, node.memory_mib) else FARGATE_START_SECONDS
 

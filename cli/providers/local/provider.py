@@ -12,7 +12,7 @@ from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import HowItRuns, Report, Silence
 from ...schedule import validate_cron
 from ...source import source_hash, source_of
-from ...triggers import NO_SUBMIT
+from ...triggers import NO_SUBMIT, TRAIN
 from ..registry import ProviderContext
 from ..webhooks.calls import TRIGGER_ID
 from .answering import silence_at
@@ -172,6 +172,10 @@ class LocalProvider:
     def run_without_submitting(self, node: Node) -> Run:
         self._require_node(node.name)
         return self._store.add_run(node.name, f"{NO_SUBMIT}{secrets.token_hex(8)}", self._clock.now())
+
+    def train(self, node: Node) -> Run:
+        self._require_node(node.name)
+        return self._store.add_run(node.name, f"{TRAIN}{secrets.token_hex(8)}", self._clock.now())
 
     def run(self, run_id: str) -> Run:
         return self._job(run_id).run

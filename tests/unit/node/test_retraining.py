@@ -48,7 +48,7 @@ def retrain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pa
         (tmp_path / "train.py").write_text(script)
         if record != Record():
             write_record(folder, record)
-        Retraining("numerai-alice", folder, Path("train.py"), 30, "v5.3", lambda: now, lambda: left).if_due()
+        Retraining("numerai-alice", "r1", folder, Path("train.py"), "v5.3", lambda: now, lambda: left).if_due(30)
         return folder
 
     return go
@@ -74,7 +74,7 @@ def test_an_old_model_is_replaced_by_a_program_that_gets_no_keys(retrain: Callab
     assert (folder / "model.txt").read_text() == "new"
     seen = json.loads((folder / "sub" / "seen.json").read_text())
     assert seen == {"NUMERAI_SECRET_KEY": None, "NUMERAI_NOTIFY": None, "NUMERAI_DATA_VERSION": "v5.3"}
-    assert read_record(folder) == Record(NOW)
+    assert read_record(folder) == Record(NOW, run="r1", files=("model.txt", "sub/seen.json"))
     assert sorted(path.name for path in folder.iterdir()) == ["model.txt", "sub", "training.json"]
 
 
@@ -107,7 +107,7 @@ def test_a_training_that_fails_leaves_the_old_model_and_is_remembered(
     retrain(script, kept, left=left, now=later)
     assert read_record(folder).failed_at == NOW, "since when"
     retrain(TRAIN, kept, now=later)
-    assert read_record(folder) == Record(later)
+    assert read_record(folder).trained_at == later and read_record(folder).failed_at is None
 
 
 def test_a_training_that_takes_too_long_is_stopped(
@@ -173,6 +173,30 @@ def test_nothing_is_trained_without_the_setting_or_before_a_submission(
     write_record(node.artifacts, Record(datetime.now(timezone.utc) - timedelta(days=30)))
     node.retrain()
     assert (node.artifacts / "model.txt").read_text() == "new"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("script", "code"), [(TRAIN, 0), (TRAIN + "sys.exit(78)", 78), ("", 1), (None, 1)])
+def test_a_run_that_only_trains_does_nothing_else(
+    start: Callable[..., subprocess.Popen[str]],  # noqa: F811
+    stub: Stub,
+    tmp_path: Path,
+    script: str | None,
+    code: int,
+) -> None:
+    artifacts = tmp_path / "kept"
+    if script is not None:
+        (tmp_path / "train.py").write_text("import os; assert 'NUMERAI_TRAIN' not in os.environ\n" + script)
+    (tmp_path / "predict.py").write_text(
+        "from numerai_node import run_and_submit\nrun_and_submit(lambda node: print('predicts'))\n"
+    )
+    told = {"NUMERAI_TRAIN": "1", "NUMERAI_NO_SUBMIT": "1", "NUMERAI_RUN_ID": "r7"}
+    process = start("predict.py", changes={**told, "NUMERAI_ARTIFACTS": str(artifacts)})
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == code, out
+    assert "predicts" not in out and not stub.created
+    assert (artifacts / "model.txt").exists() is (code == 0)
+    assert (read_record(artifacts).run == "r7") is (code == 0)
 
 
 @posix
