@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.listeners import Inbox, http_inbox
 
 pytestmark = pytest.mark.e2e
 
+ROOT = Path(__file__).parents[2]
 MODELS = {8: "alice", 11: "bob", 12: "carol"}
 EXAMPLES = {8: "tournament-python3", 11: "signals-python3", 12: "crypto-python3"}
 
@@ -188,6 +190,23 @@ def test_classic_trains_again_when_its_model_is_old(
     assert " retraining " not in next_round(sandbox, node, NUMERAI_RETRAIN_DAYS="30")
     exit_code, out = node("predict.py", NUMERAI_TRAIN="1", NUMERAI_NO_SUBMIT="1")
     assert exit_code == 0 and " trained trees=21 " in out and " retrained " in out and " loaded " not in out
+
+
+def test_a_model_toml_is_trained_on_the_node_as_the_documentation_has_it(
+    example_of: Callable[[int], Runner], sandbox: ServedSandbox, tmp_path: Path
+) -> None:
+    node, folder, artifacts = example_of(8), tmp_path / "node", tmp_path / "artifacts"
+    documented = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").split("### Train on a node's provider")[1]
+    (folder / "train.py").write_text(documented.split("```python\n")[1].split("```")[0])
+    predict = (ROOT / "node_template" / "model-python3" / "predict.py").read_text(encoding="utf-8")
+    (folder / "predict.py").write_text(predict.replace("node.model()", 'node.model(node.artifacts / "own.model")'))
+    (folder / "model.toml").write_text(
+        '[data]\nfeature_sets = ["small"]\n[held_out]\neras = 3\n[parameters]\ntrees = 20\n'
+    )
+    exit_code, out = node("predict.py", NUMERAI_TRAIN="1", NUMERAI_NO_SUBMIT="1", NUMERAI_RUN_ID="r1")
+    assert exit_code == 0, out
+    assert json.loads((artifacts / "training.json").read_text())["files"] == ["data_version", "own.model"]
+    assert " loaded model=" in next_round(sandbox, node)
 
 
 def test_crypto_keeps_its_model_until_it_is_old(
