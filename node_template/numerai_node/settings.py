@@ -106,7 +106,7 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         no_submit=text(NO_SUBMIT_VARIABLE) not in (None, "0"),
         gate=_gate(text(GATE_VARIABLE) or WARN),
         retrain_days=int(days) if (days := _number("NUMERAI_RETRAIN_DAYS", text("NUMERAI_RETRAIN_DAYS"))) else None,
-        timeout_minutes=_number("NUMERAI_TIMEOUT_MINUTES", text("NUMERAI_TIMEOUT_MINUTES")),
+        timeout_minutes=_limit(text("NUMERAI_TIMEOUT_MINUTES")),
         trains=text(TRAIN_VARIABLE) not in (None, "0"),
         run_id=_run_id(next(filter(None, map(text, RUN_VARIABLES)), None)),
     )
@@ -148,6 +148,14 @@ def _number(name: str, value: str | None) -> float | None:
     if not 0 < number < float("inf"):
         raise ConfigurationError(f"{name} is malformed: it must be a number above 0.")
     return number
+
+
+def _limit(value: str | None) -> float | None:
+    """Only a training asks for it, so what cannot be understood is no reason to miss a round."""
+    try:
+        return _number("NUMERAI_TIMEOUT_MINUTES", value)
+    except ConfigurationError:
+        return None
 
 
 def _gate(value: str) -> str:

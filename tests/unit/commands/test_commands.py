@@ -618,6 +618,7 @@ def test_status_says_how_old_a_model_is_that_is_trained_again(line: Line, folder
     shown = line("node", "status").out
     assert "has failed since 2020-02-01 00:00 UTC: train.py ended with exit code 1" in " ".join(shown.split())
     assert line("node", "status", "--json").json["training"]["why"] == "train.py ended with exit code 1"
+    assert "could not be trained again since 2020-02-01: train.py ended with exit code 1" in line("doctor").out
     line.provider.kept["numerai-alice/training.json"] = b"{"
     assert "not known yet" in line("node", "status").out
     assert line("node", "config", "--retrain-days", "-1").exit_code == 2

@@ -155,6 +155,11 @@ def test_days_that_are_none_are_named(days: str) -> None:
         from_environment({"NUMERAI_RETRAIN_DAYS": days})
 
 
+@pytest.mark.parametrize(("minutes", "limit"), [("60", 60.0), ("0.5", 0.5), ("0", None), ("many", None)])
+def test_a_time_limit_that_is_none_costs_no_round(minutes: str, limit: float | None) -> None:
+    assert from_environment({"NUMERAI_TIMEOUT_MINUTES": minutes}).timeout_minutes == limit
+
+
 def test_nothing_is_trained_without_the_setting_or_before_a_submission(
     make_node: MakeNode, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
