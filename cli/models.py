@@ -141,7 +141,8 @@ class Node:
     images that its Dockerfile builds on, by their full names, where they are pinned; `capabilities` are the Linux
     capabilities that its containers are given; `disk_gib` is what a run may write, where its provider has a limit, None
     for that provider's own. `also_on` is the other provider that holds a side of it while it is moved from one to the
-    other. `legacy` keeps what the official tool had recorded about the node, unread.
+    other. A model that is `retrain_days` old is trained again after a submission, None lets it be. `legacy` keeps what
+    the official tool had recorded about the node, unread.
     """
 
     name: str
@@ -162,6 +163,7 @@ class Node:
     capabilities: tuple[str, ...] = ()
     disk_gib: int | None = None
     also_on: str | None = None
+    retrain_days: int | None = None
 
 
 def in_official_cluster(node: Node) -> bool:

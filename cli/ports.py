@@ -476,6 +476,10 @@ class ContainerEngine(Protocol):
         """A file in a container, running or not, as the system finds it to execute it: by its path from the working
         folder, or by its name in PATH; its path, first 64 KiB and mode, None when there is none."""
 
+    def file(self, name: str, path: str) -> bytes | None:
+        """The content of a file in a container, running or not; None when there is none at that path, or no container.
+        A link is followed. `ProviderError` when it is larger than 256 MiB."""
+
     def architecture(self) -> str:
         """The processor that the engine runs, as `uname -m` says it."""
 
@@ -780,6 +784,23 @@ class RunsWithoutSubmitting(Protocol):
     def run_without_submitting(self, node: Node) -> Run:
         """Start one run with NUMERAI_NO_SUBMIT set. One that ends where it would submit has succeeded, with the exit
         code 79. Its trigger id begins with `no-submit-`."""
+
+
+@runtime_checkable
+class TrainsModels(Protocol):
+    """A provider that can start a run which trains the node's model, and submits nothing."""
+
+    def train(self, node: Node) -> Run:
+        """Start one, with NUMERAI_TRAIN and NUMERAI_NO_SUBMIT set. It keeps no round from its run, and its trigger id
+        begins with `no-submit-train-`."""
+
+
+@runtime_checkable
+class KeepsArtifacts(Protocol):
+    """A provider whose nodes have an artifacts folder that can be read from here."""
+
+    def artifact(self, node_name: str, name: str) -> bytes | None:
+        """A file of it, by its path from there, as runs have left it; None where there is none. Changes nothing."""
 
 
 @runtime_checkable

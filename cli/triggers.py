@@ -9,6 +9,8 @@ carry one."""
 NO_SUBMIT = "no-submit-"
 """Begins the trigger ids of runs that are not to submit, and on AWS the names of their jobs. No call of a webhook may
 carry one."""
+TRAIN = f"{NO_SUBMIT}train-"
+"""Begins the trigger ids of those of them that only train."""
 ANOTHER_ROUND = 12 * 3600
 """A round whose opening is moved by more seconds than this is another one that has the same number."""
 
@@ -22,6 +24,11 @@ def watch_trigger(tournament: int, number: int, serial: int) -> str:
 def submits(trigger_id: str | None) -> bool:
     """Whether the run of this trigger id is to submit: all but those of `node test --no-submit`."""
     return trigger_id is None or not trigger_id.startswith(NO_SUBMIT)
+
+
+def trains(trigger_id: str | None) -> bool:
+    """Whether the run of this trigger id only trains the node's model."""
+    return trigger_id is not None and trigger_id.startswith(TRAIN)
 
 
 def is_another(opening: float, other: float) -> bool:

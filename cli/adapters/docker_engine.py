@@ -51,7 +51,7 @@ LOG_FILES = "2"
 PIDS_LIMIT = 2048
 """Processes and threads of a container, as Podman limits them (podman-run(1), --pids-limit). On 128 CPUs a process that
 trains with LightGBM on numpy and pyarrow has about 190 threads: OpenBLAS makes 64 at most, the others one a CPU."""
-PROGRAM_BYTES = 64 * 1024
+PROGRAM_BYTES, FILE_BYTES = 64 * 1024, 256 << 20
 LINKS_FOLLOWED = 10
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _WITHOUT = "or run nodes without containers: `numerai config set executor process` (or NUMERAI_EXECUTOR=process)."
@@ -475,14 +475,23 @@ class DockerEngine:
                 places = [folder] if "/" in program else variables.get("PATH", DEFAULT_PATH).split(":")
                 for place in places:
                     if (
-                        found := self._file(name, posixpath.normpath(posixpath.join(folder, place, program)))
+                        found := self._file(
+                            name, posixpath.normpath(posixpath.join(folder, place, program)), PROGRAM_BYTES
+                        )
                     ) is not None:
                         return found
             except NotFound:
                 return None
         return None
 
-    def _file(self, name: str, path: str) -> tuple[str, bytes, int] | None:
+    def file(self, name: str, path: str) -> bytes | None:
+        with _errors():
+            found = self._file(name, path, FILE_BYTES + 1)
+        if found is not None and len(found[1]) > FILE_BYTES:
+            raise ProviderError(f"{path} in {name} is larger than {FILE_BYTES >> 20} MiB.", code="too-large")
+        return None if found is None else found[1]
+
+    def _file(self, name: str, path: str, most: int) -> tuple[str, bytes, int] | None:
         from .docker_sdk import NotFound
 
         for _ in range(LINKS_FOLLOWED):
@@ -492,13 +501,13 @@ class DockerEngine:
                 return None
             if not stat.get("linkTarget"):
                 # Only the beginning: a tar header of 512 bytes (more for a long name), then the content.
-                content = b""
+                content = bytearray()
                 for piece in stream:
                     content += piece
-                    if len(content) > PROGRAM_BYTES + 4096:
+                    if len(content) > most + 4096:
                         break
                 stream.close()
-                return path, _first_file(content), int(stat["mode"])
+                return path, _first_file(bytes(content), most), int(stat["mode"])
             path = posixpath.join(posixpath.dirname(path), stat["linkTarget"])
         return None
 
@@ -586,12 +595,12 @@ def _entry(entry: tarfile.TarInfo) -> tarfile.TarInfo:
     return entry
 
 
-def _first_file(archive: bytes) -> bytes:
+def _first_file(archive: bytes, most: int) -> bytes:
     """The beginning of the content of the first file in a tar archive that is cut off somewhere."""
     with tarfile.open(fileobj=io.BytesIO(archive), mode="r|") as opened:
         entry = opened.next()
         start = entry.offset_data if entry is not None else 0
-        return archive[start : start + min(entry.size, PROGRAM_BYTES)] if entry is not None and entry.isfile() else b""
+        return archive[start : start + min(entry.size, most)] if entry is not None and entry.isfile() else b""
 
 
 def _connect() -> Any:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
+from pathlib import Path
 
 import click
 
+from ..errors import UsageError
 from ..factory import Factory
+from ..files.places import place
+from ..models import Node
+from ..render import OK
 from ..usecases.history import History, RoundReader, RoundRecord, RunRecord, Standing, read_history
 from ..usecases.resolve import first_steps, resolve_node, select_nodes
-from .options import output_options, tournament_option, whole
+from .options import PlaceType, output_options, tournament_option, whole
 
 MOST_ROUNDS = 100
 
@@ -18,23 +24,52 @@ MOST_ROUNDS = 100
 @click.option("-m", "--model-name", "--model", help="Only this model's nodes.  [default: all]")
 @tournament_option("Only this tournament: 8 Classic, 11 Signals, 12 Crypto.")
 @click.option("-n", "--rounds", type=whole(1, MOST_ROUNDS), default=10, show_default=True, help="How many.")
+@click.option("--csv", "run_id", metavar="RUN_ID", help="Write the CSV that this run has sent to a file instead.")
+@click.option(
+    "--output", "-o", type=PlaceType(dir_okay=False), help="With --csv: the file.  [default: RUN_ID.csv in this folder]"
+)
 @output_options
 @click.pass_obj
-def history(factory: Factory, model_name: str | None, tournament: int | None, rounds: int) -> None:
+def history(
+    factory: Factory,
+    model_name: str | None,
+    tournament: int | None,
+    rounds: int,
+    run_id: str | None,
+    output: Path | None,
+) -> None:
     """Show per round what was triggered, run and submitted.
 
     Times are Numerai's, in UTC. What could not be asked, Numerai or a provider, is said first: the rest may be
     incomplete then.
 
     \b
-    Example:
+    Examples:
       numerai history -m alice -n 3
+      numerai history --csv 3f6c0a1be2d4 -o sent.csv
     """
     nodes = select_nodes(factory.store.nodes(), model_name, tournament)
     if not nodes and (model_name or tournament):
         resolve_node(factory.store, model_name, tournament)  # says what there is
+    if run_id is not None:
+        _write_sent(factory, nodes, run_id, output)
+        return
+    if output is not None:
+        raise UsageError("--output only goes with --csv.")
     result = read_history(nodes, reader_of(factory), rounds)
     factory.render.result(result, lambda: _show(factory, result, configured=bool(nodes)))
+
+
+def _write_sent(factory: Factory, nodes: Sequence[Node], run_id: str, output: Path | None) -> None:
+    from ..usecases.sent import sent_csv, write_csv
+
+    node, content = sent_csv(nodes, run_id, factory.provider_recorded)
+    path = output or place(f"{run_id}.csv")
+    write_csv(content, path)
+    factory.render.result(
+        {"node": node.name, "run": run_id, "csv": path},
+        lambda: factory.render.mark(OK, f"{path} is what run {run_id} of {node.name} has sent"),
+    )
 
 
 def reader_of(factory: Factory) -> RoundReader:

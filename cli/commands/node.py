@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from ..counting import counted
 from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError, UsageError
 from ..factory import Factory
 from ..installation import extra_needed
@@ -47,11 +48,13 @@ from .options import (
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
 if TYPE_CHECKING:
+    from datetime import datetime
     from pathlib import Path
 
     from ..models import Deployment
     from ..ports import Provider
     from ..usecases.hosting import Assigned
+    from ..usecases.retraining import Training
     from ..usecases.verify import Fact, Verifier
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -124,6 +127,12 @@ def node() -> None:
     metavar="V",
     help="Use this version of Numerai's data, e.g. v5.3; or newest; or trained: the one its model was trained on."
     "  [default: trained]",
+)
+@click.option(
+    "--retrain-days",
+    type=whole(0, 3650),
+    metavar="DAYS",
+    help="Train the model again, after a submission, when it is so old. 0 ends that.  [default: never]",
 )
 @click.option(
     "--pin-base/--no-pin-base",
@@ -621,6 +630,8 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
         *_starts(node, factory.provider_of(node)),
     ]
+    if node.retrain_days is not None:
+        rows.append(("trained", _trained(state.training, node.retrain_days, now)))
     if state.moved:
         rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))
     if state.changed_since_deploy:
@@ -634,6 +645,14 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         )
     else:
         render.say("It has not run yet.")
+
+
+def _trained(training: Training | None, days: int, now: datetime) -> str:
+    age = "not known yet" if training is None or training.trained_at is None else ago(training.trained_at, now)
+    words = f"{age}, again when it is {counted(days, 'day')} old"
+    if training is None or training.failed_at is None:
+        return words
+    return f"{words}; trying that has failed since {training.failed_at:%Y-%m-%d %H:%M} UTC: {training.why}"
 
 
 def _ended(run: Run) -> str:

@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from ..counting import counted
+from ..errors import EXIT_INTERRUPTED, NumeraiError, UsageError
 from ..factory import Factory
 from ..installation import extra_needed
 from ..render import OK
+from ..usecases.resolve import resolve_node
+from ..usecases.train_on import PROGRAM, TrainingRun
 from .data import hearing
 from .options import PlaceType, filled, output_options, whole
 from .shells import typed
@@ -42,9 +46,20 @@ _WIDTH = 40
 )
 @click.option("--threads", type=whole(1, 4096), help="Threads to train with.  [default: all that may be used]")
 @click.option("--again", is_flag=True, help="Train from the beginning what is trained, or was begun.")
+@click.option("--on", metavar="NODE", help="Run the train.py of this node instead, on its provider.")
+@click.option("--output", "-o", type=PlaceType(file_okay=False), help="With --on: bring the trained files there.")
 @output_options
-@click.pass_obj
-def train(factory: Factory, folder: Path, new: bool, data: str | None, threads: int | None, again: bool) -> None:
+@click.pass_context
+def train(
+    ctx: click.Context,
+    folder: Path,
+    new: bool,
+    data: str | None,
+    threads: int | None,
+    again: bool,
+    on: str | None,
+    output: Path | None,
+) -> None:
     """Train the model that FOLDER/model.toml describes. It becomes FOLDER/<name>.model.
 
     Interrupt it as you like: the same command goes on where it was, and ends in the same bytes. What was
@@ -55,8 +70,16 @@ def train(factory: Factory, folder: Path, new: bool, data: str | None, threads: 
       numerai train --new my-model
       numerai train my-model
       numerai train my-model --data v5.3 --threads 4
+      numerai train --on alice -o trained
     """
+    factory: Factory = ctx.obj
     render = factory.render
+    if on is not None:
+        _refuse_together(ctx)
+        _train_on(factory, on, output)
+        return
+    if output is not None:
+        raise UsageError("--output only goes with --on: here the file is FOLDER/<name>.model.")
     if new:
         _write_new(render, folder)
         return
@@ -73,6 +96,39 @@ def train(factory: Factory, folder: Path, new: bool, data: str | None, threads: 
     else:
         _show(render, training)
         render.say(f"Next: numerai validate {typed(training.artifact)}")
+
+
+def _refuse_together(ctx: click.Context) -> None:
+    """`UsageError` for what says how to train here."""
+    names = {"folder": "FOLDER", "new": "--new", "data": "--data", "threads": "--threads", "again": "--again"}
+    given = [shown for name, shown in names.items() if ctx.get_parameter_source(name) is not ParameterSource.DEFAULT]
+    if given:
+        raise UsageError(f"{given[0]} does not go with --on: the node's own {PROGRAM} is run, as it is deployed.")
+
+
+def _train_on(factory: Factory, name: str, output: Path | None) -> None:
+    """Train on a node's provider, showing the log. An interruption leaves the run, and says so."""
+    render, node = factory.render, resolve_node(factory.store, name, None)
+    training = TrainingRun(node, factory.provider_of(node), render.progress, render.log_line)
+    try:
+        done = training.train(output)
+    except KeyboardInterrupt:
+        if training.run is None:
+            raise
+        command = f"numerai node -m {node.name}"
+        raise NumeraiError(
+            f"Interrupted. The training goes on as run {training.run.id}.",
+            f"Follow it with `{command} logs -f --run {training.run.id}`, or stop it with `{command} cancel"
+            f" {training.run.id}`.",
+            code="interrupted",
+            exit_code=EXIT_INTERRUPTED,
+        ) from None
+    if render.json:
+        render.line({"event": "trained", **vars(done)})
+        return
+    render.mark(OK, f"{node.name} is trained: its next run predicts with it", detail=", ".join(done.files) or None)
+    for path in done.here:
+        render.say(f"Here: {path}")
 
 
 def _write_new(render: Renderer, folder: Path) -> None:

@@ -9,6 +9,8 @@ from ..models import NUMERAI_API_URL, Keys, Node
 
 NO_SUBMIT_VARIABLE = "NUMERAI_NO_SUBMIT"
 """Makes numerai_node 0.2.1 and later end where it would submit."""
+TRAIN_VARIABLE = "NUMERAI_TRAIN"
+"""Makes numerai_node train the model, and nothing else."""
 
 
 def container_url(url: str) -> str:
@@ -30,13 +32,15 @@ def container_environment(
     in_container: bool,
     cache: str | None = None,
     submits: bool = True,
+    trains: bool = False,
 ) -> dict[str, str]:
     """What a run of the node finds in its environment.
 
     `artifacts` is the folder or prefix where trained models live and `cache` the folder for downloads, both as the
     run sees them. `TRIGGER_ID` is absent when no trigger of Numerai started the run, `NUMERAI_API_URL` where the keys
-    belong to Numerai's own API, `NUMERAI_DATA_VERSION` where the node names no data version. `NUMERAI_NO_SUBMIT` is
-    there without `submits` only. With `in_container` a loopback address is rewritten to the host's.
+    belong to Numerai's own API, `NUMERAI_DATA_VERSION` where the node names no data version,
+    `NUMERAI_RETRAIN_DAYS` where its model is not trained again. `NUMERAI_NO_SUBMIT` is there without `submits` only,
+    `NUMERAI_TRAIN` with `trains`. With `in_container` a loopback address is rewritten to the host's.
     """
     environment = {
         "NUMERAI_PUBLIC_ID": keys.public_id,
@@ -47,11 +51,16 @@ def container_environment(
         "NUMERAI_RUN_ID": run_id,
         "NUMERAI_ARTIFACTS": artifacts,
         "NUMERAI_CPU": f"{node.cpu:g}",
+        "NUMERAI_TIMEOUT_MINUTES": f"{node.timeout_minutes:g}",
     }
+    if node.retrain_days is not None:
+        environment["NUMERAI_RETRAIN_DAYS"] = str(node.retrain_days)
     if node.data_version is not None:
         environment["NUMERAI_DATA_VERSION"] = node.data_version
     if not submits:
         environment[NO_SUBMIT_VARIABLE] = "1"
+    if trains:
+        environment[TRAIN_VARIABLE] = "1"
     if trigger_id is not None:
         environment["TRIGGER_ID"] = trigger_id
     if cache is not None:

@@ -43,6 +43,7 @@ from .hosting import RUNS_IT, fitted, needs_dockerfile
 from .inspect import called_officially, is_own_webhook
 from .plan import Plan, Step
 from .resolve import resolve_model
+from .retraining import NOT_RETRAINED, calls_retrain
 from .scaffold import check_tournament, example_dockerfile, plan_scaffold, scaffold
 from .timetable import timetable
 
@@ -84,6 +85,7 @@ class NodeRequest:
     pin_base: bool | None = None
     capabilities: tuple[str, ...] = ()
     disk: int | None = None
+    retrain_days: int | None = None
 
     @property
     def sized(self) -> bool:
@@ -225,6 +227,7 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
         disk_gib=request.disk if request.disk is not None or existing is None else existing.disk_gib,
         also_on=existing.also_on if existing else None,
         legacy=existing.legacy if existing else None,
+        retrain_days=_retrain_days(request.retrain_days, existing),
     )
 
 
@@ -318,14 +321,18 @@ def plan_source(
         example = plan_scaffold(request.example, source.folder)
         copy = f"copy the example {example.example} to {source.folder} ({counted(len(example.new), 'file')})"
         steps.append((copy, lambda: scaffold(example)))
+        files = [new for new, _ in example.new] + list(example.same)
     else:
         check_source(source, home=store.home, dockerfile=dockerfile)
+        files = list(source.folder.glob("*.py"))
     read, unread = ignore_file(source.context, source.folder), source.folder / IGNORE_FILE
     if read.parent != source.folder and (request.example or unread.is_file()):
         notes.append(
             f"Docker does not read {unread} for this context, but {read}, or a {SPECIFIC_IGNORE_FILE} beside the"
             " Dockerfile."
         )
+    if node.retrain_days and not calls_retrain(files):
+        notes.append(NOT_RETRAINED)
     return steps, notes
 
 
@@ -428,6 +435,13 @@ def _data_version(wanted: str | None, existing: Node | None) -> str | None:
             f"--data-version must be a version such as v5.3, or {NEWEST_DATA} or {TRAINED_DATA}, not '{wanted}'."
         )
     return None if wanted == TRAINED_DATA else wanted
+
+
+def _retrain_days(wanted: int | None, existing: Node | None) -> int | None:
+    """0 ends it."""
+    if wanted is None:
+        return existing.retrain_days if existing else None
+    return wanted or None
 
 
 def _capabilities(wanted: tuple[str, ...], existing: Node | None) -> tuple[str, ...]:

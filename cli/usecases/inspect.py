@@ -24,6 +24,7 @@ from ..models import (
 )
 from ..names import plainly
 from ..ports import NotHere, Provider, StateStore
+from .retraining import Training, training_of
 
 KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
 
@@ -31,7 +32,8 @@ KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the
 @dataclass(frozen=True)
 class NodeStatus:
     """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls. `moved` tells
-    that it is served at another address now than Numerai was given."""
+    that it is served at another address now than Numerai was given; `training` is there where its model is trained
+    again by its age."""
 
     node: Node
     deployment: Deployment | None
@@ -39,6 +41,7 @@ class NodeStatus:
     runs: tuple[Run, ...]
     webhook_calls: tuple[WebhookCall, ...]
     moved: bool = False
+    training: Training | None = None
 
 
 def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
@@ -50,6 +53,7 @@ def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
         tuple(provider.runs(node.name, limit)),
         tuple(provider.webhook_calls(node.name, limit)),
         has_moved(node, provider),
+        training_of(node, provider),
     )
 
 

@@ -15,6 +15,7 @@ from ..translation import EXPECTED, as_error
 from .configure import NEWEST_DATA
 from .hosting import needs_dockerfile
 from .inspect import move_check
+from .retraining import training_of
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
 from .timetable import timetable
 from .webhooks import webhook_check
@@ -44,6 +45,7 @@ class NodeChecks:
         """Every check that can be made with what is known of the account."""
         checks = [*guarded("folder", self._folder), *guarded("runtime", self._runtime, CheckStatus.WARNING)]
         checks += [*filter(None, [move_check(self.node, self.provider_named)]), *self._time_limit()]
+        checks += guarded("training", self._training, CheckStatus.WARNING)
         if api is not None and models is not None:
             checks += guarded("webhook", lambda: [self._webhook(api, models)])
         if api is not None and self.node.cron:
@@ -67,6 +69,13 @@ class NodeChecks:
             why = f"runs get {counted(self.node.timeout_minutes, 'minute')}: each one is ended at once"
             mend = f"numerai node -m {self.node.name} config --timeout-minutes {DEFAULT_TIMEOUT_MINUTES}"
             yield Check("time limit", CheckStatus.FAILED, why, mend)
+
+    def _training(self) -> Iterator[Check]:
+        """Whether a model that is to be trained again is."""
+        training = training_of(self.node, self.provider()) if self.node.retrain_days is not None else None
+        if training is not None and training.failed_at is not None:
+            why = f"its model could not be trained again since {training.failed_at:%Y-%m-%d}: {training.why}"
+            yield Check("training", CheckStatus.WARNING, why, f"numerai node -m {self.node.name} logs")
 
     def _runtime(self) -> Iterator[Check]:
         """Whether the node's copy of the runtime, and what is deployed of it, are the tool's. Says nothing of folders

@@ -46,6 +46,8 @@ LARGEST_PUT, PART = 5 * 10**9, 1 << 29
 """Bytes of the largest object that one request makes, and of a part of one that several make, at most 10,000
 (docs.aws.amazon.com/AmazonS3/latest/userguide/qfacts.html)."""
 UNSIGNED = "UNSIGNED-PAYLOAD"
+APART = "sent/"
+"""What runs put there and never need again begins with this: no run fetches it."""
 T = TypeVar("T")
 
 
@@ -128,6 +130,12 @@ class Bucket:
         parts = ET.tostring(whole)
         self._request("POST", name, _completed, query=upload, body=Body(lambda: BytesIO(parts), len(parts)))
 
+    def put_tagged(self, name: str, content: bytes, tagging: str) -> None:
+        """Make some bytes an object with a tag, `key=value`, which takes the permission s3:PutObjectTagging
+        (docs.aws.amazon.com/AmazonS3/latest/API/API_PutObject.html)."""
+        body = Body(lambda: BytesIO(content), len(content))
+        self._request("PUT", name, lambda _: None, body=body, headers={"x-amz-tagging": tagging})
+
     def _request(
         self,
         method: str,
@@ -136,6 +144,7 @@ class Bucket:
         *,
         query: Mapping[str, str] | None = None,
         body: Body | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> T:
         """What `read` makes of the answer."""
         key = f"{self._prefix}/{name}" if name else ""
@@ -154,7 +163,7 @@ class Bucket:
                     url,
                     timeout=UPLOAD_TIMEOUT if body else DOWNLOAD_TIMEOUT,
                     seconds=BLOCK_SECONDS + size / SLOWEST_UPLOAD,
-                    headers={**self._signed(method, path, asked), **length},
+                    headers={**self._signed(method, path, asked, headers or {}), **length},
                     data=data,
                 ) as answer,
             ):
@@ -169,12 +178,13 @@ class Bucket:
 
         return self._transport.retry(f"{method} of {key or 'the listing'} in the bucket {self._name}", send)
 
-    def _signed(self, method: str, path: str, query: str) -> dict[str, str]:
+    def _signed(self, method: str, path: str, query: str, more: Mapping[str, str]) -> dict[str, str]:
         """The headers of a signed request (AWS Signature Version 4)."""
         held = self._credentials()
         now = datetime.now(timezone.utc)
         stamp, scope = f"{now:%Y%m%dT%H%M%SZ}", f"{now:%Y%m%d}/{self._region}/s3/aws4_request"
-        headers = {"host": urlsplit(self._endpoint).netloc, "x-amz-content-sha256": UNSIGNED, "x-amz-date": stamp}
+        own = {"host": urlsplit(self._endpoint).netloc, "x-amz-content-sha256": UNSIGNED, "x-amz-date": stamp}
+        headers = {**own, **more}
         if held.token:
             headers["x-amz-security-token"] = held.token
         names = ";".join(sorted(headers))
@@ -229,6 +239,8 @@ class Mirror:
         """Bring everything here, and return the folder. An object that is no file inside it is left where it is."""
         self._folder.mkdir(parents=True, exist_ok=True)
         for name in list(self._bucket.names()):
+            if name.startswith(APART):
+                continue
             try:
                 path = self._path(name)
             except ConfigurationError as error:
@@ -256,8 +268,9 @@ class Mirror:
         return path
 
     def _files(self) -> dict[str, tuple[int, int]]:
-        files = [path for path in self._folder.rglob("*") if path.is_file() and not path.name.startswith(".")]
-        seen = {path.relative_to(self._folder).as_posix(): path.stat() for path in files}
+        files = {path.relative_to(self._folder): path for path in self._folder.rglob("*") if path.is_file()}
+        shown = {name: path for name, path in files.items() if not any(part.startswith(".") for part in name.parts)}
+        seen = {name.as_posix(): path.stat() for name, path in shown.items()}
         return {name: (stat.st_size, stat.st_mtime_ns) for name, stat in seen.items()}
 
 

@@ -60,10 +60,10 @@ def make_own(folder: Path) -> None:
         raise PermissionError(0, "others can write into it")
 
 
-def open_new(path: Path) -> BinaryIO:
+def open_new(path: Path, mode: int = 0o666) -> BinaryIO:
     """A file that is made by this, in the place of whatever has its name: never the end of a link."""
     path.unlink(missing_ok=True)
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, 0o666), "w+b")
+    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | _BINARY, mode), "w+b")
 
 
 def open_own(path: Path) -> BinaryIO:

@@ -4,31 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from .errors import BadPredictions, Interrupted, ProgramFailed, own_exit_code
+from .errors import BadPredictions, ProgramFailed, own_exit_code
 from .log import log
 from .node import Node
-from .running import sigterm_held
-from .settings import SECRET_VARIABLES
+from .program import child_environment, meaning, run_program
 
 PREDICTIONS = "predictions.csv"
-STOP_SECONDS = 5.0
 NOT_EXECUTABLE, NOT_FOUND = 126, 127
-MEANINGS = {
-    65: "bad predictions",
-    75: "a temporary failure",
-    78: "a configuration error",
-    126: "not executable",
-    127: "command not found",
-    137: "killed, perhaps for want of memory",
-    139: "crashed: segmentation fault",
-    143: "terminated",
-}
 
 
 def execute(node: Node, command: Sequence[str], *, csv: bool = False) -> None:
@@ -47,12 +33,6 @@ def execute(node: Node, command: Sequence[str], *, csv: bool = False) -> None:
         if not predictions.is_file():
             raise BadPredictions(f"The program ended well but wrote no {PREDICTIONS} in its folder.")
         node.submit(predictions)
-
-
-def child_environment(environment: Mapping[str, str], files: Mapping[str, Path]) -> dict[str, str]:
-    """What the program sees: everything but the Numerai keys and whom to notify, plus where its files are."""
-    kept = {name: value for name, value in environment.items() if name not in SECRET_VARIABLES}
-    return kept | {name: str(path) for name, path in files.items()}
 
 
 def _provide(node: Node, work: Path, csv: bool) -> dict[str, Path]:
@@ -91,24 +71,16 @@ def write_csv(parquet: Path, csv: Path) -> None:
 def _run(command: Sequence[str], work: Path, environment: Mapping[str, str]) -> None:
     argv = [_absolute(word) for word in command]
     log("started", program=Path(argv[0]).name)
-    process = None
     try:
-        with sigterm_held():
-            process = subprocess.Popen(argv, cwd=work, env=dict(environment))
-        code = process.wait()
+        code = run_program(argv, work, environment)
     except FileNotFoundError as error:
         raise ProgramFailed(f"The program {command[0]} was not found.", NOT_FOUND) from error
     except OSError as error:
         reason = error.strerror or error
         raise ProgramFailed(f"The program {command[0]} could not be started: {reason}.", NOT_EXECUTABLE) from error
-    except (Interrupted, KeyboardInterrupt):
-        if process is not None:
-            _stop(process)
-        raise
     if code != 0:
-        code = code if code > 0 else 128 - code
-        meaning = f" ({MEANINGS[code]})" if code in MEANINGS else ""
-        raise ProgramFailed(f"The program {command[0]} ended with exit code {code}{meaning}.", own_exit_code(code))
+        what = f"The program {command[0]} ended with exit code {code}{meaning(code)}."
+        raise ProgramFailed(what, own_exit_code(code))
     log("finished", program=Path(argv[0]).name)
 
 
@@ -116,12 +88,3 @@ def _absolute(word: str) -> str:
     """A word that names a file here, made absolute, because the program runs in another folder."""
     path = Path(word)
     return str(path.absolute()) if path.is_file() else word
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()

@@ -38,6 +38,11 @@ def seconds_since(start: float) -> float:
     return round(time.monotonic() - start, 1)
 
 
+def seconds_running() -> float:
+    """Seconds since this process began to log."""
+    return time.monotonic() - _started
+
+
 def _value(value: object) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     if text and not any(char.isspace() or char in '"=' or not char.isprintable() for char in text):

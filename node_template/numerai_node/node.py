@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING
 
 from ._version import __version__
 from .api import NumeraiApi, Round, Submission
-from .bucket import Bucket, Mirror
+from .bucket import APART, Bucket, Mirror
 from .data import Dataset
 from .downloads import Cache
 from .errors import ConfigurationError, NodeError, NotSubmitted
 from .freshness import LiveData
 from .guard import SENT, Guard
-from .log import log, seconds_since
+from .kept import keep
+from .log import log, seconds_running, seconds_since
 from .model_file import DEPLOYED, ModelFile, read_model
 from .notify import addresses, tell
+from .retraining import RECORD, Record, Retraining, write_record
 from .rules import check_predictions
 from .settings import CLASSIC, VERSION, Settings, from_environment
 from .submitting import Submitter
@@ -60,6 +62,7 @@ class Node:
         self._guard = Guard(self.settings, self.dataset, self._transport)
         self._data_round: Round | None = None
         self.submissions: list[Submission] = []
+        self._sent: bytes | None = None
         self._mirror: Mirror | None = None
         self._model: ModelFile | None = None
 
@@ -89,11 +92,14 @@ class Node:
         return folder
 
     def keep_artifacts(self) -> None:
-        """Put what is new in the artifacts folder where it outlives this run. Nothing to do for a folder of one's own;
-        a bucket that cannot be written only means that the next run trains again."""
+        """Put what is new in the artifacts folder, and the CSV that was sent, where they outlive this run. A bucket
+        that cannot be written only means that the next run trains again."""
+        self._transport.submit_by(None)  # what is left to do is worth a few tries, whatever is open
+        if self._sent is not None:
+            keep(self.settings, self._transport, self._sent)
+            self._sent = None
         if self._mirror is None:
             return
-        self._transport.submit_by(None)  # what is left to do is worth a few tries, whatever is open
         try:
             self._mirror.put_back()
         except (NodeError, OSError) as error:
@@ -152,6 +158,49 @@ class Node:
         """
         if self.trained_on != self.dataset.choice.version:
             self._keep(TRAINED_ON, [self.dataset.choice.version])
+
+    def remember_training(self) -> None:
+        """Remember that the model in `artifacts` was trained just now, on this run's data version. Call it when you
+        have saved a new one."""
+        self.remember_version()
+        try:
+            write_record(self.artifacts, Record(self._transport.clock.now(), run=self.settings.run_id))
+        except OSError as error:
+            log("warning", what=f"{RECORD} cannot be kept in the artifacts folder", why=error)
+
+    def retrain(self, program: str | Path = "train.py", days: int | None = None) -> None:
+        """Train the model again, where it is as old as `numerai node config --retrain-days` says, else `days`: let a
+        Python script run that trains one and keeps it in `artifacts`. Call it after `submit`.
+
+        The old model stays as long as the script has not ended well. Nothing that goes wrong here is raised.
+        """
+        days = self.settings.retrain_days or days
+        if days is None:
+            return
+        if not self.submissions:
+            log("warning", what="the model is trained again after a submission only", program=program)
+            return
+        try:
+            retraining = self._retraining(program)
+            self.keep_artifacts()
+        except (NodeError, OSError) as error:
+            log("warning", what="the model is not trained again", why=error)
+            return
+        retraining.if_due(days)
+
+    def train_now(self, program: str | Path = "train.py") -> None:
+        """Train the model, whatever its age, as `retrain` does. `ProgramFailed` when it is not trained; the old one
+        stays then."""
+        self._retraining(program).at_once()
+
+    def _retraining(self, program: str | Path) -> Retraining:
+        settings = self.settings
+
+        def left() -> float | None:
+            return None if settings.timeout_minutes is None else 60 * settings.timeout_minutes - seconds_running()
+
+        version, now = self.dataset.choice.version, self._transport.clock.now
+        return Retraining(settings.node, settings.run_id, self.artifacts, Path(program), version, now, left)
 
     def features(self, feature_set: str = "small") -> list[str]:
         """The names of the features of a set: `small`, `medium` or `all`.
@@ -240,7 +289,10 @@ class Node:
         if self.settings.no_submit:
             raise NotSubmitted(f"The {len(checked)} predictions keep Numerai's rules. Nothing was sent: it is a test.")
         submitter = Submitter(self.settings, self.api, self._transport)
-        self.submissions.append(submitter.submit(checked, data_datestamp, self._data_round))
+        try:
+            self.submissions.append(submitter.submit(checked, data_datestamp, self._data_round))
+        finally:
+            self._sent = submitter.sent or self._sent
         self._guard.keep(checked, lambda: self.artifacts)
         self._remember_what_works()
         return self.submissions[-1]
@@ -252,8 +304,10 @@ class Node:
 
     def _keeps_a_model(self) -> bool:
         try:
-            files = self._folder().rglob("*")
-            return any(path.is_file() and path.name not in (TRAINED_ON, NOTICES, SENT) for path in files)
+            folder = self._folder()
+            files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+            own = (TRAINED_ON, NOTICES, SENT, RECORD)
+            return any(path.name not in own and not path.as_posix().startswith(APART) for path in files)
         except (ConfigurationError, OSError):
             return False
 

@@ -21,6 +21,7 @@ TYPES = {
     COVERED: "warning",
     "missed": "failure",
     "data": "warning",
+    "training": "warning",
     "watcher-stopped": "failure",
 }
 """What is told about, and the type that apprise gives it; anything else is `info`."""

@@ -9,8 +9,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
@@ -58,6 +57,7 @@ class Ending:
 
 def run(main: Callable[[Node], object], *, tells: bool = True) -> NoReturn:
     """Call `main` with this run's node and end the process: 0, 65, 69, 73, 75, 76, 78, 79, or 1 when its code failed.
+    In a run that only trains (NUMERAI_TRAIN), `train.py` is run in place of `main`.
 
     With `tells`, the people of NUMERAI_NOTIFY are told how it ended, unless it is a test that is not to submit.
     """
@@ -87,7 +87,10 @@ def _keeping_artifacts(main: Callable[[Node], object], nodes: list[Node]) -> Non
     node = Node()
     nodes.append(node)
     try:
-        main(node)
+        if node.settings.trains:
+            node.train_now()
+        else:
+            main(node)
     finally:
         node.keep_artifacts()
 
@@ -164,19 +167,6 @@ def honour_sigterm(grace: float = GRACE_SECONDS) -> None:
     signal.signal(signal.SIGTERM, _interrupt)
     arguments = (reader, writer, grace)
     threading.Thread(target=_end_after_grace, args=arguments, daemon=True, name="sigterm").start()
-
-
-@contextmanager
-def sigterm_held() -> Iterator[None]:
-    """Let a SIGTERM that comes within the block take effect only at its end, so that a started process is known."""
-    came: list[int] = []
-    handler = signal.signal(signal.SIGTERM, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, handler)
-    if came:
-        signal.raise_signal(signal.SIGTERM)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -19,11 +19,15 @@ KEY_VARIABLES = ("NUMERAI_PUBLIC_ID", "NUMERAI_SECRET_KEY")
 NOTIFY_VARIABLE = "NUMERAI_NOTIFY"
 VERSION_VARIABLE = "NUMERAI_DATA_VERSION"
 NO_SUBMIT_VARIABLE = "NUMERAI_NO_SUBMIT"
+TRAIN_VARIABLE = "NUMERAI_TRAIN"
 GATE_VARIABLE = "NUMERAI_GATE"
 WARN, REFUSE, OFF = "warn", "refuse", "off"
 """What the gate does with what it finds (gate.py): say it and submit, submit nothing, or not look at all."""
 VERSION = re.compile(r"v(\d{1,4})(?:\.(\d{1,4}))?")
 NEWEST = "newest"
+RUN_VARIABLES = ("NUMERAI_RUN_ID", "AWS_BATCH_JOB_ID")
+"""The second is Batch's own (docs.aws.amazon.com/batch/latest/userguide/job_env_vars.html)."""
+RUN_ID = re.compile(r"[0-9A-Za-z][0-9A-Za-z._-]{0,127}")
 SECRET_VARIABLES = (*KEY_VARIABLES, NOTIFY_VARIABLE)
 """What a program that a node wraps has no business to know."""
 
@@ -33,7 +37,9 @@ class Settings:
     """What this run is about. `trigger_id` is None when the run was started by hand.
 
     `data_version` is a version of the data (`v5.3`), `newest`, or None for the one that the model was trained on. With
-    `no_submit` the run is a test that ends where it would upload.
+    `no_submit` the run is a test that ends where it would upload. `run_id` is the provider's, None in a run by hand.
+    A model that is `retrain_days` old is trained again, None lets it be. The provider ends the run after
+    `timeout_minutes`; None where it does not say. A run that `trains` does nothing else.
     """
 
     public_id: str | None
@@ -49,6 +55,10 @@ class Settings:
     data_version: str | None = None
     no_submit: bool = False
     gate: str = WARN
+    run_id: str | None = None
+    retrain_days: int | None = None
+    timeout_minutes: float | None = None
+    trains: bool = False
 
     def __repr__(self) -> str:
         return f"Settings(node={self.node!r}, model_id={self.model_id!r}, tournament={self.tournament})"
@@ -91,10 +101,14 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
         tournament=_tournament(text("NUMERAI_TOURNAMENT") or str(CLASSIC)),
         artifacts=text("NUMERAI_ARTIFACTS") or "artifacts",
         cache=Path(given) if (given := text("NUMERAI_CACHE")) else default_cache(env),
-        cpu=_cpu(text("NUMERAI_CPU")),
+        cpu=_number("NUMERAI_CPU", text("NUMERAI_CPU")),
         data_version=_version(text(VERSION_VARIABLE)),
         no_submit=text(NO_SUBMIT_VARIABLE) not in (None, "0"),
         gate=_gate(text(GATE_VARIABLE) or WARN),
+        retrain_days=int(days) if (days := _number("NUMERAI_RETRAIN_DAYS", text("NUMERAI_RETRAIN_DAYS"))) else None,
+        timeout_minutes=_limit(text("NUMERAI_TIMEOUT_MINUTES")),
+        trains=text(TRAIN_VARIABLE) not in (None, "0"),
+        run_id=_run_id(next(filter(None, map(text, RUN_VARIABLES)), None)),
     )
     hide(settings.secret_key or "")
     return settings
@@ -124,22 +138,35 @@ def _tournament(value: str) -> int:
     return int(value)
 
 
-def _cpu(value: str | None) -> float | None:
+def _number(name: str, value: str | None) -> float | None:
     if value is None:
         return None
     try:
-        cpu = float(value)
+        number = float(value)
     except ValueError:
-        cpu = 0.0
-    if not 0 < cpu < float("inf"):
-        raise ConfigurationError("NUMERAI_CPU is malformed: it must be a number of vCPUs above 0.")
-    return cpu
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise ConfigurationError(f"{name} is malformed: it must be a number above 0.")
+    return number
+
+
+def _limit(value: str | None) -> float | None:
+    """Only a training asks for it, so what cannot be understood is no reason to miss a round."""
+    try:
+        return _number("NUMERAI_TIMEOUT_MINUTES", value)
+    except ConfigurationError:
+        return None
 
 
 def _gate(value: str) -> str:
     if value not in (WARN, REFUSE, OFF):
         raise ConfigurationError(f"{GATE_VARIABLE} must be {WARN}, {REFUSE} or {OFF}.")
     return value
+
+
+def _run_id(value: str | None) -> str | None:
+    """What can name a file; one that cannot is no reason to miss a round."""
+    return value if value is not None and RUN_ID.fullmatch(value) else None
 
 
 def _version(value: str | None) -> str | None:

@@ -74,6 +74,8 @@ class Submitter:
         self._settings = settings
         self._api = api
         self._transport = transport
+        self.sent: bytes | None = None
+        """The CSV that Numerai has a submission of, whatever becomes of that; None before there is one."""
 
     def submit(
         self, checked: pd.DataFrame, data_datestamp: int | None = None, data_round: Round | None = None
@@ -118,6 +120,7 @@ class Submitter:
             except BadPredictions as refused:
                 # they keep every rule here, so the store may hold something else, or a round opened this very moment
                 return SendAgain(str(refused), refused)
+        self.sent = content
         entry, silence = self._look_for(made, data_round or current)
         if entry is None:
             return Ended(self._unconfirmed(made, silence))

@@ -20,6 +20,9 @@ def main(node: Node) -> None:
     # 4. Submit. This checks Numerai's rules first, and returns only when Numerai has accepted the predictions.
     node.submit(predictions)
 
+    # 5. Train again for the next rounds, where the model is as old as `numerai node config --retrain-days` says.
+    node.retrain("train.py")
+
 
 if __name__ == "__main__":
     run_and_submit(main)

@@ -52,7 +52,7 @@ def train(node: Node, features: list[str]) -> Forest | Boosted:
         "corr_sharpe": result.corr_sharpe,
     }
     if save(node.artifacts, text, about):
-        node.remember_version()
+        node.remember_training()
     return model
 
 

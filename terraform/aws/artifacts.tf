@@ -63,6 +63,23 @@ resource "aws_s3_bucket_lifecycle_configuration" "artifacts" {
     }
   }
 
+  # What a run has sent, for `numerai history --csv`: numerai_node/kept.py puts it there with this tag. It can be had for a quarter.
+  rule {
+    id     = "sent"
+    status = "Enabled"
+
+    filter {
+      tag {
+        key   = "numerai"
+        value = "sent"
+      }
+    }
+
+    expiration {
+      days = 90
+    }
+  }
+
   depends_on = [aws_s3_bucket_versioning.artifacts]
 }
 

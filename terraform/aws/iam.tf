@@ -123,7 +123,7 @@ data "aws_iam_policy_document" "node" {
 
   statement {
     sid       = "ReadAndWrite"
-    actions   = ["s3:GetObject", "s3:PutObject"]
+    actions   = ["s3:GetObject", "s3:PutObject", "s3:PutObjectTagging"]
     resources = ["${aws_s3_bucket.artifacts.arn}/${each.key}/*"]
   }
 

@@ -65,13 +65,15 @@ resource "aws_batch_job_definition" "node" {
         for name, value in merge(
           {
             # Fargate sets it; the agent of EC2 hosts does so in its latest releases only (github.com/aws/amazon-ecs-agent/pull/4946).
-            AWS_REGION         = var.region
-            MODEL_ID           = each.value.model_id
-            NUMERAI_ARTIFACTS  = "s3://${aws_s3_bucket.artifacts.bucket}/${each.key}"
-            NUMERAI_CPU        = tostring(each.value.cpu)
-            NUMERAI_NODE       = each.key
-            NUMERAI_TOURNAMENT = tostring(each.value.tournament)
+            AWS_REGION              = var.region
+            MODEL_ID                = each.value.model_id
+            NUMERAI_ARTIFACTS       = "s3://${aws_s3_bucket.artifacts.bucket}/${each.key}"
+            NUMERAI_CPU             = tostring(each.value.cpu)
+            NUMERAI_NODE            = each.key
+            NUMERAI_TIMEOUT_MINUTES = tostring(each.value.timeout_minutes)
+            NUMERAI_TOURNAMENT      = tostring(each.value.tournament)
           },
+          each.value.retrain_days == null ? {} : { NUMERAI_RETRAIN_DAYS = tostring(each.value.retrain_days) },
           each.value.data_version == null ? {} : { NUMERAI_DATA_VERSION = each.value.data_version },
           var.numerai_api_url == null ? {} : { NUMERAI_API_URL = var.numerai_api_url }
         ) : { name = name, value = value }

@@ -46,8 +46,9 @@ variable "nodes" {
     The prediction nodes by name (`<tournament>-<model>`). `cpu` is in vCPUs, `memory_mib` and `disk_gib` in MiB and GiB,
     `cron` the six fields of an EventBridge schedule in UTC, `token_sha256` the hex SHA-256 of the 256-bit random token
     in the node's webhook address (the token itself is never given to Terraform), `data_version` the version of Numerai's
-    data (`v5.3`, or `newest`; without one a run uses the version that its model was trained on). The watcher looks at
-    the rounds that open after `since` (RFC 3339), at all of them without one.
+    data (`v5.3`, or `newest`; without one a run uses the version that its model was trained on), `retrain_days` the age at
+    which a run trains its model again (never without one). The watcher looks at the rounds that open after `since` (RFC
+    3339), at all of them without one.
   EOT
   type = map(object({
     model_id        = string
@@ -61,6 +62,7 @@ variable "nodes" {
     cron            = optional(string)
     since           = optional(string)
     data_version    = optional(string)
+    retrain_days    = optional(number)
   }))
   default  = {}
   nullable = false
@@ -91,6 +93,13 @@ variable "nodes" {
       for node in values(var.nodes) : node.data_version == null || can(regex("^(newest|v[0-9]{1,4}(\\.[0-9]{1,4})?)$", node.data_version))
     ])
     error_message = "A node's data_version must be a version such as `v5.3`, or `newest`."
+  }
+
+  validation {
+    condition = alltrue([
+      for node in values(var.nodes) : node.retrain_days == null || try(node.retrain_days >= 1 && node.retrain_days == floor(node.retrain_days), false)
+    ])
+    error_message = "A node's retrain_days must be a whole number of days, 1 at least."
   }
 
   validation {

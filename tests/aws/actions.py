@@ -324,6 +324,8 @@ def _s3(call: Call, things: Things) -> Found:
     elif "Key" in params:
         version = "Version" if params.get("VersionId") and action in ("GetObject", "DeleteObject") else ""
         yield f"s3:{action}{version}", [f"{bucket}/{params['Key']}"]
+        if params.get("Tagging") and action == "PutObject":
+            yield "s3:PutObjectTagging", [f"{bucket}/{params['Key']}"]
     elif action in ("ListBucket", "ListBucketVersions"):
         keys = {"s3:prefix": params.get("Prefix"), "s3:delimiter": params.get("Delimiter")}
         yield f"s3:{action}", [bucket], {key: str(value) for key, value in keys.items() if value is not None}

@@ -234,6 +234,7 @@ def test_the_webhook_starts_a_container_with_all_it_needs(cluster: Cluster) -> N
         "TRIGGER_ID=round-1",
         "NUMERAI_NODE=numerai-alice",
         "NUMERAI_TOURNAMENT=8",
+        "NUMERAI_TIMEOUT_MINUTES=5",
         "NUMERAI_PUBLIC_ID=PUBLIC",
         f"NUMERAI_ARTIFACTS={cluster.outputs['nodes'][ALICE]['artifacts']}",
         "keys arrived",
@@ -317,7 +318,7 @@ def test_gpus_big_nodes_schedules_and_every_option_apply_and_go_again(cluster: C
         ALICE: cluster.alice,
         "numerai-gpu": node(gpu=1, cpu=4, memory_mib=15000, disk_gib=60),
         "numerai-big": node(cpu=32, memory_mib=200_000),
-        "crypto-cron": node(tournament=12, cron="30 12 ? * TUE-SAT *", disk_gib=50),
+        "crypto-cron": node(tournament=12, cron="30 12 ? * TUE-SAT *", disk_gib=50, retrain_days=30),
     }
     options = {
         "nodes": nodes,

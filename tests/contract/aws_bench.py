@@ -58,21 +58,23 @@ def _request(path, method="GET", body=None):
         raise
 
 
-class _Upload(io.StringIO):
+class _Upload(io.BytesIO):
     def __init__(self, path):
         super().__init__()
         self._path = path
 
     def close(self):
         if not self.closed:
-            _request(self._path, "PUT", self.getvalue().encode())
+            _request(self._path, "PUT", self.getvalue())
         super().close()
 
 
 def open_either(path, mode="r", *more, **named):
     if not str(path).startswith("s3://"):
         return _open(path, mode, *more, **named)
-    return _Upload(path) if "w" in mode else io.StringIO(_request(path).decode())
+    if "w" in mode:
+        return _Upload(path) if "b" in mode else io.TextIOWrapper(_Upload(path), write_through=True)
+    return io.StringIO(_request(path).decode())
 
 
 def exists_either(path):

@@ -18,8 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Node, Run, RunFailure, RunState
-from numerai_compute.ports import ChecksDeploys, Provider, RunsWithoutSubmitting
+from numerai_compute.ports import ChecksDeploys, KeepsArtifacts, Provider, RunsWithoutSubmitting, TrainsModels
 from numerai_compute.usecases.inspect import changed_since_deploy
+from numerai_compute.usecases.sent import sent_csv
 
 from tests.present import present
 
@@ -55,6 +56,26 @@ signal.signal(signal.SIGTERM, stop)
 print("ready", flush=True)
 time.sleep(600)
 """
+TRAINS = """
+import os, sys
+sys.exit(0 if os.environ.get("NUMERAI_TRAIN") == os.environ.get("NUMERAI_NO_SUBMIT") == "1" else 1)
+"""
+WAIT_TO_TRAIN = f"""
+import os, sys
+if "NUMERAI_TRAIN" not in os.environ:
+    sys.exit(0)
+{WAIT}
+"""
+SEND = """
+import gzip, os
+run_id = os.environ.get("NUMERAI_RUN_ID") or os.environ["AWS_BATCH_JOB_ID"]
+folder = os.environ["NUMERAI_ARTIFACTS"] + "/sent"
+if "://" not in folder:
+    os.makedirs(folder, exist_ok=True)
+with open(f"{folder}/{run_id}.csv.gz", "wb") as file:
+    file.write(gzip.compress(b"id,prediction\\nn1,0.5\\n"))
+"""
+"""What numerai_node's kept.py does with what it has sent."""
 EAT_MEMORY = """
 print("ready", flush=True)
 held = []
@@ -286,6 +307,34 @@ class ProviderContract(Generic[AnyBench]):
         by_hand = ended(bench.provider, bench.provider.trigger(node).id)
         assert (by_hand.state, by_hand.exit_code) == (RunState.FAILED, 1) and not by_hand.is_test
         assert trigger(webhook(node), "no-submit-x").status == 400
+
+    def test_a_training_is_a_run_of_its_own_kind(self, bench: AnyBench) -> None:
+        node = self.ready(bench, TRAINS)
+        run = ended(bench.provider, cast(TrainsModels, bench.provider).train(node).id)
+        assert (run.state, run.exit_code, run.failure) == (RunState.SUCCEEDED, 0, None), run
+        assert run.is_test and (run.trigger_id or "").startswith("no-submit-train-")
+        by_hand = ended(bench.provider, bench.provider.trigger(node).id)
+        assert by_hand.exit_code == 1 and not by_hand.is_test
+
+    def test_a_training_keeps_no_round_from_its_run(self, bench: AnyBench) -> None:
+        node = self.ready(bench, WAIT_TO_TRAIN)
+        training = cast(TrainsModels, bench.provider).train(node)
+        until_line(bench.provider, training.id, "ready")
+        assert ended(bench.provider, bench.provider.trigger(node).id).state is RunState.SUCCEEDED
+        assert bench.provider.run(training.id).state is RunState.RUNNING
+        bench.release(node, training)
+        assert ended(bench.provider, training.id).state is RunState.SUCCEEDED
+
+    def test_what_a_run_has_sent_is_given_back(self, bench: AnyBench) -> None:
+        node = self.ready(bench, SEND)
+        artifact = cast(KeepsArtifacts, bench.provider).artifact
+        assert artifact(node.name, "sent/none.csv.gz") is None, "before there is anything"
+        run = ended(bench.provider, bench.provider.trigger(node).id)
+        assert run.state is RunState.SUCCEEDED
+        assert sent_csv([node], run.id, lambda _: bench.provider) == (node, b"id,prediction\nn1,0.5\n")
+        assert artifact(node.name, "sent/none.csv.gz") is None
+        with pytest.raises(NumeraiError, match="none is kept"):
+            sent_csv([node], "none", lambda _: bench.provider)
 
     def test_a_trigger_that_was_seen_gives_its_run(self, bench: AnyBench) -> None:
         node = self.ready(bench, "print('once')")

@@ -33,7 +33,7 @@ from .provider_suite import (
 
 pytestmark = [pytest.mark.aws, pytest.mark.docker]
 
-PROVISIONED = 32
+PROVISIONED = 35
 """Nodes that are made in one apply at the start: a node of its own for every test."""
 FORGOTTEN_SECONDS = 75.0
 """The webhook believes what it knows of the nodes for a minute."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.listeners import Inbox, http_inbox
 
 pytestmark = pytest.mark.e2e
 
+ROOT = Path(__file__).parents[2]
 MODELS = {8: "alice", 11: "bob", 12: "carol"}
 EXAMPLES = {8: "tournament-python3", 11: "signals-python3", 12: "crypto-python3"}
 
@@ -167,6 +169,46 @@ def test_signals(example_of: Callable[[int], Runner], sandbox: ServedSandbox, ca
     assert " trained trees=20 features=20 " in out
 
 
+def grow_old(artifacts: Path) -> None:
+    """Let the kept model have been trained a century ago."""
+    record = artifacts / "training.json"
+    record.write_text(record.read_text().replace('"trained_at": "20', '"trained_at": "19'))
+
+
+def test_classic_trains_again_when_its_model_is_old(
+    example_of: Callable[[int], Runner], sandbox: ServedSandbox, tmp_path: Path
+) -> None:
+    node, artifacts = example_of(8), tmp_path / "artifacts"
+    assert " retraining " not in next_round(sandbox, node, NUMERAI_RETRAIN_DAYS="30"), "it is new"
+    grow_old(artifacts)
+    old = (artifacts / "model.json").read_text()
+    code = tmp_path / "node" / "train.py"
+    code.write_text(code.read_text().replace("TREES = 20", "TREES = 21"))
+    out = next_round(sandbox, node, NUMERAI_RETRAIN_DAYS="30")
+    assert out.index(" loaded model=") < out.index(" submitted ") < out.index(" trained trees=21 ")
+    assert (artifacts / "model.json").read_text() != old
+    assert " retraining " not in next_round(sandbox, node, NUMERAI_RETRAIN_DAYS="30")
+    exit_code, out = node("predict.py", NUMERAI_TRAIN="1", NUMERAI_NO_SUBMIT="1")
+    assert exit_code == 0 and " trained trees=21 " in out and " retrained " in out and " loaded " not in out
+
+
+def test_a_model_toml_is_trained_on_the_node_as_the_documentation_has_it(
+    example_of: Callable[[int], Runner], sandbox: ServedSandbox, tmp_path: Path
+) -> None:
+    node, folder, artifacts = example_of(8), tmp_path / "node", tmp_path / "artifacts"
+    documented = (ROOT / "docs" / "models.md").read_text(encoding="utf-8").split("### Train on a node's provider")[1]
+    (folder / "train.py").write_text(documented.split("```python\n")[1].split("```")[0])
+    predict = (ROOT / "node_template" / "model-python3" / "predict.py").read_text(encoding="utf-8")
+    (folder / "predict.py").write_text(predict.replace("node.model()", 'node.model(node.artifacts / "own.model")'))
+    (folder / "model.toml").write_text(
+        '[data]\nfeature_sets = ["small"]\n[held_out]\neras = 3\n[parameters]\ntrees = 20\n'
+    )
+    exit_code, out = node("predict.py", NUMERAI_TRAIN="1", NUMERAI_NO_SUBMIT="1", NUMERAI_RUN_ID="r1")
+    assert exit_code == 0, out
+    assert json.loads((artifacts / "training.json").read_text())["files"] == ["data_version", "own.model"]
+    assert " loaded model=" in next_round(sandbox, node)
+
+
 def test_crypto_keeps_its_model_until_it_is_old(
     example_of: Callable[[int], Runner], sandbox: ServedSandbox, catalog: Catalog, tmp_path: Path
 ) -> None:
@@ -178,10 +220,10 @@ def test_crypto_keeps_its_model_until_it_is_old(
     assert " loaded model=" in second
     assert "file=crypto/v2.0/train.parquet" not in second
 
-    about = tmp_path / "artifacts" / "model.json"
-    about.write_text(about.read_text().replace('"trained_at": "20', '"trained_at": "19'))
+    grow_old(tmp_path / "artifacts")
     third = next_round(sandbox, node)
-    assert "days old and is trained anew" in third
+    assert third.index(" loaded model=") < third.index(" submitted ") < third.index(" trained trees=20 ")
+    assert " retrained " in third and " retraining " not in next_round(sandbox, node)
     catalog.publish("crypto/v3.0", renames=True)
     assert 'version=v2.0 why="the model was trained on it" newer=v3.0' in next_round(sandbox, node)
     catalog.remove("crypto/v2.0")

@@ -39,6 +39,7 @@ _ABSENT = (
     "404",
     "NoSuchBucket",
     "NoSuchEntity",
+    "NoSuchKey",
     "NotFoundException",
     "NotFound",
     "ResourceNotFoundException",

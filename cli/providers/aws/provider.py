@@ -20,7 +20,7 @@ from ...source import source_hash, source_of
 from ..registry import ProviderContext
 from .artifacts import artifacts_in, put_artifacts_in
 from .checks import aws_checks
-from .clients import AwsClients
+from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
 from .costs import estimate
 from .cron import aws_cron
@@ -254,6 +254,10 @@ class AwsProvider:
         self._require_node(node.name)
         return self._runs().submit(node.name, submits=False)
 
+    def train(self, node: Node) -> Run:
+        self._require_node(node.name)
+        return self._runs().submit(node.name, submits=False, trains=True)
+
     def start_seconds(self, node: Node) -> float:
         return HOST_START_SECONDS if beyond_fargate(node.cpu, node.memory_mib) else FARGATE_START_SECONDS
 
@@ -281,6 +285,17 @@ class AwsProvider:
         runs = self._runs(stack)
         runs.job(run_id)
         return self._logs(stack).lines(lambda: runs.job(run_id), follow=follow)
+
+    def artifact(self, node_name: str, name: str) -> bytes | None:
+        """What is below the node's own prefix in the cluster's bucket."""
+        stack = self._stack()
+        outputs = ClusterOutputs(stack.outputs)
+        if node_name not in stack.staying or node_name not in outputs.nodes:
+            return None
+        key, bucket = f"{node_name}/{name}", outputs.text("artifacts_bucket")
+        found = self._parts.clients.shows("s3", "get_object", Bucket=bucket, Key=key)
+        with aws_errors():
+            return None if found is None else bytes(found["Body"].read())
 
     def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
         stack = self._stack()

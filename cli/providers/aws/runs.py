@@ -11,8 +11,8 @@ from typing import Any
 from ...errors import ProviderError, UsageError
 from ...models import Deployment, Run
 from ...ports import Clock
-from ...triggers import NO_SUBMIT
-from ..environment import NO_SUBMIT_VARIABLE
+from ...triggers import NO_SUBMIT, TRAIN
+from ..environment import NO_SUBMIT_VARIABLE, TRAIN_VARIABLE
 from ..webhooks.calls import OWN_TRIGGER
 from .clients import AwsClients, aws_errors
 from .cluster_outputs import ClusterOutputs
@@ -43,14 +43,16 @@ class BatchRuns:
         self._clock = clock
         self._reason = reason
 
-    def submit(self, name: str, *, submits: bool = True) -> Run:
-        """Start one run by hand, without a trigger of Numerai's; without `submits` it ends where it would submit."""
-        node = self._outputs.node(name)
-        given = {} if submits else {NO_SUBMIT_VARIABLE: "1", OWN_TRIGGER: f"{NO_SUBMIT}{secrets.token_hex(8)}"}
+    def submit(self, name: str, *, submits: bool = True, trains: bool = False) -> Run:
+        """Start one run by hand, without a trigger of Numerai's; without `submits` it ends where it would submit, and
+        one that `trains` does only that."""
+        node, prefix = self._outputs.node(name), TRAIN if trains else NO_SUBMIT
+        given = {} if submits else {NO_SUBMIT_VARIABLE: "1", OWN_TRIGGER: f"{prefix}{secrets.token_hex(8)}"}
+        given |= {TRAIN_VARIABLE: "1"} if trains else {}
         overrides = {"environment": [{"name": variable, "value": value} for variable, value in given.items()]}
         with aws_errors():
             job = self._batch.submit_job(
-                jobName=f"{name}-by-hand" if submits else f"{NO_SUBMIT}{name}",
+                jobName=f"{name}-by-hand" if submits else f"{prefix}{name}",
                 jobQueue=node["job_queue"],
                 jobDefinition=node["job_definition"],
                 **({"containerOverrides": overrides} if given else {}),

@@ -45,6 +45,7 @@ class StackNode(msgspec.Struct, frozen=True):
     deployment: Deployment | None = None
     data_version: str | None = None
     disk_gib: int | None = None
+    retrain_days: int | None = None
 
     @property
     def token_sha256(self) -> str:
@@ -208,4 +209,5 @@ def stack_node(node: Node, cron: str | None, existing: StackNode | None, now: da
         deployment=kept.deployment if kept else None,
         data_version=node.data_version,
         disk_gib=node.disk_gib,
+        retrain_days=node.retrain_days,
     )

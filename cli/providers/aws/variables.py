@@ -95,4 +95,5 @@ def _node(node: StackNode) -> dict[str, Any]:
         # left out where there is none, so that a cluster made before this variable has nothing to apply
         **({} if node.data_version is None else {"data_version": node.data_version}),
         **({} if node.disk_gib is None else {"disk_gib": node.disk_gib}),
+        **({} if node.retrain_days is None else {"retrain_days": node.retrain_days}),
     }

@@ -18,7 +18,17 @@ from .parts import LocalParts
 
 OVERDUE = timedelta(minutes=5)
 """How long after its deadline a run that still goes on counts as stuck."""
-_COMPARED = ("model_id", "path", "cpu", "memory_mib", "timeout_minutes", "cron", "data_version", "capabilities")
+_COMPARED = (
+    "model_id",
+    "path",
+    "cpu",
+    "memory_mib",
+    "timeout_minutes",
+    "cron",
+    "data_version",
+    "capabilities",
+    "retrain_days",
+)
 """What the database holds of a node that nodes.json holds, too."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import re
+import secrets
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
@@ -25,6 +26,8 @@ from .start_failures import LOOKED_AT, NOT_FOUND, Program, missing_capability, p
 ARTIFACTS = "/numerai/artifacts"
 CACHE = "/numerai/cache"
 KEPT_IMAGES = 3
+READER_MIB = 64
+"""Of a container that is never started. Less than 6 MiB an engine refuses."""
 LOST_BY_ENGINE = "... a part of the output is lost here: the Docker engine has not kept it"
 _RECONNECT_SECONDS = 1.0
 _LOOK_SECONDS = 30.0
@@ -94,11 +97,18 @@ class DockerExecutor:
         with self._with_volume(node_name, reference) as container:
             self._engine.put_files_in(container, ARTIFACTS, checked(artifacts))
 
+    def artifact(self, node_name: str, reference: str, name: str) -> bytes | None:
+        if self._volume(node_name, "artifacts") not in self._engine.volumes(self._node_label(node_name)):
+            return None
+        reader = self._volume(node_name, f"reader-{secrets.token_hex(4)}")  # others may read at the same time
+        with self._with_volume(node_name, reference, reader) as container:
+            return self._engine.file(container, f"{ARTIFACTS}/{name}")
+
     @contextlib.contextmanager
-    def _with_volume(self, node_name: str, image: str) -> Iterator[str]:
+    def _with_volume(self, node_name: str, image: str, carrier: str | None = None) -> Iterator[str]:
         """A container that has the node's volume and is never started: what is in a volume can be reached in no other
         way."""
-        volume, container = self._volume(node_name, "artifacts"), self._volume(node_name, "carrier")
+        volume, container = self._volume(node_name, "artifacts"), carrier or self._volume(node_name, "carrier")
         labels = {volume: self._labels(node_name)}
         spec = ContainerSpec(container, image, 1, 64, {}, volumes={ARTIFACTS: volume}, volume_labels=labels)
         try:

@@ -83,6 +83,9 @@ class Executor(Protocol):
     def put_artifacts(self, node_name: str, reference: str, artifacts: Iterable[Artifact]) -> None:
         """Write files into the artifacts folder of a node."""
 
+    def artifact(self, node_name: str, reference: str, name: str) -> bytes | None:
+        """A file in the artifacts folder of a node that runs what `reference` names; None where there is none."""
+
     def start(self, attempt: Attempt) -> None:
         """Start the attempt, unless it was started before. `StartFailed` when it cannot be."""
 

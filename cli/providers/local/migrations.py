@@ -35,4 +35,7 @@ MIGRATIONS = (
     """
     ALTER TABLE nodes ADD COLUMN capabilities TEXT NOT NULL DEFAULT '';
     """,
+    """
+    ALTER TABLE nodes ADD COLUMN retrain_days INTEGER;
+    """,
 )

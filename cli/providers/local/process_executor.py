@@ -32,6 +32,7 @@ from .start_failures import LOOKED_AT, NOT_FOUND, processor, programs_of, why_no
 
 REQUIREMENTS = "requirements.txt"
 LOCK = "requirements.lock"
+ARTIFACTS = "artifacts"
 COMPLETE = "complete"
 """A file that an environment has once everything is installed in it."""
 # What a run needs from this machine; everything else it gets is the contract's.
@@ -112,7 +113,11 @@ class ProcessExecutor:
         )
 
     def environment_places(self, node: Node) -> tuple[str, str]:
-        return str(self._paths.node(node.name) / "artifacts"), str(self._paths.cache)
+        return str(self._paths.node(node.name) / ARTIFACTS), str(self._paths.cache)
+
+    def artifact(self, node_name: str, reference: str, name: str) -> bytes | None:
+        path = self._paths.node(node_name) / ARTIFACTS / name
+        return path.read_bytes() if path.is_file() else None
 
     def artifacts(self, node_name: str, reference: str) -> Iterator[Artifact]:
         return artifacts_of(self._paths.node(node_name) / "artifacts")
@@ -227,7 +232,7 @@ class ProcessExecutor:
     def checks(self) -> Iterator[Check]:
         """This Python, and the folders that runs write to."""
         name, paths = "process executor", self._paths
-        artifacts = [folder / "artifacts" for folder in _children(paths.root / "nodes")]
+        artifacts = [folder / ARTIFACTS for folder in _children(paths.root / "nodes")]
         wrong = list(writable_check(name, [paths.root, paths.attempts, paths.cache, *artifacts]))
         yield from wrong or [Check(name, CheckStatus.OK, f"runs nodes on {sys.executable}")]
 
@@ -245,24 +250,14 @@ class ProcessExecutor:
         remove_tree(environment, self._paths.root)
         report("Making a virtual environment")
         flags = [] if content.strip() else ["--without-pip"]
-        self._build_step([sys.executable, "-m", "venv", *flags, str(environment)], report)
+        _build_step([sys.executable, "-m", "venv", *flags, str(environment)], self._environ, report)
         if content.strip():
             report(f"Installing {LOCK if locked else REQUIREMENTS}")
             pip = [str(_python(environment)), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
             listed = ["--require-hashes", "-r", str(lock)] if locked else ["-r", str(requirements)]
-            self._build_step([*pip, *listed], report)
+            _build_step([*pip, *listed], self._environ, report)
         (environment / COMPLETE).touch()
         return environment
-
-    def _build_step(self, argv: Sequence[str], report: Report) -> None:
-        result = run_process(argv, env=child_environment(self._environ, PIP), on_line=lambda line: report(f"  {line}"))
-        if result.exit_code != 0:
-            lines = "\n".join(f"  {line}" for line in result.tail)
-            raise NumeraiError(
-                f"`{' '.join(argv[:4])} ...` failed with exit code {result.exit_code}:\n{lines}",
-                "Mend requirements.txt and deploy again; what was deployed before is unchanged.",
-                code="build-failed",
-            )
 
     def _program(self, name: str, environment: Path, folder: Path) -> str:
         """The program of a command: one by its path in the source's folder, or by its name the virtual environment's
@@ -309,6 +304,17 @@ class ProcessExecutor:
                 return True
             del self._supervisors[folder]
         return folder.exists() and supervisor.is_alive(folder)
+
+
+def _build_step(argv: Sequence[str], environ: Mapping[str, str], report: Report) -> None:
+    result = run_process(argv, env=child_environment(environ, PIP), on_line=lambda line: report(f"  {line}"))
+    if result.exit_code != 0:
+        lines = "\n".join(f"  {line}" for line in result.tail)
+        raise NumeraiError(
+            f"`{' '.join(argv[:4])} ...` failed with exit code {result.exit_code}:\n{lines}",
+            "Mend requirements.txt and deploy again; what was deployed before is unchanged.",
+            code="build-failed",
+        )
 
 
 def _copy(source: Path, snapshot: Path, within: Path) -> None:

@@ -12,7 +12,7 @@ from ...models import Check, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Artifact, HowItRuns, Report, Silence
 from ...schedule import validate_cron
 from ...source import source_hash, source_of
-from ...triggers import NO_SUBMIT
+from ...triggers import NO_SUBMIT, TRAIN
 from ..registry import ProviderContext
 from ..webhooks.calls import TRIGGER_ID
 from .answering import silence_at
@@ -186,6 +186,10 @@ class LocalProvider:
         self._require_node(node.name)
         return self._store.add_run(node.name, f"{NO_SUBMIT}{secrets.token_hex(8)}", self._clock.now())
 
+    def train(self, node: Node) -> Run:
+        self._require_node(node.name)
+        return self._store.add_run(node.name, f"{TRAIN}{secrets.token_hex(8)}", self._clock.now())
+
     def run(self, run_id: str) -> Run:
         return self._job(run_id).run
 
@@ -216,6 +220,13 @@ class LocalProvider:
                     looked = self._clock.monotonic()
                     self._require_daemon(run)
                 self._clock.sleep(FOLLOW_SECONDS)
+
+    def artifact(self, node_name: str, name: str) -> bytes | None:
+        """Where the node runs now: in the volume of its containers, or in the folder of its processes."""
+        stored = self._store.deployment(node_name)
+        if stored is None:
+            return None
+        return self._parts.executor(stored.executor).artifact(node_name, stored.reference, name)
 
     def webhook_calls(self, node_name: str, limit: int = 20) -> list[WebhookCall]:
         return self._store.calls(node_name, limit)

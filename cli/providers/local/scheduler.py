@@ -14,7 +14,7 @@ from ...files.database import DatabaseDamaged, DatabaseUnusable
 from ...models import Keys, Node, Run, RunFailure, RunState
 from ...ports import Clock
 from ...schedule import next_occurrence
-from ...triggers import submits
+from ...triggers import submits, trains
 from ..environment import container_environment
 from ..outcomes import Outcome, cancelled, explained, of_test
 from ..reasons import reason_in
@@ -193,6 +193,7 @@ class RunExecution:
             in_container=in_container,
             cache=cache,
             submits=submits(run.trigger_id),
+            trains=trains(run.trigger_id),
         )
 
     def _retry(self, run: Run, outcome: Outcome) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from ...errors import ProviderError
 from ...files.database import Database, text_time, text_time_or_none, time_text
 from ...models import Deployment, Node, Run, RunFailure, RunState, WebhookCall
+from ...triggers import TRAIN
 from . import migrations
 
 KEPT_CALLS = 200
@@ -55,6 +56,10 @@ class Job:
     cancel: bool
 
 
+_TRAINS = f"(COALESCE({{0}}.trigger_id, '') LIKE '{TRAIN}%')"
+"""Whether a run only trains, in SQL."""
+
+
 class QueueFull(ProviderError):
     """So many runs of a node wait that another one is not accepted."""
 
@@ -97,7 +102,7 @@ class RunStore:
             token = row["token"] if row else secrets.token_urlsafe(32)
             cron_after = row["cron_after"] if row and row["cron"] == node.cron else time_text(now)
             db.execute(
-                "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR REPLACE INTO nodes VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (
                     node.name,
                     token,
@@ -112,6 +117,7 @@ class RunStore:
                     cron_after,
                     node.data_version,
                     ",".join(node.capabilities),
+                    node.retrain_days,
                 ),
             )
         return StoredNode(node, token)
@@ -226,16 +232,20 @@ class RunStore:
             return [_job(row) for row in rows]
 
     def claim(self, limit: int, now: datetime) -> Job | None:
-        """Take the next run that may start: due, none of its node going on, fewer than `limit` going on in all.
+        """Take the next run that may start: due, none of its node going on, fewer than `limit` going on in all. A
+        training keeps no other run from starting.
 
         What is taken is `running` and `starting` from here on, and taken by nobody else.
         """
         with self._write() as db:
-            going_on = "SELECT node FROM runs WHERE phase IN ('starting', 'started')"
+            in_the_way = (
+                "SELECT node FROM runs AS other WHERE phase IN ('starting', 'started')"  # noqa: S608  (of constants)
+                f" AND ({_TRAINS.format('this')} OR NOT {_TRAINS.format('other')})"
+            )
             row = db.execute(
-                "SELECT * FROM runs WHERE phase IN ('queued', 'waiting')"  # noqa: S608  (the parts are constants)
-                f" AND (not_before IS NULL OR not_before <= ?) AND node NOT IN ({going_on})"
-                f" AND (SELECT COUNT(*) FROM ({going_on})) < ? ORDER BY number LIMIT 1",
+                "SELECT * FROM runs AS this WHERE phase IN ('queued', 'waiting')"  # noqa: S608  (the parts are constants)
+                f" AND (not_before IS NULL OR not_before <= ?) AND node NOT IN ({in_the_way})"
+                f" AND (SELECT COUNT(*) FROM ({in_the_way})) < ? ORDER BY number LIMIT 1",
                 (time_text(now), limit),
             ).fetchone()
             if row is None:
@@ -363,6 +373,7 @@ def _stored_node(row: sqlite3.Row) -> StoredNode:
         cron=row["cron"],
         data_version=row["data_version"],
         capabilities=tuple(name for name in row["capabilities"].split(",") if name),
+        retrain_days=row["retrain_days"],
     )
     return StoredNode(node, row["token"])
 

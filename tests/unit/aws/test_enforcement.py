@@ -124,6 +124,8 @@ CALLS: list[tuple[str, str, dict[str, Any], set[tuple[str, str]]]] = [
      {"logGroupName": "/g", "logStreamName": "s", "logEvents": [{"timestamp": 1, "message": "m"}]},
      {("logs:PutLogEvents", f"logs:{REGION}:{ACCOUNT}:log-group:/g:log-stream:s")}),
     ("s3", "put_object", {"Bucket": "bucket", "Key": "a/b", "Body": b"x"}, {("s3:PutObject", "s3:::bucket/a/b")}),
+    ("s3", "put_object", {"Bucket": "bucket", "Key": "a", "Tagging": "b=c"},
+     {("s3:PutObject", "s3:::bucket/a"), ("s3:PutObjectTagging", "s3:::bucket/a")}),
     ("s3", "head_bucket", {"Bucket": "bucket"}, {("s3:ListBucket", "s3:::bucket")}),
     ("s3", "delete_objects", {"Bucket": "bucket", "Delete": {"Objects": [{"Key": "k", "VersionId": "v"}]}},
      {("s3:DeleteObjectVersion", "s3:::bucket/k")}),

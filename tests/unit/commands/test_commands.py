@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import sqlite3
@@ -556,6 +557,67 @@ def test_history_and_status_at_a_glance(ready: Line) -> None:
     earlier = replace(entry, round_number=99, status=EntryStatus.LATE)
     ready.api.entries_by["id-alice"].append(earlier)
     assert "sub (earlier file)" in ready("history").out and "(earlier file)" in ready("status").out
+
+
+class KeepingProvider(FakeProvider):
+    """A provider that keeps what nodes have left."""
+
+    def __init__(self, kept: dict[str, bytes]):
+        super().__init__()
+        self.kept = kept
+
+    def artifact(self, node_name: str, name: str) -> bytes | None:
+        return self.kept.get(f"{node_name}/{name}")
+
+
+def test_history_writes_the_csv_that_a_run_has_sent(
+    line: Line, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    csv, elsewhere = b"id,prediction\nn1,0.5\n", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    line.provider = KeepingProvider(
+        {"numerai-alice/sent/r1.csv.gz": gzip.compress(csv), "numerai-alice/sent/r2.csv.gz": b"no gzip"}
+    )
+    line("node", "-m", "alice", "config", "-p", str(folder))
+    answer = line("history", "--csv", "r1")
+    assert answer.exit_code == 0 and "what run r1 of numerai-alice has sent" in answer.out
+    path = elsewhere / "r1.csv"
+    assert path.read_bytes() == csv
+    if sys.platform != "win32":
+        assert path.stat().st_mode & 0o777 == 0o600
+    named = line("history", "-m", "alice", "--csv", "r1", "-o", "sent.csv", "--json").json
+    assert named == {"node": "numerai-alice", "run": "r1", "csv": str(elsewhere / "sent.csv")}
+    for run_id, code, words in (
+        ("r2", 1, "is damaged"),
+        ("r3", 1, "none is kept"),
+        ("../nodes", 2, "is not a run's id"),
+    ):
+        refused = line("history", "--csv", run_id)
+        assert refused.exit_code == code and words in refused.err, refused.err
+    refused = line("history", "--csv", "r1", "-o", str(elsewhere / "none" / "sent.csv"))
+    assert refused.exit_code == 1 and "cannot be written" in refused.err
+    assert line("history", "-o", "sent.csv").exit_code == 2
+    line.provider = FakeProvider()
+    assert "none is kept" in line("history", "--csv", "r1").err
+
+
+def test_status_says_how_old_a_model_is_that_is_trained_again(line: Line, folder: Path) -> None:
+    line.provider = KeepingProvider({})
+    line("node", "-m", "alice", "config", "-p", str(folder), "--retrain-days", "30")
+    assert "not known yet, again when it is 30 days old" in line("node", "status").out
+    record: dict[str, str | None] = {"trained_at": "2020-01-01T00:00:00+00:00", "failed_at": None, "why": None}
+    line.provider.kept["numerai-alice/training.json"] = json.dumps(record).encode()
+    assert "days ago, again when it is 30 days old" in line("node", "status").out
+    record |= {"failed_at": "2020-02-01T00:00:00+00:00", "why": "train.py ended with exit code 1"}
+    line.provider.kept["numerai-alice/training.json"] = json.dumps(record).encode()
+    shown = line("node", "status").out
+    assert "has failed since 2020-02-01 00:00 UTC: train.py ended with exit code 1" in " ".join(shown.split())
+    assert line("node", "status", "--json").json["training"]["why"] == "train.py ended with exit code 1"
+    assert "could not be trained again since 2020-02-01: train.py ended with exit code 1" in line("doctor").out
+    line.provider.kept["numerai-alice/training.json"] = b"{"
+    assert "not known yet" in line("node", "status").out
+    assert line("node", "config", "--retrain-days", "-1").exit_code == 2
 
 
 def test_a_model_with_an_assigned_pickle_is_named_and_configured_only_at_a_terminal(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +13,12 @@ from numerai_compute.commands.train import _Watch
 from numerai_compute.factory import Factory
 from numerai_compute.main import run
 from numerai_compute.modelling.training import Progress
+from numerai_compute.models import LogLine, Node, Run, RunState
 from numerai_compute.render import Renderer
 from numerai_compute.usecases import train as usecase
 from rich.console import Console
 
+from tests.fakes import FakeProvider
 from tests.fixtures.sandbox import ServedSandbox
 from tests.unit.commands.conftest import Line
 from tests.unit.usecases.test_train import TOML, make_data
@@ -142,3 +145,111 @@ def test_live_lines_are_shown_at_a_terminal_only(monkeypatch: pytest.MonkeyPatch
     render.json = True
     with render.live() as show:
         assert show is None
+
+
+class TrainingProvider(FakeProvider):
+    """A provider whose runs train, and leave two files and a record of them."""
+
+    kept: dict[str, bytes] | None = None
+
+    def train(self, node: Node) -> Run:
+        run = self.trigger(node, f"no-submit-train-{len(self.all_runs)}")
+        record = {"run": run.id, "files": ["model.txt", "sub/about.json"]}
+        self.kept = {"model.txt": b"tree", "sub/about.json": b"{}", "training.json": json.dumps(record).encode()}
+        return run
+
+    def artifact(self, node_name: str, name: str) -> bytes | None:
+        return (self.kept or {}).get(name)
+
+
+@pytest.fixture
+def trainable(line: Line, tmp_path: Path) -> Line:
+    line.provider = TrainingProvider()
+    line("node", "-m", "alice", "config", "-e", "tournament-python3", "-p", str(tmp_path / "node"))
+    line("node", "deploy")
+    return line
+
+
+def test_a_node_trains_on_its_provider_and_its_files_come_here(trainable: Line, tmp_path: Path) -> None:
+    trainable.provider.printed = ["trained trees=20"]
+    answer = trainable("train", "--on", "alice", "-o", str(tmp_path / "here"))
+    assert answer.exit_code == 0, answer.err
+    assert "trained trees=20" in answer.out and "is trained: its next run predicts with it" in answer.out
+    assert (tmp_path / "here" / "model.txt").read_bytes() == b"tree"
+    assert (tmp_path / "here" / "sub" / "about.json").read_bytes() == b"{}"
+    assert trainable.provider.awake
+    last = trainable("train", "--on", "numerai-alice", "--json").out.splitlines()[-1]
+    assert json.loads(last)["files"] == ["model.txt", "sub/about.json"]
+
+
+def test_a_training_that_fails_says_why(trainable: Line) -> None:
+    trainable.provider.ending = {"state": RunState.FAILED, "exit_code": 78, "message": "It ended with exit code 78."}
+    refused = trainable("train", "--on", "alice")
+    assert refused.exit_code == 1 and "ended as failed. It ended with exit code 78." in refused.err
+    assert "logs --run run-1" in refused.err
+    trainable.provider.ending = {"state": RunState.SUCCEEDED, "exit_code": 79}
+    refused = trainable("train", "--on", "alice")
+    assert refused.exit_code == 1 and "predicted instead of training" in refused.err
+
+
+def test_what_cannot_train_is_said_before_anything_runs(trainable: Line, tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    code = (folder / "train.py").read_text()
+    requirements = folder / "requirements.txt"
+    named = requirements.read_text()
+    requirements.write_text("\n".join(each for each in named.splitlines() if "lightgbm" not in each))
+    assert "lacks lightgbm, which train.py imports" in trainable("train", "--on", "alice").err
+    requirements.write_text(named)
+    dockerfile = (folder / "Dockerfile").read_text()
+    (folder / "Dockerfile").write_text(dockerfile.replace("ARG LIGHTGBM=yes", "ARG LIGHTGBM=no"))
+    assert "lacks lightgbm" in trainable("train", "--on", "alice").err
+    (folder / "Dockerfile").write_text(dockerfile)
+    (folder / "train.py").write_text("from numerai_compute.usecases.train import train_folder\n" + code)
+    assert "lacks numerai_compute" in trainable("train", "--on", "alice").err
+    (folder / "train.py").unlink()
+    assert "has no train.py" in trainable("train", "--on", "alice").err
+    (folder / "train.py").write_text(code)
+    trainable.provider.hash = "changed since"
+    assert "has changed since the deploy" in trainable("train", "--on", "alice").err
+    trainable.provider.deployments.clear()
+    assert trainable("train", "--on", "alice", "--json").json["error"]["code"] == "not-deployed"
+    assert trainable.provider.all_runs == []
+    trainable.provider = FakeProvider()
+    assert "cannot start a run that only trains" in trainable("train", "--on", "alice").err
+
+
+def test_a_hostile_record_names_no_file_elsewhere(trainable: Line, tmp_path: Path) -> None:
+    provider = trainable.provider
+    assert isinstance(provider, TrainingProvider)
+    usual = provider.train
+
+    def train(node: Node) -> Run:
+        run = usual(node)
+        provider.kept = {"training.json": json.dumps({"run": run.id, "files": ["../up"]}).encode(), "../up": b"x"}
+        return run
+
+    provider.train = train  # type: ignore[method-assign]
+    refused = trainable("train", "--on", "alice", "-o", str(tmp_path / "here"))
+    assert refused.exit_code == 1 and "names no file inside a folder" in refused.err
+    assert not (tmp_path / "up").exists()
+
+
+def test_an_interrupted_look_leaves_the_training(trainable: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(trainable.provider, "logs", interrupt)
+    answer = trainable("train", "--on", "alice")
+    assert answer.exit_code == 130 and "goes on as run run-1" in answer.err and "cancel run-1" in answer.err
+
+
+@pytest.mark.parametrize(
+    "more", [("folder",), ("--new",), ("--data", "v5.3"), ("--threads", "2"), ("--again",)], ids=lambda more: more[0]
+)
+def test_what_says_how_to_train_here_does_not_go_with_a_node(trainable: Line, more: tuple[str, ...]) -> None:
+    refused = trainable("train", "--on", "alice", *more)
+    assert refused.exit_code == 2 and "does not go with --on" in refused.err
+
+
+def test_the_output_goes_with_a_node_only(line: Line, tmp_path: Path) -> None:
+    assert line("train", str(tmp_path), "-o", str(tmp_path / "here")).exit_code == 2

@@ -34,6 +34,7 @@ class Store:
         self.cuts = 0
         self.expired = ""
         self.parts: dict[int, bytes] = {}
+        self.tags: dict[str, str] = {}
         self.seen: list[tuple[str, str]] = []
         store = self
 
@@ -82,6 +83,9 @@ class Store:
                     store.parts[int(number)] = content
                 elif not refused:
                     store.objects[key] = content
+                    if tag := self.headers.get("x-amz-tagging"):
+                        assert "x-amz-tagging" in self.headers["authorization"]  # S3 refuses one that is not signed
+                        store.tags[key] = tag
                 self._send(refused or 200, b"", etag=f'"{number}"')
 
             def _send(self, status: int, body: bytes, cut: int | None = None, etag: str = '""') -> None:
@@ -313,11 +317,12 @@ def test_requests_are_signed_as_the_sdk_signs_them() -> None:
     request_class = pytest.importorskip("botocore.awsrequest").AWSRequest
     credentials = pytest.importorskip("botocore.credentials").Credentials("AKID", "SECRET", "TOKEN")
     ours = Bucket("s3://models/x", transport(), {**KEYS, "AWS_REGION": "eu-west-1"})._signed(
-        "GET", "/models", "list-type=2&prefix=x%2F"
+        "GET", "/models", "list-type=2&prefix=x%2F", {"x-amz-tagging": "a=b"}
     )
     signer = auth.S3SigV4Auth(credentials, "s3", "eu-west-1")
     url = "https://s3.eu-west-1.amazonaws.com/models?list-type=2&prefix=x%2F"
-    headers = {name: ours[name] for name in ("host", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token")}
+    names = ("host", "x-amz-content-sha256", "x-amz-date", "x-amz-security-token", "x-amz-tagging")
+    headers = {name: ours[name] for name in names}
     request = request_class("GET", url, headers=headers)
     request.context["timestamp"] = ours["x-amz-date"]
     request.context["payload_signing_enabled"] = False

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -19,12 +21,21 @@ FEATURES = ["feature_byte", "feature_single", "feature_double"]
 DATES = pd.date_range("2025-01-03", periods=40, freq="7D").strftime("%Y-%m-%d")
 
 
-def example(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name.replace("-", "_"), TEMPLATE / name / "predict.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+@pytest.fixture
+def example(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], ModuleType]:
+    """An example's predict.py, in whose folder the modules are that it imports."""
+
+    def load(name: str) -> ModuleType:
+        monkeypatch.syspath_prepend(TEMPLATE / name)
+        monkeypatch.delitem(sys.modules, "train", raising=False)
+        spec = importlib.util.spec_from_file_location(name.replace("-", "_"), TEMPLATE / name / "predict.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        monkeypatch.delitem(sys.modules, "train", raising=False)
+        return module
+
+    return load
 
 
 def rows(seed: int) -> pd.DataFrame:
@@ -59,12 +70,20 @@ class Node:
     def remember_version(self) -> None:
         """The runtime's business."""
 
+    def remember_training(self) -> None:
+        """The runtime's business."""
+
+    def retrain(self, program: str, days: int) -> None:
+        """The runtime's business."""
+
     def submit(self, predictions: pd.DataFrame) -> None:
         self.sent = predictions
 
 
 @pytest.mark.slow
-def test_the_crypto_example_keeps_a_model_that_predicts_as_lightgbm_does(tmp_path: Path) -> None:
+def test_the_crypto_example_keeps_a_model_that_predicts_as_lightgbm_does(
+    tmp_path: Path, example: Callable[[str], ModuleType]
+) -> None:
     crypto, node = example("crypto-python3"), Node(tmp_path)
     crypto.main(node)
     live = rows(3)
@@ -80,7 +99,7 @@ def test_the_crypto_example_keeps_a_model_that_predicts_as_lightgbm_does(tmp_pat
 
 
 @pytest.mark.slow
-def test_the_signals_example_predicts_as_lightgbm_does(tmp_path: Path) -> None:
+def test_the_signals_example_predicts_as_lightgbm_does(tmp_path: Path, example: Callable[[str], ModuleType]) -> None:
     signals, node = example("signals-python3"), Node(tmp_path)
     signals.main(node)
     train, live = rows(1), rows(3)

@@ -14,8 +14,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from numerai_node.errors import BadPredictions, Interrupted, ProgramFailed
-from numerai_node.execute import _stop, child_environment, execute, write_csv
+from numerai_node.execute import execute, write_csv
 from numerai_node.node import Node
+from numerai_node.program import child_environment, stop
 
 from .conftest import PUBLIC_ID, SECRET_KEY, Stub, parquet
 
@@ -189,7 +190,7 @@ def test_sigterm_while_the_program_starts_still_stops_it(
     def interrupt(*_: object) -> None:
         raise Interrupted
 
-    monkeypatch.setattr("numerai_node.execute.subprocess.Popen", SlowPopen)
+    monkeypatch.setattr("numerai_node.program.subprocess.Popen", SlowPopen)
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         with pytest.raises(Interrupted):
@@ -202,12 +203,12 @@ def test_sigterm_while_the_program_starts_still_stops_it(
 
 @posix
 def test_a_program_that_does_not_stop_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("numerai_node.execute.STOP_SECONDS", 0.1)
+    monkeypatch.setattr("numerai_node.program.STOP_SECONDS", 0.1)
     deaf = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.05; done"]
     with subprocess.Popen(deaf, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        _stop(process)
+        stop(process)
     assert process.returncode == -signal.SIGKILL
 
 

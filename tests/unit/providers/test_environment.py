@@ -27,12 +27,19 @@ def test_what_images_of_the_official_tool_expect() -> None:
         "NUMERAI_ARTIFACTS": "s3://bucket/x",
         "NUMERAI_CACHE": "/c",
         "NUMERAI_CPU": "0.5",
+        "NUMERAI_TIMEOUT_MINUTES": "60",
     }
 
 
 def test_no_trigger_no_cache() -> None:
     found = container_environment(NODE, Keys("p", "s"), "r", None, "/a", in_container=False)
     assert not {"TRIGGER_ID", "NUMERAI_CACHE"} & found.keys()
+
+
+def test_a_model_that_is_trained_again() -> None:
+    assert "NUMERAI_RETRAIN_DAYS" not in environment(Keys("p", "s"))
+    found = container_environment(replace(NODE, retrain_days=30), Keys("p", "s"), "r", None, "/a", in_container=False)
+    assert found["NUMERAI_RETRAIN_DAYS"] == "30"
 
 
 def test_a_pinned_data_version() -> None:

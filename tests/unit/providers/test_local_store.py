@@ -65,7 +65,7 @@ def test_a_database_from_before_data_versions_keeps_its_nodes(tmp_path: Path, mo
     store = RunStore(path)
     (stored,) = store.nodes()
     assert (stored.node.data_version, stored.node.capabilities, stored.token) == (None, (), "t")
-    changed = replace(stored.node, data_version="v5.2", capabilities=("CHOWN", "SETUID"))
+    changed = replace(stored.node, data_version="v5.2", capabilities=("CHOWN", "SETUID"), retrain_days=30)
     store.save_node(changed, NOW)
     assert [each.node for each in store.nodes()] == [changed]
     store.close()

@@ -245,7 +245,7 @@ def test_schedules_start_runs_once_and_skip_what_is_long_past(bench: Bench) -> N
     with bench.store._write() as db:
         db.execute(
             "INSERT INTO nodes SELECT 'numerai-bad', token || 'x', model_name, model_id, tournament, path, cpu,"
-            " memory_mib, timeout_minutes, 'nonsense', ?, data_version, capabilities FROM nodes LIMIT 1",
+            " memory_mib, timeout_minutes, 'nonsense', ?, data_version, capabilities, retrain_days FROM nodes LIMIT 1",
             ("2026-01-01T00:00:00.000000",),
         )
     going = scheduler(bench)

@@ -299,7 +299,9 @@ def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> No
 def test_a_disk_is_given_and_none_is_left_out(world: World) -> None:
     node = world.configured()
     assert "disk_gib" not in world.terraform.applied[0]["nodes"][node.name]
-    world.configured(disk_gib=120)
+    assert "retrain_days" not in world.terraform.applied[0]["nodes"][node.name]
+    world.configured(disk_gib=120, retrain_days=30)
+    assert world.terraform.applied[1]["nodes"][node.name]["retrain_days"] == 30
     assert world.terraform.applied[1]["nodes"][node.name]["disk_gib"] == 120
 
 

@@ -86,6 +86,22 @@ def test_what_is_not_given_stays_and_the_address_stays(setting: Setting, folder:
     assert other.node.timeout_minutes == 7 and other.node.webhook_url == first.node.webhook_url
 
 
+def test_a_model_is_trained_again_until_that_is_ended(setting: Setting, folder: Path) -> None:
+    assert setting.configure(path=folder).node.retrain_days is None
+    told = setting.configure(retrain_days=30)
+    assert told.node.retrain_days == 30 and any("`node.retrain`" in note for note in told.notes)
+    (folder / "predict.py").write_text("node.retrain()\n")
+    kept = setting.configure(memory=3)
+    assert kept.node.retrain_days == 30 and not any("`node.retrain`" in note for note in kept.notes)
+    assert setting.configure(retrain_days=0).node.retrain_days is None
+
+
+def test_the_examples_that_train_on_the_node_say_so(setting: Setting, tmp_path: Path) -> None:
+    for example, trains in (("tournament-python3", True), ("model-python3", False)):
+        told = setting.configure(path=tmp_path / example, example=example, retrain_days=30)
+        assert any("`node.retrain`" in note for note in told.notes) is not trains
+
+
 def test_a_pinned_data_version_stays_until_another_choice(setting: Setting, folder: Path) -> None:
     assert setting.configure(path=folder).node.data_version is None
     assert setting.configure(data_version="v5.2").node.data_version == "v5.2"
