@@ -29,8 +29,8 @@ SECTIONS = {
         """\
 The Classic example with 42 features of a live file of 6,900 rows and 3,555 features, and a kept model, on the
 sandbox. The script has the model beside it, and is started by hand: it checks nothing and confirms nothing. The CPU
-seconds of a node are those of its run and of its daemon; its peak is the run's. Wall seconds are from the round's
-opening, or the script's start, to Numerai's time of the submission.""",
+seconds of a node are those of its run, its supervisor and its daemon, but not Docker's own; its peak is the run's. Wall
+seconds are from the round's opening, or the script's start, to Numerai's time of the submission.""",
     ),
     "training": (
         "Reading and training",
