@@ -1,4 +1,4 @@
-"""What a program takes: CPU seconds, wall seconds and peak memory, as the system counts them at its end.
+"""What a program takes: CPU seconds, wall seconds and peak memory, as POSIX systems count them at its end.
 
 Imports nothing but the standard library: on Linux a process inherits the peak memory of the one that starts it.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -54,6 +53,8 @@ class Taken:
 
     def fork(self, work: Callable[[], object]) -> None:
         """Do work in a copy of this process as one more round. The memory is what it takes beyond what is here."""
+        import resource
+
         import psutil
 
         reader, writer = os.pipe()

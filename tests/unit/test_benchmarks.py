@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -35,10 +37,8 @@ def test_what_is_measured_anew_replaces_only_what_it_is_of(tmp_path: Path, monke
     assert "| CORR | 1.00 s | 2.00 s |" in text and "| ... beside theirs | 8.0 x | 4.0 x |" in text
 
 
-def test_a_program_that_fails_is_no_measurement(tmp_path: Path) -> None:
-    import subprocess
-    import sys
-
+@pytest.mark.skipif(sys.platform == "win32", reason="measuring needs POSIX's wait4")
+def test_a_program_that_fails_is_no_measurement() -> None:
     taken = Taken("it")
     with pytest.raises(subprocess.CalledProcessError):
         taken.run([sys.executable, "-c", "raise SystemExit(3)"])
