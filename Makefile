@@ -72,14 +72,10 @@ test-aws: $(VENV)/.dev
 faults: $(VENV)/.dev
 	$(BIN)/python -m tests.faults -n $(WORKERS) $(ARGS)
 
-# Measured beside what a user would do otherwise, in CPU seconds and peak memory: docs/benchmarks.md. A twentieth of Numerai's size, or
-# all of it with SCALE=1 (12 GB of disk, an hour).
-SCALE = 20
+# Measured beside what a user would do otherwise, in CPU seconds and peak memory, and written to docs/benchmarks.md: a twentieth of
+# Numerai's size in ten minutes, or all of it with ARGS=--share=1 (12 GB of disk, an hour).
 bench: $(VENV)/.dev
-	$(BIN)/python -m benchmarks.command_cost
-	$(BIN)/python -m benchmarks.scoring --eras $$((574 / $(SCALE)))
-	$(BIN)/python -m benchmarks.forest --scale $(SCALE)
-	$(BIN)/python -m benchmarks.training_memory --share $$($(BIN)/python -c "print(1 / $(SCALE))") --plain
+	$(BIN)/python -m benchmarks $(ARGS)
 
 # A local AWS with a sandbox's worth of services, for trying the AWS provider by hand; prints the variables to export.
 aws-emulator: $(VENV)/.dev

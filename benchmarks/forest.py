@@ -1,86 +1,91 @@
-"""Packed forests beside LightGBM's own ways, one thread each, in CPU seconds: `python -m benchmarks.forest`.
+"""Packed forests beside LightGBM's own ways, one thread each. `python -m benchmarks --only forest` runs it.
 
-A made-up forest of full trees in LightGBM's text format (no training needed), or a really trained one (--trained). What
-a user would do otherwise: `Booster.predict` in one call, and in slices of trees, whose best size is searched for.
---scale 20 takes a twentieth of the trees.
+A made-up forest of full trees in LightGBM's text format: no training is needed. What a user would do otherwise:
+`Booster.predict` in one call, and in slices of trees, whose best size is searched for first. A share has that share of
+the trees; the rows are a live round's.
 """
 
 from __future__ import annotations
 
+import os
+
+os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+
 import argparse
-import platform
-import resource
-import sys
 import time
-from collections.abc import Callable
-from typing import TypeVar
+from typing import Any
 
 import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 from numerai_compute.modelling.runtime import Forest
 
-T = TypeVar("T")
+from benchmarks.measuring import Taken, emit, median, row
+
 Floats = npt.NDArray[np.float64]
-VALIDATION_ROWS = 3_400_000
+ROWS, FEATURES = 6_900, 1_000
+VALIDATION_ROWS, SAMPLED_ROWS = 3_400_000, 340_000
 SHAPES = {"64 leaves": (20_000, 6), "1,024 leaves": (3_000, 10)}
-"""Trees and depth of Numerai's published parameter sets (standard, deep)."""
+"""Trees and depth of Numerai's published parameter sets: standard, and a tenth of deep."""
+SLICES = (10, 30, 100, 300, 1_000)
+"""Sizes of slices to try."""
 
 
-def main() -> None:
-    """Measure, and print a table."""
-    options = argparse.ArgumentParser(description=__doc__)
-    options.add_argument("--scale", type=int, default=20)
-    options.add_argument("--rows", type=int, default=6_900)
-    options.add_argument("--features", type=int, default=1_000)
-    options.add_argument("--trained", action="store_true")
-    chosen = options.parse_args()
-    print(f"{platform.processor() or platform.machine()}, Python {platform.python_version()}, numpy {np.__version__},")
-    print(f"LightGBM {lgb.__version__}; {chosen.rows} rows x {chosen.features} int8, one thread, CPU seconds")
-    matrix = np.random.default_rng(1).integers(0, 5, (chosen.rows, chosen.features)).astype(np.int8)
+def measure(share: float, rounds: int) -> list[dict[str, Any]]:
+    """Two rows for each shape: a live round beside LightGBM, and a tenth of the validation rows."""
+    random = np.random.default_rng(1)
+    live, sampled = (random.integers(0, 5, (rows, FEATURES)).astype(np.int8) for rows in (ROWS, SAMPLED_ROWS))
+    rows = []
     for name, (full, depth) in SHAPES.items():
-        trees = full // chosen.scale
-        text = trained(trees, depth, chosen.features) if chosen.trained else made_up(trees, depth, chosen.features)
-        compare(name, text, trees, matrix)
+        trees = round(full * share)
+        text = made_up(trees, depth, FEATURES)
+        start = time.process_time()
+        forest = Forest.of_text(text.encode())
+        packing = f"; packed once in {time.process_time() - start:.2f} s"
+        rows.append(beside_lightgbm(f"{name}, {ROWS:,} rows", lgb.Booster(model_str=text), forest, live, share, rounds))
+        rows[-1]["remark"] += packing
+        if share == 1:
+            rows.append(many_rows(f"{name}, {SAMPLED_ROWS:,} rows", forest, sampled, trees))
+    return rows
 
 
-def compare(name: str, text: str, trees: int, matrix: npt.NDArray[np.int8]) -> None:
-    """One forest, each way, and what the validation rows would take by the time per row."""
-    booster = lgb.Booster(model_str=text)
-    packing, forest = clock(lambda: Forest.of_text(text.encode()))
-    forest.predict(matrix[:64])
-    ours, found = min((clock(lambda: forest.predict(matrix)) for _ in range(3)), key=lambda timed: timed[0])
-    one_call, expected = clock(lambda: np.asarray(booster.predict(matrix, num_threads=1)))
-    slices = {size: clock(lambda size=size: in_slices(booster, matrix, trees, size))[0] for size in slice_sizes(trees)}  # type: ignore[misc]
-    best = min(slices, key=lambda size: slices[size])
-    same = "the same bytes" if found.tobytes() == expected.tobytes() else "OTHER BYTES"
-    minutes = ours / len(matrix) * VALIDATION_ROWS / 60
-    print(f"\n{name}, {trees} trees: {same}")
-    print(f"  packing (once)        {packing:8.3f}")
-    print(f"  packed forest         {ours:8.3f}")
-    print(f"  Booster.predict       {one_call:8.3f}  {one_call / ours:6.1f} x")
-    print(f"  slices of {best:5} trees {slices[best]:8.3f}  {slices[best] / ours:6.1f} x")
-    print(f"  {VALIDATION_ROWS:,} rows: {minutes:.1f} minutes of CPU, extrapolated from these")
-    print(f"  peak memory of all of this: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB")
-    sys.stdout.flush()
+def many_rows(what: str, forest: Forest, matrix: npt.NDArray[np.int8], trees: int) -> dict[str, Any]:
+    """A tenth of the validation rows, once; LightGBM would take an hour for them."""
+    taken = Taken("packed forest")
+    taken.fork(lambda: forest.predict(matrix))
+    minutes = (median(taken.cpu) or 0) * VALIDATION_ROWS / SAMPLED_ROWS / 60
+    remark = f"{VALIDATION_ROWS / 1e6:.1f} million rows: {minutes:.1f} minutes, extrapolated"
+    return row(what, taken, [], remark, 1, f"{trees:,} trees")
 
 
-def clock(work: Callable[[], T]) -> tuple[float, T]:
-    """CPU seconds of this process, and what the work answered."""
+def beside_lightgbm(
+    what: str, booster: lgb.Booster, forest: Forest, matrix: npt.NDArray[np.int8], share: float, rounds: int
+) -> dict[str, Any]:
+    """One forest, each way in turn in each round."""
+    trees = booster.num_trees()
+    expected = np.asarray(booster.predict(matrix, num_threads=1))
+    same = "the same bytes" if forest.predict(matrix).tobytes() == expected.tobytes() else "OTHER BYTES"
+    size = min((size for size in SLICES if size <= trees), key=lambda size: clock(booster, matrix[:2_000], size))
+    ours, one_call = Taken("packed forest"), Taken("Booster.predict, one call")
+    slices = Taken(f"Booster.predict, slices of {size} trees")
+    for _ in range(rounds):
+        ours.fork(lambda: forest.predict(matrix))
+        one_call.fork(lambda: booster.predict(matrix, num_threads=1))
+        slices.fork(lambda: in_slices(booster, matrix, size))
+    return row(what, ours, [one_call, slices], same, share, f"{trees:,} trees")
+
+
+def clock(booster: lgb.Booster, matrix: npt.NDArray[np.int8], size: int) -> float:
+    """CPU seconds of slices of so many trees."""
     start = time.process_time()
-    answer = work()
-    return time.process_time() - start, answer
+    in_slices(booster, matrix, size)
+    return time.process_time() - start
 
 
-def slice_sizes(trees: int) -> list[int]:
-    """Sizes of slices to try."""
-    return sorted({max(1, size) for size in (10, 30, 100, 300, 1_000, 2_000) if size <= trees})
-
-
-def in_slices(booster: lgb.Booster, matrix: npt.NDArray[np.int8], trees: int, size: int) -> Floats:
+def in_slices(booster: lgb.Booster, matrix: npt.NDArray[np.int8], size: int) -> Floats:
     """LightGBM's fastest way: few enough trees at once that they stay in the cache."""
     total = np.zeros(len(matrix))
-    for start in range(0, trees, size):
+    for start in range(0, booster.num_trees(), size):
         total += np.asarray(booster.predict(matrix, num_threads=1, start_iteration=start, num_iteration=size))
     return total
 
@@ -119,15 +124,9 @@ def made_up(trees: int, depth: int, features: int) -> str:
     return "".join([*parts, "\nend of trees\n\nfeature_importances:\n\nparameters:\nend of parameters\n"])
 
 
-def trained(trees: int, depth: int, features: int, rows: int = 100_000) -> str:
-    """A forest that LightGBM trained on made-up rows with a weak signal."""
-    random = np.random.default_rng(2)
-    matrix = random.integers(0, 5, (rows, features)).astype(np.int8)
-    target = matrix[:, :20].astype(float) @ random.normal(0, 0.05, 20) + random.normal(0, 1, rows)
-    parameters = {"num_leaves": 1 << depth, "max_depth": depth, "learning_rate": 0.01, "feature_fraction": 0.1}
-    parameters |= {"min_data_in_leaf": 100, "max_bin": 5, "force_col_wise": True, "num_threads": 1, "verbosity": -1}
-    return lgb.train(parameters, lgb.Dataset(matrix, target), trees).model_to_string()
-
-
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--share", type=float, default=0.05)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    emit(measure(options.share, options.rounds))

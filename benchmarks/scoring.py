@@ -1,44 +1,29 @@
-"""CPU seconds of scoring: ours beside numerai-tools, in one run, as medians. Run by hand, never by a test.
+"""Scoring predictions: ours beside numerai-tools, in one run. `python -m benchmarks --only scoring` runs it.
 
-python benchmarks/scoring.py [--eras 574] [--rows 4700] [--runs 3]
-
-Measured are CORR of one prediction column, with the rows aligned and with predictions whose string ids are shuffled
-(the ways to align are shown as well); all metrics of `numerai validate` on 42 features; and the largest difference from
-numerai-tools' scores. numerai-tools is measured once: it takes long, and varies little beside the ratio.
+CORR of one prediction column, with the rows aligned and with predictions whose string ids are shuffled (pandas' join is
+what numerai-tools' users do), and all metrics of `numerai validate` on 42 features.
 """
 
 from __future__ import annotations
 
 import os
 
-os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
 
 import argparse
-import resource
-import statistics
-import time
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-from numerai_compute.modelling.alignment import DataRows, IdIndex, Source
+from numerai_compute.modelling.alignment import DataRows, Source
 from numerai_compute.modelling.scoring import Column, EraFeatures, Eras, Scorer, summary
-from numerai_tools import scoring as theirs
+from numerai_tools import scoring as tools
 
-FEATURES = 42
+from benchmarks.measuring import Taken, emit, row
 
-
-def cpu(work: Callable[[], Any], runs: int = 1) -> tuple[float, Any]:
-    """The median of the CPU seconds of this process, and the last result."""
-    seconds = []
-    for _ in range(runs):
-        start = time.process_time()
-        result = work()
-        seconds.append(time.process_time() - start)
-    return statistics.median(seconds), result
+ERAS, ROWS, FEATURES = 574, 4_700, 42
+"""Numerai's v5.3 train.parquet, and its feature set `small`."""
 
 
 class Made:
@@ -64,7 +49,7 @@ class Made:
 
 def by_numerai_tools(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
     """CORR per era, as its users compute it."""
-    scores = [theirs.numerai_corr(era[["prediction"]], era["target"]).iloc[0] for _, era in frame.groupby("era")]
+    scores = [tools.numerai_corr(era[["prediction"]], era["target"]).iloc[0] for _, era in frame.groupby("era")]
     return np.array(scores)
 
 
@@ -91,50 +76,36 @@ def all_metrics(made: Made) -> dict[str, Any]:
     return {name: summary(values) for name, values in scores.items()}
 
 
-def by_sorting(made: Made) -> np.ndarray[Any, Any]:
-    """Positions by sorting the ids as fixed-width bytes."""
-    reference, asked = made.ids.astype("S16"), made.ids[made.shuffled].astype("S16")
-    order = np.argsort(reference)
-    return order[np.searchsorted(reference[order], asked)]
-
-
-def main() -> None:
-    """Print a row for each thing that is measured."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--eras", type=int, default=574)
-    parser.add_argument("--rows", type=int, default=4700)
-    parser.add_argument("--runs", type=int, default=3)
-    options = parser.parse_args()
-    made = Made(options.eras, options.rows)
+def measure(share: float, rounds: int) -> list[dict[str, Any]]:
+    """A row for each thing that is scored, each way in turn in each round."""
+    made = Made(max(4, round(ERAS * share)), ROWS)
     column = Column(made.predictions, made.sizes)
-    ours(made, column)  # scipy is imported now
     in_order = made.frame.sort_values(["era", "id"])  # the least work for numerai-tools
-    their_seconds, expected = cpu(lambda: by_numerai_tools(in_order))
-    joined_seconds, _ = cpu(lambda: made.frame.drop(columns="prediction").join(made.sent))
-    seconds, corr = cpu(lambda: ours(made, column), options.runs)
-    whole_seconds, whole = cpu(lambda: aligned_first(made), options.runs)
-    both = their_seconds + joined_seconds
-    print(f"{options.eras} eras x {options.rows} rows, CPU seconds")
-    print(f"{'':22} {'ours':>7}  numerai-tools")
-    print(f"{'CORR, aligned':22} {seconds:7.2f}  {their_seconds:7.2f}  x {their_seconds / seconds:.1f}")
-    print(
-        f"{'CORR, shuffled ids':22} {whole_seconds:7.2f}  {both:7.2f}  x {both / whole_seconds:.1f}, with pandas' join"
-    )
-    print(f"{'':22} {'':7}  {their_seconds:7.2f}  x {their_seconds / whole_seconds:.1f}, without it")
-    print(f"largest difference     {max(np.abs(corr - expected).max(), np.abs(whole - expected).max()):.1e}")
-    print(f"all metrics, {FEATURES} features  {cpu(lambda: all_metrics(made), options.runs)[0]:7.2f}")
-    asked, index = made.source.ids, IdIndex(made.rows.ids)
-    ways: dict[str, Callable[[], Any]] = {
-        "ours: make the tables": lambda: IdIndex(made.rows.ids),
-        "ours: find all ids": lambda: index.find(asked),
-        "pyarrow index_in": lambda: pc.index_in(asked, value_set=made.rows.ids).to_numpy(),
-        "numpy: sort bytes": lambda: by_sorting(made),
-        "pandas join": lambda: made.frame.drop(columns="prediction").join(made.sent),
-    }
-    for name, way in ways.items():
-        print(f"  align, {name:22} {cpu(way, options.runs)[0]:7.2f}")
-    print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB, the made-up data included")
+    expected, few = by_numerai_tools(in_order[in_order["era"] <= "0020"]), slice(0, 20)
+    found = (ours(made, column)[few], aligned_first(made)[few])  # scipy is imported now, too
+    difference = max(float(np.abs(one - expected).max()) for one in found)
+    aligned, whole, metrics = (Taken("numerai validate") for _ in range(3))
+    theirs, joined = Taken("numerai-tools"), Taken("numerai-tools and pandas' join")
+    alone = Taken("numerai-tools, aligned already")
+    for _ in range(rounds):
+        aligned.fork(lambda: ours(made, column))
+        theirs.fork(lambda: by_numerai_tools(in_order))
+        whole.fork(lambda: aligned_first(made))
+        joined.fork(lambda: by_numerai_tools(made.frame.drop(columns="prediction").join(made.sent)))
+        metrics.fork(lambda: all_metrics(made))
+    alone.cpu, alone.wall, alone.mib = theirs.cpu, theirs.wall, theirs.mib
+    size = f"{len(made.target):,} rows"
+    same = f"largest difference {difference:.0e}"
+    return [
+        row("CORR, rows aligned", aligned, [theirs], same, share, size),
+        row("CORR, string ids shuffled", whole, [joined, alone], same, share, size),
+        row("CORR, MMC, BMC, FNC and exposure", metrics, [], "", share, size),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--share", type=float, default=0.05)
+    parser.add_argument("--rounds", type=int, default=5)
+    options = parser.parse_args()
+    emit(measure(options.share, options.rounds))
