@@ -126,29 +126,25 @@ class HostedProvider:
         """Whether the folder's code defines no `predict`, so that a model file runs with its reader."""
         return self._packer.reads_models(node, read_settings(self._context.settings))
 
-    def ready(self, node: Node) -> str | None:
-        """The newest upload of the source as it is, validated and not assigned yet."""
-        record = self._record(node.name)
-        digest = self.source_hash(node)
-        made = next((each for each in reversed(record.uploads) if each.source_hash == digest and each.validated), None)
+    def ready(self, node: Node, source_hash: str) -> str | None:
+        """The newest upload of that source, validated and not assigned yet. The folder may have changed since."""
+        uploads = reversed(self._record(node.name).uploads)
+        made = next((each for each in uploads if each.source_hash == source_hash and each.validated), None)
         return made.id if made is not None and self._uploads.assigned(node.model_id) != made.id else None
 
-    def assign(self, node: Node, report: Report) -> None:
+    def assign(self, node: Node, upload: str, report: Report) -> None:
         """Assign it, and see that it is. `ProviderError` with code `not-assigned` where it is not."""
-        upload_id = self.ready(node)
-        if upload_id is None:
-            return
-        self._uploads.assign(node.model_id, upload_id)
+        self._uploads.assign(node.model_id, upload)
         end = self._clock.monotonic() + ASSIGNED_SECONDS
-        while self._uploads.assigned(node.model_id) != upload_id:
+        while self._uploads.assigned(node.model_id) != upload:
             if self._clock.monotonic() > end:
                 raise ProviderError(
-                    f"Numerai took the assignment of {upload_id}, and does not show it.",
+                    f"Numerai took the assignment of {upload}, and does not show it.",
                     "Look at the model on https://numer.ai, then deploy again.",
                     code="not-assigned",
                 )
             self._clock.sleep(self._poll_seconds)
-        report(f"Numerai runs the upload {upload_id} for {node.model_name} from now on.")
+        report(f"Numerai runs the upload {upload} for {node.model_name} from now on.")
 
     def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
         """Ask Numerai to run nothing for the model, look whether that helped, and only then forget the node.

@@ -50,9 +50,9 @@ def test_from_a_folder_to_a_submission_at_every_opening(bench: HostedBench) -> N
     said = "\n".join(bench.said)
     assert "The rehearsal went well: 120 predictions" in said and "| predicting 120 rows" in said
     assert bench.provider.deployment(node.name) is None, "nothing is assigned without a confirmation"
-    assert bench.provider.ready(node) == made.image.removeprefix("upload ")
-    bench.provider.assign(node, bench.say)
-    assert bench.provider.ready(node) is None
+    assert bench.provider.ready(node, made.source_hash) == made.image.removeprefix("upload ")
+    bench.assign(node, made)
+    assert bench.provider.ready(node, made.source_hash) is None
     assert present(bench.provider.deployment(node.name)).image == made.image
     assert bench.provider.runs(node.name) == [], "the validation is no run of a round"
     bench.sandbox.open_round()
@@ -100,9 +100,10 @@ def test_deploy_uploads_only_what_has_changed(quick: HostedBench) -> None:
     assert not again.changed and quick.uploads() == 1
     quick.node(GOOD + "# changed\n")
     assert present(quick.provider.deployment(node.name)).source_hash != quick.provider.source_hash(node)
-    assert quick.provider.deploy(node, force=False, report=quick.say).changed and quick.uploads() == 2
+    new = quick.provider.deploy(node, force=False, report=quick.say)
+    assert new.changed and quick.uploads() == 2
     assert present(quick.provider.deployment(node.name)).image == again.image, "until it is assigned"
-    quick.provider.assign(node, quick.say)
+    quick.assign(node, new)
     assert present(quick.provider.deployment(node.name)).image != again.image
 
 
@@ -120,9 +121,9 @@ def test_a_deploy_that_was_killed_while_numerai_validates_is_gone_on_with(
     sandbox = quick.sandbox.running.sandbox
     wait_for(lambda: sandbox.compute.pickles.all()[0].validation_status == "validated")
     again = quick.renewed()
-    assert again.ready(node) is None
-    again.deploy(node, force=False, report=quick.say)
-    assert again.ready(node) is not None and quick.uploads() == 1
+    assert again.ready(node, again.source_hash(node)) is None
+    made = again.deploy(node, force=False, report=quick.say)
+    assert again.ready(node, made.source_hash) is not None and quick.uploads() == 1
 
 
 def test_more_uploads_than_numerai_takes_are_refused_with_the_time(quick: HostedBench) -> None:
@@ -152,7 +153,10 @@ def test_an_upload_that_numerai_finds_invalid_changes_nothing(tmp_path: Path, sa
     with pytest.raises(NumeraiError, match="validation of the upload failed: Pickle function is invalid") as refused:
         bench.provider.deploy(node, force=False, report=bench.say)
     assert refused.value.code == "validation-failed"
-    assert bench.provider.ready(node) is None and bench.provider.deployment(node.name) is None
+    assert (
+        bench.provider.ready(node, bench.provider.source_hash(node)) is None
+        and bench.provider.deployment(node.name) is None
+    )
 
 
 @pytest.mark.parametrize(
