@@ -122,7 +122,7 @@ class _Change:
         self.other = None if self.own else taken_from(node, model, new)
         self.kept = kept_by(node, old, new)
         self.made = replace(node, webhook_url=None, also_on=old.name)
-        self.deployed: Deployment | None = None
+        self.deployed: Deployment  # what `_deploy` has put in place
         self.hosted = isinstance(new, RunByNumerai)
 
     def plan(self) -> Plan:
@@ -245,7 +245,6 @@ class _Change:
 
     def _assign(self) -> None:
         """Raises unless Numerai runs what was deployed then, so that the old side stays."""
-        assert self.deployed is not None
         assign_upload(self.made, self.deployed, self.new, lambda: self.by.api, lambda question: True, self.by.report)
 
     def _clear(self) -> None:
