@@ -149,37 +149,52 @@ class HostedProvider:
     def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
         """Ask Numerai to run nothing for the model, look whether that helped, and only then forget the node.
 
-        The API has no mutation for it; whether an assignment of nothing does it is not known, so it is tried. With
-        `force` the node is forgotten all the same, and what Numerai goes on with is said. Uploads stay at Numerai: it
-        deletes none.
+        The API has no mutation for it; whether an assignment of nothing does it is not known, so it is tried. An upload
+        of another home is left alone, and said. With `force` the node is forgotten all the same, whatever Numerai
+        answers, and what it goes on with is said. Uploads stay at Numerai: it deletes none.
         """
         record = self._records.get(node_name)
         if record is None:
+            report(
+                f"{self.name} has no record of {node_name}. If Numerai runs an upload for it, {UNASSIGN}."
+            )
             return
-        ours = {each.id for each in record.uploads}
-        active = [run for run in self.runs(node_name, 5) if not run.state.final]
+        try:
+            left = self._end(record, force=force)
+        except NumeraiError as error:
+            if not force:
+                raise
+            left = f"Whether Numerai goes on running an upload is not known: {error.message} If it does, {UNASSIGN}."
+        if left is not None:
+            report(left)
+        self._records.forget(node_name)
+
+    def _end(self, record: NodeRecord, *, force: bool) -> str | None:
+        """Let Numerai run nothing any more; what it goes on with, in words. `ProviderError` for what this home has
+        made and cannot end, unless with `force`."""
+        name, assigned = record.node, self._uploads.assigned(record.model_id)
+        ours = assigned in {each.id for each in record.uploads}
+        active = [run for run in self.runs(name, 5) if not run.state.final]
         if active and not force:
             raise ProviderError(
-                f"Run {active[0].id} of {node_name} is {active[0].state.value}.",
+                f"Run {active[0].id} of {name} is {active[0].state.value}.",
                 "Wait for its end, or use --force, which leaves it to Numerai.",
                 code="run-active",
             )
-        still = self._unassign(record.model_id, ours)
-        if still is not None and not force:
+        still = self._unassign(record.model_id) if ours else assigned
+        if still is None:
+            return None
+        if ours and not force:
             raise ProviderError(
-                f"Numerai still runs the upload {still} for {node_name}: only its website takes that away.",
+                f"Numerai still runs the upload {still} for {name}: only its website takes that away.",
                 f"First, {UNASSIGN}; then destroy the node again.",
                 code="still-assigned",
             )
-        if still is not None:
-            report(f"Numerai goes on running the upload {still}. To end that, {UNASSIGN}.")
-        self._records.forget(node_name)
+        whose = "" if ours else ", which was not made by this home"
+        return f"Numerai goes on running the upload {still}{whose}. To end that, {UNASSIGN}."
 
-    def _unassign(self, model_id: str, ours: set[str]) -> str | None:
-        """The upload that Numerai runs for the model all the same; one that this home has not made is left alone."""
-        assigned = self._uploads.assigned(model_id)
-        if assigned is None or assigned not in ours:
-            return None
+    def _unassign(self, model_id: str) -> str | None:
+        """The upload that Numerai runs for the model all the same."""
         try:
             self._uploads.assign(model_id, None)
         except ApiError as error:

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from numerai_compute.adapters.clock import SystemClock
+from numerai_compute.adapters.numerai_api import HttpNumeraiApi
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import RunFailure, RunState
-from numerai_compute.providers.hosted.record import Records
+from numerai_compute.providers.hosted.record import NodeRecord, Records
 from numerai_compute.providers.hosted.rehearsal import Limits
+from numerai_compute.providers.hosted.uploads import Uploads
 from numerai_compute.sandbox.compute import DOCKER_IMAGES
 from numerai_compute.sandbox.switches import Switches
 
@@ -23,6 +25,7 @@ from tests.present import present
 Factory = Callable[..., ServedSandbox]
 pytestmark = pytest.mark.slow
 NOT_RUN = Switches(run_pickles=False)
+NOBODY = "http://127.0.0.1:1"
 CONSTANT = """
 def predict(live_features):
     return (live_features.filter(like="feature_").iloc[:, :1] * 0 + 0.5).set_axis(["prediction"], axis=1)
@@ -263,6 +266,35 @@ class TestDestroy:
         bench.provider.destroy(node.name, force=False, report=bench.say)
         assert sandbox.state()["models"][0]["pickle_id"] is None
         assert bench.provider.runs(node.name) == []
+
+    def test_what_another_home_lets_numerai_run_is_left_and_said(self, quick: HostedBench) -> None:
+        node = quick.ready()
+        records = Records(quick.context.home / "hosted")
+        records.put(NodeRecord(node.name, node.model_id))
+        quick.provider.destroy(node.name, force=False, report=quick.say)
+        assert "goes on running the upload" in quick.said[-1] and "at numer.ai" in quick.said[-1]
+        assert "not made by this home" in quick.said[-1] and records.get(node.name) is None
+        assert quick.sandbox.state()["models"][0]["pickle_id"]
+        quick.provider.destroy(node.name, force=False, report=quick.say)
+        assert "has no record" in quick.said[-1] and "at numer.ai" in quick.said[-1]
+
+    @pytest.mark.parametrize(
+        ("changes", "says", "hint"),
+        [({"secret_key": "x" * 40}, "refuses the keys", "numerai setup"), ({"api_url": NOBODY}, "reached", "network")],
+    )
+    def test_with_force_it_is_forgotten_without_an_answer_of_numerais(
+        self, quick: HostedBench, changes: dict[str, str], says: str, hint: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        node = quick.ready()
+        api = HttpNumeraiApi(replace(quick.keys, **changes), tries=1, seconds=1)
+        monkeypatch.setattr(quick.provider, "_uploads", Uploads(api, api))
+        monkeypatch.delattr(quick.provider, "_runs", raising=False)
+        with pytest.raises(NumeraiError, match=says) as refused:
+            quick.provider.destroy(node.name, force=False, report=quick.say)
+        assert hint in str(refused.value.hint)
+        quick.provider.destroy(node.name, force=True, report=quick.say)
+        assert "is not known" in quick.said[-1] and says in quick.said[-1] and "at numer.ai" in quick.said[-1]
+        assert Records(quick.context.home / "hosted").get(node.name) is None
 
 
 def test_checks_tell_how_a_node_stands(quick: HostedBench) -> None:
