@@ -46,6 +46,8 @@ from .options import (
 # What `node list` does not need is imported where it is used: it would cost half an `import click` more, and there is a
 # budget for it (benchmarks/command_cost.py).
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from pathlib import Path
 
     from ..models import Deployment
@@ -591,6 +593,13 @@ def _starts(node: Node, provider: Provider) -> list[tuple[str, str]]:
     ]
 
 
+def _when(deployed: Deployment | None, now: datetime) -> str:
+    """When and what was deployed. Numerai does not tell when it was given an upload that is not of this home."""
+    if deployed is None:
+        return "no"
+    return f"{ago(deployed.deployed_at, now) if deployed.source_hash else 'elsewhere'}, {deployed.image}"
+
+
 def _show_status(factory: Factory, state: NodeStatus) -> None:
     render, now, node = factory.render, factory.clock.now(), state.node
     deployed = state.deployment
@@ -604,7 +613,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         *([("built from", node.context)] if node.context else []),
         *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],
         *([("capabilities", ", ".join(node.capabilities))] if node.capabilities else []),
-        ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
+        ("deployed", _when(deployed, now)),
         *_starts(node, factory.provider_of(node)),
     ]
     if state.moved:

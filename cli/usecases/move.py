@@ -115,7 +115,8 @@ class _Change:
         self.new, self.old, self.node = new, old, node
         self.called = registers(request, node, model, new, by.api)
         self.official = runs_officially(node, old)
-        runs = self.official or old.deployment(node.name) is not None
+        unassigned = isinstance(old, RunByNumerai)  # by hand, which had to come first: it ran until then
+        runs = self.official or unassigned or old.deployment(node.name) is not None
         found = new.deployment(node.name)  # without a source hash Numerai runs an upload there that is not this home's
         self.deploys = (found is None or not found.source_hash) and runs
         self.own = is_own_webhook(model.webhook, existing, old.webhook_url(node.name))
@@ -136,7 +137,7 @@ class _Change:
         ]
         if self.deploys:
             until = ""
-            if not isinstance(self.old, NotHere):
+            if not isinstance(self.old, (NotHere, RunByNumerai)):
                 until = f"; until then {official_cluster(self.old) if self.official else old} runs it"
             build = f"build {source_of(self.node)} and deploy it on {new}"
             if self.hosted:

@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import structs
 
 from ...adapters.numerai_api import HttpNumeraiApi
-from ...errors import ApiError, EnvironmentNotReady, NumeraiError, ProviderError
+from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ..checks import deployment_check, last_run_check
@@ -155,12 +155,10 @@ class HostedProvider:
         """
         record = self._records.get(node_name)
         if record is None:
-            report(
-                f"{self.name} has no record of {node_name}. If Numerai runs an upload for it, {UNASSIGN}."
-            )
+            report(f"{self.name} has no record of {node_name}. If Numerai runs an upload for it, {UNASSIGN}.")
             return
         try:
-            left = self._end(record, force=force)
+            left = _end(record, self._uploads, self.runs(node_name, 5), force=force)
         except NumeraiError as error:
             if not force:
                 raise
@@ -168,39 +166,6 @@ class HostedProvider:
         if left is not None:
             report(left)
         self._records.forget(node_name)
-
-    def _end(self, record: NodeRecord, *, force: bool) -> str | None:
-        """Let Numerai run nothing any more; what it goes on with, in words. `ProviderError` for what this home has
-        made and cannot end, unless with `force`."""
-        name, assigned = record.node, self._uploads.assigned(record.model_id)
-        ours = assigned in {each.id for each in record.uploads}
-        active = [run for run in self.runs(name, 5) if not run.state.final]
-        if active and not force:
-            raise ProviderError(
-                f"Run {active[0].id} of {name} is {active[0].state.value}.",
-                "Wait for its end, or use --force, which leaves it to Numerai.",
-                code="run-active",
-            )
-        still = self._unassign(record.model_id) if ours else assigned
-        if still is None:
-            return None
-        if ours and not force:
-            raise ProviderError(
-                f"Numerai still runs the upload {still} for {name}: only its website takes that away.",
-                f"First, {UNASSIGN}; then destroy the node again.",
-                code="still-assigned",
-            )
-        whose = "" if ours else ", which was not made by this home"
-        return f"Numerai goes on running the upload {still}{whose}. To end that, {UNASSIGN}."
-
-    def _unassign(self, model_id: str) -> str | None:
-        """The upload that Numerai runs for the model all the same."""
-        try:
-            self._uploads.assign(model_id, None)
-        except ApiError as error:
-            if error.code not in ("numerai-error", "not-assigned"):
-                raise
-        return self._uploads.assigned(model_id)
 
     # runs
 
@@ -246,10 +211,14 @@ class HostedProvider:
         pythons = ", ".join(image.python for image in images)
         yield Check("model uploads", CheckStatus.OK, f"Numerai runs them on Python {pythons}")
         for node in mine:
-            deployed = self.deployment(node.name)
-            if deployed is not None and not deployed.source_hash:
+            deployed, mend = self.deployment(node.name), f"numerai node -m {node.model_name} deploy"
+            record = self._records.get(node.name)
+            made = next((each for each in reversed(record.uploads) if each.validated), None) if record else None
+            if deployed is None and made is not None:
+                why = f"the upload {made.id} is validated and not assigned: Numerai does not run it"
+                yield Check("deployment", CheckStatus.FAILED, why, mend, node.name)
+            elif deployed is not None and not deployed.source_hash:
                 why = f"Numerai runs an upload that was not made here ({deployed.image})"
-                mend = f"numerai node -m {node.model_name} deploy"
                 yield Check("deployment", CheckStatus.WARNING, why, mend, node.name)
             else:
                 yield deployment_check(node, deployed, lambda: True, self.source_hash)
@@ -297,6 +266,32 @@ class HostedProvider:
                     code="not-validated",
                 )
             self._clock.sleep(self._poll_seconds)
+
+
+def _end(record: NodeRecord, uploads: Uploads, runs: Iterable[Run], *, force: bool) -> str | None:
+    """Let Numerai run nothing for a node any more; what it goes on with, in words. `ProviderError` for what this home
+    has made and cannot end, unless with `force`."""
+    active = next((run for run in runs if not run.state.final), None)
+    if active is not None and not force:
+        raise ProviderError(
+            f"Run {active.id} of {record.node} is {active.state.value}.",
+            "Wait for its end, or use --force, which leaves it to Numerai.",
+            code="run-active",
+        )
+    still = uploads.assigned(record.model_id)
+    ours = still in {each.id for each in record.uploads}
+    if ours:
+        still = uploads.unassign(record.model_id)
+    if still is None:
+        return None
+    if ours and not force:
+        raise ProviderError(
+            f"Numerai still runs the upload {still} for {record.node}: only its website takes that away.",
+            f"First, {UNASSIGN}; then destroy the node again.",
+            code="still-assigned",
+        )
+    whose = "" if ours else ", which was not made by this home"
+    return f"Numerai goes on running the upload {still}{whose}. To end that, {UNASSIGN}."
 
 
 def _deployment(node_name: str, made: HandedIn, *, changed: bool) -> Deployment:

@@ -158,6 +158,15 @@ class Uploads:
         if answer != "true":
             raise ApiError(f"Numerai answered {one_line(str(answer))} to the assignment.", code="not-assigned")
 
+    def unassign(self, model_id: str) -> str | None:
+        """Ask Numerai to run nothing for a model; the upload that it runs for it all the same."""
+        try:
+            self.assign(model_id, None)
+        except ApiError as error:
+            if error.code not in (CODE, "not-assigned"):
+                raise
+        return self.assigned(model_id)
+
     def start(self, model_id: str, upload_id: str) -> None:
         """Run an upload now."""
         self._change(

@@ -401,6 +401,33 @@ def test_the_webhook_is_given_back_although_the_models_cannot_be_asked_for(
     assert line.model["webhook"].startswith("https://node.example.com/numerai-alice/")
 
 
+def test_a_foreign_upload_is_named_before_it_is_replaced_and_runs_on_after_a_no(line: Line) -> None:
+    configured(line)
+    foreign = foreign_upload(line)
+    code, said = line("node", "-m", "alice", "status")
+    assert code == 0 and f"elsewhere, upload {foreign}" in said and "just now" not in said, said
+    code, said = line("node", "-m", "alice", "deploy", answer=False)
+    assert "takes the place of the upload that Numerai runs now" in line.asked[0]
+    assert code == 1 and "goes on running the one before" in said and "does not run it" not in said, said
+    assert line.model["pickle_id"] == foreign
+
+
+def test_what_comes_back_is_deployed_before_numerai_calls_it(line: Line) -> None:
+    aws = moved_from_aws(line)
+    assert line("node", "-m", "alice", "config", "-P", "hosted", "--yes")[0] == 0
+    account = line.bench.sandbox.running.sandbox.account
+    account.change(account.model(line.bench.sandbox.models["alice"]), pickle_id=None)
+    code, said = line("node", "-m", "alice", "config", "-P", "aws", "--yes")
+    assert code == 0 and "never deployed" not in said and "until then hosted runs it" not in said, said
+    assert aws.deployments and line.model["webhook"]
+
+
+def test_uninstall_does_not_speak_of_money_for_what_numerai_runs(line: Line) -> None:
+    configured(line)
+    code, said = line("uninstall", "--yes")
+    assert code != 0 and "numerai-alice on hosted" in said and "destroy-all" in said and "cost money" not in said, said
+
+
 class TestTheWatcher:
     """It needs neither a webhook nor a schedule to leave such a node alone, and its rescue is a trigger."""
 

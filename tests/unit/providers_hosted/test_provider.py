@@ -304,6 +304,9 @@ def test_checks_tell_how_a_node_stands(quick: HostedBench) -> None:
         return {check.name: check.status.value for check in quick.provider.checks([node])}
 
     assert found() == {"model uploads": "ok", "deployment": "failed", "last run": "ok"}
+    made = quick.provider.deploy(node, force=False, report=quick.say)
+    said = next(check.why for check in quick.provider.checks([node]) if check.name == "deployment")
+    assert found()["deployment"] == "failed" and said.startswith(f"the {made.image} is validated and not assigned")
     quick.ready()
     assert found() == {"model uploads": "ok", "deployment": "ok", "last run": "ok"}
     quick.node(GOOD + "# changed\n")
