@@ -47,7 +47,6 @@ from .options import (
 # budget for it (benchmarks/command_cost.py).
 if TYPE_CHECKING:
     from datetime import datetime
-
     from pathlib import Path
 
     from ..models import Deployment

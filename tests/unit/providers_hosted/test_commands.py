@@ -361,25 +361,37 @@ def test_a_move_that_goes_on_deploys_where_a_foreign_upload_was_assigned_meanwhi
     assert line.model["pickle_id"] not in (None, foreign) and line.bench.uploads() == 2
 
 
+@pytest.mark.parametrize("moves", [False, True])
 def test_an_assignment_that_fails_where_the_webhook_cannot_be_given_back_says_that_nobody_is_called(
-    line: Line, monkeypatch: pytest.MonkeyPatch
+    line: Line, monkeypatch: pytest.MonkeyPatch, moves: bool
 ) -> None:
-    registered(line)
-    configured(line)
+    aws = moved_from_aws(line) if moves else None
+    command = ("config", "-P", "hosted") if moves else ("deploy",)
+    if aws is None:
+        registered(line)
+        configured(line)
 
     def away(*_: Any) -> Any:
         raise ApiError("Numerai is away", code="numerai-unreachable")
 
     def assign(*_: Any) -> None:
         for name in ("models", "set_webhook"):
-            monkeypatch.setattr(HttpNumeraiApi, name, away)
+            faulty.setattr(HttpNumeraiApi, name, away)
         raise ApiError("the assignment failed", code="assignment-failed")
 
-    monkeypatch.setattr(line.bench.provider, "assign", assign)
-    code, said = line("node", "-m", "alice", "deploy", "--yes")
+    with monkeypatch.context() as faulty:
+        faulty.setattr(line.bench.provider, "assign", assign)
+        code, said = line("node", "-m", "alice", *command, "--yes")
     assert code == 1 and "the assignment failed" in said, said
     assert "Numerai calls nobody for alice now: run the same command again" in said, said
+    assert ("or `numerai node -m alice config -P aws`" in said) == moves, said
     assert line.model["webhook"] is None and line.model["pickle_id"] is None
+    if aws is not None:
+        assert aws.deployments, "the old side stays"
+        code, said = line("node", "-m", "alice", "config", "-P", "aws", "--yes")
+        assert code == 0 and line.model["webhook"], said
+    else:
+        assert line("node", "-m", "alice", "deploy", "--yes")[0] == 0 and line.model["pickle_id"]
 
 
 def test_the_webhook_is_given_back_although_the_models_cannot_be_asked_for(
