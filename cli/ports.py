@@ -676,11 +676,11 @@ class RunByNumerai(Protocol):
     def reads_models(self, node: Node) -> bool:
         """Whether a model file in the node's folder runs without code of the folder's own that reads it."""
 
-    def ready(self, node: Node) -> str | None:
-        """The id of what was deployed and is not run yet; None where there is nothing like that."""
+    def ready(self, node: Node, source_hash: str) -> str | None:
+        """The id of what was deployed of that source and is not run yet; None where there is nothing like that."""
 
-    def assign(self, node: Node, report: Report) -> None:
-        """Let Numerai run what is ready from now on. The model must have no webhook then."""
+    def assign(self, node: Node, upload: str, report: Report) -> None:
+        """Let Numerai run the upload of that id from now on. The model must have no webhook then."""
 
 
 @runtime_checkable

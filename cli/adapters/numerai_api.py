@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from numerai_node import client as numerai
     from numerai_node.connections import proxy_name
     from numerai_node.errors import NodeError
-    from numerai_node.kinds import Kind
+    from numerai_node.kinds import Kind, classify
     from numerai_node.queries import QUERIES
     from numerai_node.transport import NoAnswer, Transport
     from numerai_node.versions import complete_versions, listed_versions, served_versions
@@ -35,7 +35,7 @@ else:
     from numerai_compute.node_template.numerai_node import client as numerai
     from numerai_compute.node_template.numerai_node.connections import proxy_name
     from numerai_compute.node_template.numerai_node.errors import NodeError
-    from numerai_compute.node_template.numerai_node.kinds import Kind
+    from numerai_compute.node_template.numerai_node.kinds import Kind, classify
     from numerai_compute.node_template.numerai_node.queries import QUERIES
     from numerai_compute.node_template.numerai_node.transport import NoAnswer, Transport
     from numerai_compute.node_template.numerai_node.versions import complete_versions, listed_versions, served_versions
@@ -190,11 +190,21 @@ class HttpNumeraiApi:
         return ApiError(message, hint, code="numerai-unreachable", temporary=error.kind.passes)
 
     def _refused(self, why: str) -> ApiError:
-        return ApiError(
-            f"{self.url} refuses the keys: {why.rstrip('.')}.",
-            "Run `numerai setup` with keys from numer.ai (Settings, API keys).",
-            code="keys-refused",
-        )
+        return keys_refused(self.url, why)
+
+
+def keys_refused(url: str, why: str) -> ApiError:
+    """That Numerai at `url` refuses the keys, and what to do."""
+    return ApiError(
+        f"{url} refuses the keys: {why.rstrip('.')}.",
+        "Run `numerai setup` with keys from numer.ai (Settings, API keys).",
+        code="keys-refused",
+    )
+
+
+def refuses_keys(said: str) -> bool:
+    """Whether an error in Numerai's words is about the keys."""
+    return classify([said]) is Kind.KEYS
 
 
 def _round(round_: numerai.Round) -> Round:

@@ -253,11 +253,11 @@ def deploy(
     gate: str,
     yes: bool,
     dry_run: bool,
-) -> None:
+) -> int:
     """Build what the node runs from its folder, and put it in place.
 
     On the provider hosted: pack and rehearse it, upload it, wait for Numerai's validation, and ask before Numerai runs
-    it from now on.
+    it from now on. Ends with 1 where Numerai does not run it then.
 
     An unmodified numerai_node of an earlier version in the folder is replaced first; the old one is kept.
 
@@ -288,18 +288,16 @@ def deploy(
         steps = [*ships, *plan_deploy(chosen, provider, factory.store, **refused)]
         notes = (*warned, how_it_runs(chosen, provider).why, runtime_note(chosen, choice))
         show_plan(factory.render, steps, [note for note in notes if note])
-        return
+        return 0
     say = factory.render.progress
     done = deploy_node(chosen, provider, factory.store, say, warn=warn, **{**refused, "force": force})
-    assigned = assign_upload(
-        chosen, provider, lambda: factory.api, lambda question: agrees(question, yes), factory.render.progress
-    )
+    assigned = assign_upload(chosen, done, provider, lambda: factory.api, lambda question: agrees(question, yes), say)
     if assigned is not None:
         factory.render.result(
             {**plain(done), "warnings": warned, "assigned": assigned.done},
             lambda: _show_assigned(factory, done, assigned),
         )
-        return
+        return 0 if assigned.done else EXIT_FAILED
 
     def show() -> None:
         what = "is deployed" if done.changed else "is deployed already: nothing has changed"
@@ -307,11 +305,11 @@ def deploy(
         factory.render.say(f"Next: numerai node -m {chosen.name} test")
 
     factory.render.result({**vars(done), "warnings": warned}, show)
+    return 0
 
 
 def _show_assigned(factory: Factory, done: Deployment, assigned: Assigned) -> None:
-    what = "is deployed" if assigned.done else "is uploaded, and Numerai does not run it"
-    factory.render.mark(OK if assigned.done else SKIPPED, f"{done.node} {what}", detail=done.image)
+    factory.render.mark(OK if assigned.done else SKIPPED, f"{done.node} {assigned.what}", detail=done.image)
     factory.render.say(assigned.note)
 
 
@@ -614,6 +612,13 @@ def _starts(node: Node, provider: Provider) -> list[tuple[str, str]]:
     ]
 
 
+def _when(deployed: Deployment | None, now: datetime) -> str:
+    """When and what was deployed. Numerai does not tell when it was given an upload that is not of this home."""
+    if deployed is None:
+        return "no"
+    return f"{ago(deployed.deployed_at, now) if deployed.source_hash else 'elsewhere'}, {deployed.image}"
+
+
 def _show_status(factory: Factory, state: NodeStatus) -> None:
     render, now, node = factory.render, factory.clock.now(), state.node
     deployed = state.deployment
@@ -627,7 +632,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         *([("built from", node.context)] if node.context else []),
         *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],
         *([("capabilities", ", ".join(node.capabilities))] if node.capabilities else []),
-        ("deployed", f"{ago(deployed.deployed_at, now)}, {deployed.image}" if deployed else "no"),
+        ("deployed", _when(deployed, now)),
         *_starts(node, factory.provider_of(node)),
     ]
     if node.retrain_days is not None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from ..errors import NumeraiError
-from ..models import SIZES, Check, CheckStatus, Model, Node
+from ..errors import NumeraiError, ProviderError
+from ..models import SIZES, Check, CheckStatus, Deployment, Model, Node
 from ..ports import NumeraiApi, Provider, Report, RunByNumerai
 
 RUNS_IT = "Numerai runs it when a round opens, once an upload is assigned; `numerai node deploy` asks before that."
@@ -19,9 +20,10 @@ TAKES_AWAY = "at numer.ai (Submissions, Settings of the model) unassign the uplo
 
 @dataclass(frozen=True)
 class Assigned:
-    """Whether Numerai runs what was deployed, and what to know of it."""
+    """Whether Numerai runs what was deployed, `what` became of the node in words, and what to know of it."""
 
     done: bool
+    what: str
     note: str
 
 
@@ -46,46 +48,86 @@ def fitted(node: Node, provider: Provider, *, sized: bool, timed: bool) -> Node:
 
 def question(node: Node, model: Model) -> str:
     """What a person agrees to before an upload is assigned."""
+    before = " It takes the place of the upload that Numerai runs now." if model.pickle is not None else ""
     webhook = " Its webhook is cleared before." if model.webhook is not None else ""
     return (
         f"Let Numerai run this upload for {node.model_name} from now on? It then calls no webhook for it and takes no"
-        f" submission of it, and only the website takes that back.{webhook}"
+        f" submission of it, and only the website takes that back.{before}{webhook}"
     )
 
 
 def assign_upload(
     node: Node,
+    deployed: Deployment,
     provider: Provider,
     api: Callable[[], NumeraiApi],
     agrees: Callable[[str], bool],
     report: Report,
 ) -> Assigned | None:
-    """Ask, clear the model's webhook, and let Numerai run what was deployed; None where there is nothing to assign.
+    """Ask, clear the model's webhook, and let Numerai run what was deployed; None where Numerai runs no node.
 
     A model has one or the other, and Numerai wants the webhook to go first. Where the assignment fails, the webhook is
-    registered again.
+    registered again. `ProviderError` with code `not-assigned` where Numerai does not run it in the end, although the
+    person has agreed.
     """
-    upload = provider.ready(node) if isinstance(provider, RunByNumerai) else None
-    if upload is None or not isinstance(provider, RunByNumerai):
+    if not isinstance(provider, RunByNumerai):
         return None
+    upload = provider.ready(node, deployed.source_hash)
+    if upload is None:
+        _refuse_another(node, deployed, provider)
+        return Assigned(True, "is deployed already: nothing has changed", f"Next: numerai node -m {node.name} test")
     numerai = api()
     model = next((each for each in numerai.models() if each.id == node.model_id), None)
     if model is None:
         raise NumeraiError(f"The account of these keys has no model {node.model_name}.", code="not-in-account")
     if not agrees(question(node, model)):
         go_on = f"`numerai node -m {node.model_name} deploy` asks again, with --yes it does not."
-        return Assigned(False, f"The upload {upload} is validated and not assigned: {go_on}")
+        runs = "Numerai does not run it" if model.pickle is None else "Numerai goes on running the one before"
+        return Assigned(
+            False, f"is uploaded, and {runs}", f"The upload {upload} is validated and not assigned: {go_on}"
+        )
     if model.webhook is not None:
         report(f"Clearing the webhook of {node.model_name}")
         numerai.set_webhook(node.model_id, None)
     try:
-        provider.assign(node, report)
-    except BaseException:
-        if model.webhook is not None and next(e for e in numerai.models() if e.id == node.model_id).pickle is None:
-            numerai.set_webhook(node.model_id, model.webhook)
-            report(f"The webhook of {node.model_name} is registered again.")
+        provider.assign(node, upload, report)
+        _refuse_another(node, deployed, provider)
+    except BaseException as error:
+        if model.webhook is not None:
+            _give_back(model.webhook, node, numerai, provider, error, report)
         raise
-    return Assigned(True, f"Numerai runs it when a round opens. To end that, {TAKES_AWAY}.")
+    return Assigned(True, "is deployed", f"Numerai runs it when a round opens. To end that, {TAKES_AWAY}.")
+
+
+def _refuse_another(node: Node, deployed: Deployment, provider: Provider) -> None:
+    """`ProviderError` with code `not-assigned` unless Numerai runs what was deployed."""
+    runs = provider.deployment(node.name)
+    if runs is None or runs.image != deployed.image:
+        raise ProviderError(
+            f"Numerai does not run the {deployed.image} for {node.model_name}, but {runs.image if runs else 'none'}.",
+            f"Run the same command again; `numerai node -m {node.model_name} status` shows what Numerai runs.",
+            code="not-assigned",
+        )
+
+
+def _give_back(
+    webhook: str, node: Node, numerai: NumeraiApi, provider: Provider, error: BaseException, report: Report
+) -> None:
+    """Register the webhook again that was cleared for an assignment which ended in `error`, unless Numerai is known to
+    run an upload all the same. Where that cannot be done, `error` says so."""
+    with suppress(NumeraiError):
+        if provider.deployment(node.name) is not None:
+            return
+    try:
+        numerai.set_webhook(node.model_id, webhook)
+        report(f"The webhook of {node.model_name} is registered again.")
+    except NumeraiError:
+        back = f", or `numerai node -m {node.model_name} config -P {node.also_on}`" if node.also_on else ""
+        nobody = f"Numerai calls nobody for {node.model_name} now: run the same command again{back}."
+        if not isinstance(error, NumeraiError):
+            report(nobody)
+            return
+        error.hint = f"{nobody} {error.hint or ''}".rstrip()
 
 
 def upload_check(node: Node, model: Model, provider: Provider) -> Check:

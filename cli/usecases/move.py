@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from ..errors import NumeraiError, UsageError
-from ..models import Model, Node
+from ..models import Deployment, Model, Node
 from ..ports import (
     ChecksDeploys,
     HandsOverArtifacts,
@@ -115,12 +115,15 @@ class _Change:
         self.new, self.old, self.node = new, old, node
         self.called = registers(request, node, model, new, by.api)
         self.official = runs_officially(node, old)
-        runs = self.official or old.deployment(node.name) is not None
-        self.deploys = new.deployment(node.name) is None and runs
+        unassigned = isinstance(old, RunByNumerai)  # by hand, which had to come first: it ran until then
+        runs = self.official or unassigned or old.deployment(node.name) is not None
+        found = new.deployment(node.name)  # without a source hash Numerai runs an upload there that is not this home's
+        self.deploys = (found is None or not found.source_hash) and runs
         self.own = is_own_webhook(model.webhook, existing, old.webhook_url(node.name))
         self.other = None if self.own else taken_from(node, model, new)
         self.kept = kept_by(node, old, new)
         self.made = replace(node, webhook_url=None, also_on=old.name)
+        self.deployed: Deployment  # what `_deploy` has put in place
         self.hosted = isinstance(new, RunByNumerai)
 
     def plan(self) -> Plan:
@@ -134,7 +137,7 @@ class _Change:
         ]
         if self.deploys:
             until = ""
-            if not isinstance(self.old, NotHere):
+            if not isinstance(self.old, (NotHere, RunByNumerai)):
                 until = f"; until then {official_cluster(self.old) if self.official else old} runs it"
             build = f"build {source_of(self.node)} and deploy it on {new}"
             if self.hosted:
@@ -177,7 +180,8 @@ class _Change:
         model, api = self.node.model_name, self.by.api
         if self.hosted and self.deploys:
             off = "" if self.model.webhook is None else f"take the webhook of {model} off Numerai, and "
-            return [(f"{off}let Numerai run the upload from then on", self._assign)]
+            instead = "" if self.model.pickle is None else ", in place of the one that it runs now"
+            return [(f"{off}let Numerai run the upload from then on{instead}", self._assign)]
         if self.called:
             ends = f", and not {self.other} any more" if self.other else ""
             let = f"let Numerai call {model} on {self.new.name} from now on{ends}"
@@ -230,7 +234,7 @@ class _Change:
         self.made = replace(made, cron=self.node.cron)
 
     def _deploy(self) -> None:
-        deploy_locked(self.made, self.new, self.by.store, self.by.report)
+        self.deployed = deploy_locked(self.made, self.new, self.by.store, self.by.report)
 
     def _carry(self) -> None:
         """What the new side has trained itself meanwhile is newer, and stays."""
@@ -241,7 +245,8 @@ class _Change:
             self.new.put_artifacts(name, self.old.artifacts(name))
 
     def _assign(self) -> None:
-        assign_upload(self.made, self.new, lambda: self.by.api, lambda question: True, self.by.report)
+        """Raises unless Numerai runs what was deployed then, so that the old side stays."""
+        assign_upload(self.made, self.deployed, self.new, lambda: self.by.api, lambda question: True, self.by.report)
 
     def _clear(self) -> None:
         name = self.node.name

@@ -13,7 +13,7 @@ from ..errors import EnvironmentNotReady, NumeraiError
 from ..files.private import remove_file, remove_tree, unfinished
 from ..models import DEFAULT_PROVIDER, MOVE_AWS
 from ..names import plainly
-from ..ports import HoldsElsewhere, MoveRecord, NotHere, OfficialCluster, Provider, StateStore
+from ..ports import HoldsElsewhere, MoveRecord, NotHere, OfficialCluster, Provider, RunByNumerai, StateStore
 from .configure import refuse_legacy
 from .inspect import finish_move, forget_command, half_moved, list_nodes
 from .official_move import refuse_undo
@@ -77,8 +77,14 @@ def refuse_while_held(
     forget = [f"{', '.join(map(forget_command, unknown))} {what}, and nothing else."] if unknown else []
     remove = [f"`{MOVE_AWS}` removes the official tool's cluster."] if old else []
     there = ", ".join([*held, *unknown.values(), *old])
+    free = {
+        f"{node.name} on {node.provider}"
+        for node in list_nodes(store)
+        if isinstance(provider_named(node.provider), RunByNumerai)
+    }
+    costs = "Numerai may go on running it" if free >= {*held, *unknown.values(), *old} else "It may cost money"
     raise EnvironmentNotReady(
-        f"There is still: {there}. It may cost money, and only this home tells of it.",
+        f"There is still: {there}. {costs}, and only this home tells of it.",
         " ".join([*destroy, *forget, *remove, "With --leave-cloud all of it is left as it is."]),
         code="cloud-resources",
     )

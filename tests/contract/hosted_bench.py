@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from numerai_compute.adapters.clock import SystemClock
-from numerai_compute.models import SIZES, Keys, Node
+from numerai_compute.models import SIZES, Deployment, Keys, Node
 from numerai_compute.ports import ContainerEngine, Report
 from numerai_compute.providers.hosted.packing import RUNTIME, Packer
 from numerai_compute.providers.hosted.provider import HostedProvider
@@ -136,9 +136,12 @@ class HostedBench:
     def ready(self, script: str = GOOD) -> Node:
         """A node that is deployed and assigned."""
         node = self.provider.configure(self.node(script), self.say)
-        self.provider.deploy(node, force=False, report=self.say)
-        self.provider.assign(node, self.say)
+        self.assign(node, self.provider.deploy(node, force=False, report=self.say))
         return node
+
+    def assign(self, node: Node, deployed: Deployment) -> None:
+        """Let Numerai run what was deployed."""
+        self.provider.assign(node, deployed.image.removeprefix("upload "), self.say)
 
     def say(self, line: str) -> None:
         """Takes progress."""

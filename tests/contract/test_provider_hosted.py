@@ -54,7 +54,8 @@ class Assigning(HostedProvider):
 
     def deploy(self, node: Node, *, force: bool, report: Report) -> Deployment:
         done = super().deploy(node, force=force, report=report)
-        self.assign(node, report)
+        if (upload := self.ready(node, done.source_hash)) is not None:
+            self.assign(node, upload, report)
         return done
 
 

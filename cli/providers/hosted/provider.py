@@ -11,7 +11,7 @@ from pathlib import Path
 from msgspec import structs
 
 from ...adapters.numerai_api import HttpNumeraiApi
-from ...errors import ApiError, EnvironmentNotReady, NumeraiError, ProviderError
+from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ..checks import deployment_check, last_run_check
@@ -126,70 +126,46 @@ class HostedProvider:
         """Whether the folder's code defines no `predict`, so that a model file runs with its reader."""
         return self._packer.reads_models(node, read_settings(self._context.settings))
 
-    def ready(self, node: Node) -> str | None:
-        """The newest upload of the source as it is, validated and not assigned yet."""
-        record = self._record(node.name)
-        digest = self.source_hash(node)
-        made = next((each for each in reversed(record.uploads) if each.source_hash == digest and each.validated), None)
+    def ready(self, node: Node, source_hash: str) -> str | None:
+        """The newest upload of that source, validated and not assigned yet. The folder may have changed since."""
+        uploads = reversed(self._record(node.name).uploads)
+        made = next((each for each in uploads if each.source_hash == source_hash and each.validated), None)
         return made.id if made is not None and self._uploads.assigned(node.model_id) != made.id else None
 
-    def assign(self, node: Node, report: Report) -> None:
+    def assign(self, node: Node, upload: str, report: Report) -> None:
         """Assign it, and see that it is. `ProviderError` with code `not-assigned` where it is not."""
-        upload_id = self.ready(node)
-        if upload_id is None:
-            return
-        self._uploads.assign(node.model_id, upload_id)
+        self._uploads.assign(node.model_id, upload)
         end = self._clock.monotonic() + ASSIGNED_SECONDS
-        while self._uploads.assigned(node.model_id) != upload_id:
+        while self._uploads.assigned(node.model_id) != upload:
             if self._clock.monotonic() > end:
                 raise ProviderError(
-                    f"Numerai took the assignment of {upload_id}, and does not show it.",
+                    f"Numerai took the assignment of {upload}, and does not show it.",
                     "Look at the model on https://numer.ai, then deploy again.",
                     code="not-assigned",
                 )
             self._clock.sleep(self._poll_seconds)
-        report(f"Numerai runs the upload {upload_id} for {node.model_name} from now on.")
+        report(f"Numerai runs the upload {upload} for {node.model_name} from now on.")
 
     def destroy(self, node_name: str, *, force: bool, report: Report) -> None:
         """Ask Numerai to run nothing for the model, look whether that helped, and only then forget the node.
 
-        The API has no mutation for it; whether an assignment of nothing does it is not known, so it is tried. With
-        `force` the node is forgotten all the same, and what Numerai goes on with is said. Uploads stay at Numerai: it
-        deletes none.
+        The API has no mutation for it; whether an assignment of nothing does it is not known, so it is tried. An upload
+        of another home is left alone, and said. With `force` the node is forgotten all the same, whatever Numerai
+        answers, and what it goes on with is said. Uploads stay at Numerai: it deletes none.
         """
         record = self._records.get(node_name)
         if record is None:
+            report(f"{self.name} has no record of {node_name}. If Numerai runs an upload for it, {UNASSIGN}.")
             return
-        ours = {each.id for each in record.uploads}
-        active = [run for run in self.runs(node_name, 5) if not run.state.final]
-        if active and not force:
-            raise ProviderError(
-                f"Run {active[0].id} of {node_name} is {active[0].state.value}.",
-                "Wait for its end, or use --force, which leaves it to Numerai.",
-                code="run-active",
-            )
-        still = self._unassign(record.model_id, ours)
-        if still is not None and not force:
-            raise ProviderError(
-                f"Numerai still runs the upload {still} for {node_name}: only its website takes that away.",
-                f"First, {UNASSIGN}; then destroy the node again.",
-                code="still-assigned",
-            )
-        if still is not None:
-            report(f"Numerai goes on running the upload {still}. To end that, {UNASSIGN}.")
-        self._records.forget(node_name)
-
-    def _unassign(self, model_id: str, ours: set[str]) -> str | None:
-        """The upload that Numerai runs for the model all the same; one that this home has not made is left alone."""
-        assigned = self._uploads.assigned(model_id)
-        if assigned is None or assigned not in ours:
-            return None
         try:
-            self._uploads.assign(model_id, None)
-        except ApiError as error:
-            if error.code not in ("numerai-error", "not-assigned"):
+            left = _end(record, self._uploads, self.runs(node_name, 5), force=force)
+        except NumeraiError as error:
+            if not force:
                 raise
-        return self._uploads.assigned(model_id)
+            left = f"Whether Numerai goes on running an upload is not known: {error.message} If it does, {UNASSIGN}."
+        if left is not None:
+            report(left)
+        self._records.forget(node_name)
 
     # runs
 
@@ -235,10 +211,14 @@ class HostedProvider:
         pythons = ", ".join(image.python for image in images)
         yield Check("model uploads", CheckStatus.OK, f"Numerai runs them on Python {pythons}")
         for node in mine:
-            deployed = self.deployment(node.name)
-            if deployed is not None and not deployed.source_hash:
+            deployed, mend = self.deployment(node.name), f"numerai node -m {node.model_name} deploy"
+            record = self._records.get(node.name)
+            made = next((each for each in reversed(record.uploads) if each.validated), None) if record else None
+            if deployed is None and made is not None:
+                why = f"the upload {made.id} is validated and not assigned: Numerai does not run it"
+                yield Check("deployment", CheckStatus.FAILED, why, mend, node.name)
+            elif deployed is not None and not deployed.source_hash:
                 why = f"Numerai runs an upload that was not made here ({deployed.image})"
-                mend = f"numerai node -m {node.model_name} deploy"
                 yield Check("deployment", CheckStatus.WARNING, why, mend, node.name)
             else:
                 yield deployment_check(node, deployed, lambda: True, self.source_hash)
@@ -286,6 +266,32 @@ class HostedProvider:
                     code="not-validated",
                 )
             self._clock.sleep(self._poll_seconds)
+
+
+def _end(record: NodeRecord, uploads: Uploads, runs: Iterable[Run], *, force: bool) -> str | None:
+    """Let Numerai run nothing for a node any more; what it goes on with, in words. `ProviderError` for what this home
+    has made and cannot end, unless with `force`."""
+    active = next((run for run in runs if not run.state.final), None)
+    if active is not None and not force:
+        raise ProviderError(
+            f"Run {active.id} of {record.node} is {active.state.value}.",
+            "Wait for its end, or use --force, which leaves it to Numerai.",
+            code="run-active",
+        )
+    still = uploads.assigned(record.model_id)
+    ours = still in {each.id for each in record.uploads}
+    if ours:
+        still = uploads.unassign(record.model_id)
+    if still is None:
+        return None
+    if ours and not force:
+        raise ProviderError(
+            f"Numerai still runs the upload {still} for {record.node}: only its website takes that away.",
+            f"First, {UNASSIGN}; then destroy the node again.",
+            code="still-assigned",
+        )
+    whose = "" if ours else ", which was not made by this home"
+    return f"Numerai goes on running the upload {still}{whose}. To end that, {UNASSIGN}."
 
 
 def _deployment(node_name: str, made: HandedIn, *, changed: bool) -> Deployment:

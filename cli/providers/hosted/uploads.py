@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from ...adapters.numerai_api import keys_refused, refuses_keys
 from ...errors import ApiError
 from ...foreign import one_line
 from ...models import LogLine, Tournament
@@ -157,6 +158,15 @@ class Uploads:
         if answer != "true":
             raise ApiError(f"Numerai answered {one_line(str(answer))} to the assignment.", code="not-assigned")
 
+    def unassign(self, model_id: str) -> str | None:
+        """Ask Numerai to run nothing for a model; the upload that it runs for it all the same."""
+        try:
+            self.assign(model_id, None)
+        except ApiError as error:
+            if error.code not in (CODE, "not-assigned"):
+                raise
+        return self.assigned(model_id)
+
     def start(self, model_id: str, upload_id: str) -> None:
         """Run an upload now."""
         self._change(
@@ -173,15 +183,29 @@ class Uploads:
     def _ask(
         self, name: str, read: Callable[[Mapping[str, Any]], T], variables: Mapping[str, object] | None = None
     ) -> T:
-        return _read(self._api.answer(QUERIES[name], variables or {}), read)
+        return self._read(self._api.answer(QUERIES[name], variables or {}), read)
 
     def _change(self, name: str, read: Callable[[Mapping[str, Any]], T], variables: Mapping[str, object]) -> T:
         try:
-            return _read(self._once.answer(QUERIES[name], variables), read)
+            return self._read(self._once.answer(QUERIES[name], variables), read)
         except ApiError as error:
             if "answered 429" not in error.message:
                 raise
             raise _limited("too many requests (429)") from error
+
+    def _read(self, answer: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> T:
+        errors = answer.get("errors")
+        if errors:
+            said = "; ".join(one_line(str(each.get("message") or each.get("code") or each)) for each in errors)
+            if refuses_keys(said):
+                raise keys_refused(self._api.url, said)
+            if "too many requests" in said.lower():
+                raise _limited(said)
+            raise ApiError(f"Numerai answered: {said}", code=CODE)
+        try:
+            return read(answer["data"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ApiError("Numerai answered without what was asked for.", "Try again later.") from error
 
     def _secure(self, url: object) -> str:
         """An address that Numerai gave for a file, encrypted where Numerai's own is."""
@@ -189,19 +213,6 @@ class Uploads:
         if self._api.url.startswith("https:") and not address.startswith("https:"):
             raise ValueError("an address that is not encrypted")
         return address
-
-
-def _read(answer: Mapping[str, Any], read: Callable[[Mapping[str, Any]], T]) -> T:
-    errors = answer.get("errors")
-    if errors:
-        said = "; ".join(one_line(str(each.get("message") or each.get("code") or each)) for each in errors)
-        raise (
-            _limited(said) if "too many requests" in said.lower() else ApiError(f"Numerai answered: {said}", code=CODE)
-        )
-    try:
-        return read(answer["data"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise ApiError("Numerai answered without what was asked for.", "Try again later.") from error
 
 
 def _limited(said: str) -> ApiError:

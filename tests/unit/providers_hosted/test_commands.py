@@ -13,17 +13,17 @@ import pandas as pd
 import pytest
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
 from numerai_compute.commands import options
-from numerai_compute.errors import NumeraiError
+from numerai_compute.errors import ApiError, NumeraiError
 from numerai_compute.factory import Factory
 from numerai_compute.main import run
-from numerai_compute.models import Notice
+from numerai_compute.models import Deployment, Notice
 from numerai_compute.ports import Provider
 from numerai_compute.sandbox.switches import Switches
 from numerai_compute.watching.ledger import Ledger
 from numerai_compute.watching.policy import Step
 from numerai_compute.watching.watcher import Watcher
 
-from tests.contract.hosted_bench import HostedBench
+from tests.contract.hosted_bench import GOOD, HostedBench
 from tests.fixtures.sandbox import ServedSandbox, wait_for
 from tests.unit.usecases.test_move import Elsewhere
 from tests.unit.usecases.test_ship import made
@@ -96,14 +96,10 @@ def configured(line: Line) -> None:
 
 
 def test_a_model_is_assigned_after_a_yes_and_its_webhook_is_cleared_before(line: Line) -> None:
-    line.bench.sandbox.graphql(
-        "mutation($m: String, $u: String) {setSubmissionWebhook(modelId: $m, newSubmissionWebhook: $u)}",
-        m=line.bench.sandbox.models["alice"],
-        u=WEBHOOK,
-    )
+    registered(line)
     configured(line)
     code, said = line("node", "-m", "alice", "deploy", answer=False)
-    assert code == 0 and "validated and not assigned" in said and "asks again" in said
+    assert code == 1 and "validated and not assigned" in said and "asks again" in said
     assert "Its webhook is cleared before" in line.asked[0] and "only the website takes that back" in line.asked[0]
     assert (line.model["pickle_id"], line.model["webhook"] is not None) == (None, True), "a no changes nothing"
     code, said = line("node", "-m", "alice", "deploy", answer=True)
@@ -116,7 +112,7 @@ def test_a_model_is_assigned_after_a_yes_and_its_webhook_is_cleared_before(line:
 def test_without_a_terminal_nothing_is_assigned_but_with_yes(line: Line) -> None:
     configured(line)
     code, said = line("node", "-m", "alice", "deploy", "--json")
-    assert code == 0 and json.loads(said[said.index("{") :])["assigned"] is False
+    assert code == 1 and json.loads(said[said.index("{") :])["assigned"] is False
     assert line.model["pickle_id"] is None
     code, said = line("node", "-m", "alice", "deploy", "--yes", "--json")
     assert code == 0 and line.model["pickle_id"]
@@ -126,11 +122,7 @@ def test_an_assignment_that_fails_gives_the_webhook_back(line: Line, monkeypatch
     from numerai_compute.sandbox.api import executor
     from numerai_compute.sandbox.refusal import Refusal
 
-    line.bench.sandbox.graphql(
-        "mutation($m: String, $u: String) {setSubmissionWebhook(modelId: $m, newSubmissionWebhook: $u)}",
-        m=line.bench.sandbox.models["alice"],
-        u=WEBHOOK,
-    )
+    registered(line)
     configured(line)
 
     def refuse(*_: Any, **__: Any) -> str:
@@ -268,6 +260,184 @@ def test_a_move_that_was_ended_before_the_assignment_goes_on(line: Line, monkeyp
     assert code == 1 and line.model["webhook"] and aws.deployments, "Numerai calls what runs it"
     code, said = line(*move)
     assert code == 0 and line.bench.uploads() == 1 and line.model["pickle_id"] and not aws.configured, said
+
+
+def registered(line: Line) -> None:
+    """Numerai calls a webhook for alice."""
+    line.bench.sandbox.graphql(
+        "mutation($m: String, $u: String) {setSubmissionWebhook(modelId: $m, newSubmissionWebhook: $u)}",
+        m=line.bench.sandbox.models["alice"],
+        u=WEBHOOK,
+    )
+
+
+def foreign_upload(line: Line) -> str:
+    """An upload that another home has made runs for alice; its id."""
+    folder = line.bench.folder / "other"
+    folder.mkdir()
+    other = HostedBench(folder, line.bench.sandbox, rehearses=False)
+    other.ready(GOOD + "# another home's\n")
+    return str(line.model["pickle_id"])
+
+
+def edited_meanwhile(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody saves the folder's code while a deploy waits for Numerai."""
+    deploy = line.bench.provider.deploy
+
+    def and_edit(*arguments: Any, **named: Any) -> Deployment:
+        done = deploy(*arguments, **named)
+        line.bench.node(GOOD + "# edited\n")
+        return done
+
+    monkeypatch.setattr(line.bench.provider, "deploy", and_edit)
+
+
+def test_a_folder_that_changes_during_a_move_leaves_the_model_with_what_was_uploaded(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws = moved_from_aws(line)
+    edited_meanwhile(line, monkeypatch)
+    code, said = line("node", "-m", "alice", "config", "-P", "hosted", "--yes")
+    assert code == 0 and not aws.configured, said
+    assert line.model["pickle_id"] and line.model["webhook"] is None
+
+
+def test_a_folder_that_changes_during_a_deploy_is_asked_about_all_the_same(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    configured(line)
+    edited_meanwhile(line, monkeypatch)
+    code, said = line("node", "-m", "alice", "deploy", answer=True)
+    assert code == 0 and len(line.asked) == 1 and line.model["pickle_id"], said
+
+
+def nothing_ready(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line.bench.provider, "ready", lambda *_: None)
+
+
+def does_not_assign(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(line.bench.provider, "assign", lambda *_: None)
+
+
+@pytest.mark.parametrize("fault", [nothing_ready, does_not_assign])
+def test_what_numerai_does_not_run_is_never_called_deployed(
+    line: Line, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Line, pytest.MonkeyPatch], None]
+) -> None:
+    aws = moved_from_aws(line)
+    fault(line, monkeypatch)
+    code, said = line("node", "-m", "alice", "config", "-P", "hosted", "--yes")
+    assert code == 1 and "does not run" in said and "Run the same command again" in said, said
+    assert aws.configured and aws.deployments and line.model["webhook"], "the old side serves"
+
+
+@pytest.mark.parametrize("fault", [nothing_ready, does_not_assign])
+def test_a_deploy_does_not_say_deployed_where_numerai_does_not_run_it(
+    line: Line, monkeypatch: pytest.MonkeyPatch, fault: Callable[[Line, pytest.MonkeyPatch], None]
+) -> None:
+    configured(line)
+    foreign = foreign_upload(line)
+    fault(line, monkeypatch)
+    code, said = line("node", "-m", "alice", "deploy", "--yes")
+    assert code == 1 and "is deployed" not in said, said
+    assert f"but upload {foreign}" in said and line.model["pickle_id"] == foreign, said
+
+
+def test_a_move_that_goes_on_deploys_where_a_foreign_upload_was_assigned_meanwhile(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws, move = moved_from_aws(line), ("node", "-m", "alice", "config", "-P", "hosted", "--yes")
+
+    def stop(*_: Any, **__: Any) -> None:
+        raise NumeraiError("stopped", code="stopped")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(line.bench.provider, "deploy", stop)
+        assert line(*move)[0] == 1
+    account = line.bench.sandbox.running.sandbox.account
+    account.change(account.model(line.bench.sandbox.models["alice"]), webhook=None)
+    foreign = foreign_upload(line)
+    code, said = line(*move)
+    assert code == 0 and not aws.configured, said
+    assert line.model["pickle_id"] not in (None, foreign) and line.bench.uploads() == 2
+
+
+@pytest.mark.parametrize("moves", [False, True])
+def test_an_assignment_that_fails_where_the_webhook_cannot_be_given_back_says_that_nobody_is_called(
+    line: Line, monkeypatch: pytest.MonkeyPatch, moves: bool
+) -> None:
+    aws = moved_from_aws(line) if moves else None
+    command = ("config", "-P", "hosted") if moves else ("deploy",)
+    if aws is None:
+        registered(line)
+        configured(line)
+
+    def away(*_: Any) -> Any:
+        raise ApiError("Numerai is away", code="numerai-unreachable")
+
+    def assign(*_: Any) -> None:
+        for name in ("models", "set_webhook"):
+            faulty.setattr(HttpNumeraiApi, name, away)
+        raise ApiError("the assignment failed", code="assignment-failed")
+
+    with monkeypatch.context() as faulty:
+        faulty.setattr(line.bench.provider, "assign", assign)
+        code, said = line("node", "-m", "alice", *command, "--yes")
+    assert code == 1 and "the assignment failed" in said, said
+    assert "Numerai calls nobody for alice now: run the same command again" in said, said
+    assert ("or `numerai node -m alice config -P aws`" in said) == moves, said
+    assert line.model["webhook"] is None and line.model["pickle_id"] is None
+    if aws is not None:
+        assert aws.deployments, "the old side stays"
+        code, said = line("node", "-m", "alice", "config", "-P", "aws", "--yes")
+        assert code == 0 and line.model["webhook"], said
+    else:
+        assert line("node", "-m", "alice", "deploy", "--yes")[0] == 0 and line.model["pickle_id"]
+
+
+def test_the_webhook_is_given_back_although_the_models_cannot_be_asked_for(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registered(line)
+    configured(line)
+
+    def away(*_: Any) -> Any:
+        raise ApiError("Numerai is away", code="numerai-unreachable")
+
+    def assign(*_: Any) -> None:
+        monkeypatch.setattr(HttpNumeraiApi, "models", away)
+        raise ApiError("the assignment failed", code="assignment-failed")
+
+    monkeypatch.setattr(line.bench.provider, "assign", assign)
+    code, said = line("node", "-m", "alice", "deploy", "--yes")
+    assert code == 1 and "the assignment failed" in said and "registered again" in said, said
+    assert line.model["webhook"].startswith("https://node.example.com/numerai-alice/")
+
+
+def test_a_foreign_upload_is_named_before_it_is_replaced_and_runs_on_after_a_no(line: Line) -> None:
+    configured(line)
+    foreign = foreign_upload(line)
+    code, said = line("node", "-m", "alice", "status")
+    assert code == 0 and f"elsewhere, upload {foreign}" in said and "just now" not in said, said
+    code, said = line("node", "-m", "alice", "deploy", answer=False)
+    assert "takes the place of the upload that Numerai runs now" in line.asked[0]
+    assert code == 1 and "goes on running the one before" in said and "does not run it" not in said, said
+    assert line.model["pickle_id"] == foreign
+
+
+def test_what_comes_back_is_deployed_before_numerai_calls_it(line: Line) -> None:
+    aws = moved_from_aws(line)
+    assert line("node", "-m", "alice", "config", "-P", "hosted", "--yes")[0] == 0
+    account = line.bench.sandbox.running.sandbox.account
+    account.change(account.model(line.bench.sandbox.models["alice"]), pickle_id=None)
+    code, said = line("node", "-m", "alice", "config", "-P", "aws", "--yes")
+    assert code == 0 and "never deployed" not in said and "until then hosted runs it" not in said, said
+    assert aws.deployments and line.model["webhook"]
+
+
+def test_uninstall_does_not_speak_of_money_for_what_numerai_runs(line: Line) -> None:
+    configured(line)
+    code, said = line("uninstall", "--yes")
+    assert code != 0 and "numerai-alice on hosted" in said and "destroy-all" in said and "cost money" not in said, said
 
 
 class TestTheWatcher:

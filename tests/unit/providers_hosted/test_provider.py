@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from numerai_compute.adapters.clock import SystemClock
+from numerai_compute.adapters.numerai_api import HttpNumeraiApi
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import RunFailure, RunState
-from numerai_compute.providers.hosted.record import Records
+from numerai_compute.providers.hosted.record import NodeRecord, Records
 from numerai_compute.providers.hosted.rehearsal import Limits
+from numerai_compute.providers.hosted.uploads import Uploads
 from numerai_compute.sandbox.compute import DOCKER_IMAGES
 from numerai_compute.sandbox.switches import Switches
 
@@ -23,6 +25,7 @@ from tests.present import present
 Factory = Callable[..., ServedSandbox]
 pytestmark = pytest.mark.slow
 NOT_RUN = Switches(run_pickles=False)
+NOBODY = "http://127.0.0.1:1"
 CONSTANT = """
 def predict(live_features):
     return (live_features.filter(like="feature_").iloc[:, :1] * 0 + 0.5).set_axis(["prediction"], axis=1)
@@ -50,9 +53,9 @@ def test_from_a_folder_to_a_submission_at_every_opening(bench: HostedBench) -> N
     said = "\n".join(bench.said)
     assert "The rehearsal went well: 120 predictions" in said and "| predicting 120 rows" in said
     assert bench.provider.deployment(node.name) is None, "nothing is assigned without a confirmation"
-    assert bench.provider.ready(node) == made.image.removeprefix("upload ")
-    bench.provider.assign(node, bench.say)
-    assert bench.provider.ready(node) is None
+    assert bench.provider.ready(node, made.source_hash) == made.image.removeprefix("upload ")
+    bench.assign(node, made)
+    assert bench.provider.ready(node, made.source_hash) is None
     assert present(bench.provider.deployment(node.name)).image == made.image
     assert bench.provider.runs(node.name) == [], "the validation is no run of a round"
     bench.sandbox.open_round()
@@ -100,9 +103,10 @@ def test_deploy_uploads_only_what_has_changed(quick: HostedBench) -> None:
     assert not again.changed and quick.uploads() == 1
     quick.node(GOOD + "# changed\n")
     assert present(quick.provider.deployment(node.name)).source_hash != quick.provider.source_hash(node)
-    assert quick.provider.deploy(node, force=False, report=quick.say).changed and quick.uploads() == 2
+    new = quick.provider.deploy(node, force=False, report=quick.say)
+    assert new.changed and quick.uploads() == 2
     assert present(quick.provider.deployment(node.name)).image == again.image, "until it is assigned"
-    quick.provider.assign(node, quick.say)
+    quick.assign(node, new)
     assert present(quick.provider.deployment(node.name)).image != again.image
 
 
@@ -120,9 +124,9 @@ def test_a_deploy_that_was_killed_while_numerai_validates_is_gone_on_with(
     sandbox = quick.sandbox.running.sandbox
     wait_for(lambda: sandbox.compute.pickles.all()[0].validation_status == "validated")
     again = quick.renewed()
-    assert again.ready(node) is None
-    again.deploy(node, force=False, report=quick.say)
-    assert again.ready(node) is not None and quick.uploads() == 1
+    assert again.ready(node, again.source_hash(node)) is None
+    made = again.deploy(node, force=False, report=quick.say)
+    assert again.ready(node, made.source_hash) is not None and quick.uploads() == 1
 
 
 def test_more_uploads_than_numerai_takes_are_refused_with_the_time(quick: HostedBench) -> None:
@@ -152,7 +156,10 @@ def test_an_upload_that_numerai_finds_invalid_changes_nothing(tmp_path: Path, sa
     with pytest.raises(NumeraiError, match="validation of the upload failed: Pickle function is invalid") as refused:
         bench.provider.deploy(node, force=False, report=bench.say)
     assert refused.value.code == "validation-failed"
-    assert bench.provider.ready(node) is None and bench.provider.deployment(node.name) is None
+    assert (
+        bench.provider.ready(node, bench.provider.source_hash(node)) is None
+        and bench.provider.deployment(node.name) is None
+    )
 
 
 @pytest.mark.parametrize(
@@ -260,6 +267,35 @@ class TestDestroy:
         assert sandbox.state()["models"][0]["pickle_id"] is None
         assert bench.provider.runs(node.name) == []
 
+    def test_what_another_home_lets_numerai_run_is_left_and_said(self, quick: HostedBench) -> None:
+        node = quick.ready()
+        records = Records(quick.context.home / "hosted")
+        records.put(NodeRecord(node.name, node.model_id))
+        quick.provider.destroy(node.name, force=False, report=quick.say)
+        assert "goes on running the upload" in quick.said[-1] and "at numer.ai" in quick.said[-1]
+        assert "not made by this home" in quick.said[-1] and records.get(node.name) is None
+        assert quick.sandbox.state()["models"][0]["pickle_id"]
+        quick.provider.destroy(node.name, force=False, report=quick.say)
+        assert "has no record" in quick.said[-1] and "at numer.ai" in quick.said[-1]
+
+    @pytest.mark.parametrize(
+        ("changes", "says", "hint"),
+        [({"secret_key": "x" * 40}, "refuses the keys", "numerai setup"), ({"api_url": NOBODY}, "reached", "network")],
+    )
+    def test_with_force_it_is_forgotten_without_an_answer_of_numerais(
+        self, quick: HostedBench, changes: dict[str, str], says: str, hint: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        node = quick.ready()
+        api = HttpNumeraiApi(replace(quick.keys, **changes), tries=1, seconds=1)
+        monkeypatch.setattr(quick.provider, "_uploads", Uploads(api, api))
+        monkeypatch.delattr(quick.provider, "_runs", raising=False)
+        with pytest.raises(NumeraiError, match=says) as refused:
+            quick.provider.destroy(node.name, force=False, report=quick.say)
+        assert hint in str(refused.value.hint)
+        quick.provider.destroy(node.name, force=True, report=quick.say)
+        assert "is not known" in quick.said[-1] and says in quick.said[-1] and "at numer.ai" in quick.said[-1]
+        assert Records(quick.context.home / "hosted").get(node.name) is None
+
 
 def test_checks_tell_how_a_node_stands(quick: HostedBench) -> None:
     node = quick.provider.configure(quick.node(), quick.say)
@@ -268,6 +304,9 @@ def test_checks_tell_how_a_node_stands(quick: HostedBench) -> None:
         return {check.name: check.status.value for check in quick.provider.checks([node])}
 
     assert found() == {"model uploads": "ok", "deployment": "failed", "last run": "ok"}
+    made = quick.provider.deploy(node, force=False, report=quick.say)
+    said = next(check.why for check in quick.provider.checks([node]) if check.name == "deployment")
+    assert found()["deployment"] == "failed" and said.startswith(f"the {made.image} is validated and not assigned")
     quick.ready()
     assert found() == {"model uploads": "ok", "deployment": "ok", "last run": "ok"}
     quick.node(GOOD + "# changed\n")
