@@ -292,11 +292,9 @@ def deploy(
     say = factory.render.progress
     done = deploy_node(chosen, provider, factory.store, say, warn=warn, **{**refused, "force": force})
     assigned = assign_upload(chosen, done, provider, lambda: factory.api, lambda question: agrees(question, yes), say)
+    told = {**plain(done), "warnings": warned}
     if assigned is not None:
-        factory.render.result(
-            {**plain(done), "warnings": warned, "assigned": assigned.done},
-            lambda: _show_assigned(factory, done, assigned),
-        )
+        factory.render.result({**told, "assigned": assigned.done}, lambda: _show_assigned(factory, done, assigned))
         return 0 if assigned.done else EXIT_FAILED
 
     def show() -> None:
@@ -304,7 +302,7 @@ def deploy(
         factory.render.mark(OK, f"{chosen.name} {what}", detail=done.image)
         factory.render.say(f"Next: numerai node -m {chosen.name} test")
 
-    factory.render.result({**vars(done), "warnings": warned}, show)
+    factory.render.result(told, show)
     return 0
 
 

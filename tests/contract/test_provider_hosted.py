@@ -21,6 +21,7 @@ from .provider_suite import ProviderContract, ended, quiet, texts
 NO_WEBHOOK = "Numerai calls no webhook for a model that it runs itself"
 NO_CONTAINER = "there is no container with an environment of ours: Numerai calls a function"
 NO_EXIT_CODE = "a function has no exit code; that a failed run says why is shown in tests/unit/providers_hosted"
+NO_TRAINING = "Numerai only predicts; `numerai train` trains here"
 NO_STOP = "the API has nothing that stops a run; `cancel` says so"
 NOT_HERE = {
     "test_configure_is_idempotent": f"{NO_WEBHOOK}; without one it is shown below",
@@ -43,6 +44,9 @@ NOT_HERE = {
     "test_runs_of_one_node_do_not_overlap": "how Numerai queues runs of one upload is not known",
     "test_logs_can_be_followed": "a run cannot be held from outside; that a log is followed to its end is shown below",
     "test_destroy_refuses_while_a_run_goes_on_unless_forced": NO_STOP,
+    "test_what_a_run_has_sent_is_given_back": "Numerai itself has what the function returned; its website shows it",
+    "test_a_training_is_a_run_of_its_own_kind": NO_TRAINING,
+    "test_a_training_keeps_no_round_from_its_run": NO_TRAINING,
     "test_destroy_leaves_nothing": "uploads stay at Numerai, and only the website unassigns; shown in tests/unit",
     "test_checks_tell_how_a_node_stands": "a run cannot fail on purpose by its exit code; shown in tests/unit",
 }
