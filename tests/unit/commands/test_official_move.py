@@ -66,7 +66,7 @@ def test_the_move_off_the_official_cluster_asks_and_a_no_changes_nothing(
     assert "then remove it: 2 resources" in planned.out
     asked = line("upgrade", "--move-aws")
     assert asked.exit_code == 2 and "Do it? Nobody can be asked here" in asked.err and "2 resources" in asked.err
-    monkeypatch.setattr("numerai_compute.commands.options.at_terminal", lambda: True)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.confirm", lambda *given, **more: False)
     assert line("upgrade", "--move-aws").exit_code == 1
     assert {name: (line.home / name).read_bytes() for name in before} == before
@@ -118,7 +118,7 @@ def test_a_profile_is_made_once_a_person_agrees_to_the_move(
     cluster, before = aws_home(line, folder, monkeypatch)
     move = ("upgrade", "--move-aws", "--aws-profile", "numerai")
     assert line(*move, "--dry-run").exit_code == 0 and line(*move).exit_code == 2
-    monkeypatch.setattr("numerai_compute.commands.options.at_terminal", lambda: True)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.confirm", lambda *given, **more: False)
     assert line(*move).exit_code == 1
     alice = line.api.by_id.pop("id-alice")
@@ -136,7 +136,7 @@ def test_what_is_added_to_the_credentials_while_a_person_thinks_stays(
     line: Line, folder: Path, credentials: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     aws_home(line, folder, monkeypatch)
-    monkeypatch.setattr("numerai_compute.commands.options.at_terminal", lambda: True)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     other = "[other]\naws_access_key_id = MINE\n"
     monkeypatch.setattr("click.confirm", lambda *given, **more: credentials.write_text(other))
     assert line("upgrade", "--move-aws", "--aws-profile", "numerai").exit_code == 0
@@ -161,7 +161,7 @@ def test_an_address_of_nobodys_is_asked_about_by_itself(
     cluster, before = aws_home(line, folder, monkeypatch)
     line.api.set_webhook("id-alice", "https://mine.example/hook")
     asked = list[str]()
-    monkeypatch.setattr("numerai_compute.commands.options.at_terminal", lambda: True)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("click.confirm", lambda question, **more: asked.append(question))
     assert line("upgrade", "--move-aws").exit_code == 1
     assert len(asked) == 1 and "mine.example" in asked[0] and cluster.resources

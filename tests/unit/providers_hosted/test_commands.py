@@ -12,7 +12,6 @@ import click
 import pandas as pd
 import pytest
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
-from numerai_compute.commands import options
 from numerai_compute.errors import ApiError, NumeraiError
 from numerai_compute.factory import Factory
 from numerai_compute.main import run
@@ -55,7 +54,7 @@ class Line:
         self.others = dict[str, Provider]()
 
     def __call__(self, *arguments: str, answer: bool | None = None) -> tuple[int, str]:
-        self._monkeypatch.setattr(options, "at_terminal", lambda: answer is not None)
+        self._monkeypatch.setattr("sys.stdin.isatty", lambda: answer is not None)
 
         def confirm(question: str, **_: Any) -> bool:
             self.asked.append(question)
