@@ -6,7 +6,7 @@ import hashlib
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
@@ -217,15 +217,15 @@ def heavy_part(source: Source) -> str | None:
     )
 
 
-def source_hash(source: Source) -> str:
+def source_hash(source: Source, names: Sequence[str] | None = None) -> str:
     """The SHA-256, in hex, over relative paths, executable bits and contents of the files of the build context, the
-    place of the node's folder in it, and the pinned images."""
+    place of the node's folder in it, and the pinned images. `names` are the files that count, by default all."""
     digest = hashlib.sha256()
     if source.inside != ".":
         digest.update(b"%s in its context\0" % source.inside.encode("utf-8", "surrogatepass"))
     for name, pinned in sorted((source.base_digests or {}).items()):
         digest.update(b"%s is %s\0" % (name.encode(), pinned.encode()))
-    for name in source_files(source):
+    for name in source_files(source) if names is None else names:
         file = source.context / name
         if file.is_symlink():
             kind, content = b"l", os.fsencode(file.readlink())

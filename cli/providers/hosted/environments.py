@@ -152,17 +152,24 @@ def _reachable(engine: ContainerEngine, image: Image) -> str | None:
 
 
 def defines(file: Path, name: str) -> bool:
-    """Whether a module gives a name at its top level."""
+    """Whether a module gives a name, by itself or under an `if` or `try`. What a `*` brings counts as given."""
     try:
         body = ast.parse(dockerfile_text(file)).body
     except (SyntaxError, ValueError):
         return True  # what is wrong with it, Python says better
-    return any(name in _given(statement) for statement in body)
+    return not {name, "*"}.isdisjoint(_given(body))
 
 
-def _given(statement: ast.stmt) -> set[str]:
-    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+def _given(body: Iterable[ast.AST]) -> set[str]:
+    """The names that statements give, those in statements inside of them included."""
+    return set[str]().union(*map(_given_by, body))
+
+
+def _given_by(statement: ast.AST) -> set[str]:
+    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
         return {statement.name}
+    if isinstance(statement, (ast.If, ast.Try, ast.With, ast.For, ast.While, ast.ExceptHandler)):
+        return _given(ast.iter_child_nodes(statement))
     if isinstance(statement, (ast.Import, ast.ImportFrom)):
         return {alias.asname or alias.name for alias in statement.names}
     targets = statement.targets if isinstance(statement, ast.Assign) else []

@@ -12,7 +12,7 @@ from ...errors import ApiError, NumeraiError, UsageError
 from ...modelling.runtime import DEPLOYED, ConfigurationError, ModelFile, read_model
 from ...models import Node, Tournament
 from ...ports import ContainerEngine, Report
-from ...source import source_files, source_hash, source_of
+from ...source import Source, source_files, source_hash, source_of
 from .environments import Environment, defines, environment, image_named, packages_for, version_named
 from .rehearsal import PROGRAMS, ContainerWorkbench, Limits, LiveData, Workbench
 from .settings import HostedSettings
@@ -23,6 +23,10 @@ LIVE_FILES = ("live.parquet", "live_benchmark_models.parquet")
 DOWNLOAD_SECONDS = 600.0
 NEWEST = "newest"
 MODEL = ".model"
+NOT_OF_A_MODEL = frozenset(
+    {".git", ".venv", "venv", "__pycache__", ".ipynb_checkpoints", ".mypy_cache", ".pytest_cache", ".ruff_cache"}
+)
+"""Folders that no upload needs: a hosted folder has no image, and so often no .dockerignore."""
 OF_MODEL = "of_model"
 """The program (inside/) that takes the place of a node's code where only a model file is run."""
 
@@ -51,18 +55,19 @@ class Packer:
 
     def source_hash(self, node: Node, settings: HostedSettings) -> str:
         """Over what an upload is made of: the folder, the Python, the module and the data."""
-        parts = [source_hash(source_of(node)), settings.python or "", settings.module, node.data_version or ""]
+        source = source_of(node)
+        folder = source_hash(source, list(_files(source)))
+        parts = [folder, settings.python or "", settings.module, node.data_version or ""]
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
     def reads_models(self, node: Node, settings: HostedSettings) -> bool:
         """Whether a model file in the folder would run without code of the folder's own that reads it."""
-        source = source_of(node)
-        return not defines_predict({name: source.context / name for name in source_files(source)}, settings.module)
+        return not defines_predict(_files(source_of(node)), settings.module)
 
     def pack(self, node: Node, settings: HostedSettings, uploads: Uploads, folder: Path, report: Report) -> Packed:
         """A pickle, made in `folder` or found in the node's, that works within Numerai's limits."""
-        source = source_of(node)
-        own = {name: source.context / name for name in source_files(source)}
+        own = _files(source_of(node))
+        refuse_links_elsewhere(own)
         ready = model_in(own, settings.module)
         model = artifact_of(ready) if ready is not None and ready.suffix == MODEL else None
         image = image_named(uploads.images(), settings.python)
@@ -79,6 +84,7 @@ class Packer:
             report(f"Packing {ready.name} with its reader on Python {image.python}")
             bench.pack(with_reader(ready), OF_MODEL, pickle, report)
         else:
+            report(f"Taking {ready.name} as it is: {settings.module}.py defines no predict")
             pickle = ready
         limits = self._limits
         size = f"{limits.cpu:g} CPU, {limits.memory_mib / 1024:g} GiB, {limits.seconds / 60:g} minutes"
@@ -101,6 +107,28 @@ class Packer:
             _download(uploads.dataset_url(f"{version.name}/{name}"), target)
             paths.append(target)
         return LiveData(*paths)
+
+
+def _files(source: Source) -> dict[str, Path]:
+    """What of a folder is a model's: its files by name, without what tools keep there for themselves."""
+    return {
+        name: source.context / name
+        for name in source_files(source)
+        if NOT_OF_A_MODEL.isdisjoint(name.split("/")) and not name.endswith(".pyc")
+    }
+
+
+def refuse_links_elsewhere(own: Mapping[str, Path]) -> None:
+    """`UsageError` with code `link-elsewhere` for a link to anything but a file that goes along by itself: what it
+    leads to was neither looked at for keys nor would a change of it be seen."""
+    here = {path.resolve() for path in own.values() if not path.is_symlink()}
+    for name, path in own.items():
+        if path.is_symlink() and path.resolve() not in here:
+            raise UsageError(
+                f"{name} is a link to {path.readlink()}, which is no file of the folder that goes into an upload.",
+                "Put the file itself into the folder, or leave the link out.",
+                code="link-elsewhere",
+            )
 
 
 def model_in(own: dict[str, Path], module: str) -> Path | None:

@@ -24,6 +24,8 @@ WORK = "/numerai/work"
 PROGRAMS = Path(__file__).with_name("inside")
 GRACE_SECONDS = 1
 LABEL = "numerai.hosted-rehearsal"
+ALARM_AFTER_SECONDS = 60
+"""How long after the limit a container ends by itself, where the command that would end it was killed."""
 ELSEWHERE = "On -P local or -P aws it runs with what you give it."
 
 
@@ -101,11 +103,16 @@ class ContainerWorkbench:
             self._environment.image,
             limits.cpu,
             limits.memory_mib,
-            environment={"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"},
+            environment={
+                "OMP_NUM_THREADS": "1",
+                "PYTHONDONTWRITEBYTECODE": "1",
+                "NUMERAI_ALARM": str(int(limits.seconds) + ALARM_AFTER_SECONDS),
+            },
             labels={LABEL: "yes"},
             command=("python", *command),
             network=False,
         )
+        self._remove_left()
         engine.create_container(spec)
         try:
             engine.put_files(name, WORK, files)
@@ -122,6 +129,13 @@ class ContainerWorkbench:
             yield name, self._result(name, killed=state is None or state.out_of_memory or state.exit_code == 137)
         finally:
             engine.remove_container(name)
+
+    def _remove_left(self) -> None:
+        """Remove what a killed command has left: it ended by its own alarm."""
+        for name in self._engine.containers(f"{LABEL}=yes"):
+            state = self._engine.container(name)
+            if state is not None and state.ended:
+                self._engine.remove_container(name)
 
     def _result(self, name: str, *, killed: bool) -> dict[str, Any]:
         import tempfile
@@ -156,8 +170,8 @@ def failed(found: Mapping[str, Any], limits: Limits) -> NumeraiError:
             f"it wants the network, and an upload has none ({why})",
             f"Load what it needs before `predict`, so that it goes into the pickle. {ELSEWHERE}",
         ),
-        "python": (why, "Make the pickle with the Python of `numerai config show -P hosted` (python), or change that."),
-        "crash": (why, "Make the pickle with the Python of `numerai config show -P hosted` (python), or change that."),
+        "python": (why, "Make the pickle with the Python of `numerai config list -P hosted` (python), or change that."),
+        "crash": (why, "Make the pickle with the Python of `numerai config list -P hosted` (python), or change that."),
         "import": (why, f"Import only what Numerai's image has. {ELSEWHERE}"),
     }.get(kind, (why, "Correct it and deploy again; --verbose shows what it printed."))
     return NumeraiError(

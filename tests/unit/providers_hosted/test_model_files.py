@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,7 +11,8 @@ import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Node, RunState
 from numerai_compute.providers.hosted.environments import packages_for
-from numerai_compute.providers.hosted.packing import artifact_of, model_in
+from numerai_compute.providers.hosted.packing import Packer, artifact_of, model_in, refuse_links_elsewhere
+from numerai_compute.providers.hosted.settings import HostedSettings
 from numerai_compute.usecases.ship import put_model
 from numerai_node.model_file import DEPLOYED, read_model
 
@@ -79,3 +81,52 @@ def test_lightgbm_is_needed_for_a_model_that_is_not_packed_only(tmp_path: Path, 
     assert packages_for([model]) == sorted([*OTHER, "lightgbm", "scikit-learn", "scipy"])
     put_model(model, node(), tmp_path / "home", lambda text: None)
     assert packages_for([tmp_path / DEPLOYED]) == OTHER
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "try:\n    from helper import predict\nexcept ImportError:\n    predict = None\n",
+        "import os\nif os.name:\n    def predict(live_features):\n        pass\n",
+        "from helper import *\n",
+        "with open('x') as file:\n    predict = file.read\n",
+    ],
+)
+def test_a_predict_that_is_given_inside_of_a_statement_runs_and_no_pickle_beside_it(
+    node: Callable[..., Node], code: str
+) -> None:
+    assert model_in(own(node("old.pkl", code=code)), "predict") is None
+
+
+def test_a_predict_inside_of_something_else_is_none(node: Callable[..., Node]) -> None:
+    code = "class A:\n    def predict(self):\n        pass\ndef make():\n    predict = 1\n"
+    assert model_in(own(node("a.pkl", code=code)), "predict") == Path(node().path) / "a.pkl"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")
+def test_a_link_goes_along_only_where_its_file_does(tmp_path: Path, node: Callable[..., Node]) -> None:
+    folder = Path(node().path) / "own"
+    folder.mkdir()
+    (folder / "weights.txt").write_text("1")
+    (folder / "same.txt").symlink_to("weights.txt")
+    files = {path.name: path for path in folder.iterdir()}
+    refuse_links_elsewhere(files)
+    outside = tmp_path / "outside.txt"
+    outside.write_text("a key")
+    for target in (outside, folder / "gone.txt", tmp_path):
+        (folder / "link.txt").unlink(missing_ok=True)
+        (folder / "link.txt").symlink_to(target)
+        with pytest.raises(NumeraiError, match=r"link\.txt is a link to .*, which is no file of the folder"):
+            refuse_links_elsewhere({**files, "link.txt": folder / "link.txt"})
+
+
+def test_what_tools_keep_in_the_folder_is_no_part_of_an_upload(node: Callable[..., Node]) -> None:
+    packer, settings = Packer(lambda: pytest.fail("no engine is needed")), HostedSettings()
+    before = packer.source_hash(node(), settings)
+    for name in (".git/index", "__pycache__/predict.cpython-313.pyc", "sub/.venv/pyvenv.cfg", "old.pyc"):
+        path = Path(node().path) / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+        assert packer.source_hash(node(), settings) == before, name
+    (Path(node().path) / "helper.py").write_text("x")
+    assert packer.source_hash(node(), settings) != before

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import json
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -42,7 +43,7 @@ def pack(folder: str, name: str, pickle: str) -> None:
         raise Unfit(f"{name}.py defines no function predict(live_features)")
     if len(inspect.signature(predict).parameters) not in (1, 2):
         raise Unfit("predict must take one or two arguments: live_features, and live_benchmark_models")
-    own = [each for each in list(sys.modules.values()) if inside(getattr(each, "__file__", None), folder)]
+    own = [each for each in list(sys.modules.values()) if inside(each, folder)]
     for each in own:
         cloudpickle.register_pickle_by_value(each)
     try:
@@ -52,9 +53,10 @@ def pack(folder: str, name: str, pickle: str) -> None:
     Path(pickle).write_bytes(content)
 
 
-def inside(file: str | None, folder: str) -> bool:
-    """Whether a module's file is in the folder."""
-    return file is not None and os.path.realpath(file).startswith(os.path.realpath(folder) + os.sep)
+def inside(module: object, folder: str) -> bool:
+    """Whether a module is in the folder. A package without __init__.py has no file, but a path."""
+    files = [getattr(module, "__file__", None), *list(getattr(module, "__path__", None) or [])[:1]]
+    return any(os.path.realpath(file).startswith(os.path.realpath(folder) + os.sep) for file in files if file)
 
 
 def why_not(error: Exception, own: list[ModuleType], dumps: Callable[[object], bytes]) -> str:
@@ -72,4 +74,6 @@ def why_not(error: Exception, own: list[ModuleType], dumps: Callable[[object], b
 
 
 if __name__ == "__main__":
+    if "NUMERAI_ALARM" in os.environ:  # which ends the process, and so the container, where nobody else does
+        signal.alarm(int(os.environ["NUMERAI_ALARM"]))
     main(*sys.argv[1:])
