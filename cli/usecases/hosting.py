@@ -73,7 +73,7 @@ def assign_upload(
     if model is None:
         raise NumeraiError(f"The account of these keys has no model {node.model_name}.", code="not-in-account")
     if not agrees(question(node, model)):
-        go_on = f"`numerai node -m {node.model_name} deploy` asks again, with --yes it does not."
+        go_on = f"`numerai node -m {node.name} deploy` asks again, with --yes it does not."
         return Assigned(False, f"The upload {upload} is validated and not assigned: {go_on}")
     if model.webhook is not None:
         report(f"Clearing the webhook of {node.model_name}")
@@ -90,7 +90,7 @@ def assign_upload(
 
 def upload_check(node: Node, model: Model, provider: Provider) -> Check:
     """Whether Numerai runs an upload for the node's model."""
-    deploy = f"numerai node -m {node.model_name} deploy"
+    deploy = f"numerai node -m {node.name} deploy"
     if model.pickle is None:
         return Check("model upload", CheckStatus.FAILED, "no upload is assigned: Numerai does not run it", deploy)
     if model.webhook is not None:

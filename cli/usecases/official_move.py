@@ -16,7 +16,7 @@ from pathlib import Path
 from ..addresses import origin
 from ..counting import counted
 from ..errors import EnvironmentNotReady, NumeraiError, UsageError
-from ..models import MOVE_AWS, LogLine, Model, Node, RunState
+from ..models import MOVE_AWS, LogLine, Model, Node, RunState, node_name
 from ..ports import (
     Clock,
     ForeignImage,
@@ -305,7 +305,7 @@ class Move:
             raise NumeraiError(
                 f"There is nothing that {node.name} could run: {node.path or 'its folder'} holds no Dockerfile, and the"
                 " old cluster no image of it.",
-                f"`numerai node -m {node.model_name} config --path FOLDER` gives it a folder, `numerai node forget"
+                f"`numerai node -m {node.name} config --path FOLDER` gives it a folder, `numerai node forget"
                 f" {node.name}` leaves it out. Then run `{COMMAND}` again.",
                 code="nothing-to-run",
             )
@@ -366,7 +366,9 @@ class Move:
 
     def _destroy(self) -> None:
         models = [model for model in self.api.models() if model.pickle is None]
-        if called := sorted(model.name for model in models if model.webhook in self._old_addresses):
+        if called := sorted(
+            node_name(model.tournament, model.name) for model in models if model.webhook in self._old_addresses
+        ):
             raise NumeraiError(
                 f"Numerai still calls the old cluster for {', '.join(called)}, so it was not removed.",
                 f"`numerai node -m {called[0]} config` lets Numerai call the node of this tool; then run `{COMMAND}`"

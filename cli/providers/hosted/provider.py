@@ -238,7 +238,7 @@ class HostedProvider:
             deployed = self.deployment(node.name)
             if deployed is not None and not deployed.source_hash:
                 why = f"Numerai runs an upload that was not made here ({deployed.image})"
-                mend = f"numerai node -m {node.model_name} deploy"
+                mend = f"numerai node -m {node.name} deploy"
                 yield Check("deployment", CheckStatus.WARNING, why, mend, node.name)
             else:
                 yield deployment_check(node, deployed, lambda: True, self.source_hash)
