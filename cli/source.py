@@ -147,7 +147,8 @@ def build_arguments(node: Node, report: Callable[[str], None] = lambda _: None) 
     the model's id, as the official tool gives them (numerai-cli, numerai/cli/util/docker.py: build), and the node's
     name. Where the image certainly needs no LightGBM, it is also told to leave that out (`slim_images`)."""
     source = source_of(node)
-    slim = {} if source.parent else slim_argument(source.folder, dockerfile_text(source.dockerfile))
+    looked = source.parent is None and source.dockerfile.is_file()  # an example's folder is not there before a plan
+    slim = slim_argument(source.folder, dockerfile_text(source.dockerfile)) if looked else {}
     if slim:
         report("LightGBM is left out of the image: the deployed model is packed, and nothing in the folder trains.")
     return {"SRC_PATH": source.inside, "NODE": node.name, "MODEL_ID": node.model_id, **slim}

@@ -126,8 +126,7 @@ def _next_command(notice: Notice) -> str | None:
     if notice.kind is NoticeKind.WATCHER_STOPPED:
         return "numerai daemon start"
     if notice.kind in (NoticeKind.FAILURE, NoticeKind.LATE, NoticeKind.MISSED):
-        model = notice.node.partition("-")[2] if notice.node else ""
-        return f"numerai history -m {model}" if model else "numerai status"
+        return f"numerai history -m {notice.node}" if notice.node else "numerai status"
     return None
 
 

@@ -62,7 +62,7 @@ def _show_failure(render: Renderer, glance: NodeGlance) -> None:
     if run is None or not run.message or run.state not in (None, "failed"):
         return
     what = f"run {run.id} failed" if run.id else "a run could not be started"
-    logs = f"numerai node -m {glance.model_name} logs --run {run.id}" if run.id else "numerai doctor"
+    logs = f"numerai node -m {glance.node} logs --run {run.id}" if run.id else "numerai doctor"
     render.mark(FAILED, f"{glance.node}: {what}: {run.message}", mend=logs)
 
 

@@ -195,7 +195,7 @@ def decide_node(request: NodeRequest, model: Model, existing: Node | None) -> No
     if existing and existing.provider != provider:
         raise UsageError(
             f"{existing.name} runs on {existing.provider}.",
-            f"Run `numerai node -m {model.name} destroy` before you move it to {provider}.",
+            f"Run `numerai node -m {existing.name} destroy` before you move it to {provider}.",
             code="provider-change",
         )
     cron = existing.cron if existing else None
@@ -384,7 +384,7 @@ def _stays_called(node: Node, model: Model, provider: Provider, store: StateStor
 
 
 def _goes_on(node: Node) -> str:
-    again = f"numerai node -m {node.model_name}"
+    again = f"numerai node -m {node.name}"
     return (
         f"Numerai goes on calling what the official tool has made for {node.name}: nothing is deployed here yet."
         f" `{again} deploy` and then `{again} config` let it call the node here; `numerai upgrade --move-aws` does all"

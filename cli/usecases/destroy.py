@@ -84,7 +84,7 @@ def refuse_while_active(provider: Provider, node: Node, otherwise: str | None = 
     that is not to end the run."""
     for run in provider.runs(node.name, limit=5):
         if not run.state.final:
-            stop = f"stop it with `numerai node -m {node.model_name} cancel {run.id}`"
+            stop = f"stop it with `numerai node -m {node.name} cancel {run.id}`"
             raise ProviderError(
                 f"Run {run.id} of {node.name} is {run.state.value}.",
                 f"Wait for its end, or {otherwise or stop}.",

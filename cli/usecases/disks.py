@@ -69,7 +69,7 @@ def give_disks(
 
 def _later(node: Node, provider: Provider) -> str:
     """When a node gets the disk that the provider holds nothing for."""
-    makes = f"`numerai node -m {node.model_name} config`"
+    makes = f"`numerai node -m {node.name} config`"
     if runs_officially(node, provider):
         makes = f"`numerai upgrade --move-aws` (or {makes})"
     return f"Nothing of {node.name} is on {provider.name} yet: {makes} makes it, with that disk."

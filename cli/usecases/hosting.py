@@ -81,7 +81,7 @@ def assign_upload(
     if model is None:
         raise NumeraiError(f"The account of these keys has no model {node.model_name}.", code="not-in-account")
     if not agrees(question(node, model)):
-        go_on = f"`numerai node -m {node.model_name} deploy` asks again, with --yes it does not."
+        go_on = f"`numerai node -m {node.name} deploy` asks again, with --yes it does not."
         runs = "Numerai does not run it" if model.pickle is None else "Numerai goes on running the one before"
         return Assigned(
             False, f"is uploaded, and {runs}", f"The upload {upload} is validated and not assigned: {go_on}"
@@ -105,7 +105,7 @@ def _refuse_another(node: Node, deployed: Deployment, provider: Provider) -> Non
     if runs is None or runs.image != deployed.image:
         raise ProviderError(
             f"Numerai does not run the {deployed.image} for {node.model_name}, but {runs.image if runs else 'none'}.",
-            f"Run the same command again; `numerai node -m {node.model_name} status` shows what Numerai runs.",
+            f"Run the same command again; `numerai node -m {node.name} status` shows what Numerai runs.",
             code="not-assigned",
         )
 
@@ -122,7 +122,7 @@ def _give_back(
         numerai.set_webhook(node.model_id, webhook)
         report(f"The webhook of {node.model_name} is registered again.")
     except NumeraiError:
-        back = f", or `numerai node -m {node.model_name} config -P {node.also_on}`" if node.also_on else ""
+        back = f", or `numerai node -m {node.name} config -P {node.also_on}`" if node.also_on else ""
         nobody = f"Numerai calls nobody for {node.model_name} now: run the same command again{back}."
         if not isinstance(error, NumeraiError):
             report(nobody)
@@ -132,7 +132,7 @@ def _give_back(
 
 def upload_check(node: Node, model: Model, provider: Provider) -> Check:
     """Whether Numerai runs an upload for the node's model."""
-    deploy = f"numerai node -m {node.model_name} deploy"
+    deploy = f"numerai node -m {node.name} deploy"
     if model.pickle is None:
         return Check("model upload", CheckStatus.FAILED, "no upload is assigned: Numerai does not run it", deploy)
     if model.webhook is not None:

@@ -92,7 +92,7 @@ def where_it_is(node: Placed) -> str:
 
 def finish_move(node: Node, provider_named: Callable[[str], Provider] | None = None) -> str:
     """The commands that finish it, one way or the other, where the providers are there (`provider_named` tells)."""
-    config = f"numerai node -m {node.model_name} config"
+    config = f"numerai node -m {node.name} config"
     ways = {str(node.also_on): "goes on with it or goes back", node.provider: "leaves it here"}
     there = [name for name in ways if provider_named is None or not isinstance(provider_named(name), NotHere)]
     if not there:

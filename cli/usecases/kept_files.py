@@ -32,7 +32,7 @@ def kept_by(node: Node, old: Provider, new: Provider) -> KeptFiles:
     """What runs of a node have kept on its old provider, and whether the new one can be given that."""
     if isinstance(old, NotHere) or old.deployment(node.name) is None:
         return KeptFiles({})
-    command = f"numerai node -m {node.model_name}"
+    command = f"numerai node -m {node.name}"
     again = f" They are trained again on {new.name} (`{command} test` does that before a round does);"
     if isinstance(new, RunByNumerai):
         again = f" {new.name} trains nothing;"

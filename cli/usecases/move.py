@@ -80,7 +80,7 @@ class Mover:
         if request.disk is None and node.disk_gib is not None and not isinstance(new, LimitsDisk):
             node = replace(node, disk_gib=None)
         node = fitted(node, new, sized=request.sized, timed=request.timeout_minutes is not None)
-        _refuse_while_numerai_runs(old, model, again=f"numerai node -m {model.name} config -P {name}")
+        _refuse_while_numerai_runs(old, model, again=f"numerai node -m {existing.name} config -P {name}")
         check_provider(node, new)
         if not request.example:
             check_source(source_of(node), home=self.store.home, dockerfile=needs_dockerfile(new))
@@ -253,7 +253,7 @@ class _Change:
         try:
             self.old.destroy(name, force=False, report=self.by.report)
         except NumeraiError as error:
-            again = f"numerai node -m {self.node.model_name} config -P {self.new.name}"
+            again = f"numerai node -m {self.node.name} config -P {self.new.name}"
             error.hint = (
                 f"{name} is on {self.new.name} already, and what {self.old.name} holds is still there. Wait for the end"
                 f" of what runs there, or see to what is said above; then `{again}` removes it."

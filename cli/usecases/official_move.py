@@ -16,7 +16,7 @@ from pathlib import Path
 from ..addresses import origin
 from ..counting import counted
 from ..errors import EnvironmentNotReady, NumeraiError, UsageError
-from ..models import MOVE_AWS, LogLine, Model, Node, RunState
+from ..models import MOVE_AWS, LogLine, Model, Node, RunState, node_name
 from ..ports import (
     Clock,
     ForeignImage,
@@ -95,7 +95,8 @@ class Move:
     on_log: Callable[[LogLine], None] = lambda line: None
 
     def plan(self) -> MovePlan:
-        """Look at everything and change nothing. Raises where the move could not be brought to its end."""
+        """Look at everything and change nothing, without a word with AWS. Raises where the move could not be brought
+        to its end, but for images that are missing: `previews` and `carry_out` look for those."""
         models = self._models()
         nodes = self._nodes()
         steps = tuple(self._steps(nodes, models))
@@ -111,7 +112,9 @@ class Move:
         )
 
     def previews(self) -> list[str]:
-        """What AWS is about to be asked for, and what that costs, each line once."""
+        """What AWS is about to be asked for, and what that costs, each line once. `NumeraiError` with code
+        `nothing-to-run` for a node that has neither a folder nor an image."""
+        self._check_images()
         lines = dict[str, None]()
         for node in self._nodes():
             if self.provider.webhook_url(node.name) is None and isinstance(self.provider, PreviewsChanges):
@@ -119,8 +122,10 @@ class Move:
         return list(lines)
 
     def carry_out(self, plan: MovePlan) -> None:
-        """Do what is still to be done; `NumeraiError` with code `busy` while another command does."""
+        """Do what is still to be done; `NumeraiError` with code `busy` while another command does, and as by
+        `previews`, before anything is made."""
         with self.store.node_lock(LOCK):
+            self._check_images()
             for step in plan.pending:
                 self.report(f"{plan.steps.index(step) + 1}/{len(plan.steps)} {step.words}")
                 step.do()
@@ -177,6 +182,10 @@ class Move:
             yield f"  {node.name}: Numerai calls {origin(str(model.webhook)) if calls == ELSEWHERE else calls}; {image}"
         for name in sorted(set(self.cluster.nodes) - {node.name for node in nodes}):
             yield f"  {name}: no node on AWS here, so nothing of it is moved"
+        for name, node in sorted(self.store.nodes().items()):
+            if node.provider == PROVIDER and node.legacy and name not in self.cluster.nodes:
+                mend = f"numerai node -m {name} config"
+                yield f"  {name}: the old cluster records nothing of it; it is not moved: {mend}"
 
     def _notes(self, nodes: list[Node], models: Mapping[str, Model]) -> Iterator[str]:
         for node in nodes:
@@ -283,6 +292,12 @@ class Move:
             raise UsageError(f"The provider {self.provider.name} takes no images.", code="not-supported")
         self.provider.take_image(node, image, self.report)
 
+    def _check_images(self) -> None:
+        for node in self._nodes():
+            there = f"image:{node.name}" in self.record.done() and self._is_deployed(node.name)
+            if not there and not _has_folder(node):
+                self._old_image(node)
+
     def _old_image(self, node: Node) -> ForeignImage:
         repository = self.cluster.nodes[node.name].repository
         image = self.cloud.image(repository) if repository else None
@@ -290,7 +305,7 @@ class Move:
             raise NumeraiError(
                 f"There is nothing that {node.name} could run: {node.path or 'its folder'} holds no Dockerfile, and the"
                 " old cluster no image of it.",
-                f"`numerai node -m {node.model_name} config --path FOLDER` gives it a folder, `numerai node forget"
+                f"`numerai node -m {node.name} config --path FOLDER` gives it a folder, `numerai node forget"
                 f" {node.name}` leaves it out. Then run `{COMMAND}` again.",
                 code="nothing-to-run",
             )
@@ -351,7 +366,9 @@ class Move:
 
     def _destroy(self) -> None:
         models = [model for model in self.api.models() if model.pickle is None]
-        if called := sorted(model.name for model in models if model.webhook in self._old_addresses):
+        if called := sorted(
+            node_name(model.tournament, model.name) for model in models if model.webhook in self._old_addresses
+        ):
             raise NumeraiError(
                 f"Numerai still calls the old cluster for {', '.join(called)}, so it was not removed.",
                 f"`numerai node -m {called[0]} config` lets Numerai call the node of this tool; then run `{COMMAND}`"

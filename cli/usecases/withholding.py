@@ -22,7 +22,7 @@ def check_withholds(node: Node) -> RuntimeCopy:
         raise _refusal(
             f"{node.path} holds no {RUNTIME}, and only that can be told not to submit: a run of other code would.",
             f"Copy an example of this version into the folder, or test with the submission: numerai node -m"
-            f" {node.model_name} test.",
+            f" {node.name} test.",
         )
     replace = f"`numerai node -m {node.name} deploy --runtime replace` puts {own_version()} in its place."
     if copy.state in (RuntimeState.LINK, RuntimeState.INTERRUPTED):

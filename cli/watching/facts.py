@@ -87,7 +87,7 @@ class Case:
             now=now(),
             round=round_facts(self.round),
             node=self.node.name,
-            command=f"numerai node -m {self.node.model_name}",
+            command=f"numerai node -m {self.node.name}",
             models=(),
             begin=max(self.round.open_time, since),
             attempts=_attempts(known),

@@ -167,12 +167,12 @@ def _strangers(stack: Stack, nodes: Sequence[Node]) -> Iterator[Check]:
     known = {node.name for node in nodes}
     for name in sorted(set(stack.staying) - known):
         why = "AWS has it, but nodes.json does not"
-        fix = f"numerai node -m {stack.nodes[name].model_name} config -P aws, then destroy it if it is not wanted"
+        fix = f"numerai node -m {name} config -P aws, then destroy it if it is not wanted"
         yield Check("drift", CheckStatus.WARNING, why, fix, name)
     for node in nodes:
         if node.name not in stack.staying:
             why = "nodes.json has it, but it was never made on AWS to its end"
-            yield Check("drift", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} config", node.name)
+            yield Check("drift", CheckStatus.FAILED, why, f"numerai node -m {node.name} config", node.name)
 
 
 def _deployment(parts: AwsParts, stack: Stack, node: Node, provider: Provider) -> Check:
@@ -180,7 +180,7 @@ def _deployment(parts: AwsParts, stack: Stack, node: Node, provider: Provider) -
     deployed = record.deployment if record else None
     if deployed is not None and not parts.images.fits(deployed.image):
         why = f"its image is for linux/{architecture_of(deployed.image)}, and the cluster runs others: no run starts"
-        return Check("deployment", CheckStatus.FAILED, why, f"numerai node -m {node.model_name} deploy", node.name)
+        return Check("deployment", CheckStatus.FAILED, why, f"numerai node -m {node.name} deploy", node.name)
     return deployment_check(
         node, deployed, lambda: deployed is not None and parts.images.present(deployed), provider.source_hash
     )

@@ -49,7 +49,7 @@ def run_of(job: Mapping[str, Any], name: str, node: StackNode, reason: Callable[
     trigger_id = given.get("TRIGGER_ID") or given.get(OWN_TRIGGER)
     if not submits(trigger_id):
         outcome = of_test(outcome)
-    outcome = explained(outcome, reason, f"numerai node -m {node.model_name} logs --run {job['jobId']}")
+    outcome = explained(outcome, reason, f"numerai node -m {name} logs --run {job['jobId']}")
     started = None if outcome.failure in (RunFailure.NOT_DEPLOYED, RunFailure.COULD_NOT_START) else _started(job)
     return Run(
         id=job["jobId"],

@@ -211,7 +211,7 @@ class HostedProvider:
         pythons = ", ".join(image.python for image in images)
         yield Check("model uploads", CheckStatus.OK, f"Numerai runs them on Python {pythons}")
         for node in mine:
-            deployed, mend = self.deployment(node.name), f"numerai node -m {node.model_name} deploy"
+            deployed, mend = self.deployment(node.name), f"numerai node -m {node.name} deploy"
             record = self._records.get(node.name)
             made = next((each for each in reversed(record.uploads) if each.validated), None) if record else None
             if deployed is None and made is not None:

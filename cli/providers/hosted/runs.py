@@ -78,7 +78,7 @@ class HostedRuns:
             if assigned is None:
                 raise ProviderError(
                     f"Numerai runs no upload for {node.model_name}.",
-                    f"Run `numerai node -m {node.model_name} deploy` first.",
+                    f"Run `numerai node -m {node.name} deploy` first.",
                     code="not-deployed",
                 )
             known = [trigger.id for trigger in self._triggers(assigned)]

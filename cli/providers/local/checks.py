@@ -130,7 +130,7 @@ def _drift(parts: LocalParts, nodes: list[Node]) -> Iterator[Check]:
     recorded = {node.name: node for node in nodes}
     for stored in parts.store.nodes():
         node, wanted = stored.node, recorded.get(stored.node.name)
-        mend = f"numerai node -m {node.model_name} config"
+        mend = f"numerai node -m {node.name} config"
         if wanted is None:
             status = CheckStatus.WARNING if nodes else CheckStatus.FAILED
             why = "this machine runs it when it is called, but nodes.json does not know it"

@@ -102,4 +102,4 @@ class ExecutorChoice:
 
 
 def _alone(node: Node) -> str:
-    return f"`numerai node -m {node.model_name} config --context ''` builds from its own folder alone."
+    return f"`numerai node -m {node.name} config --context ''` builds from its own folder alone."

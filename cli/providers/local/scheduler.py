@@ -127,7 +127,7 @@ class RunExecution:
 
     def _explained(self, run: Run, node: Node, outcome: Outcome) -> Outcome:
         """The outcome of a failed attempt with the reason that it printed."""
-        command = f"numerai node -m {node.model_name} logs --run {run.id}"
+        command = f"numerai node -m {node.name} logs --run {run.id}"
         with suppress(OSError):  # a log that cannot be read changes nothing of how the run ended
             return explained(outcome, lambda: reason_in(self._printed(run.id, run.attempt)), command)
         return outcome

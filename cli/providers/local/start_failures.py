@@ -154,7 +154,7 @@ def _grant(said: str, names: Sequence[str], node: Node, granted: Sequence[str], 
     if root and set(names) <= set(granted):
         return None
     all_of_them = ",".join(sorted({*granted, *names}))  # what is set replaces what was
-    command = f"numerai node -m {node.model_name} config --capability"
+    command = f"numerai node -m {node.name} config --capability"
     if node.provider != "local":  # it runs here in a test only, and its own provider may grant none
         command = "numerai config set capabilities"
     command = f"`{command} {all_of_them}` grants what that may need."

@@ -54,9 +54,9 @@ def everything_logged() -> Iterator[list[str]]:
 @pytest.mark.parametrize(
     ("kind", "command"),
     [
-        (NoticeKind.FAILURE, "numerai history -m alice"),
-        (NoticeKind.LATE, "numerai history -m alice"),
-        (NoticeKind.MISSED, "numerai history -m alice"),
+        (NoticeKind.FAILURE, "numerai history -m numerai-alice"),
+        (NoticeKind.LATE, "numerai history -m numerai-alice"),
+        (NoticeKind.MISSED, "numerai history -m numerai-alice"),
         (NoticeKind.WATCHER_STOPPED, "numerai daemon start"),
         (NoticeKind.SUCCESS, None),
         (NoticeKind.TEST, None),

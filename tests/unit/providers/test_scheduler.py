@@ -329,7 +329,7 @@ def test_what_runs_otherwise_than_it_is_recorded_is_found(tmp_path: Path) -> Non
     edited = drift(replace(NODE, memory_mib=64, cron="0 12 * * *"))
     assert edited is not None and edited.status is CheckStatus.FAILED and edited.node == NODE.name
     assert "memory_mib 512 and not 64, cron None and not 0 12 * * *" in edited.why
-    assert edited.mend == "numerai node -m alice config"
+    assert edited.mend == "numerai node -m numerai-alice config"
     granted = drift(replace(NODE, capabilities=("CHOWN", "KILL")))
     assert granted is not None and "capabilities none and not CHOWN,KILL" in granted.why
     other = drift(replace(NODE, name="numerai-bob"))

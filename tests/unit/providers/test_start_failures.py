@@ -97,7 +97,11 @@ def test_the_reason_is_named(line: str, expected: str | None) -> None:
 @pytest.mark.parametrize(
     ("line", "root", "expected"),
     [
-        ("chown: changing ownership of '/data': Operation not permitted", True, "-m alice config --capability CHOWN`"),
+        (
+            "chown: changing ownership of '/data': Operation not permitted",
+            True,
+            "-m numerai-alice config --capability CHOWN`",
+        ),
         ('error: failed switching to "app": operation not permitted', True, "SETGID,SETUID"),
         ("PermissionError: [Errno 1] Operation not permitted", True, "has none. `numerai"),
         ("PermissionError: [Errno 1] Operation not permitted", False, "only root has"),

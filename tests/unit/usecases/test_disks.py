@@ -63,6 +63,12 @@ def test_what_is_there_is_provisioned_and_what_is_not_is_recorded_and_no_webhook
     assert "--move-aws" in done.later[0]
 
 
+def test_a_hint_names_the_node_as_one_name_may_be_a_model_in_two_tournaments(
+    there: WithDisks, store: HomeStore
+) -> None:
+    assert "`numerai node -m numerai-bob config`" in give(there, store, 50, dry_run=True).later[0]
+
+
 def test_a_size_that_one_cannot_have_changes_none(there: WithDisks, store: HomeStore) -> None:
     before = store.nodes()
     with pytest.raises(UsageError, match="20 to 200 GiB"):

@@ -269,7 +269,7 @@ def test_a_move_that_a_run_holds_up_names_what_stops_the_run(setting: Setting) -
     run = setting.here.trigger(setting.node())
     with pytest.raises(NumeraiError) as refused:
         setting.config(provider="aws")
-    assert f"`numerai node -m alice cancel {run.id}`" in str(refused.value.hint), "a move has no --force"
+    assert f"`numerai node -m numerai-alice cancel {run.id}`" in str(refused.value.hint), "a move has no --force"
     assert "--force" not in str(refused.value.hint)
     setting.here.cancel(run.id)
     setting.config(provider="aws")

@@ -484,7 +484,7 @@ def test_what_cannot_go_over_is_said_before_with_the_command_that_brings_a_model
     keeping.done(provider="aws")
     said = "\n".join(keeping.agreed[0].notes)
     assert "do not come along, and are removed there: they cannot be read (AWS refuses s3:ListBucket)" in said
-    assert "numerai node -m alice deploy --model-file FILE" in said
+    assert "numerai node -m numerai-alice deploy --model-file FILE" in said
 
 
 def test_a_move_can_bring_new_code_from_an_example(setting: Setting, tmp_path: Path) -> None:

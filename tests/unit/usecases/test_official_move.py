@@ -312,6 +312,25 @@ def test_a_node_with_neither_folder_nor_image_stops_before_anything_is_lost(worl
     assert world.api.by_id["id-numerai-bob"].webhook == OLD.format("numerai-bob") and len(world.old.left) == 6
 
 
+def test_that_an_image_is_missing_is_known_before_anything_is_made(world: World) -> None:
+    world.old.images.discard("numerai-bob")
+    assert world.refused().code == "nothing-to-run" and not world.new.configured and not world.done
+
+
+def test_an_image_that_is_in_place_already_is_not_looked_for_again(world: World) -> None:
+    world.go()
+    assert not world.old.images and not world.move().plan().pending
+
+
+def test_a_node_that_the_old_cluster_does_not_know_is_named(world: World) -> None:
+    bob = world.store.nodes()["numerai-bob"]
+    world.store.save_node(replace(bob, name="signals-bob", tournament=11, model_id="id", webhook_url=None))
+    world.store.save_node(replace(bob, name="crypto-bob", tournament=12, model_id="id", provider="local"))
+    found = "\n".join(world.move().plan().found)
+    assert "signals-bob: the old cluster records nothing of it; it is not moved" in found
+    assert "numerai node -m signals-bob config" in found and "crypto-bob" not in found
+
+
 CRON = "30 13 ? * * *"
 
 

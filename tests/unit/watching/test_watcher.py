@@ -291,7 +291,7 @@ def test_a_failed_run_is_triggered_again_three_times_then_somebody_is_told(bench
     assert [index for index, step in enumerate(steps) if step is Step.TRIGGERED] == [0, 20, 34]
     assert steps[-1] is Step.FAILED and bench.notifier.kinds == ["failure"]
     assert "3 times" in bench.notifier.told[0].text and "exit code 1" in bench.notifier.told[0].text
-    assert "numerai node -m alice trigger" in bench.notifier.told[0].text
+    assert "numerai node -m numerai-alice trigger" in bench.notifier.told[0].text
     entry = bench.ledger.entry(node.name, ROUND)
     assert entry and [attempt.state for attempt in entry.attempts] == ["failed"] * 3
     assert bench.at(DEADLINE).findings[0].step is Step.MISSED
@@ -904,7 +904,7 @@ def test_a_node_that_was_never_deployed_is_told_with_the_command(bench: Bench, n
     assert bench.notifier.told == []
     bench.after(10)
     bench.after(11)
-    assert bench.notifier.kinds == ["failure"] and "numerai node -m alice deploy" in bench.notifier.told[0].text
+    assert bench.notifier.kinds == ["failure"] and "numerai node -m numerai-alice deploy" in bench.notifier.told[0].text
     bench.deploy(node)
     assert bench.after(12).step is Step.TRIGGERED
 
