@@ -6,6 +6,7 @@ import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from msgspec.structs import replace as replaced
@@ -13,6 +14,7 @@ from msgspec.structs import replace as replaced
 from ...addresses import is_loopback
 from ...counting import counted
 from ...errors import EnvironmentNotReady, NumeraiError, ProviderError, UsageError
+from ...installation import extra_needed
 from ...models import Check, CostEstimate, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Artifact, Clock, ForeignImage, Report
 from ...redaction import Redactor
@@ -163,8 +165,10 @@ class AwsProvider:
 
     def check_deploy(self, node: Node, *, force: bool) -> None:
         """A node that is not configured, an image for another processor than the cluster's, and a machine without an
-        engine are refused."""
+        engine or the SDK are refused."""
         try:
+            with extra_needed():
+                import_module("boto3")
             self._parts.context.engine().version()
             _refuse_another_processor(self._require_node(node.name)[0].deployment, self._parts)
         except (EnvironmentNotReady, UsageError):

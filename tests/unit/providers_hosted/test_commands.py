@@ -383,7 +383,7 @@ def test_an_assignment_that_fails_where_the_webhook_cannot_be_given_back_says_th
         code, said = line("node", "-m", "alice", *command, "--yes")
     assert code == 1 and "the assignment failed" in said, said
     assert "Numerai calls nobody for alice now: run the same command again" in said, said
-    assert ("or `numerai node -m alice config -P aws`" in said) == moves, said
+    assert ("or `numerai node -m numerai-alice config -P aws`" in said) == moves, said
     assert line.model["webhook"] is None and line.model["pickle_id"] is None
     if aws is not None:
         assert aws.deployments, "the old side stays"
