@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,16 +32,23 @@ run_and_submit(main)
 """
 
 
-@pytest.fixture(scope="module")
-def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+@contextmanager
+def deployed_shell(folder: Path) -> Iterator[Shell]:
     """A terminal with a deployed node whose daemon runs."""
-    with opened_shell(tmp_path_factory.mktemp("reality"), "process") as opened:
+    with opened_shell(folder, "process") as opened:
         opened.ok("setup")
         opened.ok("node", "config", "--example", "tournament-python3", "--path", "node", "--size", "gen-sm")
         (opened.folder / "node" / "predict.py").write_text(FLAT)
         opened.ok("node", "deploy")
         opened.ok("daemon", "start")
         yield opened
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    """One for all tests, which go in any order: none moves its clock."""
+    with deployed_shell(tmp_path_factory.mktemp("reality")) as deployed:
+        yield deployed
 
 
 def state(shell: Shell) -> dict[str, Any]:
@@ -145,16 +153,14 @@ def test_interrupting_names_the_run_and_following_ends_silently(shell: Shell) ->
         shell.ok("node", "deploy")
 
 
-def test_while_no_round_is_open_what_can_be_proven_is(shell: Shell) -> None:
-    post(shell, "clock", advance=24 * 3600 + 600)  # past the deadline, and no other round has opened
-    try:
+def test_while_no_round_is_open_what_can_be_proven_is(tmp_path: Path) -> None:
+    with deployed_shell(tmp_path) as shell:
+        post(shell, "clock", advance=24 * 3600 + 600)  # past the deadline, and no other round has opened
         tested = shell("node", "test", "--json")
         assert tested.exit_code == 4, tested.out + tested.err
         assert [fact["holds"] for fact in tested.json["facts"]] == [True, True, True, None]
         assert "no round is open" in tested.json["unproven"][0]
         shell.ok("node", "test", "--no-submit")
-    finally:
-        post(shell, "rounds")
 
 
 def test_a_run_that_never_started_says_why(shell: Shell) -> None:

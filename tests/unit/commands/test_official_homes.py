@@ -102,6 +102,16 @@ def test_every_command_copes_and_undo_gives_the_same_bytes(line: Line, folder: P
     assert undone.exit_code == 0 and before.items() <= tree(line.home).items()
 
 
+def test_a_home_that_is_a_file_is_one_again_after_an_undo(line: Line) -> None:
+    line.home.write_text(INI)
+    line.home.chmod(0o600)
+    assert "no upgrade to undo" in line("upgrade", "--undo").out
+    assert line("upgrade").exit_code == 0 and line.home.is_dir()
+    undone = line("upgrade", "--undo")
+    assert undone.exit_code == 0 and line.home.read_text() == INI, undone
+    assert "no upgrade to undo" in line("upgrade", "--undo").out
+
+
 @pytest.mark.parametrize("shape", REFUSED)
 def test_a_file_that_is_none_of_nodes_is_refused_in_one_message_and_stays(line: Line, shape: str) -> None:
     before = filled(line.home, REFUSED[shape])
