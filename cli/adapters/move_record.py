@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,7 @@ class MoveFile:
     def done(self) -> frozenset[str]:
         try:
             return frozenset(msgspec.json.decode(self._path.read_bytes(), type=_Record).done)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):  # numerai-cli 0.1 and 0.2 have a file for a home
             return frozenset()
         except (ValueError, RecursionError) as error:
             raise NumeraiError(
@@ -40,7 +41,8 @@ class MoveFile:
         self._write(self.done() - {step})
 
     def forget(self) -> None:
-        self._path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self._path.unlink()
 
     def _write(self, done: frozenset[str]) -> None:
         content = msgspec.json.encode(_Record(1, sorted(done)))

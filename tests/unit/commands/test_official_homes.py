@@ -216,3 +216,16 @@ def test_the_move_off_aws_copes_with_any_file_that_it_reads(line: Line, name: st
         assert {path: kept for path, kept in tree(line.home).items() if "locks" not in path} == {
             path: kept for path, kept in before.items() if "locks" not in path
         }
+
+
+def test_a_file_for_a_home_is_given_back_by_the_command(line: Line) -> None:
+    line.home.write_text(INI)
+    line.home.chmod(0o644)
+    before = tree(line.home)
+    nothing = line("upgrade", "--undo")
+    assert nothing.exit_code == 0 and "There is no upgrade to undo" in nothing.out and tree(line.home) == before
+    assert line("upgrade").exit_code == 0 and line.home.is_dir()
+    undone = line("upgrade", "--undo")
+    assert undone.exit_code == 0 and f"✓ {line.home} is again as it was" in undone.out and undone.err == ""
+    assert tree(line.home) == before and list(line.home.parent.glob(f"{line.home.name}*")) == [line.home]
+    assert "There is no upgrade to undo" in line("upgrade", "--undo").out
