@@ -101,18 +101,59 @@ class OfficialHome:
         }
 
     def undo(self, held: AbstractContextManager[object] | None = None) -> Undone | None:
-        parted = not self._home.exists() and keys_alone(self._home) is not None  # interrupted in `_make_file`
-        if parted:
-            parked(self._home).rename(self._home)
+        returned = self._return_parked()
         if self._home.is_file():
-            return self._cleared_up() or (Undone((self._home,), ()) if parted else None)
+            return self._cleared_up() or (Undone((self._home,), ()) if returned else None)
         latest = self._latest()
         if latest is None:
-            return Undone((self._home,), ()) if self._remove_leftovers() else None
+            return Undone((self._home,), ()) if self._clear_begun() else None
         folder, record = latest
         if record.home_was_file:
             return self._make_file(folder, record)
         return self._put_back(folder, record, held or nullcontext())
+
+    def _return_parked(self) -> bool:
+        """Put the file that is the whole home of numerai-cli until 0.2 back in its place, where an upgrade or an undo
+        was interrupted that has no record. `NumeraiError` with code `upgrade-interrupted`, and nothing changed, where
+        the folder in its place holds anything else by now."""
+        aside, keys = parked(self._home), self._store.keys_path
+        if self._home.exists():
+            if not (aside.is_file() and self._home.is_dir() and self._latest() is None and self._store.is_legacy()):
+                return False
+            alone, others = keys_alone(self._home) is not None, self._others()
+            if alone and others:
+                raise NumeraiError(
+                    f"An upgrade of {self._home} was interrupted, and the folder holds {others[0].name} by now. Nothing"
+                    " was changed.",
+                    "`numerai upgrade` brings it to its end, and `numerai upgrade --undo` undoes it then.",
+                    code="upgrade-interrupted",
+                )
+            if others or not (alone or _same(aside, keys)):
+                return False
+            with self._store.changing():
+                if self._latest() is not None:  # another command was about to bring it to its end
+                    return False
+                self._remove_leftovers()
+                _remove_unfinished(self._home)
+                keys.unlink(missing_ok=True)
+            _remove_locks(self._home)
+            self._home.rmdir()
+        elif keys_alone(self._home) is None:
+            return False
+        aside.rename(self._home)
+        return True
+
+    def _others(self) -> list[Path]:
+        """What the home holds that no upgrade makes before it has a record."""
+        files = (self._home / NODES_FILE, self._store.keys_path)
+        ours = {
+            files[1],
+            self._home / LOCKS,
+            *self._leftovers(),
+            *(each for file in files for each in unfinished(file)),
+        }
+        locks = (each for each in (self._home / LOCKS).glob("*") if each.suffix != ".lock")
+        return sorted((*(each for each in self._home.iterdir() if each not in ours), *locks))
 
     def _put_back(self, folder: Path, record: _Record, held: AbstractContextManager[object]) -> Undone:
         """Write the copies over what took their place. From when the record is gone the copies are no backup any more,
@@ -209,7 +250,9 @@ class OfficialHome:
     def _clear_up(self, kept: Path, folder: Path, record: _Record) -> None:
         """Remove what an upgrade has made in the folder `kept`; its record last, so that this can be done again."""
         keys = kept / KEYS_FILE
-        if keys.exists() and _hash(keys.read_bytes()) == record.files[KEYS_FILE].written:
+        if keys.exists() and (
+            _hash(keys.read_bytes()) == record.files[KEYS_FILE].written or _same(keys, folder / KEYS_FILE)
+        ):
             keys.unlink()
         _remove_locks(kept)
         _remove_unfinished(kept)
@@ -225,17 +268,31 @@ class OfficialHome:
             return None
         return latest[0] if all(_same(latest[0] / path.name, path) for path in files) else None
 
+    def _clear_begun(self) -> bool:
+        """Remove what an upgrade has made before its record, or is left of an undo; whether there were any copies."""
+        with self._store.changing() if (self._home / LOCKS).is_dir() else nullcontext():
+            cleared = self._remove_leftovers()
+            legacy = self._store.is_legacy()
+            if legacy:
+                _remove_unfinished(self._home)
+        if legacy:
+            _remove_locks(self._home)
+        return cleared
+
     def _remove_leftovers(self) -> bool:
-        """Remove what was begun of a backup, or is left of one whose files were put back: copies of what is there."""
-        leftovers = [
+        leftovers = self._leftovers()
+        for folder in leftovers:
+            remove_tree(folder, self._home, strict=True)
+        return bool(leftovers)
+
+    def _leftovers(self) -> list[Path]:
+        """What was begun of a backup, or is left of one whose files were put back: copies of what is there."""
+        return [
             folder
             for folder in _backups(self._home)
             if not (folder / RECORD_FILE).exists()
             and all(_same(copy, self._home / copy.name) for copy in folder.iterdir() if not copy.name.endswith(".tmp"))
         ]
-        for folder in leftovers:
-            remove_tree(folder, self._home, strict=True)
-        return bool(leftovers)
 
     def _back_up(self, files: Mapping[Path, bytes]) -> Path:
         """Copy the files that will be replaced, and write down by what."""
