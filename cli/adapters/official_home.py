@@ -16,7 +16,7 @@ import msgspec
 
 from ..encodings import as_utf_8
 from ..errors import NumeraiError, UsageError
-from ..files.private import make_private_folder, remove_tree, unfinished, write_private
+from ..files.private import PREVIOUS_SUFFIX, make_private_folder, remove_tree, unfinished, write_private
 from ..ports import OfficialFiles, Undone
 from .legacy_files import CLOUD_KEYS, legacy_keys
 from .state_store import KEYS_FILE, NODES_FILE, HomeStore, converted, decoded, keys_alone, parked, without_nothing
@@ -167,9 +167,12 @@ class OfficialHome:
             _remove_unfinished(self._home)
             for name, content in contents.items():
                 path, file = self._home / name, record.files[name]
-                if path.exists() and _hash(path.read_bytes()) not in (file.written, _hash(content)):
-                    aside.append(_free(path.with_name(f"{name}.upgraded-{_stamp()}")))
-                    write_private(aside[-1], path.read_bytes(), keep_previous=False)
+                previous = path.with_name(name + PREVIOUS_SUFFIX)  # the official tool has none
+                for each in (path, previous):
+                    if each.exists() and _hash(each.read_bytes()) not in (file.written, _hash(content)):
+                        aside.append(_free(each.with_name(f"{each.name}.upgraded-{_stamp()}")))
+                        write_private(aside[-1], each.read_bytes(), keep_previous=False)
+                previous.unlink(missing_ok=True)
                 write_private(path, content, keep_previous=False)
                 _set_mode(path, file.mode)
             (folder / RECORD_FILE).unlink()

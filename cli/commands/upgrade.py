@@ -119,12 +119,16 @@ def _say(factory: Factory, lines: list[str]) -> None:
 
 
 def _undo(factory: Factory) -> None:
+    from ..providers.local.daemon import daemon_runs
     from ..usecases.official_move import undo_upgrade
 
+    serves = daemon_runs(factory.home)
     render, undone = factory.render, undo_upgrade(factory.official_home, factory.store, factory.move_record)
     if undone is None:
         render.result({"undone": False}, lambda: render.say("There is no upgrade to undo."))
         return
+    if serves:
+        render.warn("The daemon still runs: `numerai daemon stop` ends it.")
 
     def show() -> None:
         for path in undone.restored:

@@ -410,3 +410,20 @@ def test_an_interrupted_upgrade_whose_folder_holds_more_by_now_is_brought_to_its
     undone = official.undo()
     assert undone is not None and home.read_text() == INI
     assert [(kept / "rounds.db").read_bytes() for kept in undone.aside] == [b"rounds"]
+
+
+def test_previous_versions_of_what_is_given_back_do_not_stay_behind_unsaid(tmp_path: Path) -> None:
+    store = make(tmp_path / "h", FOLDERS["1.1"])
+    before, official = everything(store.home), OfficialHome(store)
+    official.take_over()
+    store.save_settings("aws", {"profile": "one"})  # the previous version is what the upgrade wrote
+    store.save_keys(Keys("ONE", "onesecret"))
+    store.save_keys(Keys("TWO", "twosecret"))  # here it is the user's
+    undone = official.undo()
+    assert undone is not None
+    kept = {path.name.partition(".upgraded-")[0]: path.read_text() for path in undone.aside}
+    assert kept.keys() == {"nodes.json", ".keys", ".keys.previous"}
+    assert "twosecret" in kept[".keys"] and "onesecret" in kept[".keys.previous"]
+    for path in undone.aside:
+        path.unlink()
+    assert everything(store.home) == before

@@ -7,10 +7,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from numerai_compute.files.locks import holding
+from numerai_compute.providers.local.settings import LocalPaths
 
 from tests.unit.adapters.test_official_home import INI, tree
 from tests.unit.commands.conftest import Line
@@ -229,3 +232,13 @@ def test_a_file_for_a_home_is_given_back_by_the_command(line: Line) -> None:
     assert undone.exit_code == 0 and f"✓ {line.home} is again as it was" in undone.out and undone.err == ""
     assert tree(line.home) == before and list(line.home.parent.glob(f"{line.home.name}*")) == [line.home]
     assert "There is no upgrade to undo" in line("upgrade", "--undo").out
+
+
+def test_an_undo_says_that_the_daemon_still_runs(line: Line) -> None:
+    filled(line.home, json.dumps({"numerai-alice": record()}).encode())
+    lock = LocalPaths(line.home).lock
+    for serves in (False, True):
+        assert line("upgrade").exit_code == 0
+        with holding(lock) if serves else nullcontext():
+            undone = line("upgrade", "--undo")
+        assert undone.exit_code == 0 and ("The daemon still runs: `numerai daemon stop`" in undone.err) is serves
