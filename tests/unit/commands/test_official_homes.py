@@ -242,3 +242,42 @@ def test_an_undo_says_that_the_daemon_still_runs(line: Line) -> None:
         with holding(lock) if serves else nullcontext():
             undone = line("upgrade", "--undo")
         assert undone.exit_code == 0 and ("The daemon still runs: `numerai daemon stop`" in undone.err) is serves
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("shape", ["nodes and keys", "keys alone", "a file"])
+def test_a_profile_that_the_upgrade_made_is_no_change_of_the_users(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str, at_once: bool
+) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    if shape == "a file":
+        line.home.write_text(INI)
+        line.home.chmod(0o600)
+    else:
+        filled(line.home, json.dumps({"numerai-alice": record()}).encode())
+        if shape == "keys alone":
+            (line.home / "nodes.json").unlink()
+    before = tree(line.home)
+    for _ in range(2):
+        if not at_once:
+            assert line("upgrade").exit_code == 0
+        assert line("upgrade", "--aws-profile", "old").exit_code == 0
+        undone = line("upgrade", "--undo")
+        assert undone.exit_code == 0 and "changed since" not in undone.out
+        assert "The profile old in ~/.aws/credentials stays" in undone.out
+        assert tree(line.home) == before and not list(tmp_path.glob("*upgraded*"))
+
+
+def test_what_the_user_changed_beside_the_profile_is_kept(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    before = filled(line.home, json.dumps({"numerai-alice": record(), "numerai-b": record()}).encode())
+    assert line("upgrade").exit_code == 0 and line("node", "forget", "--yes", "--", "numerai-b").exit_code == 0
+    assert line("upgrade", "--aws-profile", "old").exit_code == 0
+    undone = line("upgrade", "--undo")
+    (kept,) = line.home.glob("nodes.json.upgraded-*")
+    assert str(kept) in undone.out and "numerai-b" not in kept.read_text()
+    assert before.items() <= tree(line.home).items()
