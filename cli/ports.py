@@ -245,6 +245,9 @@ class OfficialHome(Protocol):
     def aws_nodes(self) -> Mapping[str, Mapping[str, Any]]:
         """What the official tool had recorded about its nodes on AWS, by name, here or in the latest backup."""
 
+    def writing(self) -> AbstractContextManager[None]:
+        """What is written within the block is the upgrade's own work: an undo takes it for no change since."""
+
     def undo(self, held: AbstractContextManager[object] | None = None) -> Undone | None:
         """Put the official tool's files back as they were; None where there was no upgrade. Nothing is lost: what was
         changed since is kept aside. `held` is what the home's nodes are put back under."""

@@ -65,7 +65,7 @@ def _use_profile(factory: Factory, aws_profile: str | None) -> None:
 
     if aws_profile is not None:
         plan_aws_keys(factory.official_home, aws_profile, factory.plan_aws_profile)()
-        use_profile(factory.store, aws_profile)
+        use_profile(factory.official_home, factory.store, aws_profile)
 
 
 def _move(factory: Factory, cluster: OfficialCluster, provider: Provider) -> Move:

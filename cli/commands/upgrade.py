@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import click
 
-from ..errors import UsageError
+from ..errors import NumeraiError, UsageError
 from ..factory import Factory
+from ..names import plainly
 from ..ports import OfficialFiles
 from ..render import OK
 from ..usecases.upgrade import AWS_PROFILE, describe, next_steps, plan_aws_keys, summary, use_profile
@@ -75,7 +76,7 @@ def _take_over(factory: Factory, aws_profile: str | None, before: list[str], *, 
     profile = add_profile() if add_profile else None
     backup = official.take_over() if found else None
     if aws_profile is not None:
-        use_profile(store, aws_profile)
+        use_profile(official, store, aws_profile)
     content = {
         "upgraded": found is not None,
         "nodes": sorted((*found.nodes, *found.unusable)) if found else sorted(store.nodes()),
@@ -119,18 +120,32 @@ def _say(factory: Factory, lines: list[str]) -> None:
 
 
 def _undo(factory: Factory) -> None:
+    from ..providers.local.daemon import daemon_runs
     from ..usecases.official_move import undo_upgrade
 
+    serves, profile = daemon_runs(factory.home), _profile(factory)
     render, undone = factory.render, undo_upgrade(factory.official_home, factory.store, factory.move_record)
     if undone is None:
         render.result({"undone": False}, lambda: render.say("There is no upgrade to undo."))
         return
+    if serves:
+        render.warn("The daemon still runs: `numerai daemon stop` ends it.")
 
     def show() -> None:
         for path in undone.restored:
             render.mark(OK, f"{path} is again as it was")
         for path in undone.aside:
             render.say(f"  What had been changed since is kept in {path}.")
+        if profile:
+            render.say(f"The profile {plainly(str(profile))} in ~/.aws/credentials stays.")
         render.say("Webhooks at Numerai, and what was deployed since, its schedules included, are left as they are.")
 
     render.result({"undone": True, "restored": undone.restored, "aside": undone.aside}, show)
+
+
+def _profile(factory: Factory) -> str | int | None:
+    """The profile that the provider aws uses; an undo needs no file of nodes that can be read."""
+    try:
+        return factory.store.settings("aws").get("profile")
+    except NumeraiError:
+        return None

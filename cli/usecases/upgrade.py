@@ -82,11 +82,12 @@ def kept_aws_keys(official: OfficialHome) -> tuple[str, str]:
     return keys
 
 
-def use_profile(store: StateStore, profile: str) -> None:
-    """Let the provider aws use a profile from now on."""
+def use_profile(official: OfficialHome, store: StateStore, profile: str) -> None:
+    """Let the provider aws use a profile from now on, until the upgrade is undone."""
     settings = store.settings("aws")
     if settings.get("profile") != profile:
-        store.save_settings("aws", {**settings, "profile": profile})
+        with official.writing():
+            store.save_settings("aws", {**settings, "profile": profile})
 
 
 def summary(found: OfficialFiles) -> str:

@@ -210,6 +210,11 @@ def daemon_differs(parts: LocalParts) -> list[str]:
         return ["it does not say what it stands on"]
 
 
+def daemon_runs(home: Path) -> bool:
+    """Whether a daemon of this home folder lives; reads none of its files."""
+    return lock_is_held(LocalPaths(home))
+
+
 def lock_is_held(paths: LocalPaths) -> bool:
     """Whether a daemon of this home folder lives."""
     return is_held(paths.lock)

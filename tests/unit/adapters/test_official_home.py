@@ -5,6 +5,8 @@ The shapes are what the code of numerai-cli 0.1 to 1.1.7 writes when it is run (
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import json
 import os
 import stat
@@ -335,3 +337,93 @@ def test_what_is_the_users_own_is_never_taken_for_ours(tmp_path: Path, folder: b
     other.rmdir() if folder else other.unlink()
     OfficialHome(store).take_over()
     assert (own / "note").read_text() == "mine"
+
+
+def everything(home: Path) -> list[tuple[str, int, bytes | None]]:
+    """The home and what stands beside it by a name of its own: paths, modes, contents, folders among them."""
+    paths = [path for path in sorted(home.parent.rglob("*")) if path.relative_to(home.parent).parts[0].startswith("h")]
+    return [
+        (
+            str(path.relative_to(home.parent)),
+            stat.S_IMODE(path.stat().st_mode),
+            path.read_bytes() if path.is_file() else None,
+        )
+        for path in paths
+    ]
+
+
+@pytest.mark.parametrize(("name", "setting"), [*shapes()])
+@pytest.mark.parametrize("again", [False, True])
+def test_an_upgrade_that_was_killed_anywhere_is_undone_to_the_last_byte(
+    tmp_path: Path, name: str, setting: Callable[[Path], HomeStore], again: bool
+) -> None:
+    """`again`: it is upgraded once more before. Else the one undo does it, and says nothing that is not so."""
+    for after in range(99):
+        (tmp_path / str(after)).mkdir()
+        store = setting(tmp_path / str(after) / "h")
+        before, official = everything(store.home), OfficialHome(store)
+        with pytest.MonkeyPatch.context() as patch:
+            killing(patch, after)
+            try:
+                official.take_over()
+                break
+            except Killed:
+                pass
+        begun = [each for each in everything(store.home) if "locks" not in each[0]] != before
+        if again:
+            official.take_over() if store.is_legacy() else None
+        undone = official.undo()
+        assert everything(store.home) == before, after
+        assert undone is None or undone.aside == (), after
+        assert (undone is not None) == (begun or again), after
+    else:
+        raise AssertionError("it never came to its end")
+    assert after > 2
+
+
+@pytest.mark.slow
+def test_the_undo_of_an_interrupted_upgrade_may_be_interrupted_itself(tmp_path: Path) -> None:
+    setting = dict(shapes())["file"]
+    for number, (after, then) in enumerate(itertools.product(range(1, 14), range(10))):
+        (tmp_path / str(number)).mkdir()
+        store = setting(tmp_path / str(number) / "h")
+        before, official = everything(store.home), OfficialHome(store)
+        for act, left in ((official.take_over, after), (official.undo, then)):
+            with pytest.MonkeyPatch.context() as patch, contextlib.suppress(Killed):
+                killing(patch, left)
+                act()
+        assert store.keys() == Keys("PUBX", "SEC%X"), (after, then)
+        official.undo()
+        assert everything(store.home) == before, (after, then)
+
+
+def test_an_interrupted_upgrade_whose_folder_holds_more_by_now_is_brought_to_its_end_first(tmp_path: Path) -> None:
+    home = tmp_path / "h"
+    home.mkdir(mode=0o700)
+    home.with_name("h.official").write_text(INI)
+    (home / "rounds.db").write_bytes(b"rounds")
+    before, official = everything(home), OfficialHome(HomeStore(home, {}))
+    with pytest.raises(NumeraiError, match=r"was interrupted, and the folder holds rounds\.db") as caught:
+        official.undo()
+    assert "`numerai upgrade` brings it to its end" in str(caught.value.hint) and everything(home) == before
+    official.take_over()
+    undone = official.undo()
+    assert undone is not None and home.read_text() == INI
+    assert [(kept / "rounds.db").read_bytes() for kept in undone.aside] == [b"rounds"]
+
+
+def test_previous_versions_of_what_is_given_back_do_not_stay_behind_unsaid(tmp_path: Path) -> None:
+    store = make(tmp_path / "h", FOLDERS["1.1"])
+    before, official = everything(store.home), OfficialHome(store)
+    official.take_over()
+    store.save_settings("aws", {"profile": "one"})  # the previous version is what the upgrade wrote
+    store.save_keys(Keys("ONE", "onesecret"))
+    store.save_keys(Keys("TWO", "twosecret"))  # here it is the user's
+    undone = official.undo()
+    assert undone is not None
+    kept = {path.name.partition(".upgraded-")[0]: path.read_text() for path in undone.aside}
+    assert kept.keys() == {"nodes.json", ".keys", ".keys.previous"}
+    assert "twosecret" in kept[".keys"] and "onesecret" in kept[".keys.previous"]
+    for path in undone.aside:
+        path.unlink()
+    assert everything(store.home) == before

@@ -7,10 +7,13 @@ import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import pytest
+from numerai_compute.files.locks import holding
+from numerai_compute.providers.local.settings import LocalPaths
 
 from tests.unit.adapters.test_official_home import INI, tree
 from tests.unit.commands.conftest import Line
@@ -226,3 +229,65 @@ def test_the_move_off_aws_copes_with_any_file_that_it_reads(line: Line, name: st
         assert {path: kept for path, kept in tree(line.home).items() if "locks" not in path} == {
             path: kept for path, kept in before.items() if "locks" not in path
         }
+
+
+def test_a_file_for_a_home_is_given_back_by_the_command(line: Line) -> None:
+    line.home.write_text(INI)
+    line.home.chmod(0o644)
+    before = tree(line.home)
+    nothing = line("upgrade", "--undo")
+    assert nothing.exit_code == 0 and "There is no upgrade to undo" in nothing.out and tree(line.home) == before
+    assert line("upgrade").exit_code == 0 and line.home.is_dir()
+    undone = line("upgrade", "--undo")
+    assert undone.exit_code == 0 and f"✓ {line.home} is again as it was" in undone.out and undone.err == ""
+    assert tree(line.home) == before and list(line.home.parent.glob(f"{line.home.name}*")) == [line.home]
+    assert "There is no upgrade to undo" in line("upgrade", "--undo").out
+
+
+def test_an_undo_says_that_the_daemon_still_runs(line: Line) -> None:
+    filled(line.home, json.dumps({"numerai-alice": record()}).encode())
+    lock = LocalPaths(line.home).lock
+    for serves in (False, True):
+        assert line("upgrade").exit_code == 0
+        with holding(lock) if serves else nullcontext():
+            undone = line("upgrade", "--undo")
+        assert undone.exit_code == 0 and ("The daemon still runs: `numerai daemon stop`" in undone.err) is serves
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize("shape", ["nodes and keys", "keys alone", "a file"])
+def test_a_profile_that_the_upgrade_made_is_no_change_of_the_users(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shape: str, at_once: bool
+) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    if shape == "a file":
+        line.home.write_text(INI)
+        line.home.chmod(0o600)
+    else:
+        filled(line.home, json.dumps({"numerai-alice": record()}).encode())
+        if shape == "keys alone":
+            (line.home / "nodes.json").unlink()
+    before = tree(line.home)
+    for _ in range(2):
+        if not at_once:
+            assert line("upgrade").exit_code == 0
+        assert line("upgrade", "--aws-profile", "old").exit_code == 0
+        undone = line("upgrade", "--undo")
+        assert undone.exit_code == 0 and "changed since" not in undone.out
+        assert "The profile old in ~/.aws/credentials stays" in undone.out
+        assert tree(line.home) == before and not list(tmp_path.glob("*upgraded*"))
+
+
+def test_what_the_user_changed_beside_the_profile_is_kept(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "credentials"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    before = filled(line.home, json.dumps({"numerai-alice": record(), "numerai-b": record()}).encode())
+    assert line("upgrade").exit_code == 0 and line("node", "forget", "--yes", "--", "numerai-b").exit_code == 0
+    assert line("upgrade", "--aws-profile", "old").exit_code == 0
+    undone = line("upgrade", "--undo")
+    (kept,) = line.home.glob("nodes.json.upgraded-*")
+    assert str(kept) in undone.out and "numerai-b" not in kept.read_text()
+    assert before.items() <= tree(line.home).items()
