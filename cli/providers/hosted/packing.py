@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
@@ -121,9 +122,9 @@ def _files(source: Source) -> dict[str, Path]:
 def refuse_links_elsewhere(own: Mapping[str, Path]) -> None:
     """`UsageError` with code `link-elsewhere` for a link to anything but a file that goes along by itself: what it
     leads to was neither looked at for keys nor would a change of it be seen."""
-    here = {path.resolve() for path in own.values() if not path.is_symlink()}
+    here = {os.path.realpath(path) for path in own.values() if not path.is_symlink()}
     for name, path in own.items():
-        if path.is_symlink() and path.resolve() not in here:
+        if path.is_symlink() and os.path.realpath(path) not in here:
             raise UsageError(
                 f"{name} is a link to {path.readlink()}, which is no file of the folder that goes into an upload.",
                 "Put the file itself into the folder, or leave the link out.",

@@ -113,7 +113,7 @@ def test_a_link_goes_along_only_where_its_file_does(tmp_path: Path, node: Callab
     refuse_links_elsewhere(files)
     outside = tmp_path / "outside.txt"
     outside.write_text("a key")
-    for target in (outside, folder / "gone.txt", tmp_path):
+    for target in (outside, folder / "gone.txt", folder / "link.txt", tmp_path):
         (folder / "link.txt").unlink(missing_ok=True)
         (folder / "link.txt").symlink_to(target)
         with pytest.raises(NumeraiError, match=r"link\.txt is a link to .*, which is no file of the folder"):

@@ -3,11 +3,11 @@
 The folder's own modules go in by value (cloudpickle.register_pickle_by_value), so that no file of it is needed later.
 """
 
+import faulthandler
 import importlib
 import inspect
 import json
 import os
-import signal
 import sys
 import traceback
 from collections.abc import Callable
@@ -75,5 +75,5 @@ def why_not(error: Exception, own: list[ModuleType], dumps: Callable[[object], b
 
 if __name__ == "__main__":
     if "NUMERAI_ALARM" in os.environ:  # which ends the process, and so the container, where nobody else does
-        signal.alarm(int(os.environ["NUMERAI_ALARM"]))
+        faulthandler.dump_traceback_later(int(os.environ["NUMERAI_ALARM"]), exit=True)
     main(*sys.argv[1:])

@@ -8,9 +8,9 @@ The model runs in a process of its own, so that one that is killed can still be 
 from __future__ import annotations
 
 import dis
+import faulthandler
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -169,5 +169,5 @@ def peak_mib() -> int | None:
 
 if __name__ == "__main__":
     if "NUMERAI_ALARM" in os.environ:  # which ends the process, and so the container, where nobody else does
-        signal.alarm(int(os.environ["NUMERAI_ALARM"]))
+        faulthandler.dump_traceback_later(int(os.environ["NUMERAI_ALARM"]), exit=True)
     model(*sys.argv[2:]) if sys.argv[1] == "--model" else main(*sys.argv[1:])
