@@ -53,7 +53,7 @@ SWITCHES = {
     3: Switches(round_zero_after_deadline=False, entry_ids_match=False, clones_listed=False, entry_delay_seconds=5.0),
 }
 """How Numerai behaves in a seed's month where its behaviour is not known."""
-NOT_OF_A_MONTH = {"webhook_seconds", "null_pickle_unassigns", "run_pickles"}
+NOT_OF_A_MONTH = {"webhook_seconds", "null_pickle_unassigns", "run_pickles", "pickle_validation", "pickle_seconds"}
 """Switches that no round of these nodes meets: how long a webhook may take, and what becomes of a pickle."""
 OPENING_DELAY_MINUTES = 54.0
 """How late a round opens at most."""

@@ -25,7 +25,7 @@ NOTICES = {
     NoticeKind.LATE: Notice(NoticeKind.LATE, "alice: late", "Submitted 4 minutes late.", "numerai-alice", 803),
     NoticeKind.MISSED: Notice(NoticeKind.MISSED, "alice: missed", "Nothing was submitted.", "numerai-alice", 804),
 }
-NEXT = "Next: numerai history -m alice"
+NEXT = "Next: numerai history -m numerai-alice"
 
 
 def hook(port: int) -> str:

@@ -170,7 +170,7 @@ def test_failure_and_missed_are_told_once_each_over_a_restart(street: Street) ->
     street.house.start_daemon()
     street.looks_on()
     street.pass_minutes(MINUTES)
-    assert "numerai node -m alice logs" in street.told(f"round {number} was missed")
+    assert "numerai node -m numerai-alice logs" in street.told(f"round {number} was missed")
     street.looks_on()
     own = [title for title in street.titles if title.startswith(node.name)]
     assert own == [f"{node.name}: round {number} failed", f"{node.name}: round {number} was missed"]
