@@ -61,11 +61,11 @@ def history(
 
 
 def _write_sent(factory: Factory, nodes: Sequence[Node], run_id: str, output: Path | None) -> None:
-    from ..usecases.sent import sent_csv, write_csv
+    from ..usecases.sent import sent_csv, write_output
 
     node, content = sent_csv(nodes, run_id, factory.provider_recorded)
     path = output or place(f"{run_id}.csv")
-    write_csv(content, path)
+    write_output(content, path, "Give another file with --output.")
     factory.render.result(
         {"node": node.name, "run": run_id, "csv": path},
         lambda: factory.render.mark(OK, f"{path} is what run {run_id} of {node.name} has sent"),

@@ -39,13 +39,14 @@ def sent_csv(nodes: Iterable[Node], run_id: str, provider_named: Callable[[str],
     )
 
 
-def write_csv(content: bytes, path: Path) -> None:
-    """Write it for this user only; `NumeraiError` where the system refuses."""
+def write_output(content: bytes, path: Path, otherwise: str) -> None:
+    """Write it for this user only; `NumeraiError` where the system refuses, with `otherwise` where there is no other
+    remedy."""
     try:
         with replacing(path) as file:
             file.write(content)
     except OSError as error:
-        hint = remedy(error) or "Give another file with --output."
+        hint = remedy(error) or otherwise
         raise NumeraiError(f"{path} cannot be written: {error.strerror or error}.", hint) from error
 
 

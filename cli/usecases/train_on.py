@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from ..errors import NumeraiError, UsageError
-from ..files.private import make_private_folder, remedy, replacing
+from ..files.private import make_private_folder
 from ..models import NOT_SUBMITTED_CODE, LogLine, Node, Run, RunState
 from ..ports import KeepsArtifacts, Provider, Report, TrainsModels
 from .retraining import RECORD
+from .sent import write_output
 from .withholding import withholding
 
 PROGRAM = "train.py"
@@ -89,12 +90,7 @@ class TrainingRun:
             raise NumeraiError(f"{name} is no longer among the artifacts of {self.node.name}.", code="bad-artifact")
         path = output.joinpath(*parts)
         make_private_folder(path.parent)
-        try:
-            with replacing(path) as file:
-                file.write(content)
-        except OSError as error:
-            hint = remedy(error) or "Give another folder with --output."
-            raise NumeraiError(f"{path} cannot be written: {error.strerror or error}.", hint) from error
+        write_output(content, path, "Give another folder with --output.")
         return path
 
 
