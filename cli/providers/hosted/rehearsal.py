@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ WORK = "/numerai/work"
 PROGRAMS = Path(__file__).with_name("inside")
 GRACE_SECONDS = 1
 LABEL = "numerai.hosted-rehearsal"
+"""Its value: from when the container is nobody's any more, in seconds since 1970."""
+LEFT_AFTER_SECONDS = 3600
 ALARM_AFTER_SECONDS = 60
 """How long after the limit a container ends by itself, where the command that would end it was killed."""
 ELSEWHERE = "On -P local or -P aws it runs with what you give it."
@@ -108,7 +111,7 @@ class ContainerWorkbench:
                 "PYTHONDONTWRITEBYTECODE": "1",
                 "NUMERAI_ALARM": str(int(limits.seconds) + ALARM_AFTER_SECONDS),
             },
-            labels={LABEL: "yes"},
+            labels={LABEL: str(int(time.time() + limits.seconds) + LEFT_AFTER_SECONDS)},
             command=("python", *command),
             network=False,
         )
@@ -131,10 +134,9 @@ class ContainerWorkbench:
             engine.remove_container(name)
 
     def _remove_left(self) -> None:
-        """Remove what a killed command has left: it ended by its own alarm."""
-        for name in self._engine.containers(f"{LABEL}=yes"):
-            state = self._engine.container(name)
-            if state is not None and state.ended:
+        """Remove what a killed command has left, started or not; another command's own is younger."""
+        for name, labels in self._engine.containers(LABEL).items():
+            if int(labels[LABEL]) < time.time():
                 self._engine.remove_container(name)
 
     def _result(self, name: str, *, killed: bool) -> dict[str, Any]:
