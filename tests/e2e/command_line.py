@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from docker.models.images import Image
+from numerai_compute.providers.local.settings import LocalPaths
+from numerai_compute.providers.local.store import RunStore
+
+from tests.images import tagged
 
 SMALL = ("--seed", "1", "--eras", "12", "--rows-per-era", "120", "--features", "20", "--rate-limit", "100000")
 TIMEOUT = 600
@@ -44,6 +49,12 @@ class Shell:
     @property
     def home(self) -> Path:
         return self.folder / "home"
+
+    def images(self) -> dict[str, Image]:
+        """What this home has put into the engine, by tag: other tests build for a node of the same name meanwhile."""
+        home = RunStore(LocalPaths(self.home).database).fact("home")
+        assert home
+        return tagged(f"numerai-local/{home}/")
 
     @property
     def environment(self) -> dict[str, str]:

@@ -20,7 +20,6 @@ import requests
 from tests.conftest import missing_docker
 from tests.e2e.command_line import Shell, watched_command_lines
 from tests.e2e.conftest import opened_shell
-from tests.images import tagged
 
 pytestmark = pytest.mark.e2e
 
@@ -35,9 +34,9 @@ def secrets_on_disk(shell: Shell) -> list[str]:
     return [str(path) for path in files if secret in path.read_bytes()]
 
 
-def secrets_in_images(node: str, secret: str) -> list[str]:
+def secrets_in_images(shell: Shell, secret: str) -> list[str]:
     """Images of the node whose history or configuration holds the secret."""
-    found = tagged(node)
+    found = shell.images()
     assert found
     return [tag for tag, image in found.items() if secret in json.dumps([image.history(), image.attrs])]
 
@@ -64,7 +63,7 @@ def test_the_main_job(shell: Shell) -> None:
         examined = shell.ok("doctor", "--json").json
         assert [check for check in examined["checks"] if check["status"] == "failed"] == []
         if shell.executor == "docker":
-            assert secrets_in_images("numerai-alice", secret) == []
+            assert secrets_in_images(shell, secret) == []
     assert [line for line in command_lines if secret in line] == []
     assert [text for text in shell.printed if secret in text] == []
     assert secrets_on_disk(shell) == []

@@ -17,7 +17,6 @@ import pytest
 import requests
 
 from tests.e2e.command_line import SMALL, TIMEOUT, Shell, sandbox_process
-from tests.images import tagged
 from tests.listeners import free_port, http_inbox
 from tests.planted import ADDRESS_SECRET, SECRET, found_in, leaks
 
@@ -169,7 +168,7 @@ def test_a_secret_is_found_in_nothing(shell: Careful) -> None:
         _fail_in_code_of_others(shell)
     assert shell.leaks() == {}
     if shell.executor == "docker":
-        assert _in_images("numerai-alice") == {}
+        assert _in_images(shell) == {}
     shell.fine("node", "destroy", "--yes", "--force", "--verbose")
     shell.fine("daemon", "stop")
     assert shell.leaks() == {}
@@ -299,11 +298,11 @@ def _fail_in_code_of_others(shell: Careful) -> None:
     assert bugs == len(BOTH_FORMS)
 
 
-def _in_images(node: str) -> dict[str, list[str]]:
+def _in_images(shell: Shell) -> dict[str, list[str]]:
     """Images of the node that hold a secret, in any layer, the history or the configuration; and how many there are."""
     client = docker.from_env(timeout=300)
     found = {}
-    for tag in tagged(node):
+    for tag in shell.images():
         content = b"".join(client.images.get(tag).save(chunk_size=None))
         found[tag] = found_in(content)
     assert found

@@ -63,7 +63,7 @@ class DockerExecutor:
     def build(self, node: Node, source_hash: str, report: Report, *, force: bool = False) -> tuple[str, str]:
         """Build the image and give it its immutable tag and `latest`; older images beyond the last three go. Layers
         that the engine has are whole, so `force` changes nothing."""
-        repository = f"numerai-local/{repository_name(node.name)}"
+        repository = f"numerai-local/{self._home_id()}/{repository_name(node.name)}"
         tag = f"{repository}:{source_hash[:12]}"
         available = self._engine.cpus()
         if node.cpu > available:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,6 +13,7 @@ import pytest
 from docker.utils.build import match_tag
 from hypothesis import given
 from hypothesis import strategies as st
+from numerai_compute.adapters.docker_engine import DockerEngine
 from numerai_compute.errors import EnvironmentNotReady, ProviderError
 from numerai_compute.models import Node, RunFailure, RunState
 from numerai_compute.ports import ContainerState
@@ -155,6 +158,27 @@ def test_names_stay_apart() -> None:
     assert repository_name("numerai-alice") == "numerai-alice"
     names = ["numerai-a_b", "numerai-a-b", "numerai-A-b", "numerai-_a_b_", "numerai-a__b"]
     assert len({repository_name(name) for name in names}) == len(names)
+
+
+@pytest.mark.docker
+def test_two_homes_on_one_engine_keep_their_own_images_of_a_node(tmp_path: Path) -> None:
+    folder = tmp_path / "node"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM python:3.13-slim\n")
+    node = replace(NODE, path=str(folder))
+    engine, homes = DockerEngine(), (secrets.token_hex(4), secrets.token_hex(4))
+    mine, other = (
+        DockerExecutor(lambda: engine, LocalPaths(tmp_path), LocalSettings(), FakeClock(NOW), lambda home=home: home)  # type: ignore[misc]
+        for home in homes
+    )
+    try:
+        tag, image = mine.build(node, "0" * 64, print)
+        other.build(node, "0" * 64, print)
+        other.destroy(node.name, print)
+        assert mine.present(tag) and mine.present(image)
+    finally:
+        mine.destroy(node.name, print)
+    assert not mine.present(tag)
 
 
 def test_old_images_go_unless_something_uses_them(tmp_path: Path) -> None:
