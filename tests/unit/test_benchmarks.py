@@ -37,6 +37,7 @@ def test_what_is_measured_anew_replaces_only_what_it_is_of(tmp_path: Path, monke
     assert "| CORR | 1.00 s | 2.00 s |" in text and "| ... beside theirs | 8.0 x | 4.0 x |" in text
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="measuring needs POSIX's wait4")
 def test_a_program_that_fails_is_no_measurement() -> None:
     taken = Taken("it")

@@ -76,6 +76,7 @@ def test_what_is_no_text_is_one_message(home: Path, content: bytes) -> None:
         assert found.value.code == "state-corrupt"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="names of any bytes")
 def test_file_names_that_are_no_utf_8(tmp_path: Path) -> None:
     source = tmp_path / "code"

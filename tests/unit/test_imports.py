@@ -87,6 +87,7 @@ def test_what_the_functions_carry_stands_alone(room: str) -> None:
     assert wrong == []
 
 
+@pytest.mark.slow
 def test_only_the_renderer_prints() -> None:
     printing = [
         str(path.relative_to(CLI))

@@ -32,6 +32,7 @@ def store(sandbox: ServedSandbox, tmp_path: Path) -> Store:
     return Store(sandbox.url, tmp_path / "given")
 
 
+@pytest.mark.slow
 def test_a_file_is_heard_arriving_and_is_not_asked_for_again(store: Store) -> None:
     file = store.get()
     assert (file.new, file.size) == (True, file.path.stat().st_size)

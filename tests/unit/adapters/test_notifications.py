@@ -88,6 +88,7 @@ def test_every_kind_arrives_marked_as_what_it_is(kind: NoticeKind) -> None:
     assert inbox.posts[0][1]["type"] == marks.get(kind, "failure")
 
 
+@pytest.mark.slow
 def test_text_is_not_taken_for_markup() -> None:
     with http_inbox() as inbox:
         notice = Notice(NoticeKind.SUCCESS, "a_b *c*", "rows <1,2> of a_b & \\n {x} :smile:")

@@ -267,6 +267,7 @@ def shapes() -> Iterator[tuple[str, Callable[[Path], HomeStore]]]:
     yield "file", file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "setting"), [*shapes()])
 @pytest.mark.parametrize("undoing", [False, True])
 def test_whenever_it_is_interrupted_the_keys_are_there_and_the_next_call_goes_on(
@@ -352,6 +353,7 @@ def everything(home: Path) -> list[tuple[str, int, bytes | None]]:
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "setting"), [*shapes()])
 @pytest.mark.parametrize("again", [False, True])
 def test_an_upgrade_that_was_killed_anywhere_is_undone_to_the_last_byte(

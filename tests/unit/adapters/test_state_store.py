@@ -82,6 +82,7 @@ def test_files_are_for_their_owner_only(store: HomeStore) -> None:
 NAMES = st.from_regex(r"[a-z0-9_][a-z0-9_-]{0,79}", fullmatch=True).filter(is_name)
 
 
+@pytest.mark.slow
 @given(
     st.builds(
         Node,

@@ -212,6 +212,7 @@ def test_the_environment_is_quiet_and_free_of_what_would_change_the_command(
     assert not {"TF_WORKSPACE", "TF_VAR_region"} & set(seen)
 
 
+@pytest.mark.slow
 def test_a_backend_is_written_and_moved_to(tmp_path: Path, root: Path, stand_in: StandIn) -> None:
     backend = S3Backend("states", "aws/terraform.tfstate", "eu-west-1")
     runner = TerraformRunner(root, tmp_path / "work", tmp_path / "plugins", backend=backend)
@@ -224,6 +225,7 @@ def test_a_backend_is_written_and_moved_to(tmp_path: Path, root: Path, stand_in:
     assert not (tmp_path / "work" / "backend.tf.json").exists()
 
 
+@pytest.mark.slow
 def test_variables_go_through_a_private_file(prepared: TerraformRunner, stand_in: StandIn, tmp_path: Path) -> None:
     prepared.plan({"nodes": {"a": {"token_sha256": "s3cr3t"}}}, lambda _: None)
     file = tmp_path / "work" / "variables.tfvars.json"
@@ -232,6 +234,7 @@ def test_variables_go_through_a_private_file(prepared: TerraformRunner, stand_in
     assert not any("s3cr3t" in argument for argument in stand_in.calls("plan")[0]["argv"])
 
 
+@pytest.mark.slow
 def test_a_plan_is_changes_and_drift(prepared: TerraformRunner, stand_in: StandIn) -> None:
     node = 'aws_ecr_repository.node["numerai-alice"]'
     stand_in.answer(
@@ -259,6 +262,7 @@ def shown(address: str, actions: list[str], *, mode: str = "managed", **values: 
     return {"address": address, "type": kind, "mode": mode, "change": {"actions": actions, **values}}
 
 
+@pytest.mark.slow
 def test_a_plan_in_detail_is_what_it_makes_and_what_is_known(prepared: TerraformRunner, stand_in: StandIn) -> None:
     changes = [
         shown("aws_vpc.this", ["create"], before=None, after={"cidr_block": "10.0.0.0/22"}),
@@ -303,6 +307,7 @@ def test_adopting_plans_only_what_exists(prepared: TerraformRunner, stand_in: St
     assert not (tmp_path / "work" / ADOPTION_FILE).exists()
 
 
+@pytest.mark.slow
 def test_applying_tells_what_happens_and_returns_the_outputs(prepared: TerraformRunner, stand_in: StandIn) -> None:
     plan = prepared.plan({}, lambda _: None)
     plan.file.write_text("the plan")
@@ -322,6 +327,7 @@ def test_applying_tells_what_happens_and_returns_the_outputs(prepared: Terraform
     assert stand_in.calls("apply")[0]["argv"][-1] == plan.file.name
 
 
+@pytest.mark.slow
 def test_a_failed_apply_says_which_action_was_denied(prepared: TerraformRunner, stand_in: StandIn) -> None:
     plan = prepared.plan({}, lambda _: None)
     stand_in.answer(
@@ -343,6 +349,7 @@ def test_a_failed_apply_says_which_action_was_denied(prepared: TerraformRunner, 
     assert said == ["failed: iam role run"]
 
 
+@pytest.mark.slow
 def test_destroy_is_done_only_when_nothing_is_left(prepared: TerraformRunner, stand_in: StandIn) -> None:
     stand_in.answer("state list", "data.aws_caller_identity.current", "aws_s3_bucket.artifacts")
     with pytest.raises(ProviderError, match="s3 bucket artifacts") as caught:
@@ -533,6 +540,7 @@ runner.apply(StackPlan((), (), folder / "work" / "plan"), lambda line: print(lin
 """
 
 
+@pytest.mark.slow
 def test_what_terraform_has_begun_is_finished_when_the_command_is_killed(
     tmp_path: Path, root: Path, stand_in: StandIn
 ) -> None:

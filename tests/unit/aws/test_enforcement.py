@@ -145,6 +145,7 @@ CALLS: list[tuple[str, str, dict[str, Any], set[tuple[str, str]]]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("service", "operation", "params", "wanted"),
     CALLS,
@@ -178,6 +179,7 @@ def test_the_keys_of_a_request_are_those_that_policies_ask_for() -> None:
     assert (passed.resource.rpartition("/")[2], passed.context["iam:PassedToService"]) == ("host", "ec2.amazonaws.com")
 
 
+@pytest.mark.slow
 def test_a_call_that_nobody_has_looked_up_raises() -> None:
     for service, operation in (("iam", "get_account_password_policy"), ("sqs", "list_queues")):
         with pytest.raises(NotImplementedError):

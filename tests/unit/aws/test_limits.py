@@ -29,6 +29,7 @@ from tests.aws.limits import ACCOUNT, CLUSTER, GUIDE, KEYS, NAMES, NODE, REGION,
 MIB, MANAGED_POLICY = 2**20, 6144
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "name"), [pytest.param(kind, name, id=address) for address, kind, name in limits.names()]
 )

@@ -775,6 +775,7 @@ schedules = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(fields=schedules)
 def test_schedules_are_read_as_the_tool_reads_them(fields: tuple[str, ...]) -> None:

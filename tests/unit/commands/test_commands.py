@@ -383,6 +383,7 @@ def test_the_old_tools_aws_keys_become_a_profile_on_demand(
     assert line("upgrade", "--aws-profile", "a]b").exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_node_of_a_provider_that_is_not_there_is_shown_moved_or_forgotten(line: Line, folder: Path) -> None:
     official_home(line, folder)
     line.api.set_webhook("id-alice", GCP_WEBHOOK)
@@ -693,6 +694,7 @@ def test_one_look_of_the_watcher_and_its_exit_codes(ready: Line) -> None:
     assert ready("watch", "--once", "--grace-minutes", "-1").exit_code == 2
 
 
+@pytest.mark.slow
 def test_a_watcher_says_what_it_cannot_do(ready: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     ready.api.entries_by["id-alice"] = [SubmissionEntry(100, EntryStatus.ON_TIME, "sub", "f.csv", NOW)]
     assert ready("watch", "--once").err == "", "a success is no warning, where nobody is listed to be told either"

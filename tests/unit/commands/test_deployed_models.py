@@ -44,6 +44,7 @@ def judged(line: Line, data: Path, *more: str) -> tuple[dict[str, Any], list[str
     return answer.json, [note for note in answer.json["notes"] if "alice" in note or "deployed" in note]
 
 
+@pytest.mark.slow
 def test_models_are_compared_with_the_one_that_a_node_runs(ready: Line, folder: Path, data: Path) -> None:
     made(data / "new.model", 2)
     ready("node", "deploy", "--model-file", str(made(data / "old.model", 1)), "--gate", "off")
@@ -62,6 +63,7 @@ def test_models_are_compared_with_the_one_that_a_node_runs(ready: Line, folder: 
     assert refused.exit_code == 2 and "not written over" in refused.err
 
 
+@pytest.mark.slow
 def test_what_is_not_certain_of_a_nodes_model_is_said(ready: Line, folder: Path, data: Path) -> None:
     made(data / "new.model", 2)
     shutil.copyfile(made(data / "old.model", 1), folder / DEPLOYED)

@@ -207,6 +207,7 @@ READ = ("nodes.json", ".keys", "aws/terraform.tfstate", "aws/official/terraform.
 KEPT = ("nodes.json", ".keys", "upgrade.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("content", ODD.values(), ids=ODD)
 @pytest.mark.parametrize("name", [*READ, *(f"official-*/{name}" for name in KEPT)])
 def test_the_move_off_aws_copes_with_any_file_that_it_reads(line: Line, name: str, content: bytes) -> None:

@@ -40,12 +40,14 @@ def test_standard_output_is_full(home: Path, command: str) -> None:
         assert "No space left" in done.stderr and "Make room" in done.stderr
 
 
+@pytest.mark.slow
 def test_standard_error_is_full(home: Path) -> None:
     with FULL.open("w") as full:
         done = _numerai("node", "status", home=home, stdout=subprocess.PIPE, stderr=full)
     assert (done.returncode, done.stdout) == (2, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", [1, 2])
 def test_a_stream_is_closed(home: Path, closed: int) -> None:
     done = _numerai("node", "list", "--json", home=home, preexec_fn=lambda: os.close(closed), capture_output=True)

@@ -192,6 +192,7 @@ class Telling(EventHandler):
         raise ValueError(f"refused: curl -u {self.secret}")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("secret", [SECRET, "ITSOWNKEY", "MAILPASSWORD"])
 def test_no_notice_and_no_report_holds_a_secret(world: World, secret: str) -> None:
     uploader = PredictionUploader("up", "mine.csv", "OTHERID", "ITSOWNKEY")

@@ -134,6 +134,7 @@ def test_progress_goes_round(world: World) -> None:
     assert book.progress("x") == Progress()
 
 
+@pytest.mark.slow
 @given(st.text(min_size=1, max_size=30), st.text(min_size=1, max_size=30))
 def test_every_name_has_a_file_of_its_own(one: str, other: str) -> None:
     names = [file_name(name.encode("utf-8", "replace").decode()) for name in (one, other)]

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from numerai_compute.files.database import Database
 
 MIGRATIONS = ("CREATE TABLE marks (mark TEXT)",)
@@ -20,6 +21,7 @@ def seen_from_outside(path: Path) -> str:
     return subprocess.run([sys.executable, "-c", READ, str(path)], capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.slow
 def test_opening_it_a_second_time_does_not_take_the_first_ones_locks_away(tmp_path: Path) -> None:
     path = tmp_path / "home" / "marks.db"
     first, second = Database(path, MIGRATIONS, "mend it"), Database(path, MIGRATIONS, "mend it")

@@ -16,6 +16,7 @@ def text(values: list[str]) -> pa.Array:
     return pa.array(values, pa.large_string())
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.data(), st.sampled_from([1, 3, 8, 16, 17, None]))
 def test_every_id_is_found_where_it_is(data: st.DataObject, width: int | None) -> None:
@@ -31,6 +32,7 @@ def test_every_id_is_found_where_it_is(data: st.DataObject, width: int | None) -
     assert index.find(text(asked)).tolist() == expected
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.text("ab", min_size=3, max_size=3), max_size=12))
 def test_an_id_that_is_there_twice_is_noticed(ids: list[str]) -> None:

@@ -143,6 +143,7 @@ def test_ids_and_targets_are_read_apart_from_features(train: Path) -> None:
     assert file.rows({"0003"}) == len(wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "features"), [(SIGNALS, 20), (CRYPTO, 22)])
 def test_tournaments_whose_eras_are_dates_are_built_and_split_by_weeks(
     tmp_path: Path, kind: Kind, features: int

@@ -55,6 +55,7 @@ def two() -> dict[str, Any]:
     return validation(model("new", 1), model("old", 2), against="old", notes=["BMC: eras before 0158 have none."])
 
 
+@pytest.mark.slow
 def test_a_page_asks_nobody_for_anything(two: dict[str, Any]) -> None:
     text = page(two)
     read = _Page(text)
@@ -64,6 +65,7 @@ def test_a_page_asks_nobody_for_anything(two: dict[str, Any]) -> None:
     assert "default-src 'none'" in text
 
 
+@pytest.mark.slow
 def test_a_page_shows_every_figure_and_says_it_to_who_cannot_see(two: dict[str, Any]) -> None:
     read = _Page(page(two))
     titles = ["Cumulative CORR", "Cumulative MMC", "Cumulative BMC", "Drawdown of CORR", "CORR of each era: new"]
@@ -84,12 +86,14 @@ def test_a_page_compares_and_names_the_best(two: dict[str, Any]) -> None:
     assert "BMC: eras before 0158 have none." in text
 
 
+@pytest.mark.slow
 def test_a_page_says_what_changed_against_the_deployed_model(two: dict[str, Any]) -> None:
     changed = page(two).split("What changed against the deployed model")[1]
     assert "parameters.learning_rate" in changed and "0.02" in changed and "preset" not in changed
     assert "deployed" not in page(validation(model("new", 1), model("benchmark", 2)))
 
 
+@pytest.mark.slow
 def test_foreign_names_cannot_write_into_the_page() -> None:
     text = page(validation(model("<script>alert(1)</script>", 1), model("$x_1$ & \\frac", 2), notes=["<b>"]))
     read = _Page(text)
@@ -98,10 +102,12 @@ def test_foreign_names_cannot_write_into_the_page() -> None:
     assert "$x_1$ & \\frac" in " ".join(read.words)
 
 
+@pytest.mark.slow
 def test_the_same_validation_gives_the_same_page(two: dict[str, Any]) -> None:
     assert page(two) == page(json.loads(json.dumps(two)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "thin",
     [
@@ -116,6 +122,7 @@ def test_what_is_not_there_is_left_out(thin: dict[str, Any]) -> None:
     assert "nan" not in " ".join(read.words).lower() and "None" not in read.words
 
 
+@pytest.mark.slow
 def test_one_era_is_enough() -> None:
     one = model("new", 1, per_era={"corr": [0.02]})
     content = validation(one)
@@ -162,6 +169,7 @@ def test_figures_are_pictures_too(two: dict[str, Any], palette: Palette) -> None
         assert colours is not None and len(colours) > 10
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_page_beside_the_validation(
     two: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -194,6 +202,7 @@ def test_what_is_no_validation_is_refused(content: bytes, says: str, tmp_path: P
         read_validation(tmp_path / "none.json")
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_is_one_message(two: dict[str, Any], tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(EnvironmentNotReady):
@@ -206,6 +215,7 @@ def test_pictures_go_into_a_folder(two: dict[str, Any], tmp_path: Path) -> None:
     assert sorted(written) == sorted((tmp_path / "new" / "figures").iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "broken", [{"name": None}, {"per_era": []}, {"metrics": {"corr": 1}}], ids=["name", "eras", "metrics"]
 )

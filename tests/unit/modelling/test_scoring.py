@@ -167,6 +167,7 @@ def tells_apart(predictions: pd.Series, features: pd.DataFrame) -> bool:
     return bool(np.diff(np.sort(neutral["p"])).min() > 1e-10)
 
 
+@pytest.mark.slow
 def test_both_ways_to_neutralize_agree() -> None:
     random = np.random.default_rng(3)
     features = random.integers(0, 5, (3000, 42), dtype=np.int8)

@@ -107,6 +107,7 @@ def test_two_runs_with_one_seed_have_the_same_bytes(made: Made, tmp_path: Path, 
     assert result.trees == 12 and result.stopped == ALL_TREES and len(result.curve) == 4
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [2, 3])
 def test_the_number_of_threads_changes_no_byte(
     made: Made, tmp_path: Path, whole: tuple[Trained, bytes], threads: int

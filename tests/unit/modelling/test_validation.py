@@ -62,6 +62,7 @@ def only(found: dict[str, Any]) -> dict[str, Any]:
     return model
 
 
+@pytest.mark.slow
 def test_every_metric_is_numerai_tools(classic: Path, rows: pd.DataFrame, write: Callable[..., str]) -> None:
     model = only(found := validate_models(Judgement([write("mine.csv")], classic)))
     small = json.loads((classic / "features.json").read_text())["feature_sets"]["small"]
@@ -105,6 +106,7 @@ def test_every_metric_is_numerai_tools(classic: Path, rows: pd.DataFrame, write:
     assert sum(model["histogram"]["counts"]) == len(rows)
 
 
+@pytest.mark.slow
 def test_a_model_predicts_each_era_from_its_own_features(
     classic: Path, rows: pd.DataFrame, write: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -241,6 +243,7 @@ def test_a_damaged_file_is_named(classic: Path, write: Callable[..., str]) -> No
         validate_models(Judgement([str(broken)], classic))
 
 
+@pytest.mark.slow
 def test_signals_have_churn_and_turnover(tmp_path: Path) -> None:
     """Tickers come back in each era, so a prediction is found by both; a tenth of the tickers changes."""
     from numerai_tools import signals as their_signals

@@ -169,6 +169,7 @@ class TestAnswers:
         with pytest.raises(NoAnswer, match="without rounds"):
             client.rounds(8, 1)
 
+    @pytest.mark.slow
     def test_long_words_are_cut_after_the_keys_are_hidden(self, stub: Stub, client: NumeraiClient) -> None:
         said = "x" * 1_995 + SECRET_KEY + "y" * 3_000_000
         stub.script["submissions"] = [refusal(said, *["more"] * 100)] * 3
@@ -340,6 +341,7 @@ def test_patience_is_a_value(stub: Stub, client: NumeraiClient, transport: Trans
         client.datasets(8, transport.within(10.0, tries=1))
 
 
+@pytest.mark.slow
 def test_it_needs_urllib3_and_the_standard_library_only() -> None:
     """AWS Lambda has no more."""
     code = (
@@ -388,6 +390,7 @@ class TestWordsThatNobodyKnows:
         assert asked()
         assert stub.asked(field) == 16
 
+    @pytest.mark.slow
     def test_end_with_the_round(self, stub: Stub, client: NumeraiClient) -> None:
         clock = [0.0]
         client.transport = transport = Transport(

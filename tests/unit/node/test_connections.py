@@ -68,6 +68,7 @@ class TestWhatIsRefused:
         with look(transport, stub) as answer:
             assert answer.json() == [[]] * 50_000
 
+    @pytest.mark.slow
     def test_a_compressed_answer_is_never_expanded(self, stub: Stub, transport: Transport) -> None:
         """A few kilobytes could be gigabytes; nothing compressed was asked for."""
         bomb = gzip.compress(bytes(LARGEST_ANSWER * 4))
@@ -217,6 +218,7 @@ def secure(certificate: Path) -> Iterator[str]:
 
 
 class TestCertificates:
+    @pytest.mark.slow
     def test_one_that_nobody_signed_is_refused(self, transport: Transport, secure: str) -> None:
         with pytest.raises(Passing, match="certificate of localhost is not trusted") as caught:
             get(transport, secure)

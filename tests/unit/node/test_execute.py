@@ -45,6 +45,7 @@ def test_a_program_is_given_data_and_its_file_is_submitted(node: Node, stub: Stu
     assert left_behind(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_the_program_sees_where_things_are_but_not_the_keys(
     node: Node, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -127,6 +127,7 @@ def test_conditions_are_answered_a_part_at_a_time(monkeypatch: pytest.MonkeyPatc
     assert_same(trained(table("many", 300, 1), num_leaves=31), table("many", 100, 2))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("masks", [1, 7, 512])
 @pytest.mark.parametrize(("leaves", "depth"), [(31, -1), (64, 6), (250, 10), (2, 1)])
 def test_trees_of_every_shape_in_chunks_of_every_size(
@@ -166,6 +167,7 @@ def chain(leaves: int) -> bytes:
     return f"{head}{tree}\n\nend of trees\n\nfeature_importances:\n\nparameters:\nend of parameters\n".encode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("leaves", [300, 5000])
 def test_a_tree_far_deeper_than_its_leaves_need_stays_small(leaves: int) -> None:
     text = chain(leaves)

@@ -71,6 +71,7 @@ def test_nothing_is_said_of_what_cannot_be_compared() -> None:
     assert checks(Facts(np.empty(0))) == ["dispersion"]
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=5, max_size=5), st.lists(st.floats(0, 1), min_size=5, max_size=5))
 def test_a_shift_counts_the_same_both_ways(one: list[float], other: list[float]) -> None:
@@ -93,6 +94,7 @@ def clipped(values: Any) -> Any:
     return np.maximum(values, 0.2)
 
 
+@pytest.mark.slow
 def test_a_finding_is_said_and_the_round_is_not_missed(
     node: Node, stub: Stub, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -102,6 +104,7 @@ def test_a_finding_is_said_and_the_round_is_not_missed(
     assert ["check=ties" in said[0], "check=tails" in said[1]] == [True, True]
 
 
+@pytest.mark.slow
 def test_with_the_setting_refuse_nothing_is_sent(make_node: MakeNode, stub: Stub) -> None:
     node = make_node(NUMERAI_GATE="refuse")
     with pytest.raises(BadPredictions, match="NUMERAI_GATE is refuse") as caught:
@@ -212,6 +215,7 @@ def stocks(make_node: MakeNode, stub: Stub) -> Callable[..., Node]:
     return lambda **changes: make_node(NUMERAI_TOURNAMENT="11", **changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "check"),
     [(np.flip, "previous"), (lambda values: values, "repeated"), (lambda values: values[:90], "rows")],

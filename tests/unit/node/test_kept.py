@@ -49,6 +49,7 @@ def test_what_a_run_has_sent_is_kept_for_its_owner_only(make_node: MakeNode, stu
     assert node.trained_on is None, "it is no model"
 
 
+@pytest.mark.slow
 def test_a_file_that_does_not_count_is_kept_as_well_and_one_that_was_not_sent_is_not(
     make_node: MakeNode, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -94,6 +95,7 @@ def test_what_cannot_be_kept_costs_one_line(
     assert said.count("the CSV that was sent is not kept") == 1 and "Traceback" not in said
 
 
+@pytest.mark.slow
 def test_it_goes_to_the_bucket_with_a_tag_and_no_run_fetches_it_again(
     store: Store,  # noqa: F811
     make_node: MakeNode,

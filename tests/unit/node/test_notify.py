@@ -158,6 +158,7 @@ def test_a_notice_that_is_refused_changes_no_exit_code(
     assert "PASSWORD" not in shown.out + shown.err
 
 
+@pytest.mark.slow
 def test_several_addresses_and_one_that_is_none(
     inbox: Inbox, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -183,6 +184,7 @@ def test_nobody_to_tell_is_fine(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert tell("success", "title", "text") and capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_the_command_tells(inbox: Inbox, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit) as end:
         main(["notify", "missed", "alice missed round 900", "nothing came"])

@@ -19,6 +19,7 @@ def schema() -> object:
     return graphql.build_schema((ROOT / "cli/sandbox/schema.graphql").read_text())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(QUERIES))
 def test_a_document_fits_the_schema_and_asks_for_nothing_deprecated(schema: object, name: str) -> None:
     rules = [*graphql.specified_rules, graphql.NoDeprecatedCustomRule]

@@ -84,6 +84,7 @@ def test_a_young_model_is_left_alone(retrain: Callable[..., Path], capsys: pytes
     assert "model trained_at=2026-10-30T12:00:00+00:00 retrain_days=30" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("script", "left", "why"),
     [
@@ -110,6 +111,7 @@ def test_a_training_that_fails_leaves_the_old_model_and_is_remembered(
     assert read_record(folder).trained_at == later and read_record(folder).failed_at is None
 
 
+@pytest.mark.slow
 def test_a_training_that_takes_too_long_is_stopped(
     retrain: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,6 +130,7 @@ def test_what_a_killed_training_left_is_no_model(retrain: Callable[..., Path], t
     assert (folder / "model.txt").read_text() == "old" and not left.exists()
 
 
+@pytest.mark.slow
 def test_people_are_told_once(retrain: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     with http_inbox() as inbox:
         monkeypatch.setenv("NUMERAI_NOTIFY", f"json://127.0.0.1:{inbox.port}")
@@ -160,6 +163,7 @@ def test_a_time_limit_that_is_none_costs_no_round(minutes: str, limit: float | N
     assert from_environment({"NUMERAI_TIMEOUT_MINUTES": minutes}).timeout_minutes == limit
 
 
+@pytest.mark.slow
 def test_nothing_is_trained_without_the_setting_or_before_a_submission(
     make_node: MakeNode, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

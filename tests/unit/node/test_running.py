@@ -115,6 +115,7 @@ def test_work_that_ends_well() -> None:
     assert running.ending_of(lambda: None).exit_code == 0
 
 
+@pytest.mark.slow
 @posix
 def test_sigterm_ends_the_run_at_once(start: Callable[..., subprocess.Popen[str]]) -> None:
     process = start(
@@ -155,6 +156,7 @@ def test_sigterm_ends_a_run_that_is_stuck_in_compiled_code(start: Callable[..., 
     assert "interrupted exit=75" in out
 
 
+@pytest.mark.slow
 def test_run_and_submit_refuses_wrong_keys_before_any_work(
     stub: Stub, start: Callable[..., subprocess.Popen[str]]
 ) -> None:

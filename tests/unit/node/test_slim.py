@@ -60,6 +60,7 @@ NEEDED = {"pandas/core/frame.py", "pyarrow/lib.so", "pyarrow/libarrow_python.so.
 ALL_OF_SCIPY = {name for name in SITE if name.startswith("scipy")}
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="images are Linux's")
 @pytest.mark.parametrize(
     ("needs", "requirements", "scipy"),

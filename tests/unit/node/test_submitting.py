@@ -242,6 +242,7 @@ def test_numerais_own_fault_passes(node: Node, stub: Stub) -> None:
     assert len(stub.created) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 @pytest.mark.parametrize(
     "silence",
@@ -459,6 +460,7 @@ class TestLate:
         assert stub.created[0]["dataDatestamp"] is None
 
 
+@pytest.mark.slow
 def test_an_entry_that_comes_late_is_waited_for(node: Node, stub: Stub, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another submission would not be listed sooner, so a slow answer must not make one."""
     monkeypatch.setattr("numerai_node.submitting.LONGEST_LOOK", 0.0)
@@ -595,6 +597,7 @@ class TestAnEarlierAttempt:
         assert len(stub.created) == 1
         assert "found submission_id=submission-1" in capsys.readouterr().out
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("closes", ["before the live data are read", "after"])
     def test_after_the_close_too(self, make_node: MakeNode, stub: Stub, closes: str) -> None:
         """The first attempt was in time, and a second submission would be late."""
@@ -606,6 +609,7 @@ class TestAnEarlierAttempt:
         assert second.submit(predictions(second)).id == made.id
         assert len(stub.created) == 1
 
+    @pytest.mark.slow
     @pytest.mark.usefixtures("impatient")
     def test_after_the_deadline_one_that_is_not_listed_is_not_sent_again(self, make_node: MakeNode, stub: Stub) -> None:
         first, second = make_node(), make_node()
@@ -662,6 +666,7 @@ class TestAnEarlierAttempt:
             second.submit(live)
         assert len(stub.created) == 1
 
+    @pytest.mark.slow
     def test_after_the_close_another_triggers_is_another(self, make_node: MakeNode, stub: Stub) -> None:
         first, second, by_hand = make_node(), make_node(TRIGGER_ID="trigger-2"), make_node(TRIGGER_ID="")
         first.submit(predictions(first))
@@ -701,6 +706,7 @@ class TestAnEarlierAttempt:
         second.submit(predictions(second))
         assert [each["triggerId"] for each in stub.created] == ["trigger-1", "trigger-2"]
 
+    @pytest.mark.slow
     def test_what_came_in_between_counts_now_and_is_replaced(self, make_node: MakeNode, stub: Stub) -> None:
         first, second, third = make_node(), make_node(), make_node()
         first.submit(predictions(first))

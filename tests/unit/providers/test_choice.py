@@ -96,6 +96,7 @@ def test_a_node_of_a_cloud_is_rehearsed_in_a_container_only(home: Path, engine: 
         parts.choice.of_node(replace(node, provider="aws"), print)
 
 
+@pytest.mark.slow
 def test_the_first_deploy_decides_says_so_and_records_it(home: Path, engine: Engine, node: Node) -> None:
     engine.down, said = "no-engine", list[str]()
     provider = LocalProvider(context(home, engine))
@@ -108,6 +109,7 @@ def test_the_first_deploy_decides_says_so_and_records_it(home: Path, engine: Eng
     assert "as before" in said[0]
 
 
+@pytest.mark.slow
 def test_a_process_is_told_what_is_for_containers_only(home: Path, engine: Engine, node: Node) -> None:
     provider, said = LocalProvider(context(home, engine, executor="process")), list[str]()
     for each in (replace(node, capabilities=("CHOWN",)), replace(node, base_digests={"a": "sha256:1"}), node):
@@ -116,6 +118,7 @@ def test_a_process_is_told_what_is_for_containers_only(home: Path, engine: Engin
     assert [line.endswith("are for containers only.") for line in said if "process:" in line] == [True, True]
 
 
+@pytest.mark.slow
 def test_a_first_deploy_as_a_process_is_planned_and_warned_of(home: Path, engine: Engine, node: Node) -> None:
     provider, store = LocalProvider(context(home, engine)), HomeStore(home)
     provider.configure(node, print)
@@ -201,6 +204,7 @@ def test_a_damaged_copy_of_the_source_is_found_and_made_again(home: Path, engine
     assert sorted(path.name for path in copy.iterdir()) == ["Dockerfile", "main.py"]
 
 
+@pytest.mark.slow
 def test_a_copy_that_an_earlier_version_made_is_made_again_by_force(home: Path, engine: Engine, node: Node) -> None:
     """It is not known how that was."""
     (Path(node.path) / "main.py").write_text("print(1)")

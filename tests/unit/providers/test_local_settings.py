@@ -99,6 +99,7 @@ def test_a_log_is_continued_where_a_killed_writer_left_it(tmp_path: Path) -> Non
     assert read_log(tmp_path / "none") == ([], 0)
 
 
+@pytest.mark.slow
 @given(st.lists(st.binary(max_size=30)), st.binary(max_size=200))
 def test_lines_do_not_depend_on_how_they_arrive(cuts: list[bytes], text: bytes) -> None:
     whole, parts = LineSplitter(), LineSplitter()

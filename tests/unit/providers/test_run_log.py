@@ -85,6 +85,7 @@ def test_a_secret_across_the_cut_is_masked_whole(inside: int, lines: int, filler
     assert not any(SECRET[at : at + 4] in line for line in found for at in range(len(SECRET) - 4))
 
 
+@pytest.mark.slow
 def test_a_line_of_nothing_but_secrets(tmp_path: Path) -> None:
     redact = Redactor([SECRET])
     splitter = LineSplitter(redact)

@@ -95,6 +95,7 @@ def test_the_task_is_utf_16_starts_at_logon_and_is_never_ended_by_windows() -> N
         assert text(f"Settings/{name}") == "false"
 
 
+@pytest.mark.slow
 @given(python=PATHS.map(lambda path: path.replace("$", "")), home=PATHS)
 def test_a_unit_and_an_agent_say_what_they_run(python: str, home: str) -> None:
     command = ServiceCommand(python, home, "/usr/bin")
@@ -102,6 +103,7 @@ def test_a_unit_and_an_agent_say_what_they_run(python: str, home: str) -> None:
     assert read_plist(launchd_plist(command)) == ServiceFound(True, python, home)
 
 
+@pytest.mark.slow
 @given(home=NAMES.map(r"C:\Users\{}".format))
 def test_a_task_says_what_it_runs(home: str) -> None:
     printed = task_xml(ServiceCommand(r"C:\py\python.exe", home), "zoe").decode("utf-16")

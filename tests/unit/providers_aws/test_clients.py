@@ -77,6 +77,7 @@ def test_other_errors_pass() -> None:
         assert raised.value is error
 
 
+@pytest.mark.slow
 def test_the_region_is_the_clusters_then_the_settings_then_the_sdks(monkeypatch: pytest.MonkeyPatch) -> None:
     assert AwsClients(AwsSettings(region="eu-west-1"), "us-west-2").region == "us-west-2"
     assert AwsClients(AwsSettings(region="eu-west-1")).region == "eu-west-1"
@@ -96,6 +97,7 @@ def test_certificates_that_are_none_are_named(monkeypatch: pytest.MonkeyPatch, v
         AwsClients(AwsSettings()).client("sts")
 
 
+@pytest.mark.slow
 def test_the_endpoint_of_the_environment_is_used_everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:5")
     clients = AwsClients(AwsSettings(region="us-east-1"))
@@ -111,6 +113,7 @@ def test_without_boto3_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> No
     assert install_command("aws") in (missing.value.hint or "")
 
 
+@pytest.mark.slow
 def test_making_the_provider_loads_no_sdk() -> None:
     program = (
         "import sys\nfrom pathlib import Path\n"
@@ -122,6 +125,7 @@ def test_making_the_provider_loads_no_sdk() -> None:
     assert done.stdout.strip() == "[]", done.stderr
 
 
+@pytest.mark.slow
 def test_a_profile_that_is_about_to_be_made_is_used_before_it_is_in_a_file(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -113,6 +113,7 @@ def test_credentials_reach_no_command_line_and_no_file(
     assert not [text for text in (*argv, *files) for secret in secrets if secret in text]
 
 
+@pytest.mark.slow
 def test_what_a_shell_exports_is_used_where_there_is_no_profile(
     home: Path, stand_in: StandIn, aws: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -125,6 +126,7 @@ def test_what_a_shell_exports_is_used_where_there_is_no_profile(
     assert "AWS_SESSION_TOKEN" not in env
 
 
+@pytest.mark.slow
 def test_credentials_that_end_soon_are_renewed_before_each_program(home: Path, stand_in: StandIn) -> None:
     from botocore.credentials import RefreshableCredentials
 
@@ -162,6 +164,7 @@ def test_credentials_that_expire_during_an_apply_are_named_and_the_next_command_
     assert "run the command again: it goes on where it stopped" in (caught.value.hint or "")
 
 
+@pytest.mark.slow
 def test_without_credentials_terraform_is_not_started(
     home: Path, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

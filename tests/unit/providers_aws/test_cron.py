@@ -32,6 +32,7 @@ months = fields(1, 12, ("JAN", "JUN", "DEC"))
 weekdays = st.one_of(fields(0, 7, ("SUN", "WED", "SAT")), st.sampled_from(["1#2", "FRI#1", "0L", "5L", "7L"]))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(minutes, hours, days, months, weekdays, st.booleans())
 def test_both_forms_fire_at_the_same_moments(

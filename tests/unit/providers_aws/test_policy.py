@@ -193,6 +193,7 @@ def test_a_boundary_of_ones_own_stands_in_the_policy(world: World) -> None:
     assert world.provider.policy(pytest.fail) == minimal_policy("numerai", ACCOUNT, REGION, boundary=other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("variables", "options", "why", "region"),
     [

@@ -52,6 +52,7 @@ def test_a_pair_that_is_offered_is_its_own_nearest() -> None:
     assert nearest_pairs(2, 16384)[0] == (2, 16384)
 
 
+@pytest.mark.slow
 @given(st.integers(1, EC2_CPU), st.integers(FARGATE_MEMORY + 1, EC2_MEMORY))
 def test_more_than_fargate_gives_runs_on_hosts(cpu: int, memory: int) -> None:
     assert beyond_fargate(cpu, memory)

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parents[3]
 NOON = datetime(2026, 11, 28, 12, tzinfo=timezone.utc)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(QUERIES))
 def test_a_document_fits_the_schema_and_asks_for_nothing_deprecated(name: str) -> None:
     schema = graphql.build_schema((ROOT / "cli/sandbox/schema.graphql").read_text())

@@ -44,6 +44,7 @@ def read(catalog: Catalog, name: str, edition: Edition = ROUND) -> pd.DataFrame:
 
 
 class TestShape:
+    @pytest.mark.slow
     def test_training_rows(self, catalog: Catalog) -> None:
         train = read(catalog, "v5.3/train.parquet")
         sets = json.loads(catalog.file("v5.3/features.json", ROUND).path.read_text())
@@ -67,6 +68,7 @@ class TestShape:
         assert (train["target"] == train["target_ender_20"]).all()
         assert train["target_cyrusd_60"].isna().mean() == pytest.approx(0.15, abs=0.03)
 
+    @pytest.mark.slow
     def test_validation_follows_train(self, catalog: Catalog) -> None:
         validation = read(catalog, "v5.3/validation.parquet")
         assert list(validation["era"].unique()) == ["0017", "0018", "0019", "0020"]
@@ -134,6 +136,7 @@ class TestShape:
         names = read(catalog, f"{folder}/live_example_preds.parquet")[column]
         assert list(names) == list(live[column])
 
+    @pytest.mark.slow
     def test_signals(self, catalog: Catalog) -> None:
         assert "feature_country" not in read(catalog, "signals/v2.1/live.parquet")
         live = read(catalog, "signals/v3.1/live.parquet")
@@ -143,6 +146,7 @@ class TestShape:
         names = pd.read_csv(catalog.file("signals/v2.1/live_example_preds.csv", ROUND).path)["numerai_ticker"]
         assert list(names) == list(live["numerai_ticker"]), "no name reads as a missing value"
 
+    @pytest.mark.slow
     def test_crypto(self, catalog: Catalog) -> None:
         assert catalog.names(12) == [
             f"crypto/v2.0/{name}" for name in ("live.parquet", "live_example_preds.parquet", "train.parquet")
@@ -175,6 +179,7 @@ class TestVersions:
     def shelf(self, catalog: Catalog) -> Catalog:
         return catalog.own()
 
+    @pytest.mark.slow
     def test_an_older_version_has_the_same_rows_and_fewer_features(self, shelf: Catalog) -> None:
         shelf.publish("v5.2")
         older, newer = read(shelf, "v5.2/train.parquet"), read(shelf, "v5.3/train.parquet")
@@ -255,6 +260,7 @@ class TestVersions:
         listed = served.graphql("{listDatasets(tournament: 8)}")["data"]["listDatasets"]
         assert {name.partition("/")[0] for name in listed} == {"v5.3"}
 
+    @pytest.mark.slow
     def test_the_live_rows_of_an_old_round(self, sandbox_factory: Factory) -> None:
         """`dataset(round:)` gives the files of a round that is over."""
         served = sandbox_factory()
@@ -271,6 +277,7 @@ class TestVersions:
 
 
 class TestDeterminism:
+    @pytest.mark.slow
     def test_the_same_seed_gives_the_same_bytes(self, catalog: Catalog, tmp_path: Path) -> None:
         other = Catalog(tmp_path, SPEC)
         for name in ("v5.3/train.parquet", "v5.3/live.parquet", "signals/v2.1/live.parquet", "v5.3/meta_model.parquet"):
@@ -324,6 +331,7 @@ class TestSignal:
         ]
         assert 0.02 < np.mean(scores) < 0.06
 
+    @pytest.mark.slow
     def test_scores_by_day_are_those_of_numerai_tools(self, catalog: Catalog) -> None:
         truth = catalog.source(8).truth(ROUND)
         entries = truth.rivals.sort_index()

@@ -102,6 +102,7 @@ class TestGraphql:
 class TestErrors:
     """Numerai's own faults come in `errors`, with HTTP 200."""
 
+    @pytest.mark.slow
     def test_a_missing_object_passes(self, sandbox: ServedSandbox, tmp_path: Path) -> None:
         csv = sandbox.live_predictions(tmp_path).to_csv(index=False)
         sandbox.set_fault("graphql", "error", match="createSubmission")

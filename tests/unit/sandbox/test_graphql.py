@@ -53,6 +53,7 @@ def test_fields_answer_under_the_name_asked_for() -> None:
     assert " ".join(print_ast(document).split()) == wanted
 
 
+@pytest.mark.slow
 def test_both_spellings_of_fields_and_arguments(sandbox: ServedSandbox) -> None:
     both = '{v3UserProfile(modelName: "alice") {id} v3_user_profile(model_name: "alice") {id user_name: username}}'
     found = ask(sandbox, both)["data"]
@@ -172,6 +173,7 @@ class TestRateLimit:
         now[0] = 60.0
         limit.spend("a", "x")
 
+    @pytest.mark.slow
     def test_the_documented_ones_hold_when_they_are_switched_on(self, sandbox_factory: Factory) -> None:
         limited = sandbox_factory(documented_rate_limits=True)
         for served, last in ((limited, 429), (sandbox_factory(), 200)):
@@ -213,6 +215,7 @@ class TestChangedApi:
 
     FIELDS = '{__type(name: "Round") {fields {name isDeprecated}}}'
 
+    @pytest.mark.slow
     def test_a_field_removed(self, sandbox_factory: Factory) -> None:
         found = sandbox_factory(schema_changes=("remove Round.closeStakingTime",))
         message = found.graphql("{rounds {closeStakingTime}}")["errors"][0]["message"]
@@ -220,6 +223,7 @@ class TestChangedApi:
         shown = found.graphql(self.FIELDS)["data"]["__type"]["fields"]
         assert "closeStakingTime" not in [field["name"] for field in shown]
 
+    @pytest.mark.slow
     def test_a_field_deprecated(self, sandbox_factory: Factory) -> None:
         found = sandbox_factory(schema_changes=("deprecate Round.number",))
         assert found.graphql("{rounds(tournament: 8) {number}}")["data"]["rounds"] == [{"number": 1000}]

@@ -56,6 +56,7 @@ def test_a_query_that_is_nested_too_deep(sandbox: ServedSandbox, query: str) -> 
     assert answer.status_code in (200, 400)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "query",
     [

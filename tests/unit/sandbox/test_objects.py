@@ -47,6 +47,7 @@ class TestUrls:
         assert url_of(sandbox, base="[::1]:80").startswith("http://[::1]:80/objects/")
         assert url_of(sandbox, base='evil" onload=').startswith(sandbox.url)
 
+    @pytest.mark.slow
     def test_they_expire_on_the_sandboxs_clock(self, sandbox: ServedSandbox, url: str) -> None:
         put = upload_url(sandbox)
         assert requests.head(url, timeout=10).status_code == 200

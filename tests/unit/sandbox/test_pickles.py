@@ -136,11 +136,13 @@ def first_feature(live_features: Any) -> Any:
 
 
 class TestOneThatIsNotReallyRun:
+    @pytest.mark.slow
     def test_what_comes_of_it_is_a_switch(self, sandbox_factory: Factory) -> None:
         for passes in (True, False):
             sandbox = sandbox_factory(switches=Switches(run_pickles=False, pickle_validation=passes))
             assert ended(sandbox, upload(sandbox, b"x"))["validationStatus"] == ("validated" if passes else "failed")
 
+    @pytest.mark.slow
     def test_its_runs_submit_and_a_trigger_starts_one(self, sandbox_factory: Factory) -> None:
         sandbox = sandbox_factory(switches=Switches(run_pickles=False))
         pickle, alice = upload(sandbox, b"x", OTHER), sandbox.models["alice"]

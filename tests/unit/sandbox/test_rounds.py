@@ -134,6 +134,7 @@ class TestRounds:
         assert found.graphql(query, n=1000)["data"]["roundDetails"]["totalSubmitted"] == 1
         assert found.graphql(query, n=1002)["data"]["roundDetails"]["status"] == "upcoming"
 
+    @pytest.mark.slow
     def test_the_deadline_is_told_everywhere(self, sandbox_factory: Factory) -> None:
         found = sandbox_factory(history=1)
         found.clock(advance=10 * 86_400)
@@ -266,6 +267,7 @@ class TestPlacing:
     def csv(self, sandbox: ServedSandbox, tmp_path: Path) -> str:
         return sandbox.live_predictions(tmp_path).to_csv(index=False)
 
+    @pytest.mark.slow
     def test_the_latest_one_counts(self, sandbox: ServedSandbox, csv: str) -> None:
         first, second = sandbox.submit(csv), sandbox.submit(csv)
         chosen = {found["id"]: found["selected"] for found in sandbox.state()["submissions"]}
@@ -327,6 +329,7 @@ class TestPlacing:
         sandbox.open_round("classic")
         assert sandbox.entry("alice", 1002)["status"] == "none", "a clone is not cloned again"
 
+    @pytest.mark.slow
     def test_a_file_of_the_day_replaces_the_clone(self, sandbox: ServedSandbox, csv: str, tmp_path: Path) -> None:
         sandbox.clock(advance=LATE)
         sandbox.submit(csv)
@@ -335,6 +338,7 @@ class TestPlacing:
         made = sandbox.submit(sandbox.live_predictions(tmp_path).to_csv(index=False))
         assert (sandbox.entry()["status"], sandbox.entry()["id"]) == ("on-time", made)
 
+    @pytest.mark.slow
     def test_a_clone_is_scored_by_the_ids_of_its_round(self, sandbox: ServedSandbox, csv: str) -> None:
         sandbox.clock(advance=LATE)
         sandbox.submit(csv)
@@ -402,6 +406,7 @@ class TestHistories:
 
 
 class TestPreviousIds:
+    @pytest.mark.slow
     @pytest.mark.parametrize("needs_stamp", [False, True])
     def test_they_are_taken_and_mapped(self, sandbox_factory: Factory, tmp_path: Path, needs_stamp: bool) -> None:
         found = sandbox_factory(switches=Switches(previous_ids_need_datestamp=needs_stamp))

@@ -159,6 +159,7 @@ class TestCommand:
             shown = subprocess.run(["sh", "-ec", f"{typed}\nenv"], capture_output=True, text=True, check=True).stdout
             assert f"NUMERAI_HOME={tmp_path}/it's mine\n" in shown and f"NUMERAI_API_URL={running.url}\n" in shown
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("options", "said"),
         [
@@ -192,6 +193,7 @@ class TestClients:
         assert json.loads(out)["rounds"][0]["number"] == 1001
         assert "Round 1001 of tournament 8" in self.call(capsys, tmp_path, "round", "--url", sandbox.url)
 
+    @pytest.mark.slow
     def test_state(self, sandbox: ServedSandbox, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
         made = sandbox.submit(sandbox.live_predictions(tmp_path).to_csv(index=False))
         sandbox.refusal("id,prediction\nx,1\n")

@@ -33,6 +33,7 @@ def settings(folder: Path, **changes: Any) -> Settings:
 
 
 class TestRestart:
+    @pytest.mark.slow
     def test_everything_is_there_again(self, tmp_path: Path) -> None:
         with serve(settings(tmp_path / "state")) as running:
             first = ServedSandbox(running)

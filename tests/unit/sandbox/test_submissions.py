@@ -43,6 +43,7 @@ RULES: list[tuple[str, Change, str]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("change", "error"), [row[1:] for row in RULES], ids=[row[0] for row in RULES])
 def test_numerais_rules(sandbox: ServedSandbox, tmp_path: Path, change: Change, error: str) -> None:
     refusal = sandbox.refusal(change(sandbox.live_predictions(tmp_path)).to_csv(index=False))
@@ -66,6 +67,7 @@ def test_more_ids_than_live_are_counted_apart(sandbox: ServedSandbox, tmp_path: 
     assert found["invalid_tickers"] == ["unknown"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("column", ["ticker", "sedol", "bloomberg_ticker", "composite_figi", "numerai_ticker"])
 def test_signals_takes_every_kind_of_ticker(sandbox: ServedSandbox, tmp_path: Path, column: str) -> None:
     live = pd.read_parquet(sandbox.download("signals/v2.1/live.parquet", tmp_path))
@@ -197,6 +199,7 @@ class TestDiagnostics:
         )
         return found
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("csv", "message"),
         [

@@ -119,6 +119,7 @@ class TestTrigger:
         answer = sandbox.graphql(query, m=sandbox.models["alice"], u=url)
         assert "http or https" in answer["errors"][0]["message"]
 
+    @pytest.mark.slow
     def test_its_submission_belongs_to_the_round_in_which_it_is_made(
         self, sandbox: ServedSandbox, node: Node, tmp_path: Path
     ) -> None:
@@ -196,6 +197,7 @@ class TestPickle:
     def pickle(self, sandbox: ServedSandbox) -> str:
         return upload_pickle(sandbox)
 
+    @pytest.mark.slow
     def test_it_refuses_webhooks_and_submissions(
         self, sandbox: ServedSandbox, node: Node, pickle: str, tmp_path: Path
     ) -> None:

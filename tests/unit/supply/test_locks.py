@@ -116,6 +116,7 @@ def test_it_agrees_with_its_source(lock: str, python: str) -> None:
     assert wrong == [], AGAIN
 
 
+@pytest.mark.slow
 @every_lock
 def test_what_a_locked_package_needs_is_locked_too(lock: str) -> None:
     python = f"{sys.version_info.major}.{sys.version_info.minor}"

@@ -30,6 +30,7 @@ def differing(sandbox: ServedSandbox) -> list[Finding]:
     return [each for each in findings_of(sandbox) if each.verdict in (Verdict.DIFFERS, Verdict.DEPRECATED)]
 
 
+@pytest.mark.slow
 def test_the_sandbox_as_it_is_agrees_and_nothing_of_it_has_changed(sandbox: ServedSandbox) -> None:
     before = {key: value for key, value in sandbox.state().items() if key != "requests"}
     findings = findings_of(sandbox)
@@ -94,6 +95,7 @@ def test_a_field_that_is_gone_is_named_with_what_it_means(
     assert names in gone[0].why and means in (gone[0].consequence or "")
 
 
+@pytest.mark.slow
 def test_a_field_that_is_deprecated_is_named_and_breaks_nothing(sandbox_factory: Start) -> None:
     sandbox = sandbox_factory(schema_changes=("deprecate Round.number",))
     (finding,) = differing(sandbox)
@@ -101,6 +103,7 @@ def test_a_field_that_is_deprecated_is_named_and_breaks_nothing(sandbox_factory:
     assert "Round.number is deprecated" in finding.why and "Once it is gone" in (finding.consequence or "")
 
 
+@pytest.mark.slow
 def test_without_an_introspection_that_is_said_and_the_rest_is_checked(sandbox_factory: Start) -> None:
     findings = findings_of(sandbox_factory(introspection=False))
     assert findings[0].verdict is Verdict.UNCHECKED and "does not show its schema" in findings[0].why
@@ -108,12 +111,14 @@ def test_without_an_introspection_that_is_said_and_the_rest_is_checked(sandbox_f
     assert not [finding for finding in findings if finding.verdict in (Verdict.DIFFERS, Verdict.DEPRECATED)]
 
 
+@pytest.mark.slow
 def test_the_old_meaning_of_close_time_is_named(sandbox_factory: Start) -> None:
     (finding,) = differing(sandbox_factory(close_is_deadline=True, window_minutes=60.0))
     assert (finding.rule, finding.broken) == ("late-period", True)
     assert "closeTime may have its old meaning, the deadline" in (finding.consequence or "")
 
 
+@pytest.mark.slow
 def test_it_stays_within_the_documented_rate_limits(sandbox_factory: Start) -> None:
     models = tuple(ModelSpec(f"model{number}", 8) for number in range(30))
     sandbox = sandbox_factory(models=models, documented_rate_limits=True, introspection=False)
@@ -121,6 +126,7 @@ def test_it_stays_within_the_documented_rate_limits(sandbox_factory: Start) -> N
     assert all(request["status"] == 200 for request in sandbox.state()["requests"])
 
 
+@pytest.mark.slow
 def test_a_model_with_webhook_and_pickle_is_named(sandbox_factory: Start) -> None:
     sandbox = sandbox_factory()
     core = sandbox.running.sandbox

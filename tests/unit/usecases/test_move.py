@@ -155,6 +155,7 @@ def test_the_plan_names_what_is_made_and_removed_and_what_is_left_behind(setting
     assert isinstance(changed, Plan) and "gets it as it is now" in "\n".join(changed.notes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cron", [None, "30 12 * * TUE-SAT"])
 @pytest.mark.parametrize("then", ["aws", "local"])
 def test_killed_before_any_step_the_same_command_goes_on_and_the_other_goes_back(

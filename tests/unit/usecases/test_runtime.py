@@ -107,6 +107,7 @@ def test_the_table_is_what_the_script_writes(monkeypatch: pytest.MonkeyPatch, tm
     assert runtime_hash(OWN) in Path(table).read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_the_runtime_says_its_version() -> None:
     environment = {**os.environ, "PYTHONPATH": str(templates())}
     asked = [sys.executable, "-m", "numerai_node", "--version"]
@@ -305,6 +306,7 @@ def test_an_example_can_be_copied_over_an_old_runtime(old: Path) -> None:
     assert runtime_hash(old) == before
 
 
+@pytest.mark.slow
 def test_the_libraries_of_every_released_example_are_enough() -> None:
     """An updated runtime runs with the requirements.txt that its folder has had all along."""
     with_requests = {"certifi", "urllib3"}

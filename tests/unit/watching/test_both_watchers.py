@@ -382,6 +382,7 @@ def test_both_watchers_decide_alike(history: History, handler: ModuleType, tmp_p
         assert one == other, f"minute {minute}"
 
 
+@pytest.mark.slow
 def test_a_run_of_the_planned_opening_counts_in_a_round_that_opens_54_minutes_late(
     handler: ModuleType, tmp_path: Path
 ) -> None:

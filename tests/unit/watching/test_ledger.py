@@ -260,6 +260,7 @@ def test_a_watcher_that_cannot_be_entered_holds_nothing(ledger: Ledger) -> None:
     assert list((ledger.path.parent / "locks").iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_killed_watcher_is_found_by_the_next_one(ledger: Ledger) -> None:
     script = (
         "import os, signal, sys\n"

@@ -672,6 +672,7 @@ def test_who_slept_over_several_rounds_is_told_of_each_that_was_missed(bench: Be
     assert bench.at(DEADLINE + 3 * day).findings == ()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hours", "expected"), [(26, [0, 30, 90, 210, 450, 820]), (4, [0, 30, 90, 140])])
 def test_a_long_window_is_tried_until_its_second_half(
     bench: Bench, node: Node, hours: int, expected: list[int]
@@ -1272,6 +1273,7 @@ def test_the_grace_that_is_chosen_counts_up_to_half_of_the_window(
     assert bench.after(triggered).step is Step.TRIGGERED
 
 
+@pytest.mark.slow
 def test_settings_and_what_they_may_be() -> None:
     assert watch_settings({}, {}) == WatchSettings(30.0, None)
     environ = {"NUMERAI_WATCH_SECONDS": "0.2", "NUMERAI_WATCH_GRACE_MINUTES": "3"}
