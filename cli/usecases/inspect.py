@@ -85,6 +85,12 @@ def places(node: Placed) -> tuple[str, ...]:
     return (node.provider,) if node.also_on is None else (node.provider, node.also_on)
 
 
+def absent_places(node: Placed, provider_named: Callable[[str], Provider]) -> dict[str, str]:
+    """The providers of a node that this tool does not have, by their names: why nothing of it can be seen there."""
+    sides = {name: provider_named(name) for name in places(node)}
+    return {name: side.not_here for name, side in sides.items() if isinstance(side, NotHere)}
+
+
 def where_it_is(node: Placed) -> str:
     """All places of a node, in words."""
     return " and ".join(places(node))

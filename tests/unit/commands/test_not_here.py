@@ -1,0 +1,78 @@
+"""A node on a provider that this tool does not have: no command says of it what cannot be seen from here."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from numerai_compute.adapters.state_store import HomeStore
+
+from tests.unit.commands.conftest import Line
+
+HELD = "cannot be removed from here: this tool has no provider gcp"
+FORGET = "`numerai node forget numerai-bob`"
+UNSEEN = "cannot be seen from here: this tool has no provider gcp"
+
+
+@pytest.fixture
+def two(line: Line, folder: Path) -> Line:
+    """A node on this machine, and one of a provider that is not there."""
+    assert line("node", "-m", "alice", "config", "-p", str(folder)).exit_code == 0
+    path = line.home / "nodes.json"
+    content = json.loads(path.read_text())
+    content["nodes"]["numerai-bob"] = {
+        **content["nodes"]["numerai-alice"], "name": "numerai-bob", "model_name": "bob", "model_id": "id-bob",
+        "provider": "gcp", "webhook_url": None,
+    }  # fmt: skip
+    path.write_text(json.dumps(content))
+    return line
+
+
+def forget_alice(line: Line) -> None:
+    assert line("node", "forget", "numerai-alice", "--yes").exit_code == 0
+
+
+def test_destroy_all_counts_on_removing_only_what_it_can(two: Line) -> None:
+    planned, asked = two("destroy-all", "--dry-run"), two("destroy-all")
+    for said in (planned.out, asked.err):
+        assert "numerai-alice on local" in said and f"numerai-bob on gcp {HELD}" in said and FORGET in said
+    assert planned.exit_code == 1 and "destroy numerai-bob" not in planned.out
+    assert asked.exit_code == 2 and "- numerai-bob" not in asked.err and "all 2" not in asked.err
+    assert len(HomeStore(two.home).nodes()) == 2
+    done = two("destroy-all", "--yes")
+    assert done.exit_code == 1 and "numerai-alice is gone" in done.out and HELD in done.out and FORGET in done.out
+    assert [*HomeStore(two.home).nodes()] == ["numerai-bob"]
+
+
+def test_destroy_all_asks_nothing_where_it_can_remove_nothing(two: Line) -> None:
+    forget_alice(two)
+    planned, done = two("destroy-all", "--dry-run"), two("destroy-all")
+    assert (planned.exit_code, done.exit_code) == (1, 1) and HELD in planned.out and HELD in done.out
+    assert "This would be done" not in planned.out and "No node is configured" not in done.out
+    assert two("destroy-all", "--json").json == {
+        "destroyed": [],
+        "failed": {"numerai-bob": f"numerai-bob on gcp {HELD}. {FORGET} removes its record; what gcp holds stays."},
+    }
+
+
+def test_a_dry_run_of_destroy_all_ends_as_the_real_one_would(two: Line) -> None:
+    assert two("node", "forget", "numerai-bob", "--yes").exit_code == 0
+    assert two("destroy-all", "--dry-run").exit_code == 0
+    path = two.home / "nodes.json"
+    content = json.loads(path.read_text())
+    content["nodes"]["numerai-half"] = None
+    path.write_text(json.dumps(content))
+    planned = two("destroy-all", "--dry-run")
+    assert planned.exit_code == 1 and "`numerai node forget numerai-half`" in planned.out
+    assert two("destroy-all", "--yes").exit_code == 1
+
+
+def test_a_node_with_one_side_here_is_destroyed_and_what_stays_is_said(two: Line) -> None:
+    store = HomeStore(two.home)
+    store.save_node(replace(store.nodes()["numerai-bob"], also_on="local"))
+    planned = two("destroy-all", "--dry-run")
+    assert planned.exit_code == 0 and "destroy numerai-bob on gcp and local" in planned.out
+    assert "What gcp holds for numerai-bob stays there" in planned.out
+    assert two("destroy-all", "--yes").exit_code == 0 and not store.nodes()
