@@ -24,6 +24,7 @@ from ..usecases.inspect import (
     latest_run,
     list_nodes,
     node_status,
+    require_provider,
     run_log,
     where_it_is,
 )
@@ -346,7 +347,7 @@ def rollback(factory: Factory, tag: str | None, dry_run: bool) -> None:
     from ..usecases.deploy import choose_earlier, roll_back
 
     chosen = _node(factory)
-    provider = factory.provider_of(chosen)
+    provider = require_provider(chosen, factory.provider_of(chosen))
     tag = choose_earlier(chosen, provider, tag)
     if dry_run:
         show_plan(factory.render, [f"let {tag} run again in place of what is deployed"])
@@ -561,7 +562,7 @@ def _show_log(
 
 
 def _print_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> None:
-    render, provider = factory.render, factory.provider_of(chosen)
+    render, provider = factory.render, require_provider(chosen, factory.provider_of(chosen))
     if log_type == "webhook":
         calls = list(reversed(provider.webhook_calls(chosen.name, num_lines)))
         render.result(calls, lambda: _show_calls(render, calls))
@@ -630,7 +631,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         *([("built from", node.context)] if node.context else []),
         *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],
         *([("capabilities", ", ".join(node.capabilities))] if node.capabilities else []),
-        ("deployed", _when(deployed, now)),
+        ("deployed", _when(deployed, now) if state.not_here is None else f"cannot be seen from here: {state.not_here}"),
         *_starts(node, factory.provider_of(node)),
     ]
     if node.retrain_days is not None:
@@ -646,7 +647,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
             columns,
             [(r.id, r.state.value, ago(r.created_at, now), r.trigger_id or "-", r.message or "") for r in state.runs],
         )
-    else:
+    elif state.not_here is None:
         render.say("It has not run yet.")
 
 
@@ -672,7 +673,7 @@ def _ended(run: Run) -> str:
 def cancel(factory: Factory, run_id: str | None) -> None:
     """Stop a run, by default the node's latest."""
     chosen = _node(factory)
-    provider = factory.provider_of(chosen)
+    provider = require_provider(chosen, factory.provider_of(chosen))
     if run_id is None:
         latest = latest_run(chosen, provider)
         if latest is None:

@@ -15,7 +15,6 @@ from ..names import shown
 from ..ports import (
     ChecksDeploys,
     HowItRuns,
-    NotHere,
     Provider,
     Report,
     RollsBack,
@@ -25,7 +24,7 @@ from ..ports import (
 )
 from ..source import Source, check_source, dockerfile_text, heavy_part, source_of
 from .hosting import needs_dockerfile
-from .inspect import finish_move, half_moved
+from .inspect import finish_move, half_moved, require_provider
 from .recorded_secrets import recorded_secrets
 from .runtime import (
     RUNTIME,
@@ -84,8 +83,7 @@ def check_deploy(
     allow_credentials: bool = False,
 ) -> None:
     """Raise, before anything is touched, what a deploy would be refused for."""
-    if isinstance(provider, NotHere):
-        raise provider.refusal(node)
+    require_provider(node, provider)
     check_source(source_of(node), home=store.home, dockerfile=needs_dockerfile(provider))
     if isinstance(provider, ChecksDeploys):
         provider.check_deploy(node, force=force)

@@ -33,7 +33,7 @@ KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the
 class NodeStatus:
     """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls. `moved` tells
     that it is served at another address now than Numerai was given; `training` is there where its model is trained
-    again by its age."""
+    again by its age. `not_here` is why none of that can be seen, where this tool does not have the provider."""
 
     node: Node
     deployment: Deployment | None
@@ -42,6 +42,7 @@ class NodeStatus:
     webhook_calls: tuple[WebhookCall, ...]
     moved: bool = False
     training: Training | None = None
+    not_here: str | None = None
 
 
 def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
@@ -54,6 +55,7 @@ def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
         tuple(provider.webhook_calls(node.name, limit)),
         has_moved(node, provider),
         training_of(node, provider),
+        provider.not_here if isinstance(provider, NotHere) else None,
     )
 
 
@@ -89,6 +91,20 @@ def absent_places(node: Placed, provider_named: Callable[[str], Provider]) -> di
     """The providers of a node that this tool does not have, by their names: why nothing of it can be seen there."""
     sides = {name: provider_named(name) for name in places(node)}
     return {name: side.not_here for name, side in sides.items() if isinstance(side, NotHere)}
+
+
+def require_provider(node: Node, provider: Provider) -> Provider:
+    """The node's provider. `EnvironmentNotReady` with code `not-runnable-here` where this tool does not have it."""
+    if isinstance(provider, NotHere):
+        raise provider.refusal(node)
+    return provider
+
+
+def unseen(node: Node, provider: Provider) -> str | None:
+    """That nothing of a node can be seen, as this tool does not have its provider; None where it has."""
+    if not isinstance(provider, NotHere):
+        return None
+    return f"{node.name} on {node.provider} cannot be seen from here: {provider.not_here}."
 
 
 def where_it_is(node: Placed) -> str:
@@ -150,7 +166,7 @@ def beside_the_folder(node: Node, provider_of: Callable[[Node], Provider]) -> li
     """What whoever has run the folder itself must know of what is deployed; nothing where that is the same."""
     deploy = f"numerai node -m {node.name} deploy"
     try:
-        provider = provider_of(node)
+        provider = require_provider(node, provider_of(node))
         if provider.deployment(node.name) is None:
             return [f"{node.name} is not deployed: no round runs it before `{deploy}`."]
         if not changed_since_deploy(node, provider):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
 from ..models import GOING_ON, Check, CheckStatus, Node, Tournament, WatcherRecord
-from ..ports import NotifiesItself, Provider, RunByNumerai, StateStore
+from ..ports import NotHere, NotifiesItself, Provider, RunByNumerai, StateStore
 from ..translation import EXPECTED, as_error
 from .history import RoundReader, RoundRecord
 from .inspect import list_nodes, move_check, unusable_note
@@ -48,9 +48,10 @@ class TournamentGlance:
 
 @dataclass(frozen=True)
 class NodeGlance:
-    """A node; `deployed` is None when its provider could not be asked, `latest` when no round is known. `pickle` is the
-    id of the model upload that is assigned to its model: Numerai then neither calls nor hears the node. `webhook` is
-    what is wrong with what starts its runs, as `doctor` finds it; `move` that one to or from `also_on` is not finished.
+    """A node; `deployed` is None when its provider could not be asked (`not_here` says why where this tool has
+    none such), `latest` when no round is known. `pickle` is the id of the model upload that is assigned to its model: Numerai
+    then neither calls nor hears the node. `webhook` is what is wrong with what starts its runs, as `doctor` finds it;
+    `move` that one to or from `also_on` is not finished.
     """
 
     node: str
@@ -63,6 +64,7 @@ class NodeGlance:
     webhook: Check | None = None
     also_on: str | None = None
     move: Check | None = None
+    not_here: str | None = None
 
 
 @dataclass(frozen=True)
@@ -141,6 +143,7 @@ def _looks(watcher: WatcherRecord, machine_now: datetime) -> bool:
 
 def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followed: bool) -> NodeGlance:
     deployed: bool | None = None
+    not_here: str | None = None
     hosted = False
     webhook: Check | None = None
     latest = next(iter(reader.records(node, 1)), None)
@@ -149,7 +152,10 @@ def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followe
     try:
         provider = provider_of(node)
         hosted = isinstance(provider, RunByNumerai)
-        deployed = provider.deployment(node.name) is not None
+        if isinstance(provider, NotHere):
+            not_here = provider.not_here
+        else:
+            deployed = provider.deployment(node.name) is not None
         if models is not None and reader.api_url is not None:
             webhook = webhook_check(node, model, provider, reader.api_url, lambda: followed)
     except EXPECTED as error:
@@ -165,6 +171,7 @@ def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followe
         webhook=webhook if webhook is not None and webhook.status is not CheckStatus.OK else None,
         also_on=node.also_on,
         move=move_check(node, lambda name: provider_of(replace(node, provider=name))),
+        not_here=not_here,
     )
 
 

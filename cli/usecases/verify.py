@@ -26,7 +26,6 @@ from ..models import (
 )
 from ..ports import (
     Clock,
-    NotHere,
     NumeraiApi,
     Provider,
     Report,
@@ -36,7 +35,7 @@ from ..ports import (
     StartsLater,
 )
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
-from .inspect import changed_since_deploy, is_own_webhook
+from .inspect import changed_since_deploy, is_own_webhook, require_provider
 from .webhooks import why_not_called
 from .window import Window, window_of
 from .withholding import withholding
@@ -144,9 +143,7 @@ class Verifier:
 
     def verify(self) -> Verification:
         """Trigger the node as Numerai does and follow it to the confirmed submission."""
-        if self.provider.deployment(self.node.name) is None:
-            if isinstance(self.provider, NotHere):
-                raise self.provider.refusal(self.node)
+        if require_provider(self.node, self.provider).deployment(self.node.name) is None:
             raise NumeraiError(
                 f"{self.node.name} is not deployed.",
                 f"Run `numerai node -m {self.node.name} deploy` first.",

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.usecases.inspect import beside_the_folder
 
-from tests.unit.commands.conftest import Line
+from tests.unit.commands.conftest import FakeFactory, Line
 
 HELD = "cannot be removed from here: this tool has no provider gcp"
 FORGET = "`numerai node forget numerai-bob`"
@@ -76,3 +77,41 @@ def test_a_node_with_one_side_here_is_destroyed_and_what_stays_is_said(two: Line
     assert planned.exit_code == 0 and "destroy numerai-bob on gcp and local" in planned.out
     assert "What gcp holds for numerai-bob stays there" in planned.out
     assert two("destroy-all", "--yes").exit_code == 0 and not store.nodes()
+
+
+def test_status_does_not_say_that_it_is_not_deployed(two: Line) -> None:
+    said = two("status")
+    assert f"numerai-bob on gcp {UNSEEN}" in said.err and "numerai-bob (cannot be seen from here)" in said.out
+    assert "numerai-bob (not deployed)" not in said.out and "numerai-alice (not deployed)" in said.out
+    bob = two("status", "--json").json["nodes"][1]
+    assert (bob["deployed"], bob["not_here"]) == (None, "this tool has no provider gcp")
+
+
+def test_history_says_that_its_runs_cannot_be_seen(two: Line) -> None:
+    assert f"numerai-bob on gcp {UNSEEN}" in two("history").err
+    assert two("history", "-m", "alice").err == ""
+
+
+def test_the_status_of_it_says_neither_that_it_is_not_deployed_nor_that_it_has_not_run(two: Line) -> None:
+    said = two("node", "-m", "bob", "status").out
+    assert UNSEEN in said and "has not run" not in said and "deployed    no" not in said
+    assert two("node", "-m", "bob", "status", "--json").json["not_here"] == "this tool has no provider gcp"
+    assert two("node", "-m", "alice", "status", "--json").json["not_here"] is None
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["logs", "logs --log-type webhook", "logs --run r1", "status -n 5", "cancel", "cancel r1", "rollback",
+     "rollback t1", "trigger", "deploy", "deploy --dry-run", "test"],
+)  # fmt: skip
+def test_what_needs_it_is_refused_with_what_leads_out(two: Line, command: str) -> None:
+    refused = two("node", "-m", "bob", *command.split())
+    assert refused.exit_code == 3 and "this tool has no provider gcp" in refused.err and FORGET in refused.err
+    assert "has not run" not in refused.err + refused.out
+
+
+def test_a_run_of_its_folder_says_that_it_is_not_known_what_is_deployed(two: Line) -> None:
+    node = HomeStore(two.home).nodes()["numerai-bob"]
+    factory = FakeFactory(two.home)
+    (said,) = beside_the_folder(node, factory.provider_of)
+    assert "is not deployed" not in said and "not known" in said and "no provider gcp" in said
