@@ -268,7 +268,7 @@ def deploy(
       numerai node -m alice deploy --dry-run
       numerai node -m alice deploy --model alice.model
     """
-    from ..usecases.deploy import check_deploy, deploy_node, how_it_runs, plan_deploy, runtime_note
+    from ..usecases.deploy import check_deploy, deploy_node, half_moved_note, how_it_runs, plan_deploy, runtime_note
     from ..usecases.hosting import assign_upload
     from ..usecases.runtime import RuntimeChoice
 
@@ -282,6 +282,8 @@ def deploy(
             factory.render.warn(text)
 
     refused: Any = {"force": force or model_file is not None, "runtime": choice, "allow_credentials": allow_credentials}
+    if (half := half_moved_note(chosen, factory.provider_recorded)) is not None:
+        warn(half)
     if model_file is not None:  # which is put into the folder, so that a refusal must come before
         check_deploy(chosen, provider, factory.store, **refused)
     ships = [] if model_file is None else [_ship(factory, chosen, provider, model_file, gate, warn, dry_run=dry_run)]
@@ -292,7 +294,9 @@ def deploy(
         return 0
     say = factory.render.progress
     done = deploy_node(chosen, provider, factory.store, say, warn=warn, **{**refused, "force": force})
-    assigned = assign_upload(chosen, done, provider, lambda: factory.api, lambda question: agrees(question, yes), say)
+    assigned = assign_upload(
+        chosen, done, factory.provider_recorded, lambda: factory.api, lambda question: agrees(question, yes), say
+    )
     told = {**plain(done), "warnings": warned}
     if assigned is not None:
         factory.render.result({**told, "assigned": assigned.done}, lambda: _show_assigned(factory, done, assigned))
@@ -402,7 +406,7 @@ def _test(factory: Factory, chosen: Node, no_submit: bool) -> int:
     render = factory.render
     verifier = Verifier(
         chosen,
-        factory.provider_of(chosen),
+        factory.provider_recorded,
         factory.api,
         factory.clock,
         on_fact=lambda fact: _show_fact(render, fact),

@@ -31,7 +31,7 @@ def status(factory: Factory) -> None:
       numerai status --json
     """
     with word_when_slow(factory.render, "Numerai has not answered yet; it is still being asked."):
-        summary = overview(factory.store, reader_of(factory), factory.ledger, factory.provider_of)
+        summary = overview(factory.store, reader_of(factory), factory.ledger)
     factory.render.result(summary, lambda: _show(factory, summary))
 
 

@@ -112,14 +112,19 @@ def where_it_is(node: Placed) -> str:
     return " and ".join(places(node))
 
 
-def finish_move(node: Node, provider_named: Callable[[str], Provider] | None = None) -> str:
-    """The commands that finish it, one way or the other, where the providers are there (`provider_named` tells)."""
-    config = f"numerai node -m {node.name} config"
+def finish_move(node: Node, provider_named: Callable[[str], Provider]) -> str:
+    """The commands that finish it, one way or the other; none names a provider that this tool does not have."""
     ways = {str(node.also_on): "goes on with it or goes back", node.provider: "leaves it here"}
-    there = [name for name in ways if provider_named is None or not isinstance(provider_named(name), NotHere)]
+    absent = absent_places(node, provider_named)
+    there = [f"{move_command(node, name)} {way}" for name, way in ways.items() if name not in absent]
     if not there:
         return f"{forget_command(node.name)} removes its record; what they hold stays."
-    return ", ".join(f"`{config} -P {name}` {ways[name]}" for name in there) + "."
+    return ", ".join(there) + "."
+
+
+def move_command(node: Node, provider: str) -> str:
+    """The command that brings a node to a provider, as a hint has it."""
+    return f"`numerai node -m {node.name} config -P {provider}`"
 
 
 def move_check(node: Node, provider_named: Callable[[str], Provider]) -> Check | None:

@@ -45,6 +45,7 @@ from .inspect import (
     finish_move,
     half_moved,
     is_own_webhook,
+    move_command,
     runs_officially,
 )
 from .kept_files import kept_by
@@ -80,7 +81,7 @@ class Mover:
         if request.disk is None and node.disk_gib is not None and not isinstance(new, LimitsDisk):
             node = replace(node, disk_gib=None)
         node = fitted(node, new, sized=request.sized, timed=request.timeout_minutes is not None)
-        _refuse_while_numerai_runs(old, model, again=f"numerai node -m {existing.name} config -P {name}")
+        _refuse_while_numerai_runs(old, model, again=move_command(existing, name))
         check_provider(node, new)
         if not request.example:
             check_source(source_of(node), home=self.store.home, dockerfile=needs_dockerfile(new))
@@ -246,17 +247,19 @@ class _Change:
 
     def _assign(self) -> None:
         """Raises unless Numerai runs what was deployed then, so that the old side stays."""
-        assign_upload(self.made, self.deployed, self.new, lambda: self.by.api, lambda question: True, self.by.report)
+        assign_upload(
+            self.made, self.deployed, self.by.provider_named, lambda: self.by.api, lambda question: True, self.by.report
+        )
 
     def _clear(self) -> None:
         name = self.node.name
         try:
             self.old.destroy(name, force=False, report=self.by.report)
         except NumeraiError as error:
-            again = f"numerai node -m {self.node.name} config -P {self.new.name}"
+            again = move_command(self.node, self.new.name)
             error.hint = (
                 f"{name} is on {self.new.name} already, and what {self.old.name} holds is still there. Wait for the end"
-                f" of what runs there, or see to what is said above; then `{again}` removes it."
+                f" of what runs there, or see to what is said above; then {again} removes it."
             )
             raise
 
@@ -280,7 +283,7 @@ def _refuse_while_numerai_runs(old: Provider, model: Model, again: str) -> None:
         raise NumeraiError(
             f"Numerai runs an upload for {model.name}, and only its website takes that away: until then Numerai calls"
             " no webhook for it, and takes no submission of it.",
-            f"First, {TAKES_AWAY}; then `{again}`.",
+            f"First, {TAKES_AWAY}; then {again}.",
             code="still-assigned",
         )
 

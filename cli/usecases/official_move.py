@@ -315,7 +315,7 @@ class Move:
         node = self._node(name)
         done = Verifier(
             node,
-            self.provider,
+            lambda name: self.provider,
             self.api,
             self.clock,
             on_fact=self.on_fact,

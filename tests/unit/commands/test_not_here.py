@@ -115,3 +115,33 @@ def test_a_run_of_its_folder_says_that_it_is_not_known_what_is_deployed(two: Lin
     factory = FakeFactory(two.home)
     (said,) = beside_the_folder(node, factory.provider_of)
     assert "is not deployed" not in said and "not known" in said and "no provider gcp" in said
+
+
+@pytest.fixture
+def half_gone(two: Line) -> Line:
+    """A node that is deployed here, and of which a move to a provider was begun that is not there any more."""
+    store = HomeStore(two.home)
+    assert two("node", "forget", "numerai-bob", "--yes").exit_code == 0
+    assert two("node", "deploy").exit_code == 0
+    store.save_node(replace(store.nodes()["numerai-alice"], also_on="gcp"))
+    two.api.set_webhook("id-alice", None)
+    return two
+
+
+@pytest.mark.parametrize(
+    "command", ["status", "doctor", "node test", "node deploy", "node deploy --dry-run", "uninstall"]
+)
+def test_no_hint_names_a_provider_that_is_not_there(half_gone: Line, command: str) -> None:
+    answer = half_gone(*command.split())
+    said = answer.out + answer.err
+    assert "is on local and on gcp" in said and "config -P local` leaves it here" in said
+    assert "config -P gcp" not in said
+
+
+def test_the_refusal_of_a_half_moved_node_offers_no_third_provider(two: Line) -> None:
+    """Which `config` would refuse."""
+    store = HomeStore(two.home)
+    store.save_node(replace(store.nodes()["numerai-bob"], also_on="aws"))
+    said = two("node", "-m", "bob", "logs").err
+    assert "numerai doctor" in said and "config -P local" not in said and FORGET in said
+    assert "config -P aws" in two("doctor").out

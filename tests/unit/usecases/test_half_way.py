@@ -10,7 +10,7 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Check, CheckStatus, Node, RunState
-from numerai_compute.usecases.deploy import deploy_node
+from numerai_compute.usecases.deploy import deploy_node, half_moved_note
 from numerai_compute.usecases.destroy import destroy_node
 from numerai_compute.usecases.doctor import Doctor
 from numerai_compute.usecases.forget import forget_node
@@ -24,6 +24,7 @@ from numerai_compute.watching.settings import WatchSettings
 from numerai_compute.watching.watcher import Watcher
 
 from tests.fakes import KEYS, NOW, FakeApi, FakeClock, FakeProvider
+from tests.present import present
 from tests.unit.usecases.test_move import Killed, Setting
 from tests.unit.usecases.test_official_move import NAMES, OLD, World
 from tests.unit.watching.test_watcher import ROUND, Person
@@ -47,7 +48,7 @@ def setting(store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node) 
 
 def found(world: World, name: str) -> Check:
     node = world.store.nodes()[name]
-    return webhook_check(node, world.api.by_id[node.model_id], world.new, world.api.url, lambda: False)
+    return webhook_check(node, world.api.by_id[node.model_id], lambda name: world.new, world.api.url, lambda: False)
 
 
 # the official tool's cluster
@@ -59,7 +60,7 @@ def test_doctor_leaves_the_webhook_to_the_move_that_proves_the_node_first(world:
     assert check.status is CheckStatus.FAILED and "is not finished" in check.why
     assert (check.mend, check.safe_fix) == (MOVE_AWS, None)
     with pytest.raises(NumeraiError) as refused:
-        register(world.store.nodes()[name], world.new, world.api, world.store, lambda line: None)
+        register(world.store.nodes()[name], lambda name: world.new, world.api, world.store, lambda line: None)
     assert MOVE_AWS in str(refused.value.hint) and world.api.by_id[f"id-{name}"].webhook == OLD.format(name)
 
 
@@ -86,7 +87,8 @@ def test_a_node_in_the_old_cluster_has_not_merely_another_address(world: World) 
 def test_the_test_of_a_node_points_to_the_move(world: World) -> None:
     facts: list[Fact] = []
     node = world.store.nodes()["numerai-bob"]
-    Verifier(node, world.new, world.api, world.clock, facts.append, lambda line: None, lambda line: None).verify()
+    here = lambda name: world.new  # noqa: E731
+    Verifier(node, here, world.api, world.clock, facts.append, lambda line: None, lambda line: None).verify()
     assert facts[-1].holds is False and facts[-1].mend == MOVE_AWS
 
 
@@ -165,11 +167,11 @@ def test_a_node_without_an_image_is_deployed_before_numerai_calls_it(
     provider.deployments.clear()
     for held in (None, "http://127.0.0.1:7/numerai-alice/token-of-numerai-alice", "https://elsewhere/x"):
         api.set_webhook("id-alice", held)
-        check = webhook_check(node, api.by_id["id-alice"], provider, api.url, lambda: False)
+        check = webhook_check(node, api.by_id["id-alice"], lambda name: provider, api.url, lambda: False)
         assert check.status is CheckStatus.FAILED and "not deployed" in check.why
         assert (check.mend, check.safe_fix) == ("numerai node -m numerai-alice deploy", None)
         with pytest.raises(NumeraiError, match="not deployed"):
-            register(node, provider, api, store, lambda line: None)
+            register(node, lambda name: provider, api, store, lambda line: None)
         assert api.by_id["id-alice"].webhook == held
 
 
@@ -191,7 +193,7 @@ def half_way(setting: Setting, before: str) -> Node:
 def test_doctor_registers_no_side_of_a_node_that_is_on_two_providers(setting: Setting) -> None:
     node = half_way(setting, "build")
     setting.api.set_webhook("id-alice", None)
-    check = webhook_check(node, setting.api.by_id["id-alice"], setting.here, setting.api.url, lambda: False)
+    check = webhook_check(node, setting.api.by_id["id-alice"], setting.provider, setting.api.url, lambda: False)
     assert check.safe_fix is None and "config -P aws" in str(check.mend)
 
 
@@ -254,10 +256,11 @@ def test_destroy_removes_the_side_that_is_here_and_says_what_stays_elsewhere(
 
 def test_a_deploy_says_on_which_side_of_a_half_moved_node_it_is(setting: Setting) -> None:
     """What the other side was given before stays there, and runs once the move has gone on."""
-    node, warned = half_way(setting, "let Numerai"), list[str]()
+    node = half_way(setting, "let Numerai")
     setting.here.hash = "changed"
-    deploy_node(node, setting.here, setting.store, lambda line: None, warn=warned.append, force=False)
-    assert "deploys it on local only" in warned[0] and "config -P aws" in warned[0]
+    note = present(half_moved_note(node, setting.provider))
+    assert "deploys it on local only" in note and "config -P aws" in note
+    deploy_node(node, setting.here, setting.store, lambda line: None, force=False)
     assert setting.there.deployments["numerai-alice"].source_hash == "h1"
 
 
