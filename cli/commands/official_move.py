@@ -78,6 +78,7 @@ def _move(factory: Factory, cluster: OfficialCluster, provider: Provider) -> Mov
         factory.official_cloud,
         factory.store,
         provider,
+        factory.provider_recorded,
         factory.api,
         factory.clock,
         factory.move_record,

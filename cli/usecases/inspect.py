@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ..counting import counted
-from ..errors import NumeraiError
+from ..errors import EnvironmentNotReady, NumeraiError
 from ..models import (
     OFFICIAL_PROVIDER,
     Check,
@@ -125,6 +125,13 @@ def finish_move(node: Node, provider_named: Callable[[str], Provider]) -> str:
 def move_command(node: Node, provider: str) -> str:
     """The command that brings a node to a provider, as a hint has it."""
     return f"`numerai node -m {node.name} config -P {provider}`"
+
+
+def refuse_half_moved(nodes: Iterable[Node], provider_named: Callable[[str], Provider]) -> None:
+    """`EnvironmentNotReady` with code `half-moved` while one of these is left between two providers."""
+    for node in nodes:
+        if node.also_on is not None:
+            raise EnvironmentNotReady(half_moved(node), finish_move(node, provider_named), code="half-moved")
 
 
 def move_check(node: Node, provider_named: Callable[[str], Provider]) -> Check | None:

@@ -46,6 +46,7 @@ from .inspect import (
     half_moved,
     is_own_webhook,
     move_command,
+    places,
     runs_officially,
 )
 from .kept_files import kept_by
@@ -68,7 +69,7 @@ class Mover:
     dry_run: bool = False
 
     def move(self, request: NodeRequest, model: Model, existing: Node) -> Plan | Configured:
-        """Bring a node, which the caller has locked, to the provider that is asked for, or that it is recorded with.
+        """Bring a node, which the caller has locked, to the provider that is asked for.
 
         Numerai has one webhook for a model, so it calls one side all the time: the old one until the new one is
         configured and deployed, then the new one. What the old one holds is removed last. Ended at any point, the same
@@ -289,8 +290,9 @@ def _refuse_while_numerai_runs(old: Provider, model: Model, again: str) -> None:
 
 
 def _target(request: NodeRequest, existing: Node, provider_named: Callable[[str], Provider]) -> str:
-    """The provider that the node is to be on. `UsageError` for a third one while it is left between two."""
-    name = request.provider or existing.provider
-    if existing.also_on is not None and name not in (existing.provider, existing.also_on):
-        raise UsageError(half_moved(existing), finish_move(existing, provider_named), code="half-moved")
-    return name
+    """The provider that the node is to be on. `UsageError` while it is left between two, unless one of them is named:
+    what Numerai calls depends on it."""
+    if existing.also_on is not None and request.provider not in places(existing):
+        first = f"First, {finish_move(existing, provider_named)}"
+        raise UsageError(half_moved(existing), first, code="half-moved")
+    return request.provider or existing.provider

@@ -35,7 +35,7 @@ from ..ports import (
 )
 from .configure import PICKLE_ASSIGNED
 from .deploy import deploy_node
-from .inspect import KEYS_OF_ACCOUNT, not_in_account
+from .inspect import KEYS_OF_ACCOUNT, not_in_account, refuse_half_moved
 from .upgrade import AWS_PROFILE
 from .verify import Fact, Verdict, Verifier
 from .withholding import check_withholds
@@ -84,6 +84,7 @@ class Move:
     cloud: OfficialCloud
     store: StateStore
     provider: Provider
+    provider_named: Callable[[str], Provider]
     api: NumeraiApi
     clock: Clock
     record: MoveRecord
@@ -97,8 +98,9 @@ class Move:
     def plan(self) -> MovePlan:
         """Look at everything and change nothing, without a word with AWS. Raises where the move could not be brought
         to its end, but for images that are missing: `previews` and `carry_out` look for those."""
-        models = self._models()
         nodes = self._nodes()
+        refuse_half_moved(nodes, self.provider_named)
+        models = self._models()
         steps = tuple(self._steps(nodes, models))
         done = self.record.done()
         doubts = tuple(self._doubts(nodes, models))

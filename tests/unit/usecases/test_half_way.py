@@ -307,3 +307,35 @@ def test_a_move_from_or_to_a_provider_that_is_gone_names_the_side_that_is_there(
     setting.look = lambda: None  # type: ignore[method-assign]
     setting.config(provider="local")
     assert (setting.node().provider, setting.node().also_on) == ("local", None)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"memory": 3}, {"cron": "5 12 * * TUE-SAT", "register_webhook": True}, {"register_webhook": True}, {}]
+)
+@pytest.mark.parametrize("before", ["build", "let Numerai", "record that numerai-alice is on aws", "remove"])
+def test_a_change_that_names_no_provider_waits_for_the_end_of_the_move(
+    setting: Setting, before: str, changes: dict[str, object]
+) -> None:
+    """Else it would bring the node to the side that it is recorded with, and Numerai's calls with it."""
+    node = half_way(setting, before)
+    called, sides = (
+        setting.api.by_id["id-alice"].webhook,
+        (dict(setting.here.configured), dict(setting.there.configured)),
+    )
+    for setting.dry_run in (True, False):
+        with pytest.raises(NumeraiError, match="as a move between them was not finished") as refused:
+            setting.config(**changes)
+        hint = str(refused.value.hint)
+        assert refused.value.code == "half-moved" and "config -P aws" in hint and "config -P local" in hint
+    assert setting.node() == node and setting.api.by_id["id-alice"].webhook == called
+    assert (setting.here.configured, setting.there.configured) == sides
+    setting.done(provider="aws", **changes)
+    setting.check_is_on(setting.there, setting.here)
+
+
+def test_the_move_off_the_old_cluster_waits_for_the_end_of_a_move_to_another_provider(home: Path, folder: Path) -> None:
+    world = World(home, folder)
+    world.store.save_node(replace(world.store.nodes()["numerai-bob"], also_on="local"))
+    error = world.refused()
+    assert error.code == "half-moved" and "numerai node -m numerai-bob config -P local" in str(error.hint)
+    assert not world.new.configured and not world.done

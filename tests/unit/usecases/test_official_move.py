@@ -126,6 +126,7 @@ class World:
             self.old,
             self.store,
             self.new,
+            lambda name: self.new,
             self.api,
             self.clock,
             Record(self.store.home / "aws" / "move.json"),
