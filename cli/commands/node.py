@@ -272,8 +272,8 @@ def deploy(
     from ..usecases.hosting import assign_upload
     from ..usecases.runtime import RuntimeChoice
 
-    chosen = _node(factory)
-    provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
+    chosen, named = _node(factory), factory.provider_recorded
+    provider, choice = named(chosen.provider), RuntimeChoice(runtime) if runtime else None
     warned: list[str] = []
 
     def warn(text: str) -> None:
@@ -282,7 +282,7 @@ def deploy(
             factory.render.warn(text)
 
     refused: Any = {"force": force or model_file is not None, "runtime": choice, "allow_credentials": allow_credentials}
-    if (half := half_moved_note(chosen, factory.provider_recorded)) is not None:
+    if (half := half_moved_note(chosen, named)) is not None:
         warn(half)
     if model_file is not None:  # which is put into the folder, so that a refusal must come before
         check_deploy(chosen, provider, factory.store, **refused)
@@ -294,21 +294,19 @@ def deploy(
         return 0
     say = factory.render.progress
     done = deploy_node(chosen, provider, factory.store, say, warn=warn, **{**refused, "force": force})
-    assigned = assign_upload(
-        chosen, done, factory.provider_recorded, lambda: factory.api, lambda question: agrees(question, yes), say
-    )
+    assigned = assign_upload(chosen, done, named, lambda: factory.api, lambda question: agrees(question, yes), say)
     told = {**plain(done), "warnings": warned}
     if assigned is not None:
         factory.render.result({**told, "assigned": assigned.done}, lambda: _show_assigned(factory, done, assigned))
         return 0 if assigned.done else EXIT_FAILED
-
-    def show() -> None:
-        what = "is deployed" if done.changed else "is deployed already: nothing has changed"
-        factory.render.mark(OK, f"{chosen.name} {what}", detail=done.image)
-        factory.render.say(f"Next: numerai node -m {chosen.name} test")
-
-    factory.render.result(told, show)
+    factory.render.result(told, lambda: _show_deployed(factory, done))
     return 0
+
+
+def _show_deployed(factory: Factory, done: Deployment) -> None:
+    what = "is deployed" if done.changed else "is deployed already: nothing has changed"
+    factory.render.mark(OK, f"{done.node} {what}", detail=done.image)
+    factory.render.say(f"Next: numerai node -m {done.node} test")
 
 
 def _show_assigned(factory: Factory, done: Deployment, assigned: Assigned) -> None:

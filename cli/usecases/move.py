@@ -120,13 +120,19 @@ class _Change:
         unassigned = isinstance(old, RunByNumerai)  # by hand, which had to come first: it ran until then
         runs = self.official or unassigned or old.deployment(node.name) is not None
         found = new.deployment(node.name)  # without a source hash Numerai runs an upload there that is not this home's
-        self.deploys = (found is None or not found.source_hash) and runs
+        self.deploys = runs and (found is None or not found.source_hash or self._is_older(found))
         self.own = is_own_webhook(model.webhook, existing, old.webhook_url(node.name))
         self.other = None if self.own else taken_from(node, model, new)
         self.kept = kept_by(node, old, new)
         self.made = replace(node, webhook_url=None, also_on=old.name)
         self.deployed: Deployment  # what `_deploy` has put in place
         self.hosted = isinstance(new, RunByNumerai)
+
+    def _is_older(self, found: Deployment) -> bool:
+        """Whether the side that the node is recorded with was deployed after the one that a move has begun to make."""
+        current = self.old.deployment(self.node.name)
+        begun = self.existing.also_on == self.new.name
+        return begun and current is not None and current.deployed_at.timestamp() > found.deployed_at.timestamp()
 
     def plan(self) -> Plan:
         """The steps, each of which can be done again, and what should be known before."""
@@ -139,7 +145,8 @@ class _Change:
         ]
         if self.deploys:
             until = ""
-            if not isinstance(self.old, (NotHere, RunByNumerai)):
+            called = self.model.webhook is not None and self.model.webhook == self.new.webhook_url(name)
+            if not called and not isinstance(self.old, (NotHere, RunByNumerai)):
                 until = f"; until then {official_cluster(self.old) if self.official else old} runs it"
             build = f"build {source_of(self.node)} and deploy it on {new}"
             if self.hosted:

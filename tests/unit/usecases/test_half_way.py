@@ -254,8 +254,39 @@ def test_destroy_removes_the_side_that_is_here_and_says_what_stays_elsewhere(
     assert setting.api.by_id["id-alice"].webhook is None
 
 
+def deployed_later(side: FakeProvider) -> None:
+    known = side.deployments["numerai-alice"]
+    side.deployments["numerai-alice"] = replace(known, deployed_at=known.deployed_at + timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(("before", "then"), [("let Numerai", "aws"), ("remove", "local")])
+def test_a_move_that_goes_on_takes_over_what_was_deployed_meanwhile(setting: Setting, before: str, then: str) -> None:
+    """Else Numerai would call an older image from then on than it did until then."""
+    half_way(setting, before)
+    side, other = (setting.there, setting.here) if then == "aws" else (setting.here, setting.there)
+    side.hash = other.hash = "newer"
+    deploy_node(setting.node(), other, setting.store, lambda line: None, force=False)
+    deployed_later(other)
+    setting.dry_run = True
+    (step,) = [step for step in setting.config(provider=then).describe() if "deploy it on" in step]  # type: ignore
+    assert step.endswith(f"deploy it on {then}; until then {other.name} runs it")
+    setting.dry_run = False
+    setting.done(provider=then)
+    setting.check_is_on(side, other)
+    assert side.deployments["numerai-alice"].source_hash == "newer"
+
+
+@pytest.mark.parametrize("then", ["aws", "local"])
+def test_a_move_without_a_deploy_meanwhile_builds_nothing_again(setting: Setting, then: str) -> None:
+    half_way(setting, "let Numerai")
+    deployed_later(setting.there)  # by the move itself
+    setting.here.hash = setting.there.hash = "newer"
+    setting.done(provider=then)
+    side = setting.there if then == "aws" else setting.here
+    assert side.deployments["numerai-alice"].source_hash == "h1"
+
+
 def test_a_deploy_says_on_which_side_of_a_half_moved_node_it_is(setting: Setting) -> None:
-    """What the other side was given before stays there, and runs once the move has gone on."""
     node = half_way(setting, "let Numerai")
     setting.here.hash = "changed"
     note = present(half_moved_note(node, setting.provider))
