@@ -179,7 +179,7 @@ class Watch:
             now=self._numerai.now(),  # before anything is asked: what an answer cannot hold yet is not missed
             round=round_,
             node=name,
-            command=f"numerai node -m {name.partition('-')[2]}",
+            command=f"numerai node -m {name}",
             models=(policy.Model(name),),
             begin=max(round_.open_time, since),
             grace=None if grace == policy.GRACE else grace,  # the default shrinks with the window

@@ -901,6 +901,7 @@ def test_before_the_deadline_people_are_told_once_and_after_it_that_the_round_wa
     ((title, text),) = watch.told()
     assert title == f"numerai-alice: round {NUMBER} was missed"
     assert "Run job-0 failed." in text
+    assert "`numerai node -m numerai-alice logs`" in text, "a model of that name may be in another tournament, too"
     assert watch.batch.submitted == [], "after the deadline nothing is started"
 
 
