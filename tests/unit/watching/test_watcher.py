@@ -25,6 +25,7 @@ from numerai_compute.models import (
     Submission,
     SubmissionEntry,
 )
+from numerai_compute.providers.absent import AbsentProvider
 from numerai_compute.watching.ledger import Ledger
 from numerai_compute.watching.policy import Step
 from numerai_compute.watching.settings import WatchSettings, watch_settings
@@ -907,6 +908,18 @@ def test_a_node_that_was_never_deployed_is_told_with_the_command(bench: Bench, n
     assert bench.notifier.kinds == ["failure"] and "numerai node -m numerai-alice deploy" in bench.notifier.told[0].text
     bench.deploy(node)
     assert bench.after(12).step is Step.TRIGGERED
+
+
+def test_a_node_whose_provider_is_not_there_is_told_as_that_and_not_as_never_deployed(bench: Bench, node: Node) -> None:
+    bench.store.by_name = {node.name: replace(node, provider="gcp")}
+    bench.providers["gcp"] = AbsentProvider("gcp")  # type: ignore[assignment]
+    assert bench.after(5).step is Step.STUCK
+    bench.after(45)
+    (notice,) = bench.notifier.told
+    assert "this tool has no provider gcp" in notice.text and "never deployed" not in notice.text
+    assert f"numerai node forget {node.name}" in notice.text
+    bench.submit(node)
+    assert bench.after(50).step is Step.SUBMITTED, "where it is, it runs"
 
 
 def test_unreadable_nodes_and_missing_keys_are_said_and_looked_for_again(bench: Bench, node: Node) -> None:
