@@ -251,6 +251,19 @@ def test_a_test_without_submitting_holds_back_no_run(bench: Bench, node: Node, e
     assert "watch-8-100-1" in bench.triggers
 
 
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_half_moved_node_that_numerai_calls_on_its_other_side_is_not_started_here_at_once(
+    bench: Bench, node: Node, reachable: bool
+) -> None:
+    """The record of a move may be one step behind: the other side runs it, and this one only makes up for that."""
+    bench.provider.reachable = reachable
+    bench.store.by_name = {node.name: replace(node, also_on="aws")}
+    bench.api.set_webhook(node.model_id, "https://new.on.aws/numerai-alice/other-token")
+    for minutes in (1, 5, 9):
+        assert bench.after(minutes).step is Step.WAITING and not bench.triggers
+    assert bench.after(11).step is Step.TRIGGERED
+
+
 def test_a_schedule_is_waited_for(bench: Bench, node: Node) -> None:
     bench.store.by_name[node.name] = replace(node, cron="30 12 * * *")
     bench.provider.reachable = False
