@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.modelling.runtime import DEPLOYED
+from numerai_compute.usecases.deployed import deployed_model
 from numerai_compute.usecases.inspect import beside_the_folder
 
 from tests.unit.commands.conftest import FakeFactory, Line
@@ -145,3 +147,12 @@ def test_the_refusal_of_a_half_moved_node_offers_no_third_provider(two: Line) ->
     said = two("node", "-m", "bob", "logs").err
     assert "numerai doctor" in said and "config -P local" not in said and FORGET in said
     assert "config -P aws" in two("doctor").out
+
+
+def test_neither_a_training_there_nor_a_comparison_calls_it_not_deployed(two: Line) -> None:
+    refused = two("train", "--on", "bob")
+    assert refused.exit_code == 3 and "this tool has no provider gcp" in refused.err and FORGET in refused.err
+    node = HomeStore(two.home).nodes()["numerai-bob"]
+    (Path(node.path) / DEPLOYED).write_bytes(b"x")
+    (note,) = deployed_model(node, FakeFactory(two.home).provider_of).notes
+    assert "not known" in note and "not deployed" not in note
