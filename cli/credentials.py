@@ -17,6 +17,9 @@ from .source import Source, source_files
 BLOCK = 1 << 20
 OVERLAP = 4096
 """Bytes of the block before that are looked at again, so that nothing hides at its end."""
+SHORTEST_SOUGHT = 8
+"""Characters: anything shorter, a key of a rehearsal say, also stands in files as a word or a part of one. A secret key
+of AWS has 40, a webhook's token 43; how long Numerai's are is documented nowhere."""
 
 _NAMES = (
     ((".env", ".env.*", "*.env", ".envrc"), "environment files hold keys"),
@@ -73,9 +76,11 @@ def credentials_in(source: Source, recorded: Iterable[str | None] = ()) -> list[
     """The files of the build context that look like credentials, at any depth. One entry a file.
 
     By their name, by a private key or a token inside, or because one of the `recorded` secrets stands in them, in the
-    forms in which programs write one. What is packed (zip, gzip, git) is looked at unpacked.
+    forms in which programs write one, unless it is shorter than `SHORTEST_SOUGHT`. What is packed (zip, gzip, git) is
+    looked at unpacked.
     """
-    secrets = frozenset(form for secret in recorded if secret for form in byte_forms(secret.strip()))
+    sought = [stripped for secret in recorded if secret and len(stripped := secret.strip()) >= SHORTEST_SOUGHT]
+    secrets = frozenset(form for secret in sought for form in byte_forms(secret))
     found = []
     for name in source_files(source):
         file = source.context / name

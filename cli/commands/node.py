@@ -24,6 +24,7 @@ from ..usecases.inspect import (
     latest_run,
     list_nodes,
     node_status,
+    require_provider,
     run_log,
     where_it_is,
 )
@@ -267,12 +268,12 @@ def deploy(
       numerai node -m alice deploy --dry-run
       numerai node -m alice deploy --model alice.model
     """
-    from ..usecases.deploy import check_deploy, deploy_node, how_it_runs, plan_deploy, runtime_note
+    from ..usecases.deploy import check_deploy, deploy_node, half_moved_note, how_it_runs, plan_deploy, runtime_note
     from ..usecases.hosting import assign_upload
     from ..usecases.runtime import RuntimeChoice
 
-    chosen = _node(factory)
-    provider, choice = factory.provider_of(chosen), RuntimeChoice(runtime) if runtime else None
+    chosen, named = _node(factory), factory.provider_recorded
+    provider, choice = named(chosen.provider), RuntimeChoice(runtime) if runtime else None
     warned: list[str] = []
 
     def warn(text: str) -> None:
@@ -281,6 +282,8 @@ def deploy(
             factory.render.warn(text)
 
     refused: Any = {"force": force or model_file is not None, "runtime": choice, "allow_credentials": allow_credentials}
+    if (half := half_moved_note(chosen, named)) is not None:
+        warn(half)
     if model_file is not None:  # which is put into the folder, so that a refusal must come before
         check_deploy(chosen, provider, factory.store, **refused)
     ships = [] if model_file is None else [_ship(factory, chosen, provider, model_file, gate, warn, dry_run=dry_run)]
@@ -291,19 +294,19 @@ def deploy(
         return 0
     say = factory.render.progress
     done = deploy_node(chosen, provider, factory.store, say, warn=warn, **{**refused, "force": force})
-    assigned = assign_upload(chosen, done, provider, lambda: factory.api, lambda question: agrees(question, yes), say)
+    assigned = assign_upload(chosen, done, named, lambda: factory.api, lambda question: agrees(question, yes), say)
     told = {**plain(done), "warnings": warned}
     if assigned is not None:
         factory.render.result({**told, "assigned": assigned.done}, lambda: _show_assigned(factory, done, assigned))
         return 0 if assigned.done else EXIT_FAILED
-
-    def show() -> None:
-        what = "is deployed" if done.changed else "is deployed already: nothing has changed"
-        factory.render.mark(OK, f"{chosen.name} {what}", detail=done.image)
-        factory.render.say(f"Next: numerai node -m {chosen.name} test")
-
-    factory.render.result(told, show)
+    factory.render.result(told, lambda: _show_deployed(factory, done))
     return 0
+
+
+def _show_deployed(factory: Factory, done: Deployment) -> None:
+    what = "is deployed" if done.changed else "is deployed already: nothing has changed"
+    factory.render.mark(OK, f"{done.node} {what}", detail=done.image)
+    factory.render.say(f"Next: numerai node -m {done.node} test")
 
 
 def _show_assigned(factory: Factory, done: Deployment, assigned: Assigned) -> None:
@@ -346,7 +349,7 @@ def rollback(factory: Factory, tag: str | None, dry_run: bool) -> None:
     from ..usecases.deploy import choose_earlier, roll_back
 
     chosen = _node(factory)
-    provider = factory.provider_of(chosen)
+    provider = require_provider(chosen, factory.provider_of(chosen))
     tag = choose_earlier(chosen, provider, tag)
     if dry_run:
         show_plan(factory.render, [f"let {tag} run again in place of what is deployed"])
@@ -401,7 +404,7 @@ def _test(factory: Factory, chosen: Node, no_submit: bool) -> int:
     render = factory.render
     verifier = Verifier(
         chosen,
-        factory.provider_of(chosen),
+        factory.provider_recorded,
         factory.api,
         factory.clock,
         on_fact=lambda fact: _show_fact(render, fact),
@@ -561,7 +564,7 @@ def _show_log(
 
 
 def _print_log(factory: Factory, chosen: Node, num_lines: int, follow: bool, log_type: str, run_id: str | None) -> None:
-    render, provider = factory.render, factory.provider_of(chosen)
+    render, provider = factory.render, require_provider(chosen, factory.provider_of(chosen))
     if log_type == "webhook":
         calls = list(reversed(provider.webhook_calls(chosen.name, num_lines)))
         render.result(calls, lambda: _show_calls(render, calls))
@@ -630,7 +633,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         *([("built from", node.context)] if node.context else []),
         *[("pinned", f"{name}@{digest}") for name, digest in (node.base_digests or {}).items()],
         *([("capabilities", ", ".join(node.capabilities))] if node.capabilities else []),
-        ("deployed", _when(deployed, now)),
+        ("deployed", _when(deployed, now) if state.not_here is None else f"cannot be seen from here: {state.not_here}"),
         *_starts(node, factory.provider_of(node)),
     ]
     if node.retrain_days is not None:
@@ -646,7 +649,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
             columns,
             [(r.id, r.state.value, ago(r.created_at, now), r.trigger_id or "-", r.message or "") for r in state.runs],
         )
-    else:
+    elif state.not_here is None:
         render.say("It has not run yet.")
 
 
@@ -672,7 +675,7 @@ def _ended(run: Run) -> str:
 def cancel(factory: Factory, run_id: str | None) -> None:
     """Stop a run, by default the node's latest."""
     chosen = _node(factory)
-    provider = factory.provider_of(chosen)
+    provider = require_provider(chosen, factory.provider_of(chosen))
     if run_id is None:
         latest = latest_run(chosen, provider)
         if latest is None:

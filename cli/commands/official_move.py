@@ -31,10 +31,11 @@ def move_aws(factory: Factory, cluster: OfficialCluster, aws_profile: str | None
         *(describe(found, factory.providers, factory.provider_recorded, aws_profile) if found else ()),
         *plan.found,
     ]
+    previews = _previews(factory, move)
     if dry_run:
-        show_plan(render, [step.words for step in plan.pending], [*lines, *plan.notes, *_by_hand(plan)])
+        show_plan(render, [step.words for step in plan.pending], [*lines, *plan.notes, *previews, *_by_hand(plan)])
         return
-    for line in [*lines, "This will be done:", *_numbered(plan), *plan.notes, *_previews(factory, move)]:
+    for line in [*lines, "This will be done:", *_numbered(plan), *plan.notes, *previews]:
         render.progress(line)
     for doubt in plan.doubts:
         confirm(f"{doubt} Go on?", yes)
@@ -77,6 +78,7 @@ def _move(factory: Factory, cluster: OfficialCluster, provider: Provider) -> Mov
         factory.official_cloud,
         factory.store,
         provider,
+        factory.provider_recorded,
         factory.api,
         factory.clock,
         factory.move_record,

@@ -67,7 +67,7 @@ def show_plan(render: Renderer, steps: Sequence[str], notes: Sequence[str] = ())
     """End a dry run: what would be done, step by step, and what should be known before."""
 
     def show() -> None:
-        render.say("This would be done:")
+        render.say("This would be done:" if steps else "Nothing would be done.")
         for number, step in enumerate(steps, 1):
             render.say(f"  {number}. {step}")
         for note in notes:

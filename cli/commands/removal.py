@@ -12,8 +12,8 @@ from ..models import DEFAULT_PROVIDER, Node
 from ..names import plainly
 from ..render import FAILED, OK, Renderer
 from ..usecases.configure import refuse_legacy
-from ..usecases.destroy import destroy_node, official_note
-from ..usecases.inspect import cannot_be_used, list_nodes, where_it_is
+from ..usecases.destroy import cannot_be_removed, destroy_node, what_stays
+from ..usecases.inspect import list_nodes, where_it_is
 from ..usecases.uninstall import Uninstalled
 from .options import confirm, destroy_options, dry_run_option, output_options, show_plan, yes_option
 
@@ -25,23 +25,25 @@ from .options import confirm, destroy_options, dry_run_option, output_options, s
 def destroy_all(factory: Factory, preserve_node_config: bool, force: bool, yes: bool, dry_run: bool) -> int:
     """Take every node out of service and remove everything the providers hold. Your folders stay.
 
-    Asks once. A node that cannot be destroyed is named, and the others are destroyed all the same.
+    Asks once. A node that cannot be destroyed is named, and the others are destroyed all the same; it ends with 1 then.
     """
-    render, nodes, unusable = factory.render, list_nodes(factory.store), cannot_be_used(factory.store)
+    render = factory.render
     refuse_legacy(factory.store)
-    notes = [*unusable.values(), *(note for node in nodes for note in official_note(node))]
+    stays = cannot_be_removed(factory.store, factory.provider_recorded)
+    nodes = [node for node in list_nodes(factory.store) if node.name not in stays]
+    notes = [*stays.values(), *(note for node in nodes for note in what_stays(node, factory.provider_recorded))]
     if dry_run:
         show_plan(render, [f"destroy {node.name} on {where_it_is(node)}" for node in nodes], notes)
-        return 0
+        return 1 if stays else 0
     for line in (*(f"- {node.name} on {where_it_is(node)}" for node in nodes), *notes):
         render.progress(line)
     if nodes:
         confirm(f"Destroy {'it' if len(nodes) == 1 else f'all {len(nodes)} of them'}?", yes)
     destroyed, failed = _destroy(factory, nodes, force=force, keep_config=preserve_node_config)
-    failed |= unusable
+    failed |= stays
 
     def show() -> None:
-        if not nodes and not unusable:
+        if not nodes and not stays:
             render.say("No node is configured.")
         _show(render, destroyed, failed)
 

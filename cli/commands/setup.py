@@ -18,6 +18,7 @@ from ..pasted import pasted_keys
 from ..ports import NamesPolicy, RunByNumerai
 from ..providers.registry import provider_factory
 from ..render import FAILED
+from ..usecases.resolve import name_to_type
 from ..usecases.scaffold import example_for
 from ..usecases.settings import ProviderSettings
 from ..usecases.setup import STAKE_SCOPES, FoundModel, SetUp, lacking, move_state, set_up
@@ -198,9 +199,10 @@ def _show(factory: Factory, result: SetUp, dry_run: bool) -> None:
     else:
         where = "" if result.provider == "local" else f" -P {result.provider}"
         first = result.models[0] if result.models else FoundModel("MODEL", Tournament.CLASSIC)
+        name = name_to_type(first.name, first.tournament) if result.models else first.name
         hosted = isinstance(factory.provider(result.provider), RunByNumerai)
         example = "--path my-node" if hosted else f"--example {example_for(first.tournament)} --path my-node"
-        render.say(f"Next: numerai node -m {first.name} config{where} {example}")
+        render.say(f"Next: numerai node -m {name} config{where} {example}")
 
 
 def _title(tournament: int) -> str:

@@ -31,7 +31,7 @@ def status(factory: Factory) -> None:
       numerai status --json
     """
     with word_when_slow(factory.render, "Numerai has not answered yet; it is still being asked."):
-        summary = overview(factory.store, reader_of(factory), factory.ledger, factory.provider_of)
+        summary = overview(factory.store, reader_of(factory), factory.ledger)
     factory.render.result(summary, lambda: _show(factory, summary))
 
 
@@ -88,6 +88,8 @@ def _tournament(glance: TournamentGlance) -> str:
 def _row(glance: NodeGlance, now: datetime) -> tuple[str, ...]:
     latest, where = glance.latest, where_it_is(glance)
     name = glance.node if glance.deployed is not False else f"{glance.node} (not deployed)"
+    if glance.not_here is not None:
+        name = f"{glance.node} (cannot be seen from here)"
     if latest is None:
         return name, where, "-", "-", "-", "-"
     run = latest.runs[-1] if latest.runs else None

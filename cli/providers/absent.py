@@ -73,8 +73,11 @@ class AbsentProvider:
 
     def refusal(self, node: Node) -> EnvironmentNotReady:
         """The error for what would need it, with the commands that lead out."""
-        move, forget = f"numerai node -m {node.name} config -P local", f"numerai node forget {node.name}"
-        hint = f"`{move}` moves it to this machine, `{forget}` removes its record; what {self.name} holds stays."
+        forget = f"`numerai node forget {node.name}` removes its record; what {self.name} holds stays."
+        hint = f"`numerai node -m {node.name} config -P local` moves it to this machine, {forget}"
+        if node.also_on is not None:
+            other = node.also_on if node.also_on != self.name else node.provider
+            hint = f"A move of it from or to {other} was not finished: `numerai doctor` says what ends it, {forget}"
         return EnvironmentNotReady(
             f"{node.name} runs on {self.name}, and {self.not_here}.", hint, code="not-runnable-here"
         )

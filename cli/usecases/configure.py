@@ -40,7 +40,7 @@ from ..source import check_place, check_source, source_of
 from .base_digests import present_digests
 from .data import DATA_VERSION
 from .hosting import RUNS_IT, fitted, needs_dockerfile
-from .inspect import called_officially, is_own_webhook
+from .inspect import called_officially, is_own_webhook, require_provider
 from .plan import Plan, Step
 from .resolve import resolve_model
 from .retraining import NOT_RETRAINED, calls_retrain
@@ -468,8 +468,7 @@ def _in_words(digests: Mapping[str, str] | None) -> str:
 
 def check_provider(node: Node, provider: Provider) -> None:
     """Raise before anything is touched where a provider is not there, or cannot give a node what it asks for."""
-    if isinstance(provider, NotHere):
-        raise provider.refusal(node)
+    require_provider(node, provider)
     check_capabilities(node, provider)
     check_disk(node, provider)
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from ..models import CostEstimate, Node
-from ..ports import EstimatesCost, NotHere, Provider
-from .inspect import places
+from ..ports import EstimatesCost, Provider
+from .inspect import absent_places, places
 
 
 def node_costs(nodes: Mapping[str, Node], provider_named: Callable[[str], Provider]) -> dict[str, CostEstimate | None]:
@@ -26,7 +26,7 @@ def node_costs(nodes: Mapping[str, Node], provider_named: Callable[[str], Provid
 
 def unknown_costs(node: Node, provider_named: Callable[[str], Provider]) -> list[str]:
     """The providers of a node of which this tool cannot say what they cost."""
-    return [name for name in places(node) if isinstance(provider_named(name), NotHere)]
+    return list(absent_places(node, provider_named))
 
 
 def _together(estimates: list[CostEstimate]) -> CostEstimate | None:

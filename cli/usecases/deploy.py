@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -15,7 +15,6 @@ from ..names import shown
 from ..ports import (
     ChecksDeploys,
     HowItRuns,
-    NotHere,
     Provider,
     Report,
     RollsBack,
@@ -25,7 +24,7 @@ from ..ports import (
 )
 from ..source import Source, check_source, dockerfile_text, heavy_part, source_of
 from .hosting import needs_dockerfile
-from .inspect import finish_move, half_moved
+from .inspect import finish_move, half_moved, require_provider
 from .recorded_secrets import recorded_secrets
 from .runtime import (
     RUNTIME,
@@ -66,12 +65,15 @@ def deploy_node(
         report(f"No part of the node, because neither a file nor a link: {', '.join(map(shown, special))}")
     if heavy := heavy_part(source):
         (warn or report)(heavy)
-    if node.also_on is not None:
-        (warn or report)(
-            f"{half_moved(node)} This deploys it on {node.provider} only: {finish_move(node)} Then deploy it again."
-        )
     with store.node_lock(node.name):
         return deploy_locked(node, provider, store, report, warn=warn, force=force, runtime=runtime)
+
+
+def half_moved_note(node: Node, provider_named: Callable[[str], Provider]) -> str | None:
+    """On which side of a node that is between two providers a deploy is; None where it is on one."""
+    if node.also_on is None:
+        return None
+    return f"{half_moved(node)} This deploys it on {node.provider} only: {finish_move(node, provider_named)}"
 
 
 def check_deploy(
@@ -84,8 +86,7 @@ def check_deploy(
     allow_credentials: bool = False,
 ) -> None:
     """Raise, before anything is touched, what a deploy would be refused for."""
-    if isinstance(provider, NotHere):
-        raise provider.refusal(node)
+    require_provider(node, provider)
     check_source(source_of(node), home=store.home, dockerfile=needs_dockerfile(provider))
     if isinstance(provider, ChecksDeploys):
         provider.check_deploy(node, force=force)

@@ -11,6 +11,7 @@ from ..files.places import place
 from ..modelling.runtime import DEPLOYED
 from ..models import Node
 from ..ports import Provider, StateStore
+from .inspect import require_provider
 from .resolve import select_nodes
 
 
@@ -48,7 +49,7 @@ def deployed_model(node: Node, provider_of: Callable[[Node], Provider]) -> Deplo
         return DeployedModel(node.name, None, (why,))
     notes = []
     try:
-        provider = provider_of(node)
+        provider = require_provider(node, provider_of(node))
         current = provider.deployment(node.name)
         if current is None:
             notes.append(f"{node.name} is not deployed; compared is the model in its folder, {path}.")

@@ -10,7 +10,17 @@ from ..errors import ApiError, NumeraiError, ProviderError
 from ..models import DEFAULT_PROVIDER, MOVE_AWS, OFFICIAL_PROVIDER, Node
 from ..ports import NotHere, NumeraiApi, Provider, Report, RunByNumerai, StateStore
 from .configure import refuse_legacy
-from .inspect import KEYS_OF_ACCOUNT, is_own_webhook, not_in_account, places
+from .inspect import (
+    KEYS_OF_ACCOUNT,
+    absent_places,
+    cannot_be_used,
+    forget_command,
+    is_own_webhook,
+    list_nodes,
+    not_in_account,
+    places,
+    where_it_is,
+)
 from .plan import Plan, Step
 
 FORCED = "With --force the node is destroyed without telling Numerai."
@@ -36,11 +46,10 @@ def destroy_node(
     providers both sides go; what a provider holds that is not there stays, and is said. One at least must be there.
     """
     refuse_legacy(store)
-    everywhere = [provider_named(name) for name in places(node)]
-    sides = [each for each in everywhere if not isinstance(each, NotHere)]
-    absent = [each for each in everywhere if isinstance(each, NotHere)]
-    if not sides:
-        raise absent[0].refusal(node)
+    absent = absent_places(node, provider_named)
+    sides = [provider_named(name) for name in places(node) if name not in absent]
+    if not sides and isinstance(gone := provider_named(node.provider), NotHere):
+        raise gone.refusal(node)
     plan = Plan(
         (
             *_clearing(node, api, force, warn, sides),
@@ -52,7 +61,7 @@ def destroy_node(
             if keep_config
             else (f"remove {node.name} from {store.nodes_path}", lambda: store.forget_node(node.name)),
         ),
-        (*official_note(node), *(_stays(node, each.name, each.not_here) for each in absent)),
+        what_stays(node, provider_named),
     )
     if dry_run:
         return plan
@@ -63,6 +72,26 @@ def destroy_node(
     for note in plan.notes:
         warn(note)
     return plan
+
+
+def cannot_be_removed(store: StateStore, provider_named: Callable[[str], Provider]) -> dict[str, str]:
+    """Every record of which nothing can be removed from here, by its name: why, and what leads out."""
+    why = cannot_be_used(store)
+    for node in list_nodes(store):
+        absent = absent_places(node, provider_named)
+        if len(absent) == len(places(node)):
+            where = where_it_is(node)
+            why[node.name] = (
+                f"{node.name} on {where} cannot be removed from here: {', '.join(absent.values())}."
+                f" {forget_command(node.name)} removes its record; what {where} holds stays."
+            )
+    return why
+
+
+def what_stays(node: Node, provider_named: Callable[[str], Provider]) -> tuple[str, ...]:
+    """What is to be known before a node is destroyed: that something of it stays."""
+    absent = absent_places(node, provider_named)
+    return (*official_note(node), *(_stays(node, name, why) for name, why in absent.items()))
 
 
 def official_note(node: Node) -> tuple[str, ...]:

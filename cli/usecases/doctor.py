@@ -219,7 +219,7 @@ class Doctor:
     def _watch(self, nodes: list[Node]) -> Iterator[Check]:
         """Whether somebody follows the rounds and somebody is told, for nodes that do not see to that by themselves:
         of the others their provider's checks speak."""
-        if not any(needs_watching(node, lambda each: self.provider_named(each.provider)) for node in nodes):
+        if not any(needs_watching(node, self.provider_named) for node in nodes):
             return
         yield self._watcher()
         yield from self._sleep()
@@ -266,7 +266,7 @@ class Doctor:
     def _fix_webhook(self, name: str, report: Report) -> None:
         node, keys = self.store.nodes()[name], self.store.keys()
         if keys is not None:
-            register(node, self.provider_named(node.provider), self.api_with(keys), self.store, report)
+            register(node, self.provider_named, self.api_with(keys), self.store, report)
 
 
 def _python() -> Check:

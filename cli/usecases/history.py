@@ -29,6 +29,7 @@ from ..triggers import CRON, WATCH
 from ..watching import policy
 from ..watching.facts import model_facts, round_facts, run_facts
 from ..watching.policy import DATE_STEP, GIVE_UP, UNCONFIRMED_CODE
+from .inspect import unseen
 
 if TYPE_CHECKING:
     from ..watching.ledger import Ledger
@@ -348,8 +349,13 @@ class RoundReader:
         )
 
     def _runs(self, node: Node, limit: int) -> list[Run]:
-        most = min(MOST_RUNS, limit * RUNS_A_ROUND)
-        runs = self._try(lambda: self.provider_named(node.provider).runs(node.name, most), f"{node.name}: its runs are")
+        def ask() -> Sequence[Run]:
+            provider = self.provider_named(node.provider)
+            if (why := unseen(node, provider)) is not None:
+                self.note(why)
+            return provider.runs(node.name, min(MOST_RUNS, limit * RUNS_A_ROUND))
+
+        runs = self._try(ask, f"{node.name}: its runs are")
         return [run for run in runs or () if not run.is_test]
 
     def _entry(self, node: Node, round_: Round) -> RoundEntry | None:

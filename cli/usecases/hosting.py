@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from ..errors import NumeraiError, ProviderError
 from ..models import SIZES, Check, CheckStatus, Deployment, Model, Node
 from ..ports import NumeraiApi, Provider, Report, RunByNumerai
+from .inspect import absent_places, move_command
 
 RUNS_IT = "Numerai runs it when a round opens, once an upload is assigned; `numerai node deploy` asks before that."
 ONE_WAY = (
@@ -59,7 +60,7 @@ def question(node: Node, model: Model) -> str:
 def assign_upload(
     node: Node,
     deployed: Deployment,
-    provider: Provider,
+    provider_named: Callable[[str], Provider],
     api: Callable[[], NumeraiApi],
     agrees: Callable[[str], bool],
     report: Report,
@@ -70,6 +71,7 @@ def assign_upload(
     registered again. `ProviderError` with code `not-assigned` where Numerai does not run it in the end, although the
     person has agreed.
     """
+    provider = provider_named(node.provider)
     if not isinstance(provider, RunByNumerai):
         return None
     upload = provider.ready(node, deployed.source_hash)
@@ -94,7 +96,7 @@ def assign_upload(
         _refuse_another(node, deployed, provider)
     except BaseException as error:
         if model.webhook is not None:
-            _give_back(model.webhook, node, numerai, provider, error, report)
+            _give_back(model.webhook, node, numerai, provider_named, error, report)
         raise
     return Assigned(True, "is deployed", f"Numerai runs it when a round opens. To end that, {TAKES_AWAY}.")
 
@@ -111,18 +113,24 @@ def _refuse_another(node: Node, deployed: Deployment, provider: Provider) -> Non
 
 
 def _give_back(
-    webhook: str, node: Node, numerai: NumeraiApi, provider: Provider, error: BaseException, report: Report
+    webhook: str,
+    node: Node,
+    numerai: NumeraiApi,
+    provider_named: Callable[[str], Provider],
+    error: BaseException,
+    report: Report,
 ) -> None:
     """Register the webhook again that was cleared for an assignment which ended in `error`, unless Numerai is known to
     run an upload all the same. Where that cannot be done, `error` says so."""
     with suppress(NumeraiError):
-        if provider.deployment(node.name) is not None:
+        if provider_named(node.provider).deployment(node.name) is not None:
             return
     try:
         numerai.set_webhook(node.model_id, webhook)
         report(f"The webhook of {node.model_name} is registered again.")
     except NumeraiError:
-        back = f", or `numerai node -m {node.name} config -P {node.also_on}`" if node.also_on else ""
+        there = node.also_on is not None and node.also_on not in absent_places(node, provider_named)
+        back = f", or {move_command(node, str(node.also_on))}" if there else ""
         nobody = f"Numerai calls nobody for {node.model_name} now: run the same command again{back}."
         if not isinstance(error, NumeraiError):
             report(nobody)

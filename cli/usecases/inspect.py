@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ..counting import counted
-from ..errors import NumeraiError
+from ..errors import EnvironmentNotReady, NumeraiError
 from ..models import (
     OFFICIAL_PROVIDER,
     Check,
@@ -33,7 +33,7 @@ KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the
 class NodeStatus:
     """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls. `moved` tells
     that it is served at another address now than Numerai was given; `training` is there where its model is trained
-    again by its age."""
+    again by its age. `not_here` is why none of that can be seen, where this tool does not have the provider."""
 
     node: Node
     deployment: Deployment | None
@@ -42,6 +42,7 @@ class NodeStatus:
     webhook_calls: tuple[WebhookCall, ...]
     moved: bool = False
     training: Training | None = None
+    not_here: str | None = None
 
 
 def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
@@ -54,6 +55,7 @@ def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
         tuple(provider.webhook_calls(node.name, limit)),
         has_moved(node, provider),
         training_of(node, provider),
+        provider.not_here if isinstance(provider, NotHere) else None,
     )
 
 
@@ -85,19 +87,51 @@ def places(node: Placed) -> tuple[str, ...]:
     return (node.provider,) if node.also_on is None else (node.provider, node.also_on)
 
 
+def absent_places(node: Placed, provider_named: Callable[[str], Provider]) -> dict[str, str]:
+    """The providers of a node that this tool does not have, by their names: why nothing of it can be seen there."""
+    sides = {name: provider_named(name) for name in places(node)}
+    return {name: side.not_here for name, side in sides.items() if isinstance(side, NotHere)}
+
+
+def require_provider(node: Node, provider: Provider) -> Provider:
+    """The node's provider. `EnvironmentNotReady` with code `not-runnable-here` where this tool does not have it."""
+    if isinstance(provider, NotHere):
+        raise provider.refusal(node)
+    return provider
+
+
+def unseen(node: Node, provider: Provider) -> str | None:
+    """That nothing of a node can be seen, as this tool does not have its provider; None where it has."""
+    if not isinstance(provider, NotHere):
+        return None
+    return f"{node.name} on {node.provider} cannot be seen from here: {provider.not_here}."
+
+
 def where_it_is(node: Placed) -> str:
     """All places of a node, in words."""
     return " and ".join(places(node))
 
 
-def finish_move(node: Node, provider_named: Callable[[str], Provider] | None = None) -> str:
-    """The commands that finish it, one way or the other, where the providers are there (`provider_named` tells)."""
-    config = f"numerai node -m {node.name} config"
+def finish_move(node: Node, provider_named: Callable[[str], Provider]) -> str:
+    """The commands that finish it, one way or the other; none names a provider that this tool does not have."""
     ways = {str(node.also_on): "goes on with it or goes back", node.provider: "leaves it here"}
-    there = [name for name in ways if provider_named is None or not isinstance(provider_named(name), NotHere)]
+    absent = absent_places(node, provider_named)
+    there = [f"{move_command(node, name)} {way}" for name, way in ways.items() if name not in absent]
     if not there:
         return f"{forget_command(node.name)} removes its record; what they hold stays."
-    return ", ".join(f"`{config} -P {name}` {ways[name]}" for name in there) + "."
+    return ", ".join(there) + "."
+
+
+def move_command(node: Node, provider: str) -> str:
+    """The command that brings a node to a provider, as a hint has it."""
+    return f"`numerai node -m {node.name} config -P {provider}`"
+
+
+def refuse_half_moved(nodes: Iterable[Node], provider_named: Callable[[str], Provider]) -> None:
+    """`EnvironmentNotReady` with code `half-moved` while one of these is left between two providers."""
+    for node in nodes:
+        if node.also_on is not None:
+            raise EnvironmentNotReady(half_moved(node), finish_move(node, provider_named), code="half-moved")
 
 
 def move_check(node: Node, provider_named: Callable[[str], Provider]) -> Check | None:
@@ -144,7 +178,7 @@ def beside_the_folder(node: Node, provider_of: Callable[[Node], Provider]) -> li
     """What whoever has run the folder itself must know of what is deployed; nothing where that is the same."""
     deploy = f"numerai node -m {node.name} deploy"
     try:
-        provider = provider_of(node)
+        provider = require_provider(node, provider_of(node))
         if provider.deployment(node.name) is None:
             return [f"{node.name} is not deployed: no round runs it before `{deploy}`."]
         if not changed_since_deploy(node, provider):

@@ -45,6 +45,8 @@ from .inspect import (
     finish_move,
     half_moved,
     is_own_webhook,
+    move_command,
+    places,
     runs_officially,
 )
 from .kept_files import kept_by
@@ -67,7 +69,7 @@ class Mover:
     dry_run: bool = False
 
     def move(self, request: NodeRequest, model: Model, existing: Node) -> Plan | Configured:
-        """Bring a node, which the caller has locked, to the provider that is asked for, or that it is recorded with.
+        """Bring a node, which the caller has locked, to the provider that is asked for.
 
         Numerai has one webhook for a model, so it calls one side all the time: the old one until the new one is
         configured and deployed, then the new one. What the old one holds is removed last. Ended at any point, the same
@@ -80,7 +82,7 @@ class Mover:
         if request.disk is None and node.disk_gib is not None and not isinstance(new, LimitsDisk):
             node = replace(node, disk_gib=None)
         node = fitted(node, new, sized=request.sized, timed=request.timeout_minutes is not None)
-        _refuse_while_numerai_runs(old, model, again=f"numerai node -m {existing.name} config -P {name}")
+        _refuse_while_numerai_runs(old, model, again=move_command(existing, name))
         check_provider(node, new)
         if not request.example:
             check_source(source_of(node), home=self.store.home, dockerfile=needs_dockerfile(new))
@@ -118,13 +120,19 @@ class _Change:
         unassigned = isinstance(old, RunByNumerai)  # by hand, which had to come first: it ran until then
         runs = self.official or unassigned or old.deployment(node.name) is not None
         found = new.deployment(node.name)  # without a source hash Numerai runs an upload there that is not this home's
-        self.deploys = (found is None or not found.source_hash) and runs
+        self.deploys = runs and (found is None or not found.source_hash or self._is_older(found))
         self.own = is_own_webhook(model.webhook, existing, old.webhook_url(node.name))
         self.other = None if self.own else taken_from(node, model, new)
         self.kept = kept_by(node, old, new)
         self.made = replace(node, webhook_url=None, also_on=old.name)
         self.deployed: Deployment  # what `_deploy` has put in place
         self.hosted = isinstance(new, RunByNumerai)
+
+    def _is_older(self, found: Deployment) -> bool:
+        """Whether the side that the node is recorded with was deployed after the one that a move has begun to make."""
+        current = self.old.deployment(self.node.name)
+        begun = self.existing.also_on == self.new.name
+        return begun and current is not None and current.deployed_at.timestamp() > found.deployed_at.timestamp()
 
     def plan(self) -> Plan:
         """The steps, each of which can be done again, and what should be known before."""
@@ -137,7 +145,8 @@ class _Change:
         ]
         if self.deploys:
             until = ""
-            if not isinstance(self.old, (NotHere, RunByNumerai)):
+            called = self.model.webhook is not None and self.model.webhook == self.new.webhook_url(name)
+            if not called and not isinstance(self.old, (NotHere, RunByNumerai)):
                 until = f"; until then {official_cluster(self.old) if self.official else old} runs it"
             build = f"build {source_of(self.node)} and deploy it on {new}"
             if self.hosted:
@@ -246,17 +255,19 @@ class _Change:
 
     def _assign(self) -> None:
         """Raises unless Numerai runs what was deployed then, so that the old side stays."""
-        assign_upload(self.made, self.deployed, self.new, lambda: self.by.api, lambda question: True, self.by.report)
+        assign_upload(
+            self.made, self.deployed, self.by.provider_named, lambda: self.by.api, lambda question: True, self.by.report
+        )
 
     def _clear(self) -> None:
         name = self.node.name
         try:
             self.old.destroy(name, force=False, report=self.by.report)
         except NumeraiError as error:
-            again = f"numerai node -m {self.node.name} config -P {self.new.name}"
+            again = move_command(self.node, self.new.name)
             error.hint = (
                 f"{name} is on {self.new.name} already, and what {self.old.name} holds is still there. Wait for the end"
-                f" of what runs there, or see to what is said above; then `{again}` removes it."
+                f" of what runs there, or see to what is said above; then {again} removes it."
             )
             raise
 
@@ -280,14 +291,15 @@ def _refuse_while_numerai_runs(old: Provider, model: Model, again: str) -> None:
         raise NumeraiError(
             f"Numerai runs an upload for {model.name}, and only its website takes that away: until then Numerai calls"
             " no webhook for it, and takes no submission of it.",
-            f"First, {TAKES_AWAY}; then `{again}`.",
+            f"First, {TAKES_AWAY}; then {again}.",
             code="still-assigned",
         )
 
 
 def _target(request: NodeRequest, existing: Node, provider_named: Callable[[str], Provider]) -> str:
-    """The provider that the node is to be on. `UsageError` for a third one while it is left between two."""
-    name = request.provider or existing.provider
-    if existing.also_on is not None and name not in (existing.provider, existing.also_on):
-        raise UsageError(half_moved(existing), finish_move(existing, provider_named), code="half-moved")
-    return name
+    """The provider that the node is to be on. `UsageError` while it is left between two, unless one of them is named:
+    what Numerai calls depends on it."""
+    if existing.also_on is not None and request.provider not in places(existing):
+        first = f"First, {finish_move(existing, provider_named)}"
+        raise UsageError(half_moved(existing), first, code="half-moved")
+    return request.provider or existing.provider

@@ -105,7 +105,7 @@ class NodeChecks:
         yield Check("runtime", CheckStatus.WARNING, why, mend)
 
     def _webhook(self, api: NumeraiApi, models: Mapping[str, Model]) -> Check:
-        return webhook_check(self.node, models.get(self.node.model_id), self.provider(), api.url, self.followed)
+        return webhook_check(self.node, models.get(self.node.model_id), self.provider_named, api.url, self.followed)
 
     def _schedule(self, api: NumeraiApi, cron: str) -> Check:
         """Whether the schedule has a run in the on-time window of every round; a watcher makes up for the others."""

@@ -35,7 +35,7 @@ from ..ports import (
 )
 from .configure import PICKLE_ASSIGNED
 from .deploy import deploy_node
-from .inspect import KEYS_OF_ACCOUNT, not_in_account
+from .inspect import KEYS_OF_ACCOUNT, not_in_account, refuse_half_moved
 from .upgrade import AWS_PROFILE
 from .verify import Fact, Verdict, Verifier
 from .withholding import check_withholds
@@ -84,6 +84,7 @@ class Move:
     cloud: OfficialCloud
     store: StateStore
     provider: Provider
+    provider_named: Callable[[str], Provider]
     api: NumeraiApi
     clock: Clock
     record: MoveRecord
@@ -97,8 +98,9 @@ class Move:
     def plan(self) -> MovePlan:
         """Look at everything and change nothing, without a word with AWS. Raises where the move could not be brought
         to its end, but for images that are missing: `previews` and `carry_out` look for those."""
-        models = self._models()
         nodes = self._nodes()
+        refuse_half_moved(nodes, self.provider_named)
+        models = self._models()
         steps = tuple(self._steps(nodes, models))
         done = self.record.done()
         doubts = tuple(self._doubts(nodes, models))
@@ -315,7 +317,7 @@ class Move:
         node = self._node(name)
         done = Verifier(
             node,
-            self.provider,
+            lambda name: self.provider,
             self.api,
             self.clock,
             on_fact=self.on_fact,
@@ -365,14 +367,11 @@ class Move:
             self.clock.sleep(POLL_SECONDS)
 
     def _destroy(self) -> None:
-        models = [model for model in self.api.models() if model.pickle is None]
-        if called := sorted(
-            node_name(model.tournament, model.name) for model in models if model.webhook in self._old_addresses
-        ):
+        models = {node_name(model.tournament, model.name): model for model in self.api.models() if model.pickle is None}
+        if called := sorted(name for name, model in models.items() if model.webhook in self._old_addresses):
             raise NumeraiError(
                 f"Numerai still calls the old cluster for {', '.join(called)}, so it was not removed.",
-                f"`numerai node -m {called[0]} config` lets Numerai call the node of this tool; then run `{COMMAND}`"
-                " again.",
+                f"{self._ends_calls(called[0], models[called[0]].name)}. Then run `{COMMAND}` again.",
                 code="still-called",
             )
         if runs := self.cloud.active_runs():
@@ -383,6 +382,19 @@ class Move:
             )
         self.record.add(BEGUN)
         self.cloud.destroy(self.report)
+
+    def _ends_calls(self, name: str, model: str) -> str:
+        """What lets Numerai call the old cluster no more for a node, or a model, that the move does not bring over."""
+        command, node = f"`numerai node -m {name}", self.store.nodes().get(name)
+        website = f"Clear the webhook of {model} on https://numer.ai"
+        if node is None:
+            more = f"or bring it to this tool's cluster: {command} config -P {PROVIDER} --path FOLDER`, then its deploy"
+            return f"{website}, {more}"
+        provider = self.provider_named(node.provider)
+        if not node.cron and not provider.reachable_by(self.api.url):  # `config` registers nothing then
+            return f"{website}: Numerai cannot call the node where it is, on {node.provider}"
+        deploy = "" if provider.deployment(name) else f"{command} deploy`, then "
+        return f"{deploy}{command} config` ends these calls"
 
 
 def with_hint(error: EnvironmentNotReady, keys: tuple[str, str] | None) -> EnvironmentNotReady:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
 from ..models import GOING_ON, Check, CheckStatus, Node, Tournament, WatcherRecord
-from ..ports import NotifiesItself, Provider, RunByNumerai, StateStore
+from ..ports import NotHere, NotifiesItself, Provider, RunByNumerai, StateStore
 from ..translation import EXPECTED, as_error
 from .history import RoundReader, RoundRecord
 from .inspect import list_nodes, move_check, unusable_note
@@ -17,8 +17,6 @@ from .webhooks import webhook_check
 
 if TYPE_CHECKING:
     from ..watching.ledger import Ledger
-
-ProviderOf = Callable[[Node], Provider]
 
 LOOKED_LATELY = timedelta(hours=1)
 """The shortest time in which a round is on time (docs/truth.md, `window-one-hour`). Two looks by cron in it follow the
@@ -48,9 +46,10 @@ class TournamentGlance:
 
 @dataclass(frozen=True)
 class NodeGlance:
-    """A node; `deployed` is None when its provider could not be asked, `latest` when no round is known. `pickle` is the
-    id of the model upload that is assigned to its model: Numerai then neither calls nor hears the node. `webhook` is
-    what is wrong with what starts its runs, as `doctor` finds it; `move` that one to or from `also_on` is not finished.
+    """A node; `deployed` is None when its provider could not be asked (`not_here` says why where this tool has none
+    such), `latest` when no round is known. `pickle` is the id of the model upload that is assigned to its model:
+    Numerai then neither calls nor hears the node. `webhook` is what is wrong with what starts its runs, as `doctor`
+    finds it; `move` that one to or from `also_on` is not finished.
     """
 
     node: str
@@ -63,6 +62,7 @@ class NodeGlance:
     webhook: Check | None = None
     also_on: str | None = None
     move: Check | None = None
+    not_here: str | None = None
 
 
 @dataclass(frozen=True)
@@ -81,28 +81,28 @@ class Overview:
     problems: tuple[str, ...]
 
 
-def overview(store: StateStore, reader: RoundReader, ledger: Ledger, provider_of: ProviderOf) -> Overview:
+def overview(store: StateStore, reader: RoundReader, ledger: Ledger) -> Overview:
     """How every node stands. Asks only; what could not be asked is said in the result.
 
     Raises `NumeraiError` when nodes.json cannot be read.
     """
     nodes = list_nodes(store)
     watchers = tuple(reader.kept(lambda: watching(ledger, reader.clock.now())) or ())
-    glances = tuple(_glance(node, reader, provider_of, followed=bool(watchers)) for node in nodes)
+    glances = tuple(_glance(node, reader, followed=bool(watchers)) for node in nodes)
     tournaments = tuple(_tournament(number, reader) for number in sorted({int(node.tournament) for node in nodes}))
     told = tuple(sorted(reader.kept(store.notify_urls) or ()))
-    needed = any(needs_watching(node, provider_of) for node in nodes)
+    needed = any(needs_watching(node, reader.provider_named) for node in nodes)
     latest = reader.kept(lambda: last_look(ledger))
     note = unusable_note(store)
     problems = (*reader.problems, *([note] if note else []))
     return Overview(reader.now(), tournaments, glances, watchers, latest, needed, told, problems)
 
 
-def needs_watching(node: Node, provider_of: ProviderOf) -> bool:
+def needs_watching(node: Node, provider_named: Callable[[str], Provider]) -> bool:
     """Whether a round of this node goes unnoticed when this machine does not follow it. Where runs tell people by
     themselves, a watcher beside them does that too."""
     try:
-        return not isinstance(provider_of(node), NotifiesItself)
+        return not isinstance(provider_named(node.provider), NotifiesItself)
     except NumeraiError:
         return True
 
@@ -139,19 +139,23 @@ def _looks(watcher: WatcherRecord, machine_now: datetime) -> bool:
     return machine_now - watcher.machine_seen < NOT_LOOKED
 
 
-def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followed: bool) -> NodeGlance:
+def _glance(node: Node, reader: RoundReader, *, followed: bool) -> NodeGlance:
     deployed: bool | None = None
+    not_here: str | None = None
     hosted = False
     webhook: Check | None = None
     latest = next(iter(reader.records(node, 1)), None)
     models = reader.models()
     model = models.get(node.model_id) if models is not None else None
     try:
-        provider = provider_of(node)
+        provider = reader.provider_named(node.provider)
         hosted = isinstance(provider, RunByNumerai)
-        deployed = provider.deployment(node.name) is not None
+        if isinstance(provider, NotHere):
+            not_here = provider.not_here
+        else:
+            deployed = provider.deployment(node.name) is not None
         if models is not None and reader.api_url is not None:
-            webhook = webhook_check(node, model, provider, reader.api_url, lambda: followed)
+            webhook = webhook_check(node, model, reader.provider_named, reader.api_url, lambda: followed)
     except EXPECTED as error:
         reader.note(f"{node.name}: {as_error(error).message}")
     return NodeGlance(
@@ -164,7 +168,8 @@ def _glance(node: Node, reader: RoundReader, provider_of: ProviderOf, *, followe
         pickle=model.pickle if model is not None and not hosted else None,
         webhook=webhook if webhook is not None and webhook.status is not CheckStatus.OK else None,
         also_on=node.also_on,
-        move=move_check(node, lambda name: provider_of(replace(node, provider=name))),
+        move=move_check(node, reader.provider_named),
+        not_here=not_here,
     )
 
 

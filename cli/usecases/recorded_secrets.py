@@ -18,7 +18,7 @@ _NO_SECRETS = ("_ID", "_URL", "version")
 
 def recorded_secrets(store: StateStore) -> Iterator[str]:
     """The keys of the environment, of the keys file and of the version before it, whichever of them is used now; the
-    addresses of notices and the tokens of the nodes' webhooks."""
+    addresses of notices and the tokens of the nodes' webhooks, which those of the official tool do not have."""
     keys = store.keys()
     if keys:
         yield keys.secret_key
@@ -27,6 +27,8 @@ def recorded_secrets(store: StateStore) -> Iterator[str]:
     for path in (store.keys_path, store.keys_path.with_name(f"{store.keys_path.name}{PREVIOUS_SUFFIX}")):
         yield from _secrets_of(path)
     for node in store.nodes().values():
+        if node.webhook_url == (node.legacy or {}).get("webhook_url"):  # which ends in a word, such as `submit`
+            continue
         try:
             yield urlsplit(node.webhook_url or "").path.rpartition("/")[2]
         except ValueError:  # an address that is none holds no token

@@ -29,7 +29,7 @@ def resolve_model(api: NumeraiApi, name: str | None, tournament: int | None) -> 
             "Say which with -m MODEL.",
             code="model-missing",
         )
-    matches = [model for model in models if name in (model.name, _node_name(model))]
+    matches = [model for model in models if name in (model.name, name_to_type(model.name, model.tournament))]
     if not matches:
         have = f"It has: {_listed(models)}." if models else "It has none."
         raise UsageError(f"The account has no model '{name}'{scope}. {have}", code="unknown-model")
@@ -78,11 +78,12 @@ def resolve_node(store: StateStore, name: str | None, tournament: int | None) ->
     raise UsageError(f"Which node? Configured: {names}.", hint, code="node-missing")
 
 
-def _node_name(model: Model) -> str:
+def name_to_type(name: str, tournament: int) -> str:
+    """The name of a model's node, which also says the tournament: its own may be a model's in several."""
     try:
-        return f"{Tournament(model.tournament).prefix}-{model.name}"
+        return f"{Tournament(tournament).prefix}-{name}"
     except ValueError:  # a tournament that this version does not know
-        return model.name
+        return name
 
 
 def _listed(models: list[Model]) -> str:

@@ -12,6 +12,7 @@ from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder
 from ..models import NOT_SUBMITTED_CODE, LogLine, Node, Run, RunState
 from ..ports import KeepsArtifacts, Provider, Report, TrainsModels
+from .inspect import require_provider
 from .retraining import RECORD
 from .sent import write_output
 from .withholding import withholding
@@ -98,6 +99,7 @@ def check_trains(node: Node, provider: Provider) -> TrainsModels:
     """The provider, for a run that only trains. `UsageError` where it has none; `NumeraiError` with code `cannot-train`
     where the folder has no train.py or its image would lack what that imports, or `not-deployed`, and as `withholding`
     raises it."""
+    require_provider(node, provider)
     if not isinstance(provider, TrainsModels):
         raise UsageError(
             f"The provider {provider.name} cannot start a run that only trains.",

@@ -15,7 +15,7 @@ from ..models import DEFAULT_PROVIDER, MOVE_AWS
 from ..names import plainly
 from ..ports import HoldsElsewhere, MoveRecord, NotHere, OfficialCluster, Provider, RunByNumerai, StateStore
 from .configure import refuse_legacy
-from .inspect import finish_move, forget_command, half_moved, list_nodes
+from .inspect import forget_command, list_nodes, refuse_half_moved
 from .official_move import refuse_undo
 
 OWN_FILES = (
@@ -65,9 +65,7 @@ def refuse_while_held(
     `official` tool's cluster is there, unless that is to be left; `half-moved` while a node is left between two
     providers. What is left is returned."""
     refuse_legacy(store)  # its files are the official tool's
-    for node in list_nodes(store):
-        if node.also_on is not None:
-            raise EnvironmentNotReady(half_moved(node), finish_move(node, provider_named), code="half-moved")
+    refuse_half_moved(list_nodes(store), provider_named)
     held, unknown = _held(store, providers, provider_named), _unknown(store, provider_named)
     old = _official(official)
     if leave_cloud or not (held or unknown or old):

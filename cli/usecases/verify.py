@@ -26,7 +26,6 @@ from ..models import (
 )
 from ..ports import (
     Clock,
-    NotHere,
     NumeraiApi,
     Provider,
     Report,
@@ -36,7 +35,7 @@ from ..ports import (
     StartsLater,
 )
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
-from .inspect import changed_since_deploy, is_own_webhook
+from .inspect import changed_since_deploy, is_own_webhook, require_provider
 from .webhooks import why_not_called
 from .window import Window, window_of
 from .withholding import withholding
@@ -123,7 +122,7 @@ class Verifier:
     submission. `before_switch` is for a node that Numerai is to call only once this test has passed."""
 
     node: Node
-    provider: Provider
+    provider_named: Callable[[str], Provider]
     api: NumeraiApi
     clock: Clock
     on_fact: Callable[[Fact], None]
@@ -132,6 +131,7 @@ class Verifier:
     submits: bool = True
     on_warning: Callable[[str], None] = lambda text: None
     before_switch: bool = False
+    provider: Provider = field(init=False)
     _started: float = field(init=False, default=0.0)
     _since: datetime | None = field(init=False, default=None)
     _run: Run | None = field(init=False, default=None)
@@ -142,11 +142,12 @@ class Verifier:
     _facts: list[Fact] = field(init=False, default_factory=list)
     _log: list[LogLine] = field(init=False, default_factory=list)
 
+    def __post_init__(self) -> None:
+        self.provider = self.provider_named(self.node.provider)
+
     def verify(self) -> Verification:
         """Trigger the node as Numerai does and follow it to the confirmed submission."""
-        if self.provider.deployment(self.node.name) is None:
-            if isinstance(self.provider, NotHere):
-                raise self.provider.refusal(self.node)
+        if require_provider(self.node, self.provider).deployment(self.node.name) is None:
             raise NumeraiError(
                 f"{self.node.name} is not deployed.",
                 f"Run `numerai node -m {self.node.name} deploy` first.",
@@ -439,7 +440,7 @@ class Verifier:
                 held += f" ({origin(model.webhook)}) than the node is served at ({origin(served)})"
                 if is_own_webhook(model.webhook, self.node, served):
                     mend = f"numerai doctor --fix, or {mend}"
-            if (not_yet := why_not_called(self.node, self.provider)) is not None:
+            if (not_yet := why_not_called(self.node, self.provider_named)) is not None:
                 held, mend = f"{held}; {not_yet[0]}", not_yet[1]
             return Fact(REACHED, False, self._seconds(), f"Numerai has {held}", mend=mend)
         return Fact(

@@ -25,12 +25,17 @@ FIX_WEBHOOK, FIX_RESTART = "webhook", "restart-daemon"
 
 
 def webhook_check(
-    node: Node, model: Model | None, provider: Provider, api_url: str, followed: Callable[[], bool]
+    node: Node,
+    model: Model | None,
+    provider_named: Callable[[str], Provider],
+    api_url: str,
+    followed: Callable[[], bool],
 ) -> Check:
     """How it stands with what starts the node's runs. `followed` tells whether a watcher does.
 
     Raises `NumeraiError` where the provider cannot say what it serves.
     """
+    provider = provider_named(node.provider)
     if model is None:
         end = f"forget {node.name}" if isinstance(provider, NotHere) else f"-m {node.name} destroy --force"
         mend = f"{KEYS_OF_ACCOUNT} Only if it was deleted: numerai node {end}"
@@ -43,7 +48,7 @@ def webhook_check(
         calls = "Numerai calls it there" if model.webhook == node.webhook_url else "Numerai does not call it there"
         why = f"{calls}; whether it answers cannot be seen here"
         return Check("webhook", CheckStatus.WARNING, why if model.webhook else "Numerai calls nobody")
-    served, not_yet = provider.webhook_url(node.name), why_not_called(node, provider)
+    served, not_yet = provider.webhook_url(node.name), why_not_called(node, provider_named)
     if not_yet is not None and in_official_cluster(node):
         return Check("webhook", CheckStatus.FAILED, *not_yet)
     if node.cron and model.webhook is None:
@@ -70,11 +75,12 @@ def webhook_check(
     return Check("webhook", CheckStatus.FAILED, f"Numerai calls it, but {silence.why}", mend, None, fix)
 
 
-def why_not_called(node: Node, provider: Provider) -> tuple[str, str] | None:
+def why_not_called(node: Node, provider_named: Callable[[str], Provider]) -> tuple[str, str] | None:
     """Why Numerai must not be given the address at which the node is served now, and the command to run instead; None
     where it may. A round in which Numerai calls what cannot run yet is a missed one."""
+    provider = provider_named(node.provider)
     if node.also_on is not None:
-        return half_moved(node).rstrip("."), finish_move(node)
+        return half_moved(node).rstrip("."), finish_move(node, provider_named)
     if in_official_cluster(node):
         return f"the move of {node.name} from the official tool's cluster is not finished", MOVE_AWS
     if node.webhook_url is None or provider.webhook_url(node.name) is None:
@@ -84,10 +90,13 @@ def why_not_called(node: Node, provider: Provider) -> tuple[str, str] | None:
     return None
 
 
-def register(node: Node, provider: Provider, api: NumeraiApi, store: StateStore, report: Report) -> None:
+def register(
+    node: Node, provider_named: Callable[[str], Provider], api: NumeraiApi, store: StateStore, report: Report
+) -> None:
     """Let Numerai call the node where it is served now, and let it be served there. `NumeraiError` with code
     `not-to-be-called` where it could not run."""
-    if (not_yet := why_not_called(node, provider)) is not None:
+    provider = provider_named(node.provider)
+    if (not_yet := why_not_called(node, provider_named)) is not None:
         why, mend = not_yet
         raise NumeraiError(
             f"Its webhook is left as it is: {why}.", f"Run this instead: {mend}", code="not-to-be-called"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .. import models
 from ..errors import ApiError, NumeraiError, UsageError
 from ..models import Node
-from ..ports import Provider, RunByNumerai
+from ..ports import NotHere, Provider, RunByNumerai
 from ..schedule import next_occurrence
 from . import policy
 from .policy import Facts, Standing
@@ -119,6 +119,8 @@ class Case:
     def _of_provider(self, facts: Facts, ask: Callable[[Provider, Facts], Facts]) -> Facts:
         try:
             self.provider = self.provider or self.provider_named(self.node.provider)
+            if isinstance(self.provider, NotHere):
+                return replace(facts, prevented=self.provider.refusal(self.node).in_full)
             return ask(self.provider, facts)
         except Exception as error:  # noqa: BLE001  it may be a plugin, and whatever one does must not stop the others
             return self.prevented(facts, error)
@@ -185,6 +187,8 @@ class Case:
         model, api = self.questions.model(self.node), self.questions.api
         if isinstance(provider, RunByNumerai):
             return model is None or model.pickle is not None
+        if self.node.also_on is not None and model is not None and model.webhook not in (None, self.node.webhook_url):
+            return True  # where it is as well, as a move was not finished: the record may be one step behind
         registered = model is None or (self.node.webhook_url is not None and model.webhook == self.node.webhook_url)
         return registered and api is not None and provider.reachable_by(api.url)
 

@@ -48,7 +48,8 @@ variable "nodes" {
     in the node's webhook address (the token itself is never given to Terraform), `data_version` the version of Numerai's
     data (`v5.3`, or `newest`; without one a run uses the version that its model was trained on), `retrain_days` the age at
     which a run trains its model again (never without one). The watcher looks at the rounds that open after `since` (RFC
-    3339), at all of them without one.
+    3339), at all of them without one; one that is `moving` here from elsewhere and has no `cron` it leaves alone until
+    Numerai calls the address with its token.
   EOT
   type = map(object({
     model_id        = string
@@ -63,6 +64,7 @@ variable "nodes" {
     since           = optional(string)
     data_version    = optional(string)
     retrain_days    = optional(number)
+    moving          = optional(bool, false)
   }))
   default  = {}
   nullable = false

@@ -102,6 +102,7 @@ resource "aws_dynamodb_table_item" "nodes" {
           tournament     = node.tournament
           since          = node.since
           cron           = node.cron
+          moving         = node.moving
           token_sha256   = node.token_sha256
           job_queue      = aws_batch_job_queue.this[local.kind[name]].arn
           job_queue_now  = aws_batch_job_queue.now[local.kind[name]].arn

@@ -172,3 +172,10 @@ def test_what_dockerignore_leaves_out_does_not_matter(folder: Path) -> None:
 def test_what_holds_no_credential_is_left_alone(folder: Path, name: str, content: str) -> None:
     write(folder, name, content)
     assert credentials_in(Source(folder), [SECRET, "abc"]) == []
+
+
+def test_a_recorded_value_that_is_too_short_to_be_told_from_words_is_not_sought(folder: Path) -> None:
+    """A key of some letters, as in a rehearsal: every folder holds such letters."""
+    write(folder, "model.py", "import numpy\nkey = 'abcdefgh'\n")
+    assert not credentials_in(Source(folder), ["imp", "import", " numpy\n", "abcdefg"])
+    assert [each.file for each in credentials_in(Source(folder), ["abcdefgh"])] == ["model.py"]

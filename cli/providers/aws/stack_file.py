@@ -14,7 +14,7 @@ import msgspec
 from ...errors import NumeraiError, ProviderError
 from ...files.locks import FOREVER, holding, is_held
 from ...files.private import unwritable, write_private
-from ...models import Deployment, Node
+from ...models import Deployment, Node, in_official_cluster
 from ...ports import Report
 from .settings import AwsPaths
 
@@ -27,7 +27,8 @@ WRITES = 5
 
 
 class StackNode(msgspec.Struct, frozen=True):
-    """A node of the cluster: `cpu` in vCPUs, `cron` as EventBridge reads it, `since` when it was configured.
+    """A node of the cluster: `cpu` in vCPUs, `cron` as EventBridge reads it, `since` when it was configured. One that
+    is `moving` ran elsewhere then: the watcher follows it once Numerai calls it here.
 
     One that is `leaving` is being destroyed: it is in no plan any more, but not everything of it is gone yet.
     """
@@ -46,6 +47,7 @@ class StackNode(msgspec.Struct, frozen=True):
     data_version: str | None = None
     disk_gib: int | None = None
     retrain_days: int | None = None
+    moving: bool = False
 
     @property
     def token_sha256(self) -> str:
@@ -210,4 +212,5 @@ def stack_node(node: Node, cron: str | None, existing: StackNode | None, now: da
         data_version=node.data_version,
         disk_gib=node.disk_gib,
         retrain_days=node.retrain_days,
+        moving=node.also_on is not None or in_official_cluster(node),
     )

@@ -96,4 +96,5 @@ def _node(node: StackNode) -> dict[str, Any]:
         **({} if node.data_version is None else {"data_version": node.data_version}),
         **({} if node.disk_gib is None else {"disk_gib": node.disk_gib}),
         **({} if node.retrain_days is None else {"retrain_days": node.retrain_days}),
+        **({"moving": True} if node.moving else {}),
     }

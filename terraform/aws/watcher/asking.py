@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from numerai_compute.providers.aws import node_keys
+from numerai_compute.providers.webhooks.calls import same_token
 from numerai_compute.watching import policy
 
 if TYPE_CHECKING:
@@ -81,6 +82,15 @@ class Numerai:
             return [policy.Submission(f.id, f.round_number, f.filename, _sane(f.inserted_at)) for f in listed]
 
         return replace(facts, models=(policy.with_files(model, facts, files, CannotAsk),))
+
+    def calls(self, model_id: str, token_sha256: str) -> bool:
+        """Whether Numerai calls the webhook whose token has this SHA-256 for the model."""
+        return same_token(token_sha256, self._webhooks.get(model_id, "").rpartition("/")[2])
+
+    @cached_property
+    def _webhooks(self) -> dict[str, str]:
+        """Whom Numerai calls, by the model's id."""
+        return {model.id: model.webhook for model in self._ask(self._client.models) or () if model.webhook}
 
     @property
     def notifies(self) -> bool:

@@ -143,6 +143,12 @@ class Watch:
 
     def _act(self, name: str, node: dict[str, Any], round_: policy.Round, unseen: str) -> bool:
         """Do what the policy decides for a node in a round; whether nothing more is expected of it there."""
+        try:
+            if self._runs_elsewhere(node):
+                write({"watch": name, "round": round_.number, "step": "moving"})
+                return True
+        except CannotAsk as error:
+            unseen = unseen or str(error)
         since = (moment(node.get("since")) or round_.open_time - self._numerai.ahead) + self._numerai.ahead
         if not round_.followed_since(since):
             return since >= round_.deadline  # else it is followed should the deadline be put off
@@ -167,6 +173,13 @@ class Watch:
         write({"watch": name, "round": round_.number, "step": decision.step.value, "detail": decision.detail})
         return policy.is_settled(round_, outcome, facts.now)
 
+    def _runs_elsewhere(self, node: dict[str, Any]) -> bool:
+        """Whether a node that is being moved here still runs where it was. It is left to that: it would run twice, and
+        what is deployed here may not have been proven. A schedule begins here once the node is deployed."""
+        if not node.get("moving") or node.get("cron"):
+            return False
+        return not self._numerai.calls(node["model_id"], node["token_sha256"])
+
     # facts
 
     def _facts(
@@ -179,7 +192,7 @@ class Watch:
             now=self._numerai.now(),  # before anything is asked: what an answer cannot hold yet is not missed
             round=round_,
             node=name,
-            command=f"numerai node -m {name.partition('-')[2]}",
+            command=f"numerai node -m {name}",
             models=(policy.Model(name),),
             begin=max(round_.open_time, since),
             grace=None if grace == policy.GRACE else grace,  # the default shrinks with the window

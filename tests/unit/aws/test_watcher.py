@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 import json
 import re
@@ -90,11 +91,14 @@ class FakeNumerai:
         self.files: dict[str, list[dict[str, Any]]] = {}
         self.entries: dict[str, dict[int, dict[str, Any]]] = {}
         self.broken: list[tuple[int, bytes, dict[str, str]]] = []
+        self.models: list[dict[str, Any]] = []
         self.asked: list[dict[str, Any]] = []
         self.authorizations: list[str | None] = []
 
     def data(self, asked: dict[str, Any]) -> dict[str, Any]:
         model_id = asked["variables"].get("modelId")
+        if "submissionWebhook" in asked["query"]:
+            return {"account": {"models": [{**row, "tournament": 8, "name": row["id"]} for row in self.models]}}
         if "latestSubmissions" in asked["query"]:
             entries = sorted(self.entries.get(model_id, {}).values(), key=lambda entry: -entry["roundNumber"])
             return {"model": {"latestSubmissions": entries}}
@@ -723,6 +727,59 @@ def test_a_node_that_is_configured_while_a_round_is_open_is_watched_in_it(watch:
     assert len(watch.batch.submitted) == 1
 
 
+MOVING = {"moving": True, "token_sha256": hashlib.sha256(TOKEN.encode()).hexdigest()}
+
+
+@pytest.mark.parametrize("called", ["https://old.lambda-url.us-east-1.on.aws/", "https://[", None])
+def test_a_node_that_is_being_moved_here_is_left_to_what_numerai_calls(watch: Watched, called: str | None) -> None:
+    """Else it would run twice, and what is deployed here may not have been proven."""
+    watch.set_nodes(**{"numerai-alice": MOVING, "numerai-bob": {}})
+    watch.numerai.models = [{"id": "id-numerai-alice", "submissionWebhook": called}]
+    for minutes in (11, 31, 46, 61):
+        watch.look(minutes)
+    assert {given["jobName"].split("-")[1] for given in watch.batch.submitted} == {"bob"}
+    assert not [title for title, _ in watch.told() if "alice" in title]
+    asked = [each for each in watch.numerai.asked if "submissionWebhook" in each["query"]]
+    assert len(asked) == 4, "once a look"
+
+
+def test_a_node_that_numerai_calls_here_by_now_is_followed_as_any_other(watch: Watched) -> None:
+    watch.set_nodes(**{"numerai-alice": MOVING})
+    watch.numerai.models = [{"id": "id-numerai-alice", "submissionWebhook": None}]
+    watch.look(11)
+    assert watch.batch.submitted == []
+    watch.numerai.models = [
+        {"id": "id-numerai-alice", "submissionWebhook": f"https://new.on.aws/numerai-alice/{TOKEN}"}
+    ]
+    watch.look(16)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_a_moved_node_with_a_schedule_here_is_followed(watch: Watched) -> None:
+    """It gets the schedule once it is deployed here; Numerai calls nobody for it."""
+    watch.set_nodes(**{"numerai-alice": {**MOVING, "cron": "5 12 ? * TUE *"}})
+    watch.look(16)
+    assert len(watch.batch.submitted) == 1
+
+
+def test_while_numerai_does_not_say_whom_it_calls_a_node_that_is_being_moved_is_left_alone(watch: Watched) -> None:
+    watch.set_nodes(**{"numerai-alice": MOVING})
+    watch.numerai.models = [
+        {"id": "id-numerai-alice", "submissionWebhook": f"https://new.on.aws/numerai-alice/{TOKEN}"}
+    ]
+    watch.look(8)
+    rounds = watch.numerai.data
+    watch.numerai.data = lambda asked: {} if "submissionWebhook" in asked["query"] else rounds(asked)  # type: ignore
+    watch.look(11)
+    assert watch.batch.submitted == [] and watch.told() == []
+    watch.look(50)
+    ((title, _),) = watch.told()
+    assert watch.batch.submitted == [] and "numerai-alice" in title, "as of any node in an outage"
+    del watch.numerai.data
+    watch.look(55)
+    assert len(watch.batch.submitted) == 1
+
+
 @pytest.mark.parametrize(
     ("cron", "waits", "starts"),
     [
@@ -902,6 +959,7 @@ def test_before_the_deadline_people_are_told_once_and_after_it_that_the_round_wa
     ((title, text),) = watch.told()
     assert title == f"numerai-alice: round {NUMBER} was missed"
     assert "Run job-0 failed." in text
+    assert "`numerai node -m numerai-alice logs`" in text, "a model of that name may be in another tournament, too"
     assert watch.batch.submitted == [], "after the deadline nothing is started"
 
 

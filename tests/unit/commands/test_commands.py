@@ -388,9 +388,9 @@ def test_a_node_of_a_provider_that_is_not_there_is_shown_moved_or_forgotten(line
     official_home(line, folder)
     line.api.set_webhook("id-alice", GCP_WEBHOOK)
     line("upgrade")
-    for command in ("status", "logs", "list"):
+    for command in ("status", "list"):
         assert line("node", "-m", "alice", command).exit_code == 0, command
-    for command in ("deploy", "test", "destroy --yes", "destroy --force --yes"):
+    for command in ("logs", "deploy", "test", "destroy --yes", "destroy --force --yes"):
         refused = line("node", "-m", "alice", *command.split())
         assert refused.exit_code != 0 and "config -P local" in refused.err and "bug" not in refused.err, command
     assert "not known here" in line("cost").out and line("status").exit_code == 0

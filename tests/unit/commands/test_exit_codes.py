@@ -122,7 +122,7 @@ ROWS = (
         "`destroy-all` that could not remove everything",
         "0",
         1,
-        "the others are destroyed",
+        "the others are destroyed; its dry run ends with 1 as well where a provider is not there",
         ("destroy-all", "-y"),
         _undestroyable,
     ),

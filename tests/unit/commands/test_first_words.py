@@ -88,13 +88,23 @@ class Terminal(io.StringIO):
         return True
 
 
+def test_the_command_that_setup_names_is_clear_where_models_of_two_tournaments_share_a_name(
+    line: Line, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    line.api.by_id = {str(number): Model(str(number), "alice", number) for number in (8, 11)}
+    last = line("setup").out.splitlines()[-1]
+    typed = line(*last.removeprefix("Next: numerai ").split(), "--dry-run")
+    assert last.startswith("Next: numerai node") and typed.exit_code == 0, typed.err
+
+
 def test_setup_names_the_models_and_a_command_that_can_be_typed(line: Line) -> None:
     line.api.by_id = {name: Model(name, name, 11) for name in ("dora", *(f"model_{n:02}" for n in range(20)))}
     answer = line("setup")
     assert "with 21 models" in answer.out and "Signals: dora, model_00" in answer.out and "and 9 more" in answer.out
-    assert "Next: numerai node -m dora config --example signals-python3 --path my-node" in answer.out
+    assert "Next: numerai node -m signals-dora config --example signals-python3 --path my-node" in answer.out
     line.api.by_id["z"] = replace(ALICE, id="z")
-    assert "Next: numerai node -m alice config --example tournament-python3" in line("setup").out
+    assert "Next: numerai node -m numerai-alice config --example tournament-python3" in line("setup").out
     assert {"name": "alice", "tournament": 8} in line("setup", "--json").json["models"]
     HomeStore(line.home).save_node(Node("numerai-alice", "alice", "z", 8, "local", "/code", 1, 1024))
     assert line("setup").out.endswith("Next: numerai doctor\n")

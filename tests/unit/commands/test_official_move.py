@@ -11,9 +11,12 @@ from numerai_compute import ports
 from numerai_compute.adapters.move_record import MoveFile
 from numerai_compute.adapters.official_home import OfficialHome
 from numerai_compute.adapters.state_store import HomeStore
+from numerai_compute.errors import EnvironmentNotReady
 from numerai_compute.factory import Factory
 from numerai_compute.models import NOT_SUBMITTED_CODE, RunState
 
+from tests.fakes import FakeProvider
+from tests.unit.adapters.test_official_home import tree
 from tests.unit.commands.conftest import Line
 from tests.unit.commands.test_commands import official_home
 
@@ -29,6 +32,9 @@ class OfficialCluster:
     def cluster(self) -> ports.OfficialCluster:
         nodes = {"numerai-alice": ports.OfficialNode("old/alice", OLD_WEBHOOK)}
         return ports.OfficialCluster(nodes, "account 1, us-east-1", self.resources)
+
+    def image(self, repository: str) -> None:
+        """There is none: the repository is empty."""
 
     def active_runs(self) -> tuple[str, ...]:
         return ()
@@ -71,6 +77,39 @@ def test_the_move_off_the_official_cluster_asks_and_a_no_changes_nothing(
     assert line("upgrade", "--move-aws").exit_code == 1
     assert {name: (line.home / name).read_bytes() for name in before} == before
     assert line.api.by_id["id-alice"].webhook == OLD_WEBHOOK and cluster.resources and not line.provider.configured
+
+
+def test_a_dry_run_is_refused_for_what_the_move_is_refused_for_and_writes_nothing(
+    line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws_home(line, folder, monkeypatch)
+    (folder / "Dockerfile").unlink()
+    before = tree(line.home)
+    planned = line("upgrade", "--move-aws", "--dry-run")
+    assert tree(line.home) == before
+    refused = line("upgrade", "--move-aws", "--yes")
+    assert "There is nothing that numerai-alice could run" in refused.err and "--path FOLDER" in refused.err
+    assert planned.exit_code == refused.exit_code == 1 and planned.err.strip() in refused.err
+    assert planned.out == "" and tree(line.home) == before
+
+
+def test_a_dry_run_shows_what_is_asked_of_aws_and_costs(
+    line: Line, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    aws_home(line, folder, monkeypatch)
+    monkeypatch.setattr(
+        FakeProvider, "preview", lambda self, node: ["Make the cluster", "3 USD a month"], raising=False
+    )
+    assert "3 USD a month" in line("upgrade", "--move-aws").err
+    assert "3 USD a month" in line("upgrade", "--move-aws", "--dry-run").out
+
+    def lacking(self: FakeProvider, node: object) -> list[str]:
+        raise EnvironmentNotReady("There are no AWS credentials.", "Run `aws configure`.", code="no-aws-credentials")
+
+    monkeypatch.setattr(FakeProvider, "preview", lacking, raising=False)
+    for option in ("--dry-run", "--yes"):
+        refused = line("upgrade", "--move-aws", option)
+        assert refused.exit_code == 3 and "--aws-profile numerai" in refused.err
 
 
 def test_the_move_takes_the_files_over_and_ends_with_nothing_left(

@@ -296,6 +296,17 @@ def test_a_pinned_data_version_is_given_and_none_is_left_out(world: World) -> No
     assert world.terraform.applied[1]["nodes"][node.name]["data_version"] == "v5.2"
 
 
+OFFICIAL = "https://old.lambda-url.us-east-1.on.aws/"
+
+
+@pytest.mark.parametrize("half", [{"also_on": "local"}, {"webhook_url": OFFICIAL, "legacy": {"webhook_url": OFFICIAL}}])
+def test_the_watcher_is_told_which_node_is_still_being_moved_here(world: World, half: dict[str, Any]) -> None:
+    node = world.configured(**half)
+    assert world.terraform.applied[0]["nodes"][node.name]["moving"] is True
+    world.configured()
+    assert "moving" not in world.terraform.applied[1]["nodes"][node.name]
+
+
 def test_a_disk_is_given_and_none_is_left_out(world: World) -> None:
     node = world.configured()
     assert "disk_gib" not in world.terraform.applied[0]["nodes"][node.name]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,7 @@ import click
 import pandas as pd
 import pytest
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
+from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import ApiError, NumeraiError
 from numerai_compute.factory import Factory
 from numerai_compute.main import run
@@ -360,15 +362,17 @@ def test_a_move_that_goes_on_deploys_where_a_foreign_upload_was_assigned_meanwhi
     assert line.model["pickle_id"] not in (None, foreign) and line.bench.uploads() == 2
 
 
-@pytest.mark.parametrize("moves", [False, True])
+@pytest.mark.parametrize(("moves", "beside"), [(False, None), (False, "gone"), (True, None)])
 def test_an_assignment_that_fails_where_the_webhook_cannot_be_given_back_says_that_nobody_is_called(
-    line: Line, monkeypatch: pytest.MonkeyPatch, moves: bool
+    line: Line, monkeypatch: pytest.MonkeyPatch, moves: bool, beside: str | None
 ) -> None:
     aws = moved_from_aws(line) if moves else None
     command = ("config", "-P", "hosted") if moves else ("deploy",)
     if aws is None:
         registered(line)
         configured(line)
+        store = HomeStore(line.bench.folder / "home")
+        store.save_node(replace(store.nodes()["numerai-alice"], also_on=beside))
 
     def away(*_: Any) -> Any:
         raise ApiError("Numerai is away", code="numerai-unreachable")
@@ -384,6 +388,7 @@ def test_an_assignment_that_fails_where_the_webhook_cannot_be_given_back_says_th
     assert code == 1 and "the assignment failed" in said, said
     assert "Numerai calls nobody for alice now: run the same command again" in said, said
     assert ("or `numerai node -m numerai-alice config -P aws`" in said) == moves, said
+    assert "config -P gone" not in said
     assert line.model["webhook"] is None and line.model["pickle_id"] is None
     if aws is not None:
         assert aws.deployments, "the old side stays"

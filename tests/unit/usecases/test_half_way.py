@@ -10,7 +10,7 @@ import pytest
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Check, CheckStatus, Node, RunState
-from numerai_compute.usecases.deploy import deploy_node
+from numerai_compute.usecases.deploy import deploy_node, half_moved_note
 from numerai_compute.usecases.destroy import destroy_node
 from numerai_compute.usecases.doctor import Doctor
 from numerai_compute.usecases.forget import forget_node
@@ -24,6 +24,7 @@ from numerai_compute.watching.settings import WatchSettings
 from numerai_compute.watching.watcher import Watcher
 
 from tests.fakes import KEYS, NOW, FakeApi, FakeClock, FakeProvider
+from tests.present import present
 from tests.unit.usecases.test_move import Killed, Setting
 from tests.unit.usecases.test_official_move import NAMES, OLD, World
 from tests.unit.watching.test_watcher import ROUND, Person
@@ -47,7 +48,7 @@ def setting(store: HomeStore, api: FakeApi, provider: FakeProvider, node: Node) 
 
 def found(world: World, name: str) -> Check:
     node = world.store.nodes()[name]
-    return webhook_check(node, world.api.by_id[node.model_id], world.new, world.api.url, lambda: False)
+    return webhook_check(node, world.api.by_id[node.model_id], lambda name: world.new, world.api.url, lambda: False)
 
 
 # the official tool's cluster
@@ -59,7 +60,7 @@ def test_doctor_leaves_the_webhook_to_the_move_that_proves_the_node_first(world:
     assert check.status is CheckStatus.FAILED and "is not finished" in check.why
     assert (check.mend, check.safe_fix) == (MOVE_AWS, None)
     with pytest.raises(NumeraiError) as refused:
-        register(world.store.nodes()[name], world.new, world.api, world.store, lambda line: None)
+        register(world.store.nodes()[name], lambda name: world.new, world.api, world.store, lambda line: None)
     assert MOVE_AWS in str(refused.value.hint) and world.api.by_id[f"id-{name}"].webhook == OLD.format(name)
 
 
@@ -86,7 +87,8 @@ def test_a_node_in_the_old_cluster_has_not_merely_another_address(world: World) 
 def test_the_test_of_a_node_points_to_the_move(world: World) -> None:
     facts: list[Fact] = []
     node = world.store.nodes()["numerai-bob"]
-    Verifier(node, world.new, world.api, world.clock, facts.append, lambda line: None, lambda line: None).verify()
+    here = lambda name: world.new  # noqa: E731
+    Verifier(node, here, world.api, world.clock, facts.append, lambda line: None, lambda line: None).verify()
     assert facts[-1].holds is False and facts[-1].mend == MOVE_AWS
 
 
@@ -165,11 +167,11 @@ def test_a_node_without_an_image_is_deployed_before_numerai_calls_it(
     provider.deployments.clear()
     for held in (None, "http://127.0.0.1:7/numerai-alice/token-of-numerai-alice", "https://elsewhere/x"):
         api.set_webhook("id-alice", held)
-        check = webhook_check(node, api.by_id["id-alice"], provider, api.url, lambda: False)
+        check = webhook_check(node, api.by_id["id-alice"], lambda name: provider, api.url, lambda: False)
         assert check.status is CheckStatus.FAILED and "not deployed" in check.why
         assert (check.mend, check.safe_fix) == ("numerai node -m numerai-alice deploy", None)
         with pytest.raises(NumeraiError, match="not deployed"):
-            register(node, provider, api, store, lambda line: None)
+            register(node, lambda name: provider, api, store, lambda line: None)
         assert api.by_id["id-alice"].webhook == held
 
 
@@ -191,7 +193,7 @@ def half_way(setting: Setting, before: str) -> Node:
 def test_doctor_registers_no_side_of_a_node_that_is_on_two_providers(setting: Setting) -> None:
     node = half_way(setting, "build")
     setting.api.set_webhook("id-alice", None)
-    check = webhook_check(node, setting.api.by_id["id-alice"], setting.here, setting.api.url, lambda: False)
+    check = webhook_check(node, setting.api.by_id["id-alice"], setting.provider, setting.api.url, lambda: False)
     assert check.safe_fix is None and "config -P aws" in str(check.mend)
 
 
@@ -252,12 +254,44 @@ def test_destroy_removes_the_side_that_is_here_and_says_what_stays_elsewhere(
     assert setting.api.by_id["id-alice"].webhook is None
 
 
+def deployed_later(side: FakeProvider) -> None:
+    known = side.deployments["numerai-alice"]
+    side.deployments["numerai-alice"] = replace(known, deployed_at=known.deployed_at + timedelta(minutes=1))
+
+
+@pytest.mark.parametrize(("before", "then"), [("let Numerai", "aws"), ("remove", "local")])
+def test_a_move_that_goes_on_takes_over_what_was_deployed_meanwhile(setting: Setting, before: str, then: str) -> None:
+    """Else Numerai would call an older image from then on than it did until then."""
+    half_way(setting, before)
+    side, other = (setting.there, setting.here) if then == "aws" else (setting.here, setting.there)
+    side.hash = other.hash = "newer"
+    deploy_node(setting.node(), other, setting.store, lambda line: None, force=False)
+    deployed_later(other)
+    setting.dry_run = True
+    (step,) = [step for step in setting.config(provider=then).describe() if "deploy it on" in step]  # type: ignore
+    assert step.endswith(f"deploy it on {then}; until then {other.name} runs it")
+    setting.dry_run = False
+    setting.done(provider=then)
+    setting.check_is_on(side, other)
+    assert side.deployments["numerai-alice"].source_hash == "newer"
+
+
+@pytest.mark.parametrize("then", ["aws", "local"])
+def test_a_move_without_a_deploy_meanwhile_builds_nothing_again(setting: Setting, then: str) -> None:
+    half_way(setting, "let Numerai")
+    deployed_later(setting.there)  # by the move itself
+    setting.here.hash = setting.there.hash = "newer"
+    setting.done(provider=then)
+    side = setting.there if then == "aws" else setting.here
+    assert side.deployments["numerai-alice"].source_hash == "h1"
+
+
 def test_a_deploy_says_on_which_side_of_a_half_moved_node_it_is(setting: Setting) -> None:
-    """What the other side was given before stays there, and runs once the move has gone on."""
-    node, warned = half_way(setting, "let Numerai"), list[str]()
+    node = half_way(setting, "let Numerai")
     setting.here.hash = "changed"
-    deploy_node(node, setting.here, setting.store, lambda line: None, warn=warned.append, force=False)
-    assert "deploys it on local only" in warned[0] and "config -P aws" in warned[0]
+    note = present(half_moved_note(node, setting.provider))
+    assert "deploys it on local only" in note and "config -P aws" in note
+    deploy_node(node, setting.here, setting.store, lambda line: None, force=False)
     assert setting.there.deployments["numerai-alice"].source_hash == "h1"
 
 
@@ -304,3 +338,35 @@ def test_a_move_from_or_to_a_provider_that_is_gone_names_the_side_that_is_there(
     setting.look = lambda: None  # type: ignore[method-assign]
     setting.config(provider="local")
     assert (setting.node().provider, setting.node().also_on) == ("local", None)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"memory": 3}, {"cron": "5 12 * * TUE-SAT", "register_webhook": True}, {"register_webhook": True}, {}]
+)
+@pytest.mark.parametrize("before", ["build", "let Numerai", "record that numerai-alice is on aws", "remove"])
+def test_a_change_that_names_no_provider_waits_for_the_end_of_the_move(
+    setting: Setting, before: str, changes: dict[str, object]
+) -> None:
+    """Else it would bring the node to the side that it is recorded with, and Numerai's calls with it."""
+    node = half_way(setting, before)
+    called, sides = (
+        setting.api.by_id["id-alice"].webhook,
+        (dict(setting.here.configured), dict(setting.there.configured)),
+    )
+    for setting.dry_run in (True, False):
+        with pytest.raises(NumeraiError, match="as a move between them was not finished") as refused:
+            setting.config(**changes)
+        hint = str(refused.value.hint)
+        assert refused.value.code == "half-moved" and "config -P aws" in hint and "config -P local" in hint
+    assert setting.node() == node and setting.api.by_id["id-alice"].webhook == called
+    assert (setting.here.configured, setting.there.configured) == sides
+    setting.done(provider="aws", **changes)
+    setting.check_is_on(setting.there, setting.here)
+
+
+def test_the_move_off_the_old_cluster_waits_for_the_end_of_a_move_to_another_provider(home: Path, folder: Path) -> None:
+    world = World(home, folder)
+    world.store.save_node(replace(world.store.nodes()["numerai-bob"], also_on="local"))
+    error = world.refused()
+    assert error.code == "half-moved" and "numerai node -m numerai-bob config -P local" in str(error.hint)
+    assert not world.new.configured and not world.done

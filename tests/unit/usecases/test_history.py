@@ -61,7 +61,7 @@ class Past:
         return {number: record.standing for number, record in self.read()[0].items()}
 
     def overview(self) -> Overview:
-        return overview(self.store, self.reader(), self.ledger, lambda node: self.provider)
+        return overview(self.store, self.reader(), self.ledger)
 
     def follow(self, *rounds: Round) -> None:
         for found in rounds:
@@ -325,5 +325,5 @@ def test_a_watcher_that_lives_and_does_not_look_follows_nothing(past: Past) -> N
 
 
 def test_an_overview_of_nothing(home: Path, past: Past) -> None:
-    empty = overview(HomeStore(home / "other", {}), past.reader(), past.ledger, lambda node: past.provider)
+    empty = overview(HomeStore(home / "other", {}), past.reader(), past.ledger)
     assert (empty.nodes, empty.tournaments, empty.needs_watching) == ((), (), False)

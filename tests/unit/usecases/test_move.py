@@ -219,7 +219,7 @@ def test_a_run_that_goes_on_is_waited_for_and_the_move_is_finished_later(setting
     assert (setting.node().provider, setting.node().also_on) == ("aws", "local")
     setting.look()
     setting.here.destroy = whole  # type: ignore[method-assign]
-    setting.done()
+    setting.done(provider="aws")
     setting.check_is_on(setting.there, setting.here)
 
 
@@ -283,7 +283,7 @@ def test_a_disk_that_the_other_provider_does_not_set_stays_behind(setting: Setti
 
 def test_what_a_provider_that_is_gone_holds_is_said_and_left(setting: Setting) -> None:
     setting.store.save_node(replace(setting.node(), also_on="gcp"))
-    setting.done()
+    setting.done(provider="local")
     assert (setting.node().provider, setting.node().also_on) == ("local", None)
     assert "What gcp holds stays there" in "\n".join(setting.agreed[0].notes)
 

@@ -16,6 +16,7 @@ from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError, UsageError
 from numerai_compute.models import Deployment, EntryStatus, Model, Node, Run, RunState, Submission, SubmissionEntry
 from numerai_compute.ports import ForeignImage, OfficialCluster, OfficialNode, Report
+from numerai_compute.usecases.configure import NodeRequest, configure_node
 from numerai_compute.usecases.official_move import BEGUN, DESTROY, Move, refuse_undo, with_hint
 
 from tests.fakes import NOW, FakeApi, FakeClock, FakeProvider
@@ -126,6 +127,7 @@ class World:
             self.old,
             self.store,
             self.new,
+            lambda name: self.new,
             self.api,
             self.clock,
             Record(self.store.home / "aws" / "move.json"),
@@ -284,6 +286,36 @@ def test_nothing_is_removed_while_numerai_calls_it(world: World) -> None:
     world.api.set_webhook("id-numerai-bob", None)
     world.go()
     assert not world.old.left
+
+
+def test_what_ends_the_calls_of_the_old_cluster_is_said_and_does(world: World, folder: Path) -> None:
+    """A node that is none of the move's: this home has it on another provider."""
+    world.store.save_node(replace(world.store.nodes()["numerai-bob"], provider="local", path=str(folder)))
+    command = "`numerai node -m numerai-bob "
+    assert f"{command}deploy`, then {command}config` ends" in str(world.refused().hint)
+    bob = world.store.nodes()["numerai-bob"]
+    world.new.deploy(bob, force=False, report=lambda line: None)
+    hint = str(world.refused().hint)
+    assert f"{command}config` ends" in hint and "deploy" not in hint
+    configure_node(
+        NodeRequest(), "numerai-bob", None, api=world.api, store=world.store, provider_named=lambda name: world.new,
+        digest_of=lambda image: None, report=lambda line: None, agree=lambda preview: None, insist=lambda why: None,
+        take_over=lambda question: None,
+    )  # fmt: skip
+    world.go()
+    assert not world.old.left
+
+
+def test_where_no_command_ends_the_calls_of_the_old_cluster_the_website_is_named(world: World) -> None:
+    bob = world.store.nodes()["numerai-bob"]
+    world.store.save_node(replace(bob, provider="local"))
+    world.new.reachable = False
+    hint = str(world.refused().hint)
+    assert "webhook of bob on https://numer.ai" in hint and "numerai node" not in hint
+    world.store.forget_node("numerai-bob")
+    world.new.reachable = True
+    hint = str(world.refused().hint)
+    assert "webhook of bob on https://numer.ai" in hint and "numerai-bob config -P aws --path FOLDER`" in hint
 
 
 def test_nothing_is_removed_while_a_run_goes_on_there(world: World) -> None:

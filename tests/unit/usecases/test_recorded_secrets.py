@@ -33,3 +33,24 @@ def test_the_secret_before_this_one_counts(home: Path) -> None:
     stored.save_keys(Keys("public-id", "BEFORE-SECRET"))
     stored.save_keys(Keys("public-id", "STORED-SECRET"))
     assert {"BEFORE-SECRET", "STORED-SECRET"} <= set(recorded_secrets(stored))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://x.execute-api.us-east-1.amazonaws.com/v1/submit",
+        "https://x.execute-api.us-east-1.amazonaws.com/predict/numerai-alice",
+        "https://f.azurewebsites.net/api/orchestrators/start_submission",
+    ],
+)
+def test_an_address_of_the_official_tool_holds_no_secret(home: Path, address: str) -> None:
+    """Its last word stands in many a folder, which could not be deployed then."""
+    stored = HomeStore(home, {})
+    stored.save_node(
+        Node(
+            *("numerai-alice", "alice", "id-1", 8, "local", "/code", 2.0, 4096),
+            webhook_url=address,
+            legacy={"webhook_url": address},
+        )
+    )
+    assert not list(recorded_secrets(stored))

@@ -48,7 +48,7 @@ class Bench:
     def verify(self) -> Verification:
         return Verifier(
             self.node,
-            self.provider,
+            lambda name: self.provider,
             self.api,
             self.clock,
             self.heard.append,

@@ -29,8 +29,8 @@ def bench(node: Node, api: FakeApi, provider: FakeProvider, store: HomeStore) ->
 
 def verifier(bench: Bench, *, submits: bool = True) -> Verifier:
     return Verifier(
-        bench.node, bench.provider, bench.api, bench.clock, bench.heard.append, lambda line: None, lambda text: None,
-        submits=submits, on_warning=bench.lines.append,
+        bench.node, lambda name: bench.provider, bench.api, bench.clock, bench.heard.append, lambda line: None,
+        lambda text: None, submits=submits, on_warning=bench.lines.append,
     )  # fmt: skip
 
 

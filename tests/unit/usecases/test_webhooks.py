@@ -22,7 +22,7 @@ ELSEWHERE = Silence("http://127.0.0.1:5 does not answer; the daemon serves http:
 
 
 def check(node: Node, api: FakeApi, provider: FakeProvider) -> Check:
-    return webhook_check(node, api.by_id["id-alice"], provider, api.url, lambda: False)
+    return webhook_check(node, api.by_id["id-alice"], lambda name: provider, api.url, lambda: False)
 
 
 @pytest.fixture

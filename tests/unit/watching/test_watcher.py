@@ -25,6 +25,7 @@ from numerai_compute.models import (
     Submission,
     SubmissionEntry,
 )
+from numerai_compute.providers.absent import AbsentProvider
 from numerai_compute.watching.ledger import Ledger
 from numerai_compute.watching.policy import Step
 from numerai_compute.watching.settings import WatchSettings, watch_settings
@@ -248,6 +249,19 @@ def test_a_test_without_submitting_holds_back_no_run(bench: Bench, node: Node, e
         bench.end_run(RunState.SUCCEEDED, 79)
     assert bench.after(10).step is Step.TRIGGERED
     assert "watch-8-100-1" in bench.triggers
+
+
+@pytest.mark.parametrize("reachable", [True, False])
+def test_a_half_moved_node_that_numerai_calls_on_its_other_side_is_not_started_here_at_once(
+    bench: Bench, node: Node, reachable: bool
+) -> None:
+    """The record of a move may be one step behind: the other side runs it, and this one only makes up for that."""
+    bench.provider.reachable = reachable
+    bench.store.by_name = {node.name: replace(node, also_on="aws")}
+    bench.api.set_webhook(node.model_id, "https://new.on.aws/numerai-alice/other-token")
+    for minutes in (1, 5, 9):
+        assert bench.after(minutes).step is Step.WAITING and not bench.triggers
+    assert bench.after(11).step is Step.TRIGGERED
 
 
 def test_a_schedule_is_waited_for(bench: Bench, node: Node) -> None:
@@ -908,6 +922,18 @@ def test_a_node_that_was_never_deployed_is_told_with_the_command(bench: Bench, n
     assert bench.notifier.kinds == ["failure"] and "numerai node -m numerai-alice deploy" in bench.notifier.told[0].text
     bench.deploy(node)
     assert bench.after(12).step is Step.TRIGGERED
+
+
+def test_a_node_whose_provider_is_not_there_is_told_as_that_and_not_as_never_deployed(bench: Bench, node: Node) -> None:
+    bench.store.by_name = {node.name: replace(node, provider="gcp")}
+    bench.providers["gcp"] = AbsentProvider("gcp")  # type: ignore[assignment]
+    assert bench.after(5).step is Step.STUCK
+    bench.after(45)
+    (notice,) = bench.notifier.told
+    assert "this tool has no provider gcp" in notice.text and "never deployed" not in notice.text
+    assert f"numerai node forget {node.name}" in notice.text
+    bench.submit(node)
+    assert bench.after(50).step is Step.SUBMITTED, "where it is, it runs"
 
 
 def test_unreadable_nodes_and_missing_keys_are_said_and_looked_for_again(bench: Bench, node: Node) -> None:
