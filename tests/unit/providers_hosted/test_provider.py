@@ -211,7 +211,7 @@ def test_a_pickle_in_the_folder_is_taken_as_it_is(quick: HostedBench) -> None:
     sandbox = quick.sandbox.running.sandbox
     (upload,) = sandbox.compute.pickles.all()
     assert sandbox.upload_store.path(upload.filename).read_bytes() == content
-    assert "Taking model.pkl as it is: predict.py defines no predict" in quick.said
+    assert "Taking model.pkl as it is: no code beside it defines predict" in quick.said
 
 
 @pytest.mark.parametrize(
