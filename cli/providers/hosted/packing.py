@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -22,6 +26,10 @@ from .uploads import DataVersion, Image, Uploads
 RUNTIME = Path(str(files("numerai_compute.node_template"))) / "numerai_node"
 LIVE_FILES = ("live.parquet", "live_benchmark_models.parquet")
 DOWNLOAD_SECONDS = 600.0
+FOLDER = "numerai-hosted-"
+"""How the temporary folder of a deploy is called."""
+LEFT_SECONDS = 86400.0
+"""No deploy packs and uploads for so long: an older folder is of one that was killed."""
 NEWEST = "newest"
 MODEL = ".model"
 NOT_OF_A_MODEL = frozenset(
@@ -67,8 +75,11 @@ class Packer:
         """Whether a model file in the folder would run without code of the folder's own that reads it."""
         return not defines_predict(_files(source_of(node)), settings.module)
 
-    def pack(self, node: Node, settings: HostedSettings, uploads: Uploads, folder: Path, report: Report) -> Packed:
-        """A pickle, made in `folder` or found in the node's, that works within Numerai's limits."""
+    def pack(
+        self, node: Node, settings: HostedSettings, uploads: Uploads, folder: Path, digest: str, report: Report
+    ) -> Packed:
+        """A pickle in `folder`, made of the node's source with this hash or found in it, that works within Numerai's
+        limits. `NumeraiError` with code `source-changed` where the source is another by then."""
         own = _files(source_of(node))
         refuse_links_elsewhere(own)
         ready = model_in(own, settings.module)
@@ -89,7 +100,13 @@ class Packer:
             bench.pack(with_reader(ready, own), OF_MODEL, pickle, report)
         else:
             report(f"Taking {ready.name} as it is: no code beside it defines predict")
-            pickle = ready
+            shutil.copyfile(ready, pickle)
+        if self.source_hash(node, settings) != digest:
+            raise NumeraiError(
+                f"{node.path} changed while it was packed. Nothing was uploaded.",
+                "Deploy again; what changes all the time belongs into its .dockerignore.",
+                code="source-changed",
+            )
         limits = self._limits
         size = f"{limits.cpu:g} CPU, {limits.memory_mib / 1024:g} GiB, {limits.seconds / 60:g} minutes"
         report(f"Rehearsing with {size} and no network")
@@ -111,6 +128,17 @@ class Packer:
             _download(uploads.dataset_url(f"{version.name}/{name}"), target)
             paths.append(target)
         return LiveData(*paths)
+
+
+@contextmanager
+def working_folder() -> Iterator[Path]:
+    """A folder for a deploy, removed at its end; what deploys that were killed have left goes as well."""
+    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+        with suppress(OSError):  # another user's, or another command was faster
+            if left.stat().st_mtime < time.time() - LEFT_SECONDS:
+                shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=FOLDER) as folder:
+        yield Path(folder)
 
 
 def _files(source: Source) -> dict[str, Path]:

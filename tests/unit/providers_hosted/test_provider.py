@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 from numerai_compute.adapters.clock import SystemClock
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
-from numerai_compute.errors import NumeraiError
+from numerai_compute.errors import ApiError, NumeraiError
 from numerai_compute.models import RunFailure, RunState
 from numerai_compute.providers.hosted.record import NodeRecord, Records
-from numerai_compute.providers.hosted.rehearsal import Limits
+from numerai_compute.providers.hosted.rehearsal import Limits, Rehearsed
 from numerai_compute.providers.hosted.uploads import Uploads
 from numerai_compute.sandbox.compute import DOCKER_IMAGES
 from numerai_compute.sandbox.switches import Switches
 
-from tests.contract.hosted_bench import GOOD, HostedBench
+from tests.contract.hosted_bench import GOOD, HostedBench, ProcessWorkbench
 from tests.fixtures.sandbox import ServedSandbox, wait_for
 from tests.present import present
 
@@ -351,3 +351,65 @@ def test_what_cannot_be_packed_is_one_message(quick: HostedBench, script: str, s
     with pytest.raises(NumeraiError, match=says) as refused:
         quick.provider.deploy(node, force=False, report=quick.say)
     assert refused.value.code == "not-packed" and refused.value.hint and quick.uploads() == 0
+
+
+def test_numerai_away_while_it_validates_is_said_with_what_was_handed_in(
+    quick: HostedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = quick.provider.configure(quick.node(), quick.say)
+
+    def away(*_: Any) -> None:
+        raise ApiError("Numerai does not answer.", "Look at the network.", code="numerai-unreachable", temporary=True)
+
+    monkeypatch.setattr(quick.provider._uploads, "upload", away)
+    with pytest.raises(ApiError, match=r"^Numerai does not answer\. The upload .* is handed in") as failure:
+        quick.provider.deploy(node, force=False, report=quick.say)
+    assert "Look at the network. Then deploy again: that goes on waiting" in str(failure.value.hint)
+    assert (failure.value.code, failure.value.temporary) == ("numerai-unreachable", True)
+    again = quick.renewed()
+    assert again.deploy(node, force=False, report=quick.say).source_hash and quick.uploads() == 1
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+def test_a_folder_that_changes_while_it_is_packed_is_not_uploaded_as_what_it_was(
+    quick: HostedBench, monkeypatch: pytest.MonkeyPatch, pickled: bool
+) -> None:
+    node = quick.provider.configure(quick.node(), quick.say)
+    if pickled:
+        (Path(node.path) / "predict.py").unlink()
+        (Path(node.path) / "model.pkl").write_bytes(b"one")
+    pack = ProcessWorkbench.pack
+
+    def edited(*_: Any, **__: Any) -> Any:
+        (Path(node.path) / ("model.pkl" if pickled else "helper.py")).write_bytes(b"# another\n")
+
+    def packed_then_edited(*arguments: Any) -> None:
+        pack(*arguments)
+        edited()
+
+    with monkeypatch.context() as patched:
+        if pickled:
+            patched.setattr(quick.provider._packer, "_live_data", edited)
+        else:
+            patched.setattr(ProcessWorkbench, "pack", packed_then_edited)
+        with pytest.raises(NumeraiError, match="changed while it was packed") as refused:
+            quick.provider.deploy(node, force=False, report=quick.say)
+    assert refused.value.code == "source-changed" and "again" in str(refused.value.hint) and quick.uploads() == 0
+
+
+def test_a_pickle_that_changes_after_the_rehearsal_is_not_what_is_uploaded(
+    quick: HostedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = quick.provider.configure(quick.node(), quick.say)
+    (Path(node.path) / "predict.py").unlink()
+    (Path(node.path) / "model.pkl").write_bytes(b"rehearsed")
+
+    def rehearse(*_: Any) -> Rehearsed:
+        (Path(node.path) / "model.pkl").write_bytes(b"another")
+        return Rehearsed(1, 0.0, None)
+
+    monkeypatch.setattr(ProcessWorkbench, "rehearse", rehearse)
+    quick.provider.deploy(node, force=False, report=quick.say)
+    sandbox = quick.sandbox.running.sandbox
+    (upload,) = sandbox.compute.pickles.all()
+    assert sandbox.upload_store.path(upload.filename).read_bytes() == b"rehearsed"
