@@ -11,12 +11,15 @@ import pytest
 from numerai_compute.adapters.clock import SystemClock
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
 from numerai_compute.errors import ApiError, NumeraiError
-from numerai_compute.models import RunFailure, RunState
+from numerai_compute.models import Run, RunFailure, RunState
 from numerai_compute.providers.hosted.record import NodeRecord, Records
 from numerai_compute.providers.hosted.rehearsal import Limits, Rehearsed
 from numerai_compute.providers.hosted.uploads import Uploads
 from numerai_compute.sandbox.compute import DOCKER_IMAGES
+from numerai_compute.sandbox.settings import parse_models
 from numerai_compute.sandbox.switches import Switches
+from numerai_compute.usecases.history import Trigger
+from numerai_compute.usecases.history import _trigger as who_triggered
 
 from tests.contract.hosted_bench import GOOD, HostedBench, ProcessWorkbench
 from tests.fixtures.sandbox import ServedSandbox, wait_for
@@ -413,3 +416,41 @@ def test_a_pickle_that_changes_after_the_rehearsal_is_not_what_is_uploaded(
     sandbox = quick.sandbox.running.sandbox
     (upload,) = sandbox.compute.pickles.all()
     assert sandbox.upload_store.path(upload.filename).read_bytes() == b"rehearsed"
+
+
+def test_a_run_is_told_by_who_started_it(quick: HostedBench) -> None:
+    node = quick.ready()
+    by_hand = quick.provider.trigger(node)
+    quick.sandbox.open_round()
+    runs = wait_for(lambda: (r := quick.provider.runs(node.name))[1:] and all(each.state.final for each in r) and r)
+    found = {run.id: run.trigger_id for run in runs}
+    assert found.pop(by_hand.id) is None
+    (own,) = found
+    assert found == {own: own} and who_triggered(own) is Trigger.NUMERAI
+    assert quick.renewed().find_run(node.name, own) == next(run for run in runs if run.id == own)
+
+
+def test_an_upload_that_two_models_share_has_the_runs_of_each_under_its_own(
+    tmp_path: Path, sandbox_factory: Factory
+) -> None:
+    quick = HostedBench(
+        tmp_path, sandbox_factory(models=parse_models(("alice", "bob")), switches=NOT_RUN), rehearses=False
+    )
+    alice, bob = quick.ready(), quick.provider.configure(quick.node(model="bob"), quick.say)
+    upload = present(quick.provider.deployment(alice.name)).image.removeprefix("upload ")
+    quick.provider.assign(bob, upload, quick.say)  # as a person does on the website
+    quick.sandbox.open_round()
+
+    def all_runs() -> list[Run]:
+        runs = [*quick.provider.runs(alice.name), *quick.provider.runs(bob.name)]
+        return runs if len(runs) > 1 and all(run.state.final for run in runs) else []
+
+    wait_for(all_runs)
+    (of_alice,), (of_bob,) = quick.provider.runs(alice.name), quick.provider.runs(bob.name)
+    for run, node in ((of_alice, alice), (of_bob, bob)):
+        assert quick.provider.run(run.id).node == run.node == node.name
+        files = HttpNumeraiApi(quick.keys).submissions(node.model_id)
+        assert run.trigger_id in {file.trigger_id for file in files}
+    by_hand = quick.provider.trigger(bob)
+    assert by_hand.id not in {run.id for run in quick.provider.runs(alice.name)}
+    assert quick.provider.run(by_hand.id).node == bob.name
