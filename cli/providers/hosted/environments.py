@@ -11,10 +11,11 @@ import pickletools
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import NumeraiError, UsageError
+from ...errors import NumeraiError, ProviderError, UsageError
 from ...ports import ContainerEngine, Report
 from ...source import Source, dockerfile_text
 from .uploads import DataVersion, Image
@@ -48,6 +49,10 @@ MODULES = {"sklearn": "scikit-learn", "numerai_tools": "numerai-tools"}
 OPENMP = ("lightgbm",)
 """Packages that need libgomp, which Python's slim image lacks. Numerai's has it, by its compiler (its Dockerfile)."""
 TAG = "numerai-hosted"
+LABEL = "numerai.hosted"
+KEPT_IMAGES = 3
+"""So many of its images stay on an engine. They are of no home: the same packages are the same image, and nothing of a
+node is in it."""
 _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 
 
@@ -141,7 +146,10 @@ def environment(
         report(f"Building what the rehearsal runs in: {what}")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "Dockerfile").write_text(text, encoding="utf-8")
-        found = engine.build(Source(folder), tag, labels={"numerai.hosted": image.python}, report=report)
+        found = engine.build(Source(folder), tag, labels={LABEL: image.python}, report=report)
+        for old in [each for each in engine.images(LABEL) if each != found][KEPT_IMAGES - 1 :]:
+            with suppress(ProviderError):  # a rehearsal uses it: it goes another time
+                engine.remove_image(old)
     return Environment(found, what)
 
 
