@@ -12,7 +12,7 @@ from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder
 from ..models import NOT_SUBMITTED_CODE, LogLine, Node, Run, RunState
 from ..ports import KeepsArtifacts, Provider, Report, TrainsModels
-from .retraining import RECORD
+from ..watching.training import RECORD
 from .sent import write_output
 from .withholding import withholding
 
