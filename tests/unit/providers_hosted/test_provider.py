@@ -226,6 +226,7 @@ def test_a_pickle_in_the_folder_is_taken_as_it_is(quick: HostedBench) -> None:
         ({"memory_mib": 8192}, "1 vCPU and 4 GiB"),
         ({"timeout_minutes": 60}, "10 minutes"),
         ({"context": "/elsewhere"}, "folder alone"),
+        ({"retrain_days": 30}, "trains nothing"),
     ],
 )
 def test_what_cannot_run_there_is_refused_with_who_can(quick: HostedBench, changes: dict[str, Any], says: str) -> None:
