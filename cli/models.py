@@ -415,6 +415,7 @@ class NoticeKind(str, Enum):
     COVERED = "covered"
     MISSED = "missed"
     DATA = "data"
+    TRAINING = "training"
     WATCHER_STOPPED = "watcher-stopped"
     TEST = "test"
 

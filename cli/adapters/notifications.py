@@ -125,6 +125,8 @@ def written(notice: Notice) -> tuple[str, str]:
 def _next_command(notice: Notice) -> str | None:
     if notice.kind is NoticeKind.WATCHER_STOPPED:
         return "numerai daemon start"
+    if notice.kind is NoticeKind.TRAINING and notice.node:
+        return f"numerai node -m {notice.node} status"
     if notice.kind in (NoticeKind.FAILURE, NoticeKind.LATE, NoticeKind.MISSED):
         return f"numerai history -m {notice.node}" if notice.node else "numerai status"
     return None
@@ -183,6 +185,7 @@ def _notify_type(kind: NoticeKind) -> Any:
     return {
         NoticeKind.SUCCESS: NotifyType.SUCCESS,
         NoticeKind.LATE: NotifyType.WARNING,
+        NoticeKind.TRAINING: NotifyType.WARNING,
         NoticeKind.TEST: NotifyType.INFO,
     }.get(kind, NotifyType.FAILURE)
 

@@ -55,8 +55,8 @@ if TYPE_CHECKING:
     from ..models import Deployment
     from ..ports import Provider
     from ..usecases.hosting import Assigned
-    from ..usecases.retraining import Training
     from ..usecases.verify import Fact, Verifier
+    from ..watching.training import Training
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -39,7 +39,7 @@ from ..schedule import validate_cron
 from ..source import check_place, check_source, source_of
 from .base_digests import present_digests
 from .data import DATA_VERSION
-from .hosting import RUNS_IT, fitted, needs_dockerfile
+from .hosting import RUNS_IT, check_example, fitted, needs_dockerfile
 from .inspect import called_officially, is_own_webhook, require_provider
 from .plan import Plan, Step
 from .resolve import resolve_model
@@ -244,7 +244,7 @@ def plan_configure(
     """The steps that make the node what it should be. Checks everything that can be checked before. Can be carried out
     again: what an interrupted call has done is found and finished."""
     source = source_of(node)
-    steps, notes = plan_source(request, node, store, dockerfile=needs_dockerfile(provider))
+    steps, notes = plan_source(request, node, store, provider)
     if request.pin_base:
         node = pinned(request, node, digest_of)
         steps.append((f"pin what {source.dockerfile} builds on: {_in_words(node.base_digests)}", lambda: None))
@@ -311,19 +311,20 @@ def _plan_calls(
 
 
 def plan_source(
-    request: NodeRequest, node: Node, store: StateStore, *, dockerfile: bool = True
+    request: NodeRequest, node: Node, store: StateStore, provider: Provider
 ) -> tuple[list[Step], list[str]]:
     """The steps that make the node's folder what a build needs, and what to know of it."""
     source, steps, notes = source_of(node), list[Step](), list[str]()
     if request.example:
         check_place(source, home=store.home)
         check_tournament(request.example, node.tournament)
+        check_example(request.example, node.tournament, provider)
         example = plan_scaffold(request.example, source.folder)
         copy = f"copy the example {example.example} to {source.folder} ({counted(len(example.new), 'file')})"
         steps.append((copy, lambda: scaffold(example)))
         files = [new for new, _ in example.new] + list(example.same)
     else:
-        check_source(source, home=store.home, dockerfile=dockerfile)
+        check_source(source, home=store.home, dockerfile=needs_dockerfile(provider))
         files = list(source.folder.glob("*.py"))
     read, unread = ignore_file(source.context, source.folder), source.folder / IGNORE_FILE
     if read.parent != source.folder and (request.example or unread.is_file()):

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
-from ..errors import NumeraiError, ProviderError
+from ..errors import NumeraiError, ProviderError, UsageError
 from ..models import SIZES, Check, CheckStatus, Deployment, Model, Node
 from ..ports import NumeraiApi, Provider, Report, RunByNumerai
 from .inspect import absent_places, move_command
+from .scaffold import example_names, examples_of, is_python
 
 RUNS_IT = "Numerai runs it when a round opens, once an upload is assigned; `numerai node deploy` asks before that."
 ONE_WAY = (
@@ -31,6 +32,18 @@ class Assigned:
 def needs_dockerfile(provider: Provider) -> bool:
     """Whether a node's folder must have one there."""
     return not isinstance(provider, RunByNumerai)
+
+
+def check_example(example: str, tournament: int, provider: Provider) -> None:
+    """`UsageError` with code `not-hosted` for an example that Numerai cannot run, because it is not in Python."""
+    if not isinstance(provider, RunByNumerai) or example not in example_names() or is_python(example):
+        return
+    fitting = ", ".join(filter(is_python, examples_of(tournament)))
+    raise UsageError(
+        f"Numerai cannot run the example {example}: it calls a function of Python.",
+        f"The providers local and aws can. Numerai runs what comes of: {fitting}.",
+        code="not-hosted",
+    )
 
 
 def fitted(node: Node, provider: Provider, *, sized: bool, timed: bool) -> Node:

@@ -24,7 +24,7 @@ from ..models import (
 )
 from ..names import plainly
 from ..ports import NotHere, Provider, StateStore
-from .retraining import Training, training_of
+from ..watching.training import Training, training_of
 
 KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
 

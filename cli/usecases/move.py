@@ -136,7 +136,7 @@ class _Change:
 
     def plan(self) -> Plan:
         """The steps, each of which can be done again, and what should be known before."""
-        steps, notes = plan_source(self.request, self.node, self.by.store, dockerfile=needs_dockerfile(self.new))
+        steps, notes = plan_source(self.request, self.node, self.by.store, self.new)
         name, new, old = self.node.name, self.new.name, self.old.name
         what = f"{self.node.cpu:g} vCPU, {self.node.memory_mib / 1024:g} GiB"
         steps += [

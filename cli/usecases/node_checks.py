@@ -12,10 +12,10 @@ from ..models import DEFAULT_TIMEOUT_MINUTES, Check, CheckStatus, Model, Node
 from ..ports import NumeraiApi, Provider
 from ..source import check_source, source_of
 from ..translation import EXPECTED, as_error
+from ..watching.training import training_of
 from .configure import NEWEST_DATA
 from .hosting import needs_dockerfile
 from .inspect import move_check
-from .retraining import training_of
 from .runtime import RUNTIME, RuntimeState, own_version, runtime_copy
 from .timetable import timetable
 from .webhooks import webhook_check

@@ -1,34 +1,14 @@
-"""What is known of a node whose model is trained again by its age (`retrain_days`)."""
+"""Whether a node's code trains its model again by its age (`retrain_days`)."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-from ..errors import NumeraiError
-from ..models import Node
-from ..ports import KeepsArtifacts, Provider
-
-RECORD = "training.json"
-"""Where numerai_node (retraining.py) remembers it in the artifacts folder."""
 NOT_RETRAINED = (
     "No Python file in the folder calls `node.retrain`, so nothing is trained again: the example tournament-python3"
     " shows where it goes."
 )
-
-
-@dataclass(frozen=True)
-class Training:
-    """When a node's model was trained, None where that is not known, and since when, and why, it could not be trained
-    again."""
-
-    trained_at: datetime | None = None
-    failed_at: datetime | None = None
-    why: str | None = None
 
 
 def calls_retrain(files: Iterable[Path]) -> bool:
@@ -36,23 +16,3 @@ def calls_retrain(files: Iterable[Path]) -> bool:
     return any(
         b".retrain(" in path.read_bytes() for path in files if path.suffix == ".py" and "numerai_node" not in path.parts
     )
-
-
-def training_of(node: Node, provider: Provider) -> Training | None:
-    """What the node's runs remember; None where its model is not trained again, or that cannot be asked now."""
-    if node.retrain_days is None or not isinstance(provider, KeepsArtifacts):
-        return None
-    try:
-        content = json.loads(provider.artifact(node.name, RECORD) or b"{}")
-        trained_at, failed_at = _moment(content.get("trained_at")), _moment(content.get("failed_at"))
-        why = content.get("why")
-    except (NumeraiError, ValueError, AttributeError):
-        return None
-    return Training(trained_at, failed_at, None if why is None else str(why))
-
-
-def _moment(text: Any) -> datetime | None:
-    if text is None:
-        return None
-    moment = datetime.fromisoformat(str(text))
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

@@ -28,6 +28,16 @@ def example_for(tournament: int) -> str:
     return f"{word}-python3" if word else DEFAULT_EXAMPLE
 
 
+def examples_of(tournament: int) -> list[str]:
+    """The examples that fit a tournament."""
+    return [name for name in example_names() if TOURNAMENTS.get(name.partition("-")[0], tournament) == tournament]
+
+
+def is_python(example: str) -> bool:
+    """Whether an example's program is a module of Python, and no program of another language."""
+    return any((templates() / example).glob("*.py"))
+
+
 def example_dockerfile(example: str) -> Path:
     """The Dockerfile of an example."""
     return templates() / example / "Dockerfile"
@@ -38,7 +48,7 @@ def check_tournament(example: str, tournament: int) -> None:
     meant = TOURNAMENTS.get(example.partition("-")[0])
     if meant is None or meant == tournament:
         return
-    fitting = [name for name in example_names() if TOURNAMENTS.get(name.partition("-")[0], tournament) == tournament]
+    fitting = examples_of(tournament)
     theirs, own = meant.title, Tournament(tournament).title
     raise UsageError(
         f"The example {example} is made for {theirs}, and the model is in {own}.",

@@ -12,8 +12,8 @@ from ..errors import NumeraiError, UsageError
 from ..files.private import make_private_folder
 from ..models import NOT_SUBMITTED_CODE, LogLine, Node, Run, RunState
 from ..ports import KeepsArtifacts, Provider, Report, TrainsModels
+from ..watching.training import RECORD
 from .inspect import require_provider
-from .retraining import RECORD
 from .sent import write_output
 from .withholding import withholding
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from ..models import KeptNotice, Notice, NoticeKind
-from ..ports import Clock, Notifier
+from ..ports import Clock, Notifier, NotifiesItself, Provider
 
 if TYPE_CHECKING:
     from .ledger import Ledger
@@ -56,3 +56,12 @@ class Delivery:
         log.info("told %s: %s: %s", ", ".join(answers), kept.notice.title, kept.notice.text)
         self._ledger.notice_sent(kept.key, self._clock.now())
         return True
+
+
+def tells_itself(provider: Provider) -> bool:
+    """Whether a provider's runs tell people by themselves how they ended."""
+    try:
+        return isinstance(provider, NotifiesItself) and provider.notifies()
+    except Exception as error:  # noqa: BLE001  it may be a plugin, as above
+        log.warning("whether %s tells by itself is not known: %r", provider.name, error)
+        return False

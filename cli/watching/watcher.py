@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from ..errors import NumeraiError
 from ..models import Node, Notice, NoticeKind, RoundOutcome, RunState
-from ..ports import Clock, Notifier, NotifiesItself, NumeraiApi, Provider, StateStore
-from .delivery import Delivery
+from ..ports import Clock, Notifier, NumeraiApi, Provider, StateStore
+from .delivery import Delivery, tells_itself
 from .facts import Case, round_facts
+from .failed_trainings import FailedTrainings
 from .listing import Listing, Rounds
 from .policy import DATE_STEP, Decision, Facts, Step, at_rest, decide
 from .presence import Presence
@@ -81,6 +82,7 @@ class Watcher:
         self._delivery = Delivery(self.ledger, self.notifier, self.clock)
         self._listing = Listing(self.ledger, self.clock)
         self._presence = Presence(self.ledger, self.kind)
+        self._trainings = FailedTrainings(self.ledger, self.provider_named)
 
     # the life of a watcher
 
@@ -158,6 +160,7 @@ class Watcher:
             for node in nodes:
                 looks += self._node(questions, node, rounds[node.tournament], followed[node.name])
                 tried = self._delivery.send(told, tried)
+            self._trainings.look(questions, nodes)
         self._say_if_refused(questions)
         self._delivery.send(told, tried)
         findings = tuple(finding for finding, _ in looks)
@@ -213,7 +216,7 @@ class Watcher:
         if decision.start is not None and case.provider is not None:
             decision = self._start(case, case.provider, facts, decision, decision.start)
         for notice in decision.notices:
-            if not (notice.of_run and case.provider is not None and _tells_itself(case.provider)):
+            if not (notice.of_run and case.provider is not None and tells_itself(case.provider)):
                 kept = Notice(NoticeKind(notice.kind), notice.title, notice.text, case.node.name, case.round.number)
                 self.ledger.decide_notice(kept, facts.now, f"{case.node.name}/{case.round.number}/{notice.key}")
         if decision.outcome is not None:
@@ -284,11 +287,3 @@ class Watcher:
             if self._said.get(name) != finding.step.value:
                 log.info("%s: %s: %s", name, finding.step.value, finding.detail)
         self._said = {name: finding.step.value for name, finding in steps.items()}
-
-
-def _tells_itself(provider: Provider) -> bool:
-    try:
-        return isinstance(provider, NotifiesItself) and provider.notifies()
-    except Exception as error:  # noqa: BLE001  it may be a plugin, as above
-        log.warning("whether %s tells by itself is not known: %r", provider.name, error)
-        return False

@@ -76,14 +76,14 @@ def bench_with(tmp_path: Path, sandbox: ServedSandbox) -> Callable[[Limits], Hos
     return make
 
 
-def refusal(bench: HostedBench, script: str) -> str:
+def refusal(bench: HostedBench, script: str, code: str = "rehearsal-failed") -> str:
     """Why a model is refused; nothing is uploaded, and no container is left."""
     before = bench.uploads()
     node = bench.provider.configure(bench.node(script), bench.say)
     with pytest.raises(NumeraiError) as refused:
         bench.provider.deploy(node, force=False, report=bench.say)
-    assert refused.value.code == "rehearsal-failed", refused.value.in_full
-    assert bench.uploads() == before and DockerEngine().containers(f"{LABEL}=yes") == {}
+    assert refused.value.code == code, refused.value.in_full
+    assert bench.uploads() == before and DockerEngine().containers(LABEL) == {}
     return refused.value.message
 
 
@@ -138,6 +138,19 @@ def test_one_over_the_memory_is_refused(bench_with: Callable[[Limits], HostedBen
 def test_one_over_the_time_is_refused(bench_with: Callable[[Limits], HostedBench]) -> None:
     slow = "def predict(live_features):\n    import time\n    time.sleep(600)\n"
     assert "longer than the 0.1 minutes" in refusal(bench_with(Limits(seconds=6)), slow)
+
+
+def test_packing_that_takes_too_much_memory_or_time_is_called_that(
+    bench_with: Callable[[Limits], HostedBench],
+) -> None:
+    eats = f"{EAT_MEMORY}predict(None)\n"
+    assert "cannot be packed: this needs more than the 0.25 GiB" in refusal(
+        bench_with(Limits(memory_mib=256)), eats, "not-packed"
+    )
+    waits = "import time\ntime.sleep(600)\n" + GOOD
+    assert "cannot be packed: this takes longer than the 0.1 minutes" in refusal(
+        bench_with(Limits(seconds=6)), waits, "not-packed"
+    )
 
 
 def test_one_that_wants_the_network_is_refused(bench_with: Callable[[Limits], HostedBench]) -> None:

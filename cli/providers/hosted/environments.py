@@ -11,10 +11,11 @@ import pickletools
 import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import NumeraiError, UsageError
+from ...errors import NumeraiError, ProviderError, UsageError
 from ...ports import ContainerEngine, Report
 from ...source import Source, dockerfile_text
 from .uploads import DataVersion, Image
@@ -48,6 +49,10 @@ MODULES = {"sklearn": "scikit-learn", "numerai_tools": "numerai-tools"}
 OPENMP = ("lightgbm",)
 """Packages that need libgomp, which Python's slim image lacks. Numerai's has it, by its compiler (its Dockerfile)."""
 TAG = "numerai-hosted"
+LABEL = "numerai.hosted"
+KEPT_IMAGES = 3
+"""So many of its images stay on an engine. They are of no home: the same packages are the same image, and nothing of a
+node is in it."""
 _NAME = re.compile(r"[A-Za-z_]\w*(\.\w+)*")
 
 
@@ -88,17 +93,27 @@ def version_named(versions: Iterable[DataVersion], name: str | None) -> DataVers
 def packages_for(files: Iterable[Path]) -> list[str]:
     """The packages of `PINNED` that code, a pickle or a model file needs, and those that are always needed."""
     modules: set[str] = set()
+    files = list(files)
     for file in files:
         if file.suffix == ".py":
             modules |= _imported(file)
         elif file.suffix == ".pkl":
             modules |= _mentioned(file)
-        elif file.suffix == ".model" and not list(file.parent.glob(f"{file.name}.*.forest")):
+        elif file.suffix == ".model" and not forests_of(file, files):
             modules.add("lightgbm")  # it may be one that only LightGBM predicts
     wanted = {MODULES.get(module, module) for module in modules} & set(PINNED)
     if "lightgbm" in wanted:  # its own interface for scikit-learn
         wanted |= {"scipy", "scikit-learn"}
     return sorted({*ALWAYS, *wanted})
+
+
+def forests_of(model: Path, files: Iterable[Path]) -> list[Path]:
+    """The forests that packing has put beside a model file, as far as they are among these files."""
+    return [
+        path
+        for path in files
+        if path.parent == model.parent and path.name.startswith(f"{model.name}.") and path.suffix == ".forest"
+    ]
 
 
 def environment(
@@ -131,7 +146,10 @@ def environment(
         report(f"Building what the rehearsal runs in: {what}")
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "Dockerfile").write_text(text, encoding="utf-8")
-        found = engine.build(Source(folder), tag, labels={"numerai.hosted": image.python}, report=report)
+        found = engine.build(Source(folder), tag, labels={LABEL: image.python}, report=report)
+        for old in [each for each in engine.images(LABEL) if each != found][KEPT_IMAGES - 1 :]:
+            with suppress(ProviderError):  # a rehearsal uses it: it goes another time
+                engine.remove_image(old)
     return Environment(found, what)
 
 
@@ -152,30 +170,31 @@ def _reachable(engine: ContainerEngine, image: Image) -> str | None:
 
 
 def defines(file: Path, name: str) -> bool:
-    """Whether a module gives a name, by itself or under an `if` or `try`. What a `*` brings counts as given."""
+    """Whether a module gives a name, by itself or in a statement such as `if`, `try` or `match`. What a `*` brings
+    counts as given."""
     try:
-        body = ast.parse(dockerfile_text(file)).body
+        tree = ast.parse(dockerfile_text(file))
     except (SyntaxError, ValueError):
         return True  # what is wrong with it, Python says better
-    return not {name, "*"}.isdisjoint(_given(body))
+    return not {name, "*"}.isdisjoint(_given(tree))
 
 
-def _given(body: Iterable[ast.AST]) -> set[str]:
-    """The names that statements give, those in statements inside of them included."""
-    return set[str]().union(*map(_given_by, body))
-
-
-def _given_by(statement: ast.AST) -> set[str]:
-    if isinstance(statement, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
-        return {statement.name}
-    if isinstance(statement, (ast.If, ast.Try, ast.With, ast.For, ast.While, ast.ExceptHandler)):
-        return _given(ast.iter_child_nodes(statement))
-    if isinstance(statement, (ast.Import, ast.ImportFrom)):
-        return {alias.asname or alias.name for alias in statement.names}
-    targets = statement.targets if isinstance(statement, ast.Assign) else []
-    if isinstance(statement, ast.AnnAssign):
-        targets = [statement.target]
-    return {target.id for target in targets if isinstance(target, ast.Name)}
+def _given(node: ast.AST) -> set[str]:
+    """The names that a module has once this has run; `*` for those of another module."""
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+        return {node.name}
+    if isinstance(node, ast.alias):
+        return {node.asname or node.name.partition(".")[0]}
+    if isinstance(node, ast.Name):
+        return {node.id} if isinstance(node.ctx, ast.Store) else set()
+    if isinstance(node, (ast.MatchAs, ast.MatchStar, ast.MatchMapping)):
+        own = node.rest if isinstance(node, ast.MatchMapping) else node.name
+        return set[str]({own} if own else ()).union(*map(_given, ast.iter_child_nodes(node)))
+    if isinstance(node, ast.Lambda) or (isinstance(node, ast.AnnAssign) and node.value is None):
+        return set()
+    if isinstance(node, ast.comprehension):  # its target is its own; a `:=` in it is the module's
+        return _given(node.iter).union(*map(_given, node.ifs))
+    return set[str]().union(*map(_given, ast.iter_child_nodes(node)))
 
 
 def _imported(file: Path) -> set[str]:

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 
 from msgspec import structs
 
 from ...adapters.numerai_api import HttpNumeraiApi
-from ...errors import EnvironmentNotReady, NumeraiError, ProviderError
+from ...errors import ApiError, EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
 from ..checks import deployment_check, last_run_check
 from ..registry import ProviderContext
-from .packing import Packer
+from .packing import Packer, working_folder
 from .record import HandedIn, NodeRecord, Records
 from .refusal import MINUTES, SIZE, refuse
 from .runs import HostedRuns
@@ -102,8 +101,8 @@ class HostedProvider:
                 self._await_validation(node.name, latest, report)
             return _deployment(node.name, latest, changed=False)
         self._records.spend("upload", self._clock.now(), look=True)
-        with tempfile.TemporaryDirectory(prefix="numerai-hosted-") as folder:
-            packed = self._packer.pack(node, settings, self._uploads, Path(folder), report)
+        with working_folder() as folder:
+            packed = self._packer.pack(node, settings, self._uploads, folder, digest, report)
             self._records.spend("upload", self._clock.now())
             report(f"Uploading {packed.pickle.stat().st_size / 1e6:.1f} MB to Numerai")
             upload_id = self._uploads.hand_in(packed.pickle, packed.version, packed.image)
@@ -241,14 +240,15 @@ class HostedProvider:
         end, said, words = self._clock.monotonic() + VALIDATION_SECONDS, 0, ""
         report("Numerai validates it")
         while True:
-            upload = self._uploads.upload(made.id)
-            trigger = _validation(upload)
-            if trigger is not None:
-                lines = self._uploads.logs(trigger.id)
-                for line in lines[said:]:
-                    report(f"| {line.text}")
-                said = max(said, len(lines))
-                words = trigger.statuses[-1].description or "" if trigger.statuses else ""
+            with _handed_in(made.id):
+                upload = self._uploads.upload(made.id)
+                trigger = _validation(upload)
+                lines = self._uploads.logs(trigger.id) if trigger is not None else []
+            for line in lines[said:]:
+                report(f"| {line.text}")
+            said = max(said, len(lines))
+            if trigger is not None and trigger.statuses:
+                words = trigger.statuses[-1].description or ""
             if upload is not None and upload.validation == VALIDATED:
                 self._records.change(node_name, lambda known: known.with_upload(structs.replace(made, validated=True)))
                 report(f"Numerai has validated the upload {made.id}" + (f" ({words})" if words else ""))
@@ -296,6 +296,21 @@ def _end(record: NodeRecord, uploads: Uploads, runs: Iterable[Run], *, force: bo
 
 def _deployment(node_name: str, made: HandedIn, *, changed: bool) -> Deployment:
     return Deployment(node_name, f"upload {made.id}", made.source_hash, made.made_at, changed=changed)
+
+
+@contextmanager
+def _handed_in(upload_id: str) -> Iterator[None]:
+    """Where Numerai cannot be asked how an upload stands, say that it has it."""
+    try:
+        yield
+    except ApiError as error:
+        again = "eploy again: that goes on waiting, and uploads nothing anew."
+        raise ApiError(
+            f"{error.message} The upload {upload_id} is handed in, and Numerai goes on validating it.",
+            f"{error.hint} Then d{again}" if error.hint else f"D{again}",
+            code=error.code,
+            temporary=error.temporary,
+        ) from error
 
 
 def _validation(upload: Upload | None) -> Trigger | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_TRIGGERS = "triggers { id type insertedAt submissionId statuses { status description insertedAt } }"
+_TRIGGERS = "triggers { id type roundId insertedAt submissionId statuses { status description insertedAt } }"
 
 IMAGES = "query { computePickleDockerImages { id name image tag default } }"
 DATA_VERSIONS = "query { computePickleDataVersions { id name version default type } }"
@@ -17,6 +17,7 @@ ASSIGNED = "query($modelId: ID) { model(modelId: $modelId) { computePickleUpload
 ASSIGN = "mutation($modelId: String, $pickleId: ID) { assignPickleToModel(modelId: $modelId, pickleId: $pickleId) }"
 START = """mutation($modelId: ID, $pickleId: ID) {
     triggerComputePickleUpload(modelId: $modelId, pickleId: $pickleId) { id } }"""
+SUBMISSIONS = "query($modelId: ID) { submissions(modelId: $modelId) { id } }"
 LOGS = "query($triggerId: ID!) { triggerLogs(triggerId: $triggerId) { timestamp message } }"
 DATASET = "query($filename: String!, $tournament: Int) { dataset(filename: $filename, tournament: $tournament) }"
 

@@ -39,10 +39,10 @@ class HandedIn(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """A run that was asked for under a trigger id of our own. `known` are the runs there were before it; `run_id` is
-    None until it is known which one came of it."""
+    """A run that was asked for under a trigger id of our own, or by hand under none. `known` are the runs there were
+    before it; `run_id` is None until it is known which one came of it."""
 
-    trigger_id: str
+    trigger_id: str | None
     asked_at: datetime
     known: tuple[str, ...]
     run_id: str | None = None
@@ -62,8 +62,11 @@ class NodeRecord(Struct, frozen=True):
         return structs.replace(self, uploads=(*others, upload)[-KEPT:])
 
     def with_call(self, call: Call) -> NodeRecord:
-        """With a new call, or a known one as it is now."""
-        others = tuple(each for each in self.calls if each.trigger_id != call.trigger_id)
+        """With a new call, or a known one as it is now. Calls by hand are told apart by their time."""
+        key = (call.trigger_id, None if call.trigger_id else call.asked_at)
+        others = tuple(
+            each for each in self.calls if (each.trigger_id, None if each.trigger_id else each.asked_at) != key
+        )
         return structs.replace(self, calls=(*others, call)[-KEPT:])
 
 

@@ -26,5 +26,7 @@ def refuse(node: Node) -> None:
         why = f"a model may take {MINUTES} minutes (leave out --timeout-minutes)"
     elif node.context is not None:
         why = "it gets the node's folder alone (--context '' ends that)"
+    elif node.retrain_days is not None:
+        why = "it only predicts and trains nothing (--retrain-days 0 ends that)"
     if why is not None:
         raise UsageError(f"Numerai cannot run {node.name} so: {why}.", OTHERS, code="not-hosted")

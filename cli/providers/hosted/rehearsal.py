@@ -82,6 +82,8 @@ class ContainerWorkbench:
         inside = {f"node/{name}": path for name, path in files.items()}
         command = [f"{WORK}/pack.py", f"{WORK}/node", module, f"{WORK}/model.pkl", f"{WORK}/result.json"]
         with self._ran({**inside, "pack.py": PROGRAMS / "pack.py"}, command, report) as (name, found):
+            if found.get("kind") in TOO_MUCH:
+                raise not_packed(*too_much("this", str(found["kind"]), self._limits))
             why = found.get("why", "it ended without saying why")
             if why or not self._engine.get_file(name, f"{WORK}/model.pkl", pickle):
                 raise not_packed(str(why or "there is no pickle"))
@@ -122,14 +124,15 @@ class ContainerWorkbench:
             engine.start_container(name)
             engine.wait_container(name, limits.seconds)
             state = engine.container(name)
-            if state is not None and not state.ended:
+            in_time = state is None or state.ended
+            if not in_time:
                 engine.stop_container(name, GRACE_SECONDS)
-                raise failed({"kind": "time"}, limits)
             for _, piece in engine.container_output(name):
                 text = piece.decode(errors="replace").partition(" ")[2]
                 for line in text.splitlines():
                     report(f"  {one_line(line)}")
-            yield name, self._result(name, killed=state is None or state.out_of_memory or state.exit_code == 137)
+            killed = state is None or state.out_of_memory or state.exit_code == 137
+            yield name, self._result(name, killed=killed) if in_time else {"kind": "time"}
         finally:
             engine.remove_container(name)
 
@@ -159,15 +162,15 @@ def judged(found: Mapping[str, Any], limits: Limits) -> Rehearsed:
 def failed(found: Mapping[str, Any], limits: Limits) -> NumeraiError:
     """Why Numerai would refuse the model, and what to do."""
     kind, why = str(found.get("kind", "model")), one_line(str(found.get("why") or "it ended without saying why"))
+    if kind == "data":
+        return NumeraiError(
+            f"Numerai's live data cannot be read, so nothing was rehearsed or uploaded: {why.rstrip('.')}.",
+            "Deploy again; it is downloaded anew.",
+            code="rehearsal-failed",
+        )
     text, hint = {
-        "memory": (
-            f"it needs more than the {limits.memory_mib / 1024:g} GiB of memory that Numerai gives",
-            f"Make it smaller. {ELSEWHERE}",
-        ),
-        "time": (
-            f"it takes longer than the {limits.seconds / 60:g} minutes that Numerai gives",
-            f"Make it faster. {ELSEWHERE}",
-        ),
+        "memory": too_much("it", "memory", limits),
+        "time": too_much("it", "time", limits),
         "network": (
             f"it wants the network, and an upload has none ({why})",
             f"Load what it needs before `predict`, so that it goes into the pickle. {ELSEWHERE}",
@@ -181,9 +184,20 @@ def failed(found: Mapping[str, Any], limits: Limits) -> NumeraiError:
     )
 
 
-def not_packed(why: str) -> NumeraiError:
+TOO_MUCH = ("memory", "time")
+
+
+def too_much(what: str, kind: str, limits: Limits) -> tuple[str, str]:
+    """How something goes beyond a limit, in words, and what to do."""
+    if kind == "memory":
+        text = f"{what} needs more than the {limits.memory_mib / 1024:g} GiB of memory that Numerai gives"
+        return text, f"Make it smaller. {ELSEWHERE}"
+    text = f"{what} takes longer than the {limits.seconds / 60:g} minutes that Numerai gives"
+    return text, f"Make it faster. {ELSEWHERE}"
+
+
+def not_packed(why: str, hint: str = "Correct it and deploy again; --verbose shows what it printed.") -> NumeraiError:
     """Why there is no pickle."""
-    hint = "Correct it and deploy again; --verbose shows what it printed."
     if "No module named" in why:
         hint = f"Import only what Numerai's image has, or what is in the folder. {ELSEWHERE}"
     return NumeraiError(

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 
 from msgspec import structs
 
-from ...errors import ProviderError
+from ...errors import ApiError, ProviderError
 from ...foreign import one_line
 from ...models import LogLine, Node, Run, RunFailure, RunState
 from ...ports import Clock
@@ -32,7 +33,7 @@ this version does not know is taken for a run that goes on."""
 
 
 def run_of(trigger: Trigger, node_name: str, trigger_id: str | None = None) -> Run:
-    """The run. `trigger_id` is the one that it was asked for with, if it was asked for here."""
+    """The run. `trigger_id` is the one that it was asked for with here, or Numerai's; None if a person asked for it."""
     last = trigger.statuses[-1] if trigger.statuses else None
     state = STATES.get(last.word, RunState.RUNNING) if last is not None else RunState.QUEUED
     started = next((each.time for each in trigger.statuses if STATES.get(each.word) is not RunState.QUEUED), None)
@@ -71,7 +72,8 @@ class HostedRuns:
             record = self._records.get(node.name)
             if record is None:
                 raise _no_such_run(node.name)
-            call = next((each for each in record.calls if each.trigger_id == trigger_id), None)
+            asked = (each for each in record.calls if trigger_id is not None and each.trigger_id == trigger_id)
+            call = next(asked, None)
             if call is not None and call.run_id is not None:
                 return self.run(call.run_id)
             assigned = self._uploads.assigned(node.model_id)
@@ -84,13 +86,11 @@ class HostedRuns:
             known = [trigger.id for trigger in self._triggers(assigned)]
             if call is None or set(known) <= set(call.known):
                 self._records.spend("trigger", self._clock.now())
-                call = Call(trigger_id or "", self._clock.now(), tuple(known))
-                if trigger_id is not None:
-                    self._records.put(record.with_call(call))
+                call = Call(trigger_id, self._clock.now(), tuple(known))
+                self._records.put(record.with_call(call))
                 self._uploads.start(node.model_id, assigned)
             started = self._appeared(assigned, set(call.known))
-            if trigger_id is not None:
-                self._records.put(record.with_call(structs.replace(call, run_id=started.id)))
+            self._records.put(record.with_call(structs.replace(call, run_id=started.id)))
             return run_of(started, node.name, trigger_id)
 
     def _appeared(self, upload_id: str, known: set[str]) -> Trigger:
@@ -114,7 +114,7 @@ class HostedRuns:
         found = [
             run_of(trigger, record.node, _asked_as(record, trigger))
             for upload_id in self._looked_through(record)
-            for trigger in self._triggers(upload_id)
+            for trigger in self._own_triggers(record, upload_id)
             if not trigger.validates
         ]
         found.reverse()  # of two in one second the later one comes first
@@ -142,17 +142,35 @@ class HostedRuns:
         upload = self._uploads.upload(upload_id)
         return upload.triggers if upload is not None else ()
 
+    def _own_triggers(self, record: NodeRecord, upload_id: str) -> list[Trigger]:
+        """An upload's runs without those that are known to be of another model that it is assigned to: by the
+        submission they made, or by who asked for them. Whose a run is that has made none, Numerai does not say."""
+        upload = self._uploads.upload(upload_id)
+        if upload is None:
+            return []
+        others = set(upload.slots) - {record.model_id}
+        if not others:
+            return list(upload.triggers)
+        known = {call.run_id for each in self._records.all() if each.model_id in others for call in each.calls}
+        made: set[str] = set()
+        for model_id in others:
+            with suppress(ApiError):  # what cannot be told apart is shown
+                made |= self._uploads.submissions(model_id)
+        return [each for each in upload.triggers if each.id not in known and each.submission_id not in made]
+
     def _found(self, run_id: str) -> tuple[NodeRecord, Trigger]:
         for record in self._records.all():
             for upload_id in self._looked_through(record):
-                for trigger in self._triggers(upload_id):
+                for trigger in self._own_triggers(record, upload_id):
                     if trigger.id == run_id:
                         return record, trigger
         raise _no_such_run(run_id)
 
 
 def _asked_as(record: NodeRecord, trigger: Trigger) -> str | None:
-    return next((call.trigger_id for call in record.calls if call.run_id == trigger.id), None)
+    """The id of what started a run: Numerai's own where it ran for a round and this home has not asked for it."""
+    own = trigger.id if trigger.round_id is not None else None
+    return next((call.trigger_id for call in record.calls if call.run_id == trigger.id), own)
 
 
 def _no_such_run(run_id: str) -> ProviderError:

@@ -58,13 +58,15 @@ class Status:
 
 @dataclass(frozen=True)
 class Trigger:
-    """One run of an upload on Numerai's side; the newest status is the last."""
+    """One run of an upload on Numerai's side; the newest status is the last. `round_id` is of the round that it runs
+    for; of which of the upload's models it is, Numerai does not say (the API's introspection)."""
 
     id: str
     kind: str
     created_at: datetime
     statuses: tuple[Status, ...]
     submission_id: str | None = None
+    round_id: str | None = None
 
     @property
     def validates(self) -> bool:
@@ -175,6 +177,14 @@ class Uploads:
             {"modelId": model_id, "pickleId": upload_id},
         )
 
+    def submissions(self, model_id: str) -> set[str]:
+        """The ids of a model's submissions."""
+        return self._ask(
+            "submissions",
+            lambda data: {str(row["id"]) for row in data["submissions"] or ()},
+            {"modelId": model_id},
+        )
+
     def logs(self, trigger_id: str) -> list[LogLine]:
         """What a run has printed until now."""
         rows = self._ask("logs", lambda data: list(data["triggerLogs"] or ()), {"triggerId": trigger_id})
@@ -231,13 +241,14 @@ def _trigger(row: Mapping[str, Any]) -> Trigger:
         Status(str(each["status"]), _time(each["insertedAt"]), each.get("description") or None)
         for each in row.get("statuses") or ()
     ]
-    submission = row.get("submissionId")
+    submission, round_id = row.get("submissionId"), row.get("roundId")
     return Trigger(
         str(row["id"]),
         str(row.get("type") or ""),
         _time(row["insertedAt"]),
         tuple(sorted(statuses, key=lambda status: status.time)),
         str(submission) if submission else None,
+        str(round_id) if round_id else None,
     )
 
 

@@ -74,6 +74,11 @@ def test_a_notice_that_names_its_command_gets_no_second_one() -> None:
     assert "history" not in text
 
 
+def test_a_training_that_failed_points_at_the_nodes_status() -> None:
+    said = written(Notice(NoticeKind.TRAINING, "t", "why", "numerai-alice"))[1]
+    assert said.endswith("Next: numerai node -m numerai-alice status")
+
+
 def test_a_failure_of_no_node_points_at_all_of_them() -> None:
     assert written(Notice(NoticeKind.FAILURE, "t", ""))[1] == "Next: numerai status"
 
@@ -83,7 +88,8 @@ def test_a_failure_of_no_node_points_at_all_of_them() -> None:
 def test_every_kind_arrives_marked_as_what_it_is(kind: NoticeKind) -> None:
     with http_inbox() as inbox:
         told = AppriseNotifier(lambda: {"hook": f"json://127.0.0.1:{inbox.port}"}).tell(Notice(kind, "title", "text"))
-    marks = {NoticeKind.SUCCESS: "success", NoticeKind.LATE: "warning", NoticeKind.TEST: "info"}
+    warnings = {NoticeKind.LATE: "warning", NoticeKind.TRAINING: "warning"}
+    marks = {NoticeKind.SUCCESS: "success", NoticeKind.TEST: "info", **warnings}
     assert told == {"hook": None}
     assert inbox.posts[0][1]["type"] == marks.get(kind, "failure")
 

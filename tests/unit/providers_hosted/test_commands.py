@@ -153,6 +153,19 @@ def test_what_cannot_be_had_there_is_refused(line: Line, arguments: tuple[str, .
     assert code == 2 and says in said, said
 
 
+@pytest.mark.parametrize("example", ["tournament-rlang", "shell-any-language"])
+def test_an_example_that_is_not_in_python_is_refused_with_those_that_run_there(line: Line, example: str) -> None:
+    folder = line.bench.folder / "new"
+    for more in ((), ("--dry-run",)):
+        code, said = line("node", "-m", "alice", "config", "-P", "hosted", "-e", example, "-p", str(folder), *more)
+        assert code == 2 and f"cannot run the example {example}" in said, said
+        assert "model-python3, pickle-python3, tournament-python3" in said and "local and aws" in said
+        assert not folder.exists() and line("node", "list", "--json")[1].strip() in ("[]", '{"nodes": []}')
+    aws = moved_from_aws(line)
+    code, said = line("node", "-m", "alice", "config", "-P", "hosted", "-e", example, "--yes")
+    assert code == 2 and f"cannot run the example {example}" in said and aws.configured, said
+
+
 def test_status_test_logs_doctor_and_destroy_know_such_a_node(line: Line) -> None:
     configured(line)
     code, said = line("status")

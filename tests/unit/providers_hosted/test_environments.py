@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from numerai_compute.errors import EnvironmentNotReady, UsageError
+from numerai_compute.errors import EnvironmentNotReady, ProviderError, UsageError
 from numerai_compute.ports import ContainerEngine
 from numerai_compute.providers.hosted.environments import environment
 from numerai_compute.providers.hosted.uploads import Image
@@ -20,9 +20,20 @@ class Engine:
     def __init__(self, *, reachable: bool):
         self.reachable = reachable
         self.built: list[str] = []
+        self.there: dict[str, list[str]] = {}
+        self.used: set[str] = set()
 
     def image_id(self, tag: str) -> str | None:
-        return None
+        return tag if tag in self.there else None
+
+    def images(self, label: str) -> dict[str, list[str]]:
+        assert label == "numerai.hosted"
+        return dict(self.there)
+
+    def remove_image(self, image: str) -> None:
+        if image in self.used:
+            raise ProviderError("a container uses it")
+        del self.there[image]
 
     def digest(self, image: str, platform: str | None = None) -> str:
         if not self.reachable:
@@ -31,6 +42,7 @@ class Engine:
 
     def build(self, source: Any, tag: str, **_: Any) -> str:
         self.built.append((source.folder / "Dockerfile").read_text())
+        self.there = {tag: [tag], **self.there}
         return tag
 
 
@@ -54,3 +66,16 @@ def test_a_python_of_which_no_versions_are_known_is_refused(tmp_path: Path) -> N
     with pytest.raises(UsageError, match=r"Numerai has on Python 3\.14") as refused:
         environment(cast(ContainerEngine, Engine(reachable=True)), image, ["numpy"], tmp_path, lambda line: None)
     assert refused.value.code == "wrong-python"
+
+
+def test_of_its_images_the_latest_three_stay_and_those_that_are_used(tmp_path: Path) -> None:
+    engine = Engine(reachable=False)
+    engine.there = {name: [f"numerai-hosted:{name}"] for name in ("d", "c", "used", "a")}  # newest first
+    engine.used = {"used"}
+    image = Image("i", "3.12", None, default=True)
+    for number, packages in enumerate((["numpy"], ["numpy"], ["pandas"]), start=1):
+        made = environment(cast(ContainerEngine, engine), image, packages, tmp_path, lambda line: None)
+        if number == 1:
+            assert list(engine.there) == [made.image, "d", "c", "used"]
+    assert len(engine.built) == 2 and next(iter(engine.there)) == made.image
+    assert list(engine.there)[2:] == ["d", "used"]

@@ -11,7 +11,13 @@ import pytest
 from numerai_compute.errors import NumeraiError
 from numerai_compute.models import Node, RunState
 from numerai_compute.providers.hosted.environments import packages_for
-from numerai_compute.providers.hosted.packing import Packer, artifact_of, model_in, refuse_links_elsewhere
+from numerai_compute.providers.hosted.packing import (
+    Packer,
+    artifact_of,
+    model_in,
+    refuse_links_elsewhere,
+    with_reader,
+)
 from numerai_compute.providers.hosted.settings import HostedSettings
 from numerai_compute.usecases.ship import put_model
 from numerai_node.model_file import DEPLOYED, read_model
@@ -64,6 +70,7 @@ def test_what_runs_is_predict_then_the_deployed_model_then_the_only_one(node: Ca
     assert model_in(own(node("a.model")), "predict") == Path(node().path) / "a.model"
     with pytest.raises(NumeraiError, match=r"there are 2 models \(a\.model, b\.pkl\)"):
         model_in(own(node("b.pkl")), "predict")
+    assert model_in({"b.pkl": Path("b.pkl")}, "predict") == Path("b.pkl"), "nothing else is there"
     assert model_in(own(node(DEPLOYED)), "predict") == Path(node().path) / DEPLOYED
     assert model_in(own(node(code="def predict(live_features):\n    pass\n")), "predict") is None
 
@@ -80,7 +87,8 @@ def test_lightgbm_is_needed_for_a_model_that_is_not_packed_only(tmp_path: Path, 
     model = made(tmp_path / "alice.model")
     assert packages_for([model]) == sorted([*OTHER, "lightgbm", "scikit-learn", "scipy"])
     put_model(model, node(), tmp_path / "home", lambda text: None)
-    assert packages_for([tmp_path / DEPLOYED]) == OTHER
+    assert packages_for([tmp_path / DEPLOYED]) != OTHER, "its forest does not go along"
+    assert packages_for([tmp_path / DEPLOYED, *tmp_path.glob("*.forest")]) == OTHER
 
 
 @pytest.mark.parametrize(
@@ -90,6 +98,14 @@ def test_lightgbm_is_needed_for_a_model_that_is_not_packed_only(tmp_path: Path, 
         "import os\nif os.name:\n    def predict(live_features):\n        pass\n",
         "from helper import *\n",
         "with open('x') as file:\n    predict = file.read\n",
+        "predict, columns = make()\n",
+        "[first, *predict] = make()\n",
+        "print(predict := make())\n",
+        "match make():\n    case 1:\n        predict = 2\n",
+        "match make():\n    case [predict, *_]:\n        pass\n",
+        "match make():\n    case {'a': 1, **predict}:\n        pass\n",
+        "for predict in make():\n    pass\n",
+        "ALL = [predict := each for each in make()]\n",
     ],
 )
 def test_a_predict_that_is_given_inside_of_a_statement_runs_and_no_pickle_beside_it(
@@ -98,9 +114,47 @@ def test_a_predict_that_is_given_inside_of_a_statement_runs_and_no_pickle_beside
     assert model_in(own(node("old.pkl", code=code)), "predict") is None
 
 
-def test_a_predict_inside_of_something_else_is_none(node: Callable[..., Node]) -> None:
-    code = "class A:\n    def predict(self):\n        pass\ndef make():\n    predict = 1\n"
+NONE = (
+    "class A:\n    def predict(self):\n        pass\ndef make():\n    predict = 1\n",
+    "ALL = [predict for predict in ()]\n",
+    "predict: object\n",
+    "print(predict)\n",
+)
+
+
+@pytest.mark.parametrize("code", NONE)
+def test_a_pickle_beside_a_module_without_predict_is_refused(node: Callable[..., Node], code: str) -> None:
+    with pytest.raises(NumeraiError, match=r"predict\.py defines no function predict, and old\.pkl is beside it") as no:
+        model_in(own(node("old.pkl", code=code)), "predict")
+    assert no.value.code == "not-hosted" and "Define predict(live_features)" in str(no.value.hint)
+    assert "move predict.py away" in str(no.value.hint)
+
+
+@pytest.mark.parametrize("code", NONE)
+def test_a_pickle_beside_the_program_of_a_node_is_what_that_runs(node: Callable[..., Node], code: str) -> None:
+    code += "def main(node):\n    pass\n"
     assert model_in(own(node("a.pkl", code=code)), "predict") == Path(node().path) / "a.pkl"
+
+
+def test_a_package_may_be_the_module(tmp_path: Path) -> None:
+    init = tmp_path / "__init__.py"
+    init.write_text("from .impl import predict\n")
+    assert model_in({"predict/__init__.py": init, "old.pkl": tmp_path / "old.pkl"}, "predict") is None
+    init.write_text("")
+    with pytest.raises(NumeraiError, match=r"predict/__init__\.py defines no function predict, and old\.pkl"):
+        model_in({"predict/__init__.py": init, "old.pkl": tmp_path / "old.pkl"}, "predict")
+
+
+def test_a_forest_comes_from_the_files_of_the_folder_that_go_along(tmp_path: Path) -> None:
+    names = ("a.model", "a.model.0.forest", "a.model.1.forest", "a.model.x/1.forest")
+    files = {name: tmp_path / name for name in names}
+    for path in files.values():
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("x")
+    del files["a.model.1.forest"]  # as .dockerignore leaves it out
+    packed = with_reader(files["a.model"], files)
+    assert packed["model.model"] == files["a.model"] and packed["model.model.0.forest"] == files["a.model.0.forest"]
+    assert [name for name in packed if name.endswith(".forest")] == ["model.model.0.forest"]
 
 
 @pytest.mark.skipif(os.name == "nt", reason="links need a privilege there")

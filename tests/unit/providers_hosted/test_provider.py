@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 from numerai_compute.adapters.clock import SystemClock
 from numerai_compute.adapters.numerai_api import HttpNumeraiApi
-from numerai_compute.errors import NumeraiError
-from numerai_compute.models import RunFailure, RunState
+from numerai_compute.errors import ApiError, NumeraiError
+from numerai_compute.models import Run, RunFailure, RunState
 from numerai_compute.providers.hosted.record import NodeRecord, Records
-from numerai_compute.providers.hosted.rehearsal import Limits
+from numerai_compute.providers.hosted.rehearsal import Limits, Rehearsed
 from numerai_compute.providers.hosted.uploads import Uploads
 from numerai_compute.sandbox.compute import DOCKER_IMAGES
+from numerai_compute.sandbox.settings import parse_models
 from numerai_compute.sandbox.switches import Switches
+from numerai_compute.usecases.history import Trigger
+from numerai_compute.usecases.history import _trigger as who_triggered
 
-from tests.contract.hosted_bench import GOOD, HostedBench
+from tests.contract.hosted_bench import GOOD, HostedBench, ProcessWorkbench
 from tests.fixtures.sandbox import ServedSandbox, wait_for
 from tests.present import present
 
@@ -211,7 +214,7 @@ def test_a_pickle_in_the_folder_is_taken_as_it_is(quick: HostedBench) -> None:
     sandbox = quick.sandbox.running.sandbox
     (upload,) = sandbox.compute.pickles.all()
     assert sandbox.upload_store.path(upload.filename).read_bytes() == content
-    assert "Taking model.pkl as it is: predict.py defines no predict" in quick.said
+    assert "Taking model.pkl as it is: no code beside it defines predict" in quick.said
 
 
 @pytest.mark.parametrize(
@@ -223,6 +226,7 @@ def test_a_pickle_in_the_folder_is_taken_as_it_is(quick: HostedBench) -> None:
         ({"memory_mib": 8192}, "1 vCPU and 4 GiB"),
         ({"timeout_minutes": 60}, "10 minutes"),
         ({"context": "/elsewhere"}, "folder alone"),
+        ({"retrain_days": 30}, "trains nothing"),
     ],
 )
 def test_what_cannot_run_there_is_refused_with_who_can(quick: HostedBench, changes: dict[str, Any], says: str) -> None:
@@ -351,3 +355,103 @@ def test_what_cannot_be_packed_is_one_message(quick: HostedBench, script: str, s
     with pytest.raises(NumeraiError, match=says) as refused:
         quick.provider.deploy(node, force=False, report=quick.say)
     assert refused.value.code == "not-packed" and refused.value.hint and quick.uploads() == 0
+
+
+def test_numerai_away_while_it_validates_is_said_with_what_was_handed_in(
+    quick: HostedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = quick.provider.configure(quick.node(), quick.say)
+
+    def away(*_: Any) -> None:
+        raise ApiError("Numerai does not answer.", "Look at the network.", code="numerai-unreachable", temporary=True)
+
+    monkeypatch.setattr(quick.provider._uploads, "upload", away)
+    with pytest.raises(ApiError, match=r"^Numerai does not answer\. The upload .* is handed in") as failure:
+        quick.provider.deploy(node, force=False, report=quick.say)
+    assert "Look at the network. Then deploy again: that goes on waiting" in str(failure.value.hint)
+    assert (failure.value.code, failure.value.temporary) == ("numerai-unreachable", True)
+    again = quick.renewed()
+    assert again.deploy(node, force=False, report=quick.say).source_hash and quick.uploads() == 1
+
+
+@pytest.mark.parametrize("pickled", [True, False])
+def test_a_folder_that_changes_while_it_is_packed_is_not_uploaded_as_what_it_was(
+    quick: HostedBench, monkeypatch: pytest.MonkeyPatch, pickled: bool
+) -> None:
+    node = quick.provider.configure(quick.node(), quick.say)
+    if pickled:
+        (Path(node.path) / "predict.py").unlink()
+        (Path(node.path) / "model.pkl").write_bytes(b"one")
+    pack = ProcessWorkbench.pack
+
+    def edited(*_: Any, **__: Any) -> Any:
+        (Path(node.path) / ("model.pkl" if pickled else "helper.py")).write_bytes(b"# another\n")
+
+    def packed_then_edited(*arguments: Any) -> None:
+        pack(*arguments)
+        edited()
+
+    with monkeypatch.context() as patched:
+        if pickled:
+            patched.setattr(quick.provider._packer, "_live_data", edited)
+        else:
+            patched.setattr(ProcessWorkbench, "pack", packed_then_edited)
+        with pytest.raises(NumeraiError, match="changed while it was packed") as refused:
+            quick.provider.deploy(node, force=False, report=quick.say)
+    assert refused.value.code == "source-changed" and "again" in str(refused.value.hint) and quick.uploads() == 0
+
+
+def test_a_pickle_that_changes_after_the_rehearsal_is_not_what_is_uploaded(
+    quick: HostedBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = quick.provider.configure(quick.node(), quick.say)
+    (Path(node.path) / "predict.py").unlink()
+    (Path(node.path) / "model.pkl").write_bytes(b"rehearsed")
+
+    def rehearse(*_: Any) -> Rehearsed:
+        (Path(node.path) / "model.pkl").write_bytes(b"another")
+        return Rehearsed(1, 0.0, None)
+
+    monkeypatch.setattr(ProcessWorkbench, "rehearse", rehearse)
+    quick.provider.deploy(node, force=False, report=quick.say)
+    sandbox = quick.sandbox.running.sandbox
+    (upload,) = sandbox.compute.pickles.all()
+    assert sandbox.upload_store.path(upload.filename).read_bytes() == b"rehearsed"
+
+
+def test_a_run_is_told_by_who_started_it(quick: HostedBench) -> None:
+    node = quick.ready()
+    by_hand = quick.provider.trigger(node)
+    quick.sandbox.open_round()
+    runs = wait_for(lambda: (r := quick.provider.runs(node.name))[1:] and all(each.state.final for each in r) and r)
+    found = {run.id: run.trigger_id for run in runs}
+    assert found.pop(by_hand.id) is None
+    (own,) = found
+    assert found == {own: own} and who_triggered(own) is Trigger.NUMERAI
+    assert quick.renewed().find_run(node.name, own) == next(run for run in runs if run.id == own)
+
+
+def test_an_upload_that_two_models_share_has_the_runs_of_each_under_its_own(
+    tmp_path: Path, sandbox_factory: Factory
+) -> None:
+    quick = HostedBench(
+        tmp_path, sandbox_factory(models=parse_models(("alice", "bob")), switches=NOT_RUN), rehearses=False
+    )
+    alice, bob = quick.ready(), quick.provider.configure(quick.node(model="bob"), quick.say)
+    upload = present(quick.provider.deployment(alice.name)).image.removeprefix("upload ")
+    quick.provider.assign(bob, upload, quick.say)  # as a person does on the website
+    quick.sandbox.open_round()
+
+    def all_runs() -> list[Run]:
+        runs = [*quick.provider.runs(alice.name), *quick.provider.runs(bob.name)]
+        return runs if len(runs) > 1 and all(run.state.final for run in runs) else []
+
+    wait_for(all_runs)
+    (of_alice,), (of_bob,) = quick.provider.runs(alice.name), quick.provider.runs(bob.name)
+    for run, node in ((of_alice, alice), (of_bob, bob)):
+        assert quick.provider.run(run.id).node == run.node == node.name
+        files = HttpNumeraiApi(quick.keys).submissions(node.model_id)
+        assert run.trigger_id in {file.trigger_id for file in files}
+    by_hand = quick.provider.trigger(bob)
+    assert by_hand.id not in {run.id for run in quick.provider.runs(alice.name)}
+    assert quick.provider.run(by_hand.id).node == bob.name

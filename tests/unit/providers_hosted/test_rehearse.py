@@ -119,3 +119,17 @@ def test_the_packages_of_an_image_are_those_that_are_imported(tmp_path: Path) ->
     always = {"cloudpickle", "numpy", "pandas", "pyarrow", "urllib3"}
     assert set(packages_for([tmp_path / "a.py"])) == {*always, "xgboost", "scikit-learn"}
     assert set(packages_for([tmp_path / "m.pkl"])) == {*always, "lightgbm", "scipy", "scikit-learn"}
+
+
+@pytest.mark.parametrize("content", [b"damaged", None])
+def test_damaged_live_data_is_not_the_models_fault(tmp_path: Path, content: bytes | None) -> None:
+    live = tmp_path / "live.parquet"
+    pd.DataFrame({"feature_a": [0.1] * 9999}).to_parquet(live, compression="zstd")
+    whole = live.read_bytes()
+    live.write_bytes(
+        content if content is not None else whole[:4] + bytes(len(whole) // 2) + whole[4 + len(whole) // 2 :]
+    )
+    (tmp_path / "m.pkl").write_bytes(cloudpickle.dumps(len))
+    rehearse.model(*(str(tmp_path / name) for name in ("m.pkl", live.name, live.name, "out.csv", "r.json")))
+    said = failed(json.loads((tmp_path / "r.json").read_text()), Limits())
+    assert said.message.startswith("Numerai's live data cannot be read") and "model" not in said.in_full.lower()

@@ -289,6 +289,100 @@ def test_runs_of_others_count(bench: Bench, node: Node) -> None:
     assert not [each for each in bench.triggers if each and each.startswith("watch")]
 
 
+# a training that fails
+
+
+class TrainingProvider(FakeProvider):
+    """`record` is what the node's runs remember of its training, or why that cannot be read."""
+
+    record: bytes | Exception | None = None
+    asked = 0
+    tells = False
+
+    def artifact(self, node_name: str, name: str) -> bytes | None:
+        assert name == "training.json"
+        self.asked += 1
+        if isinstance(self.record, Exception):
+            raise self.record
+        return self.record
+
+    def notifies(self) -> bool:
+        return self.tells
+
+    def failed(self, day: int) -> None:
+        """Let the training have failed since that day."""
+        self.record = b'{"failed_at": "2026-01-%02dT10:00:00+00:00", "why": "train.py ended with exit code 1"}' % day
+
+
+@pytest.fixture
+def trained(bench: Bench, node: Node) -> TrainingProvider:
+    """Where the node runs that is trained again; it has submitted, and its run has ended."""
+    provider = TrainingProvider()
+    provider.clock, provider.deployments = bench.provider.clock, bench.provider.deployments
+    bench.provider = bench.providers["local"] = provider
+    bench.store.by_name[node.name] = replace(node, retrain_days=30)
+    bench.after(0)
+    bench.call_webhook(node)
+    assert bench.after(1).step is Step.RUNNING and provider.asked == 0
+    bench.submit(node)
+    assert bench.after(2).step is Step.SUBMITTED and provider.asked == 0, "it may go on training"
+    bench.end_run(RunState.SUCCEEDED, 0)
+    return provider
+
+
+def test_a_training_that_fails_after_the_submission_is_told_once(
+    bench: Bench, node: Node, trained: TrainingProvider
+) -> None:
+    trained.failed(6)
+    assert bench.after(3).step is Step.SUBMITTED
+    assert bench.notifier.kinds == ["success", "training"]
+    told = bench.notifier.told[-1]
+    assert told.title == "numerai-alice: its model is not trained again" and told.node == node.name
+    assert "train.py ended with exit code 1" in told.text and "old model stays" in told.text
+    bench.after(4)
+    assert trained.asked == 1, "it is looked at once a run"
+    bench.watcher = bench.new_watcher()
+    bench.after(5)
+    bench.call_webhook(node)
+    bench.end_run(RunState.SUCCEEDED, 0)
+    bench.after(6)
+    assert trained.asked == 3 and bench.notifier.kinds == ["success", "training"], "it is the same failure"
+    bench.call_webhook(node)
+    bench.end_run(RunState.SUCCEEDED, 0)
+    trained.failed(7)
+    bench.after(7)
+    assert bench.notifier.kinds == ["success", "training", "training"]
+
+
+@pytest.mark.parametrize("record", [None, b'{"trained_at": "2026-01-06T10:00:00+00:00"}', b"damaged"])
+def test_of_a_training_that_has_not_failed_nobody_is_told(
+    bench: Bench, trained: TrainingProvider, record: bytes | None
+) -> None:
+    trained.record = record
+    bench.after(3)
+    assert trained.asked == 1 and bench.notifier.kinds == ["success"]
+
+
+@pytest.mark.parametrize("error", [ProviderError("The engine is away."), RuntimeError("a bug")])
+def test_a_training_that_cannot_be_looked_at_costs_nothing_and_is_looked_at_again(
+    bench: Bench, trained: TrainingProvider, error: Exception
+) -> None:
+    trained.record = error
+    look = bench.at(OPENING + timedelta(minutes=3))
+    assert [finding.step for finding in look.findings] == [Step.SUBMITTED] and look.well
+    assert bench.notifier.kinds == ["success"]
+    trained.failed(6)
+    bench.after(4)
+    assert bench.notifier.kinds == ["success", "training"]
+
+
+def test_a_training_is_told_by_the_run_itself_where_that_tells(bench: Bench, trained: TrainingProvider) -> None:
+    trained.tells = True
+    trained.failed(6)
+    bench.after(3)
+    assert trained.asked == 0 and "training" not in bench.notifier.kinds
+
+
 # retries and their limit
 
 

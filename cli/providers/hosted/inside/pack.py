@@ -17,14 +17,16 @@ from types import ModuleType
 
 def main(folder: str, module: str, pickle: str, result: str) -> None:
     """Write the pickle, and into the result whether that went well and why not."""
-    why = None
+    found: dict[str, str | None] = {"why": None}
     try:
         pack(folder, module, pickle)
     except BaseException as error:  # noqa: BLE001  whatever a user's module raises, SystemExit too, is the reason
         traceback.print_exc()
-        why = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+        found["why"] = str(error) if isinstance(error, Unfit) else f"{type(error).__name__}: {error}"
+        if isinstance(error, MemoryError):
+            found["kind"] = "memory"
     with Path(result).open("w", encoding="utf-8") as file:
-        json.dump({"why": why}, file)
+        json.dump(found, file)
 
 
 class Unfit(Exception):
@@ -47,10 +49,12 @@ def pack(folder: str, name: str, pickle: str) -> None:
     for each in own:
         cloudpickle.register_pickle_by_value(each)
     try:
-        content = cloudpickle.dumps(predict)
+        with Path(pickle).open("wb") as file:  # the model alone takes its memory
+            cloudpickle.dump(predict, file)
+    except MemoryError:
+        raise
     except Exception as error:
         raise Unfit(why_not(error, own, cloudpickle.dumps)) from error
-    Path(pickle).write_bytes(content)
 
 
 def inside(module: object, folder: str) -> bool:

@@ -110,7 +110,10 @@ def predict(pickle: str, live: str, benchmarks: str, output: str) -> None:
     wanted = len(inspect.signature(function).parameters)
     if wanted not in (1, 2):
         raise Wrong("model", f"the function in the pickle must have 1 or 2 arguments, not {wanted}")
-    given = [pd.read_parquet(path) for path in (live, benchmarks)[:wanted]]
+    try:
+        given = [pd.read_parquet(path) for path in (live, benchmarks)[:wanted]]
+    except (OSError, ValueError) as error:  # pyarrow's ArrowInvalid is a ValueError
+        raise Wrong("data", f"{type(error).__name__}: {error}") from error
     ids = given[0].index.copy()  # the model may change what it is given
     predictions = function(*given)
     if type(predictions) is not pd.DataFrame:
