@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from ...errors import ApiError, NumeraiError, UsageError
+from ...files.private import remove_tree
 from ...modelling.runtime import DEPLOYED, ConfigurationError, ModelFile, read_model
 from ...models import Node, Tournament
 from ...ports import ContainerEngine, Report
@@ -133,10 +134,11 @@ class Packer:
 @contextmanager
 def working_folder() -> Iterator[Path]:
     """A folder for a deploy, removed at its end; what deploys that were killed have left goes as well."""
-    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER}*"):
+    temporary = Path(tempfile.gettempdir())
+    for left in temporary.glob(f"{FOLDER}*"):
         with suppress(OSError):  # another user's, or another command was faster
             if left.stat().st_mtime < time.time() - LEFT_SECONDS:
-                shutil.rmtree(left, ignore_errors=True)
+                remove_tree(left, temporary)
     with tempfile.TemporaryDirectory(prefix=FOLDER) as folder:
         yield Path(folder)
 
