@@ -244,7 +244,7 @@ def _words(ids: pa.Array) -> NDArray[np.uint64] | None:
 def _equal(known: NDArray[np.uint64], rows: NDArray[Any], words: NDArray[np.uint64]) -> NDArray[np.bool_]:
     """Whether the known words of some rows are these words, one by one."""
     own = known.take(rows, axis=0, mode="wrap")  # -1 is a row too, and the caller's to leave out
-    equal = own[:, 0] == words[:, 0]
+    equal: NDArray[np.bool_] = own[:, 0] == words[:, 0]
     for column in range(1, words.shape[1]):
         equal &= own[:, column] == words[:, column]
     return equal
