@@ -51,6 +51,13 @@ class Taken:
         self.add(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / PEAK_UNIT)
         return out
 
+    def apart(self, argv: Sequence[str | Path], **how: Any) -> dict[str, float]:
+        """Run a program that ends with `first_call` as one more round: what that printed, not what the program took."""
+        done = subprocess.run(argv, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=True, **how)
+        told: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+        self.add(told["cpu"], told["wall"], told["mib"])
+        return told
+
     def fork(self, work: Callable[[], object]) -> None:
         """Do work in a copy of this process as one more round. The memory is what it takes beyond what is here."""
         import resource
@@ -78,6 +85,25 @@ class Taken:
         if status:
             raise SystemExit(f"{self.way} failed")
         self.add(*json.loads(told))
+
+
+def first_call(work: Callable[[], object]) -> None:
+    """Do work in a process that has imported and read all it needs, twice, and print what the first time took, and
+    the CPU seconds of the second. The memory is what the first takes beyond what is here."""
+    import resource
+
+    import psutil
+
+    reset = Path("/proc/self/clear_refs")
+    if reset.exists():
+        reset.write_text("5")  # Linux: the peak is counted anew, man 5 proc
+    here, cpu, wall = psutil.Process().memory_info().rss / (1 << 20), time.process_time(), time.perf_counter()
+    work()
+    spent = {"cpu": time.process_time() - cpu, "wall": time.perf_counter() - wall}
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / PEAK_UNIT
+    cpu = time.process_time()
+    work()
+    print(json.dumps({**spent, "mib": max(0.0, peak - here), "again": time.process_time() - cpu}))
 
 
 def row(

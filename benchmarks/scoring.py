@@ -1,7 +1,8 @@
-"""Scoring predictions: ours beside numerai-tools, in one run. `python -m benchmarks --only scoring` runs it.
+"""Scoring predictions: ours beside numerai-tools. `python -m benchmarks --only scoring` runs it.
 
-CORR of one prediction column, with the rows aligned and with predictions whose string ids are shuffled (pandas' join is
-what numerai-tools' users do), and all metrics of `numerai validate` on 42 features.
+CORR of one prediction column, with the rows aligned and with predictions whose string ids are shuffled, and all metrics
+of `numerai validate` on 42 features. Each way and round is a process of its own: it imports and reads what it needs,
+and is measured from there, at its first call.
 """
 
 from __future__ import annotations
@@ -11,101 +12,219 @@ import os
 os.environ.update(OPENBLAS_NUM_THREADS="1", OMP_NUM_THREADS="1")
 
 import argparse
-from typing import Any
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-from numerai_compute.modelling.alignment import DataRows, Source
-from numerai_compute.modelling.scoring import Column, EraFeatures, Eras, Scorer, summary
-from numerai_tools import scoring as tools
+from benchmarks.measuring import ROOT, Taken, emit, first_call, median, row
 
-from benchmarks.measuring import Taken, emit, row
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    from numerai_compute.modelling.scoring import Eras
 
 ERAS, ROWS, FEATURES = 574, 4_700, 42
 """Numerai's v5.3 train.parquet, and its feature set `small`."""
+Work = Callable[[], "np.ndarray[Any, Any]"]
 
 
-class Made:
-    """Rows with made-up ids, targets, features and predictions; the predictions come shuffled, too."""
+def write(place: Path, eras: int) -> None:
+    """Rows with made-up ids, targets, features and predictions; what was sent has its rows shuffled, and in a second
+    file shuffled in each era."""
+    import numpy as np
+    import pandas as pd
 
-    def __init__(self, eras: int, rows: int):
-        random, count = np.random.default_rng(1), eras * rows
-        self.eras = Eras(tuple(f"{era:04d}" for era in range(1, eras + 1)), np.arange(eras + 1) * rows)
-        self.sizes = np.full(eras, rows)
-        self.target = random.choice([0, 0.25, 0.5, 0.75, 1], count, p=[0.05, 0.2, 0.5, 0.2, 0.05])
-        self.predictions, self.meta, self.benchmark = random.random((3, count))
-        self.features = random.integers(0, 5, (count, FEATURES), dtype=np.int8)
-        self.ids = np.array([f"n{number:015x}" for number in random.permutation(count)])
-        self.shuffled = random.permutation(count)
-        self.rows = DataRows("data", pa.array(self.ids, pa.large_string()), self.eras)
-        self.frame = pd.DataFrame(
-            {"era": np.repeat(self.eras.names, rows), "target": self.target, "prediction": self.predictions},
-            index=pd.Index(self.ids, name="id"),
-        )
-        self.sent = self.frame["prediction"].iloc[self.shuffled]
-        self.source = Source("sent", pa.array(self.ids[self.shuffled], pa.large_string()))
+    random, count = np.random.default_rng(1), eras * ROWS
+    target = random.choice([0, 0.25, 0.5, 0.75, 1], count, p=[0.05, 0.2, 0.5, 0.2, 0.05])
+    era = pd.Series(np.repeat([f"{number:04d}" for number in range(1, eras + 1)], ROWS))
+    ids = pd.Series([f"n{number:015x}" for number in random.permutation(count)])
+    data = pd.DataFrame({"id": ids, "era": era, "target": target}).sort_values(["era", "id"], ignore_index=True)
+    data[["prediction", "meta", "benchmark"]] = random.random((count, 3))
+    data.to_parquet(place / "data.parquet")
+    sent = data[["id", "era", "prediction"]].iloc[random.permutation(count)]
+    sent.to_parquet(place / "sent.parquet", index=False)
+    sent.sort_values("era", kind="stable").to_parquet(place / "sent_by_era.parquet", index=False)
+    np.save(place / "features.npy", random.integers(0, 5, (count, FEATURES), dtype=np.int8))
 
 
-def by_numerai_tools(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
-    """CORR per era, as its users compute it."""
-    scores = [tools.numerai_corr(era[["prediction"]], era["target"]).iloc[0] for _, era in frame.groupby("era")]
-    return np.array(scores)
+def _eras(place: Path) -> Eras:
+    import numpy as np
+    import pyarrow.parquet as pq
+    from numerai_compute.modelling.scoring import Eras
+
+    eras = pq.ParquetFile(place / "data.parquet").metadata.num_rows // ROWS
+    return Eras(tuple(f"{era:04d}" for era in range(1, eras + 1)), np.arange(eras + 1) * ROWS)
 
 
-def ours(made: Made, predictions: Column) -> np.ndarray[Any, Any]:
+def _values(place: Path, name: str, file: str = "data.parquet") -> Any:
+    import pyarrow.parquet as pq
+
+    return pq.read_table(place / file, columns=[name])[name].to_numpy()
+
+
+def _ids(place: Path, file: str) -> Any:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    return pq.read_table(place / file, columns=["id"])["id"].cast(pa.large_string()).combine_chunks()
+
+
+def ours(place: Path) -> Work:
     """CORR per era, everything that is prepared included."""
-    return Scorer(made.eras, made.target).scores(predictions)["corr"]
+    import numpy as np
+    import scipy.special  # noqa: F401 - an import is not scoring
+    from numerai_compute.modelling.scoring import Column, Scorer
+
+    eras, target = _eras(place), _values(place, "target")
+    column = Column(_values(place, "prediction"), np.diff(eras.starts))
+    return lambda: Scorer(eras, target).scores(column)["corr"]
 
 
-def aligned_first(made: Made) -> np.ndarray[Any, Any]:
-    """CORR per era of the shuffled predictions."""
-    rows = DataRows("data", made.rows.ids, made.eras)  # its index is made anew
-    column = made.source.column(rows, made.source.places(rows), made.sent.to_numpy())
-    return ours(made, column)
+def ours_shuffled(place: Path) -> Work:
+    """CORR per era of the shuffled predictions, the index of the data's ids included."""
+    import pyarrow.compute  # noqa: F401
+    import scipy.special  # noqa: F401
+    from numerai_compute.modelling.alignment import DataRows, Source
+    from numerai_compute.modelling.scoring import Scorer
+
+    eras, target, ids = _eras(place), _values(place, "target"), _ids(place, "data.parquet")
+    source, sent = Source("sent", _ids(place, "sent.parquet")), _values(place, "prediction", "sent.parquet")
+
+    def work() -> np.ndarray[Any, Any]:
+        rows = DataRows("data", ids, eras)
+        return Scorer(eras, target).scores(source.column(rows, source.places(rows), sent))["corr"]
+
+    return work
 
 
-def all_metrics(made: Made) -> dict[str, Any]:
+def _frame(place: Path, file: str) -> pd.DataFrame:
+    import numerai_tools.scoring  # noqa: F401
+    import pandas as pd
+
+    return pd.read_parquet(place / file).set_index("id")
+
+
+def _by_tools(frame: pd.DataFrame) -> np.ndarray[Any, Any]:
+    import numpy as np
+    from numerai_tools.scoring import numerai_corr
+
+    return np.array([numerai_corr(era[["prediction"]], era["target"]).iloc[0] for _, era in frame.groupby("era")])
+
+
+def tools(place: Path) -> Work:
+    """CORR per era of one frame, whose ids are sorted: the least work."""
+    frame = _frame(place, "data.parquet")
+    return lambda: _by_tools(frame)
+
+
+def tools_joined(place: Path) -> Work:
+    """pandas joins the shuffled predictions to the targets."""
+    frame, sent = _frame(place, "data.parquet")[["era", "target"]], _frame(place, "sent.parquet")["prediction"]
+    return lambda: _by_tools(frame.join(sent))
+
+
+def tools_aligning(place: Path) -> Work:
+    """numerai-tools aligns the ids of each era itself; the predictions name their era."""
+    import numpy as np
+    from numerai_tools.scoring import numerai_corr
+
+    frame, sent = _frame(place, "data.parquet"), _frame(place, "sent_by_era.parquet")
+
+    def work() -> np.ndarray[Any, Any]:
+        targets = dict(list(frame.groupby("era")["target"]))
+        return np.array([numerai_corr(era[["prediction"]], targets[n]).iloc[0] for n, era in sent.groupby("era")])
+
+    return work
+
+
+def all_metrics(place: Path) -> Work:
     """CORR, MMC, BMC, FNC and exposure with their summaries."""
-    rivals = {"mmc": Column(made.meta, made.sizes), "bmc": Column(made.benchmark, made.sizes)}
-    scores = Scorer(made.eras, made.target, rivals).scores(Column(made.predictions, made.sizes))
-    found = [
-        EraFeatures(made.features[block], made.target[block]).scores(made.predictions[block]) for block in made.eras
-    ]
-    scores |= {"fnc": np.array([one.fnc for one in found]), "exposure": np.array([one.exposure for one in found])}
-    return {name: summary(values) for name, values in scores.items()}
+    import numpy as np
+    import scipy.special  # noqa: F401
+    from numerai_compute.modelling.scoring import Column, EraFeatures, Scorer, summary
+
+    eras, target, features = _eras(place), _values(place, "target"), np.load(place / "features.npy")
+    sizes = np.diff(eras.starts)
+    predictions, meta, benchmark = (Column(_values(place, name), sizes) for name in ("prediction", "meta", "benchmark"))
+
+    def work() -> np.ndarray[Any, Any]:
+        scores = Scorer(eras, target, {"mmc": meta, "bmc": benchmark}).scores(predictions)
+        found = [EraFeatures(features[rows], target[rows]).scores(predictions.values[rows]) for rows in eras]
+        scores |= {"fnc": np.array([one.fnc for one in found]), "exposure": np.array([one.exposure for one in found])}
+        for values in scores.values():
+            summary(values)
+        return scores["corr"]
+
+    return work
 
 
-def measure(share: float, rounds: int) -> list[dict[str, Any]]:
+WAYS = {
+    ours: "numerai validate",
+    tools: "numerai-tools",
+    ours_shuffled: "numerai validate",
+    tools_joined: "numerai-tools after pandas' join",
+    tools_aligning: "numerai-tools, aligning each era",
+    all_metrics: "numerai validate",
+}
+
+
+def measure(share: float, rounds: int, place: Path) -> list[dict[str, Any]]:
     """A row for each thing that is scored, each way in turn in each round."""
-    made = Made(max(4, round(ERAS * share)), ROWS)
-    column = Column(made.predictions, made.sizes)
-    in_order = made.frame.sort_values(["era", "id"])  # the least work for numerai-tools
-    expected, few = by_numerai_tools(in_order[in_order["era"] <= "0020"]), slice(0, 20)
-    found = (ours(made, column)[few], aligned_first(made)[few])  # scipy is imported now, too
-    difference = max(float(np.abs(one - expected).max()) for one in found)
-    aligned, whole, metrics = (Taken("numerai validate") for _ in range(3))
-    theirs, joined = Taken("numerai-tools"), Taken("numerai-tools and pandas' join")
-    alone = Taken("numerai-tools, aligned already")
+    program = [sys.executable, "-m", __spec__.name]
+    eras = max(4, round(ERAS * share))
+    subprocess.run([*program, "--write", str(eras), "--data", str(place)], cwd=ROOT, check=True)
+    taken = {way.__name__: Taken(name) for way, name in WAYS.items()}
+    again: dict[str, list[float]] = {name: [] for name in taken}
     for _ in range(rounds):
-        aligned.fork(lambda: ours(made, column))
-        theirs.fork(lambda: by_numerai_tools(in_order))
-        whole.fork(lambda: aligned_first(made))
-        joined.fork(lambda: by_numerai_tools(made.frame.drop(columns="prediction").join(made.sent)))
-        metrics.fork(lambda: all_metrics(made))
-    alone.cpu, alone.wall, alone.mib = theirs.cpu, theirs.wall, theirs.mib
-    size = f"{len(made.target):,} rows"
-    same = f"largest difference {difference:.0e}"
-    return [
-        row("CORR, rows aligned", aligned, [theirs], same, share, size),
-        row("CORR, string ids shuffled", whole, [joined, alone], same, share, size),
-        row("CORR, MMC, BMC, FNC and exposure", metrics, [], "", share, size),
-    ]
+        for name, one in taken.items():
+            again[name].append(one.apart([*program, "--way", name, "--data", str(place)], cwd=ROOT)["again"])
+    difference = subprocess.run(
+        [*program, "--differ", "--data", str(place)], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True
+    ).stdout.strip()
+    rows = []
+    for what, names in (
+        ("CORR, rows aligned", ("ours", "tools")),
+        ("CORR, string ids shuffled", ("ours_shuffled", "tools_joined", "tools_aligning")),
+        ("CORR, MMC, BMC, FNC and exposure", ("all_metrics",)),
+    ):
+        first, *others = (taken[name] for name in names)
+        remark = f"second call {' / '.join(f'{median(again[name]):.2f}' for name in names)} s"
+        remark += f"; largest difference {difference}" if others else ""
+        rows.append(row(what, first, others, remark, share, f"{eras * ROWS:,} rows"))
+    return rows
+
+
+def differ(place: Path) -> float:
+    """The largest difference of ours and numerai-tools' CORR of an era."""
+    import numpy as np
+
+    expected = tools(place)()
+    return max(float(np.abs(way(place)() - expected).max()) for way in (ours, ours_shuffled, tools_aligning))
+
+
+def main() -> None:
+    """Measure; or be one of the processes that are measured."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--share", type=float, default=0.05)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--data", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--write", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--way", choices=[way.__name__ for way in WAYS], help=argparse.SUPPRESS)
+    parser.add_argument("--differ", action="store_true", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.write:
+        write(options.data, options.write)
+    elif options.way:
+        first_call(next(way for way in WAYS if way.__name__ == options.way)(options.data))
+    elif options.differ:
+        print(f"{differ(options.data):.0e}")
+    else:
+        with tempfile.TemporaryDirectory() as temporary:
+            emit(measure(options.share, options.rounds, Path(temporary)))
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--share", type=float, default=0.05)
-    parser.add_argument("--rounds", type=int, default=5)
-    options = parser.parse_args()
-    emit(measure(options.share, options.rounds))
+    main()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
 _ABSENT = -1
 _SHIFTS = (0, 21, 42)
 """Where in the 64 bits of a hash each table takes its key from."""
+_BLOCK = 1 << 14
+"""Rows at a time: their words and hashes take less than a core's cache."""
 
 
 class IdIndex:
     """Finds ids among given ones, exactly.
 
-    Ids of one length, as Numerai's are, go into tables that numpy fills and reads at once: of ids that fall on one
-    place the last one stays, and the others go into the next table. On 2.7 million shuffled ids pyarrow's `index_in`,
-    which finds ids of any lengths, takes 0.8 s of CPU for each file; the tables take 0.15 s once, and 0.15 s for each
-    file (benchmarks/scoring.py).
+    Ids of one length, as Numerai's are, go into tables that numpy fills and reads: of ids that fall on one place the
+    last one stays, and the others go into the next table. Blocks of rows keep what is computed in the processor's
+    cache: memory that is touched for the first time costs more than the search. benchmarks/scoring.py measures it.
     """
 
     def __init__(self, ids: pa.Array):
@@ -36,24 +37,28 @@ class IdIndex:
         self.duplicate: int | None = None
         self._words = _words(ids)
         self._tables: list[NDArray[np.int32]] = []
-        self._rest: NDArray[np.int64] = np.arange(len(ids))
+        self._rest: NDArray[np.int64] = np.arange(0)
         if self._words is not None:
             self._fill(self._words)
         elif len(ids):
             self.duplicate = _first_duplicate(self.find(ids))
 
     def _fill(self, words: NDArray[np.uint64]) -> None:
-        hashes, bits = _hashes(words), max(4, int(2 * len(self._ids)).bit_length())
-        rest = np.arange(len(self._ids), dtype=np.int32)
+        rest = np.arange(len(words), dtype=np.int32)
+        hashes = np.empty(len(words), dtype=np.uint64)
+        for block in _blocks(len(words)):
+            hashes[block] = _hashes(words[block])
         for shift in _SHIFTS:
+            bits = max(4, int(2 * len(rest)).bit_length())
             table = np.full(1 << bits, _ABSENT, dtype=np.int32)
-            keys = _keys(hashes, shift, bits)
-            table[keys] = rest
-            stayed = table[keys]
-            lost = np.flatnonzero(stayed != rest)
+            for block in _blocks(len(rest)):
+                table[_keys(hashes[block], shift, bits)] = rest[block]
+            lost = np.zeros(len(rest), dtype=np.bool_)
+            for block in _blocks(len(rest)):
+                lost[block] = table.take(_keys(hashes[block], shift, bits)) != rest[block]
             self._tables.append(table)
-            rest, stayed, hashes = rest[lost], stayed[lost], hashes[lost]
-            twice = rest[_equal(words, stayed, words, rest)]
+            rest, hashes = rest[lost], hashes[lost]
+            twice = rest[_equal(words, table[_keys(hashes, shift, bits)], words.take(rest, axis=0))]
             if len(twice):
                 self.duplicate = int(twice[0])
                 return
@@ -67,26 +72,29 @@ class IdIndex:
         words = _words(ids)
         if self._words is None or words is None:
             return _index_in(ids, self._ids)
-        if words.shape == self._words.shape and np.array_equal(words, self._words):
-            return np.arange(len(ids))
         places = np.full(len(ids), _ABSENT, dtype=np.int64)
         if words.shape[1] != self._words.shape[1]:
             return places
-        hashes, bits = _hashes(words), len(self._tables[0]).bit_length() - 1
-        left: NDArray[np.int64] | None = None  # all of them
-        for shift, table in zip(_SHIFTS, self._tables, strict=False):
-            found = table[_keys(hashes, shift, bits)]
-            same = _equal(self._words, found, words, left) & (found != _ABSENT)
-            if left is None:
-                np.copyto(places, found, where=same)
+        for block in _blocks(len(ids)):
+            if np.array_equal(words[block], self._words[block]):
+                places[block] = np.arange(block.start, block.stop)
             else:
-                places[left[same]] = found[same]
-            missed = np.flatnonzero(~same)
-            left, hashes = missed if left is None else left[missed], hashes[missed]
-        if left is not None and len(left) and len(self._rest):
+                self._find(self._words, words[block], places[block])
+        if len(self._rest):
+            left = np.flatnonzero(places == _ABSENT)
             among = _index_in(ids.take(left), self._ids.take(self._rest))
             places[left] = np.where(among == _ABSENT, _ABSENT, self._rest[among])
         return places
+
+    def _find(self, known: NDArray[np.uint64], words: NDArray[np.uint64], places: NDArray[np.int64]) -> None:
+        """Put the places of words into `places`, where a table has them."""
+        hashes, left = _hashes(words), np.arange(len(words))
+        for shift, table in zip(_SHIFTS, self._tables, strict=False):
+            found = table.take(_keys(hashes, shift, len(table).bit_length() - 1))
+            found[~_equal(known, found, words)] = _ABSENT
+            places[left] = found
+            missed = np.flatnonzero(found == _ABSENT)
+            left, hashes, words = left.take(missed), hashes.take(missed), words.take(missed, axis=0)
 
 
 @dataclass(frozen=True)
@@ -135,7 +143,7 @@ class Source:
                 "Predict the rows of this file, or name the data they are of with --data.",
                 code="ids-do-not-match",
             )
-        if int(_marked(found, len(rows.ids)).sum()) < len(found):
+        if np.count_nonzero(_marked(found, len(rows.ids))) < len(found):
             raise _twice(self.name, rows.ids[int(np.bincount(found).argmax())].as_py())
         if self.eras is not None and not rows.per_era:
             self._check_eras(rows, places)
@@ -148,7 +156,7 @@ class Source:
         aligned = np.full(len(rows.ids), np.nan)
         aligned[found] = known
         if self.eras is None:
-            counts = np.add.reduceat(_marked(found, len(rows.ids)), rows.eras.starts[:-1])
+            counts = np.add.reduceat(_marked(found, len(rows.ids)), rows.eras.starts[:-1], dtype=np.int64)
         else:
             numbers = self._era_numbers(rows)
             counts = np.bincount(numbers[numbers != _ABSENT], minlength=len(rows.eras))
@@ -189,10 +197,10 @@ class Source:
         return places
 
 
-def _marked(places: NDArray[np.int64], rows: int) -> NDArray[np.int32]:
-    """1 for each row that is one of these places, and 0 for the others."""
-    marks = np.zeros(rows, dtype=np.int32)
-    marks[places] = 1
+def _marked(places: NDArray[np.int64], rows: int) -> NDArray[np.bool_]:
+    """Whether each row is one of these places."""
+    marks = np.zeros(rows, dtype=np.bool_)
+    marks[places] = True
     return marks
 
 
@@ -233,16 +241,17 @@ def _words(ids: pa.Array) -> NDArray[np.uint64] | None:
     return raw.view(np.uint64)
 
 
-def _equal(
-    words: NDArray[np.uint64], rows: NDArray[Any], others: NDArray[np.uint64], their_rows: NDArray[Any] | None
-) -> NDArray[np.bool_]:
-    """Whether the words of some rows are those of other rows; None is all rows, in order."""
-    own = words.take(rows, axis=0, mode="wrap")  # -1 is a row too, and the caller's to leave out
-    theirs = others if their_rows is None else others.take(their_rows, axis=0)
-    equal = np.ones(len(rows), dtype=np.bool_)
-    for column in range(words.shape[1]):
-        equal &= own[:, column] == theirs[:, column]
+def _equal(known: NDArray[np.uint64], rows: NDArray[Any], words: NDArray[np.uint64]) -> NDArray[np.bool_]:
+    """Whether the known words of some rows are these words, one by one."""
+    own = known.take(rows, axis=0, mode="wrap")  # -1 is a row too, and the caller's to leave out
+    equal: NDArray[np.bool_] = own[:, 0] == words[:, 0]
+    for column in range(1, words.shape[1]):
+        equal &= own[:, column] == words[:, column]
     return equal
+
+
+def _blocks(rows: int) -> Iterator[slice]:
+    return (slice(start, min(start + _BLOCK, rows)) for start in range(0, rows, _BLOCK))
 
 
 def _hashes(words: NDArray[np.uint64]) -> NDArray[np.uint64]:
