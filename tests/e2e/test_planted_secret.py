@@ -302,7 +302,7 @@ def _in_images(shell: Shell) -> dict[str, list[str]]:
     """Images of the node that hold a secret, in any layer, the history or the configuration; and how many there are."""
     client = docker.from_env(timeout=300)
     found = {}
-    for tag in shell.images():
+    for tag in {image.id: tag for tag, image in shell.images().items()}.values():
         content = b"".join(client.images.get(tag).save(chunk_size=None))
         found[tag] = found_in(content)
     assert found
