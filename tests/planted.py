@@ -57,10 +57,11 @@ def found_in(content: bytes, secrets: Iterable[str] = (SECRET, ADDRESS_SECRET)) 
     found = set()
     for secret in secrets:
         sought = forms(secret)
+        pieces = {name for name in sought if name.startswith("piece")}
         blocks = [secret[start : start + BLOCK].encode() for start in range(0, len(secret) - BLOCK + 1, BLOCK)]
         for part in parts:
-            pieces = any(block in part for block in blocks)
-            found |= {name for name, form in sought.items() if (pieces or not name.startswith("piece")) and form in part}
+            names = sought if any(block in part for block in blocks) else sought.keys() - pieces
+            found |= {name for name in names if sought[name] in part}
     return sorted(found)
 
 
