@@ -45,7 +45,8 @@ Each way and round is a process of its own that imports and reads what it needs 
 memory that it touches for the first time included, and the second call is in the remark, in the order of the ways. The
 peak is what is needed beside the data. numerai-tools is called for each era, as its users do. Of shuffled string ids,
 all ways find the rows anew: ours with one table for all rows; pandas with one join of all rows; numerai-tools itself in
-each era, of predictions that stand together by era, which spares it the search among all rows.""",
+each era, of predictions that stand together by era, which spares it the search among all rows. Run 8 is older:
+it measured copies of one process that had done all of it before.""",
     ),
     "forest": (
         "Predicting with forests",
