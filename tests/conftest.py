@@ -21,9 +21,14 @@ _KEPT = ("NUMERAI_REAL_DATA", "NUMERAI_TEST_")
 _ASKED_FOR = ("NUMERAI_REAL_DATA", "NUMERAI_TEST_R ")
 """What tests that need more than an engine are asked for by: without it they are skipped everywhere."""
 
-hypothesis.settings.register_profile("repeatable", derandomize=True)
-if any(REQUIRED):  # in CI nothing depends on chance; elsewhere each run tries other examples
-    hypothesis.settings.load_profile("repeatable")
+# Nothing depends on the time that an example takes; in CI nothing on chance either, elsewhere each run tries others.
+hypothesis.settings.register_profile(
+    "patient",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture],
+    derandomize=any(REQUIRED),
+)
+hypothesis.settings.load_profile("patient")
 
 # In the background, and under nohup, these are ignored, by every process that a test starts, too.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from numerai_compute.files import locks
 
 _MEMORY = Path("/dev/shm")
 _ROOMS, _AWS = {"aws", "providers_aws"}, {"served", "stand_ins", "world"}
@@ -41,14 +40,6 @@ def _no_machine_images() -> Iterator[None]:
     one, and that took half the time of the tests that use it."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
-        yield
-
-
-@pytest.fixture(scope="package", autouse=True)
-def _short_looks() -> Iterator[None]:
-    """Who finds a lock held looks for a tenth of a second, not for half of one: a dozen tests wait for that."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(locks, "LOOK_SECONDS", 0.1)
         yield
 
 

@@ -310,7 +310,7 @@ RECORDS = SCALARS | st.dictionaries(
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(nodes=st.dictionaries(NAMES.filter(lambda name: name != "version"), RECORDS, max_size=4))
 def test_no_record_of_the_official_tool_is_lost(
     tmp_path_factory: pytest.TempPathFactory, nodes: dict[str, object]

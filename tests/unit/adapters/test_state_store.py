@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerai_compute.adapters.state_store import HomeStore
 from numerai_compute.errors import EnvironmentNotReady, NumeraiError
@@ -99,7 +99,7 @@ NAMES = st.from_regex(r"[a-z0-9_][a-z0-9_-]{0,79}", fullmatch=True).filter(is_na
         legacy=st.none(),
     )
 )
-@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 def test_every_node_comes_back_as_it_was(store: HomeStore, node: Node) -> None:
     store.save_node(node)
     assert store.nodes()[node.name] == node

@@ -21,7 +21,7 @@ import boto3
 import pytest
 from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError, ReadTimeoutError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from moto.sns.models import sns_backends
 from numerai_compute.errors import UsageError
@@ -833,7 +833,7 @@ schedules = st.tuples(
 
 
 @pytest.mark.slow
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(fields=schedules)
 def test_schedules_are_read_as_the_tool_reads_them(fields: tuple[str, ...]) -> None:
     text = " ".join([*fields, "*"])
@@ -1291,7 +1291,7 @@ dates = st.sampled_from(
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150)
 @given(
     event=json_values,
     answers=st.lists(st.tuples(bodies, dates, st.booleans()), min_size=1, max_size=4),

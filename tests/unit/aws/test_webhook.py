@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 from botocore.stub import Stubber
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerai_compute.providers.aws.trigger_table import CountingTable, Table, trigger_key
 from numerai_compute.providers.local import webhook as local_webhook
@@ -361,7 +361,7 @@ events = st.one_of(
 
 
 @pytest.mark.slow
-@settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=400)
 @given(event=events)
 def test_no_event_breaks_it(world: World, event: Any) -> None:
     answer = world.webhook.handle(event, None)

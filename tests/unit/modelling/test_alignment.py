@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numerai_compute.errors import NumeraiError
 from numerai_compute.modelling import alignment
@@ -17,7 +17,6 @@ def text(values: list[str]) -> pa.Array:
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.data(), st.sampled_from([1, 3, 8, 16, 17, None]))
 def test_every_id_is_found_where_it_is(data: st.DataObject, width: int | None) -> None:
     """Of one length, of several lengths, and of another length than those that are looked for."""
@@ -33,7 +32,6 @@ def test_every_id_is_found_where_it_is(data: st.DataObject, width: int | None) -
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.lists(st.text("ab", min_size=3, max_size=3), max_size=12))
 def test_an_id_that_is_there_twice_is_noticed(ids: list[str]) -> None:
     index = IdIndex(text(ids))

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerai_compute.modelling.alignment import DataRows, Source, eras_of
 from numerai_compute.modelling.scoring import (
@@ -31,7 +31,7 @@ from numerai_tools import scoring as theirs
 from numerai_tools import signals as their_signals
 
 CLOSE = 1e-8
-some = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+some = settings(max_examples=60)
 KINDS = ("as is", "constant", "copied", "gaps")
 TARGETS = (0.0, 0.25, 0.5, 0.75, 1.0)
 

@@ -12,7 +12,7 @@ import lightgbm as lgb
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerai_node import forest
 from numerai_node.errors import ConfigurationError
@@ -56,7 +56,7 @@ def assert_same(booster: lgb.Booster, matrix: Matrix, threads: int = 1) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 @given(
     learnt=st.sampled_from(sorted(VALUES)),
     asked=st.sampled_from(sorted(VALUES)),

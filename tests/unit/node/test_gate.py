@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numerai_node import Node, guard
 from numerai_node.errors import EXIT_BAD_PREDICTIONS, BadPredictions, ConfigurationError, NotSubmitted
@@ -72,7 +72,6 @@ def test_nothing_is_said_of_what_cannot_be_compared() -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=5, max_size=5), st.lists(st.floats(0, 1), min_size=5, max_size=5))
 def test_a_shift_counts_the_same_both_ways(one: list[float], other: list[float]) -> None:
     assert stability_index(one, other) == pytest.approx(stability_index(other, one))

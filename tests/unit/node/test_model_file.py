@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numerai_node import forest
 from numerai_node.errors import ConfigurationError
@@ -226,14 +226,12 @@ def test_a_member_with_a_flipped_bit_is_found(tmp_path: Path, boosters: list[lgb
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.lists(st.sampled_from([-1.0, 0.0, -0.0, 1e-300, 0.1, 0.2, 3.0]), min_size=1, max_size=40))
 def test_ranks_are_those_of_pandas(values: list[float]) -> None:
     np.testing.assert_allclose(rank_percentile(np.array(values)), percentile(np.array(values)), atol=1e-15)
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(1, 6), st.sampled_from([0.1, 0.5, 1.0]))
 def test_what_features_explain_is_what_numerai_tools_says(seed: int, features: int, proportion: float) -> None:
     random = np.random.default_rng(seed)

@@ -201,7 +201,7 @@ def submissions(draw: st.DrawFn) -> tuple[int, str, pd.DataFrame]:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(submissions())
 def test_the_verdict_is_that_of_numerai_tools(made: tuple[int, str, pd.DataFrame]) -> None:
     tournament, id_column, frame = made

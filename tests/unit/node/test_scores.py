@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numerai_node.scores import numerai_corr
 from numerai_tools.scoring import numerai_corr as reference
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(
     seed=st.integers(0, 10_000),
     rows=st.integers(10, 400),

@@ -216,4 +216,4 @@ class Claims(RuleBasedStateMachine):
 
 
 TestClaims = Claims.TestCase
-TestClaims.settings = settings(max_examples=25, stateful_step_count=25, deadline=None)
+TestClaims.settings = settings(max_examples=25, stateful_step_count=25)

@@ -72,7 +72,7 @@ def test_one_who_follows_sees_every_line_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.integers(0, len(SECRET)), st.integers(1, 3), st.sampled_from(["", "\\u0041", "é", "\0"]))
 def test_a_secret_across_the_cut_is_masked_whole(inside: int, lines: int, filler: str) -> None:
     redact = Redactor([SECRET])

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 from flask.testing import FlaskClient
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerai_compute.errors import EnvironmentNotReady
 from numerai_compute.models import Node
@@ -188,7 +188,7 @@ segments = st.text(min_size=1, max_size=20).filter(lambda text: "/" not in text)
 
 
 @pytest.mark.slow
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300)
 @given(body=bodies, node=segments, token=segments, real=st.booleans(), kind=st.sampled_from(["", "application/json"]))
 def test_fuzz(fuzzed: Bench, body: bytes, node: str, token: str, real: bool, kind: str) -> None:
     fuzzed.clock.sleep(10)

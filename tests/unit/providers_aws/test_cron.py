@@ -33,7 +33,7 @@ weekdays = st.one_of(fields(0, 7, ("SUN", "WED", "SAT")), st.sampled_from(["1#2"
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(minutes, hours, days, months, weekdays, st.booleans())
 def test_both_forms_fire_at_the_same_moments(
     minute: str, hour: str, day: str, month: str, weekday: str, by_day: bool

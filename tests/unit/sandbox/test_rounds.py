@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numerai_compute.sandbox.calendar import Calendar
 from numerai_compute.sandbox.clock import SandboxClock
@@ -356,7 +356,7 @@ class TestHistories:
     STEPS = st.lists(st.one_of(st.just("submit"), st.just("open"), st.integers(1, 3000)), min_size=1, max_size=25)
 
     @pytest.mark.slow
-    @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+    @settings(max_examples=60)
     @given(steps=STEPS)
     def test_the_entries_follow_from_the_times(self, sandbox_factory: Factory, steps: list[str | int]) -> None:
         core = sandbox_factory().running.sandbox

@@ -20,7 +20,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from numerai_compute.errors import ApiError
 from numerai_compute.models import (
     Deployment,
@@ -365,7 +365,7 @@ def played(history: History, handler: ModuleType, folder: Path) -> tuple[list[Se
 
 
 @pytest.mark.slow
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60)
 @given(history=histories())
 @example(history=History(looks=(11, 25, 31), scheduled=20)).via("a schedule has its time first")
 @example(history=History(looks=(53, 60, 66, 110, 115), opens_late=54)).via("a round that opens late")
