@@ -642,6 +642,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))
     if state.changed_since_deploy:
         rows.append(("changed", f"the folder has changed since: numerai node -m {node.name} deploy"))
+    rows += [("gate", f"run {state.runs[0].id}: {finding}") for finding in state.findings]
     render.table(("", ""), rows)
     if state.runs:
         columns = ("run", "state", "started", "trigger id", "what happened")

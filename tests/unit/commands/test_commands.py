@@ -762,3 +762,14 @@ def test_settings_are_set_shown_and_taken_back(line: Line) -> None:
         assert line("config", *tried, "--dry-run").exit_code == 0
     assert line("config", "get", "anything").out.strip() == "4000"
     assert line("config", "unset", "anything").exit_code == 0
+
+
+def test_status_and_test_say_what_the_gate_has_found(ready: Line) -> None:
+    ready("node", "deploy")
+    ready.provider.printed = ['+  1.2s gate check=benchmark what="are they \\"upside down\\"?" limit=0']
+    ready("node", "trigger")
+    shown = ready("node", "status")
+    assert 'are they "upside down"?' in " ".join(shown.out.split())
+    assert ready("node", "status", "--json").json["findings"] == ['are they "upside down"?']
+    ready.provider.printed = []
+    assert "gate" not in ready("node", "status").out
