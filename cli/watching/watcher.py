@@ -16,7 +16,7 @@ from ..ports import Clock, Notifier, NumeraiApi, Provider, StateStore
 from .delivery import Delivery, tells_itself
 from .facts import Case, round_facts
 from .failed_trainings import FailedTrainings
-from .gate import tell_of_gate
+from .gate_notices import tell_of_gate
 from .listing import Listing, Rounds
 from .policy import DATE_STEP, Decision, Facts, Step, at_rest, decide
 from .presence import Presence

@@ -56,6 +56,9 @@ def inbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
     thread.join()
 
 
+WELL = "numerai-alice ended well"
+
+
 def ends(work: Any, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Any:
     """The exit code of a run that does this work."""
     for name, value in environment.items():
@@ -108,8 +111,8 @@ def test_what_the_gate_has_found_is_told_with_how_the_run_ended(
 
     assert ends(work, monkeypatch, environment) == 0
     (post,) = inbox.posts
-    assert (post["title"], post["type"]) == ("numerai-alice ended well, but its predictions do not look right", "warning")
-    assert "submitted nothing" in post["message"] and "what the model was trained on: feature_a" in post["message"]
+    assert (post["title"], post["type"]) == (f"{WELL}, but its predictions do not look right", "warning")
+    assert "submitted nothing" in post["message"] and "was trained on: feature_a" in post["message"]
 
 
 @pytest.mark.slow
