@@ -350,7 +350,7 @@ def rollback(factory: Factory, tag: str | None, dry_run: bool) -> None:
 
     chosen = _node(factory)
     provider = require_provider(chosen, factory.provider_of(chosen))
-    tag = choose_earlier(chosen, provider, tag)
+    tag = choose_earlier(chosen, provider, factory.store.home, tag)
     if dry_run:
         show_plan(factory.render, [f"let {tag} run again in place of what is deployed"])
         return

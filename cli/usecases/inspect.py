@@ -34,7 +34,8 @@ KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the
 class NodeStatus:
     """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls. `moved` tells
     that it is served at another address now than Numerai was given; `training` is there where its model is trained
-    again by its age; `findings` is what the gate has found in the latest run's predictions. `not_here` is why none of that can be seen, where this tool does not have the provider."""
+    again by its age; `findings` is what the gate has found in the latest run's predictions. `not_here` is why none of
+    that can be seen, where this tool does not have the provider."""
 
     node: Node
     deployment: Deployment | None

@@ -76,7 +76,7 @@ class Guard:
             log("gate", check=finding.check, what=finding.message, limit=f"{finding.limit:g}")
         if findings and self._settings.gate == REFUSE:
             raise BadPredictions(
-                f"Nothing was sent: the predictions do not look right ({GATE_VARIABLE} is {REFUSE}).",
+                f"Nothing was sent: the predictions do not look right. {GATE_VARIABLE} is {REFUSE}; {WARN} sends them.",
                 [finding.message for finding in findings],
             )
         self.found += [finding.message for finding in findings if finding.message not in self.found]
