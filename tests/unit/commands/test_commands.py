@@ -605,6 +605,9 @@ def test_history_writes_the_csv_that_a_run_has_sent(
 
 def test_status_says_how_old_a_model_is_that_is_trained_again(line: Line, folder: Path) -> None:
     line.provider = KeepingProvider({})
+    refused = line("node", "-m", "alice", "config", "-p", str(folder), "--retrain-days", "30", "--json")
+    assert refused.exit_code == 2 and refused.json["error"]["code"] == "no-retraining"
+    (folder / "predict.py").write_text("node.retrain()\n")
     line("node", "-m", "alice", "config", "-p", str(folder), "--retrain-days", "30")
     assert "not known yet, again when it is 30 days old" in line("node", "status").out
     record: dict[str, str | None] = {"trained_at": "2020-01-01T00:00:00+00:00", "failed_at": None, "why": None}
