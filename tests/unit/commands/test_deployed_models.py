@@ -48,6 +48,17 @@ def test_a_rollback_names_the_command_that_deploys_the_model_before(ready: Line,
     assert Path(shlex.split(command)[-1]).read_bytes() == one.read_bytes()
 
 
+def test_what_model_names_is_said_both_ways_where_it_is_neither(ready: Line, tmp_path: Path) -> None:
+    absent = tmp_path / "absent.model"
+    no_file = ready("node", "deploy", "--model", str(absent))
+    assert no_file.exit_code == 2 and f"{absent} is no file" in " ".join(no_file.err.split())
+    assert "`numerai node list`" in no_file.err and "--model-file" in no_file.err
+    no_model = ready("node", "deploy", "--model", "absent", "--json")
+    assert no_model.exit_code == 2 and no_model.json["error"]["code"] == "unknown-node"
+    assert "a file ends in .model" in no_model.json["error"]["hint"]
+    assert ready("node", "status", "--model", "absent", "--json").json["error"]["hint"] is None
+
+
 def judged(line: Line, data: Path, *more: str) -> tuple[dict[str, Any], list[str]]:
     """The validation of a new model against the node, and what is noted about the node."""
     answer = line("validate", str(data / "new.model"), "--data", str(data), "--json", *more)
