@@ -121,7 +121,7 @@ def _tails(facts: Facts, limits: Limits) -> Iterator[Finding]:
 def _benchmark(facts: Facts, limits: Limits) -> Iterator[Finding]:
     value = likeness(facts.benchmark)
     if value is not None and value < limits.benchmark:
-        message = f"the rank correlation with the benchmark is {value:.2f}: are they upside down?"
+        message = f"the rank correlation with the benchmark is {value:.2f}, as if they were upside down"
         yield Finding("benchmark", message, value, limits.benchmark)
 
 
