@@ -405,6 +405,8 @@ def test_what_the_gate_has_found_is_told_once_a_round(bench: Bench, node: Node) 
     told = bench.notifier.told[-1]
     assert told.node == node.name and "do not look right" in told.title and "are they upside down?" in told.text
     assert "NUMERAI_GATE" in told.text
+    known = bench.ledger.entry(node.name, ROUND)
+    assert known is not None and NoticeKind.GATE in known.reached, "the history says that it was told"
     bench.watcher = bench.new_watcher()
     bench.after(2)
     assert bench.notifier.kinds == ["success", "gate"]
