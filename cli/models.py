@@ -416,6 +416,7 @@ class NoticeKind(str, Enum):
     MISSED = "missed"
     DATA = "data"
     TRAINING = "training"
+    GATE = "gate"
     WATCHER_STOPPED = "watcher-stopped"
     TEST = "test"
 

@@ -186,6 +186,7 @@ def _notify_type(kind: NoticeKind) -> Any:
         NoticeKind.SUCCESS: NotifyType.SUCCESS,
         NoticeKind.LATE: NotifyType.WARNING,
         NoticeKind.TRAINING: NotifyType.WARNING,
+        NoticeKind.GATE: NotifyType.WARNING,
         NoticeKind.TEST: NotifyType.INFO,
     }.get(kind, NotifyType.FAILURE)
 

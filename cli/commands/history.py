@@ -24,10 +24,16 @@ MOST_ROUNDS = 100
 @click.option("-m", "--model-name", "--model", help="Only this model's nodes.  [default: all]")
 @tournament_option("Only this tournament: 8 Classic, 11 Signals, 12 Crypto.")
 @click.option("-n", "--rounds", type=whole(1, MOST_ROUNDS), default=10, show_default=True, help="How many.")
-@click.option("--csv", "run_id", metavar="RUN_ID", help="Write the CSV that this run has sent to a file instead.")
+@click.option(
+    "--csv",
+    "run_id",
+    metavar="RUN_ID",
+    help="Write the CSV that this run has sent to a file instead; its id may be cut short.",
+)
 @click.option(
     "--output", "-o", type=PlaceType(dir_okay=False), help="With --csv: the file.  [default: RUN_ID.csv in this folder]"
 )
+@click.option("--force", is_flag=True, help="With --csv: replace a file that is there.")
 @output_options
 @click.pass_obj
 def history(
@@ -37,6 +43,7 @@ def history(
     rounds: int,
     run_id: str | None,
     output: Path | None,
+    force: bool,
 ) -> None:
     """Show per round what was triggered, run and submitted.
 
@@ -52,20 +59,20 @@ def history(
     if not nodes and (model_name or tournament):
         resolve_node(factory.store, model_name, tournament)  # says what there is
     if run_id is not None:
-        _write_sent(factory, nodes, run_id, output)
+        _write_sent(factory, nodes, run_id, output, force=force)
         return
-    if output is not None:
-        raise UsageError("--output only goes with --csv.")
+    if output is not None or force:
+        raise UsageError(f"--{'force' if force else 'output'} only goes with --csv.")
     result = read_history(nodes, reader_of(factory), rounds)
     factory.render.result(result, lambda: _show(factory, result, configured=bool(nodes)))
 
 
-def _write_sent(factory: Factory, nodes: Sequence[Node], run_id: str, output: Path | None) -> None:
+def _write_sent(factory: Factory, nodes: Sequence[Node], run_id: str, output: Path | None, *, force: bool) -> None:
     from ..usecases.sent import sent_csv, write_output
 
-    node, content = sent_csv(nodes, run_id, factory.provider_recorded)
+    node, run_id, content = sent_csv(nodes, run_id, factory.provider_recorded)
     path = output or place(f"{run_id}.csv")
-    write_output(content, path, "Give another file with --output.")
+    write_output(content, path, "Give another file with --output.", replaces=force)
     factory.render.result(
         {"node": node.name, "run": run_id, "csv": path},
         lambda: factory.render.mark(OK, f"{path} is what run {run_id} of {node.name} has sent"),

@@ -12,6 +12,7 @@ import click
 from ..counting import counted
 from ..errors import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_UNPROVEN, NumeraiError, UsageError
 from ..factory import Factory
+from ..files.places import place
 from ..installation import extra_needed
 from ..models import MODEL_SUFFIX, Node, Run, RunState
 from ..names import plainly
@@ -69,9 +70,12 @@ TOURNAMENT_HELP = "8 Classic, 11 Signals, 12 Crypto; only needed where a model n
 
 def _choose(ctx: click.Context, option: click.Parameter, value: str | int | None) -> None:
     chosen = ctx.meta.setdefault(__name__, {})
-    if (
-        ctx.info_name == "deploy" and isinstance(value, str) and value.endswith(MODEL_SUFFIX)
-    ):  # no model has such a name
+    if ctx.info_name == "deploy" and isinstance(value, str) and value.endswith(MODEL_SUFFIX):
+        if not place(value).is_file():
+            raise click.BadParameter(
+                f"{value} is no file. What ends in {MODEL_SUFFIX} is taken for a model file here, as with --model-file;"
+                " anything else for the name of a model that `numerai node list` shows."
+            )
         ctx.params["model_file"] = MODEL_FILE.convert(value, option, ctx)
     elif value is not None:
         chosen[option.name] = value
@@ -92,6 +96,16 @@ def _chosen() -> tuple[str | None, int | None]:
 
 def _node(factory: Factory) -> Node:
     return resolve_node(factory.store, *_chosen())
+
+
+def _node_to_deploy(factory: Factory) -> Node:
+    """As `_node`; and says of a name that is unknown what else --model takes."""
+    try:
+        return _node(factory)
+    except UsageError as error:
+        if error.code == "unknown-node" and error.hint is None:
+            error.hint = f"`deploy --model` takes a model's name, or a model file: a file ends in {MODEL_SUFFIX}."
+        raise
 
 
 @click.group()
@@ -266,13 +280,13 @@ def deploy(
     Examples:
       numerai node deploy
       numerai node -m alice deploy --dry-run
-      numerai node -m alice deploy --model alice.model
+      numerai node -m alice deploy --model-file alice.model
     """
     from ..usecases.deploy import check_deploy, deploy_node, half_moved_note, how_it_runs, plan_deploy, runtime_note
     from ..usecases.hosting import assign_upload
     from ..usecases.runtime import RuntimeChoice
 
-    chosen, named = _node(factory), factory.provider_recorded
+    chosen, named = _node_to_deploy(factory), factory.provider_recorded
     provider, choice = named(chosen.provider), RuntimeChoice(runtime) if runtime else None
     warned: list[str] = []
 
@@ -350,7 +364,7 @@ def rollback(factory: Factory, tag: str | None, dry_run: bool) -> None:
 
     chosen = _node(factory)
     provider = require_provider(chosen, factory.provider_of(chosen))
-    tag = choose_earlier(chosen, provider, tag)
+    tag = choose_earlier(chosen, provider, factory.store.home, tag)
     if dry_run:
         show_plan(factory.render, [f"let {tag} run again in place of what is deployed"])
         return
@@ -642,6 +656,7 @@ def _show_status(factory: Factory, state: NodeStatus) -> None:
         rows.append(("moved", "it is served at another address now than Numerai was given: numerai doctor --fix"))
     if state.changed_since_deploy:
         rows.append(("changed", f"the folder has changed since: numerai node -m {node.name} deploy"))
+    rows += [("gate", f"run {state.runs[0].id}: {finding}") for finding in state.findings]
     render.table(("", ""), rows)
     if state.runs:
         columns = ("run", "state", "started", "trigger id", "what happened")

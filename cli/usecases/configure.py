@@ -9,7 +9,7 @@ from pathlib import Path
 from ..addresses import origin
 from ..capabilities import WANTED, read_capabilities
 from ..counting import counted
-from ..dockerignore import IGNORE_FILE, SPECIFIC_IGNORE_FILE, ignore_file
+from ..dockerignore import IGNORE_FILE, SPECIFIC_IGNORE_FILE, ignore_file, included_files
 from ..errors import ApiError, NumeraiError, UsageError
 from ..files.places import place
 from ..models import (
@@ -43,7 +43,7 @@ from .hosting import RUNS_IT, check_example, fitted, needs_dockerfile
 from .inspect import called_officially, is_own_webhook, require_provider
 from .plan import Plan, Step
 from .resolve import resolve_model
-from .retraining import NOT_RETRAINED, calls_retrain
+from .retraining import NOT_RETRAINED, calls_retrain, refuse_retraining
 from .scaffold import check_tournament, example_dockerfile, plan_scaffold, scaffold
 from .timetable import timetable
 
@@ -325,7 +325,8 @@ def plan_source(
         files = [new for new, _ in example.new] + list(example.same)
     else:
         check_source(source, home=store.home, dockerfile=needs_dockerfile(provider))
-        files = list(source.folder.glob("*.py"))
+        names = included_files(source.folder, source.folder) if node.retrain_days else ()
+        files = [source.folder / name for name in names]
     read, unread = ignore_file(source.context, source.folder), source.folder / IGNORE_FILE
     if read.parent != source.folder and (request.example or unread.is_file()):
         notes.append(
@@ -333,6 +334,8 @@ def plan_source(
             " Dockerfile."
         )
     if node.retrain_days and not calls_retrain(files):
+        if request.retrain_days and node.context is None:  # else the code may be outside of the folder
+            raise refuse_retraining(node, files)
         notes.append(NOT_RETRAINED)
     return steps, notes
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from ..build_inputs import declared_keys
+from ..counting import counted
 from ..credentials import credentials_in
 from ..dockerignore import ignore_file, special_files
 from ..errors import NumeraiError, UsageError
@@ -225,9 +226,10 @@ def _replacement(node: Node, store: StateStore, copy: RuntimeCopy) -> str:
     return f"replace {copy.label} in {node.path} by {own_version()}; the old copy is kept in {backup}"
 
 
-def choose_earlier(node: Node, provider: Provider, tag: str | None) -> str:
-    """The tag to go back to: the given one, which must be known, or the latest one that does not run now."""
-    known = _with_history(provider).history(node.name)
+def choose_earlier(node: Node, provider: Provider, home: Path, tag: str | None) -> str:
+    """The tag to go back to: the given one, which must be known, or the latest one that does not run now. Where the
+    provider keeps no images, the hint names the command that deploys the model before, which `home` keeps."""
+    known = _with_history(provider, lambda: _deploy_the_model_before(node, home)).history(node.name)
     current = provider.deployment(node.name)
     earlier = [other for other in known if current is None or not current.image.endswith(f":{other}")]
     if tag is None:
@@ -247,11 +249,22 @@ def roll_back(node: Node, provider: Provider, store: StateStore, tag: str) -> De
         return _with_history(provider).roll_back(node.name, tag)
 
 
-def _with_history(provider: Provider) -> RollsBack:
+def _deploy_the_model_before(node: Node, home: Path) -> str | None:
+    from .ship import kept_models  # which brings the runtime
+
+    kept = kept_models(node, home)
+    if not kept:
+        return None
+    more = f" {counted(len(kept) - 1, 'older one')} beside it." if kept[1:] else ""
+    command = f'numerai node -m {node.name} deploy --model-file "{kept[0]}"'
+    return f"`{command}` deploys the model that it had before.{more}"
+
+
+def _with_history(provider: Provider, otherwise: Callable[[], str | None] = lambda: None) -> RollsBack:
     if not isinstance(provider, RollsBack):
         raise NumeraiError(
             f"The provider {provider.name} keeps no earlier images to go back to.",
-            "Deploy the earlier source instead.",
+            otherwise() or "Deploy the earlier source instead.",
             code="not-supported",
         )
     return provider

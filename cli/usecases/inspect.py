@@ -24,6 +24,7 @@ from ..models import (
 )
 from ..names import plainly
 from ..ports import NotHere, Provider, StateStore
+from ..watching.gate import findings_of
 from ..watching.training import Training, training_of
 
 KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the model."
@@ -33,7 +34,8 @@ KEYS_OF_ACCOUNT = "Run `numerai setup` with the keys of the account that has the
 class NodeStatus:
     """A node, what it runs, whether its folder has changed since, and its latest runs and webhook calls. `moved` tells
     that it is served at another address now than Numerai was given; `training` is there where its model is trained
-    again by its age. `not_here` is why none of that can be seen, where this tool does not have the provider."""
+    again by its age; `findings` is what the gate has found in the latest run's predictions. `not_here` is why none of
+    that can be seen, where this tool does not have the provider."""
 
     node: Node
     deployment: Deployment | None
@@ -43,19 +45,22 @@ class NodeStatus:
     moved: bool = False
     training: Training | None = None
     not_here: str | None = None
+    findings: tuple[str, ...] = ()
 
 
 def node_status(node: Node, provider: Provider, limit: int = 5) -> NodeStatus:
     """How one node stands. Asks the provider only."""
+    runs = tuple(provider.runs(node.name, limit))
     return NodeStatus(
         node,
         provider.deployment(node.name),
         changed_since_deploy(node, provider),
-        tuple(provider.runs(node.name, limit)),
+        runs,
         tuple(provider.webhook_calls(node.name, limit)),
         has_moved(node, provider),
         training_of(node, provider),
         provider.not_here if isinstance(provider, NotHere) else None,
+        findings_of(provider, runs[0].id) if runs else (),
     )
 
 

@@ -84,9 +84,11 @@ def check_model(
         warn(note)
     if look.findings:
         found = "; ".join(one.message for one in look.findings)
-        _object(
-            gate, warn, f"{model.name} does not look right: {found}.", f"`numerai validate {model}` shows its scores."
-        )
+        mend = f"`numerai validate {model}` shows its scores."
+        checks = {one.check for one in look.findings}
+        if "previous" in checks and "benchmark" not in checks:
+            mend += " If it is the deployed model that is wrong, go on:"
+        _object(gate, warn, f"{model.name} does not look right: {found}.", mend)
 
 
 def _object(gate: str, warn: Report, why: str, mend: str) -> None:
@@ -133,13 +135,26 @@ def _pack(target: Path, report: Report) -> None:
 
 def _keep(model: Path, folder: Path) -> Path:
     make_private_folder(folder)
-    kept = folder / f"{hashlib.sha256(model.read_bytes()).hexdigest()[:12]}{MODEL_SUFFIX}"
+    kept = folder / _kept_name(model)
     shutil.copyfile(model, kept)
-    for old in sorted(folder.glob(f"*{MODEL_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)[
-        KEPT_MODELS:
-    ]:
+    for old in _newest_first(folder)[KEPT_MODELS:]:
         old.unlink()
     return kept
+
+
+def kept_models(node: Node, home: Path) -> list[Path]:
+    """The models that were deployed to a node before the present one, newest first."""
+    target = Path(node.path) / DEPLOYED
+    present = _kept_name(target) if target.is_file() else None
+    return [path for path in _newest_first(home / "models" / node.name) if path.name != present]
+
+
+def _kept_name(model: Path) -> str:
+    return f"{hashlib.sha256(model.read_bytes()).hexdigest()[:12]}{MODEL_SUFFIX}"
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob(f"*{MODEL_SUFFIX}"), key=lambda path: path.stat().st_mtime, reverse=True)
 
 
 def _code(folder: Path) -> list[str]:

@@ -111,7 +111,9 @@ def check_trains(node: Node, provider: Provider) -> TrainsModels:
     if not program.is_file():
         raise _cannot(
             f"{folder} has no {PROGRAM}, which is what is run there.",
-            f"The example tournament-python3 has one; for a model.toml, one that calls `train_folder`: {DOCS}",
+            f"Train here with `numerai train FOLDER`, and deploy the file: `numerai node -m {node.name} deploy"
+            f" --model-file FILE`. To train there: the example tournament-python3 has a {PROGRAM}; for a model.toml, "
+            f"one that calls `train_folder`: {DOCS}",
         )
     if missing := _missing(folder):
         raise _cannot(

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..modelling.dataset import Bytes, RoundsFile
     from ..modelling.feature_sets import FeatureSets
     from ..modelling.prediction_files import Predictions
-    from ..modelling.runtime import Finding, ModelFile
+    from ..modelling.runtime import Finding, ModelFile, gate
     from ..modelling.scoring import Floats
     from ..modelling.validation import Candidate, Predictor, Rival
 
@@ -142,6 +142,8 @@ def check_before_deploy(
         previous=previous,
         drift={name: (shares, now[name]) for name, shares in (trained or {}).items() if name in now},
     )
+    if previous is not None and deployed is not None:
+        facts = _way_back(facts, _beside(file, previous[1], []), model.name, deployed.name, notes)
     found = gate.look(facts, gate.Limits(previous=0.0, repeated=2.0))  # a new model may differ, or be the same
     if found and refuse:
         raise NumeraiError(
@@ -150,6 +152,23 @@ def check_before_deploy(
             code="gate",
         )
     return Look(tuple(found), tuple(notes))
+
+
+def _way_back(
+    facts: gate.Facts, last: tuple[Floats, Floats] | None, new: str, old: str, notes: list[str]
+) -> gate.Facts:
+    """The facts without the comparison with the deployed model where that is the one that is upside down: a good model
+    has to get past a bad one. `last` is what the deployed one and the benchmark predict; the notes say it."""
+    from ..modelling.runtime import gate
+
+    own, theirs = gate.likeness(facts.benchmark), gate.likeness(last)
+    if own is None or theirs is None or not theirs < 0 < own:
+        return facts
+    notes.append(
+        f"{old} looks upside down: its rank correlation with the benchmark is {theirs:.2f}, and that of {new} {own:.2f}"
+        ". So the new one need not agree with it."
+    )
+    return replace(facts, previous=None)
 
 
 def _last_era(file: RoundsFile, model: Predictor) -> tuple[Bytes, Floats]:

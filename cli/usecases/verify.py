@@ -34,6 +34,7 @@ from ..ports import (
     ServesWebhooks,
     StartsLater,
 )
+from ..watching.gate import gate_findings
 from .configure import PICKLE_ASSIGNED, UNASSIGN_PICKLE
 from .inspect import changed_since_deploy, is_own_webhook, require_provider
 from .webhooks import why_not_called
@@ -90,7 +91,8 @@ class Verdict(str, Enum):
 @dataclass(frozen=True)
 class Verification:
     """How the test of a node ended. `submits_to` is the model that it submits to, None for a test without submitting;
-    `unproven` is what could not be proven now, `warnings` what a person must know beside the facts."""
+    `unproven` is what could not be proven now, `warnings` what a person must know beside the facts, `findings` what the
+    gate has found in the predictions."""
 
     node: str
     facts: tuple[Fact, ...]
@@ -102,6 +104,7 @@ class Verification:
     submits_to: str | None = None
     unproven: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -167,6 +170,10 @@ class Verifier:
             submission = self._confirm(run, trigger_id, began) if self.submits else self._withheld(run, began)
         except _Failed as failed:
             self._say(failed.fact)
+        findings = gate_findings(self._log)
+        for finding in findings:
+            what = "what was sent" if self.submits else "the predictions"
+            self.on_warning(f"The gate has found something in {what}: {finding}")
         return Verification(
             node=self.node.name,
             facts=tuple(self._facts),
@@ -178,6 +185,7 @@ class Verifier:
             submits_to=self.node.model_name if self.submits else None,
             unproven=tuple(self._unproven),
             warnings=warnings,
+            findings=findings,
         )
 
     def going_on(self) -> Run | None:

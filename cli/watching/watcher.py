@@ -16,6 +16,7 @@ from ..ports import Clock, Notifier, NumeraiApi, Provider, StateStore
 from .delivery import Delivery, tells_itself
 from .facts import Case, round_facts
 from .failed_trainings import FailedTrainings
+from .gate_notices import tell_of_gate
 from .listing import Listing, Rounds
 from .policy import DATE_STEP, Decision, Facts, Step, at_rest, decide
 from .presence import Presence
@@ -205,6 +206,8 @@ class Watcher:
             if at_rest(facts):
                 continue
             decision = self._act(case, facts, decide(facts))
+            if decision.step is Step.SUBMITTED and facts.last is not None and case.provider is not None:
+                tell_of_gate(self.ledger, node, round_, facts.last.id, case.provider, facts.now)
             detail = decision.detail.strip()
             finding = Finding(node.name, int(node.tournament), round_.number, round_.deadline, decision.step, detail)
             yield finding, decision.look_again

@@ -119,21 +119,21 @@ def _tails(facts: Facts, limits: Limits) -> Iterator[Finding]:
 
 
 def _benchmark(facts: Facts, limits: Limits) -> Iterator[Finding]:
-    likeness = _likeness(facts.benchmark)
-    if likeness is not None and likeness < limits.benchmark:
-        message = f"the rank correlation with the benchmark is {likeness:.2f}: are they upside down?"
-        yield Finding("benchmark", message, likeness, limits.benchmark)
+    value = likeness(facts.benchmark)
+    if value is not None and value < limits.benchmark:
+        message = f"the rank correlation with the benchmark is {value:.2f}, as if they were upside down"
+        yield Finding("benchmark", message, value, limits.benchmark)
 
 
 def _previous(facts: Facts, limits: Limits) -> Iterator[Finding]:
-    likeness = _likeness(facts.previous)
-    if likeness is None:
+    value = likeness(facts.previous)
+    if value is None:
         return
-    if likeness < limits.previous:
-        message = f"the rank correlation with the last ones is {likeness:.2f}"
-        yield Finding("previous", message, likeness, limits.previous)
-    elif likeness > limits.repeated:
-        yield Finding("repeated", "they are the last ones again", likeness, limits.repeated)
+    if value < limits.previous:
+        message = f"the rank correlation with the last ones is {value:.2f}: these are wrong, or those"
+        yield Finding("previous", message, value, limits.previous)
+    elif value > limits.repeated:
+        yield Finding("repeated", "they are the last ones again", value, limits.repeated)
 
 
 def drift(facts: Facts, limits: Limits) -> Iterator[Finding]:
@@ -158,7 +158,7 @@ CHECKS: tuple[Callable[[Facts, Limits], Iterator[Finding]], ...] = (
 )
 
 
-def _likeness(columns: tuple[Floats, Floats] | None) -> float | None:
+def likeness(columns: tuple[Floats, Floats] | None) -> float | None:
     """Spearman's correlation; None without two columns that both vary, or with too few rows to tell."""
     import numpy as np
 

@@ -40,6 +40,8 @@ class Guard:
         self._settings = settings
         self._dataset = dataset
         self._transport = transport
+        self.found: list[str] = []
+        """What was found and sent all the same, in words."""
 
     def check(self, checked: pd.DataFrame, folder: Path | None) -> None:
         """Look at a frame of ids and values. `folder` is where the last submission is kept; None where there is none.
@@ -74,9 +76,10 @@ class Guard:
             log("gate", check=finding.check, what=finding.message, limit=f"{finding.limit:g}")
         if findings and self._settings.gate == REFUSE:
             raise BadPredictions(
-                f"Nothing was sent: the predictions do not look right ({GATE_VARIABLE} is {REFUSE}).",
+                f"Nothing was sent: the predictions do not look right. {GATE_VARIABLE} is {REFUSE}; {WARN} sends them.",
                 [finding.message for finding in findings],
             )
+        self.found += [finding.message for finding in findings if finding.message not in self.found]
 
     def _findings(self, checked: pd.DataFrame, folder: Path | None) -> list[Finding]:
         try:

@@ -269,6 +269,11 @@ class Node:
         log("checked", rows=len(checked), column=checked.columns[1])
         return checked
 
+    @property
+    def findings(self) -> Sequence[str]:
+        """What the gate has found in this run so far, in words, where that was not refused."""
+        return self._guard.found
+
     def check_features(self, trained_on: Mapping[str, Sequence[float]], rows: pd.DataFrame) -> None:
         """Hold live features to the gate; `trained_on` gives each its share of the values 0..4 in training, as a model
         file has it in `about["drift"]`. `BadPredictions` where they differ too much and NUMERAI_GATE is `refuse`."""

@@ -13,12 +13,13 @@ from .log import hide, log
 from .settings import NOTIFY_VARIABLE
 from .trust import BUNDLES, check_certificates
 
-SUCCESS, FAILURE, LATE, COVERED = "success", "failure", "late", "covered"
+SUCCESS, FAILURE, LATE, COVERED, GATE = "success", "failure", "late", "covered", "gate"
 TYPES = {
     SUCCESS: "success",
     FAILURE: "failure",
     LATE: "warning",
     COVERED: "warning",
+    GATE: "warning",
     "missed": "failure",
     "data": "warning",
     "training": "warning",

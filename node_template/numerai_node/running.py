@@ -31,7 +31,7 @@ from .errors import (
 )
 from .log import log, redact
 from .node import Node
-from .notify import COVERED, FAILURE, LATE, SECONDS, SUCCESS, addresses, tell
+from .notify import COVERED, FAILURE, GATE, LATE, SECONDS, SUCCESS, addresses, tell
 
 GRACE_SECONDS = 8.0
 """How long a run may tidy up after SIGTERM; an engine kills 10 s after it (`docker stop`)."""
@@ -111,6 +111,10 @@ def _tell(ending: Ending, nodes: list[Node]) -> None:
         text = f"Exit code {ending.exit_code}: {ending.reason or 'its log says why'}"
         if submissions:
             text += f"\nNumerai counts the submission {submissions[-1].id} all the same."
+    if nodes and (findings := nodes[0].findings):
+        text = "\n".join([text, *(f"The gate has found: {finding}" for finding in findings)])
+        if kind == SUCCESS:
+            kind, title = GATE, f"{title}, but its predictions do not look right"
     tell(kind, title, redact(text), seconds=LAST_WORDS_SECONDS if ending.stopped else SECONDS)
 
 

@@ -331,7 +331,7 @@ class ProviderContract(Generic[AnyBench]):
         assert artifact(node.name, "sent/none.csv.gz") is None, "before there is anything"
         run = ended(bench.provider, bench.provider.trigger(node).id)
         assert run.state is RunState.SUCCEEDED
-        assert sent_csv([node], run.id, lambda _: bench.provider) == (node, b"id,prediction\nn1,0.5\n")
+        assert sent_csv([node], run.id, lambda _: bench.provider) == (node, run.id, b"id,prediction\nn1,0.5\n")
         assert artifact(node.name, "sent/none.csv.gz") is None
         with pytest.raises(NumeraiError, match="none is kept"):
             sent_csv([node], "none", lambda _: bench.provider)

@@ -88,7 +88,7 @@ def test_a_failure_of_no_node_points_at_all_of_them() -> None:
 def test_every_kind_arrives_marked_as_what_it_is(kind: NoticeKind) -> None:
     with http_inbox() as inbox:
         told = AppriseNotifier(lambda: {"hook": f"json://127.0.0.1:{inbox.port}"}).tell(Notice(kind, "title", "text"))
-    warnings = {NoticeKind.LATE: "warning", NoticeKind.TRAINING: "warning"}
+    warnings = {NoticeKind.LATE: "warning", NoticeKind.TRAINING: "warning", NoticeKind.GATE: "warning"}
     marks = {NoticeKind.SUCCESS: "success", NoticeKind.TEST: "info", **warnings}
     assert told == {"hook": None}
     assert inbox.posts[0][1]["type"] == marks.get(kind, "failure")

@@ -24,6 +24,7 @@ from numerai_compute.models import (
     Deployment,
     EntryStatus,
     Node,
+    Run,
     RunState,
     Submission,
     SubmissionEntry,
@@ -603,8 +604,45 @@ def test_history_writes_the_csv_that_a_run_has_sent(
     assert "none is kept" in line("history", "--csv", "r1").err
 
 
+def test_a_run_id_may_be_shortened_as_long_as_it_is_one_runs(
+    line: Line, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    runs = {name: Run(name, "numerai-alice", RunState.SUCCEEDED, NOW) for name in ("acc19f", "acc20f", "b1")}
+    kept = {f"numerai-alice/sent/{name}.csv.gz": gzip.compress(name.encode()) for name in ("acc19f", "acc20f", "acc2")}
+    line.provider = KeepingProvider(kept)
+    line.provider.all_runs = list(runs.values())
+    line("node", "-m", "alice", "config", "-p", str(folder))
+    found = line("history", "--csv", "acc19", "-o", "one.csv", "--json").json
+    assert found["run"] == "acc19f" and Path(found["csv"]).read_bytes() == b"acc19f"
+    assert line("history", "--csv", "acc2", "-o", "exact.csv", "--json").json["run"] == "acc2"
+    several = line("history", "--csv", "acc", "--json")
+    assert several.exit_code == 2 and several.json["error"]["code"] == "ambiguous-run-id"
+    assert "acc19f, acc20f" in several.out
+    assert "none is kept" in line("history", "--csv", "b").err, "its run is known, and has sent nothing"
+    unknown = line("history", "--csv", "c")
+    assert unknown.exit_code == 1 and "no run that is known begins with that" in unknown.err
+
+
+def test_a_file_that_is_there_is_replaced_only_when_asked(line: Line, folder: Path, tmp_path: Path) -> None:
+    line.provider = KeepingProvider({"numerai-alice/sent/r1.csv.gz": gzip.compress(b"sent")})
+    line("node", "-m", "alice", "config", "-p", str(folder))
+    path = tmp_path / "mine.csv"
+    path.write_bytes(b"mine")
+    write = ("history", "--csv", "r1", "-o", str(path))
+    refused = line(*write, "--json")
+    assert refused.exit_code == 2 and refused.json["error"]["code"] == "would-overwrite" and "--force" in refused.out
+    assert path.read_bytes() == b"mine"
+    assert line(*write, "--force").exit_code == 0 and path.read_bytes() == b"sent"
+    assert line(*write).exit_code == 0, "it is the same"
+    assert line("history", "--force").exit_code == 2
+
+
 def test_status_says_how_old_a_model_is_that_is_trained_again(line: Line, folder: Path) -> None:
     line.provider = KeepingProvider({})
+    refused = line("node", "-m", "alice", "config", "-p", str(folder), "--retrain-days", "30", "--json")
+    assert refused.exit_code == 2 and refused.json["error"]["code"] == "no-retraining"
+    (folder / "predict.py").write_text("node.retrain()\n")
     line("node", "-m", "alice", "config", "-p", str(folder), "--retrain-days", "30")
     assert "not known yet, again when it is 30 days old" in line("node", "status").out
     record: dict[str, str | None] = {"trained_at": "2020-01-01T00:00:00+00:00", "failed_at": None, "why": None}
@@ -762,3 +800,14 @@ def test_settings_are_set_shown_and_taken_back(line: Line) -> None:
         assert line("config", *tried, "--dry-run").exit_code == 0
     assert line("config", "get", "anything").out.strip() == "4000"
     assert line("config", "unset", "anything").exit_code == 0
+
+
+def test_status_and_test_say_what_the_gate_has_found(ready: Line) -> None:
+    ready("node", "deploy")
+    ready.provider.printed = ['+  1.2s gate check=benchmark what="are they \\"upside down\\"?" limit=0']
+    ready("node", "trigger")
+    shown = ready("node", "status")
+    assert 'are they "upside down"?' in " ".join(shown.out.split())
+    assert ready("node", "status", "--json").json["findings"] == ['are they "upside down"?']
+    ready.provider.printed = []
+    assert "gate" not in ready("node", "status").out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,27 @@ def test_what_the_gate_finds_is_in_the_result_and_in_the_plan(ready: Line, folde
     assert answer.json["warnings"] == [warned] and f"Warning: {warned}" in answer.err
     assert answer.json["node"] == "numerai-alice" and answer.json["changed"] is True
     assert ready("node", "deploy", "--json").json["warnings"] == []
+
+
+def test_a_rollback_names_the_command_that_deploys_the_model_before(ready: Line, tmp_path: Path) -> None:
+    one, other = made(tmp_path / "a.model", 1), made(tmp_path / "b.model", 2)
+    for model in (one, other):
+        ready("node", "deploy", "--model-file", str(model), "--gate", "off")
+    refused = ready("node", "rollback", "--json").json["error"]
+    command = refused["hint"].split("`")[1]
+    assert refused["code"] == "not-supported" and "numerai node -m numerai-alice deploy --model-file" in command
+    assert Path(shlex.split(command)[-1]).read_bytes() == one.read_bytes()
+
+
+def test_what_model_names_is_said_both_ways_where_it_is_neither(ready: Line, tmp_path: Path) -> None:
+    absent = tmp_path / "absent.model"
+    no_file = ready("node", "deploy", "--model", str(absent))
+    assert no_file.exit_code == 2 and f"{absent} is no file" in " ".join(no_file.err.split())
+    assert "`numerai node list`" in no_file.err and "--model-file" in no_file.err
+    no_model = ready("node", "deploy", "--model", "absent", "--json")
+    assert no_model.exit_code == 2 and no_model.json["error"]["code"] == "unknown-node"
+    assert "a file ends in .model" in no_model.json["error"]["hint"]
+    assert ready("node", "status", "--model", "absent", "--json").json["error"]["hint"] is None
 
 
 def judged(line: Line, data: Path, *more: str) -> tuple[dict[str, Any], list[str]]:

@@ -44,7 +44,7 @@ def test_a_working_model_is_let_through() -> None:
         (Facts(np.where(FINE < 0.15, 0.4, FINE)), "ties", "of the rows have one value, 0.4"),
         (Facts(np.minimum(FINE, 0.95)), "tails", "have the highest value, 0.95"),
         (Facts(np.maximum(FINE, 0.05)), "tails", "have the lowest value, 0.05"),
-        (Facts(FINE, benchmark=(FINE, 1 - LIKE[1])), "benchmark", "are they upside down"),
+        (Facts(FINE, benchmark=(FINE, 1 - LIKE[1])), "benchmark", "as if they were upside down"),
         (Facts(FINE, previous=(FINE, RANDOM.random(500))), "previous", "rank correlation with the last ones is"),
         (Facts(FINE, previous=(FINE, 2 * FINE)), "repeated", "the last ones again"),
         (Facts(FINE, drift={"a": (EVEN, (0, 0, 1, 0, 0)), "b": (EVEN, EVEN)}), "drift", "trained on: a ("),

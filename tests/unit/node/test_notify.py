@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from numerai_node import BadPredictions, Late, Node, run
 from numerai_node.__main__ import main
@@ -53,6 +54,9 @@ def inbox(monkeypatch: pytest.MonkeyPatch) -> Iterator[Inbox]:
     found.server.shutdown()
     found.server.server_close()
     thread.join()
+
+
+WELL = "numerai-alice ended well"
 
 
 def ends(work: Any, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]) -> Any:
@@ -97,6 +101,18 @@ def test_how_a_run_ended_is_told(
     (post,) = inbox.posts
     assert (post["title"], post["type"]) == (title, type_)
     assert words in post["message"]
+
+
+def test_what_the_gate_has_found_is_told_with_how_the_run_ended(
+    inbox: Inbox, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str]
+) -> None:
+    def work(node: Node) -> None:
+        node.check_features({"feature_a": [0, 0, 1, 0, 0]}, pd.DataFrame({"feature_a": [0, 1, 0, 1]}))
+
+    assert ends(work, monkeypatch, environment) == 0
+    (post,) = inbox.posts
+    assert (post["title"], post["type"]) == (f"{WELL}, but its predictions do not look right", "warning")
+    assert "submitted nothing" in post["message"] and "was trained on: feature_a" in post["message"]
 
 
 @pytest.mark.slow

@@ -87,19 +87,38 @@ def test_what_is_not_given_stays_and_the_address_stays(setting: Setting, folder:
 
 
 def test_a_model_is_trained_again_until_that_is_ended(setting: Setting, folder: Path) -> None:
-    assert setting.configure(path=folder).node.retrain_days is None
-    told = setting.configure(retrain_days=30)
-    assert told.node.retrain_days == 30 and any("`node.retrain`" in note for note in told.notes)
     (folder / "predict.py").write_text("node.retrain()\n")
+    assert setting.configure(path=folder).node.retrain_days is None
+    assert setting.configure(retrain_days=30).node.retrain_days == 30
+    assert setting.configure(memory=3).node.retrain_days == 30
+    (folder / "predict.py").write_text("node.submit()\n")
     kept = setting.configure(memory=3)
-    assert kept.node.retrain_days == 30 and not any("`node.retrain`" in note for note in kept.notes)
+    assert kept.node.retrain_days == 30 and any("`node.retrain`" in note for note in kept.notes)
     assert setting.configure(retrain_days=0).node.retrain_days is None
 
 
-def test_the_examples_that_train_on_the_node_say_so(setting: Setting, tmp_path: Path) -> None:
-    for example, trains in (("tournament-python3", True), ("model-python3", False)):
-        told = setting.configure(path=tmp_path / example, example=example, retrain_days=30)
-        assert any("`node.retrain`" in note for note in told.notes) is not trains
+def test_what_would_never_train_again_is_refused_with_what_to_do(setting: Setting, folder: Path) -> None:
+    (folder / "predict.py").write_text("node.submit()\n")
+    setting.configure(path=folder)
+    with pytest.raises(UsageError, match="nothing would be trained again") as caught:
+        setting.configure(retrain_days=30)
+    assert caught.value.code == "no-retraining" and '`node.retrain("train.py")`' in str(caught.value.hint)
+    assert setting.configure(memory=3).node.retrain_days is None
+    (folder / "predict.py").write_text("node.model()\n")
+    with pytest.raises(UsageError) as caught:
+        setting.configure(retrain_days=30)
+    assert "`numerai node -m numerai-alice deploy --model-file FILE`" in str(caught.value.hint)
+    (folder / "code").mkdir()
+    (folder / "code" / "main.py").write_text("node.retrain()\n")
+    assert setting.configure(retrain_days=30).node.retrain_days == 30
+
+
+def test_of_the_examples_those_are_trained_again_that_train_on_the_node(setting: Setting, tmp_path: Path) -> None:
+    told = setting.configure(path=tmp_path / "a", example="tournament-python3", retrain_days=30)
+    assert told.node.retrain_days == 30 and not any("`node.retrain`" in note for note in told.notes)
+    with pytest.raises(UsageError, match="nothing would be trained again"):
+        setting.configure(path=tmp_path / "b", example="model-python3", retrain_days=30)
+    assert not (tmp_path / "b").exists()
 
 
 def test_a_pinned_data_version_stays_until_another_choice(setting: Setting, folder: Path) -> None:

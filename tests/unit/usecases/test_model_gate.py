@@ -29,6 +29,7 @@ class Model:
 
 
 GOOD = Model(1, 0.3, 0.1, 0.017, drift=dict.fromkeys(FEATURES, EVEN))
+UPSIDE_DOWN = Model(-1, -0.3, -0.1, -0.017, drift=dict.fromkeys(FEATURES, EVEN))
 
 
 @pytest.fixture
@@ -60,10 +61,10 @@ def test_a_model_that_works_is_let_through(data: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "deployed", "words"),
     [
-        (Model(-1, -0.3, -0.1, -0.017), None, "upside down"),
+        (UPSIDE_DOWN, None, "upside down"),
         (Model(0, 0, 0, 0), None, "the values hardly differ"),
         (Model(1, 0, 0, 0), None, "of the rows have one value"),
-        (GOOD, Model(-1, -0.3, -0.1, -0.017), "rank correlation with the last ones is -1.00"),
+        (UPSIDE_DOWN, GOOD, "rank correlation with the last ones is -1.00: these are wrong, or those"),
         (Model(1, 0.3, 0.1, 0.017, drift={"feature_2": [0, 0, 1, 0, 0]}), None, "trained on: feature_2"),
     ],
 )
@@ -96,3 +97,17 @@ def test_a_file_that_is_no_model_is_one_message(data: Path, tmp_path: Path) -> N
     (tmp_path / "new.model").write_text("nothing")
     with pytest.raises(NumeraiError, match=r"new.model is damaged, or is no model file"):
         check_before_deploy(tmp_path / "new.model", data)
+
+
+def test_a_good_model_takes_the_place_of_one_that_is_upside_down(data: Path) -> None:
+    found = look(data, GOOD, UPSIDE_DOWN)
+    assert found.findings == ()
+    (note,) = found.notes
+    assert "old.model looks upside down: its rank correlation with the benchmark is -0." in note
+    assert "that of new.model 0." in note
+
+
+def test_without_a_benchmark_nobody_can_say_which_model_is_wrong(data: Path) -> None:
+    (data / "live_benchmark_models.parquet").unlink()
+    (found,) = look(data, GOOD, UPSIDE_DOWN, refuse=False).findings
+    assert found.check == "previous" and "these are wrong, or those" in found.message

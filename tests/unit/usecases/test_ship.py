@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from zipfile import ZipFile
 
@@ -11,7 +12,7 @@ import pytest
 from numerai_compute.errors import NumeraiError, UsageError
 from numerai_compute.modelling.runtime import DEPLOYED
 from numerai_compute.models import Node
-from numerai_compute.usecases.ship import GATES, KEPT_MODELS, check_model, put_model
+from numerai_compute.usecases.ship import GATES, KEPT_MODELS, check_model, kept_models, put_model
 from numerai_compute.usecases.validate import data_place
 
 lightgbm = pytest.importorskip("lightgbm")
@@ -23,6 +24,7 @@ def made(
     path: Path,
     seed: int = 1,
     *,
+    sign: int = 1,
     tournament: int = 8,
     version: str = "v5.3",
     more: dict[str, object] | None = None,
@@ -31,7 +33,7 @@ def made(
     """A model file with one little forest."""
     chance = np.random.default_rng(seed)
     rows = chance.integers(0, 5, (500, 2)).astype(np.int8)
-    target = rows[:, 0] + chance.normal(0, 1, 500)
+    target = sign * rows[:, 0] + chance.normal(0, 1, 500)
     parameters = {"objective": "regression", "verbosity": -1, "num_threads": 1, "max_bin": 5, "seed": seed}
     booster = lightgbm.train(parameters, lightgbm.Dataset(rows, target, categorical_feature=categorical or []), 5)
     member = {"file": "members/000.txt", "features": None, "target": "target", "seed": seed, "trees": 5, "weight": 1.0}
@@ -177,3 +179,26 @@ def test_predictions_that_do_not_look_right_are_refused(node: Node, gate: str, t
     else:
         check_model(model, node, lambda *_: live(tmp_path), gate, said.append)
         assert any("a.model" in text for text in said) is (gate == "warn")
+
+
+def test_a_model_that_is_unlike_the_deployed_one_is_refused_with_the_way_on(node: Node, tmp_path: Path) -> None:
+    """What is deployed may be what is wrong."""
+    one, other = made(tmp_path / "a.model"), made(tmp_path / "b.model", sign=-1)
+    put_model(one, node, tmp_path / "home", lambda text: None)
+    with pytest.raises(NumeraiError, match="these are wrong, or those") as caught:
+        check_model(other, node, lambda *_: live(tmp_path, chance=True), "refuse", lambda text: None)
+    hint = str(caught.value.hint)
+    assert "If it is the deployed model that is wrong" in hint and "`--gate warn` deploys it all the same" in hint
+
+
+def test_the_models_before_are_listed_newest_first(node: Node, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert kept_models(node, home) == []
+    models = [made(tmp_path / f"{seed}.model", seed) for seed in range(3)]
+    for moment, model in enumerate(models):
+        put_model(model, node, home, lambda text: None)
+        for kept in kept_models(node, home)[:1]:
+            os.utime(kept, (moment, moment))
+    assert [kept.read_bytes() for kept in kept_models(node, home)] == [model.read_bytes() for model in models[1::-1]]
+    put_model(models[1], node, home, lambda text: None)
+    assert models[1].read_bytes() not in [kept.read_bytes() for kept in kept_models(node, home)], "it is deployed"

@@ -329,3 +329,11 @@ def test_the_start_of_a_test_is_told_by_numerais_clock(bench: Bench, ahead: floa
     ]
     found = bench.verify()
     assert found.ok and found.submission and found.submission.id == "sub-1"
+
+
+def test_what_the_gate_has_found_is_said_and_fails_nothing(bench: Bench) -> None:
+    what = "the rank correlation with the benchmark is -1.00: are they upside down?"
+    bench.provider.printed = ["hello", f'+  1.2s gate check=benchmark what="{what}" limit=0', "+  1.3s gateway a=b"]
+    found = bench.verify()
+    assert found.ok and found.findings == (what,)
+    assert bench.warned == [f"The gate has found something in what was sent: {what}"]

@@ -14,6 +14,7 @@ from numerai_compute.errors import ApiError, EnvironmentNotReady, NumeraiError, 
 from numerai_compute.models import (
     Deployment,
     EntryStatus,
+    LogLine,
     Model,
     Node,
     Notice,
@@ -381,6 +382,63 @@ def test_a_training_is_told_by_the_run_itself_where_that_tells(bench: Bench, tra
     trained.failed(6)
     bench.after(3)
     assert trained.asked == 0 and "training" not in bench.notifier.kinds
+
+
+# what the gate has found
+
+UPSIDE_DOWN = '+  1.2s gate check=benchmark what="are they upside down?" limit=0'
+
+
+def submitted_with(bench: Bench, node: Node, *printed: str) -> None:
+    """Let a run print these lines and submit."""
+    bench.provider.printed = list(printed)
+    bench.after(0)
+    bench.call_webhook(node)
+    bench.submit(node)
+    bench.end_run(RunState.SUCCEEDED, 0)
+
+
+def test_what_the_gate_has_found_is_told_once_a_round(bench: Bench, node: Node) -> None:
+    submitted_with(bench, node, "hello", UPSIDE_DOWN)
+    assert bench.after(1).step is Step.SUBMITTED
+    assert bench.notifier.kinds == ["success", "gate"]
+    told = bench.notifier.told[-1]
+    assert told.node == node.name and "do not look right" in told.title and "are they upside down?" in told.text
+    assert "NUMERAI_GATE" in told.text
+    known = bench.ledger.entry(node.name, ROUND)
+    assert known is not None and NoticeKind.GATE in known.reached, "the history says that it was told"
+    bench.watcher = bench.new_watcher()
+    bench.after(2)
+    assert bench.notifier.kinds == ["success", "gate"]
+
+
+@pytest.mark.parametrize("printed", [["hello"], []])
+def test_a_gate_that_has_found_nothing_is_not_told(bench: Bench, node: Node, printed: list[str]) -> None:
+    submitted_with(bench, node, *printed)
+    assert bench.after(1).step is Step.SUBMITTED and bench.notifier.kinds == ["success"]
+
+
+@pytest.mark.parametrize("error", [ProviderError("The engine is away."), RuntimeError("a bug")])
+def test_a_log_that_cannot_be_read_costs_nothing(
+    bench: Bench, node: Node, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(run_id: str, *, follow: bool = False) -> Iterator[LogLine]:
+        raise error
+
+    monkeypatch.setattr(bench.provider, "logs", away)
+    submitted_with(bench, node, UPSIDE_DOWN)
+    look = bench.at(OPENING + timedelta(minutes=1))
+    assert [finding.step for finding in look.findings] == [Step.SUBMITTED] and look.well
+    assert bench.notifier.kinds == ["success"]
+
+
+def test_the_gate_is_told_by_the_run_itself_where_that_tells(bench: Bench, node: Node) -> None:
+    telling = TrainingProvider()
+    telling.tells = True
+    telling.clock, telling.deployments = bench.provider.clock, bench.provider.deployments
+    bench.provider = bench.providers["local"] = telling
+    submitted_with(bench, node, UPSIDE_DOWN)
+    assert bench.after(1).step is Step.SUBMITTED and "gate" not in bench.notifier.kinds
 
 
 # retries and their limit
