@@ -116,8 +116,8 @@ def drawings(eras: Sequence[str], models: Sequence[Shown]) -> list[Drawing]:
     exposed = [model for model in models if model.exposures]
     if exposed:
         names = sorted(exposed[0].exposures, key=lambda name: -exposed[0].exposures[name])[:TOP_FEATURES]
-        says = f"most exposed to {names[0]} ({exposed[0].exposures[names[0]]:.3f})"
-        title = "Mean absolute exposure"
+        says = f"absolute value, over all eras; largest to {names[0]} ({exposed[0].exposures[names[0]]:.3f})"
+        title = "Mean exposure to each feature"
         found.append(Drawing("exposure", title, says, _dots(models, names), height=0.8 + 0.24 * len(names)))
     drawn = [model for model in models if len(model.counts)]
     if drawn:
