@@ -252,6 +252,24 @@ def _contrast(one: str, other: str) -> float:
 
 
 @pytest.mark.slow
+def test_the_text_of_a_figure_can_be_read_on_a_phone(two: dict[str, Any]) -> None:
+    """390 pixels less the margins of the page and of the figure leave 328 for a figure."""
+    for figure in re.findall(r"<svg .*?</svg>", page(two), re.DOTALL):
+        width = re.match(r'<svg viewBox="0 0 ([\d.]+) ', figure)
+        sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", figure)]
+        assert width and sizes
+        assert min(sizes) * 328 / float(width[1]) > 10.5
+
+
+@pytest.mark.slow
+def test_names_are_whole_in_the_tables(two: dict[str, Any]) -> None:
+    two["models"][1]["name"] = "v53_lgbm_ender20_<b>"
+    text = page(two)
+    assert "v53_<wbr>lgbm_<wbr>ender20_<wbr>&lt;b&gt;</th>" in text
+    assert "ellipsis" not in text
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("palette", [LIGHT, DARK], ids=["light", "dark"])
 def test_figures_are_pictures_too(two: dict[str, Any], palette: Palette) -> None:
     drawn = pictures(two, palette)
