@@ -162,7 +162,7 @@ def write_example(folder: Path) -> Path:
 WANTED = {
     "name": "a text of letters, digits, _, . and -, 100 at most, which begins with a letter or digit",
     "preset": "small, standard or deep",
-    "seeds": "a list of whole numbers from 0, as in [0, 1]",
+    "seeds": "a list of whole numbers, 0 to 2,147,483,647, as in [0, 1]",
     "data": "a table: [data]",
     "data.version": 'a text, as in "v5.3"',
     "data.feature_sets": 'a list of texts, as in ["small"]',

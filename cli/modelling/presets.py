@@ -108,7 +108,11 @@ def checked_parameter(name: str, value: object, where: str) -> Value:
 
 def as_written(value: object) -> str:
     """A value about as TOML has it, for a message."""
-    return one_line(json.dumps(value, default=str, ensure_ascii=False), 60).replace("NaN", "nan")
+    return (
+        one_line(json.dumps(value, default=str, ensure_ascii=False), 60)
+        .replace("NaN", "nan")
+        .replace("Infinity", "inf")
+    )
 
 
 def _meant(name: str) -> str:

@@ -18,8 +18,8 @@ WRONG = [
     ('[data]\nfeature_set = ["a"]', "no setting 'data.feature_set'", "feature_sets in [data]"),
     ('targets = ["a"]', "no setting 'targets'", "in the table [data]"),
     ('[data]\nfeature_sets = "a"', 'data.feature_sets: "a".', 'Give a list of texts, as in ["small"].'),
-    ('seeds = ["a"]', 'seeds[0]: "a".', "Give a list of whole numbers from 0"),
-    ("seeds = []", "wrong value for seeds: [].", "whole numbers from 0"),
+    ('seeds = ["a"]', 'seeds[0]: "a".', "Give a list of whole numbers, 0 to"),
+    ("seeds = []", "wrong value for seeds: [].", "whole numbers, 0 to"),
     ("seeds = [1, 1]", "1 twice in seeds", "once"),
     ("data = 3", "wrong value for data: 3.", "Give a table: [data]."),
     ("[data]\nevery = 0", "data.every: 0.", "Give a whole number, 1 to 1,000."),
@@ -48,6 +48,8 @@ WRONG = [
     ),
     ('preset = ["small"]', 'preset: ["small"].', "Give small, standard or deep."),
     ("parameters = 1", "parameters: 1.", "Give a table: [parameters]."),
+    ("seeds = [3000000000]", "seeds[0]: 3000000000.", "0 to 2,147,483,647"),
+    ("[parameters]\nlambda_l1 = -inf", "lambda_l1 is -inf", "a number, 0 to 1e+12"),
     ("[parameters]\nmin_data_in_leaf = -1", "min_data_in_leaf is -1", "a whole number, 0 to 100,000,000"),
 ]
 
