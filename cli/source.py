@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from .build_inputs import key_in_build, lacking
+from .counting import sized
 from .dockerignore import ignore_file, included_files
 from .encodings import as_utf_8, is_text, is_utf_16
 from .errors import UsageError
@@ -211,9 +212,8 @@ def heavy_part(source: Source) -> str | None:
     if sizes.total() <= HEAVY_BYTES:
         return None
     part, most = sizes.most_common(1)[0]
-    total, most_of_it = sizes.total() / 2**30, most / 2**30
     return (
-        f"{source.context} gives the builder {total:.1f} GiB, {most_of_it:.1f} of it {one_line(part)}:"
+        f"{source.context} gives the builder {sized(sizes.total())}, {sized(most)} of it {one_line(part)}:"
         f" name what the image does not need in {ignore_file(source.context, source.folder)}."
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..counting import sized
 from ..errors import ApiError, EnvironmentNotReady
 from ..foreign import one_line
 from ..models import DataFile, DataListing
@@ -93,7 +94,7 @@ def _check_room(folder: Path, name: str, headers: Mapping[str, str]) -> None:
     free = shutil.disk_usage(folder).free
     if length.isascii() and length.isdigit() and int(length) + ROOM_LEFT > free:
         raise EnvironmentNotReady(
-            f"{name} does not fit: {int(length) / 1e9:.1f} GB are to come, and {folder} has {free / 1e9:.1f} GB free.",
+            f"{name} does not fit: it has {sized(int(length))}, and {folder} has {sized(free)} free.",
             "Make room, or give a folder on another disk with --to.",
             code="disk-full",
         )

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ..counting import sized
 from ..factory import Factory
 from ..models import Tournament
 from ..ports import Watch
@@ -44,7 +45,7 @@ def list_(factory: Factory, tournament: int, version: str | None) -> None:
     render = factory.render
     if version is not None:
         found = files(factory.data_files, tournament, version)
-        rows = [(file.name, "no" if file.size is None else _bytes(file.size)) for file in found]
+        rows = [(file.name, "no" if file.size is None else sized(file.size)) for file in found]
         render.result({"version": version, "files": found}, lambda: render.table(("file", "here"), rows))
         return
     glances = versions(factory.data_files, tournament)
@@ -100,7 +101,7 @@ def download(
 
     def show() -> None:
         for file in done:
-            render.say(f"{file.path}  {_bytes(file.size)}{'' if file.new else ', was here'}")
+            render.say(f"{file.path}  {sized(file.size)}{'' if file.new else ', was here'}")
 
     render.result({"version": chosen, "files": done}, show)
 
@@ -119,19 +120,12 @@ def hearing(factory: Factory, name: str) -> Watch:
             return
         said = now
         speed = (here - first) / (now - began)
-        text = f"{name}: {_bytes(here)}"
+        text = f"{name}: {sized(here)}"
         if size and speed > 0:
-            text = f"{name}: {here / size:.0%} of {_bytes(size)}, {_minutes((size - here) / speed)} left"
+            text = f"{name}: {here / size:.0%} of {sized(size)}, {_minutes((size - here) / speed)} left"
         factory.render.progress(text)
 
     return hear
-
-
-def _bytes(count: int) -> str:
-    for unit, size in (("GB", 10**9), ("MB", 10**6), ("kB", 10**3)):
-        if count >= size:
-            return f"{count / size:.1f} {unit}"
-    return f"{count} B"
 
 
 def _minutes(seconds: float) -> str:

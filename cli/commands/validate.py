@@ -124,7 +124,7 @@ def show(render: Renderer, found: Mapping[str, Any], output: Path | None) -> Non
     others = [model for model in models if model is not deployed]
     if deployed is not None and others:
         _table(render, f"Against {deployed['name']}", others, _differences(deployed))
-    for note in found["notes"]:
+    for note in (*found["caveats"], *found["notes"]):
         render.say(note)
     if output is not None:
         render.say(f"Next: numerai report {output}")

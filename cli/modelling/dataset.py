@@ -252,7 +252,10 @@ class RoundsFile:
         coded = eras.unify_dictionaries().combine_chunks()
         found = [str(name) for name in coded.dictionary.to_pylist()]
         live = [name for name in found if name == "X"]
-        names = (*in_order(set(found) - set(live)), *live)
+        try:
+            names = (*in_order(set(found) - set(live)), *live)
+        except UsageError as error:
+            raise UsageError(f"{self.path.name}: {error.message}", OTHER_FILE, code=error.code) from None
         place = {name: number for number, name in enumerate(names)}
         order = np.array([place[name] for name in found], np.int32)
         return order[coded.indices.to_numpy()], names
@@ -456,7 +459,7 @@ def _rows(files: Sequence[RoundsFile], eras: Collection[str], targets: Sequence[
     absent = in_order(set(eras) - set(owner))
     if absent:
         raise UsageError(
-            f"{counted(len(absent), 'era')} are in none of the files: {absent[0]}.",
+            f"No file has {len(absent)} of these eras: {absent[0]}{', ...' if len(absent) > 1 else ''}.",
             "Give other eras, or more files.",
             code="data-era-missing",
         )

@@ -127,8 +127,8 @@ def walk_forward(
             splits.append(Split(train, predicted, purge))
     if not splits:
         raise UsageError(
-            f"{counted(len(ordered), 'era')} hold no block of {block} from era {first} on with eras to train on before"
-            f" a purge of {purge}.",
+            f"In {counted(len(ordered), 'era')} there is no block of {block} from era {first} on with eras to train on"
+            f" before a purge of {purge}.",
             "Give an earlier first era, or data with more eras.",
             code="too-few-eras",
         )

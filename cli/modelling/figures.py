@@ -19,8 +19,12 @@ SERIES = 6
 TOP_FEATURES = 15
 ERAS_A_ROW = 52
 """Eras a row of the heat map: an era is a week."""
-WIDTH, HEIGHT = 5.4, 3.0
-FONT_SIZE = 10.5
+WIDTH, HEIGHT = 4.6, 2.7
+"""Inches, of 72 units each: a figure is then as many pixels wide on a phone, so that its text is as large there as it
+is here."""
+PICTURE = 1080
+"""Pixels of a picture's width."""
+FONT_SIZE, AXIS_SIZE = 11.5, 11.0
 
 
 @dataclass(frozen=True)
@@ -116,8 +120,8 @@ def drawings(eras: Sequence[str], models: Sequence[Shown]) -> list[Drawing]:
     exposed = [model for model in models if model.exposures]
     if exposed:
         names = sorted(exposed[0].exposures, key=lambda name: -exposed[0].exposures[name])[:TOP_FEATURES]
-        says = f"most exposed to {names[0]} ({exposed[0].exposures[names[0]]:.3f})"
-        title = "Mean absolute exposure"
+        says = f"absolute value, over all eras; largest to {names[0]} ({exposed[0].exposures[names[0]]:.3f})"
+        title = "Mean exposure to each feature"
         found.append(Drawing("exposure", title, says, _dots(models, names), height=0.8 + 0.24 * len(names)))
     drawn = [model for model in models if len(model.counts)]
     if drawn:
@@ -146,7 +150,7 @@ def svg(drawing: Drawing) -> str:
     return re.sub(r'<svg [^>]*?viewBox="([^"]+)"[^>]*>', r'<svg viewBox="\1" aria-hidden="true">', text, count=1)
 
 
-def png(drawing: Drawing, palette: Palette = LIGHT, dots_per_inch: int = 200, names: Sequence[str] = ()) -> bytes:
+def png(drawing: Drawing, palette: Palette = LIGHT, names: Sequence[str] = ()) -> bytes:
     """The figure as a picture, with its title and, for several models, their names."""
     figure = _figure(drawing, palette)
     axes = figure.axes[0]
@@ -156,7 +160,7 @@ def png(drawing: Drawing, palette: Palette = LIGHT, dots_per_inch: int = 200, na
 
         handles = [Line2D([], [], color=_colour(palette, number), lw=2) for number in range(len(names))]
         axes.legend(handles, names, frameon=False, labelcolor=palette.ink, fontsize=FONT_SIZE - 2)
-    return _saved(figure, "png", drawing.name, dots_per_inch)
+    return _saved(figure, "png", drawing.name, PICTURE / WIDTH)
 
 
 def style(palette: Palette) -> dict[str, str]:
@@ -200,7 +204,8 @@ def _figure(drawing: Drawing, palette: Palette) -> Figure:
         for side, spine in axes.spines.items():
             spine.set_visible(side == "bottom")
             spine.set_color(palette.grid)
-        axes.tick_params(colors=palette.muted, length=0, labelsize=FONT_SIZE - 1)
+        axes.tick_params(colors=palette.muted, length=0, labelsize=AXIS_SIZE)
+        axes.tick_params(axis="x", pad=6)
         figure.patch.set_facecolor(palette.surface)
         axes.set_facecolor(palette.surface)
         axes.set_axisbelow(True)
@@ -208,7 +213,7 @@ def _figure(drawing: Drawing, palette: Palette) -> Figure:
     return figure
 
 
-def _saved(figure: Figure, kind: str, name: str, dots_per_inch: int = 100) -> bytes:
+def _saved(figure: Figure, kind: str, name: str, dots_per_inch: float = 100) -> bytes:
     from matplotlib import rc_context
 
     to = io.BytesIO()
@@ -267,9 +272,9 @@ def _line_chart(
 
 
 def _era_ticks(axes: Axes, eras: Sequence[str]) -> None:
-    """About five eras on the axis, the last one always."""
+    """About five eras on the axis, of dates three; the last one always."""
     last = len(eras) - 1
-    step = max(1, -(-last // 4))
+    step = max(1, -(-last // (4 if len(eras[last]) < 8 else 2)))
     places = sorted({*(place for place in range(0, last, step) if last - place > step / 2), last})
     axes.set_xticks(places, [eras[place] for place in places])
     axes.margins(x=0.01)
@@ -317,7 +322,7 @@ def _dots(models: Sequence[Shown], names: Sequence[str]) -> Callable[[Axes, Pale
     return draw
 
 
-def _short(name: str, length: int = 30) -> str:
+def _short(name: str, length: int = 26) -> str:
     name = name.removeprefix("feature_")
     return name if len(name) <= length else name[: length - 1] + "…"
 

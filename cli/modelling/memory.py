@@ -8,11 +8,11 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from ..counting import counted
+from ..counting import counted, sized
 from ..errors import EnvironmentNotReady
 from ..models import SIZES
 
-MIB, GIB = 1 << 20, 1 << 30
+MIB = 1 << 20
 BASE = 340 * MIB
 """Python with numpy, pyarrow and LightGBM, and the blocks that are read and binned."""
 PER_VALUE = 0.53
@@ -67,13 +67,14 @@ def check_memory(
     ways = []
     if fitting:
         count, name = max(fitting)
-        ways.append(f"the feature set {name} ({_gb(needed(1, count))})")
+        ways.append(f"the feature set {name} ({sized(needed(1, count))})")
     if steps:
-        ways.append(f"every {_nth(steps[0])} era ({_gb(needed(1 / steps[0], features))})")
+        ways.append(f"every {_nth(steps[0])} era ({sized(needed(1 / steps[0], features))})")
     if machines:
         ways.append(f"a machine with {machines[0].memory_mib // 1024} GiB (size {machines[0].name})")
     raise EnvironmentNotReady(
-        f"{counted(features, 'feature')} of {rows:,} rows take about {_gb(need)} of memory, and {_gb(free)} are free.",
+        f"{counted(features, 'feature')} of {rows:,} rows take about {sized(need)} of memory,"
+        f" and {sized(free)} are free.",
         f"What fits: {'; '.join(ways)}." if ways else "Take fewer features and fewer eras.",
         code="too-little-memory",
     )
@@ -85,7 +86,7 @@ def check_disk(folder: Path, size: int, what: str) -> None:
     free = shutil.disk_usage(there).free
     if size > free:
         raise EnvironmentNotReady(
-            f"{what} takes {_gb(size)}, and the disk of {folder} has {_gb(free)} free.",
+            f"{what} takes {sized(size)}, and the disk of {folder} has {sized(free)} free.",
             "Make room, or use a folder on another disk.",
             code="disk-full",
         )
@@ -164,10 +165,6 @@ def _statistic(path: Path, name: str) -> int:
     except OSError:
         return 0
     return next((int(value) for key, _, value in (line.partition(" ") for line in lines) if key == name), 0)
-
-
-def _gb(size: float) -> str:
-    return f"{size / GIB:.1f} GiB"
 
 
 def _nth(number: int) -> str:

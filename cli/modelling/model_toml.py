@@ -14,7 +14,7 @@ import msgspec
 
 from ..errors import UsageError
 from ..files.private import write_result
-from .presets import ALLOWED, PRESETS, Value, checked_parameter
+from .presets import ALLOWED, PRESETS, Value, as_written, checked_parameter
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -146,7 +146,7 @@ def parsed(text: str, default_name: str = "model") -> ModelToml:
     try:
         file = msgspec.convert(content, _File)
     except msgspec.ValidationError as error:
-        raise UsageError(*_explained(str(error)), code=BAD) from None
+        raise UsageError(*_explained(str(error), content), code=BAD) from None
     return _filled_in(file, default_name)
 
 
@@ -159,16 +159,25 @@ def write_example(folder: Path) -> Path:
     return path
 
 
-_WORDS = {
-    "str | array": 'a text, "small", or a list of texts',
-    "array": "a list, as in [1, 2]",
-    "object": "a table",
-    "float": "a number",
-    "int": "a whole number",
-    "str": "a text",
-    "bool": "true or false",
+WANTED = {
+    "name": "a text of letters, digits, _, . and -, 100 at most, which begins with a letter or digit",
+    "preset": "small, standard or deep",
+    "seeds": "a list of whole numbers, 0 to 2,147,483,647, as in [0, 1]",
+    "data": "a table: [data]",
+    "data.version": 'a text, as in "v5.3"',
+    "data.feature_sets": 'a list of texts, as in ["small"]',
+    "data.targets": 'a list of texts, as in ["target"]',
+    "data.files": '["train"], ["validation"] or both',
+    "data.every": "a whole number, 1 to 1,000",
+    "held_out": "a table: [held_out]",
+    "held_out.eras": "a whole number, 0 to 10,000",
+    "held_out.patience": "a whole number, 0 to 1,000,000",
+    "neutralize": "a table: [neutralize]",
+    "neutralize.features": "the name of a feature set, or a list of features",
+    "neutralize.proportion": "a number, 0 to 1",
+    "parameters": "a table: [parameters]",
 }
-"""What msgspec calls the kinds of value, and what people do."""
+"""What may stand where, in words: the types above say the same to msgspec."""
 
 
 def _toml() -> ModuleType:
@@ -216,20 +225,18 @@ def _meant(name: str) -> str:
     return f"Did you mean {near[0]}{f' in {places[near[0]]}' if '[' in places[near[0]] else ''}?"
 
 
-def _explained(text: str) -> tuple[str, str]:
-    """msgspec's message as a sentence and a hint."""
+def _explained(text: str, content: Any) -> tuple[str, str]:
+    """What msgspec found wrong, as a sentence with the value and a hint with what may stand there."""
     match = _AT.search(text)
     at = re.sub(r"\[\.\.\.\]$", "", match[1]) if match else ""
-    what = _AT.sub("", text).replace("`features`", "features")
-    for theirs, ours in _WORDS.items():
-        what = what.replace(f"`{theirs}`", ours)
-    what = re.sub(" matching regex .*", " of letters, digits, _, . and -, which begins with a letter or digit", what)
-    if what.startswith("Object missing required field"):
-        return f"[{at}] in {FILE} has no {what.split()[-1]}.", "Write it, or leave the whole table out."
-    return (
-        f"{FILE} has a wrong value for {at or 'a setting'}: {what[:1].lower()}{what[1:]}.",
-        "Correct it and try again.",
-    )
+    if text.startswith("Object missing required field"):
+        return (
+            f"[{at}] in {FILE} has no {_AT.sub('', text).split()[-1].strip('`')}.",
+            "Write it, or leave the whole table out.",
+        )
+    for step in re.findall(r"[^.\[\]]+", at):
+        content = content[int(step)] if isinstance(content, list) else content[step]
+    return f"{FILE} has a wrong value for {at}: {as_written(content)}.", f"Give {WANTED[at.partition('[')[0]]}."
 
 
 def _filled_in(file: _File, default_name: str) -> ModelToml:
@@ -262,5 +269,7 @@ def _filled_in(file: _File, default_name: str) -> ModelToml:
 def _count(own: dict[str, Any], name: str, default: int) -> int:
     value = own.pop(name, default)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= 1_000_000:
-        raise UsageError(f"[parameters] in {FILE}: {name} is {value!r}.", "Give a whole number from 1.", code=BAD)
+        raise UsageError(
+            f"[parameters] in {FILE}: {name} is {as_written(value)}.", "Give a whole number from 1.", code=BAD
+        )
     return value

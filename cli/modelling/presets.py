@@ -7,11 +7,13 @@ params" and "Deep LGBM params"). `colsample_bytree` there is `feature_fraction` 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from ..errors import UsageError
+from ..foreign import one_line
 
 Value = bool | int | float | str
 
@@ -98,9 +100,19 @@ def checked_parameter(name: str, value: object, where: str) -> Value:
     kind, low, high = ALLOWED[name]
     fits = isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
     if not fits or not low <= value <= high:  # type: ignore[operator]
-        wanted = "true or false" if kind is bool else f"{'a whole' if kind is int else 'a'} number, {low:g} to {high:g}"
-        raise UsageError(f"{where}: {name} is {value!r}.", f"Give {wanted}.", code="bad-model-toml")
+        words = f"a whole number, {low:,} to {high:,}" if kind is int else f"a number, {low:g} to {high:g}"
+        wanted = "true or false" if kind is bool else words
+        raise UsageError(f"{where}: {name} is {as_written(value)}.", f"Give {wanted}.", code="bad-model-toml")
     return kind(value)  # type: ignore[no-any-return]
+
+
+def as_written(value: object) -> str:
+    """A value about as TOML has it, for a message."""
+    return (
+        one_line(json.dumps(value, default=str, ensure_ascii=False), 60)
+        .replace("NaN", "nan")
+        .replace("Infinity", "inf")
+    )
 
 
 def _meant(name: str) -> str:

@@ -10,8 +10,8 @@ from typing import Any
 from ..errors import UsageError
 from .figures import DARK, LIGHT, SERIES, Palette, Shown, drawings, png, style, svg
 
-METRICS = {"corr": "CORR", "mmc": "MMC", "bmc": "BMC", "fnc": "FNC", "exposure": "Feature exposure", "churn": "Churn"}
-METRICS |= {"turnover": "Turnover"}
+METRICS = {"corr": "CORR", "mmc": "MMC", "bmc": "BMC", "fnc": "FNC", "exposure": "Largest exposure in an era"}
+METRICS |= {"churn": "Churn", "turnover": "Turnover"}
 FIGURES = {
     "mean": "mean",
     "std": "standard deviation",
@@ -20,12 +20,30 @@ FIGURES = {
     "autocorrelation": "autocorrelation",
     "hit_rate": "hit rate",
 }
-LESS_IS_BETTER = {(metric, "mean") for metric in ("exposure", "churn", "turnover")}
-LESS_IS_BETTER |= {(metric, "max_drawdown") for metric in METRICS}
-NOT_JUDGED = {"std", "autocorrelation"}
+NEVER_NEGATIVE = ("exposure", "churn", "turnover")
+"""Metrics of which less is better. They do not add up, so that only mean and standard deviation mean something."""
+OF_ANY = ("mean", "std")
+NOT_JUDGED = ("std", "autocorrelation")
 """Figures of which neither more nor less is better."""
 TILES = (("corr", "mean"), ("corr", "sharpe"), ("corr", "max_drawdown"), ("mmc", "mean"))
-UNKNOWN = "?"
+UNKNOWN = "-"
+SETUP = {
+    "data": "Data version",
+    "members": "Members",
+    "eras": "Eras trained on",
+    "every": "Eras taken",
+    "held_out": "Eras held out",
+    "purge": "Eras left out before those held out",
+    "patience": "Patience, in trees",
+    "stopped": "Stopped because",
+    "parameters.trees": "Trees at most",
+    "parameters.block": "Trees between two looks at CORR",
+    "parameters.num_leaves": "Leaves of a tree",
+    "parameters.max_depth": "Depth of a tree",
+    "parameters.feature_fraction": "Share of the features for each tree",
+    "parameters.feature_fraction_bynode": "Share of the features for each split",
+}
+"""What the keys of a training mean, where they do not say it themselves."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +95,7 @@ def page(validation: Mapping[str, Any]) -> str:
         names=names,
         series=SERIES,
         tiles=_tiles(models, deployed),
+        caveats=validation.get("caveats", ()),
         notes=validation.get("notes", ()),
         figures=figures,
         tables=[table for table in _tables(models, names, deployed) if table.rows],
@@ -127,8 +146,13 @@ def _shown(models: Sequence[Mapping[str, Any]], eras: int) -> list[Shown]:
 
 
 def _number(model: Mapping[str, Any], metric: str, figure: str) -> float | None:
-    value = (model.get("metrics", {}).get(metric) or {}).get(figure)
-    return None if value is None else float(value)
+    """None for what says nothing, too: of scores that are all the same, as a benchmark's contribution to itself, only
+    the mean is a figure."""
+    figures = model.get("metrics", {}).get(metric) or {}
+    value = figures.get(figure)
+    if value is None or (figure not in OF_ANY and (metric in NEVER_NEGATIVE or figures.get("std") == 0)):
+        return None
+    return float(value)
 
 
 def _words(value: float | None, figure: str) -> str:
@@ -155,23 +179,19 @@ def _tables(
 ) -> list[Table]:
     comparison, windows = [], []
     for metric, title in METRICS.items():
+        alike = _same_eras(models, metric)
         for figure, says in FIGURES.items():
             values = [_number(model, metric, figure) for model in models]
-            if any(value is not None for value in values):
-                judged = figure not in NOT_JUDGED
-                best = _best(values, less=(metric, figure) in LESS_IS_BETTER) if judged else None
-                comparison.append(Row(f"{title}, {says}", [_words(value, figure) for value in values], best))
+            comparison.append(_row(f"{title}, {says}", values, metric, figure, judged=alike))
         for window in sorted({key for model in models for key in model.get("windows", {})}, key=int):
             values = [model.get("windows", {}).get(window, {}).get(metric) for model in models]
-            if any(value is not None for value in values):
-                best = _best(values, less=(metric, "mean") in LESS_IS_BETTER)
-                windows.append(Row(f"{title}, last {window} eras", [_words(value, "mean") for value in values], best))
-    setups = [_flat(model.get("training") or {}) for model in models]
+            windows.append(_row(f"{title}, last {window} eras", values, metric, "mean", judged=alike))
+    setups = [_setup(model.get("training") or {}) for model in models]
     keys = list(dict.fromkeys(key for setup in setups for key in setup))
     setup_rows = [Row(key, [setup.get(key, UNKNOWN) for setup in setups]) for key in keys]
     tables = [
-        Table("Compared", names, comparison),
-        Table("The last eras", names, windows),
+        Table("Compared", names, [row for row in comparison if row is not None]),
+        Table("The last eras", names, [row for row in windows if row is not None]),
         Table("How they were trained" if len(names) > 1 else "How it was trained", names, setup_rows, text=True),
     ]
     if deployed is not None:
@@ -187,23 +207,47 @@ def _tables(
     return tables
 
 
-def _best(values: Sequence[float | None], *, less: bool) -> int | None:
-    """The place of the one best value of several."""
-    known = [value for value in values if value is not None]
-    if len(known) < 2:
+def _row(label: str, values: Sequence[float | None], metric: str, figure: str, *, judged: bool) -> Row | None:
+    """One figure of every model; None where nobody has it. `judged` says whether they can be compared."""
+    if all(value is None for value in values):
         return None
-    best = min(known) if less else max(known)
-    return values.index(best) if known.count(best) == 1 else None
+    cells = [_words(value, figure) for value in values]
+    known = [value for value in values if value is not None]
+    if not judged or figure in NOT_JUDGED or len(known) < 2:
+        return Row(label, cells)
+    less = figure == "max_drawdown" or metric in NEVER_NEGATIVE
+    best = values.index(min(known) if less else max(known))
+    return Row(label, cells, best if cells.count(cells[best]) == 1 else None)
 
 
-def _flat(values: Mapping[str, Any], before: str = "") -> dict[str, str]:
-    """Nested values as lines, with their keys joined by points."""
+def _same_eras(models: Sequence[Mapping[str, Any]], metric: str) -> bool:
+    """Whether all models that have a metric have it in the same eras."""
+    columns = [model["per_era"][metric] for model in models if metric in model.get("per_era", {})]
+    return len({tuple(value is None for value in column) for column in columns}) <= 1
+
+
+def _setup(training: Mapping[str, Any], before: str = "") -> dict[str, str]:
+    """How a model was trained, in words: label -> value. What is nested stands in lines of its own."""
     found: dict[str, str] = {}
-    for key, value in values.items():
+    for key, value in training.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{before}{key}.")
-        elif isinstance(value, list | tuple):
-            found[f"{before}{key}"] = ", ".join(str(each) for each in value)
+            found |= _setup(value, f"{before}{key}.")
         else:
-            found[f"{before}{key}"] = UNKNOWN if value is None else str(value)
+            name = f"{before}{key}"
+            plain = name.removeprefix("parameters.").replace("_", " ").replace(".", ", ")
+            found[SETUP.get(name) or plain[:1].upper() + plain[1:]] = _told(name, value)
     return found
+
+
+def _told(name: str, value: Any) -> str:
+    if value is None:
+        return UNKNOWN
+    if name in ("eras", "held_out") and isinstance(value, list | tuple) and len(value) == 2:
+        return " to ".join(dict.fromkeys(map(str, value)))
+    if name == "every":
+        return "all" if value == 1 else f"one in {value}"
+    if name == "neutralized":
+        return f"{value:.0%}"
+    if isinstance(value, list | tuple):
+        return ("; " if name in ("members", "stopped") else ", ").join(dict.fromkeys(map(str, value)))
+    return str(value)

@@ -201,10 +201,12 @@ def _bucketed(target: Floats) -> Floats:
 
 
 def _contribution(own: Floats, rival: Floats, target: Floats | None) -> float:
-    """`orthogonalize`, then the mean product with the centred target."""
+    """`orthogonalize`, then the mean product with the centred target. The rival itself has 0, without the rounding."""
     square = rival @ rival
     if target is None or not square > 0:
         return np.nan
+    if np.array_equal(own, rival):
+        return 0.0
     return float((target @ own - (target @ rival) * (own @ rival) / square) / len(target))
 
 

@@ -129,10 +129,10 @@ def validate(task: Task, candidates: Sequence[Candidate], against: str | None = 
             scores |= _changes(rows, one.column.values)
         _note_unscored(one, rows, scores["corr"], notes)
         models.append(_described(one, scores, task.features, _similarities(rows, one.column, likened)))
-    if rows.per_era:
-        notes.append("Turnover is of weights without Numerai's neutralizers and sample weights: the data have none.")
+    caveats = ["Turnover is of weights without Numerai's neutralizers and sample weights: the data have none."]
     data = {"version": task.version, "file": task.file.path.name, "eras": list(rows.eras.names), "target": task.target}
-    found = {"format": FORMAT, "data": data, "models": models, "notes": list(dict.fromkeys(notes))}
+    found = {"format": FORMAT, "data": data, "models": models}
+    found |= {"caveats": caveats if rows.per_era else [], "notes": list(dict.fromkeys(notes))}
     if task.rivals:
         found["rivals"] = {key: rival.name for key, rival in task.rivals.items()}
     if against is not None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..counting import counted
+from ..counting import counted, sized
 from ..errors import NumeraiError
 from ..foreign import one_line
 from ..models import Node
@@ -24,8 +24,8 @@ class KeptFiles:
     def in_words(self) -> str:
         """How many, how large, and the first names."""
         names = ", ".join([*map(one_line, sorted(self.files)[:NAMED]), *(["..."] if len(self.files) > NAMED else [])])
-        size = sum(self.files.values()) / 2**20
-        return f"{counted(len(self.files), 'file')} ({size:.1f} MiB) that its runs have kept: {names}"
+        size = sized(sum(self.files.values()))
+        return f"{counted(len(self.files), 'file')} ({size}) that its runs have kept: {names}"
 
 
 def kept_by(node: Node, old: Provider, new: Provider) -> KeptFiles:

@@ -231,7 +231,7 @@ def _split(plan: ModelToml, files: Sequence[RoundsFile], targets: Sequence[str])
     eras = in_order(labelled)
     if not eras:
         raise UsageError(
-            f"{' and '.join(file.path.name for file in files)} hold no row with a value of {', '.join(targets)}.",
+            f"No row of {' and '.join(file.path.name for file in files)} has a value of {', '.join(targets)}.",
             "Give the training data of a version: `numerai data download train`.",
             code="no-targets",
         )

@@ -83,7 +83,7 @@ def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | 
     with as_the_runtime_says():
         found = validate(task, candidates, called[against].name if against else None)
     seen = [note for one in candidates for note in _seen(one, found["data"]["eras"])]
-    return {**found, "notes": [*asked.notes, *seen, *found["notes"]]}
+    return {**found, "caveats": [*seen, *found["caveats"]], "notes": [*asked.notes, *found["notes"]]}
 
 
 def _seen(candidate: Candidate, eras: Sequence[str]) -> Iterator[str]:
@@ -306,7 +306,7 @@ def _candidates(
     ]
 
 
-_OF_A_MEMBER = ("target", "seed", "trees")
+_OF_A_MEMBER = {"target": "{}", "seed": "seed {}", "trees": "{} trees"}
 
 
 def _training(about: Mapping[str, Any]) -> dict[str, Any]:
@@ -316,7 +316,10 @@ def _training(about: Mapping[str, Any]) -> dict[str, Any]:
     told = {
         "data": about.get("data_version"),
         "features": len(about.get("features", ())) or None,
-        "members": [" ".join(f"{key} {member[key]}" for key in _OF_A_MEMBER if key in member) for member in members],
+        "members": [
+            ", ".join(words.format(member[key]) for key, words in _OF_A_MEMBER.items() if key in member)
+            for member in members
+        ],
         "neutralized": (about.get("neutralize") or {}).get("proportion"),
         **training,
     }

@@ -89,7 +89,7 @@ def test_a_node_goes_to_aws_and_back_and_a_killed_move_goes_on(shell: AwsShell) 
     assert node(shell) == ("local", "aws") and called(shell) == here and answers(shell, "half-way") == 200
     moving = [check for check in shell("doctor", "--json").json["checks"] if check["name"] == "move"]
     assert len(moving) == 1 and "config -P aws" in moving[0]["mend"]
-    assert "bring 1 file (0.0 MiB) that its runs have kept: model from local to aws" in shell.ok(*move).err
+    assert "bring 1 file (7 B) that its runs have kept: model from local to aws" in shell.ok(*move).err
     assert node(shell) == ("aws", None) and models(shell) == []
     assert called(shell) != here and answers(shell, "over-there") == 200
     assert requests.post(here, json={"triggerId": "late"}, timeout=30).status_code == 404, "nobody starts it here"

@@ -15,7 +15,7 @@ from PIL import Image
 from tests.unit.modelling.validations import model, validation
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-HEIGHT = 5600
+HEIGHT = 6200
 """Pixels: the page ends before."""
 PAGE = {"light": (246, 247, 248), "dark": (15, 18, 22)}
 

@@ -10,6 +10,7 @@ from functools import cached_property
 from msgspec import structs
 
 from ...adapters.numerai_api import HttpNumeraiApi
+from ...counting import sized
 from ...errors import ApiError, EnvironmentNotReady, NumeraiError, ProviderError
 from ...models import Check, CheckStatus, Deployment, LogLine, Node, Run, WebhookCall
 from ...ports import Report
@@ -104,7 +105,7 @@ class HostedProvider:
         with working_folder() as folder:
             packed = self._packer.pack(node, settings, self._uploads, folder, digest, report)
             self._records.spend("upload", self._clock.now())
-            report(f"Uploading {packed.pickle.stat().st_size / 1e6:.1f} MB to Numerai")
+            report(f"Uploading {sized(packed.pickle.stat().st_size)} to Numerai")
             upload_id = self._uploads.hand_in(packed.pickle, packed.version, packed.image)
         made = HandedIn(upload_id, digest, self._clock.now(), packed.image.python)
         self._records.change(node.name, lambda known: known.with_upload(made))

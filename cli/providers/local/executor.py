@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from ...counting import sized
 from ...errors import NumeraiError
 from ...files.private import unwritable
 from ...models import Check, CheckStatus, Node, RunFailure
@@ -130,7 +131,7 @@ def writable_check(name: str, folders: Iterable[Path], *, status: CheckStatus = 
 def disk_check(name: str, folder: Path, mend: str) -> Check:
     """Whether there is room where builds and logs go."""
     free = shutil.disk_usage(folder).free
-    why = f"{free / 1024**3:.1f} GiB are free in {folder}"
+    why = f"{sized(free)} are free in {folder}"
     if free < NO_DISK:
         return Check(name, CheckStatus.FAILED, f"{why}: nothing can be written, and no run can begin", mend)
     if free < LITTLE_DISK:

@@ -15,6 +15,7 @@ from io import FileIO
 from pathlib import Path
 from types import TracebackType
 
+from ...counting import sized
 from ...errors import EnvironmentNotReady
 from ...files.private import make_private_folder, remove_file
 from ...models import LogLine
@@ -25,7 +26,7 @@ SEGMENT_BYTES = 8 * 1024 * 1024
 KEPT_SEGMENTS = 4
 MAX_LINE_BYTES = 64 * 1024
 CHUNK_BYTES = 1024 * 1024
-NOT_KEPT = "... {:.1f} MiB of the output were not kept: a log keeps its beginning and its end"
+NOT_KEPT = "... {} of the output were not kept: a log keeps its beginning and its end"
 
 _SEGMENT = re.compile(r"\.(\d+)-(\d+)$")
 
@@ -188,7 +189,7 @@ def _read(path: Path, offset: int) -> tuple[list[LogLine], int]:
             return [_parse(line) for line in content[:end].split(b"\n")[:-1]], offset + end
         if following is None:
             return [], offset
-        return [LogLine(NOT_KEPT.format((following - offset) / (1 << 20)))], following
+        return [LogLine(NOT_KEPT.format(sized(following - offset)))], following
     return [], offset
 
 

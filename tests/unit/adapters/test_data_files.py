@@ -78,10 +78,10 @@ def test_a_file_that_does_not_fit_is_refused_before_it_is_written(
     monkeypatch.setattr(
         "numerai_compute.adapters.data_files.shutil.disk_usage", lambda folder: usage(10**9, 10**9 - 10, 10)
     )
-    with pytest.raises(EnvironmentNotReady, match="does not fit") as refused:
+    with pytest.raises(EnvironmentNotReady, match=r"does not fit: it has [1-9].* free") as refused:
         store.get()
     assert refused.value.code == "disk-full"
-    assert "--to" in (refused.value.hint or "")
+    assert "10 B free" in refused.value.message and "--to" in (refused.value.hint or "")
     assert [path for path in store.folder.iterdir() if path.suffix in (".parquet", ".part")] == []
 
 

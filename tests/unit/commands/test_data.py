@@ -107,6 +107,6 @@ def test_a_long_download_says_how_far_it_is_and_how_long_it_takes_still(
     for here in (1_000_000_000, 1_100_000_000, 1_200_000_000, 2_000_000_000):
         hear(here, 4_000_000_000)
         factory.clock.sleep(3)
-    assert capsys.readouterr().err.splitlines() == ["train.parquet: 30% of 4.0 GB, 84 s left"]
+    assert capsys.readouterr().err.splitlines() == ["train.parquet: 30% of 3.7 GiB, 84 s left"]
     hear(4_000_000_000, None)
-    assert capsys.readouterr().err.splitlines() == ["train.parquet: 4.0 GB"]
+    assert capsys.readouterr().err.splitlines() == ["train.parquet: 3.7 GiB"]

@@ -131,8 +131,11 @@ def test_eras_that_a_model_has_seen_are_no_proof_of_it(line: Line, data: Path, t
         )
         archive.writestr("m.txt", booster.model_to_string())
     found = line("validate", str(tmp_path / "a.model"), "--data", str(data), "--json").json
-    assert any("trained on 4 eras of these" in note for note in found["notes"])
-    assert any("stopped by its CORR on 1 era of these" in note for note in found["notes"])
+    assert ["trained on 4 eras of these" in found["caveats"][0], len(found["caveats"])] == [True, 2]
+    assert "stopped by its CORR on 1 era of these" in found["caveats"][1]
+    assert not set(found["caveats"]) & set(found["notes"])
+    assert "trained on 4 eras of these" in line("validate", str(tmp_path / "a.model"), "--data", str(data)).out
+    assert found["models"][0]["training"]["members"] == ["target, seed 0, 3 trees"]
     assert found["models"][0]["training"]["eras"] == ["0001", "0003"] and "curves" not in found["models"][0]["training"]
     later = line("validate", str(tmp_path / "a.model"), "--data", str(data), "--eras", "0005:0005", "--json").json
-    assert not any("trained on" in note or "stopped by" in note for note in later["notes"])
+    assert later["caveats"] == []

@@ -236,7 +236,7 @@ def test_a_file_without_eras_and_no_file_are_said(tmp_path: Path) -> None:
 
 def test_eras_that_are_nowhere_or_twice_are_refused(tmp_path: Path, train: Path) -> None:
     file = open_file(train)
-    with pytest.raises(UsageError, match="in none of the files: 0009"):
+    with pytest.raises(UsageError, match="No file has 1 of these eras: 0009"):
         build([file], FEATURES, {"0001", "0009"}, "target")
     twice = open_file(written(tmp_path / "twice.parquet", frame(("0004", "0005"))))
     with pytest.raises(UsageError, match=r"Era 0004 is in train.parquet and in twice.parquet"):

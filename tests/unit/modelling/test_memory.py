@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 from numerai_compute.errors import EnvironmentNotReady
 from numerai_compute.modelling.memory import (
-    GIB,
     MIB,
     available_memory,
     cgroup_memory_left,
@@ -17,6 +17,7 @@ from numerai_compute.modelling.memory import (
     training_memory,
 )
 
+GIB = 1024 * MIB
 SETS = {"small": 42, "medium": 780, "all": 3555}
 FULL = 2_697_800
 
@@ -108,6 +109,14 @@ def test_without_control_groups_there_is_no_limit(tmp_path: Path) -> None:
 
 def test_this_machines_memory_is_known() -> None:
     assert 0 < available_memory() <= psutil.virtual_memory().total
+
+
+def test_little_memory_and_little_room_are_not_said_to_be_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(EnvironmentNotReady, match=r"and 20\.0 MiB are free"):
+        check_memory(1000, 42, available=20 * MIB)
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=3 * MIB))
+    with pytest.raises(EnvironmentNotReady, match=r"takes 7\.0 MiB, and the disk of .* has 3\.0 MiB free"):
+        check_disk(tmp_path, 7 * MIB, "The training")
 
 
 def test_a_disk_that_is_too_small_is_said_for_folders_that_are_not_there_yet(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from numerai_compute.modelling.report import TILES, page, pictures
 from numerai_compute.usecases.report import read_validation, write_page, write_pictures
 from PIL import Image
 
-from .validations import ERAS, model, validation
+from .validations import ERAS, figures, model, validation
 
 
 class _Page(HTMLParser):
@@ -69,7 +69,7 @@ def test_a_page_asks_nobody_for_anything(two: dict[str, Any]) -> None:
 def test_a_page_shows_every_figure_and_says_it_to_who_cannot_see(two: dict[str, Any]) -> None:
     read = _Page(page(two))
     titles = ["Cumulative CORR", "Cumulative MMC", "Cumulative BMC", "Drawdown of CORR", "CORR of each era: new"]
-    titles += ["CORR of each era: old", "Mean absolute exposure", "Predictions"]
+    titles += ["CORR of each era: old", "Mean exposure to each feature", "Predictions"]
     for title, says in zip(titles, read.says, strict=True):
         assert says.startswith(f"{title}: ")
     assert read.tags["svg"] == len(titles)
@@ -86,10 +86,106 @@ def test_a_page_compares_and_names_the_best(two: dict[str, Any]) -> None:
     assert "BMC: eras before 0158 have none." in text
 
 
+def _row(text: str, label: str) -> list[str]:
+    """The cells of a row; the best one is in stars."""
+    row = re.search(rf"<th>{re.escape(label)}</th>(.*?)</tr>", text)
+    assert row, f"there is no row {label}"
+    cells = re.findall(r'<td class="([^"]*)">(.*?)</td>', row[1])
+    return [f"*{text}*" if "best" in kind else text for kind, text in cells]
+
+
+@pytest.mark.slow
+def test_a_page_shows_of_each_metric_what_means_something(two: dict[str, Any]) -> None:
+    """An exposure is never below 0: it has no drawdown and no hit rate, and its Sharpe says nothing."""
+    for each, exposure in zip(two["models"], (0.286, 0.31), strict=True):
+        each["per_era"]["exposure"] = [exposure + era / 1e4 for era in range(-62, 63)]
+        each["metrics"]["exposure"] = figures(each["per_era"]["exposure"])
+    text = page(two)
+    assert _row(text, "Largest exposure in an era, mean") == ["*0.2860*", "0.3100"]
+    rows = re.findall(r"<th>Largest exposure in an era, (.*?)</th>", text)
+    assert rows == ["mean", "standard deviation"]
+    assert "Mean exposure to each feature" in text
+
+
+@pytest.mark.slow
+def test_the_benchmark_is_no_better_for_contributing_nothing_to_itself(two: dict[str, Any]) -> None:
+    nothing = [0.0] * len(ERAS)
+    itself = {"mean": 0.0, "std": 0.0, "sharpe": None, "max_drawdown": 0.0, "autocorrelation": None, "hit_rate": 0.0}
+    two["models"].append(
+        model("benchmark", 3, metrics={"bmc": itself}, per_era={"bmc": nothing}, windows={}, exposures={})
+    )
+    text = page(two)
+    assert _row(text, "BMC, mean")[2] == "0.0000"
+    for figure in ("Sharpe", "largest drawdown", "hit rate"):
+        *others, own = _row(text, f"BMC, {figure}")
+        assert own == "-" and "-" not in others
+    assert any(cell.startswith("*") for cell in _row(text, "BMC, largest drawdown")[:2])
+    assert _row(text, "CORR, mean")[2] == "-", "one sign for what is not known, as in the terminal"
+
+
+@pytest.mark.slow
+def test_only_scores_of_the_same_eras_are_compared(two: dict[str, Any]) -> None:
+    two["models"][1]["per_era"]["corr"][0] = None
+    text = page(two)
+    assert not any(cell.startswith("*") for cell in _row(text, "CORR, largest drawdown"))
+    assert any(cell.startswith("*") for cell in _row(text, "FNC, largest drawdown"))
+
+
+@pytest.mark.slow
+def test_what_reads_alike_is_equally_good(two: dict[str, Any]) -> None:
+    for each, mean in zip(two["models"], (0.02001, 0.02002), strict=True):
+        each["metrics"]["corr"]["mean"] = mean
+    assert _row(page(two), "CORR, mean") == ["0.0200", "0.0200"]
+
+
+@pytest.mark.slow
+def test_caveats_stand_under_a_heading_of_their_own(two: dict[str, Any]) -> None:
+    text = page({**two, "caveats": ["new was stopped by its CORR on 30 eras of these."]})
+    caveats, left_out = text.split("Read with care")[1].split("What could not be looked at")
+    assert "new was stopped by" in caveats and "BMC: eras before 0158" not in caveats
+    assert "BMC: eras before 0158" in left_out and "new was stopped by" not in left_out
+    assert "Read with care" not in page(two)
+    assert "What could not be looked at" not in page({**two, "notes": []})
+
+
+@pytest.mark.slow
+def test_the_training_is_told_in_words(two: dict[str, Any]) -> None:
+    two["models"][0]["training"] = {
+        "data": "v5.3",
+        "members": ["target, seed 0, 1500 trees", "target, seed 1, 1500 trees"],
+        "neutralized": 0.5,
+        "eras": ["0001", "0046"],
+        "held_out": ["0055", "0060"],
+        "every": 4,
+        "purge": 8,
+        "patience": 500,
+        "stopped": ["all trees are trained", "all trees are trained"],
+        "parameters": {"block": 100, "trees": 2000, "num_leaves": 31, "path_smooth": 0.1},
+        "something_new": {"of_later": 1},
+    }
+    text = page(two)
+    told = {
+        "Data version": "v5.3",
+        "Eras trained on": "0001 to 0046",
+        "Eras held out": "0055 to 0060",
+        "Eras taken": "one in 4",
+        "Eras left out before those held out": "8",
+        "Trees between two looks at CORR": "100",
+        "Trees at most": "2000",
+        "Leaves of a tree": "31",
+        "Path smooth": "0.1",
+        "Stopped because": "all trees are trained",
+        "Neutralized": "50%",
+        "Something new, of later": "1",
+    }
+    assert {label: _row(text, label)[0] for label in told} == told
+    assert "parameters." not in text and "held_out" not in text
+
+
 @pytest.mark.slow
 def test_a_page_says_what_changed_against_the_deployed_model(two: dict[str, Any]) -> None:
     changed = page(two).split("What changed against the deployed model")[1]
-    assert "parameters.learning_rate" in changed and "0.02" in changed and "preset" not in changed
+    assert "Learning rate" in changed and "0.02" in changed and "Preset" not in changed
     assert "deployed" not in page(validation(model("new", 1), model("benchmark", 2)))
 
 
@@ -153,6 +249,24 @@ def _contrast(one: str, other: str) -> float:
 
     low, high = sorted((light(one), light(other)))
     return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.slow
+def test_the_text_of_a_figure_can_be_read_on_a_phone(two: dict[str, Any]) -> None:
+    """390 pixels less the margins of the page and of the figure leave 328 for a figure."""
+    for figure in re.findall(r"<svg .*?</svg>", page(two), re.DOTALL):
+        width = re.match(r'<svg viewBox="0 0 ([\d.]+) ', figure)
+        sizes = [float(size) for size in re.findall(r"font-size: ([\d.]+)px", figure)]
+        assert width and sizes
+        assert min(sizes) * 328 / float(width[1]) > 10.5
+
+
+@pytest.mark.slow
+def test_names_are_whole_in_the_tables(two: dict[str, Any]) -> None:
+    two["models"][1]["name"] = "v53_lgbm_ender20_<b>"
+    text = page(two)
+    assert "v53_<wbr>lgbm_<wbr>ender20_<wbr>&lt;b&gt;</th>" in text
+    assert "ellipsis" not in text
 
 
 @pytest.mark.slow

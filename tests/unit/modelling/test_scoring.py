@@ -257,3 +257,15 @@ def test_nothing_is_said_of_no_scores() -> None:
     assert summary(nothing)["mean"] is None
     assert mean_of_last(nothing, 20) is None
     assert summary(np.array([0.1]))["sharpe"] is None
+
+
+def test_a_benchmark_contributes_nothing_to_itself() -> None:
+    """And what rounding would leave of that has no Sharpe."""
+    random = np.random.default_rng(1)
+    starts = np.arange(0, 50 * 201, 50)
+    column = Column(random.random(10_000), np.diff(starts))
+    target = random.choice([0, 0.25, 0.5, 0.75, 1], 10_000)
+    scorer = Scorer(Eras(tuple(map(str, range(200))), starts), target, {"bmc": column})
+    scores = scorer.scores(column)["bmc"]
+    assert not scores.any()
+    assert summary(scores)["sharpe"] is None

@@ -276,7 +276,7 @@ def test_signals_have_churn_and_turnover(tmp_path: Path) -> None:
     ]
     expected = [their_signals.turnover(before, after) for before, after in itertools.pairwise(weights)]
     assert model["per_era"]["turnover"][1:] == pytest.approx(expected, abs=1e-8)
-    assert any("Turnover is of weights without" in note for note in found["notes"])
+    assert any("Turnover is of weights without" in note for note in found["caveats"])
 
 
 @pytest.mark.skipif("NUMERAI_REAL_DATA" not in os.environ, reason="NUMERAI_REAL_DATA names no folder")

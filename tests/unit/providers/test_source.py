@@ -229,7 +229,7 @@ def test_a_heavy_context_is_named_with_its_largest_part(shared: Source, monkeypa
     with (shared.context / "bob" / "more").open("wb") as file:
         file.truncate(2**32)  # left out
     said = heavy_part(shared)
-    assert said is not None and "2.0 GiB, 2.0 of it common/data.parquet" in said and ".dockerignore" in said
+    assert said is not None and "2.0 GiB, 2.0 GiB of it common/data.parquet" in said and ".dockerignore" in said
 
 
 @pytest.mark.skipif(os.name == "nt", reason="symbolic links")

@@ -299,8 +299,8 @@ BAD_DATA = [
     ("other version", lambda _: None, TOML.replace("[data]", '[data]\nversion = "v5.2"'), "asks for .* v5.2"),
     ("infinite target", _infinite, TOML, "something else than finite numbers"),
     ("text as target", _words, TOML, "target"),
-    ("no rows", _no_rows, TOML, "no row"),
-    ("no labels", _no_labels, TOML, "no row with a value of target"),
+    ("no rows", _no_rows, TOML, "No row"),
+    ("no labels", _no_labels, TOML, "No row of train.parquet has a value of target"),
     ("nothing to learn", lambda _: None, f"{TOML}min_data_in_leaf = 100000\n", "could be split"),
 ]
 
