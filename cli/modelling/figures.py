@@ -154,7 +154,7 @@ def png(drawing: Drawing, palette: Palette = LIGHT, names: Sequence[str] = ()) -
     """The figure as a picture, with its title and, for several models, their names."""
     figure = _figure(drawing, palette)
     axes = figure.axes[0]
-    axes.set_title(drawing.title, loc="left", color=palette.ink, fontsize=FONT_SIZE + 1)
+    figure.suptitle(drawing.title, x=0.01, ha="left", color=palette.ink, fontsize=FONT_SIZE + 1)
     if len(names) > 1 and not drawing.name.startswith("eras-"):
         from matplotlib.lines import Line2D
 

@@ -284,6 +284,13 @@ def test_figures_are_pictures_too(two: dict[str, Any], palette: Palette) -> None
 
 
 @pytest.mark.slow
+def test_the_title_of_a_picture_is_whole_beside_long_names() -> None:
+    long = {f"feature_antistrophic_striate_conscriptionist_{number}": 0.1 for number in range(9)}
+    content = pictures(validation(model("new", 1, per_era={}, exposures=long, histogram=None)))["exposure.png"]
+    assert (np.asarray(Image.open(io.BytesIO(content)).convert("RGB"))[:50, -10:] == 255).all()
+
+
+@pytest.mark.slow
 def test_the_command_writes_the_page_beside_the_validation(
     two: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
