@@ -52,6 +52,16 @@ class Block:
     scores: Scores
     trees: int
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the text, by which it is known again."""
+        return text_digest(self.text)
+
+
+def text_digest(text: bytes) -> str:
+    """SHA-256 of a block's text."""
+    return hashlib.sha256(text).hexdigest()
+
 
 def block_seeds(seed: int, block: int) -> dict[str, int]:
     """The seeds of a block, by the seed of its member: 31 bits of SHA-256 each."""

@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import NumeraiError, UsageError
 from ..files.locks import holding
 from ..files.private import folder_unwritable, make_private_folder, remove_tree, replacing
-from .boosters import Block, Scores
+from .boosters import Block, Scores, text_digest
 
 FOLDER = ".training"
 _IDENTITY = "identity.json"
@@ -31,12 +31,13 @@ _MOST_SHOWN = 5
 @dataclass(frozen=True)
 class MemberState:
     """How far a member is. `curve` has, after each block, the trees so far and the mean CORR of the held-out eras (None
-    without them); `ended` says why it is done, and is None while it is not."""
+    without them); `ended` says why it is done, and is None while it is not; `digests` has each block's SHA-256."""
 
     blocks: int = 0
     trees: int = 0
     curve: tuple[tuple[int, float | None], ...] = ()
     ended: str | None = None
+    digests: tuple[str, ...] = ()
 
 
 @contextmanager
@@ -109,8 +110,13 @@ class Checkpoint:
             return MemberState()
         content = self._read(path)
         try:
-            curve = tuple((int(trees), corr) for trees, corr in content["curve"])
-            return MemberState(int(content["blocks"]), int(content["trees"]), curve, content["ended"])
+            if fingerprint(content["state"]) != content["sha256"]:
+                raise _damaged(path)
+            kept = content["state"]
+            curve = tuple((int(trees), corr) for trees, corr in kept["curve"])
+            return MemberState(
+                int(kept["blocks"]), int(kept["trees"]), curve, kept["ended"], tuple(map(str, kept["digests"]))
+            )
         except (KeyError, TypeError, ValueError) as error:
             raise _damaged(path) from error
 
@@ -126,11 +132,25 @@ class Checkpoint:
         except (OSError, ValueError, TypeError, EOFError, BadZipFile) as error:
             raise _damaged(path) from error
 
+    def blocks(self, member: int) -> tuple[Path, ...]:
+        """The files with the trees of each block, as they were kept. `NumeraiError` with code `training-damaged` for
+        one that is not."""
+        state = self.state(member)
+        paths = tuple(self._block(member, number) for number in range(state.blocks))
+        for path, digest in zip(paths, state.digests, strict=True):
+            try:
+                found = text_digest(path.read_bytes())
+            except OSError as error:
+                raise _damaged(path) from error
+            if found != digest:
+                raise _damaged(path)
+        return paths
+
     def keep(self, member: int, block: Block, state: MemberState) -> None:
         """Keep a block that was trained, and how far the member is with it."""
         folder = self._folder(member)
         make_private_folder(folder)
-        with self._replacing(self.block_file(member, state.blocks - 1)) as file:
+        with self._replacing(self._block(member, state.blocks - 1)) as file:
             file.write(block.text)
         arrays = {name: array for name, array in vars(block.scores).items() if array is not None}
         with self._replacing(self._scores(member, state.blocks)) as file:
@@ -142,10 +162,10 @@ class Checkpoint:
         """Record how far a member is."""
         make_private_folder(self._folder(member))
         with self._replacing(self._folder(member) / _STATE) as file:
-            file.write(json.dumps(asdict(state)).encode())
+            kept = json.loads(json.dumps(asdict(state)))
+            file.write(json.dumps({"state": kept, "sha256": fingerprint(kept)}).encode())
 
-    def block_file(self, member: int, block: int) -> Path:
-        """Where a block's trees are."""
+    def _block(self, member: int, block: int) -> Path:
         return self._folder(member) / f"block-{block:05}.txt"
 
     def _folder(self, member: int) -> Path:

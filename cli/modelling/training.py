@@ -117,6 +117,7 @@ class Trainer:
     def train(self, member: Member, data: MemberData) -> Trained:
         """Train what is left of a member."""
         state = self._checkpoint.state(member.number)
+        self._checkpoint.blocks(member.number)  # what is damaged is said before hours of work, not after
         scores = self._checkpoint.scores(member.number) if state.ended is None else None
         while state.ended is None:
             state, scores = self._next_block(member, data, state, scores)
@@ -127,7 +128,7 @@ class Trainer:
         state = self._checkpoint.state(member.number)
         used = self._best_block(state)
         scores = self._checkpoint.scores(member.number)
-        blocks = tuple(self._checkpoint.block_file(member.number, number) for number in range(used))
+        blocks = self._checkpoint.blocks(member.number)[:used]
         trees, corr = state.curve[used - 1]
         stopped = state.ended or ""
         if used < state.blocks:
@@ -162,7 +163,9 @@ class Trainer:
         if data.measure is not None and block.scores.held_out is not None:
             corr = data.measure(block.scores.held_out)
         total = state.trees + block.trees
-        after = MemberState(state.blocks + 1, total, (*state.curve, (total, corr)))
+        after = MemberState(
+            state.blocks + 1, total, (*state.curve, (total, corr)), digests=(*state.digests, block.digest)
+        )
         after = replace(after, ended=self._why_it_ends(after, block.trees))
         if after.ended == NO_SPLIT and total == 0:
             raise NumeraiError(

@@ -238,6 +238,41 @@ def test_the_progress_is_private_and_gone_when_all_is_done(made: Made, tmp_path:
     assert not place.exists()
 
 
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        ("block-00001.txt", lambda content: content[:50]),
+        ("block-00000.txt", lambda content: content.replace(b"leaf_value=", b"leaf_value=1", 1)),
+        ("block-00002.txt", None),
+        ("state.json", lambda content: content.replace(b'"trees": ', b'"trees": 1', 1)),
+    ],
+    ids=["cut", "a digit", "gone", "a figure of the state"],
+)
+@pytest.mark.parametrize("left", [3, 0])
+def test_no_model_is_made_of_a_damaged_block(
+    made: Made, tmp_path: Path, file: str, damage: Callable[[bytes], bytes] | None, left: int
+) -> None:
+    def cut(progress: Progress) -> None:
+        if not progress.block_ended and progress.trees == 12 - left + 1:
+            raise PowerCut
+
+    if left:
+        with pytest.raises(PowerCut):
+            trained(tmp_path, made.data(), plan(), cut)
+    else:
+        trained(tmp_path, made.data(), plan())
+    path = tmp_path / ".training" / "member-000" / file
+    if damage is None:
+        path.unlink()
+    else:
+        path.write_bytes(damage(path.read_bytes()))
+    seen: list[Progress] = []
+    with pytest.raises(NumeraiError, match=rf"{file} is damaged") as error:
+        trained(tmp_path, made.data(), plan(), seen.append)
+    assert error.value.code == "training-damaged" and "--again" in (error.value.hint or "")
+    assert seen == []
+
+
 def test_a_damaged_progress_is_said_to_be_damaged(made: Made, tmp_path: Path) -> None:
     with open_checkpoint(tmp_path, {}, again=False) as checkpoint:
         member = members_of(plan())[0]
