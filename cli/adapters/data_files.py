@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -12,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..counting import sized
 from ..errors import ApiError, EnvironmentNotReady
 from ..foreign import one_line
-from ..models import DataFile, DataListing
+from ..models import NUMERAI_API_URL, DataFile, DataListing
 from ..ports import Report, Watch
 from .numerai_api import HttpNumeraiApi
 
@@ -48,7 +49,15 @@ class HttpDataFiles(HttpNumeraiApi):
         )
 
     def folder(self, tournament: int, version: str) -> Path:
-        return _cache_folder() / f"{PREFIX[tournament]}{version}"
+        return self._cache_folder() / f"{PREFIX[tournament]}{version}"
+
+    def _cache_folder(self) -> Path:
+        """Numerai's own files lie in the cache itself, those of another API in a folder of its address."""
+        given = os.environ.get("NUMERAI_CACHE")
+        cache = Path(given) if given else default_cache()
+        if self.url.rstrip("/") == NUMERAI_API_URL:
+            return cache
+        return cache / f"api-{re.sub(r'[^A-Za-z0-9.]+', '-', self.url.partition('://')[2]).strip('-')}"
 
     def download(self, tournament: int, version: str, name: str, folder: Path | None, watch: Watch) -> DataFile:
         full_name = f"{PREFIX[tournament]}{version}/{name}"
@@ -60,7 +69,7 @@ class HttpDataFiles(HttpNumeraiApi):
             if event == "waiting":
                 self._report(f"Another process is downloading {full_name}: waiting for it.")
 
-        cache = Cache(folder or _cache_folder(), self._transport, report=hear, only_here=True)
+        cache = Cache(folder or self._cache_folder(), self._transport, report=hear, only_here=True)
 
         def address(patience: Patience) -> str:
             return self._ask(lambda: self._client.dataset_url(tournament, full_name, patience))
@@ -82,11 +91,6 @@ class HttpDataFiles(HttpNumeraiApi):
                 "Run the same command again: it goes on where it stopped, as far as that is possible.",
             ) from error
         return DataFile(full_name, path, path.stat().st_size, "downloaded" in told)
-
-
-def _cache_folder() -> Path:
-    given = os.environ.get("NUMERAI_CACHE")
-    return Path(given) if given else default_cache()
 
 
 def _check_room(folder: Path, name: str, headers: Mapping[str, str]) -> None:

@@ -104,7 +104,7 @@ def _seen(candidate: Candidate, eras: Sequence[str]) -> Iterator[str]:
             f"{candidate.name} was trained on {counted(inside, 'era')} of these, or within {purge} eras before them: it"
             " scores too high there. Give --eras that its training has not seen."
         )
-    stopped = sum(held[0] <= number <= held[-1] + purge for number in numbers) if held else 0
+    stopped = sum(held[0] <= number <= held[-1] for number in numbers) if held else 0
     if stopped:
         eras_of_these = f"{counted(stopped, 'era')} of these"
         yield f"{candidate.name} was stopped by its CORR on {eras_of_these}: it scores a little too high there."

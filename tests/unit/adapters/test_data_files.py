@@ -90,3 +90,16 @@ def test_a_file_that_is_here_needs_no_room(store: Store, monkeypatch: pytest.Mon
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr("numerai_compute.adapters.data_files.shutil.disk_usage", lambda folder: usage(10**9, 10**9, 0))
     assert not store.get().new
+
+
+def test_files_of_another_numerai_lie_in_a_folder_of_its_address(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NUMERAI_CACHE", str(tmp_path))
+
+    def folder(url: str) -> Path:
+        return HttpDataFiles(url, lambda text: None).folder(8, "v5.3")
+
+    assert folder("https://api-tournament.numer.ai/") == tmp_path / "v5.3"
+    assert folder("http://127.0.0.1:8080") == tmp_path / "api-127.0.0.1-8080" / "v5.3"
+    assert folder("http://127.0.0.1:8081") == tmp_path / "api-127.0.0.1-8081" / "v5.3"

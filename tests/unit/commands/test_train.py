@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from numerai_compute.adapters.data_files import HttpDataFiles
 from numerai_compute.commands.train import _Watch
 from numerai_compute.factory import Factory
 from numerai_compute.main import run
@@ -99,9 +100,22 @@ def test_the_data_come_from_numerai_once_and_are_then_used_as_they_are(
     monkeypatch.setenv("NUMERAI_CACHE", str(home / "cache"))
     assert run(["train", str(model)], Factory(home)) == 0
     assert "on v5.3" in capsys.readouterr().out
-    monkeypatch.setenv("NUMERAI_API_URL", "http://127.0.0.1:9")
+    (folder,) = (home / "cache").glob("api-*/v5.3")
+    monkeypatch.setattr(HttpDataFiles, "download", lambda *_: pytest.fail("it is downloaded again"))
     assert run(["train", str(model), "--data", "v5.3", "--again"], Factory(home)) == 0
-    assert f"The data are here: {home / 'cache' / 'v5.3'}" in capsys.readouterr().err
+    assert f"The data are here: {folder}" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_data_of_another_numerai_are_never_trained_on(
+    sandbox: ServedSandbox, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NUMERAI_API_URL", sandbox.url)
+    monkeypatch.setenv("NUMERAI_CACHE", str(home / "cache"))
+    assert run(["train", str(model)], Factory(home)) == 0
+    monkeypatch.setenv("NUMERAI_API_URL", "http://127.0.0.1:9")
+    assert run(["train", str(model), "--data", "v5.3", "--again"], Factory(home)) == 1
+    assert "cannot be reached" in capsys.readouterr().err
 
 
 def progress(trees: int, *corrs: float | None, **more: Any) -> Progress:

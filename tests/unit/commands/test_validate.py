@@ -139,3 +139,13 @@ def test_eras_that_a_model_has_seen_are_no_proof_of_it(line: Line, data: Path, t
     assert found["models"][0]["training"]["eras"] == ["0001", "0003"] and "curves" not in found["models"][0]["training"]
     later = line("validate", str(tmp_path / "a.model"), "--data", str(data), "--eras", "0005:0005", "--json").json
     assert later["caveats"] == []
+
+
+def test_eras_after_the_held_out_ones_did_not_stop_a_training() -> None:
+    from numerai_compute.modelling.validation import Candidate
+    from numerai_compute.usecases.validate import _seen
+
+    training = {"eras": ["0001", "0500"], "held_out": ["0509", "0574"], "purge": 8}
+    assert list(_seen(Candidate("m", "m.model", training=training), ["0575", "0576", "0600"])) == []
+    (note,) = _seen(Candidate("m", "m.model", training=training), ["0574", "0575"])
+    assert "stopped by its CORR on 1 era of these" in note
