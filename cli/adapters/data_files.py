@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING
 from ..counting import sized
 from ..errors import ApiError, EnvironmentNotReady
 from ..foreign import one_line
-from ..models import NUMERAI_API_URL, DataFile, DataListing
+from ..models import DataFile, DataListing
 from ..ports import Report, Watch
 from .numerai_api import HttpNumeraiApi
 
@@ -21,12 +20,14 @@ if TYPE_CHECKING:
     from numerai_node.cache_folder import default_cache
     from numerai_node.downloads import Cache, Missing
     from numerai_node.errors import NodeError
+    from numerai_node.settings import cache_of
     from numerai_node.transport import Patience
     from numerai_node.versions import PREFIX, complete_versions, listed_versions
 else:
     from numerai_compute.node_template.numerai_node.cache_folder import default_cache
     from numerai_compute.node_template.numerai_node.downloads import Cache, Missing
     from numerai_compute.node_template.numerai_node.errors import NodeError
+    from numerai_compute.node_template.numerai_node.settings import cache_of
     from numerai_compute.node_template.numerai_node.transport import Patience
     from numerai_compute.node_template.numerai_node.versions import PREFIX, complete_versions, listed_versions
 
@@ -52,12 +53,8 @@ class HttpDataFiles(HttpNumeraiApi):
         return self._cache_folder() / f"{PREFIX[tournament]}{version}"
 
     def _cache_folder(self) -> Path:
-        """Numerai's own files lie in the cache itself, those of another API in a folder of its address."""
         given = os.environ.get("NUMERAI_CACHE")
-        cache = Path(given) if given else default_cache()
-        if self.url.rstrip("/") == NUMERAI_API_URL:
-            return cache
-        return cache / f"api-{re.sub(r'[^A-Za-z0-9.]+', '-', self.url.partition('://')[2]).strip('-')}"
+        return cache_of(self.url, Path(given) if given else default_cache())
 
     def download(self, tournament: int, version: str, name: str, folder: Path | None, watch: Watch) -> DataFile:
         full_name = f"{PREFIX[tournament]}{version}/{name}"

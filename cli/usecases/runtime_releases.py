@@ -28,5 +28,5 @@ RELEASES: dict[str, tuple[str, ...]] = {
         "542cd88237580696147f1ad4b295253d91538743ee008e5a16b033d36643e657",
     ),
     "0.2.0": ("3b2db484b4bd71398cdc5db331355c47dcd4740594ed17726f61714b81a8d3c7",),
-    "0.2.1": ("99762a47d46fa94a7d17e7f1f4aed8aeaf00aa0488fe8bad9682fdcb123a8863",),
+    "0.2.1": ("260efa3499d00c0ae11a5f8b1c71941ffeed7dd20bbd52513d04ebc2805c4aee",),
 }

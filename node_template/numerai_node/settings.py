@@ -78,6 +78,14 @@ class Settings:
         return self.model_id
 
 
+def cache_of(api_url: str, cache: Path) -> Path:
+    """Where the files of an API lie in a cache that several share: Numerai's own in the cache itself, those of another
+    one, a sandbox say, in a folder of its address, so that nobody takes them for Numerai's."""
+    if api_url.rstrip("/") == NUMERAI_API_URL:
+        return cache
+    return cache / f"api-{re.sub(r'[^A-Za-z0-9.]+', '-', api_url.partition('://')[2]).strip('-')}"
+
+
 def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
     """Read the settings; `ConfigurationError` names the first variable that is malformed.
 
@@ -91,16 +99,17 @@ def from_environment(environment: Mapping[str, str] | None = None) -> Settings:
             value = value[1:-1].strip()
         return value or None
 
+    api_url = _url("NUMERAI_API_URL", text("NUMERAI_API_URL") or NUMERAI_API_URL)
     settings = Settings(
         public_id=_word("NUMERAI_PUBLIC_ID", text("NUMERAI_PUBLIC_ID")),
         secret_key=_word("NUMERAI_SECRET_KEY", text("NUMERAI_SECRET_KEY")),
         model_id=_word("MODEL_ID", text("MODEL_ID")),
         trigger_id=_word("TRIGGER_ID", text("TRIGGER_ID")),
-        api_url=_url("NUMERAI_API_URL", text("NUMERAI_API_URL") or NUMERAI_API_URL),
+        api_url=api_url,
         node=text("NUMERAI_NODE") or "by-hand",
         tournament=_tournament(text("NUMERAI_TOURNAMENT") or str(CLASSIC)),
         artifacts=text("NUMERAI_ARTIFACTS") or "artifacts",
-        cache=Path(given) if (given := text("NUMERAI_CACHE")) else default_cache(env),
+        cache=Path(given) if (given := text("NUMERAI_CACHE")) else cache_of(api_url, default_cache(env)),
         cpu=_number("NUMERAI_CPU", text("NUMERAI_CPU")),
         data_version=_version(text(VERSION_VARIABLE)),
         no_submit=text(NO_SUBMIT_VARIABLE) not in (None, "0"),

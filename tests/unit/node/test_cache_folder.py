@@ -144,3 +144,12 @@ def test_a_file_that_was_changed_is_not_believed(fetch: Callable[[Path], Path], 
     assert fetch(machine / "shared").read_bytes() == stub.files[NAME]
     assert fetch(machine / "shared").read_bytes() == stub.files[NAME]
     assert stub.asked("download") == 3
+
+
+def test_a_sandbox_s_files_lie_in_a_folder_of_its_address(tmp_path: Path) -> None:
+    environment = {"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "LOCALAPPDATA": str(tmp_path)}
+    own = from_environment(environment).cache
+    assert own == default_cache(environment)
+    other = {**environment, "NUMERAI_API_URL": "http://127.0.0.1:8765"}
+    assert from_environment(other).cache == own / "api-127.0.0.1-8765"
+    assert from_environment({**other, "NUMERAI_CACHE": "/cache"}).cache == Path("/cache")
