@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import pairwise
 
 from ..counting import counted
 from ..errors import UsageError
@@ -56,10 +57,17 @@ def era_number(era: str) -> int:
 
 
 def in_order(eras: Iterable[str]) -> list[str]:
-    """The eras, each once, the earliest first. `UsageError` with code `bad-era` for what is none, and for numbers and
-    dates together."""
+    """The eras, each once, the earliest first. `UsageError` with code `bad-era` for what is none, for numbers and dates
+    together, and for one number in two spellings."""
     ordered = sorted(set(eras), key=lambda era: (era_number(era), era))
     dates = [era for era in ordered if _DATE.fullmatch(era)]
+    for one, other in pairwise(ordered):
+        if not dates and era_number(one) == era_number(other):
+            raise UsageError(
+                f"{one} and {other} are one era, written in two ways.",
+                "Write every era as Numerai does, as 0001: they would count as two.",
+                code="bad-era",
+            )
     if dates and len(dates) < len(ordered):
         number = next(era for era in ordered if era not in dates)
         raise UsageError(

@@ -117,3 +117,10 @@ def test_too_few_eras_and_bad_steps_are_said() -> None:
     with pytest.raises(UsageError):
         every(eras(1, 10), 0)
     assert every(eras(1, 9), 4, offset=1) == ["0002", "0006"]
+
+
+@pytest.mark.parametrize("pair", [("0058", "58"), ("era1", "0001")])
+def test_an_era_in_two_spellings_is_refused(pair: tuple[str, str]) -> None:
+    with pytest.raises(UsageError, match=" are one era, written in two ways") as error:
+        in_order([*eras(100, 120), *pair])
+    assert error.value.code == "bad-era" and pair[0] in error.value.message
