@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from numerai_node.model_file import DEPLOYED, DESCRIPTION, ModelFile, combine, neutralize, read_model
     from numerai_node.model_file import FORMAT as MODEL_FORMAT
     from numerai_node.ranking import rank_percentile
+    from numerai_node.rules import outside
     from numerai_node.threads import usable_threads
 else:
     from numerai_compute.node_template.numerai_node import gate
@@ -29,6 +30,7 @@ else:
     )
     from numerai_compute.node_template.numerai_node.model_file import FORMAT as MODEL_FORMAT
     from numerai_compute.node_template.numerai_node.ranking import rank_percentile
+    from numerai_compute.node_template.numerai_node.rules import outside
     from numerai_compute.node_template.numerai_node.threads import usable_threads
 
 __all__ = [
@@ -45,6 +47,7 @@ __all__ = [
     "combine",
     "gate",
     "neutralize",
+    "outside",
     "predictor",
     "rank_percentile",
     "read_model",

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 META_MODEL = "numerai_meta_model"
 """The column of meta_model.parquet. Source: Numerai's v5 files."""
 LIVE = "live.parquet"
+BENCHMARK = "benchmark"
+"""The source of a candidate that is a column of Numerai's benchmark models."""
 _ERAS = re.compile(r"([^:]*):([^:]*)")
 
 
@@ -82,8 +84,31 @@ def validate_models(asked: Judgement, open_model: Callable[[Path], Predictor] | 
     )
     with as_the_runtime_says():
         found = validate(task, candidates, called[against].name if against else None)
-    seen = [note for one in candidates for note in _seen(one, found["data"]["eras"])]
+    seen = [note for one in candidates for note in (*_refused(one), *_seen(one, found["data"]["eras"]))]
     return {**found, "caveats": [*seen, *found["caveats"]], "notes": [*asked.notes, *found["notes"]]}
+
+
+def _refused(candidate: Candidate) -> Iterator[str]:
+    """For which values Numerai would take no submission of a file of predictions."""
+    import numpy as np
+
+    from ..modelling.runtime import outside
+
+    values = candidate.values
+    if values is None or candidate.source == BENCHMARK:
+        return
+    missing, out = int(np.isnan(values).sum()), int(outside(values).sum())
+    if missing:
+        yield (
+            f"{candidate.name} has no prediction in {counted(missing, 'row')} of its file: they are left out here, and"
+            " Numerai refuses such a file."
+        )
+    if out:
+        lowest, highest = np.nanmin(values), np.nanmax(values)
+        yield (
+            f"{candidate.name} has {counted(out, 'prediction')} not between 0 and 1 (lowest {lowest:.6g}, highest"
+            f" {highest:.6g}): ranks are scored here, and Numerai refuses such a file."
+        )
 
 
 def _seen(candidate: Candidate, eras: Sequence[str]) -> Iterator[str]:
@@ -341,7 +366,7 @@ def _candidate(
         read = read_predictions(path)
         return Candidate(called, name, rows=read.source, values=read.columns[read.only()])
     if benchmarks is not None and name in benchmarks.columns:
-        return Candidate(name, "benchmark", rows=benchmarks.source, values=benchmarks.columns[name])
+        return Candidate(name, BENCHMARK, rows=benchmarks.source, values=benchmarks.columns[name])
     known = f" The benchmarks are {', '.join(benchmarks.columns)}." if benchmarks is not None else ""
     folder = path.is_dir()
     why = "it is a folder" if folder else "no file is called so, and no benchmark"

@@ -145,6 +145,13 @@ def _too_few(found: int, id_column: str) -> str:
     return f"Only {found} rows have a {id_column} of today's universe; at least {MIN_ROWS} must."
 
 
+def outside(values: Any) -> Any:
+    """Which of these values (a NumPy array or a series of pandas) do not lie between 0 and 1."""
+    import numpy as np
+
+    return ((values < 0) & ~np.isclose(values, 0)) | ((values > 1) & ~np.isclose(values, 1))
+
+
 def _value_problems(frame: pd.DataFrame, id_column: str, value_column: str) -> list[str]:
     import numpy as np
 
@@ -153,10 +160,8 @@ def _value_problems(frame: pd.DataFrame, id_column: str, value_column: str) -> l
     empty = values.isna()
     if empty.any():
         problems.append(f"{_count(empty.sum(), 'value is', 'values are')} missing: {_first(ids[empty])}.")
-    low = (values < 0) & ~np.isclose(values, 0)
-    high = (values > 1) & ~np.isclose(values, 1)
-    if (low | high).any():
-        wrong = ids[low | high]
+    if (out := outside(values)).any():
+        wrong = ids[out]
         problems.append(
             f"{_count(len(wrong), 'value is', 'values are')} not between 0 and 1"
             f" (lowest {values.min():.6g}, highest {values.max():.6g}): {_first(wrong)}."

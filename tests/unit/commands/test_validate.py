@@ -149,3 +149,15 @@ def test_eras_after_the_held_out_ones_did_not_stop_a_training() -> None:
     assert list(_seen(Candidate("m", "m.model", training=training), ["0575", "0576", "0600"])) == []
     (note,) = _seen(Candidate("m", "m.model", training=training), ["0574", "0575"])
     assert "stopped by its CORR on 1 era of these" in note
+
+
+def test_predictions_that_numerai_refuses_are_scored_and_that_is_said(line: Line, data: Path, tmp_path: Path) -> None:
+    predictions = pd.read_csv(data / "deployed.csv")
+    name = predictions.columns[-1]
+    predictions.loc[[0, 1], name] = [5.0, np.nan]
+    predictions.to_csv(tmp_path / "wrong.csv", index=False)
+    caveats = line("validate", str(tmp_path / "wrong.csv"), "--data", str(data), "--json").json["caveats"]
+    assert caveats[0].startswith("wrong has no prediction in 1 row of its file") and len(caveats) == 2
+    assert "wrong has 1 prediction not between 0 and 1 (lowest 0" in caveats[1] and "highest 5)" in caveats[1]
+    good = line("validate", str(data / "deployed.csv"), "v53_lgbm_ender20", "--data", str(data), "--json").json
+    assert good["caveats"] == []
