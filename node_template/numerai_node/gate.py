@@ -38,7 +38,11 @@ class Limits:
     ends: float = 0.02
     """At most this share of the rows has the lowest value, or the highest: more were cut off there."""
     benchmark: float = 0.0
-    """At least this rank correlation with the benchmark: below 0 a model is most likely upside down."""
+    """At least this rank correlation with the benchmark, less what chance makes of it: further below 0 a model is most
+    likely upside down."""
+    chance: float = 3.0
+    """So many standard deviations of the rank correlation of values that have nothing to do with each other, which is
+    1/sqrt(rows - 1) (Kendall, Rank Correlation Methods, 1948): 0.04 on the rows of a day."""
     previous: float = 0.5
     """At least this rank correlation with what was sent last."""
     repeated: float = 0.999999
@@ -120,9 +124,12 @@ def _tails(facts: Facts, limits: Limits) -> Iterator[Finding]:
 
 def _benchmark(facts: Facts, limits: Limits) -> Iterator[Finding]:
     value = likeness(facts.benchmark)
-    if value is not None and value < limits.benchmark:
+    if facts.benchmark is None or value is None:
+        return
+    least = limits.benchmark - limits.chance / (len(facts.benchmark[0]) - 1) ** 0.5
+    if value < least:
         message = f"the rank correlation with the benchmark is {value:.2f}, as if they were upside down"
-        yield Finding("benchmark", message, value, limits.benchmark)
+        yield Finding("benchmark", message, value, least)
 
 
 def _previous(facts: Facts, limits: Limits) -> Iterator[Finding]:

@@ -59,8 +59,17 @@ def test_each_check_finds_its_own_thing(facts: Facts, check: str, words: str) ->
 
 def test_limits_can_be_others() -> None:
     assert checks(Facts(FINE, previous=(FINE, 2 * FINE)), Limits(repeated=2.0)) == []
-    assert checks(Facts(FINE, benchmark=LIKE), Limits(benchmark=0.99)) == ["benchmark"]
+    assert checks(Facts(FINE, benchmark=LIKE), Limits(benchmark=0.99, chance=0)) == ["benchmark"]
     assert checks(Facts(FINE, drift={"a": (EVEN, (0, 0, 1, 0, 0)), "b": (EVEN, EVEN)}), Limits(drifted=0.5)) == []
+
+
+@pytest.mark.parametrize(("shift", "found"), [(0.0, []), (0.05, []), (-0.4, ["benchmark"])])
+def test_a_model_that_has_nothing_to_do_with_the_benchmark_is_not_upside_down(shift: float, found: list[str]) -> None:
+    random = np.random.default_rng(3)
+    for rows in (120, 6900):
+        theirs = random.normal(size=rows)
+        ours = shift * theirs + random.normal(size=rows)
+        assert checks(Facts(FINE, benchmark=(ours, theirs))) == found
 
 
 def test_nothing_is_said_of_what_cannot_be_compared() -> None:
