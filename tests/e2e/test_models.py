@@ -29,7 +29,7 @@ def test_the_six_commands_of_the_readme(shell: Shell) -> None:
         printed.append(done.out)
     assert "is trained" in printed[1] and re.search(r"my-model +0\.\d{4}", printed[2])
     page = (shell.folder / "my-model.html").read_text(encoding="utf-8")
-    assert "Cumulative CORR" in page and "learning_rate" in page
+    assert "Cumulative CORR" in page and "Learning rate" in page
     folder = shell.folder / "my-node"
     assert (folder / "deployed.model").read_bytes() == (shell.folder / "my-model" / "my-model.model").read_bytes()
     tested = shell("node", "test", "--verbose")
