@@ -19,20 +19,6 @@ FORGET = "`numerai node forget numerai-bob`"
 UNSEEN = "cannot be seen from here: this tool has no provider gcp"
 
 
-@pytest.fixture
-def two(line: Line, folder: Path) -> Line:
-    """A node on this machine, and one of a provider that is not there."""
-    assert line("node", "-m", "alice", "config", "-p", str(folder)).exit_code == 0
-    path = line.home / "nodes.json"
-    content = json.loads(path.read_text())
-    content["nodes"]["numerai-bob"] = {
-        **content["nodes"]["numerai-alice"], "name": "numerai-bob", "model_name": "bob", "model_id": "id-bob",
-        "provider": "gcp", "webhook_url": None,
-    }  # fmt: skip
-    path.write_text(json.dumps(content))
-    return line
-
-
 def forget_alice(line: Line) -> None:
     assert line("node", "forget", "numerai-alice", "--yes").exit_code == 0
 

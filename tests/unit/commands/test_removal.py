@@ -16,20 +16,6 @@ from tests.unit.commands.conftest import Line
 SETTING = {"version": 1, "nodes": {}}
 
 
-@pytest.fixture
-def two(line: Line, folder: Path) -> Line:
-    """Two nodes, of which one has a webhook at Numerai, and one is of a provider that is not there."""
-    assert line("node", "-m", "alice", "config", "-p", str(folder)).exit_code == 0
-    path = line.home / "nodes.json"
-    content = json.loads(path.read_text())
-    content["nodes"]["numerai-bob"] = {
-        **content["nodes"]["numerai-alice"], "name": "numerai-bob", "model_name": "bob", "model_id": "id-bob",
-        "provider": "gcp", "webhook_url": None,
-    }  # fmt: skip
-    path.write_text(json.dumps(content))
-    return line
-
-
 def forget_bob(line: Line) -> None:
     assert line("node", "forget", "numerai-bob", "--yes").exit_code == 0
 

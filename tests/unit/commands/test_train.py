@@ -92,29 +92,34 @@ def test_ctrl_c_loses_nothing_and_the_same_command_goes_on(
     assert [json.loads(each)["trees"] for each in lines[:-1]] == [15, 20]
 
 
-@pytest.mark.slow
-def test_the_data_come_from_numerai_once_and_are_then_used_as_they_are(
+@pytest.fixture
+def trained(
     sandbox: ServedSandbox, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+) -> Path:
+    """The folder of a model that was trained on data from the sandbox."""
     monkeypatch.setenv("NUMERAI_API_URL", sandbox.url)
     monkeypatch.setenv("NUMERAI_CACHE", str(home / "cache"))
     assert run(["train", str(model)], Factory(home)) == 0
     assert "on v5.3" in capsys.readouterr().out
+    return model
+
+
+@pytest.mark.slow
+def test_the_data_come_from_numerai_once_and_are_then_used_as_they_are(
+    trained: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (folder,) = (home / "cache").glob("api-*/v5.3")
     monkeypatch.setattr(HttpDataFiles, "download", lambda *_: pytest.fail("it is downloaded again"))
-    assert run(["train", str(model), "--data", "v5.3", "--again"], Factory(home)) == 0
+    assert run(["train", str(trained), "--data", "v5.3", "--again"], Factory(home)) == 0
     assert f"The data are here: {folder}" in capsys.readouterr().err
 
 
 @pytest.mark.slow
 def test_data_of_another_numerai_are_never_trained_on(
-    sandbox: ServedSandbox, home: Path, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Path, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("NUMERAI_API_URL", sandbox.url)
-    monkeypatch.setenv("NUMERAI_CACHE", str(home / "cache"))
-    assert run(["train", str(model)], Factory(home)) == 0
     monkeypatch.setenv("NUMERAI_API_URL", "http://127.0.0.1:9")
-    assert run(["train", str(model), "--data", "v5.3", "--again"], Factory(home)) == 1
+    assert run(["train", str(trained), "--data", "v5.3", "--again"], Factory(home)) == 1
     assert "cannot be reached" in capsys.readouterr().err
 
 
